@@ -1,0 +1,183 @@
+"""The nouns that every other room speaks of: frames, results, the protocols of the parts, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Scores = npt.NDArray[np.float32]
+Codec = Literal["jpeg", "bgr", "grey", "yuyv"]
+Flip = Literal["none", "horizontal", "vertical", "both"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture as its source delivered it; `picam_infer.decode` turns it into pixels.
+
+    `data` by codec: jpeg (n,) · bgr (H, W, 3) · grey (H, W) · yuyv (H, W, 2), all uint8.
+    `width` and `height` are pixels before `rotate` and `flip` are applied.
+    """
+
+    data: Pixels
+    codec: Codec
+    width: int
+    height: int
+    monotonic_s: float
+    """When the sensor delivered it, on CLOCK_MONOTONIC (the driver's own stamp where it has one)."""
+    captured: float
+    """The same moment in Unix seconds, for people and files."""
+    seq: int
+    rotate: int = 0
+    """Degrees clockwise to turn the picture: 0, 90, 180 or 270."""
+    flip: Flip = "none"
+    name: str = ""
+    """The file this picture came from, if it came from one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A class and its probability."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What was decided about one frame."""
+
+    seq: int
+    captured: float
+    monotonic_s: float
+    label: str | None
+    """None: unknown (below the threshold, or the model's own reject class)."""
+    score: float
+    top: tuple[Prediction, ...]
+    engine: str
+    """`openvino:CPU` or `ncs:NAME`."""
+    infer_ms: float
+    age_ms: float
+    """From the sensor's stamp to the decision."""
+    patch: Pixels | None = field(default=None, repr=False)
+    """What the network saw, (H, W, C) uint8 before scaling."""
+    name: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the public JSON object of this result (documented in the README)."""
+        return {
+            "seq": self.seq,
+            "captured": round(self.captured, 3),
+            "label": self.label,
+            "score": round(self.score, 4),
+            "top": [{"label": p.label, "score": round(p.score, 4)} for p in self.top],
+            "engine": self.engine,
+            "infer_ms": round(self.infer_ms, 3),
+            "age_ms": round(self.age_ms, 1),
+        }
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where frames come from. A context manager is not needed: `close` may be called more than once."""
+
+    live: bool
+    """True: only the newest frame counts. False (files): every frame counts and `read` ends with None."""
+    description: str
+    """What was granted, for people: `C270 HD WEBCAM 1280×720 MJPG 30 fps`."""
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end; raise `Lost` when the source is gone, `BadFrame` to skip one."""
+
+    def close(self) -> None:
+        """Give the device back."""
+
+
+class Preprocessor(Protocol):
+    """Turns a frame into the network's input."""
+
+    def __call__(self, frame: Frame) -> Pixels:
+        """Return (H, W, C) uint8; the buffer is reused by the next call."""
+
+    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return x, y, width, height (pixels) of the part of an oriented picture that the network sees."""
+
+
+class Engine(Protocol):
+    """Runs the network. One thread uses it."""
+
+    name: str
+    """As `Result.engine`."""
+    depth: int
+    """Requests that may be under way at once; `submit` must not be called when that many are."""
+
+    def submit(self, patch: Pixels) -> None:
+        """Start one inference on (H, W, C) uint8; the caller may reuse the buffer. Raises `Lost`."""
+
+    def collect(self) -> Scores:
+        """Wait for the oldest inference under way: probabilities, shape (classes,). Raises `Lost`."""
+
+    def close(self) -> None:
+        """Give the device back."""
+
+
+class Sink(Protocol):
+    """Somewhere a picture or a result goes."""
+
+    def close(self) -> None:
+        """Give the device back."""
+
+
+class PicamError(Exception):
+    """Anything the user can mend: what and where, what to do about it, and the exit code."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(PicamError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class NoInput(PicamError):
+    """A file or folder that was named is missing or cannot be read."""
+
+    exit_code = 66
+
+
+class Unavailable(PicamError):
+    """A device or a library is not there."""
+
+    exit_code = 69
+
+
+class ConfigError(PicamError):
+    """The configuration is wrong; starting again will not help."""
+
+    exit_code = 78
+
+
+class Lost(Unavailable):
+    """A part is gone that can come back: shown on a placard and tried again."""
+
+
+class BadFrame(Exception):
+    """One frame is damaged: it is counted and skipped."""
+
+
+def best(scores: Scores, count: int) -> Sequence[int]:
+    """Return the indices of the `count` highest of scores (classes,), highest first; equal scores by index."""
+    return [int(i) for i in np.argsort(-scores, kind="stable")[:count]]
