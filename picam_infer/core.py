@@ -125,11 +125,20 @@ class Engine(Protocol):
         """Give the device back."""
 
 
-class Sink(Protocol):
-    """Somewhere a picture or a result goes."""
+class Display(Protocol):
+    """Somewhere pictures are shown, and its keyboard. The main thread uses it."""
+
+    name: str
+    """For people: `kms HDMI-A-1 1920×1080`."""
+
+    def show(self, image: Pixels) -> None:
+        """Show BGR (H, W, 3), fitted with its aspect kept. Raises `Lost` when the monitor is gone."""
+
+    def keys(self) -> Sequence[str]:
+        """Return the keys pressed since the last call: a lower-case character, `space`, `esc`…"""
 
     def close(self) -> None:
-        """Give the device back."""
+        """Give the monitor (and its console) back. May be called more than once."""
 
 
 class PicamError(Exception):
