@@ -355,7 +355,7 @@ class Viewer:
         self.quit = False
 
     def step(self) -> bool:
-        """Wait a moment for a frame and show it, or a placard; True when something is on the screen (or none is wanted)."""
+        """Wait a moment for a frame and show it, or a placard; True when something is on it (or none is wanted)."""
         for key in self._screen.keys():
             self._press(key)
         if not self._screen.there():
@@ -486,4 +486,3 @@ def cache_folder() -> Path | None:
     except (OSError, RuntimeError):
         return None
     return base if os.access(base, os.W_OK) else None
-

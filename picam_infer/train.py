@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,6 @@ import numpy as np
 
 from picam_infer.preprocess import edges
 from picam_infer.render import (
-    EVAL,
     TRAIN,
     RenderParams,
     View,
