@@ -268,7 +268,7 @@ class Screen:
 
     def __init__(self, config: Config, patient: bool) -> None:
         """`patient`: a display that was asked for by name and is not there is waited for, else it is an error."""
-        self._settings = config.display
+        self.settings = config.display
         self._size = (config.capture.width, config.capture.height)
         self._display: Display | None = None
         self._next_try_s = 0.0
@@ -280,6 +280,11 @@ class Screen:
     def name(self) -> str:
         """The display's name; empty while there is none."""
         return self._display.name if self._display else ""
+
+    def use(self, display: Display) -> None:
+        """Show on a display that was opened elsewhere."""
+        self.close()
+        self._display, self.wanted = display, True
 
     def there(self) -> bool:
         """Whether pictures can be shown now; looks for a display when it is time to."""
@@ -319,7 +324,7 @@ class Screen:
 
     def _open(self, patient: bool) -> None:
         try:
-            self._display = displays.open_display(self._settings)
+            self._display = displays.open_display(self.settings)
         except Lost as loss:
             if not patient:
                 raise
@@ -385,7 +390,7 @@ class Viewer:
         result = fresh_result(self._state)
         box = preprocess.build(tuning.preprocess, self._bundle.card.input).box(image.shape[1], image.shape[0])
         notice, until_s = self._notice
-        settings = self._screen._settings
+        settings = self._screen.settings
         look = overlay.Look(box, self._stats() if settings.stats else "",
                             notice if time.monotonic() < until_s else "", settings.inset)  # fmt: skip
         overlay.draw(image, result, look)
