@@ -201,7 +201,7 @@ class Service:
     def _watch(self, screen: Screen, state: State, pipeline: Pipeline, bundle: Bundle) -> Outcome:
         """Show, listen to keys, feed the watchdog, until something ends the round."""
         viewer = Viewer(screen, state, bundle, self.options.path)
-        worked, next_status_s = -1, 0.0
+        worked, next_status_s = 0, 0.0
         while not self._stop.is_set():
             shown = viewer.step()
             pipeline.watch()
@@ -214,8 +214,9 @@ class Service:
             # Liveness is work done: a new result, or a placard while it is known what is missing.
             done = state.stats.inferences.total
             if done != worked or state.losses:
-                if done or (shown and state.losses):
+                if not self._ready and (done or shown):
                     self._say_ready()
+                    next_status_s = 0.0
                 worked = done
                 self.notifier.feed()
             if time.monotonic() >= next_status_s:
