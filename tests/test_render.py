@@ -45,8 +45,11 @@ def test_the_same_seed_gives_the_same_picture() -> None:
 
 def test_evaluation_uses_other_ranges_and_content_than_training() -> None:
     assert {kind for kind, _ in render.EVAL.none} - {kind for kind, _ in render.TRAIN.none}
-    same = [n for n in ("height", "pen", "paper", "ink", "light", "focus", "motion", "noise", "jpeg") if
-            getattr(render.TRAIN, n) == getattr(render.EVAL, n)]
+    same = [
+        n
+        for n in ("height", "pen", "paper", "ink", "light", "focus", "motion", "noise", "jpeg")
+        if getattr(render.TRAIN, n) == getattr(render.EVAL, n)
+    ]
     assert same == []
 
 
