@@ -117,7 +117,7 @@ def test_a_lost_camera_is_a_placard(
 ) -> None:
     make_bundle(tmp_path / "m")
     process = running("--source", "camera:none such", "--model", tmp_path / "m")
-    wait_for(lambda: colours(desktop, overlay.LOST) > 200, "the placard's red")
+    wait_for(lambda: colours(desktop, overlay.LOST) > 50, "the placard's red")
     began_s = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
