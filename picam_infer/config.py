@@ -268,12 +268,13 @@ def with_value(text: str, keys: Sequence[str], value: Any) -> str:
         return text[: node.start_mark.index] + literal + text[node.end_mark.index :]
     parent = _node(root, keys[:-1]) if root is not None else None
     if isinstance(parent, yaml.MappingNode) and parent.flow_style:
-        at = parent.end_mark.index - 1
+        at = int(parent.end_mark.index) - 1
         comma = ", " if parent.value else ""
         return text[:at].rstrip() + f"{comma}{keys[-1]}: {literal}" + text[at:]
     if isinstance(parent, yaml.MappingNode) and parent.value:
         first = parent.value[0][0].start_mark
-        return text[: first.index] + f"{keys[-1]}: {literal}\n" + " " * first.column + text[first.index :]
+        start, column = int(first.index), int(first.column)
+        return text[:start] + f"{keys[-1]}: {literal}\n" + " " * column + text[start:]
     block = literal
     for key in reversed(keys[1:]):
         block = f"{{{key}: {block}}}"
@@ -286,7 +287,7 @@ def _is_block(node: yaml.Node) -> bool:
 
 def _literal(value: Any) -> str:
     flow: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
-    return flow.removesuffix("\n").removesuffix("\n...").strip()
+    return str(flow).removesuffix("\n").removesuffix("\n...").strip()
 
 
 def _write(path: Path, text: str) -> None:

@@ -33,6 +33,12 @@ class Latest(Generic[T]):
         """How many items were put so far."""
         return self._number
 
+    @property
+    def idle(self) -> bool:
+        """Whether `take` has had everything that was put."""
+        with self._condition:
+            return self._taken == self._number
+
     def put(self, item: T) -> None:
         """Replace the item."""
         with self._condition:
@@ -132,13 +138,21 @@ class Stats:
     frames: Rate = field(default_factory=Rate)
     inferences: Rate = field(default_factory=Rate)
     shown: Rate = field(default_factory=Rate)
-    bad_frames: int = 0
+    shown_age_s: deque[float] = field(default_factory=lambda: deque(maxlen=2000))
+    """Age of the frames last shown, from the sensor's stamp until the display had them."""
+    bad_reads: int = 0
+    bad_decodes: int = 0
     label_changes: int = 0
     latency: dict[str, Histogram] = field(default_factory=dict)
     """Inference time by engine name."""
     losses: dict[str, int] = field(default_factory=dict)
     lost_s: dict[str, float] = field(default_factory=dict)
     """Losses and the seconds they lasted (ended ones) by part."""
+
+    @property
+    def bad_frames(self) -> int:
+        """Damaged frames that were skipped."""
+        return self.bad_reads + self.bad_decodes
 
 
 Part = Literal["camera", "engine", "display"]
