@@ -38,7 +38,7 @@ class Camera:
     def __init__(self, address: str, capture: Capture, roots: Roots = Roots()) -> None:  # noqa: B008
         """Open the camera that `address` means. Raises `Lost` with the reason and the remedy."""
         self._asked, self._roots = capture, roots
-        self.info = find(address, roots)
+        self.info = _known[address] = find(address, roots)
         self._capture = Guarded(self.info.path, cv2.CAP_V4L2)
         try:
             if not self._capture.opened:
@@ -48,7 +48,6 @@ class Camera:
         except BaseException:
             self._capture.close()
             raise
-        _known[address] = self.info
         self._describe()
 
     # -- opening ---------------------------------------------------------
@@ -161,6 +160,14 @@ def find(address: str, roots: Roots = Roots()) -> CameraInfo:  # noqa: B008
 
     The one that the address meant last comes first, whatever its number is now. Raises `Lost`, `UsageError`.
     """
+    while True:
+        chosen = _choose(address, roots)
+        if not v4l2.is_settling(chosen):
+            return chosen
+        time.sleep(0.05)
+
+
+def _choose(address: str, roots: Roots) -> CameraInfo:
     cameras, known = v4l2.discover(roots), _known.get(address)
     again = next((c for c in cameras if known and _same(c, known)), None)
     if address == "camera":

@@ -1,0 +1,119 @@
+"""Tests on the virtual Pi: run with PICAM_SYSTEM=1, and PICAM_LAB naming the lab's folder if it is not ../shared/lab."""
+
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAB = Path(os.environ.get("PICAM_LAB") or ROOT / "../shared/lab").resolve()
+NAME = os.environ.get("PILAB_NAME", "src")
+
+
+def pytest_collection_modifyitems(items):
+    reason = ""
+    if os.environ.get("PICAM_SYSTEM") != "1":
+        reason = "boots a virtual machine: set PICAM_SYSTEM=1"
+    elif not (LAB / "vm").exists():
+        reason = "no lab here: set PICAM_LAB to its folder"
+    for item in items:
+        if reason and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=reason))
+        elif Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600))
+
+
+class VirtualPi:
+    """The lab's machine, with the package and its libraries in ~/v."""
+
+    def vm(self, *words, check=True, timeout=300):
+        env = {**os.environ, "PILAB_NAME": NAME, "PILAB_MEM": "1536"}
+        done = subprocess.run([LAB / "vm", *words], env=env, capture_output=True, text=True, timeout=timeout)
+        if check:
+            assert done.returncode == 0, f"vm {words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def ssh(self, command, check=True, timeout=300):
+        return self.vm("ssh", command, check=check, timeout=timeout)
+
+    def camera(self, *words):
+        self.vm("camera", *words)
+
+    def install(self):
+        archive = ROOT / "build" / "lab.tar"
+        archive.parent.mkdir(exist_ok=True)
+        subprocess.run(["tar", "cf", archive, "picam_infer", "tests/system/watch_camera.py"], cwd=ROOT, check=True)
+        self.vm("put", str(archive), "/tmp/lab.tar")
+        archive.unlink()
+        self.ssh("tar xf /tmp/lab.tar && mv tests/system/watch_camera.py watch.py")
+        have = self.ssh("v/bin/python -c 'import cv2, msgspec, yaml' && echo yes", check=False)
+        if "yes" not in have:
+            self.ssh("python3 -m venv v && v/bin/pip install -q opencv-python numpy msgspec pyyaml", timeout=900)
+
+    def watch(self, address="camera", seconds=20.0, before="", **settings):
+        return Watch(self, f"{before} PYTHONPATH=. v/bin/python watch.py '{address}' {seconds} '{json.dumps(settings)}'")
+
+
+class Watch:
+    """A running watch.py: its events as they come."""
+
+    def __init__(self, pi, command):
+        env = {**os.environ, "PILAB_NAME": NAME}
+        self.process = subprocess.Popen([LAB / "vm", "ssh", command], env=env, stdout=subprocess.PIPE, text=True)
+        self.events = queue.Queue()
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self):
+        for line in self.process.stdout:
+            event = json.loads(line)
+            event["host_at"] = time.monotonic()
+            print(line, end="")
+            self.events.put(event)
+        self.events.put({"event": "over"})
+
+    def until(self, kind, timeout=60, **facts):
+        """Return the next event of this kind and everything that came before it."""
+        seen, until_s = [], time.monotonic() + timeout
+        while True:
+            event = self.events.get(timeout=max(0.1, until_s - time.monotonic()))
+            seen.append(event)
+            if event["event"] == kind and all(event.get(k) == v for k, v in facts.items()):
+                return event, seen
+            assert event["event"] != "over", f"no {kind} in {seen}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def pi():
+    machine = VirtualPi()
+    mine = "not running" in machine.vm("status", check=False) or machine.vm("status", check=False) == ""
+    if mine:
+        machine.vm("up")
+    try:
+        machine.install()
+        yield machine
+    finally:
+        if mine:
+            machine.vm("down")
+
+
+@pytest.fixture(autouse=True)
+def plugged_in(request):
+    """Every test begins with the camera plugged in, showing its test pattern."""
+    if "pi" in request.fixturenames:
+        machine = request.getfixturevalue("pi")
+        machine.camera("thaw")
+        machine.camera("plug")
+        machine.ssh("for i in $(seq 50); do test -e /dev/v4l/by-id/*index0 && exit; sleep 0.2; done; exit 1")
+    yield
