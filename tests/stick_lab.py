@@ -182,7 +182,7 @@ def possessions() -> dict[str, Any]:
         if int(fields[1]) == me:
             children.append(int(stat.parent.name))
     maps = Path("/proc/self/maps").read_text()
-    shm = sorted(p.name for p in Path("/dev/shm").glob("*"))
+    shm = sorted(p.name for p in Path("/dev/shm").glob("*") if not p.name.startswith("sem."))  # other programs'
     return {
         "children": children,
         "fds": len(list(Path("/proc/self/fd").iterdir())),
