@@ -92,7 +92,7 @@ class Running:
         self.state = State(Tuning(Photo(), Decide()))
         decider = Decider(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
-            lambda: self._next(source_queue), lambda: self._next(engine_queue), lambda chain: Preprocess(),
+            lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: Preprocess(),
             decider, decider.reset, self._got,
         ))  # fmt: skip
         self.pipeline.start()

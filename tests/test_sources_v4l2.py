@@ -75,7 +75,14 @@ def test_our_own_handle_is_no_holder(kernel):
 
 @pytest.mark.parametrize(
     ("wanted", "fits"),
-    [("C270", True), ("c270 hd", True), ("a1b2", True), ("usb:046D:0825", True), ("usb:046d:0826", False), ("C920", False)],
+    [
+        ("C270", True),
+        ("c270 hd", True),
+        ("a1b2", True),
+        ("usb:046D:0825", True),
+        ("usb:046d:0826", False),
+        ("C920", False),
+    ],
 )
 def test_a_camera_is_meant_by_any_part_of_its_identity(kernel, wanted, fits):
     webcam(kernel)

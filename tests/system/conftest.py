@@ -56,7 +56,9 @@ class VirtualPi:
             self.ssh("python3 -m venv v && v/bin/pip install -q opencv-python numpy msgspec pyyaml", timeout=900)
 
     def watch(self, address="camera", seconds=20.0, before="", **settings):
-        return Watch(self, f"{before} PYTHONPATH=. v/bin/python watch.py '{address}' {seconds} '{json.dumps(settings)}'")
+        return Watch(
+            self, f"{before} PYTHONPATH=. v/bin/python watch.py '{address}' {seconds} '{json.dumps(settings)}'"
+        )
 
 
 class Watch:

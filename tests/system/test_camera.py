@@ -70,7 +70,9 @@ def test_in_use_by_another_program(pi):
         other.until("first")
         with pi.watch(seconds=20) as watch:
             lost, _ = watch.until("lost")
-        found = pi.ssh("PYTHONPATH=. v/bin/python -c 'from picam_infer.sources import *; print(list_cameras()[0].busy_by)'")
+        found = pi.ssh(
+            "PYTHONPATH=. v/bin/python -c 'from picam_infer.sources import *; print(list_cameras()[0].busy_by)'"
+        )
     assert "is in use by python (PID " in lost["reason"]
     assert found.startswith("python (PID ")
 
