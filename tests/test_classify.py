@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import make_bundle, picture
+from makers import make_bundle, picture
 
 from picam_infer import cli
 from picam_infer.bundle import Edges

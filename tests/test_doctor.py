@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import make_bundle
+from makers import make_bundle
 
 from picam_infer import cli, devices
 

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from conftest import jpeg_frame, picture
+from makers import jpeg_frame, picture
 
 from picam_infer import pipeline as pipelines
 from picam_infer.bundle import Photo

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_bundle
+from makers import make_bundle
 
 from picam_infer import config, overlay
 from picam_infer.bundle import Edges
