@@ -4,7 +4,7 @@ import os
 import pytest
 
 from picam_infer.sources import v4l2
-from tests.v4l2_stand_in import CAPTURE, M2M, META, Kernel
+from v4l2_stand_in import CAPTURE, M2M, META, Kernel
 
 
 @pytest.fixture
