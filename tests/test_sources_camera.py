@@ -4,6 +4,7 @@ import time
 
 import cv2
 import pytest
+from v4l2_stand_in import C270, Kernel, Webcam, jpeg
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Lost, Source, UsageError
@@ -11,7 +12,6 @@ from picam_infer.sources import camera as room
 from picam_infer.sources import v4l2
 from picam_infer.sources.camera import Camera, preferred
 from picam_infer.sources.v4l2 import Format, Mode
-from v4l2_stand_in import C270, Kernel, Webcam, jpeg
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_unplugged_while_reading(kernel, webcam):
     assert str(lost.value) == "C270 HD WEBCAM is unplugged; plug it in again"
     camera.close()
     for _ in range(2):  # looking for it again is the same news
-        with pytest.raises(Lost, match="^C270 HD WEBCAM is unplugged"):
+        with pytest.raises(Lost, match="C270 HD WEBCAM is unplugged"):
             opened(kernel)
 
 

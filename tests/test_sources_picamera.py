@@ -126,7 +126,7 @@ def test_usb_cameras_are_not_taken(system):
 
 @pytest.mark.parametrize(
     ("error", "hint"),
-    [(RuntimeError("Failed to acquire camera: Device or resource busy"), "other program"), (RuntimeError("x"), "cable")],
+    [(RuntimeError("Failed to acquire camera: resource busy"), "other program"), (RuntimeError("x"), "cable")],
 )
 def test_a_camera_that_does_not_open_is_lost(system, error, hint):
     system.error = error

@@ -44,7 +44,8 @@ def test_a_video_plays_in_full_and_in_order(tmp_path, name, fourcc, codec):
 
 def test_a_row_of_jpegs_is_a_video(tmp_path):
     path = tmp_path / "row.mjpg"
-    path.write_bytes(b"".join(cv2.imencode(".jpg", np.full((48, 64, 3), s, np.uint8))[1].tobytes() for s in range(0, 250, 10)))
+    pictures = [cv2.imencode(".jpg", np.full((48, 64, 3), shade, np.uint8))[1] for shade in range(0, 250, 10)]
+    path.write_bytes(b"".join(picture.tobytes() for picture in pictures))
     played = shades(open_source(str(path), Capture()))
     assert len(played) == 25 and {f.codec for f, _ in played} == {"jpeg"}
 
@@ -117,7 +118,7 @@ def test_a_bad_picture_among_good_ones_is_named_and_skipped(tmp_path, caplog):
 
 def bad(tmp_path, kind):
     path = tmp_path / f"x.{kind}"
-    content = {"avi": b"", "mp4": bytes(range(256)) * 40, "txt": b"hello\n" * 900, "mkv": b"\x1aE\xdf\xa3" + b"\0" * 900}
+    content = {"avi": b"", "mp4": bytes(range(256)) * 40, "txt": b"hello\n" * 900, "mkv": b"\x1aE\xdf\xa3" + bytes(900)}
     path.write_bytes(content[kind])
     return path
 

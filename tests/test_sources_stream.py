@@ -34,7 +34,7 @@ class Server:
         self.seen = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):  # noqa: N802
+            def do_GET(self):
                 outer.seen.append(self.path)
                 wanted = "Basic " + base64.b64encode(secret.encode()).decode()
                 if secret and self.headers.get("Authorization") != wanted:
@@ -205,7 +205,7 @@ def test_names_carry_no_secrets(url):
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [({"status": 404}, "answers 404"), ({"kind": "text/html"}, r"is a page \(text/html\)"), ({"status": 503}, "answers 503")],
+    [({"status": 404}, "answers 404"), ({"status": 503}, "answers 503"), ({"kind": "text/html"}, "is a page")],
 )
 def test_answers_that_are_no_stream(more, words):
     with Server(sends(b"<html>"), **more) as server, pytest.raises(Lost, match=words):
@@ -320,7 +320,8 @@ def test_a_delimiter_inside_a_picture_of_known_length_is_no_end():
 
 
 def test_bare_line_feeds_are_understood():
-    assert Parts(b"frame").feed(b"--frame\nContent-length:3\n\nabc\n--frame\nContent-Length: 2\n\nde") == [b"abc", b"de"]
+    data = b"--frame\nContent-length:3\n\nabc\n--frame\nContent-Length: 2\n\nde"
+    assert Parts(b"frame").feed(data) == [b"abc", b"de"]
 
 
 def test_endless_things_end():

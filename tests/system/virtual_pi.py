@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAB = Path(os.environ.get("PICAM_LAB") or ROOT / "../shared/lab").resolve()
-NAME = os.environ.get("PILAB_NAME", "camera")
+# As it is at import: each test gets a cache folder of its own, and the lab's machines live in the real one.
+ENVIRONMENT = {"PILAB_MEM": "1536", "PILAB_NAME": "camera", **os.environ}
 
 
 def _missing():
@@ -28,8 +29,7 @@ class VirtualPi:
     """The lab's machine, with the package and its libraries in ~/v."""
 
     def vm(self, *words, check=True, timeout=300):
-        env = {**os.environ, "PILAB_NAME": NAME, "PILAB_MEM": "1536"}
-        done = subprocess.run([LAB / "vm", *words], env=env, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run([LAB / "vm", *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
         if check:
             assert done.returncode == 0, f"vm {words}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -52,12 +52,12 @@ class VirtualPi:
             self.ssh("python3 -m venv v && v/bin/pip install -q opencv-python numpy msgspec pyyaml", timeout=900)
 
     def process(self, command):
-        env = {**os.environ, "PILAB_NAME": NAME}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        return subprocess.Popen([LAB / "vm", "ssh", command], env=env, text=True, **pipes)
+        return subprocess.Popen([LAB / "vm", "ssh", command], env=ENVIRONMENT, text=True, **pipes)
 
     def watch(self, address="camera", seconds=20.0, before="", **settings):
-        return Watch(self, f"{before} PYTHONPATH=. v/bin/python watch.py '{address}' {seconds} '{json.dumps(settings)}'")
+        words = f"'{address}' {seconds} '{json.dumps(settings)}'"
+        return Watch(self, f"{before} PYTHONPATH=. v/bin/python watch.py {words}")
 
 
 class Watch:
