@@ -121,7 +121,7 @@ def pipeline(model: Bundle, source: Source, on_engine: EngineSettings = ONE_THRE
     decider = Decider(model.labels, model.card.reject)
     state = State(Tuning(model.card.preprocess, Config().decide))
     return Pipeline(state, Parts(
-        lambda: source, lambda: engines.open_engine(on_engine, model),
+        lambda: source, lambda stopping: engines.open_engine(on_engine, model),
         lambda chain: preprocess.build(chain, model.card.input), decider, decider.reset,
     ))  # fmt: skip
 

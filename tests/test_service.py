@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import make_bundle, picture
+from makers import make_bundle, picture
 
 from picam_infer import bundle as bundles
 from picam_infer import config, displays, service

@@ -202,7 +202,9 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
 
 def _refused(name: str, code: int, reason: object) -> Lost:
     if code in (401, 403):
-        return Lost(f"{name} refuses access ({code})", "put user and password into the address: http://USER:WORD@host/…")
+        return Lost(
+            f"{name} refuses access ({code})", "put user and password into the address: http://USER:WORD@host/…"
+        )
     return Lost(f"{name} answers {code} {reason}", "check the address")
 
 
