@@ -32,6 +32,7 @@ def test_a_pi_full_of_codecs_lists_its_webcam_only(kernel):
     assert camera.path == camera.by_id and camera.by_id.endswith("C270_HD_WEBCAM_A1B2-video-index0")
     assert [f.fourcc for f in camera.formats] == ["MJPG", "YUYV"]
     assert camera.formats[0].modes[0] == v4l2.Mode(1280, 720, (30.0, 15.0))
+    assert str(camera.formats[0]) == "MJPG: 1280×720 at 30, 15 fps; 640×480 at 30 fps"
     assert camera.busy_by == camera.problem == ""
     assert v4l2.has_ribbon_camera(kernel.roots)
 
