@@ -4,6 +4,7 @@ import time
 
 import cv2
 import pytest
+from v4l2_stand_in import C270, Kernel, Webcam, jpeg
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Lost, Source, UsageError
@@ -11,7 +12,6 @@ from picam_infer.sources import camera as room
 from picam_infer.sources import v4l2
 from picam_infer.sources.camera import Camera, preferred
 from picam_infer.sources.v4l2 import Format, Mode
-from tests.v4l2_stand_in import C270, Kernel, Webcam, jpeg
 
 
 @pytest.fixture
@@ -128,7 +128,8 @@ def test_a_camera_that_sends_another_size_than_it_says_is_believed(kernel, webca
 @pytest.mark.parametrize("stamp_ms", [0.0, 12.5, time.time() * 1e3, (time.monotonic() + 3600) * 1e3, -5.0])
 def test_an_implausible_stamp_is_replaced(kernel, webcam, stamp_ms):
     webcam.stamp_ms = stamp_ms
-    assert 0 <= time.monotonic() - opened(kernel).read().monotonic_s < 1
+    stamp_s = opened(kernel).read().monotonic_s
+    assert 0 <= time.monotonic() - stamp_s < 1
 
 
 def test_unplugged_while_reading(kernel, webcam):
@@ -140,7 +141,7 @@ def test_unplugged_while_reading(kernel, webcam):
     assert str(lost.value) == "C270 HD WEBCAM is unplugged; plug it in again"
     camera.close()
     for _ in range(2):  # looking for it again is the same news
-        with pytest.raises(Lost, match="^C270 HD WEBCAM is unplugged"):
+        with pytest.raises(Lost, match="C270 HD WEBCAM is unplugged"):
             opened(kernel)
 
 

@@ -79,9 +79,8 @@ class Kernel:
         if request in self.errors:
             raise OSError(self.errors[request], os.strerror(self.errors[request]))
         if request == v4l2.QUERYCAP:
-            v4l2._CAPABILITY.pack_into(
-                buffer, 0, b"", b"", b"", 0, device["caps"], device["caps"] & 0x7FFFFFFF, 0, 0, 0
-            )
+            caps = device["caps"]
+            v4l2._CAPABILITY.pack_into(buffer, 0, b"", b"", b"", 0, caps, caps & 0x7FFFFFFF, 0, 0, 0)
         elif request == v4l2.ENUM_FMT:
             fourcc = self._nth(device["formats"], buffer)
             v4l2._FMTDESC.pack_into(buffer, 0, 0, 1, 0, fourcc.encode() + b" words", pixel(fourcc), 0, 0, 0, 0)

@@ -6,7 +6,6 @@ import contextlib
 import email.message
 import http.client
 import logging
-import os
 import re
 import socket
 import ssl
@@ -34,9 +33,6 @@ QUIET_S = 5.0
 """How long a stream may take to answer, and to deliver a picture."""
 _CHUNK = 65536
 _CHECK = "check the address, the camera's power and the network"
-
-# TCP loses no packets; without it pictures wait in FFmpeg's own queue.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fflags;nobuffer")
 
 
 def open_stream(url: str, capture: Capture) -> Source:

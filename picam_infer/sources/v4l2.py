@@ -67,6 +67,10 @@ class Mode:
     height: int
     rates: tuple[float, ...] = ()
 
+    def __str__(self) -> str:
+        rates = f" at {', '.join(f'{rate:g}' for rate in self.rates)} fps" if self.rates else ""
+        return f"{self.width}×{self.height}{rates}"
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -75,6 +79,9 @@ class Format:
     fourcc: str
     name: str
     modes: tuple[Mode, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.fourcc}: {'; '.join(map(str, self.modes))}" if self.modes else self.fourcc
 
 
 @dataclass(frozen=True, slots=True)

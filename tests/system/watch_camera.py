@@ -1,4 +1,4 @@
-"""Runs inside the virtual Pi: reads a source for some seconds, reopening it as the service does; one JSON line an event."""
+"""Runs inside the virtual Pi: reads a source, reopening it as the service does; one JSON line an event."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Tests on the virtual Pi: run with PICAM_SYSTEM=1, and PICAM_LAB naming the lab's folder if it is not ../shared/lab."""
+"""The virtual Pi for tests: PICAM_SYSTEM=1 runs them, PICAM_LAB names the lab's folder (default ../shared/lab)."""
 
 import json
 import os
@@ -12,28 +12,24 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAB = Path(os.environ.get("PICAM_LAB") or ROOT / "../shared/lab").resolve()
-NAME = os.environ.get("PILAB_NAME", "src")
+# As it is at import: each test gets a cache folder of its own, and the lab's machines live in the real one.
+ENVIRONMENT = {"PILAB_MEM": "1536", "PILAB_NAME": "camera", **os.environ}
 
 
-def pytest_collection_modifyitems(items):
-    reason = ""
+def _missing():
     if os.environ.get("PICAM_SYSTEM") != "1":
-        reason = "boots a virtual machine: set PICAM_SYSTEM=1"
-    elif not (LAB / "vm").exists():
-        reason = "no lab here: set PICAM_LAB to its folder"
-    for item in items:
-        if reason and Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason=reason))
-        elif Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(600))
+        return "boots a virtual machine: set PICAM_SYSTEM=1"
+    return "" if (LAB / "vm").exists() else "no lab here: set PICAM_LAB to its folder"
+
+
+needed = [pytest.mark.skipif(bool(_missing()), reason=_missing()), pytest.mark.timeout(900)]
 
 
 class VirtualPi:
     """The lab's machine, with the package and its libraries in ~/v."""
 
     def vm(self, *words, check=True, timeout=300):
-        env = {**os.environ, "PILAB_NAME": NAME, "PILAB_MEM": "1536"}
-        done = subprocess.run([LAB / "vm", *words], env=env, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run([LAB / "vm", *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
         if check:
             assert done.returncode == 0, f"vm {words}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -55,18 +51,20 @@ class VirtualPi:
         if "yes" not in have:
             self.ssh("python3 -m venv v && v/bin/pip install -q opencv-python numpy msgspec pyyaml", timeout=900)
 
+    def process(self, command):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        return subprocess.Popen([LAB / "vm", "ssh", command], env=ENVIRONMENT, text=True, **pipes)
+
     def watch(self, address="camera", seconds=20.0, before="", **settings):
-        return Watch(
-            self, f"{before} PYTHONPATH=. v/bin/python watch.py '{address}' {seconds} '{json.dumps(settings)}'"
-        )
+        words = f"'{address}' {seconds} '{json.dumps(settings)}'"
+        return Watch(self, f"{before} PYTHONPATH=. v/bin/python watch.py {words}")
 
 
 class Watch:
     """A running watch.py: its events as they come."""
 
     def __init__(self, pi, command):
-        env = {**os.environ, "PILAB_NAME": NAME}
-        self.process = subprocess.Popen([LAB / "vm", "ssh", command], env=env, stdout=subprocess.PIPE, text=True)
+        self.process = pi.process(command)
         self.events = queue.Queue()
         threading.Thread(target=self._follow, daemon=True).start()
 
@@ -96,10 +94,10 @@ class Watch:
         self.process.wait(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pi():
     machine = VirtualPi()
-    mine = "not running" in machine.vm("status", check=False) or machine.vm("status", check=False) == ""
+    mine = "running" not in machine.vm("status", check=False)
     if mine:
         machine.vm("up")
     try:
@@ -108,14 +106,3 @@ def pi():
     finally:
         if mine:
             machine.vm("down")
-
-
-@pytest.fixture(autouse=True)
-def plugged_in(request):
-    """Every test begins with the camera plugged in, showing its test pattern."""
-    if "pi" in request.fixturenames:
-        machine = request.getfixturevalue("pi")
-        machine.camera("thaw")
-        machine.camera("plug")
-        machine.ssh("for i in $(seq 50); do test -e /dev/v4l/by-id/*index0 && exit; sleep 0.2; done; exit 1")
-    yield
