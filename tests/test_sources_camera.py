@@ -217,6 +217,15 @@ def test_frozen_is_not_unplugged(kernel, webcam, monkeypatch):
         camera.read()
 
 
+def test_a_camera_may_take_two_time_outs_to_wake_up(kernel, webcam, monkeypatch):
+    monkeypatch.setattr(room, "SELECT_TIMEOUT_S", 0.1)
+    webcam.script = [0.1]
+    assert opened(kernel).read().codec == "jpeg"
+    webcam.script = [0.1, 0.1]
+    with pytest.raises(Lost, match="no picture for"):
+        opened(kernel)
+
+
 def test_closing_under_a_hanging_read_is_left_to_the_reader(kernel, webcam):
     camera = opened(kernel)
     camera.read()

@@ -205,7 +205,12 @@ def test_names_carry_no_secrets(url):
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [({"status": 404}, "answers 404"), ({"status": 503}, "answers 503"), ({"kind": "text/html"}, "is a page")],
+    [
+        ({"status": 404}, "answers 404"),
+        ({"status": 503}, "answers 503"),
+        ({"kind": "text/html"}, "is a page"),
+        ({"kind": "image/jpeg"}, "is a single picture"),
+    ],
 )
 def test_answers_that_are_no_stream(more, words):
     with Server(sends(b"<html>"), **more) as server, pytest.raises(Lost, match=words):

@@ -114,7 +114,7 @@ class Webcam:
         self.kernel, self.opened, self.released = kernel, [], []
         self.formats = C270
         self.script = []
-        """What the next reads give: an array, or False."""
+        """What the next reads give: an array, False, or seconds of silence and then False."""
         self.hang = None
         """An event: `read` waits for it, then fails."""
         self.in_read = threading.Event()
@@ -176,6 +176,9 @@ class Capture:
                 return False, None
             if self.webcam.script:
                 image = self.webcam.script.pop(0)
+                if isinstance(image, float):
+                    time.sleep(image)  # select() ran out
+                    return False, None
                 return (False, None) if image is False else (True, image)
             return True, self._picture()
         finally:

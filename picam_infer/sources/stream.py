@@ -173,8 +173,9 @@ def _open_http(url: str, capture: Capture) -> MjpegStream | None:
     if kind.startswith("multipart/") and boundary:
         return MjpegStream(response, name, boundary, capture)
     response.close()
-    if kind.startswith("text/"):
-        raise Lost(f"{name} is a page ({kind}), not a stream", "use the address of the stream itself")
+    if kind.startswith(("text/", "image/")):
+        what = "a page" if kind.startswith("text/") else "a single picture"
+        raise Lost(f"{name} is {what} ({kind}), not a stream", "use the address of the stream itself")
     return None
 
 

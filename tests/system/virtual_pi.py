@@ -90,8 +90,8 @@ class Watch:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(20)
+        self.process.stdin.close()
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="module")

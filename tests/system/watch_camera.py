@@ -1,7 +1,9 @@
 """Runs inside the virtual Pi: reads a source, reopening it as the service does; one JSON line an event."""
 
 import json
+import os
 import sys
+import threading
 import time
 
 from picam_infer.config import Capture
@@ -34,6 +36,12 @@ def watch(source):
     tell("end", frames=good, per_s=round(per_s, 1), age_ms=round(sorted(ages)[len(ages) // 2] * 1e3, 1))
 
 
+def leave_with_the_caller():
+    sys.stdin.read()
+    os._exit(0)
+
+
+threading.Thread(target=leave_with_the_caller, daemon=True).start()
 while time.monotonic() - began_s < seconds:
     try:
         source = open_source(address, Capture(**settings))
