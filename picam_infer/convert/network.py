@@ -46,6 +46,8 @@ class Network:
     """The output is not the one the model was trained for."""
     own_scale: bool = False
     """The model scales its input itself."""
+    offset: float = 0.0
+    """What such a model wants added to a pixel (0…255) first."""
     name: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -75,8 +77,7 @@ def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Ne
     result.output(0).get_tensor().set_names({name})
     own = any(spec.kind in ("Rescaling", "Normalization") for spec in graph.all_specs())
     return Network(
-        ov.Model([result], kept, graph.name),
-        sum(builder.kinds.values()), builder.parameters, name, builder.kinds,
+        ov.Model([result], kept, graph.name), sum(builder.kinds.values()), builder.parameters, name, builder.kinds,
         intermediate=name not in final, own_scale=own, name=graph.name, notes=builder.notes,
     )  # fmt: skip
 
