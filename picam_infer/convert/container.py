@@ -24,7 +24,9 @@ _SUFFIXES: dict[str, Format] = {
     ".h5": "hdf5", ".hdf5": "hdf5", ".keras": "keras", ".json": "json", ".tflite": "tflite", ".lite": "tflite",
     ".onnx": "onnx", ".xml": "ir", ".pb": "pb", ".meta": "meta",
 }  # fmt: skip
-_NOT_MODELS = frozenset({"metadata.json", "package.json", "training_config.json", "fingerprint.pb", "keras_metadata.pb"})
+_NOT_MODELS = frozenset(
+    {"metadata.json", "package.json", "training_config.json", "fingerprint.pb", "keras_metadata.pb"}
+)
 _KNOWN = "known are .h5, .keras, model.json, .tflite, .onnx, .pb, .meta, .xml, SavedModel folders, and zips of these"
 
 
@@ -95,7 +97,11 @@ def _in_folder(folder: Path, title: str) -> Found:
         if number > MAX_ENTRIES:
             raise PicamError(f"{title} holds more than {MAX_ENTRIES} files", "name the model file itself")
         inside = path.relative_to(folder)
-        if path.is_symlink() or any(part.startswith((".", "__MACOSX")) for part in inside.parts) or len(inside.parts) > 6:
+        if (
+            path.is_symlink()
+            or any(part.startswith((".", "__MACOSX")) for part in inside.parts)
+            or len(inside.parts) > 6
+        ):
             continue
         if path.name == "saved_model.pb":
             candidates.append(Found("savedmodel", path.parent, path.parent.parent))

@@ -172,9 +172,7 @@ class _Reader:
             uses = _uses(entry.get("inbound_nodes"), names)
             spec = self.spec(entry, depth, uses)
             specs[spec.name] = spec
-        graph = Graph(
-            name, specs, _refs(config.get("input_layers"), names), _refs(config.get("output_layers"), names)
-        )
+        graph = Graph(name, specs, _refs(config.get("input_layers"), names), _refs(config.get("output_layers"), names))
         if not graph.outputs:
             raise PicamError(f"model {name} names no output layer", "export the model again")
         return _renumber(graph)

@@ -44,7 +44,9 @@ def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
     except VENDOR_ERRORS as error:
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
         reason = (lines[-1] if lines else type(error).__name__)[:200]
-        raise PicamError(f"OpenVINO cannot read {path.name} ({reason})", "it is damaged, or uses what it lacks") from error
+        raise PicamError(
+            f"OpenVINO cannot read {path.name} ({reason})", "it is damaged, or uses what it lacks"
+        ) from error
     nodes = model.get_ordered_ops()
     constants = [n for n in nodes if n.get_type_name() == "Constant" and n.get_output_element_type(0).is_real()]
     parameters = sum(int(np.prod(n.get_output_shape(0), dtype=object)) for n in constants)
@@ -97,7 +99,7 @@ def _only(model: Any, kept: Any) -> None:
 
 def _single_output(model: Any) -> Any:
     """Drop inputs that the output does not need."""
-    needed, pending = set(), [result for result in model.get_results()]
+    needed, pending = set(), list(model.get_results())
     seen = set()
     while pending:
         node = pending.pop()

@@ -73,9 +73,7 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None) -> Ke
                 raise PicamError(f"{found.path.name} is an HDF5 file, but not one of Keras", "give a Keras model")
             hint = f"give the configuration too: picam-infer convert model.json --weights {found.path.name}"
             raise PicamError(f"{found.path.name} holds only weights, no network", hint)
-        graph = dialect.read_graph(
-            dialect.load_json(content.config, found.path.name), content.version, content.backend
-        )
+        graph = dialect.read_graph(dialect.load_json(content.config, found.path.name), content.version, content.backend)
         major = content.version[:1] if content.version[:1].isdigit() else ""
         kind = " ".join(["Keras", *([major] if major else []), "HDF5"])
         with contextlib.ExitStack() as stack:
@@ -85,9 +83,11 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None) -> Ke
 
 def _from_keras(found: Found, given: Path | None, output_layer: str | None) -> Keras:
     folder = found.path
-    metadata = dialect.load_json(_text(folder / "metadata.json"), "metadata.json") if (
-        folder / "metadata.json"
-    ).is_file() else {}
+    metadata = (
+        dialect.load_json(_text(folder / "metadata.json"), "metadata.json")
+        if (folder / "metadata.json").is_file()
+        else {}
+    )
     version = str(metadata.get("keras_version") or "3") if isinstance(metadata, dict) else "3"
     graph = dialect.read_graph(dialect.load_json(_text(folder / "config.json"), "config.json"), version)
     with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:

@@ -56,9 +56,7 @@ def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Ne
     """Build the network up to its output (the first of several) or `output_layer`. Raises `PicamError`."""
     _refuse_unknown(graph)
     builder = _Builder(weights)
-    parameters = []
-    for ref in graph.inputs or [Ref(n, 0, 0) for n, s in graph.specs.items() if s.kind == "InputLayer"]:
-        parameters.append(_parameter(graph, ref, builder.notes))
+    parameters = [_parameter(graph, ref, builder.notes) for ref in _inputs(graph)]
     if not parameters:
         raise PicamError("the model has no input layer", "save the whole model, not only its weights")
     outputs = builder.run(graph, [Tensor(node) for node in parameters], ())
@@ -80,6 +78,10 @@ def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Ne
         ov.Model([result], kept, graph.name), sum(builder.kinds.values()), builder.parameters, name, builder.kinds,
         intermediate=name not in final, own_scale=own, name=graph.name, notes=builder.notes,
     )  # fmt: skip
+
+
+def _inputs(graph: Graph) -> list[Ref]:
+    return list(graph.inputs) or [Ref(n, 0, 0) for n, s in graph.specs.items() if s.kind == "InputLayer"]
 
 
 def _refuse_unknown(graph: Graph) -> None:
@@ -169,7 +171,7 @@ class _Builder:
 
     def run(self, graph: Graph, feeds: Sequence[Tensor], path: Path) -> list[Tensor]:
         """Return a graph's outputs for these inputs."""
-        inputs = list(graph.inputs) or [Ref(n, 0, 0) for n, s in graph.specs.items() if s.kind == "InputLayer"]
+        inputs = _inputs(graph)
         if len(inputs) != len(feeds):
             raise PicamError(f"model {graph.name} has {len(inputs)} inputs and gets {len(feeds)}", "export it again")
         values: dict[tuple[str, int], list[Tensor]] = {}
@@ -247,7 +249,9 @@ class _Builder:
             if values.ndim > 1:
                 self.work += math.prod(shape) / max(shape[-1], 1) * values.size
         if self.work > MAX_WORK:
-            owner.fail("up to here the network needs more work than a computer of this size can do", "use a smaller one")
+            owner.fail(
+                "up to here the network needs more work than a computer of this size can do", "use a smaller one"
+            )
         if path not in self.seen:
             self.kinds[owner.kind] += 1
             self.parameters += sum(int(values.size) for values in arrays)
@@ -268,7 +272,9 @@ class _Builder:
         if wanted in final:
             return final[wanted], wanted
         parts = tuple(wanted.split("/"))
-        found = {path: tensor for path, tensor in self.seen.items() if path[-len(parts) :] == parts or path == (wanted,)}
+        found = {
+            path: tensor for path, tensor in self.seen.items() if path[-len(parts) :] == parts or path == (wanted,)
+        }
         if len(found) == 1:
             path, tensor = next(iter(found.items()))
             return tensor, path[-1]

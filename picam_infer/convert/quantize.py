@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from picam_infer.bundle import Card, Edges
+from picam_infer import preprocess
+from picam_infer.bundle import Card
 from picam_infer.convert import ir
 from picam_infer.convert.tensor import Array
-from picam_infer.core import NoInput, PicamError, Unavailable
+from picam_infer.core import Frame, NoInput, PicamError, Pixels, Preprocessor, Unavailable
 from picam_infer.pictures import SUFFIXES, read_picture
 
 MAX_PICTURES = 300
@@ -66,26 +66,14 @@ def _pictures(folder: Path, card: Card) -> list[Array]:
     if not files:
         raise NoInput(f"{folder} holds no pictures", "a hundred of the kind that the camera will see is good")
     step = -(-len(files) // MAX_PICTURES)
-    return [_feed(read_picture(path), card) for path in files[::step]]
-
-
-def _feed(picture: Array, card: Card) -> Array:
-    chain = card.preprocess
-    height, width = picture.shape[:2]
-    side = max(int(height * chain.roi), 1) if isinstance(chain, Edges) else min(height, width)
-    side = min(side, height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = picture[top : top + side, left : left + side]
-    grey = card.input.channels == 1
-    if grey:
-        square = np.asarray(cv2.cvtColor(square, cv2.COLOR_BGR2GRAY))
-    if isinstance(chain, Edges):
-        square = np.asarray(cv2.dilate(cv2.Canny(square, *chain.canny), np.ones((3, 3), np.uint8)))
-    elif not grey and chain.colour == "rgb":
-        square = square[:, :, ::-1]
-    small = cv2.resize(np.ascontiguousarray(square), (card.input.width, card.input.height), interpolation=cv2.INTER_AREA)
-    scaled = np.asarray(small, np.float32).reshape(card.input.height, card.input.width, -1) * chain.scale + chain.offset
-    if scaled.shape[2] != card.input.channels:
+    if card.input.channels not in (1, 3):
         raise PicamError("the network's input is no picture, it cannot be calibrated with pictures", "use f16")
-    batch = scaled[np.newaxis].astype(np.float32)
-    return np.ascontiguousarray(batch if card.input.layout == "NHWC" else batch.transpose(0, 3, 1, 2))
+    prepare = preprocess.build(card.preprocess, card.input)
+    return [_feed(read_picture(path), prepare, card) for path in files[::step]]
+
+
+def _feed(picture: Pixels, prepare: Preprocessor, card: Card) -> Array:
+    height, width = picture.shape[:2]
+    patch = prepare(Frame(picture, "bgr", width, height, 0.0, 0.0, 0)).astype(np.float32)
+    batch = patch[np.newaxis] * np.float32(card.preprocess.scale) + np.float32(card.preprocess.offset)
+    return batch if card.input.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON object."""
         return {**asdict(self), "command": self.command}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Report:
+        """Return the report that `as_json` made."""
+        return cls(**{key: value for key, value in content.items() if key != "command"})
 
     def lines(self) -> list[str]:
         """Return the report for a terminal."""

@@ -69,7 +69,7 @@ class Tensor:
         """Return the result of something that treats every element alike, in the same order of axes."""
         return Tensor(function(self.node), self.moved)
 
-    def lay(self, values: Array) -> Node:
+    def lay(self, values: Array | float) -> Node:
         """Return a constant that broadcasts against the node; `values` has as many axes as Keras sees, or none."""
         values = np.asarray(values, np.float32)
         if self.moved and values.ndim == self.rank:
@@ -94,7 +94,7 @@ def from_first(node: Node, order: Order = "channels_last") -> Tensor:
     return Tensor(node, moved=order == "channels_last" and len(node.get_output_shape(0)) >= 3)
 
 
-def constant(values: Array | float) -> Node:
+def constant(values: Array | Sequence[float] | float) -> Node:
     """Return a float32 constant."""
     return op.constant(np.asarray(values, dtype=np.float32, order="C"))
 

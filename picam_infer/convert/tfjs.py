@@ -13,7 +13,15 @@ from picam_infer.convert.tensor import Array
 from picam_infer.convert.weights import Stored
 from picam_infer.core import NoInput, PicamError
 
-_TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "uint16": "<u2", "bool": "u1", "int8": "i1"}
+_TYPES = {
+    "float32": "<f4",
+    "float16": "<f2",
+    "int32": "<i4",
+    "uint8": "u1",
+    "uint16": "<u2",
+    "bool": "u1",
+    "int8": "i1",
+}
 _AGAIN = "copy or export it again"
 
 

@@ -109,9 +109,7 @@ def from_list(graph: Graph, arrays: Sequence[Stored]) -> Weights:
     return found
 
 
-def _share(
-    slots: Sequence[Slot], arrays: Sequence[Stored], owner: str, found: dict[Path, dict[str, Stored]]
-) -> None:
+def _share(slots: Sequence[Slot], arrays: Sequence[Stored], owner: str, found: dict[Path, dict[str, Stored]]) -> None:
     pairs = _by_name(slots, arrays) or _in_order(slots, arrays, owner)
     for slot, array in pairs:
         found.setdefault(slot.path, {})[slot.name] = array
@@ -181,7 +179,7 @@ def _places(needy: Sequence[Spec], children: set[str]) -> dict[str, str]:
     classes: dict[str, list[Spec]] = {}
     for spec in needy:
         classes.setdefault(snake(spec.kind), []).append(spec)
-    places = {}
+    places: dict[str, str] = {}
     for stem, specs in classes.items():
         numbered = sorted(
             (int(match[1] or 0), child) for child in children if (match := re.fullmatch(rf"{stem}(?:_(\d+))?", child))

@@ -1,4 +1,4 @@
-"""Activations: by name, as layers, and as the `activation` of other layers. Formulas: keras.io/api/layers/activations."""
+"""Activations: by name, as layers, and as `activation` of other layers. Source: keras.io/api/layers/activations."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def activation(call: Call) -> Tensor:
 
 @layer("ReLU", "Relu", "ThresholdedReLU")
 def relu(call: Call) -> Tensor:
-    """ReLU(max_value, negative_slope, threshold): max_value if x ≥ it, x if x ≥ threshold, else slope·(x − threshold)."""
+    """Return max_value if x ≥ max_value, x if x ≥ threshold, else negative_slope·(x − threshold)."""
     me, x = call.layer, call.one()
     threshold = me.number("theta", 1.0) if me.kind == "ThresholdedReLU" else me.number("threshold", 0.0)
     slope = me.number("negative_slope", 0.0)

@@ -181,8 +181,14 @@ def dense(call: Call) -> Tensor:
     me, x = call.layer, call.one()
     kernel = me.weight("kernel", x.shape[-1], me.integer("units"))
     if x.moved and all(side == 1 for side in x.shape[1:-1]):
-        node = op.convolution(x.node, constant(kernel.T.reshape(*kernel.T.shape, *[1] * (x.rank - 2))),
-                              [1] * (x.rank - 2), [0] * (x.rank - 2), [0] * (x.rank - 2), [1] * (x.rank - 2))
+        node = op.convolution(
+            x.node,
+            constant(kernel.T.reshape(*kernel.T.shape, *[1] * (x.rank - 2))),
+            [1] * (x.rank - 2),
+            [0] * (x.rank - 2),
+            [0] * (x.rank - 2),
+            [1] * (x.rank - 2),
+        )
         out = Tensor(node, moved=True)
     else:
         out = Tensor(op.matmul(x.plain(), constant(kernel.T), False, True))

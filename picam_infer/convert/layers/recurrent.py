@@ -27,7 +27,7 @@ def names(me: Layer) -> tuple[str, ...]:
 
 
 def _stored(me: Layer, gates: int, size: int, units: int) -> tuple[Array, Array, Array]:
-    """Return kernel (in, gates·units), recurrent kernel (units, gates·units) and bias (gates·units or 2, gates·units)."""
+    """Return kernel (in, n), recurrent kernel (units, n) and bias (n) or (2, n); n = gates · units."""
     if me.has("W_i") or me.has("W_z"):
         order = "ifco" if me.kind == "LSTM" else "zrh"
         joined = [np.concatenate([me.weight(f"{kind}_{gate}") for gate in order], -1) for kind in "WUb"]
@@ -53,7 +53,7 @@ def _steps(me: Layer, x: Tensor) -> Node:
 
 
 def _unroll(me: Layer, x: Node, states: int, step: Callable[[Node, list[Node]], list[Node]], units: int) -> Tensor:
-    batch, length = (int(side) for side in x.get_output_shape(0)[:2]) if hasattr(x, "get_output_shape") else x.get_shape()[:2]
+    batch, length = Tensor(x).shape[:2]
     if length > MAX_STEPS:
         me.fail(f"{length} steps are too many for its activations", f"at most {MAX_STEPS}")
     state: list[Node] = [constant(np.zeros((batch, units), np.float32)) for _ in range(states)]

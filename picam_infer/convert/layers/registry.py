@@ -86,7 +86,7 @@ class Layer:
         """Return `count` whole numbers ≥ `least`; one number stands for all of them."""
         value = self.config.get(key)
         value = default if value is None else value
-        values = list(value) if isinstance(value, list | tuple) else [value] * count
+        values: list[Any] = list(value) if isinstance(value, list | tuple) else [value] * count
         if len(values) == 1 and count > 1:
             values *= count
         good = all(isinstance(v, int) and not isinstance(v, bool) and least <= v <= MAX_SIDE for v in values)

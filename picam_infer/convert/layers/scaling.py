@@ -15,7 +15,7 @@ def _values(call: Call, key: str, default: float, x: Tensor) -> Node:
     if isinstance(value, dict):  # Keras 3 wraps arrays
         value = value.get("config", {}).get("value")
     if not isinstance(value, list | tuple):
-        return x.lay(np.float32(call.layer.number(key, default) if value is not None else default))
+        return x.lay(call.layer.number(key, default))
     try:
         values = np.asarray(value, np.float64).ravel()
     except (TypeError, ValueError):
