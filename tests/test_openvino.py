@@ -59,7 +59,9 @@ def test_scale_and_offset_of_the_card_are_inside_the_graph(tmp_path: Path, chain
 def test_logits_get_a_softmax(tmp_path: Path) -> None:
     plain = make_bundle(tmp_path / "p")
     logits = make_bundle(tmp_path / "l", probabilities=False)
-    assert answer(OpenVino(logits, F32), patch(140)) == pytest.approx(answer(OpenVino(plain, F32), patch(140)), abs=1e-5)
+    assert answer(OpenVino(logits, F32), patch(140)) == pytest.approx(
+        answer(OpenVino(plain, F32), patch(140)), abs=1e-5
+    )
 
 
 def test_channels_first_networks_take_the_same_patches(tmp_path: Path) -> None:

@@ -208,7 +208,9 @@ def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> No
     assert running.state.results.look() is None
 
 
-def test_a_silent_camera_is_lost_after_two_seconds(run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_camera_is_lost_after_two_seconds(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pipelines, "STALE_S", 0.05)
     thaw = threading.Event()
     end = threading.Event()
@@ -230,7 +232,9 @@ def test_a_lost_engine_is_opened_again_and_the_camera_goes_on(run: Callable[...,
         if calls[0] == 3:
             raise Lost("the stick is gone", "plug it in")
 
-    running = run([ListSource(frames(10))], [FakeEngine(fail_at_third, "one"), Lost("not yet", ""), FakeEngine(name="two")])
+    running = run(
+        [ListSource(frames(10))], [FakeEngine(fail_at_third, "one"), Lost("not yet", ""), FakeEngine(name="two")]
+    )
     assert running.pipeline.finished.wait(10)
     assert [r.engine for r in running.results] == ["one"] * 2 + ["two"] * 7
     assert running.state.losses == ()
