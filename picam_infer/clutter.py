@@ -182,6 +182,13 @@ def spiral(rng: np.random.Generator) -> np.ndarray:
     return strokes_field([np.stack([t * np.cos(t), t * np.sin(t) * rng.uniform(0.8, 1)], 1).astype(np.float32)])
 
 
+def leaf(rng: np.random.Generator) -> np.ndarray:
+    """A leaf with its veins."""
+    outline = "50,100 50,84 20,60 16,30 50,0 50,0 84,30 80,60 50,84"
+    veins = "50,84 50,14/50,64 28,46/50,64 72,46/50,42 32,26/50,42 68,26"
+    return strokes_field(glyph(f"{outline}/{veins}", rng, 0.03))
+
+
 INK: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "letter": letter,
     "sign": sign,
@@ -192,6 +199,7 @@ INK: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "dots": dots,
     "smiley": smiley,
     "spiral": spiral,
+    "leaf": leaf,
 }
 """Things drawn in ink, as fields (CANVAS_PX square, float32, glyph heights)."""
 
@@ -308,6 +316,18 @@ def checks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return np.asarray(np.where((np.floor(u) + np.floor(v)) % 2 == 0, low, high).astype(np.float32))
 
 
+def coins(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Coins, cups or bottle caps seen from above: shaded discs with a rim."""
+    w, h = size
+    grey = (rng.uniform(60, 220) + rng.uniform(2, 15) * noise_image(size, rng, 1.5)).astype(np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        centre = (round(w / 2 + rng.normal(0, 0.3) * h), round(h / 2 + rng.normal(0, 0.3) * h))
+        radius, tone = h * rng.uniform(0.12, 0.45), rng.uniform(30, 235)
+        for share, light in ((1.0, 0.7), (0.93, 1.1), (0.8, 0.95), (0.4, 1.05)):
+            cv2.circle(grey, centre, max(int(radius * share), 1), float(tone * light), -1, cv2.LINE_AA)
+    return np.clip(grey, 0, 255)
+
+
 PICTURES: dict[str, Callable[[tuple[int, int], np.random.Generator], np.ndarray]] = {
     "clouds": clouds,
     "boxes": boxes,
@@ -316,6 +336,7 @@ PICTURES: dict[str, Callable[[tuple[int, int], np.random.Generator], np.ndarray]
     "cables": cables,
     "wood": wood,
     "checks": checks,
+    "coins": coins,
 }
 """Things that fill the view instead of paper, as grey float32 pictures of (width, height)."""
 

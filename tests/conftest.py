@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import stick_lab
 from makers import make_bundle
 
 from picam_infer.bundle import Bundle
@@ -23,3 +24,19 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny(tmp_path: Path) -> Bundle:
     """A photo model with the classes dark and bright."""
     return make_bundle(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the stand-in libmvnc.so and its firmware."""
+    return stick_lab.build(tmp_path_factory.mktemp("libmvnc"))
+
+
+@pytest.fixture
+def sticks(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> stick_lab.StickLab:
+    """A USB bus without sticks, which libmvnc's stand-in and every child process see."""
+    lab = stick_lab.StickLab(tmp_path / "bus")
+    for name, value in lab.environment(stand_in).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(stick_lab.SOURCE))
+    return lab

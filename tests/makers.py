@@ -60,19 +60,3 @@ def jpeg_frame(image: np.ndarray, seq: int = 0, **more: object) -> Frame:
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].reshape(-1)
     height, width = image.shape[:2]
     return Frame(data, "jpeg", width, height, time.monotonic(), time.time(), seq, **more)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the stand-in libmvnc.so and its firmware."""
-    return stick_lab.build(tmp_path_factory.mktemp("libmvnc"))
-
-
-@pytest.fixture
-def sticks(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> stick_lab.StickLab:
-    """A USB bus without sticks, which libmvnc's stand-in and every child process see."""
-    lab = stick_lab.StickLab(tmp_path / "bus")
-    for name, value in lab.environment(stand_in).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.syspath_prepend(str(stick_lab.SOURCE))
-    return lab

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from makers import make_bundle
 
-from picam_infer import cli, devices
+from picam_infer import cli, devices, displays
+from picam_infer.core import Lost
 
 
 def settings(tmp_path: Path, **changes: object) -> Path:
@@ -32,7 +33,14 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {found[part]["grade"] for part in ("config", "model", "openvino", "source", "display")} == {"ok"}
 
 
-def test_every_finding_has_a_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def no_display(settings: object) -> None:
+    raise Lost("no desktop is running", "start one")
+
+
+def test_every_finding_has_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(displays, "open_display", no_display)
     code, found = check(capsys, settings(tmp_path, source="camera:none such", display={"kind": "window"}))
     assert code == 1
     errors = [row for row in found.values() if row["grade"] == "error"]
