@@ -53,7 +53,7 @@ _LEAST_LIT = 6.0
 _LOOPS = (1, 0, 0, 0, 0, 0, 1, 0, 2, 1)
 """The loops that each digit has at least."""
 
-SAMPLES, EPOCHS, FRAMES_PER_SIZE = 200_000, 8, 4000
+SAMPLES, EPOCHS, FRAMES_PER_SIZE = 250_000, 10, 4000
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """n x 28 x 28 uint8 network inputs to n x 11 float32 probabilities."""
