@@ -24,6 +24,8 @@ def _fold(call: Call, join: Callable[[Node, Node], Node]) -> Tensor:
     tensors = call.tensors()
     if not tensors:
         call.layer.fail("it has no inputs")
+    if any(isinstance(value, int | float) for value in call.args):
+        call.layer.fail("it joins a value with a number, which only a bare function does", "export as .keras")
     nodes, moved = together(_same_rank(tensors))
     total = nodes[0]
     for node in nodes[1:]:
