@@ -192,7 +192,8 @@ class _Reader:
         if kind in ("TimeDistributed", "Bidirectional"):
             parts = self._parts(name, kind, config, depth)
         # Keras 3's .h5 files drop the module: a bare function then shows by a configuration that no layer has.
-        bare = self.dialect.keras == 3 and not module and kind != "InputLayer" and not {"trainable", "dtype"} & set(config)
+        layerlike = module or kind == "InputLayer" or {"trainable", "dtype"} & set(config)
+        bare = self.dialect.keras == 3 and not layerlike
         operation = ".ops." in module or bare or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
         return Spec(name, kind, config, uses, None, parts, operation)
 

@@ -16,7 +16,20 @@ from pathlib import Path
 from picam_infer.convert import isolated
 from picam_infer.core import PicamError
 
-WORDS = [b"null", b"-1", b"1e999", b"[]", b"{}", b'"x"', b"999999999", b"0", b"true", b"[[[[]]]]", b"NaN", b"4294967296"]
+WORDS = [
+    b"null",
+    b"-1",
+    b"1e999",
+    b"[]",
+    b"{}",
+    b'"x"',
+    b"999999999",
+    b"0",
+    b"true",
+    b"[[[[]]]]",
+    b"NaN",
+    b"4294967296",
+]
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
@@ -25,7 +38,13 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 4, 16, 64))):
         at = rng.randrange(max(len(changed), 1))
         # Structure lies at the front of HDF5 and JSON files and at the end of zips: hit it more often.
-        at = at if rng.random() < 0.4 else min(at, rng.randrange(8192)) if rng.random() < 0.6 else max(at, len(changed) - 2048)
+        at = (
+            at
+            if rng.random() < 0.4
+            else min(at, rng.randrange(8192))
+            if rng.random() < 0.6
+            else max(at, len(changed) - 2048)
+        )
         kind = rng.randrange(7)
         if kind == 0 and changed:
             changed[at % len(changed)] ^= 1 << rng.randrange(8)
@@ -97,8 +116,10 @@ def one(source: Path, out: Path) -> str:
         assert "\n" not in text, text
         if "please report it" in text:
             return f"internal: {text}"
-        return "parser died" if "was ended by" in text or "ended with" in text else (
-            "stalled" if "took longer" in text else "refused"
+        return (
+            "parser died"
+            if "was ended by" in text or "ended with" in text
+            else ("stalled" if "took longer" in text else "refused")
         )
     return "converted"
 

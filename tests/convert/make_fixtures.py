@@ -17,7 +17,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import keras_cases
 
-
 DULL = ("initializer", "regularizer", "constraint")
 
 
@@ -47,10 +46,9 @@ def main(module: str) -> None:
             continue
         topology = lean(json.loads(model.to_json()))
         topology.setdefault("keras_version", keras.__version__)
-        weights = [[getattr(v, "path", v.name), list(w.shape)] for v, w in zip(model.weights, model.get_weights())]
+        weights = [[getattr(v, "path", v.name), list(w.shape)] for v, w in zip(model.weights, model.get_weights(), strict=True)]
         index[name] = {"topology": topology, "weights": weights, "x": x.shape, "y": y.shape}
-        for values in [*model.get_weights(), x]:
-            given.append(np.asarray(values, np.float16).ravel())
+        given += [np.asarray(values, np.float16).ravel() for values in [*model.get_weights(), x]]
         answers.append(y.ravel())
     path = Path(__file__).parent / f"layers_keras{keras.__version__[0]}.npz"
     packed = np.frombuffer(json.dumps(index).encode(), np.uint8)

@@ -99,7 +99,9 @@ def test_layers_that_cannot_be_built_are_named(layer: dict[str, Any], said: str,
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     source = write_h5(tmp_path / "m.h5", sequential(flat(), dense()), good_arrays(inputs=191))
     assert "192×2, the file has 191×2" in refused(source, tmp_path / "out")
-    source = write_h5(tmp_path / "n.h5", sequential(flat(), dense()), {"other": {}, "d2": good_arrays()["d"], "x": {"a": np.ones(1)}})
+    source = write_h5(
+        tmp_path / "n.h5", sequential(flat(), dense()), {"other": {}, "d2": good_arrays()["d"], "x": {"a": np.ones(1)}}
+    )
     assert "2 layers have weights in the file, 1 in the model" in refused(source, tmp_path / "out")
 
 
@@ -152,7 +154,12 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
         return {"class_name": "ReLU", "name": name, "config": {"name": name}, "inbound_nodes": [[[source, 0, 0, {}]]]}
 
     layers = [
-        {"class_name": "InputLayer", "name": "in", "config": {"batch_input_shape": [None, 4], "name": "in"}, "inbound_nodes": []},
+        {
+            "class_name": "InputLayer",
+            "name": "in",
+            "config": {"batch_input_shape": [None, 4], "name": "in"},
+            "inbound_nodes": [],
+        },
         node("a", "b"),
         node("b", "a"),
     ]
@@ -193,7 +200,13 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
-    for name, data in (("a.txt", b"hello"), ("b.h5", b"hello"), ("c.tflite", b"hello"), ("d.zip", b"PK\x03\x04"), ("e.keras", b"")):
+    for name, data in (
+        ("a.txt", b"hello"),
+        ("b.h5", b"hello"),
+        ("c.tflite", b"hello"),
+        ("d.zip", b"PK\x03\x04"),
+        ("e.keras", b""),
+    ):
         (tmp_path / name).write_bytes(data)
         assert name in refused(tmp_path / name, tmp_path / "out")
     edge = bytes(4) + b"TFL3" + bytes(40) + b"edgetpu-custom-op"
@@ -207,7 +220,7 @@ def test_a_file_whose_parser_dies_costs_one_line(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(isolated, "_CODE", "import os; os.kill(os.getpid(), 11)")
     with pytest.raises(PicamError, match="SIGSEGV"):
         isolated.convert(good(tmp_path / "m.h5"), tmp_path / "out", {})
-    monkeypatch.setattr(isolated, "_CODE", "print('{\"phase\": \"read\"}', flush=True); import time; time.sleep(60)")
+    monkeypatch.setattr(isolated, "_CODE", 'print(\'{"phase": "read"}\', flush=True); import time; time.sleep(60)')
     monkeypatch.setattr(isolated, "READ_S", 0.3)
     with pytest.raises(PicamError, match="took longer"):
         isolated.convert(good(tmp_path / "m.h5"), tmp_path / "out", {})
