@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import make_bundle, picture
+from makers import jpeg_frame, make_bundle, picture
 
 from picam_infer import bundle as bundles
 from picam_infer import config, displays, service
@@ -141,6 +141,22 @@ def test_signals_end_it_in_time(start: Start, tmp_path: Path, number: int) -> No
     began_s = time.monotonic()
     process.send_signal(number)
     _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert time.monotonic() - began_s < 2
+    assert "Traceback" not in err
+
+
+def test_a_source_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/stream"
+        process = start("run", "--source", address, "--model", tmp_path / "m", "--display", "none")
+        server.settimeout(30)
+        visitor, _ = server.accept()  # and never an answer
+        with visitor:
+            began_s = time.monotonic()
+            process.terminate()
+            _, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert time.monotonic() - began_s < 2
     assert "Traceback" not in err
@@ -277,7 +293,6 @@ class Watching:
         self.seq = 0
 
     def frame(self, value: int = 90, label: str | None = "dark") -> None:
-        from conftest import jpeg_frame
 
         self.seq += 1
         frame = jpeg_frame(picture(value, 640, 480), self.seq)
@@ -384,7 +399,11 @@ def test_a_monitor_that_goes_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
     assert watching.screen.name == "monitor"
 
 
-def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal() -> None:
+def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(settings: DisplaySettings) -> None:
+        raise Lost("no desktop is running", "start one")
+
+    monkeypatch.setattr(displays, "open_display", none)
     with pytest.raises(Lost):
         Screen(Config(display=DisplaySettings(kind="window")), patient=False)
 
