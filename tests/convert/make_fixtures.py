@@ -46,7 +46,8 @@ def main(module: str) -> None:
             continue
         topology = lean(json.loads(model.to_json()))
         topology.setdefault("keras_version", keras.__version__)
-        weights = [[getattr(v, "path", v.name), list(w.shape)] for v, w in zip(model.weights, model.get_weights(), strict=True)]
+        pairs = zip(model.weights, model.get_weights(), strict=True)
+        weights = [[getattr(variable, "path", variable.name), list(w.shape)] for variable, w in pairs]
         index[name] = {"topology": topology, "weights": weights, "x": x.shape, "y": y.shape}
         given += [np.asarray(values, np.float16).ravel() for values in [*model.get_weights(), x]]
         answers.append(y.ravel())

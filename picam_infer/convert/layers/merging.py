@@ -53,6 +53,13 @@ def multiply(call: Call) -> Tensor:
     return _fold(call, op.multiply)
 
 
+@layer("CustomScaleLayer")
+def scaled_sum(call: Call) -> Tensor:
+    """First plus scale · second, Inception-ResNet's own layer."""
+    scale = constant(call.layer.number("scale"))
+    return _fold(call, lambda one, other: op.add(one, op.multiply(other, scale)))
+
+
 @layer("Maximum")
 def maximum(call: Call) -> Tensor:
     """The larger, element by element."""
