@@ -158,17 +158,11 @@ class Usb:
                 reason = error.strerror or str(error)
                 done.append(f"stick {stick.path} was left running and cannot be reset ({reason}); {_remedy(stick)}")
                 continue
-            back = self._await_unbooted(stick.path, wait_s)
-            done.append(f"stick {stick.path} was left running by a dead process: reset" + ("" if back else " in vain"))
+            done.append(f"stick {stick.path} was left running by a dead process: reset")
+            end_s = time.monotonic() + wait_s
+            while not _word(self.devices / stick.path / "idProduct") and time.monotonic() < end_s:
+                time.sleep(0.02)  # it may leave the bus for a moment; libmvnc then takes it back to 2150 itself
         return done
-
-    def _await_unbooted(self, path: str, wait_s: float) -> bool:
-        end_s = time.monotonic() + wait_s
-        while time.monotonic() < end_s:
-            if _word(self.devices / path / "idProduct") == UNBOOTED:
-                return True
-            time.sleep(0.02)
-        return False
 
 
 def list_sticks() -> list[Stick]:
