@@ -80,7 +80,9 @@ def tensorflow() -> Any:
 
 def refuse(graph: Graph) -> None:
     """Raise `PicamError` naming every layer that the stick cannot run."""
-    bad = [f"{s.name} ({s.kind})" for s in graph.all_specs() if not s.graph and (s.operation or s.kind not in kinds.KINDS)]
+    bad = [
+        f"{s.name} ({s.kind})" for s in graph.all_specs() if not s.graph and (s.operation or s.kind not in kinds.KINDS)
+    ]
     if bad:
         more = f" and {len(bad) - 8} more" if len(bad) > 8 else ""
         raise PicamError(
@@ -97,22 +99,22 @@ def write(graph: Graph, weights: Weights, folder: Path, output_layer: str | None
     target.mkdir(parents=True, exist_ok=True)
     names: list[tuple[str, str]] = []
     for frozen in (True, False):
-        with tf.Graph().as_default() as built:
+        with tf.Graph().as_default():
             building = Building(tf, frozen)
             names.append(_Walk(building, weights, output_layer).network(graph))
             if frozen:
-                plain = _aged(tf, tf.compat.v1.train.export_meta_graph(strip_default_attrs=True))
+                plain = _aged(tf.compat.v1.train.export_meta_graph(strip_default_attrs=True)).graph_def
+                _prune(plain, names[0][1])
             else:
                 saver = _saver(building, [v for _, v in sorted(building.references.items())])
-                meta = _aged(tf, tf.compat.v1.train.export_meta_graph(saver_def=saver, strip_default_attrs=True))
-        assert built is not None
+                meta = _aged(tf.compat.v1.train.export_meta_graph(saver_def=saver, strip_default_attrs=True))
     _checkpoint(tf, target, building.variables)
     (target / f"{PREFIX}.meta").write_bytes(meta.SerializeToString(deterministic=True))
-    (folder / f"{PREFIX}.pb").write_bytes(plain.graph_def.SerializeToString(deterministic=True))
+    (folder / f"{PREFIX}.pb").write_bytes(plain.SerializeToString(deterministic=True))
     return Written(target / f"{PREFIX}.meta", folder / f"{PREFIX}.pb", *names[0])
 
 
-def _aged(tf: Any, meta: Any) -> Any:
+def _aged(meta: Any) -> Any:
     """Return the graph without what TensorFlow 1.9 would stumble over."""
     meta.graph_def.versions.producer, meta.graph_def.versions.min_consumer = PRODUCER, 0
     meta.graph_def.ClearField("library")
@@ -121,8 +123,21 @@ def _aged(tf: Any, meta: Any) -> Any:
             del node.attr[key]
     meta.meta_info_def.tensorflow_version = "1.9.0"
     meta.meta_info_def.tensorflow_git_version = ""
-    del tf
     return meta
+
+
+def _prune(graph: Any, output: str) -> None:
+    """Leave only what an operator needs: whoever reads a frozen graph takes its loose ends for outputs."""
+    nodes = {node.name: node for node in graph.node}
+    needed, pending = set(), [output]
+    while pending:
+        name = pending.pop().lstrip("^").partition(":")[0]
+        if name not in needed:
+            needed.add(name)
+            pending.extend(nodes[name].input)
+    kept = [node for node in graph.node if node.name in needed]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _saver(building: Building, references: list[Any]) -> Any:

@@ -53,6 +53,6 @@ def instructions(written: Written, folder: Path) -> list[str]:
         "mvNCCompile is not installed here (NCSDK's toolkit runs on Ubuntu 16.04 with Python 3.5). Copy the folder",
         f"  {folder}",
         "to a machine that has it and run there:",
-        f"  cd {folder.name} && {shlex.join(words)}",
+        f"  cd {shlex.quote(folder.name)} && {shlex.join(words)}",
         f"then copy the file graph back into {folder}, beside model.xml.",
     ]
