@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import shared
+from makers import shared
 
 from picam_infer import bundle as bundles
 from picam_infer.compile_ncs import add_arguments, main, tf1, toolkit
