@@ -60,17 +60,22 @@ class Stick:
         """How libmvnc's names of sticks begin: the ports without the bus."""
         return self.path.partition("-")[2]
 
+    @property
+    def kind(self) -> str:
+        """What it is, for people."""
+        return KINDS[self.product]
+
     def __str__(self) -> str:
         cause = trouble(self)
         state = f"not usable: {cause.message}; {cause.hint}" if cause else "usable"
-        return f"{self.path}  {KINDS[self.product]} (usb {VENDOR}:{self.product}): {state}"
+        return f"{self.path}  {self.kind} (usb {VENDOR}:{self.product}): {state}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON object of this stick, as `devices --json` prints it."""
         cause = trouble(self)
         return {
             "path": self.path,
-            "name": KINDS[self.product],
+            "name": self.kind,
             "usb": f"{VENDOR}:{self.product}",
             "node": str(self.node),
             "held_by": list(self.holders),
