@@ -27,7 +27,10 @@ _OUT = threading.Lock()
 def tell(**what: object) -> None:
     """Print one line, with the time since the start."""
     with _OUT:
-        print(json.dumps({"at": round(time.monotonic() - _BEGAN_S, 2), **what}), flush=True)
+        print(
+            json.dumps({"event": "line", "at": round(time.monotonic() - _BEGAN_S, 2), **what}, ensure_ascii=False),
+            flush=True,
+        )
 
 
 def feed(engine: Any, ended: threading.Event) -> None:
