@@ -106,6 +106,15 @@ def test_two_sticks_by_name_and_the_first_free_one(model: Bundle, sticks: StickL
     assert "there is 2-ma2450, 4-ma2450, not 7" in refusal(model, sticks, "7")
 
 
+def test_a_second_generation_stick_beside_a_first(model: Bundle, sticks: StickLab) -> None:
+    sticks.plug("4", product="2485")
+    sticks.set("4", noboot="")
+    assert "not served by NCSDK2" in refusal(model, sticks)
+    sticks.plug("2")
+    with opened(model, sticks, "2") as engine:
+        assert engine.name == "ncs:2-ma2450"
+
+
 # -- what it says --------------------------------------------------------
 
 
