@@ -61,7 +61,7 @@ class RenderParams:
 
     height: Range = (0.34, 0.92)
     pen: Range = (0.016, 0.13)
-    outline: float = 0.4
+    outline: float = 0.5
     turn_deg: float = 20.0
     shear: float = 0.12
     aspect: Range = (0.78, 1.2)
@@ -246,9 +246,9 @@ def _write(
     far = cv2.warpPerspective(field, place, (view.width, view.height), flags=cv2.INTER_LINEAR, borderValue=FAR)
     soft_px = 1.0 if rng.random() < 0.6 else max(rng.uniform(0.004, 0.016) * view.roi_px, 1.0)
     alpha = np.clip(0.5 + (reach - far) * np.float32(height * view.roi_px / soft_px), 0, 1)
-    if rng.random() < 0.3:
+    if rng.random() < 0.15:
         alpha *= np.clip(
-            _resized(1 - rng.uniform(0.0, 0.5) * np.abs(clutter.noise_image((48, 48), rng, 0.3)), view), 0, 1
+            _resized(1 - rng.uniform(0.0, 0.25) * np.abs(clutter.noise_image((48, 48), rng, 0.3)), view), 0, 1
         )
     grey += alpha * (np.float32(tone) - grey)
 
