@@ -10,7 +10,7 @@ import pytest
 
 from picam_infer import decode, jpeg
 from picam_infer.core import BadFrame, Frame
-from tests.conftest import jpeg_frame
+from conftest import jpeg_frame
 
 
 def scene() -> np.ndarray:
