@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from picam_infer.core import PicamError
-from picam_infer.engines import openvino, sticks
+from picam_infer.engines import openvino
 from picam_infer.sources import v4l2
 
 Row = Mapping[str, Any]
@@ -37,21 +39,15 @@ def main(args: argparse.Namespace) -> int:
 def cameras() -> Iterator[Row]:
     """Yield the capture devices with their formats."""
     for camera in v4l2.list_cameras():
-        modes = [
-            {"format": mode.format, "width": mode.width, "height": mode.height, "fps": list(mode.fps)}
-            for mode in camera.modes
-        ]
-        best = ", ".join(dict.fromkeys(f"{m['format']} {m['width']}×{m['height']}" for m in modes[:8]))
-        busy = f"; in use by {camera.busy_by}" if camera.busy_by else ""
+        plain = msgspec.to_builtins(camera)
+        offers = [str(each) for each in camera.formats]
         usb = f" (usb {camera.usb_id})" if camera.usb_id else ""
-        yield {"node": camera.node, "name": camera.name, "by_id": camera.by_id, "usb": camera.usb_id, "modes": modes,
-               "busy_by": camera.busy_by, "text": f"{camera.node}  {camera.name}{usb}: {best}{busy}"}  # fmt: skip
-
-
-def compute_sticks() -> Iterator[Row]:
-    """Yield the Movidius sticks on the USB bus, usable or not."""
-    for stick in sticks.list_sticks():
-        yield {**stick.as_json(), "text": str(stick)}
+        lines = [f"{camera.node}  {camera.name}{usb}", *offers]
+        if camera.busy_by:
+            lines.append(f"in use by {camera.busy_by}")
+        if camera.problem:
+            lines.append(camera.problem)
+        yield {**plain, "text": "\n      ".join(lines)}
 
 
 def openvino_devices() -> Iterator[Row]:
@@ -75,7 +71,6 @@ def monitors(root: Path = Path("/sys/class/drm")) -> Iterator[Row]:
 
 LISTINGS: dict[str, Callable[[], Iterator[Row]]] = {
     "cameras": cameras,
-    "sticks": compute_sticks,
     "openvino": openvino_devices,
     "displays": monitors,
 }

@@ -15,7 +15,7 @@ import cv2
 
 from picam_infer import bundle as bundles
 from picam_infer import config as configs
-from picam_infer import displays, sources
+from picam_infer import displays, health, sources
 from picam_infer.bundle import Bundle
 from picam_infer.config import Config
 from picam_infer.core import BadFrame, PicamError
@@ -95,6 +95,8 @@ def system() -> Iterator[Finding]:
         yield Finding("ok", "journal", "systemd-python is there: log lines carry fields")
     else:
         yield Finding("note", "journal", "no systemd-python: log lines carry no fields", "apt install python3-systemd")
+    for what, remedy in health.read().findings:
+        yield Finding("note", "machine", what, remedy)
 
 
 def importable(module: str) -> bool:

@@ -86,11 +86,11 @@ def _unit(image: Pixels) -> int:
 
 
 def _text_height(unit: int) -> int:
-    return unit + unit // 2 + 3
+    return max(13, unit + unit // 2 + 3)
 
 
 def _headline_height(unit: int) -> int:
-    return 5 * unit
+    return max(20, 5 * unit)
 
 
 def _frame(image: Pixels, box: tuple[int, int, int, int], colour: Colour, unit: int) -> None:

@@ -26,19 +26,19 @@ EVAL_SHARES = (
 class RenderParams:
     """The ranges a renderer draws from; lengths are shares of the centre square's side unless the name says otherwise."""
 
-    height: Range = (0.27, 0.94)
+    height: Range = (0.3, 0.93)
     pen: Range = (0.013, 0.13)
     outline: float = 0.4
-    turn_deg: float = 18.0
+    turn_deg: float = 20.0
     shear: float = 0.15
     aspect: Range = (0.78, 1.2)
-    perspective: float = 0.18
+    perspective: float = 0.14
     elastic: float = 0.025
     paper: Range = (105.0, 252.0)
     ink: Range = (0.03, 0.62)
     chalk: float = 0.07
-    ruled: float = 0.16
-    specks: float = 0.06
+    ruled: float = 0.12
+    specks: float = 0.05
     edge: float = 0.05
     light: Range = (0.0, 0.55)
     shadow: float = 0.25
@@ -286,7 +286,7 @@ def render_digit(field: np.ndarray, outline: bool, view: View, params: RenderPar
     grey = _paper(view, params, rng, chalk)
     height = _uniform(rng, params.height)
     pen = np.exp(rng.uniform(*np.log(params.pen))) / 2 / height
-    reach = float(rng.uniform(-0.03, 0.03)) if outline else float(min(pen, 0.09))
+    reach = float(rng.uniform(-0.035, 0.045)) if outline else float(min(pen, 0.09))
     tone = _tone(grey, params, rng, chalk)
     _write(grey, _elastic(field, params.elastic, rng), height, reach, tone, _placement(height, view, params, rng, 0.02), view, rng)
     if rng.random() < params.specks:

@@ -20,7 +20,7 @@ import msgspec
 
 from picam_infer import bundle as bundles
 from picam_infer import config as configs
-from picam_infer import decode, displays, engines, overlay, preprocess, sources
+from picam_infer import decode, displays, engines, health, overlay, preprocess, sources
 from picam_infer.bundle import Bundle, Edges
 from picam_infer.config import Config
 from picam_infer.core import BadFrame, ConfigError, Display, Frame, Lost, PicamError, Pixels, Result
@@ -201,7 +201,7 @@ class Service:
     def _watch(self, screen: Screen, state: State, pipeline: Pipeline, bundle: Bundle) -> Outcome:
         """Show, listen to keys, feed the watchdog, until something ends the round."""
         viewer = Viewer(screen, state, bundle, self.options.path)
-        worked, next_status_s = -1, 0.0
+        worked, next_status_s = 0, 0.0
         while not self._stop.is_set():
             shown = viewer.step()
             pipeline.watch()
@@ -214,8 +214,9 @@ class Service:
             # Liveness is work done: a new result, or a placard while it is known what is missing.
             done = state.stats.inferences.total
             if done != worked or state.losses:
-                if done or (shown and state.losses):
+                if not self._ready and (done or shown):
                     self._say_ready()
+                    next_status_s = 0.0
                 worked = done
                 self.notifier.feed()
             if time.monotonic() >= next_status_s:
@@ -268,7 +269,7 @@ class Screen:
 
     def __init__(self, config: Config, patient: bool) -> None:
         """`patient`: a display that was asked for by name and is not there is waited for, else it is an error."""
-        self._settings = config.display
+        self.settings = config.display
         self._size = (config.capture.width, config.capture.height)
         self._display: Display | None = None
         self._next_try_s = 0.0
@@ -280,6 +281,11 @@ class Screen:
     def name(self) -> str:
         """The display's name; empty while there is none."""
         return self._display.name if self._display else ""
+
+    def use(self, display: Display) -> None:
+        """Show on a display that was opened elsewhere."""
+        self.close()
+        self._display, self.wanted = display, True
 
     def there(self) -> bool:
         """Whether pictures can be shown now; looks for a display when it is time to."""
@@ -319,7 +325,7 @@ class Screen:
 
     def _open(self, patient: bool) -> None:
         try:
-            self._display = displays.open_display(self._settings)
+            self._display = displays.open_display(self.settings)
         except Lost as loss:
             if not patient:
                 raise
@@ -385,7 +391,7 @@ class Viewer:
         result = fresh_result(self._state)
         box = preprocess.build(tuning.preprocess, self._bundle.card.input).box(image.shape[1], image.shape[0])
         notice, until_s = self._notice
-        settings = self._screen._settings
+        settings = self._screen.settings
         look = overlay.Look(box, self._stats() if settings.stats else "",
                             notice if time.monotonic() < until_s else "", settings.inset)  # fmt: skip
         overlay.draw(image, result, look)
@@ -405,7 +411,7 @@ class Viewer:
         text, until_s = self._stats_line
         if time.monotonic() >= until_s:
             text = stats_line(self._state)
-            self._stats_line = (text, time.monotonic() + 0.5)
+            self._stats_line = (text, time.monotonic() + 1)
         return text
 
     def _press(self, key: str) -> None:
@@ -462,6 +468,8 @@ def stats_line(state: State) -> str:
     parts = [f"{state.stats.shown.per_second():.0f} fps", f"{state.stats.inferences.per_second():.0f} inferred/s"]
     if newest:
         parts += [f"{newest[1].infer_ms:.1f} ms", f"age {newest[1].age_ms:.0f} ms", newest[1].engine]
+    if machine := str(health.read()):
+        parts.append(machine)
     return "  ·  ".join(parts)
 
 

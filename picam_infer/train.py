@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import h5py
 import numpy as np
+import openvino as ov
+from openvino import opset13 as op
 
+from picam_infer.bundle import Bundle, Card, Edges, Input, Origin, save
+from picam_infer.core import NoInput, Unavailable
 from picam_infer.preprocess import edges
 from picam_infer.render import (
+    EVAL,
     TRAIN,
     RenderParams,
     View,
@@ -23,6 +32,7 @@ from picam_infer.render import (
     render_digit,
     render_none,
     through_jpeg,
+    tinted,
 )
 from picam_infer.strokes import digit_field, digit_strokes, skeletons, strokes_field
 
@@ -35,7 +45,7 @@ FRAMES = ((640, 480), (1280, 720), (1920, 1080))
 # Crop side in px and the JPEG decoder's reduction: 480p, 720p and 1080p at a roi of 0.4, whole and reduced.
 _TRAIN_VIEWS = ((192, 1), (192, 1), (288, 1), (288, 1), (432, 1), (432, 1), (288, 2), (432, 2))
 _CHUNK = 500
-_NONE_SHARE = 0.4
+_NONE_SHARE = 0.37
 _BUILT_IN_SHARE = 0.1
 # Fewer lit pixels than this cannot show a digit: the light or the blur took it away.
 _LEAST_LIT = 6.0
@@ -123,3 +133,284 @@ def _progress(items: Iterator[Any], total: int, title: str) -> Iterator[Any]:
         if sys.stderr.isatty() or done % max(total // 10, 1) == 0:
             print(f"\r{title} {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
         yield item
+
+
+def _eval_chunk(job: tuple[tuple[int, int], int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Whole frames, compressed and decoded as the daemon does it. Odd samples hold no digit."""
+    assert _digits is not None
+    (width, height), seed, chunk, count = job
+    rng = np.random.default_rng((seed, width, chunk))
+    view = View.frame(width, height)
+    reduce = 2 if view.roi_px >= 288 and chunk % 2 else 1
+    patches, labels = [], []
+    for i in range(count):
+        index = (chunk * count + i) // 2 % len(_digits.labels)
+        if i % 2:
+            label, grey = REJECT, render_none(none_kind(EVAL, rng), view, EVAL, rng)
+        else:
+            label, grey = _digit_frame(_digits, index, view, EVAL, rng)
+        frame = through_jpeg(tinted(grey, rng), round(rng.uniform(*EVAL.jpeg)), reduce)
+        side = view.roi_px // reduce
+        y, x = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
+        patches.append(edges(frame[y : y + side, x : x + side], CANNY))
+        labels.append(label)
+    return np.stack(patches), np.array(labels, np.uint8)
+
+
+def evaluation_set(
+    digits: Digits, size: tuple[int, int], count: int, seed: int, processes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Network inputs from `count` whole frames of `size`, half with a digit and half without, by the `EVAL` renderer."""
+    chunk = 100
+    jobs = [(size, seed, i, chunk) for i in range(-(-count // chunk))]
+    return _gather(digits, _eval_chunk, jobs, processes, f"rendering {size[0]}x{size[1]}")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How a model did on frames of one size; all but `confusion` are shares of 1."""
+
+    top1: float
+    """Frames with a digit whose best class is that digit."""
+    wrong_claims: float
+    """Frames with a digit for which another digit was claimed (best score >= CLAIM)."""
+    right_claims: float
+    none_claims: float
+    """Frames without a digit for which one was claimed."""
+    confusion: np.ndarray
+    """11 x 11 counts, rows the truth, columns the best class."""
+
+    @classmethod
+    def of(cls, scores: np.ndarray, labels: np.ndarray) -> Rates:
+        """`scores` n x 11 probabilities, `labels` n with REJECT for no digit."""
+        best = scores.argmax(axis=1)
+        claimed = (scores.max(axis=1) >= CLAIM) & (best != REJECT)
+        right, digit = best == labels, labels != REJECT
+        confusion = np.zeros((len(LABELS), len(LABELS)), int)
+        np.add.at(confusion, (labels, best), 1)
+        return cls(
+            float(right[digit].mean()),
+            float((claimed & ~right)[digit].mean()),
+            float((claimed & right)[digit].mean()),
+            float(claimed[~digit].mean()),
+            confusion,
+        )
+
+    def row(self, name: str) -> str:
+        """One line of the table."""
+        values = (self.top1, self.wrong_claims, self.right_claims, self.none_claims)
+        return f"{name:>10} " + " ".join(f"{100 * v:12.2f} %" for v in values)
+
+
+TABLE_HEAD = f"{'frames':>10} " + " ".join(f"{t:>14}" for t in ("top-1", "wrong claims", "right claims", "none claimed"))
+
+
+def evaluate(predict: Predict, digits: Digits, count: int, seed: int, processes: int) -> dict[tuple[int, int], Rates]:
+    """Prints and returns the rates at each of FRAMES, `count` frames a size (half with a digit), and the confusion matrix."""
+    rates = {}
+    for size in FRAMES:
+        inputs, labels = evaluation_set(digits, size, count, seed, processes)
+        rates[size] = Rates.of(predict(inputs), labels)
+    print(TABLE_HEAD)
+    for (width, height), rate in rates.items():
+        print(rate.row(f"{width}x{height}"))
+    print("\nconfusion, all sizes (rows: truth)\n" + "".join(f"{label:>6}" for label in ("", *LABELS)))
+    for label, line in zip(LABELS, sum(r.confusion for r in rates.values()), strict=True):
+        print(f"{label:>6}" + "".join(f"{n:6d}" for n in line))
+    return rates
+
+
+def _tensorflow() -> tuple[Any, Any]:
+    """Keras and TensorFlow, or one line that says how to get them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import keras
+        import tensorflow
+    except ImportError as error:
+        raise Unavailable("training needs TensorFlow", "on a PC: pip install 'picam-infer[train]'") from error
+    return keras, tensorflow
+
+
+def build_network(keras: Any) -> Any:
+    """A small convolutional network, 28 x 28 x 1 in 0..1 to 11 probabilities, of layers that a 2018 Movidius stick knows too."""
+    layers = keras.layers
+    x = image = keras.Input((28, 28, 1), name="input")
+    # Pooling before the norm and the ReLU gives the same as after them, and trains two to three times as fast.
+    for number, (filters, pooled) in enumerate(((24, True), (48, False), (48, True), (96, True)), 1):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
+        if pooled:
+            x = layers.MaxPooling2D(name=f"pool{number}")(x)
+        x = layers.BatchNormalization(momentum=0.98, name=f"conv{number}_norm")(x)
+        x = layers.ReLU(name=f"conv{number}_relu")(x)
+    x = layers.Dropout(0.1, name="drop1")(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(128, use_bias=False, name="hidden")(x)
+    x = layers.ReLU(name="hidden_relu")(layers.BatchNormalization(momentum=0.98, name="hidden_norm")(x))
+    x = layers.Dropout(0.1, name="drop2")(x)
+    return keras.Model(image, layers.Dense(len(LABELS), activation="softmax", name="scores")(x), name="digits")
+
+
+def _fit(keras: Any, inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int) -> Any:
+    keras.utils.set_random_seed(seed)
+    network = build_network(keras)
+    batch, warm = 128, 300
+    steps = max(len(labels) // batch * epochs, 2)
+    warm = min(warm, steps // 2)
+    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=3e-3, warmup_steps=warm)
+    network.compile(
+        keras.optimizers.AdamW(rate, weight_decay=2e-4),
+        keras.losses.CategoricalCrossentropy(label_smoothing=0.02),
+        metrics=["accuracy"],
+    )
+    network.fit(_batches(inputs, labels, seed, batch), epochs=epochs, verbose=1 if sys.stderr.isatty() else 2)
+    return network
+
+
+def _batches(inputs: np.ndarray, labels: np.ndarray, seed: int, batch: int) -> Any:
+    """Shuffled float32 batches; the whole set in float32 would take four times the memory."""
+    import tensorflow as tf
+
+    def ready(picture: Any, label: Any) -> tuple[Any, Any]:
+        return tf.cast(picture, tf.float32)[..., None] / 255, tf.one_hot(label, len(LABELS))
+
+    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).shuffle(len(labels), seed)
+    return data.batch(batch, drop_remainder=True).map(ready).prefetch(2)
+
+
+def scaled(inputs: np.ndarray) -> np.ndarray:
+    """n x 28 x 28 uint8 to the network's n x 28 x 28 x 1 float32 in 0..1."""
+    return np.asarray(inputs[..., None] / np.float32(255), np.float32)
+
+
+def _calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
+    """Divides the last layer by the temperature that makes its probabilities honest; returns it.
+
+    Guo et al., "On Calibration of Modern Neural Networks", 2017, by a search on held-out digits' frames.
+    """
+    logits = np.log(np.maximum(network.predict(scaled(inputs), batch_size=500, verbose=0), 1e-9))
+    truth = np.arange(len(labels)), labels
+
+    def loss(temperature: float) -> float:
+        z = logits / temperature
+        return float((np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - z[truth]).mean())
+
+    temperature = min(np.geomspace(0.4, 2.5, 60), key=loss)
+    last = network.get_layer("scores")
+    last.set_weights([w / temperature for w in last.get_weights()])
+    return float(temperature)
+
+
+def _to_ir(network: Any, folder: Path) -> None:
+    """Writes the Keras network as OpenVINO IR, `model.xml` and `model.bin` with f16 weights."""
+    layers = [layer for layer in network.layers[1:] if type(layer).__name__ != "Dropout"]
+    image = op.parameter([1, 28, 28, 1], np.float32, name="input")
+    image.output(0).set_names({"input"})
+    x = op.transpose(image, np.array([0, 3, 1, 2]))
+    for layer in layers:
+        kind, weights = type(layer).__name__, layer.get_weights()
+        if kind == "Conv2D":
+            x = op.convolution(x, weights[0].transpose(3, 2, 0, 1), [1, 1], [0, 0], [0, 0], [1, 1], "same_upper")
+        elif kind == "Dense":
+            x = op.matmul(x, weights[0], False, False)
+            x = op.add(x, weights[1][None]) if len(weights) > 1 else x
+        elif kind == "BatchNormalization":
+            gamma, beta, mean, variance = (w.reshape(1, -1, *[1] * (len(layer.input.shape) - 2)) for w in weights)
+            gain = gamma / np.sqrt(variance + np.float32(layer.epsilon))
+            x = op.add(op.multiply(x, gain), beta - mean * gain)
+        elif kind == "ReLU":
+            x = op.relu(x)
+        elif kind == "MaxPooling2D":
+            x = op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor").output(0)
+        elif kind == "Flatten":
+            x = op.reshape(op.transpose(x, np.array([0, 2, 3, 1])), np.array([1, -1]), False)
+    scores = op.softmax(x, 1)
+    scores.output(0).set_names({"scores"})
+    ov.save_model(ov.Model([op.result(scores)], [image], "digits"), folder / "model.xml", compress_to_fp16=True)
+
+
+def openvino_predict(network: Path) -> Predict:
+    """The scores of an IR file on this machine's CPU, one picture at a time as the daemon runs it."""
+    compiled = ov.Core().compile_model(network, "CPU")
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        ready = scaled(inputs)
+        return np.concatenate([compiled(ready[i : i + 1])[0].copy() for i in range(len(ready))])
+
+    return predict
+
+
+def _save_keras(network: Any, output: Path) -> None:
+    """Writes `model.json`, `weights.h5` and `model.h5` as Keras 1 and 2 named and laid them out."""
+    (output / "model.json").write_text(network.to_json())
+    network.save(output / "model.h5", include_optimizer=False)
+    # Keras 3 no longer writes this layout by itself, but the whole-model file holds it as a group.
+    with h5py.File(output / "model.h5") as whole, h5py.File(output / "weights.h5", "w") as weights:
+        group = whole["model_weights"]
+        for key, value in group.attrs.items():
+            weights.attrs[key] = value
+        for name in group:
+            group.copy(name, weights)
+
+
+def _save_bundle(network: Any, output: Path, notes: tuple[str, ...]) -> Bundle:
+    digest = hashlib.sha256((output / "model.h5").read_bytes()).hexdigest()
+    card = Card(
+        name="digits",
+        input=Input((1, 28, 28, 1)),
+        preprocess=Edges(canny=CANNY),
+        origin=Origin("model.h5", digest, "picam-infer train digits"),
+        output="scores",
+        reject=LABELS[REJECT],
+        notes=notes,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        _to_ir(network, Path(folder))
+        files = {name: (Path(folder) / name).read_bytes() for name in ("model.xml", "model.bin")}
+    return save(output / "digits", card, LABELS, files)
+
+
+def load_digits(mnist: Path | None, keras: Any = None) -> tuple[Digits, Digits]:
+    """MNIST's training and test digits, from the folder's idx files or (None) by Keras's own download. Raises `NoInput`."""
+    if mnist is None:
+        (train_x, train_y), (test_x, test_y) = keras.datasets.mnist.load_data()
+    else:
+        try:
+            (train_x, train_y), (test_x, test_y) = read_mnist(mnist, "train"), read_mnist(mnist, "t10k")
+        except (OSError, ValueError) as error:
+            raise NoInput(f"no MNIST in {mnist} ({error})", "it needs the four idx files, as such or .gz") from error
+    return Digits.of(train_x, train_y), Digits.of(test_x, test_y)
+
+
+def train_digits(
+    mnist: Path | None,
+    output: Path,
+    seed: int = 1,
+    *,
+    samples: int = 240_000,
+    epochs: int = 14,
+    processes: int = 2,
+    frames: int = 4000,
+) -> dict[tuple[int, int], Rates]:
+    """Trains the digit model and writes `model.json`, `weights.h5`, `model.h5` and the bundle `digits` into `output`.
+
+    Renders `samples` frames from MNIST's training digits with `processes` processes, then evaluates on `frames` frames a size
+    with its test digits; returns the rates by (width, height). Raises `Unavailable` without TensorFlow, `NoInput` without MNIST.
+    """
+    keras, tensorflow = _tensorflow()
+    tensorflow.config.threading.set_intra_op_parallelism_threads(processes)
+    train, test = load_digits(mnist, keras)
+    held_out = len(train.labels) // 12
+    learn, check = _split(train, held_out)
+    inputs, labels = training_set(learn, samples, seed, processes)
+    network = _fit(keras, inputs, labels, seed, epochs)
+    temperature = _calibrate(network, *training_set(check, max(samples // 20, _CHUNK), seed + 1, processes))
+    print(f"temperature {temperature:.3f}")
+    output.mkdir(parents=True, exist_ok=True)
+    _save_keras(network, output)
+    bundle = _save_bundle(network, output, (f"trained by: picam-infer train digits --seed {seed}",))
+    return evaluate(openvino_predict(bundle.network), test, frames, seed, processes)
+
+
+def _split(digits: Digits, held_out: int) -> tuple[Digits, Digits]:
+    cut = len(digits.labels) - held_out
+    parts = [(a[:cut], a[cut:]) for a in (digits.images, digits.labels, digits.paths)]
+    return Digits(*(p[0] for p in parts)), Digits(*(p[1] for p in parts))

@@ -1,0 +1,121 @@
+"""How the machine itself is: temperature, under-voltage, throttling, memory. A few small reads of /sys and /proc."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# Bits of the firmware (raspberrypi.com/documentation/computers/os.html#get_throttled): now; 16 up, since boot.
+_UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 0x1, 0x2, 0x4, 0x8
+_SINCE_BOOT = 16
+_CPU_ZONES = ("cpu", "soc", "x86_pkg", "k10temp", "coretemp")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The machine at one moment. None: it has no such sensor."""
+
+    temperature_c: float | None = None
+    under_voltage: bool | None = None
+    throttled: bool | None = None
+    """The processor runs slower than it could, because of heat or voltage."""
+    under_voltage_since_boot: bool | None = None
+    throttled_since_boot: bool | None = None
+    memory_mb: float | None = None
+    """Resident memory of this process, in 10⁶ bytes."""
+
+    def __str__(self) -> str:
+        """Return the few words that fit a line of stats: `61 °C · under-voltage`; empty when nothing is known."""
+        words = [] if self.temperature_c is None else [f"{self.temperature_c:.0f} °C"]
+        if self.under_voltage:
+            words.append("under-voltage")
+        if self.throttled:
+            words.append("throttled")
+        return " · ".join(words)
+
+    @property
+    def findings(self) -> tuple[tuple[str, str], ...]:
+        """What a person should mend, as (what, remedy), the worst first."""
+        found = []
+        supply = "use the supply made for this Pi and a short cable; take power-hungry USB devices to a powered hub"
+        cooling = "give it a heat sink, a fan, or air around its case"
+        if self.under_voltage:
+            found.append(("the supply voltage is too low now", supply))
+        elif self.under_voltage_since_boot:
+            found.append(("the supply voltage was too low at times since boot", supply))
+        hot = f" ({self.temperature_c:.0f} °C)" if self.temperature_c is not None else ""
+        if self.throttled:
+            found.append((f"the processor is slowed down now{hot}", cooling))
+        elif self.throttled_since_boot:
+            found.append((f"the processor was slowed down at times since boot{hot}", cooling))
+        elif self.temperature_c is not None and self.temperature_c >= 80:
+            found.append((f"the processor is hot{hot}; it slows down from 80 °C", cooling))
+        return tuple(found)
+
+
+def read(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Health:
+    """Return the machine's health now; takes well under a millisecond and never raises."""
+    bits = _firmware_bits(sys)
+    volts = _volt_alarm(sys)
+    slow = _CAPPED | _THROTTLED | _SOFT_LIMIT
+    return Health(
+        temperature_c=_temperature_c(sys),
+        under_voltage=volts if bits is None else bool(bits & _UNDER_VOLTAGE or volts),
+        throttled=None if bits is None else bool(bits & slow),
+        under_voltage_since_boot=None if bits is None else bool(bits >> _SINCE_BOOT & _UNDER_VOLTAGE),
+        throttled_since_boot=None if bits is None else bool(bits >> _SINCE_BOOT & slow),
+        memory_mb=_memory_mb(proc),
+    )
+
+
+def _temperature_c(sys: Path) -> float | None:
+    zones = sorted((sys / "class/thermal").glob("thermal_zone*"))
+    zones.sort(key=lambda zone: not (_text(zone / "type") or "").startswith(_CPU_ZONES))
+    sensors = [zone / "temp" for zone in zones]
+    sensors += [chip / "temp1_input" for chip in _chips(sys) if (_text(chip / "name") or "").startswith(_CPU_ZONES)]
+    for sensor in sensors:
+        value = _number(sensor)
+        # Zones that are switched off say 0 or nonsense.
+        if value is not None and 1_000 <= value <= 150_000:
+            return value / 1000
+    return None
+
+
+def _firmware_bits(sys: Path) -> int | None:
+    for file in (sys / "devices/platform").glob("soc*/soc*:firmware/get_throttled"):
+        value = _number(file, 16)
+        if value is not None:
+            return value
+    return None
+
+
+def _volt_alarm(sys: Path) -> bool | None:
+    for chip in _chips(sys):
+        if _text(chip / "name") == "rpi_volt":
+            value = _number(chip / "in0_lcrit_alarm")
+            return None if value is None else bool(value)
+    return None
+
+
+def _chips(sys: Path) -> list[Path]:
+    return sorted((sys / "class/hwmon").glob("hwmon*"))
+
+
+def _memory_mb(proc: Path) -> float | None:
+    fields = (_text(proc / "self/statm") or "").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if len(fields) > 1 else None
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text("ascii", "replace").strip()
+    except OSError:
+        return None
+
+
+def _number(file: Path, base: int = 10) -> int | None:
+    try:
+        return int(_text(file) or "", base)
+    except ValueError:
+        return None

@@ -1,0 +1,74 @@
+"""The door of the sources: an address becomes something that delivers frames."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from picam_infer.config import Capture
+from picam_infer.core import NoInput, Source, UsageError
+from picam_infer.sources.v4l2 import CameraInfo, Format, Mode, list_cameras
+
+__all__ = ["CameraInfo", "Format", "Mode", "list_cameras", "open_source"]
+
+_WORDS = ("camera", "demo", "picamera")
+_SCHEMES = ("rtsp", "rtsps", "http", "https")
+_KINDS = "camera, camera:NAME, /dev/video0, picamera, demo, rtsp://…, http://…, a video, a picture or a folder"
+
+
+def open_source(address: str, capture: Capture) -> Source:
+    """Open what `address` names (the README lists the kinds) and return it.
+
+    Raises `Lost` for a device or stream that is not there now, `NoInput` for a missing or useless file,
+    `UsageError` for an address that means nothing, `Unavailable` when a library is missing.
+    """
+    address = address.strip()
+    if address in ("camera", "webcam") or address.startswith(("camera:", "/dev/")):
+        from picam_infer.sources.camera import Camera
+
+        return Camera("camera" if address == "webcam" else address, capture)
+    if address == "demo":
+        from picam_infer.sources.demo import Demo
+
+        return Demo(capture)
+    if address == "picamera":
+        from picam_infer.sources.picamera import PiCamera
+
+        return PiCamera(capture)
+    if "://" in address:
+        return _stream(address, capture)
+    path = Path(address).expanduser()
+    if address and path.exists():
+        from picam_infer.sources.replay import open_replay
+
+        return open_replay(path, capture)
+    raise _unknown(address, path)
+
+
+def _stream(address: str, capture: Capture) -> Source:
+    scheme = address.partition("://")[0].lower()
+    if scheme == "file":
+        return open_source(address.partition("://")[2], capture)
+    if scheme not in _SCHEMES:
+        near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+        raise UsageError(f"{scheme}:// is no kind of source", f"did you mean {near[0]}://?" if near else _KINDS)
+    from picam_infer.sources.stream import open_stream
+
+    return open_stream(address, capture)
+
+
+def _unknown(address: str, path: Path) -> UsageError | NoInput:
+    if not address:
+        return UsageError("the source is empty", f"one of: {_KINDS}")
+    if address.isdecimal():
+        return UsageError(f"{address} is no source", f"did you mean /dev/video{address}?")
+    word, _, rest = address.partition(":")
+    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.7)
+    if near and not path.suffix and "/" not in address:
+        return UsageError(f"there is no source {address}", f"did you mean {near[0]}{':' if rest else ''}{rest}?")
+    try:
+        beside = [p.name for p in path.parent.iterdir()]
+    except OSError:
+        return NoInput(f"there is no {path}", f"the folder {path.parent} cannot be read, or does not exist")
+    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.7)
+    return NoInput(f"there is no {path}", f"did you mean {path.parent / close[0]}?" if close else f"sources: {_KINDS}")

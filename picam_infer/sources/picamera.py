@@ -1,0 +1,140 @@
+"""The camera on the Pi's own connector (CSI), through the system's picamera2."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from picam_infer.config import Capture
+from picam_infer.core import Frame, Lost, Unavailable
+from picam_infer.sources.frames import make_frame
+
+log = logging.getLogger(__name__)
+
+QUIET_S = 2.0
+_BUFFERS = 3
+_CABLE = "check the ribbon cable (with the power off); `rpicam-hello --list-cameras` shows what the system sees"
+
+
+class PiCamera:
+    """libcamera's main stream in colour."""
+
+    live = True
+
+    def __init__(self, capture: Capture) -> None:
+        """Start the first camera that is not on USB. Raises `Unavailable` (no picamera2), `Lost` (no camera)."""
+        kind = _picamera2()
+        self._asked = capture
+        self._lock = threading.Lock()
+        self._reading = self._closed = False
+        number, model = _first(kind)
+        try:
+            self._camera: Any = kind(number)
+        except Exception as error:  # libcamera's and picamera2's own kinds: RuntimeError, IndexError, OSError…
+            raise _failed(model, error) from error
+        try:
+            self._start()
+        except Exception as error:
+            self._camera.close()
+            raise _failed(model, error) from error
+        self._model, self._seq = model, 0
+        self.description = f"{model} {self._size[0]}×{self._size[1]} {capture.fps} fps"
+        log.info("%s", self.description)
+
+    def _start(self) -> None:
+        # libcamera's "RGB888" lies in memory as B, G, R.
+        period_us = round(1e6 / self._asked.fps)
+        wanted = self._camera.create_video_configuration(
+            main={"size": (self._asked.width, self._asked.height), "format": "RGB888"},
+            controls={"FrameDurationLimits": (period_us, period_us)},
+            buffer_count=_BUFFERS,
+        )
+        self._camera.configure(wanted)
+        width, height = self._camera.camera_configuration()["main"]["size"]
+        self._size = (int(width), int(height))
+        self._camera.start()
+
+    def read(self) -> Frame:
+        """Return the next picture, codec bgr, stamped by the sensor. Raises `Lost`."""
+        with self._lock:
+            if self._closed:
+                raise Lost(f"{self._model} was closed")
+            self._reading = True
+        try:
+            return self._next()
+        except TimeoutError as error:
+            raise Lost(f"no picture for {QUIET_S:.0f} s", _CABLE) from error
+        except (RuntimeError, OSError) as error:
+            raise _failed(self._model, error) from error
+        finally:
+            self._came_back()
+
+    def _came_back(self) -> None:
+        with self._lock:
+            self._reading = False
+            if self._closed:
+                self._release()
+
+    def _next(self) -> Frame:
+        request = self._camera.capture_request(wait=QUIET_S)
+        try:
+            # A copy: the request's memory goes back to the camera.
+            image = np.array(request.make_array("main")[:, :, :3], dtype=np.uint8)
+            stamp_ns = request.get_metadata().get("SensorTimestamp")
+        finally:
+            request.release()
+        seq, self._seq = self._seq, self._seq + 1
+        return make_frame(image, "bgr", self._size, seq, self._asked, _monotonic_s(stamp_ns))
+
+    def close(self) -> None:
+        """Give the camera back; a thread that waits in `read` does so itself when it returns. Never waits."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if not self._reading:
+                self._release()
+
+    def _release(self) -> None:
+        with contextlib.suppress(RuntimeError, OSError):
+            self._camera.stop()
+        with contextlib.suppress(RuntimeError, OSError):
+            self._camera.close()
+
+
+def _picamera2() -> Any:
+    try:
+        from picamera2 import Picamera2
+    except ImportError as error:
+        raise Unavailable(
+            "picamera2 is not installed",
+            "run: sudo apt install python3-picamera2 (a virtual environment needs --system-site-packages)",
+        ) from error
+    return Picamera2
+
+
+def _first(kind: Any) -> tuple[int, str]:
+    # libcamera lists USB webcams too; those are better read by the `camera` source.
+    for camera in kind.global_camera_info():
+        if "/usb" not in str(camera.get("Id", "")):
+            return int(camera.get("Num", 0)), str(camera.get("Model", "camera"))
+    raise Lost("no camera is connected to the Pi's camera port", _CABLE)
+
+
+def _failed(model: str, error: Exception) -> Lost:
+    words = " ".join(str(error).split()) or type(error).__name__
+    busy = any(word in words.lower() for word in ("busy", "in use", "acquire"))
+    return Lost(f"{model}: {words}", "end the other program that uses it" if busy else _CABLE)
+
+
+def _monotonic_s(boottime_ns: object) -> float | None:
+    # libcamera stamps on CLOCK_BOOTTIME, which also counts while the machine sleeps.
+    if not isinstance(boottime_ns, int) or boottime_ns <= 0:
+        return None
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - boottime_ns / 1e9
+    return time.monotonic() - age_s if 0 <= age_s < 10 else None

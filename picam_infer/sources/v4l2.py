@@ -1,0 +1,334 @@
+"""The kernel's view of the cameras: which there are, what they offer, who holds them, and why one does not start."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from picam_infer.core import Lost
+
+# linux/videodev2.h, 64-bit layouts
+_CAPABILITY = struct.Struct("16s32s32sIII3I")
+_FMTDESC = struct.Struct("3I32sI4I")
+_FRMSIZE = struct.Struct("3I6I2I")
+_FRMIVAL = struct.Struct("5I6I2I")
+_FORMAT = struct.Struct("I4x12I152x")
+_REQBUFS = struct.Struct("5I")
+_BUFFER = struct.Struct("5I4xqq16xIIQII4x4x")
+
+
+def _request(direction: int, number: int, size: int) -> int:
+    return direction << 30 | size << 16 | ord("V") << 8 | number
+
+
+_READ, _WRITE, _BOTH = 2, 1, 3
+QUERYCAP = _request(_READ, 0, _CAPABILITY.size)
+ENUM_FMT = _request(_BOTH, 2, _FMTDESC.size)
+S_FMT = _request(_BOTH, 5, _FORMAT.size)
+REQBUFS = _request(_BOTH, 8, _REQBUFS.size)
+QBUF = _request(_BOTH, 15, _BUFFER.size)
+STREAMON = _request(_WRITE, 18, 4)
+STREAMOFF = _request(_WRITE, 19, 4)
+ENUM_FRAMESIZES = _request(_BOTH, 74, _FRMSIZE.size)
+ENUM_FRAMEINTERVALS = _request(_BOTH, 75, _FRMIVAL.size)
+
+_CAPTURE, _MMAP = 1, 1
+_CAP_CAPTURE, _CAP_CAPTURE_MPLANE, _CAP_M2M, _CAP_M2M_MPLANE = 0x1, 0x1000, 0x8000, 0x4000
+_CAP_DEVICE_CAPS = 0x80000000
+_NOT_CAMERAS = re.compile(r"bcm2835-(codec|isp)|rpivid|rpi-hevc|hevc-dec|pispbe|hantro|rkvdec|cedrus|vicodec", re.I)
+_RIBBON = re.compile(r"unicam|rp1-cfe", re.I)
+_COMMON_SIZES = ((1920, 1080), (1280, 720), (800, 600), (640, 480), (320, 240))
+_REPLUG = "unplug the camera and plug it in again; try another port or cable"
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where the kernel's file systems are."""
+
+    sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    proc: Path = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A picture size in pixels and its rates in frames per second, fastest first."""
+
+    width: int
+    height: int
+    rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A pixel format: its FOURCC (`MJPG`), the driver's words for it, its sizes, largest first."""
+
+    fourcc: str
+    name: str
+    modes: tuple[Mode, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CameraInfo:
+    """A camera: where it is, who it is, what it offers."""
+
+    node: str
+    """`/dev/video0`; the number changes when it is plugged in again."""
+    name: str
+    driver: str = ""
+    by_id: str = ""
+    """The link in /dev/v4l/by-id, which stays; "" if there is none."""
+    usb_id: str = ""
+    """`046d:0825`; "" for a camera that is not on USB."""
+    serial: str = ""
+    bus: str = ""
+    formats: tuple[Format, ...] = field(default=(), repr=False)
+    busy_by: str = ""
+    """Who streams from it now: `ffmpeg (PID 812)`."""
+    problem: str = ""
+    """Why its formats could not be asked for."""
+
+    @property
+    def path(self) -> str:
+        """What to open: the path that stays the same."""
+        return self.by_id or self.node
+
+
+def list_cameras(roots: Roots = Roots()) -> list[CameraInfo]:
+    """Return every capture device that is a camera, with its formats and who holds it, by number."""
+    return [_examined(camera, roots) for camera in discover(roots)]
+
+
+def discover(roots: Roots = Roots()) -> list[CameraInfo]:
+    """Return the cameras without their formats: codecs, metadata and output nodes and raw sensors are left out."""
+    return [_identity(node, roots) for node in _nodes(roots) if _is_camera(node, roots)]
+
+
+def _nodes(roots: Roots) -> list[Path]:
+    found = [path for path in (roots.sys / "class/video4linux").glob("video*") if path.name[5:].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _driver(node: Path) -> str:
+    return (node / "device/driver").resolve().name if (node / "device/driver").exists() else ""
+
+
+def _is_camera(node: Path, roots: Roots) -> bool:
+    words = f"{_text(node / 'name')} {_driver(node)}"
+    if _NOT_CAMERAS.search(words) or _RIBBON.search(words):
+        return False
+    try:
+        with _opened(roots.dev / node.name) as handle:
+            answer = _CAPABILITY.unpack(_ask(handle, QUERYCAP, bytes(_CAPABILITY.size)))
+    except OSError:
+        # Not allowed or in use: a webcam's first node takes pictures, its others carry metadata.
+        return _text(node / "index") in ("0", "")
+    able = answer[5] if answer[4] & _CAP_DEVICE_CAPS else answer[4]
+    return bool(able & (_CAP_CAPTURE | _CAP_CAPTURE_MPLANE)) and not able & (_CAP_M2M | _CAP_M2M_MPLANE)
+
+
+def _identity(node: Path, roots: Roots) -> CameraInfo:
+    place = (node / "device").resolve()
+    usb = next((p for p in (place, *place.parents) if (p / "idVendor").exists()), None)
+    return CameraInfo(
+        node=str(roots.dev / node.name),
+        name=_text(node / "name") or node.name,
+        driver=_driver(node),
+        by_id=_by_id(roots.dev / node.name, roots),
+        usb_id=f"{_text(usb / 'idVendor')}:{_text(usb / 'idProduct')}" if usb else "",
+        serial=_text(usb / "serial") if usb else "",
+        bus=f"usb-{usb.name}" if usb else place.name,
+    )
+
+
+def _by_id(node: Path, roots: Roots) -> str:
+    links = sorted((roots.dev / "v4l/by-id").glob("*"))
+    return next((str(link) for link in links if link.resolve() == node.resolve()), "")
+
+
+def has_ribbon_camera(roots: Roots = Roots()) -> bool:
+    """Tell whether a camera on the Pi's own connector is there, which only libcamera can use."""
+    return any(_RIBBON.search(f"{_text(node / 'name')} {_driver(node)}") for node in _nodes(roots))
+
+
+# -- choosing ------------------------------------------------------------
+
+
+def matches(camera: CameraInfo, wanted: str) -> bool:
+    """Tell whether NAME or usb:VID:PID means this camera: any part of its name or by-id link, in any case."""
+    wanted = wanted.strip().lower()
+    if wanted.startswith("usb:"):
+        return camera.usb_id.lower() == wanted.removeprefix("usb:")
+    return wanted in camera.name.lower() or wanted in Path(camera.by_id).name.lower()
+
+
+# -- asking the driver ---------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(node: Path) -> Iterator[int]:
+    handle = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _ask(handle: int, request: int, data: bytes) -> bytes:
+    buffer = bytearray(data)
+    fcntl.ioctl(handle, request, buffer)
+    return bytes(buffer)
+
+
+def _examined(camera: CameraInfo, roots: Roots) -> CameraInfo:
+    try:
+        with _opened(Path(camera.node)) as handle:
+            formats = tuple(_formats(handle))
+            try:
+                _ask(handle, REQBUFS, _REQBUFS.pack(0, _CAPTURE, _MMAP, 0, 0))
+                busy = ""
+            except OSError as error:
+                busy = holder(camera.node, roots) or "another program" if error.errno == errno.EBUSY else ""
+        return replace(camera, formats=formats, busy_by=busy)
+    except OSError as error:
+        return replace(camera, problem=error.strerror or str(error), busy_by=holder(camera.node, roots))
+
+
+def formats(node: str) -> tuple[Format, ...]:
+    """Return what the camera at `node` offers; nothing when it cannot be asked."""
+    try:
+        with _opened(Path(node)) as handle:
+            return tuple(_formats(handle))
+    except OSError:
+        return ()
+
+
+def _enumerate(handle: int, request: int, layout: struct.Struct, *rest: int) -> Iterator[tuple[int | bytes, ...]]:
+    for index in range(256):
+        start = struct.pack(f"{1 + len(rest)}I", index, *rest)
+        try:
+            yield layout.unpack(_ask(handle, request, start.ljust(layout.size, b"\0")))
+        except OSError:
+            return
+
+
+def _formats(handle: int) -> Iterator[Format]:
+    for _, _, _, words, code, *_ in _enumerate(handle, ENUM_FMT, _FMTDESC, _CAPTURE):
+        pixel = int(code)
+        fourcc = pixel.to_bytes(4, "little").decode("latin-1").strip()
+        sizes = sorted(set(_sizes(handle, pixel)), key=lambda size: -size[0] * size[1])
+        modes = tuple(Mode(w, h, _rates(handle, pixel, w, h)) for w, h in sizes)
+        yield Format(fourcc, bytes(words).split(b"\0")[0].decode("latin-1") if isinstance(words, bytes) else "", modes)
+
+
+def _sizes(handle: int, pixel: int) -> Iterator[tuple[int, int]]:
+    for answer in _enumerate(handle, ENUM_FRAMESIZES, _FRMSIZE, pixel):
+        _, _, kind, *sizes = (int(number) for number in answer)
+        if kind == 1:
+            yield sizes[0], sizes[1]
+        else:  # a range: least, most, step of the width, then of the height
+            yield sizes[1], sizes[4]
+            yield from ((w, h) for w, h in _COMMON_SIZES if sizes[0] <= w <= sizes[1] and sizes[3] <= h <= sizes[4])
+            return
+
+
+def _rates(handle: int, pixel: int, width: int, height: int) -> tuple[float, ...]:
+    rates = set()
+    for answer in _enumerate(handle, ENUM_FRAMEINTERVALS, _FRMIVAL, pixel, width, height):
+        kind, times = int(answer[4]), [int(number) for number in answer[5:11]]
+        if times[0]:
+            rates.add(round(times[1] / times[0], 3))
+        if kind != 1:
+            break
+    return tuple(sorted(rates, reverse=True))
+
+
+# -- what is the matter --------------------------------------------------
+
+
+def holder(node: str, roots: Roots = Roots()) -> str:
+    """Return who else has `node` open, `ffmpeg (PID 812)`; "" when nobody is found (only root sees everyone's)."""
+    target = str(Path(node).resolve())
+    for process in sorted(roots.proc.glob("[0-9]*"), key=lambda path: int(path.name)):
+        if process.name == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):
+            if any(str(link.readlink()) == target for link in (process / "fd").iterdir()):
+                return f"{_text(process / 'comm') or 'a process'} (PID {process.name})"
+    return ""
+
+
+def start_error(node: str, fourcc: str, width: int, height: int) -> OSError | None:
+    """Start and stop the camera as OpenCV does and return the error it hides; None when it starts."""
+    try:
+        with _opened(Path(node)) as handle:
+            pixel = int.from_bytes(fourcc.encode().ljust(4)[:4], "little")
+            _ask(handle, S_FMT, _FORMAT.pack(_CAPTURE, width, height, pixel, *([0] * 9)))
+            count = _REQBUFS.unpack(_ask(handle, REQBUFS, _REQBUFS.pack(2, _CAPTURE, _MMAP, 0, 0)))[0]
+            for index in range(count):
+                _ask(handle, QBUF, _BUFFER.pack(index, _CAPTURE, 0, 0, 0, 0, 0, 0, _MMAP, 0, 0, 0))
+            _ask(handle, STREAMON, struct.pack("i", _CAPTURE))
+            _ask(handle, STREAMOFF, struct.pack("i", _CAPTURE))
+    except OSError as error:
+        return error
+    return None
+
+
+def explain(camera: CameraInfo, error: OSError | None, roots: Roots = Roots()) -> Lost:
+    """Return what `error` means for a person: what is wrong with the camera, and what to do."""
+    number = error.errno if error else None
+    who = f"{camera.name} ({camera.node})"
+    if number in (errno.EACCES, errno.EPERM):
+        return Lost(f"{who}: permission denied", f"run: sudo usermod -aG video {_user()}; then log in again")
+    if number == errno.EBUSY:
+        by = holder(camera.node, roots)
+        return Lost(f"{who} is in use by {by or 'another program'}", "end that program")
+    if number == errno.ENOSPC:
+        return Lost(f"{who}: not enough USB bandwidth", "set a smaller capture size, or format: mjpg; "
+                    "or plug the camera into another USB port, away from other cameras")  # fmt: skip
+    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return unplugged(camera.name)
+    if error is None:
+        return Lost(f"{who} starts but gives no picture", _REPLUG)
+    return Lost(f"{who} does not start: {error.strerror}", _REPLUG)
+
+
+def unplugged(name: str) -> Lost:
+    """Return the loss of a camera that was there before."""
+    return Lost(f"{name} is unplugged", "plug it in again")
+
+
+def none_found(wanted: str, roots: Roots = Roots()) -> Lost:
+    """Return the loss for a camera that is not among those there are; `wanted` is NAME, a path, or "" for any."""
+    there: Sequence[CameraInfo] = discover(roots)
+    ribbon = "; a camera on the ribbon cable needs source: picamera" if has_ribbon_camera(roots) else ""
+    if not there:
+        missing = f"no camera that matches {wanted!r}" if wanted and not wanted.startswith("/") else "no camera"
+        return Lost(f"{missing} is plugged in", f"plug in a USB webcam{ribbon}")
+    names = ", ".join(f"{camera.name} ({camera.node})" for camera in there)
+    if wanted.startswith("/"):
+        return Lost(f"{wanted} is no camera", f"there is: {names}{ribbon}")
+    return Lost(f"no camera matches {wanted!r}", f"there is: {names}{ribbon}")
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return "$USER"

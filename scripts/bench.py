@@ -1,0 +1,259 @@
+"""Measures picam-infer against the tutorials' loops on the same frames, and its memory, start and frame age."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from picam_infer import bundle as bundles
+from picam_infer import engines, preprocess, sources
+from picam_infer.bundle import Bundle
+from picam_infer.config import Capture, Config, DisplaySettings, EngineSettings
+from picam_infer.core import Display, Frame, Pixels, Source
+from picam_infer.decide import Decider
+from picam_infer.pipeline import Parts, Pipeline
+from picam_infer.service import Screen, Viewer
+from picam_infer.state import State, Tuning
+
+ONE_THREAD = EngineSettings(kind="openvino", threads=1)
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Played:
+    """The same JPEG frames over and over, as fast as they are taken: a file source without a file."""
+
+    live = False
+    description = "memory"
+
+    def __init__(self, frames: list[Frame], count: int) -> None:
+        self._frames = (replace(frames[i % len(frames)], seq=i, monotonic_s=time.monotonic()) for i in range(count))
+
+    def read(self) -> Frame | None:
+        """Return the next frame."""
+        return next(self._frames, None)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Paper:
+    """A display that shows nothing: what is measured ends where the monitor's driver begins."""
+
+    name = "paper"
+
+    def show(self, image: Pixels) -> None:
+        """Take the picture."""
+
+    def keys(self) -> list[str]:
+        """No keyboard."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def recorded(count: int = 90) -> list[Frame]:
+    """Return 720p JPEG frames of the demo's scene."""
+    source = sources.open_source("demo", Capture(fps=240))
+    frames: list[Frame] = []
+    while len(frames) < count:
+        frame = source.read()
+        assert frame is not None
+        if frame.codec != "jpeg":
+            data = cv2.imencode(".jpg", frame.data, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].reshape(-1)
+            frame = replace(frame, data=data, codec="jpeg")
+        frames.append(frame)
+    source.close()
+    return frames
+
+
+def network(model: Bundle) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the bundle's bare network for float input, as the tutorials call it."""
+    import openvino as ov
+
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+    compiled = ov.Core().compile_model(str(model.network), "CPU", options)
+    return lambda tensor: compiled(tensor)[0]
+
+
+def digits_loop(model: Bundle) -> Callable[[Frame], None]:
+    """Return the digit tutorial's loop: decode in colour, Canny on the whole frame, then crop."""
+    infer = network(model)
+    kernel = np.ones((3, 3), np.uint8)
+
+    def step(frame: Frame) -> None:
+        image = cv2.imdecode(frame.data, cv2.IMREAD_COLOR)
+        lines = cv2.Canny(image, 90, 30)
+        side = int(image.shape[0] * 0.4)
+        y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+        patch = cv2.resize(cv2.dilate(lines[y : y + side, x : x + side], kernel), (28, 28))
+        int(np.argmax(infer((patch.astype(np.float32) / 255).reshape(1, 28, 28, 1))))
+
+    return step
+
+
+def photo_loop(model: Bundle) -> Callable[[Frame], None]:
+    """Return the Teachable Machine post's loop: decode in colour, squash the whole frame, to float."""
+    infer = network(model)
+    size = (model.card.input.width, model.card.input.height)
+
+    def step(frame: Frame) -> None:
+        image = cv2.resize(cv2.imdecode(frame.data, cv2.IMREAD_COLOR), size)
+        int(np.argmax(infer((image.astype(np.float32) / 127.0 - 1)[None])))
+
+    return step
+
+
+def pipeline(model: Bundle, source: Source, on_engine: EngineSettings = ONE_THREAD) -> Pipeline:
+    """Return our own loops over a source, wired as the service wires them."""
+    decider = Decider(model.labels, model.card.reject)
+    state = State(Tuning(model.card.preprocess, Config().decide))
+    return Pipeline(state, Parts(
+        lambda: source, lambda: engines.open_engine(on_engine, model),
+        lambda chain: preprocess.build(chain, model.card.input), decider, decider.reset,
+    ))  # fmt: skip
+
+
+def ours(model: Bundle, frames: list[Frame], count: int) -> float:
+    """Return CPU milliseconds a frame of the whole pipeline, headless."""
+    running = pipeline(model, Played(frames, count))
+    running.keep_patches = False
+    began_s = time.process_time()
+    running.start()
+    running.finished.wait()
+    took_ms = (time.process_time() - began_s) * 1e3 / count
+    running.stop()
+    return took_ms
+
+
+def theirs(step: Callable[[Frame], None], frames: list[Frame], count: int) -> float:
+    """Return CPU milliseconds a frame of a loop."""
+    began_s = time.process_time()
+    for i in range(count):
+        step(frames[i % len(frames)])
+    return (time.process_time() - began_s) * 1e3 / count
+
+
+def against(name: str, model: Bundle, loop: Callable[[Frame], None], bar: float, rounds: int, count: int) -> None:
+    """Print ours against a loop: the two in turn, medians and the median ratio."""
+    frames = recorded()
+    theirs(loop, frames, 20)
+    ours(model, frames, 20)
+    pairs = [(ours(model, frames, count), theirs(loop, frames, count)) for _ in range(rounds)]
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    good = "met" if ratio <= bar else "MISSED"
+    print(f"{name}: loop {other:.2f} ms, ours {mine:.2f} ms of CPU a frame: ratio {ratio:.3f} (bar {bar:.3f}: {good})")
+
+
+def rss_mb(pid: int | str = "self") -> float:
+    """Return a process's resident memory in megabytes (2^20 bytes)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def start_and_memory(rounds: int) -> None:
+    """Print the time from start to the first result, and the memory of the running daemon."""
+    command = [sys.executable, "-m", "picam_infer", "run", "--source", "demo", "--display", "none", "--json"]
+    with tempfile.TemporaryDirectory() as empty:
+        environment = {**os.environ, "XDG_CACHE_HOME": empty}
+        took_s, memory_mb = [], []
+        for _ in range(rounds + 1):
+            began_s = time.monotonic()
+            with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=ROOT, text=True) as process:
+                assert process.stdout is not None
+                json.loads(process.stdout.readline())
+                took_s.append(time.monotonic() - began_s)
+                for _ in range(90):
+                    process.stdout.readline()
+                memory_mb.append(rss_mb(process.pid))
+                process.terminate()
+    print(f"start to first result: cold {took_s[0]:.2f} s, warm {statistics.median(took_s[1:]):.2f} s (bar 2 s)")
+    print(f"memory, headless: {max(memory_mb):.0f} MB resident (bar 160 MB)")
+
+
+def growth(model: Bundle, count: int) -> None:
+    """Print how much memory grows over many frames, after a warm-up."""
+    frames = recorded()
+    ours(model, frames, 2000)
+    before_mb = rss_mb()
+    running = pipeline(model, Played(frames, count))
+    running.start()
+    running.finished.wait()
+    after_mb = rss_mb()
+    running.stop()
+    print(f"memory growth over {count} frames: {after_mb - before_mb:+.2f} MB (bar 3 MB)")
+
+
+def age(model: Bundle, seconds: float) -> None:
+    """Print how old frames are when the display has them."""
+    running = pipeline(model, sources.open_source("demo", Capture()))
+    screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
+    paper: Display = Paper()
+    screen.use(paper)
+    viewer = Viewer(screen, running.state, model, None)
+    running.start()
+    spent_s: list[float] = []
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        began_s = time.thread_time()
+        viewer.step()
+        spent_s.append(time.thread_time() - began_s)
+    running.stop()
+    ages_ms = sorted(a * 1e3 for a in list(running.state.stats.shown_age_s)[30:])
+    p99 = ages_ms[int(len(ages_ms) * 0.99) - 1]
+    work_ms = statistics.quantiles(spent_s, n=20)[-1] * 1e3
+    print(f"frame age at the display: median {statistics.median(ages_ms):.1f} ms, p99 {p99:.1f} ms over {len(ages_ms)} "
+          f"frames; decode and draw take {work_ms:.1f} ms (bar: p99 ≤ 33.3 + processing)")  # fmt: skip
+
+
+def photo_bundle(folder: Path | None) -> Iterator[Bundle]:
+    """Yield the Teachable Machine bundle to measure with, if there is one."""
+    if folder is not None:
+        yield bundles.load(folder)
+        return
+    exports = sorted((ROOT.parent / "shared" / "models").glob("*/converted_keras.zip"))
+    if not exports:
+        print("photo: skipped, needs a Teachable Machine bundle: --photo DIR")
+        return
+    from picam_infer.convert import convert
+
+    with tempfile.TemporaryDirectory() as scratch:
+        convert(exports[0], Path(scratch) / "photo")
+        yield bundles.load(Path(scratch) / "photo")
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photo", type=Path, metavar="DIR", help="a Teachable Machine bundle")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=300, help="frames a round")
+    parser.add_argument("--growth", type=int, default=20_000, help="frames for the memory growth")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    digits = bundles.load("digits")
+    against("digits", digits, digits_loop(digits), 1 / 8, args.rounds, args.frames)
+    for model in photo_bundle(args.photo):
+        against("photo", model, photo_loop(model), 0.65, args.rounds, args.frames)
+    start_and_memory(args.rounds)
+    age(digits, 20)
+    growth(digits, args.growth)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The overlay and placards: pure, readable on any background, any size, any script."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from picam_infer import overlay
+from picam_infer.core import Prediction, Result
+
+SIZES = [(160, 120), (320, 240), (640, 480), (1280, 720), (1920, 1080), (480, 640), (2, 2)]
+LOOK = overlay.Look((10, 10, 40, 40), "30 fps · 1 ms", "a notice that is longer than one line of a small picture", True)
+
+
+def result(label: str | None, score: float = 0.98, channels: int = 1) -> Result:
+    patch = np.full((28, 28, channels), 200, np.uint8)
+    return Result(1, 0, 0, label, score, (Prediction(label or "x", score),), "openvino:CPU", 1.0, 2.0, patch)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("label", ["7", None, "a very long label indeed, longer than any picture is wide " * 3])
+def test_it_fits_any_size(width: int, height: int, label: str | None) -> None:
+    image = np.full((height, width, 3), 128, np.uint8)
+    assert overlay.draw(image, result(label), LOOK) is image
+    assert image.shape == (height, width, 3)
+
+
+@pytest.mark.parametrize("background", [0, 60, 128, 200, 255])
+def test_the_label_stands_out_on_any_background(background: int) -> None:
+    image = np.full((480, 640, 3), background, np.uint8)
+    overlay.draw(image, result("7"), overlay.Look())
+    text = image[:60, :120].reshape(-1, 3).astype(int)
+    green, plate = np.array(overlay.KNOWN), np.median(text, 0)
+    assert (np.abs(text - green).sum(1) < 40).sum() > 100, "the letters are there"
+    assert np.abs(plate - green).sum() > 150, "and so is their dark plate"
+
+
+def test_unknown_is_a_question_mark_in_another_colour() -> None:
+    known, unknown = (np.full((480, 640, 3), 90, np.uint8) for _ in range(2))
+    overlay.draw(known, result("?"), overlay.Look())
+    overlay.draw(unknown, result(None), overlay.Look())
+    assert not np.array_equal(known, unknown)
+    assert (np.abs(unknown.astype(int) - overlay.UNKNOWN).sum(2) < 40).any()
+
+
+def test_the_inset_shows_what_the_network_sees_at_the_bottom_right() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    overlay.draw(image, result("7"), overlay.Look(inset=True))
+    assert (image[380:460, 540:620] == 200).mean() > 0.8
+    without = np.zeros((480, 640, 3), np.uint8)
+    overlay.draw(without, result("7"), overlay.Look(inset=False))
+    assert not without[380:460, 540:620].any()
+
+
+def test_colour_patches_keep_their_colours() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    red = result("x", channels=3)
+    assert red.patch is not None
+    red.patch[:] = (255, 0, 0)  # RGB
+    overlay.draw(image, red, overlay.Look())
+    assert (image[400:450, 560:600] == (0, 0, 255)).all()
+
+
+@pytest.mark.parametrize("text", ["고양이", "猫", "кошка", "çğışöü İ", "mèo – chó", "ασδφ"])
+def test_letters_of_the_worlds_labels_are_drawn(text: str) -> None:
+    size = 40
+    stencils = [overlay._stencil(c, size) for c in text if not c.isspace()]
+    missing = overlay._stencil("\ue123", size)
+    for character, stencil in zip((c for c in text if not c.isspace()), stencils, strict=True):
+        assert stencil.max() == 255, character
+        assert stencil.shape != missing.shape or not np.array_equal(stencil, missing), character
+
+
+def test_text_is_wrapped_and_cut_to_its_room() -> None:
+    lines = overlay.wrap("one two three four five", 120, 20)
+    assert len(lines) > 1
+    assert " ".join(lines) == "one two three four five"
+    assert all(overlay.measure(line, 20)[0] <= 120 for line in lines)
+    cut = overlay.shorten("w" * 100, 100, 20)
+    assert cut.endswith("…")
+    assert overlay.measure(cut, 20)[0] <= 100
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_placards_fit_any_size(width: int, height: int) -> None:
+    image = overlay.placard(width, height, "camera lost", "it was unplugged " * 9, "plug it in", "since noon")
+    assert image.shape == (height, width, 3)
+
+
+def test_a_placard_says_all_it_is_given() -> None:
+    short = overlay.placard(1280, 720, "camera lost")
+    longer = overlay.placard(1280, 720, "camera lost", "unplugged")
+    longest = overlay.placard(1280, 720, "camera lost", "unplugged", "plug it in")
+    lit = [(image.max(2) > 128).sum() for image in (short, longer, longest)]
+    assert lit[0] < lit[1] < lit[2]
