@@ -95,7 +95,11 @@ class Access:
             if not (visit and headers.get("Sec-Fetch-Dest") == "document"):
                 raise Refused(403, "another site's page asked for this")
         origin = headers.get("Origin")
-        if method not in SAFE and origin is not None and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
+        if (
+            method not in SAFE
+            and origin is not None
+            and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower()
+        ):
             raise Refused(403, "another site's page asked for this")
 
     def check_token(self, peer: str, headers: Headers, cookie: str) -> None:

@@ -32,7 +32,7 @@ class Picture:
 Make = Callable[[int], Picture | None]
 """Returns a picture newer than that number, waiting a moment for one."""
 Render = Callable[[Frame | None], Pixels | None]
-"""Frame → the picture with its overlay; None → the placard that stands in its place. BGR (H, W, 3). Raises `BadFrame`."""
+"""Frame → BGR (H, W, 3) with its overlay; None → the placard that stands in its place. Raises `BadFrame`."""
 
 
 class Feed:
@@ -45,7 +45,7 @@ class Feed:
         self._newest: Picture | None = None
         self._news = asyncio.Event()
         self._wanted = threading.Event()
-        self._closed = False
+        self.closed = False
         self._name = name
         self._thread: threading.Thread | None = None
 
@@ -70,20 +70,20 @@ class Feed:
         """Return the newest picture if it is newer than `number`, waiting for it; None: none came."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not self._closed and (self._newest is None or self._newest.number <= number):
+                while not self.closed and (self._newest is None or self._newest.number <= number):
                     await self._news.wait()
         newest = self._newest
         return newest if newest is not None and newest.number > number else None
 
     def close(self) -> None:
         """End the thread; in the event loop."""
-        self._closed = True
+        self.closed = True
         self._wanted.set()
         self._news.set()
 
     def _run(self) -> None:
         number = 0
-        while not self._closed:
+        while not self.closed:
             self._wanted.wait()
             began_s = time.monotonic()
             picture = self._make(number)
@@ -107,6 +107,7 @@ class Raw:
         self._state = state
 
     def __call__(self, number: int) -> Picture | None:
+        """Return the picture after that number, as `Make`."""
         newest = self._state.frames.look(number, _PATIENCE_S)
         if newest is None:
             return None
@@ -128,6 +129,7 @@ class Drawn:
         self._last_s = 0.0
 
     def __call__(self, number: int) -> Picture | None:
+        """Return a picture when it is time for one, as `Make`."""
         lost = any(loss.part != "display" for loss in self._state.losses)
         pause_s = (_PLACARD_S if lost else 1 / self._fps()) - (time.monotonic() - self._last_s)
         if pause_s > 0:

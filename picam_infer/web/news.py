@@ -8,7 +8,7 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from picam_infer.state import Change, State
@@ -52,8 +52,9 @@ class News:
 
     def close(self) -> None:
         """Stop listening, and end the streams."""
+        if not self._closed:
+            self._unlisten()
         self._closed = True
-        self._unlisten()
         self._tick.set()
         if self._ticker:
             self._ticker.cancel()
@@ -63,7 +64,7 @@ class News:
         since = time.time() - minutes * 60
         return [change_json(change) for _, change in self._changes if change.at >= since]
 
-    async def stream(self, last_id: str = "") -> AsyncIterator[bytes]:
+    async def stream(self, last_id: str = "") -> AsyncGenerator[bytes, None]:
         """Yield blocks of the stream for one listener, catching up after `last_id`; b"" when nothing was new."""
         self.listeners += 1
         if self._ticker is None or self._ticker.done():

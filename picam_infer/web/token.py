@@ -88,7 +88,11 @@ def findings(settings: Web) -> Iterator[tuple[str, str, str]]:
         except PicamError as error:
             yield "error", error.message, error.hint
     if remote and not settings.tls_cert:
-        yield "note", "the page goes over the network unencrypted", "set web.tls_cert and web.tls_key, or use an SSH tunnel"
+        yield (
+            "note",
+            "the page goes over the network unencrypted",
+            "set web.tls_cert and web.tls_key, or use an SSH tunnel",
+        )
     for name in (settings.tls_cert, settings.tls_key):
         if name and not os.access(name, os.R_OK):
             yield "error", f"{name} cannot be read", "check the path and its permissions"
@@ -101,7 +105,11 @@ def _file_findings(path: Path) -> Iterator[tuple[str, str, str]]:
         if path.stat().st_mode & 0o007:
             yield "error", f"everyone on this machine can read {path}", f"chmod 640 {path}"
         if len(path.read_text("utf-8").strip()) < SHORTEST:
-            yield "error", f"the token in {path} is shorter than {SHORTEST} characters", f"delete {path} and check again"
+            yield (
+                "error",
+                f"the token in {path} is shorter than {SHORTEST} characters",
+                f"delete {path} and check again",
+            )
     except (OSError, UnicodeError) as error:
         yield "error", f"{path} cannot be read ({error})", "check its owner and permissions"
 
