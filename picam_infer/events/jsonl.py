@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,10 +38,11 @@ class JsonLines:
             file = self._opened(self._path, len(line))
             whole = file.tell()
             try:
-                file.write(line)
-                file.flush()
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
-                file.truncate(whole)  # no half lines
+                with contextlib.suppress(OSError):
+                    file.truncate(whole)  # no half lines
                 raise
         except OSError as error:
             self.close()
@@ -77,8 +81,6 @@ class JsonLines:
 
 
 def _same(path: Path, file: BinaryIO) -> bool:
-    import os
-
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except OSError:

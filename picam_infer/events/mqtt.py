@@ -87,14 +87,11 @@ class Broker:
     def _connected(self, waiting: Callable[[float], bool]) -> None:
         if self._client is not None and self._up.is_set():
             return
-        client = self._client or self._make()
-        client.loop_stop()
+        self._drop()
+        client = self._make()
         self._refusal, self._up = "", threading.Event()
         try:
-            if self._client is None:
-                client.connect(self.name.rpartition(":")[0], self._port, keepalive=30)
-            else:
-                client.reconnect()
+            client.connect(self._settings.host, self._port, keepalive=30)
         except (OSError, ValueError) as error:
             raise Undelivered(_reason(error)) from error
         self._client = client
@@ -144,9 +141,10 @@ class Broker:
         end_s = time.monotonic() + _ACK_S
         while not told.is_published():
             if not self._up.is_set() or time.monotonic() > end_s or not waiting(0.02):
-                # A fresh client: the old one would send this again by itself, and we do as well.
+                reason = self._refusal or "the broker does not confirm"
+                # A fresh client next time: the old one would send this again by itself, and we do as well.
                 self._drop()
-                raise Undelivered(self._refusal or "the broker does not confirm")
+                raise Undelivered(reason)
         if topic.endswith("/state"):
             self._said = (time.monotonic(), payload)
 

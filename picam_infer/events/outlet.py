@@ -155,6 +155,7 @@ class Outlet:
 
     def _run(self) -> None:
         try:
+            self._try(lambda: self._way.idle(self._waiting))
             while self._next():
                 pass
         except Exception:  # a thread's top: the recognition goes on without this outlet
@@ -179,7 +180,7 @@ class Outlet:
             if self._last.final or (self._way.retries is not None and tries > self._way.retries):
                 self.failed += 1
                 break
-            pause_s = min(LONGEST_WAIT_S, 0.5 * 2**tries) * random.uniform(0.8, 1.2)
+            pause_s = min(LONGEST_WAIT_S, 0.25 * 2**tries) * random.uniform(0.8, 1.2)
             if not self._waiting(pause_s) or not self._still(event):
                 return self._ends_s is None
         else:
