@@ -48,7 +48,13 @@ def labels(place: Place) -> list[str | None]:
 def test_filters_by_label_score_and_kind() -> None:
     place = Place()
     outlet = Outlet(config.Jsonl(path="-", labels=("one", "unknown"), min_score=0.5), place)
-    for sent in (change("one"), change("zero"), change("one", 0.4), change(None, 0.6), Change("lost", 0, part="camera")):
+    for sent in (
+        change("one"),
+        change("zero"),
+        change("one", 0.4),
+        change(None, 0.6),
+        Change("lost", 0, part="camera"),
+    ):
         outlet.offer(sent)
     outlet.end(1)
     outlet.join(5)

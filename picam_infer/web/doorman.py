@@ -26,6 +26,8 @@ class Doorman:
         self._patience_s = patience_s
         self._idle: dict[web.RequestHandler, float] = {}
         self._busy: set[web.RequestHandler] = set()
+        self._doomed: dict[web.RequestHandler, float] = {}
+        """Cut before they were quite there; in time they will be."""
 
     @property
     def connections(self) -> int:
@@ -47,6 +49,7 @@ class Doorman:
         """Count a connection as busy while its request is being answered."""
         protocol = request.protocol
         self._idle.pop(protocol, None)
+        self._doomed.pop(protocol, None)
         self._busy.add(protocol)
         connection = request.transport.get_extra_info("socket") if request.transport else None
         if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -63,6 +66,11 @@ class Doorman:
         """Cut silent connections, until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._patience_s / 4))
+            for protocol, since_s in tuple(self._doomed.items()):
+                if protocol.transport is not None:
+                    protocol.transport.abort()
+                if protocol.transport is not None or since_s < asyncio.get_running_loop().time() - self._patience_s:
+                    del self._doomed[protocol]
             if self._idle:
                 self._forget_gone()
                 until_s = asyncio.get_running_loop().time() - self._patience_s
@@ -79,7 +87,7 @@ class Doorman:
             del self._idle[protocol]
 
     def _cut_oldest(self) -> bool:
-        oldest = next((p for p in self._idle if p.transport is not None), None)
+        oldest = next(iter(self._idle), None)
         if oldest is not None:
             self._cut(oldest)
         return oldest is not None
@@ -88,6 +96,8 @@ class Doorman:
         del self._idle[protocol]
         if protocol.transport is not None:
             protocol.transport.abort()
+        else:
+            self._doomed[protocol] = asyncio.get_running_loop().time()
 
 
 class _Full(asyncio.Protocol):

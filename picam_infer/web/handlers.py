@@ -262,7 +262,7 @@ class Endpoints:
         answer = web.HTTPSeeOther("/")
         answer.set_cookie(COOKIE, access.session(), max_age=SESSION_S, httponly=True, samesite="Strict",
                           secure=request.secure, path="/")  # fmt: skip
-        return answer
+        raise answer
 
     # -- pictures --------------------------------------------------------
 
@@ -275,7 +275,8 @@ class Endpoints:
         response.force_close()
         await response.prepare(request)
         feed = self._room.raw if raw else self._room.drawn
-        number, next_s, loop = 0, 0.0, asyncio.get_running_loop()
+        loop, number = asyncio.get_running_loop(), 0
+        next_s = loop.time()
         with feed.watching():
             while _there(request) and not feed.closed:
                 if next_s > loop.time():

@@ -67,9 +67,9 @@ def make(path: Path) -> bool:
             owner = path.parent.stat()
             with contextlib.suppress(PermissionError):
                 os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-    except FileExistsError:
-        return False
     except OSError as error:
+        if path.exists():
+            return False
         raise PicamError(f"{path} cannot be written ({error.strerror})", "run: sudo picam-infer check") from error
     return True
 

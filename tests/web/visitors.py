@@ -114,7 +114,9 @@ def serving(run: Run, settings: Settings | None = None, **more: Any) -> Iterator
         yield web
 
 
-def ask(web: Web, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+def ask(
+    web: Web, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers (lower case), body; header names take _ for -."""
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
     try:
@@ -141,7 +143,8 @@ def watching(web: Web, path: str = "/stream.mjpg") -> Iterator[Iterator[tuple[di
         connection.request("GET", path)
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
-        yield _parts(answer)
+        with answer:
+            yield _parts(answer)
     finally:
         connection.close()
 
