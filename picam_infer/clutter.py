@@ -1,4 +1,4 @@
-"""What a camera shows when nobody holds up a digit: letters, signs, scribbles, blobs, fingers, and pictures of other things."""
+"""What a camera shows when nobody holds up a digit: letters, signs, scribbles, blobs, fingers, pictures."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FONTS = (
     cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
     cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
 )
-# Letters nobody reads as a digit, and those that come close. O, o, I, l and | are digits to any eye, so they are in neither.
+# Letters nobody reads as a digit, and those that come close. O, o, I, l and | are digits to any eye: in neither.
 _PLAIN_LETTERS = "ACDEFHKMNPRTUVWXYadefhkmnprtuvwxy"
 _CLOSE_LETTERS = "BGJLQSZbcgijqsz"
-_SIGNS = "+*=%?#@&$<>{}[]~^:;\"-"
+_SIGNS = '+*=%?#@&$<>{}[]~^:;"-'
 
 _LETTERS = {
     "A": "0,100 50,0 50,0 100,100/20,62 80,62",
@@ -125,7 +125,9 @@ def scribble(rng: np.random.Generator) -> np.ndarray:
         strokes = [np.cumsum(smooth - smooth.mean(0) * rng.random(), 0).astype(np.float32)]
     elif kind == 1:
         t = np.linspace(0, rng.uniform(3, 9) * 2 * np.pi, 200)
-        loop = np.stack([np.cos(t) * rng.uniform(0.2, 0.6) + t * rng.uniform(0.02, 0.12), np.sin(t * rng.uniform(0.95, 1.05))], 1)
+        loop = np.stack(
+            [np.cos(t) * rng.uniform(0.2, 0.6) + t * rng.uniform(0.02, 0.12), np.sin(t * rng.uniform(0.95, 1.05))], 1
+        )
         strokes = [(loop + rng.normal(0, 0.03, loop.shape)).astype(np.float32)]
     elif kind == 2:
         n = int(rng.integers(6, 16))
@@ -150,7 +152,7 @@ def blobs(rng: np.random.Generator) -> np.ndarray:
         cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 0, cv2.LINE_8, 4)
     outside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     inside = cv2.distanceTransform(255 - mask, cv2.DIST_L2, 5)
-    return cv2.GaussianBlur(outside - inside, (0, 0), 1.0) / GLYPH_PX
+    return np.asarray(cv2.GaussianBlur(outside - inside, (0, 0), 1.0) / GLYPH_PX)
 
 
 def dots(rng: np.random.Generator) -> np.ndarray:
@@ -165,7 +167,7 @@ def mask_or_far(mask: np.ndarray) -> np.ndarray:
     """The field of a mask's zero pixels, FAR everywhere when it has none."""
     if mask.all():
         return np.full(mask.shape, FAR, np.float32)
-    return cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), 1.0) / GLYPH_PX
+    return np.asarray(cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), 1.0) / GLYPH_PX)
 
 
 def smiley(rng: np.random.Generator) -> np.ndarray:
@@ -180,6 +182,13 @@ def spiral(rng: np.random.Generator) -> np.ndarray:
     return strokes_field([np.stack([t * np.cos(t), t * np.sin(t) * rng.uniform(0.8, 1)], 1).astype(np.float32)])
 
 
+def leaf(rng: np.random.Generator) -> np.ndarray:
+    """A leaf with its veins."""
+    outline = "50,100 50,84 20,60 16,30 50,0 50,0 84,30 80,60 50,84"
+    veins = "50,84 50,14/50,64 28,46/50,64 72,46/50,42 32,26/50,42 68,26"
+    return strokes_field(glyph(f"{outline}/{veins}", rng, 0.03))
+
+
 INK: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "letter": letter,
     "sign": sign,
@@ -190,6 +199,7 @@ INK: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "dots": dots,
     "smiley": smiley,
     "spiral": spiral,
+    "leaf": leaf,
 }
 """Things drawn in ink, as fields (CANVAS_PX square, float32, glyph heights)."""
 
@@ -239,10 +249,14 @@ def keyboard(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
             cv2.rectangle(grey, (x + gap, y + gap), (x + pitch - gap, y + pitch - gap), float(key), -1)
             if rng.random() < 0.5:
                 mark = str(rng.choice(list("AEFHKMRTWXY+#?")))
-                cv2.putText(grey, mark, (x + 2 * gap, y + pitch - 2 * gap), 0, pitch / 60, float(ground), max(1, pitch // 30))
+                cv2.putText(
+                    grey, mark, (x + 2 * gap, y + pitch - 2 * gap), 0, pitch / 60, float(ground), max(1, pitch // 30)
+                )
     turn = cv2.getRotationMatrix2D((w, h), float(rng.normal(0, 12)), 1)
     turn[:, 2] -= (w / 2 + rng.uniform(-pitch, pitch), h / 2 + rng.uniform(-pitch, pitch))
-    return cv2.warpAffine(grey, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+    return np.asarray(
+        cv2.warpAffine(grey, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+    )
 
 
 def face(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -254,7 +268,9 @@ def face(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
     def oval(dx: float, dy: float, a: float, b: float, tone: float) -> None:
         axes = (max(int(a * r), 1), max(int(b * r), 1))
-        cv2.ellipse(grey, (int(cx + dx * r), int(cy + dy * r)), axes, float(rng.normal(0, 6)), 0, 360, tone, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            grey, (int(cx + dx * r), int(cy + dy * r)), axes, float(rng.normal(0, 6)), 0, 360, tone, -1, cv2.LINE_AA
+        )
 
     oval(0, -0.25, 0.85, 0.95, skin * rng.uniform(0.1, 0.8))
     oval(0, 0, 0.72, 1, skin)
@@ -263,7 +279,7 @@ def face(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         oval(side * 0.3, -0.36, 0.2, 0.04, skin * 0.5)
     oval(0, 0.12, 0.1, 0.16, skin * 0.85)
     oval(0, 0.5, 0.28, rng.uniform(0.04, 0.12), skin * 0.55)
-    return np.clip(cv2.GaussianBlur(grey, (0, 0), max(r * 0.02, 0.5)), 0, 255)
+    return np.asarray(np.clip(cv2.GaussianBlur(grey, (0, 0), max(r * 0.02, 0.5)), 0, 255))
 
 
 def cables(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -273,7 +289,9 @@ def cables(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     t = np.linspace(-0.2, 1.2, 40)
     for _ in range(int(rng.integers(1, 7))):
         a, bend = rng.uniform(0, np.pi), rng.normal(0, 0.3, 3)
-        line = np.stack([(t - 0.5) * 1.6, rng.normal(0, 0.25) + bend[0] * np.sin(3 * t + bend[1] * 9) + bend[2] * (t - 0.5)], 1)
+        line = np.stack(
+            [(t - 0.5) * 1.6, rng.normal(0, 0.25) + bend[0] * np.sin(3 * t + bend[1] * 9) + bend[2] * (t - 0.5)], 1
+        )
         line = line @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) * h + (w / 2, h / 2)
         thick = max(int(h * np.exp(rng.uniform(-4.5, -1.5))), 1)
         cv2.polylines(grey, [np.round(line).astype(np.int32)], False, float(rng.uniform(10, 245)), thick, cv2.LINE_AA)
@@ -285,7 +303,7 @@ def wood(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     w, h = size
     y, x = np.mgrid[0:h, 0:w].astype(np.float32) / h
     bent = y * rng.uniform(6, 25) + 1.5 * noise_image(size, rng, 1.6) + x * rng.normal(0, 2)
-    return (rng.uniform(70, 170) + rng.uniform(8, 40) * np.sin(bent * 2)).astype(np.float32)
+    return np.asarray((rng.uniform(70, 170) + rng.uniform(8, 40) * np.sin(bent * 2)).astype(np.float32))
 
 
 def checks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -295,7 +313,19 @@ def checks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     a, pitch = rng.normal(0, 0.3), rng.uniform(4, 14)
     u, v = (x * np.cos(a) - y * np.sin(a)) * pitch, (x * np.sin(a) + y * np.cos(a)) * pitch
     low, high = np.sort(rng.uniform(20, 240, 2))
-    return np.where((np.floor(u) + np.floor(v)) % 2 == 0, low, high).astype(np.float32)
+    return np.asarray(np.where((np.floor(u) + np.floor(v)) % 2 == 0, low, high).astype(np.float32))
+
+
+def coins(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Coins, cups or bottle caps seen from above: shaded discs with a rim."""
+    w, h = size
+    grey = (rng.uniform(60, 220) + rng.uniform(2, 15) * noise_image(size, rng, 1.5)).astype(np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        centre = (round(w / 2 + rng.normal(0, 0.3) * h), round(h / 2 + rng.normal(0, 0.3) * h))
+        radius, tone = h * rng.uniform(0.12, 0.45), rng.uniform(30, 235)
+        for share, light in ((1.0, 0.7), (0.93, 1.1), (0.8, 0.95), (0.4, 1.05)):
+            cv2.circle(grey, centre, max(int(radius * share), 1), float(tone * light), -1, cv2.LINE_AA)
+    return np.clip(grey, 0, 255)
 
 
 PICTURES: dict[str, Callable[[tuple[int, int], np.random.Generator], np.ndarray]] = {
@@ -306,12 +336,13 @@ PICTURES: dict[str, Callable[[tuple[int, int], np.random.Generator], np.ndarray]
     "cables": cables,
     "wood": wood,
     "checks": checks,
+    "coins": coins,
 }
 """Things that fill the view instead of paper, as grey float32 pictures of (width, height)."""
 
 
 def fingers(grey: np.ndarray, roi_px: int, rng: np.random.Generator) -> np.ndarray:
-    """Lays one to four fingers over a grey float32 picture, in place; lengths go by `roi_px`, the side of the centre square."""
+    """Lays one to four fingers over a grey float32 picture, in place; `roi_px` is the side of the centre square."""
     h, w = grey.shape
     mask = np.zeros((h, w), np.uint8)
     nails = np.zeros((h, w), np.uint8)

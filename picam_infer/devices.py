@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from picam_infer.core import PicamError
-from picam_infer.engines import openvino
+from picam_infer.engines import openvino, sticks
 from picam_infer.sources import v4l2
 
 Row = Mapping[str, Any]
@@ -50,6 +50,12 @@ def cameras() -> Iterator[Row]:
         yield {**plain, "text": "\n      ".join(lines)}
 
 
+def compute_sticks() -> Iterator[Row]:
+    """Yield the Movidius sticks on the USB bus, usable or not."""
+    for stick in sticks.list_sticks():
+        yield {**stick.as_json(), "text": str(stick)}
+
+
 def openvino_devices() -> Iterator[Row]:
     """Yield what OpenVINO can compile for."""
     try:
@@ -71,6 +77,7 @@ def monitors(root: Path = Path("/sys/class/drm")) -> Iterator[Row]:
 
 LISTINGS: dict[str, Callable[[], Iterator[Row]]] = {
     "cameras": cameras,
+    "sticks": compute_sticks,
     "openvino": openvino_devices,
     "displays": monitors,
 }

@@ -113,7 +113,9 @@ def engine(config: Config, model: Bundle) -> Finding:
     """Run one inference in a process of its own."""
     try:
         took_ms = probe(model, config.engine)
-        return Finding("ok", "openvino", f"{openvino.version()} on {config.engine.device}: {took_ms:.1f} ms an inference")
+        return Finding(
+            "ok", "openvino", f"{openvino.version()} on {config.engine.device}: {took_ms:.1f} ms an inference"
+        )
     except PicamError as error:
         return Finding("error", "openvino", error.message, error.hint)
 

@@ -31,7 +31,8 @@ class Parts:
     """How the loops get what they run on. The two `open_*` may be called again after a loss."""
 
     open_source: Callable[[], Source]
-    open_engine: Callable[[], Engine]
+    open_engine: Callable[[threading.Event], Engine]
+    """Gets the event that ends the loops, since opening a stick takes seconds."""
     make_preprocessor: Callable[[Chain], Preprocessor]
     decide: Decision
     forget: Callable[[], None]
@@ -138,7 +139,7 @@ class Pipeline:
         waits_s = _back_off()
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
-                with contextlib.closing(self._parts.open_engine()) as engine:
+                with contextlib.closing(self._parts.open_engine(self._stop)) as engine:
                     self._feed(engine)
                     waits_s = _back_off()
             except Lost as loss:

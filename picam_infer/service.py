@@ -34,6 +34,7 @@ log = logging.getLogger("picam_infer")
 _RETRY_S = 2.0
 _TICK_S = 0.1
 _STATUS_S = 2.0
+_NEWS_S = 10.0
 _CANNY_STEP = 5.0
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
 
@@ -162,7 +163,7 @@ class Service:
         bundle = bundles.load(self.config.model)
         tuning = Tuning(configs.tuned(bundle.card, self.config.preprocess), self.config.decide)
         state = State(tuning, bundle.name, bundle.labels)
-        pipeline = Pipeline(state, self._parts(bundle))
+        pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_patches = screen.wanted
         pipeline.start()
         try:
@@ -170,10 +171,14 @@ class Service:
         finally:
             self.stuck = not pipeline.stop() or self.stuck
 
-    def _parts(self, bundle: Bundle) -> Parts:
+    def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config
         decider = Decider(bundle.labels, bundle.card.reject)
         left = [self.options.frames or 0]
+
+        def report(text: str) -> None:
+            log.warning("%s", text, extra={"PICAM_ENGINE": state.engine})
+            state.engine_says(text)
 
         def on_result(result: Result) -> None:
             if self._stop.is_set():
@@ -186,7 +191,8 @@ class Service:
 
         return Parts(
             open_source=lambda: sources.open_source(config.source, config.capture),
-            open_engine=lambda: engines.open_engine(config.engine, bundle, cache_folder()),
+            open_engine=lambda stopping: engines.open_engine(config.engine, bundle, cache_folder(), report=report,
+                                                             stopping=stopping),
             make_preprocessor=lambda chain: preprocess.build(chain, bundle.card.input),
             decide=decider, forget=decider.reset, on_result=on_result,
         )  # fmt: skip
@@ -390,10 +396,10 @@ class Viewer:
         tuning = self._state.tuning
         result = fresh_result(self._state)
         box = preprocess.build(tuning.preprocess, self._bundle.card.input).box(image.shape[1], image.shape[0])
-        notice, until_s = self._notice
+        notice = self._notice_now()
         settings = self._screen.settings
         look = overlay.Look(box, self._stats() if settings.stats else "",
-                            notice if time.monotonic() < until_s else "", settings.inset)  # fmt: skip
+                            notice, settings.inset)  # fmt: skip
         overlay.draw(image, result, look)
 
     def _show_loss(self) -> bool:
@@ -406,6 +412,15 @@ class Viewer:
         shown = self._screen.placard(f"{loss.part} lost", loss.reason, loss.hint,
                                      f"since {since}, still looking for it")  # fmt: skip
         return shown
+
+    def _notice_now(self) -> str:
+        """Return what a key just did, else why the engine is not the one that was wished for."""
+        text, until_s = self._notice
+        if time.monotonic() < until_s:
+            return text
+        news, since_s = self._state.notice
+        passing = self._state.engine.startswith("ncs") and time.monotonic() - since_s > _NEWS_S
+        return "" if passing else news
 
     def _stats(self) -> str:
         text, until_s = self._stats_line
@@ -482,7 +497,8 @@ def sentence(state: State) -> str:
     if newest is None:
         return f"waiting for {state.source or 'the camera'} and the model {state.model}"
     seen = f"sees {newest.label} ({newest.score:.0%})" if newest.label is not None else "sees nothing it knows"
-    return f"{seen}, {state.stats.inferences.per_second():.0f} results/s on {newest.engine}, from {state.source}"
+    news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
+    return f"{seen}, {state.stats.inferences.per_second():.0f} results/s on {newest.engine}, from {state.source}{news}"
 
 
 def cache_folder() -> Path | None:

@@ -208,6 +208,8 @@ class State:
         """What the source granted."""
         self.engine = ""
         self.display = ""
+        self.notice: tuple[str, float] = ("", 0.0)
+        """The engine's last news of itself, and when on CLOCK_MONOTONIC it came."""
         self.history: deque[Change] = deque(maxlen=1000)
         self.reports: dict[str, Callable[[], Any]] = {}
         """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
@@ -257,6 +259,11 @@ class State:
         self.announce(Change("found", time.time(), part=part))
         return gone_s
 
+    def engine_says(self, text: str) -> None:
+        """Note that the engine switched, or why it does not use its stick."""
+        self.notice = (text, time.monotonic())
+        self.announce(Change("engine", time.time(), part="engine", reason=text))
+
     def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call `listener` at every change, from the loop that made it: it must return at once. Returns the undo."""
         self._listeners.append(listener)
@@ -276,6 +283,7 @@ class State:
             "source": self.source,
             "engine": self.engine,
             "display": self.display,
+            "notice": self.notice[0],
             "frames": self.stats.frames.total,
             "frames_per_s": round(self.stats.frames.per_second(), 1),
             "inferences": self.stats.inferences.total,

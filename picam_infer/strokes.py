@@ -66,7 +66,9 @@ def _smooth(points: np.ndarray, steps: int = 8) -> np.ndarray:
         if np.array_equal(piece[0], piece[-1]) and len(piece) > 3:
             p[0], p[-1] = piece[-2], piece[1]
         for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True):
-            out.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3))
+            out.append(
+                0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+            )
         out.append(piece[-1:])
     return np.concatenate(out).astype(np.float32)
 
@@ -76,7 +78,7 @@ def _points(text: str) -> np.ndarray:
 
 
 def glyph(text: str, rng: np.random.Generator, jitter: float = 0.02) -> list[Polyline]:
-    """The strokes of one glyph written as in the table above, each point moved by a hand's `jitter` (share of height)."""
+    """The strokes of one glyph written as in the table above, each point moved by `jitter` (share of height)."""
     strokes = []
     for part in text.split("/"):
         points = _points(part)
@@ -101,7 +103,7 @@ def digit_strokes(digit: int, rng: np.random.Generator) -> list[Polyline]:
 def strokes_field(strokes: Sequence[Polyline]) -> np.ndarray:
     """How far each point of a glyph's canvas is from the pen's path.
 
-    The strokes are fitted into the middle GLYPH_PX of a CANVAS_PX square. Returns CANVAS_PX x CANVAS_PX float32 in glyph heights.
+    The strokes are fitted into the middle GLYPH_PX. Returns CANVAS_PX x CANVAS_PX float32 in glyph heights.
     """
     every = np.concatenate(strokes)
     low, high = every.min(axis=0), every.max(axis=0)
@@ -118,11 +120,11 @@ def mask_field(paper: np.ndarray) -> np.ndarray:
     far = cv2.distanceTransform(paper, cv2.DIST_L2, 5)
     if far.shape[0] != CANVAS_PX:
         far = cv2.resize(far, (CANVAS_PX, CANVAS_PX), interpolation=cv2.INTER_LINEAR) * (CANVAS_PX / far.shape[0])
-    return cv2.GaussianBlur(far, (0, 0), 1.2) / GLYPH_PX
+    return np.asarray(cv2.GaussianBlur(far, (0, 0), 1.2) / GLYPH_PX)
 
 
 def text_field(text: str, font: int, bold: int) -> np.ndarray:
-    """The distance field of `text` in one of OpenCV's Hershey fonts (italic flag allowed), `bold` px of 80 thick at least."""
+    """The distance field of `text` in one of OpenCV's Hershey fonts (italic flag allowed), `bold` px thick."""
     (width, height), base = cv2.getTextSize(text, font, 2.5, bold)
     side = max(width, height + base) + 24
     mask = np.full((side, side), 255, np.uint8)
@@ -130,12 +132,12 @@ def text_field(text: str, font: int, bold: int) -> np.ndarray:
     ys, xs = np.nonzero(mask == 0)
     if len(xs) == 0:
         return np.full((CANVAS_PX, CANVAS_PX), FAR, np.float32)
-    scale = GLYPH_PX / max(np.ptp(xs), np.ptp(ys), 8)
+    scale = GLYPH_PX / max(float(np.ptp(xs)), float(np.ptp(ys)), 8.0)
     shift = CANVAS_PX / 2 - scale * np.array([(xs.min() + xs.max()) / 2, (ys.min() + ys.max()) / 2])
     warp = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
     far = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     field = cv2.warpAffine(far, warp, (CANVAS_PX, CANVAS_PX), flags=cv2.INTER_LINEAR, borderValue=side)
-    return cv2.GaussianBlur(field * np.float32(scale), (0, 0), 1.0) / GLYPH_PX
+    return np.asarray(cv2.GaussianBlur(field * np.float32(scale), (0, 0), 1.0) / GLYPH_PX)
 
 
 def _thin_step(image: np.ndarray, first: bool) -> np.ndarray:
@@ -149,17 +151,19 @@ def _thin_step(image: np.ndarray, first: bool) -> np.ndarray:
     for a, b in zip(n, [*n[1:], n[0]], strict=True):
         turns += (1 - a) & b
     north, east, south, west = n[0], n[2], n[4], n[6]
-    if first:
-        keep = (north & east & south) | (east & south & west)
-    else:
-        keep = (north & east & west) | (north & south & west)
+    pair = (east & south) if first else (north & west)
+    keep = pair & ((north | west) if first else (east | south))
     gone = (count >= 2) & (count <= 6) & (turns == 1) & (keep == 0)
-    return image & ~gone.astype(np.uint8)
+    return np.asarray(image & ~gone.astype(np.uint8))
+
+
+def _doubled(image: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.GaussianBlur(cv2.resize(image, (56, 56), interpolation=cv2.INTER_CUBIC), (3, 3), 0))
 
 
 def skeletons(images: np.ndarray) -> np.ndarray:
-    """The pen's path in scanned digits: n x 28 x 28 uint8 (ink bright) to n x 56 x 56 uint8, 1 on a line one pixel wide."""
-    big = np.stack([cv2.GaussianBlur(cv2.resize(i, (56, 56), interpolation=cv2.INTER_CUBIC), (3, 3), 0) for i in images])
+    """The pen's path in scanned digits: n x 28 x 28 uint8 (ink bright) to n x 56 x 56, 1 on lines one pixel wide."""
+    big = np.stack([_doubled(image) for image in images])
     thin = (big > 100).astype(np.uint8)
     while True:
         after = _thin_step(_thin_step(thin, True), False)
@@ -171,10 +175,10 @@ def skeletons(images: np.ndarray) -> np.ndarray:
 def digit_field(image: np.ndarray, skeleton: np.ndarray | None) -> np.ndarray:
     """A scanned digit as a field: from its skeleton (a pen of any width), or without one from its own outline.
 
-    `image` is 28 x 28 uint8, `skeleton` 56 x 56 as `skeletons` gives it. The outline's field is 0 where the ink is half as bright
-    as can be, negative inside.
+    `image` is 28 x 28 uint8, `skeleton` 56 x 56 as `skeletons` gives it. The outline's field is 0 where the ink is half
+    as bright as can be, negative inside.
     """
     if skeleton is not None:
         return mask_field(1 - skeleton)
     big = cv2.resize(image, (CANVAS_PX, CANVAS_PX), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return (127 - cv2.GaussianBlur(big, (0, 0), 2)) * np.float32(0.06 / 127)
+    return np.asarray((127 - cv2.GaussianBlur(big, (0, 0), 2)) * np.float32(0.06 / 127))

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from picam_infer import bundle as bundles
-from picam_infer import engines, preprocess, sources
+from picam_infer import decode, engines, preprocess, sources
 from picam_infer.bundle import Bundle
 from picam_infer.config import Capture, Config, DisplaySettings, EngineSettings
 from picam_infer.core import Display, Frame, Pixels, Source
@@ -71,10 +71,9 @@ def recorded(count: int = 90) -> list[Frame]:
     while len(frames) < count:
         frame = source.read()
         assert frame is not None
-        if frame.codec != "jpeg":
-            data = cv2.imencode(".jpg", frame.data, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].reshape(-1)
-            frame = replace(frame, data=data, codec="jpeg")
-        frames.append(frame)
+        # Coded again as a webcam would: the demo's own JPEGs are put together from pieces.
+        data = cv2.imencode(".jpg", decode.bgr(frame), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].reshape(-1)
+        frames.append(replace(frame, data=data, codec="jpeg"))
     source.close()
     return frames
 
@@ -121,7 +120,7 @@ def pipeline(model: Bundle, source: Source, on_engine: EngineSettings = ONE_THRE
     decider = Decider(model.labels, model.card.reject)
     state = State(Tuning(model.card.preprocess, Config().decide))
     return Pipeline(state, Parts(
-        lambda: source, lambda: engines.open_engine(on_engine, model),
+        lambda: source, lambda stopping: engines.open_engine(on_engine, model),
         lambda chain: preprocess.build(chain, model.card.input), decider, decider.reset,
     ))  # fmt: skip
 

@@ -1,19 +1,14 @@
-"""What several test rooms need: tiny models, frames, and the folder of shared material where there is one."""
+"""What every test starts from."""
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+import stick_lab
+from makers import make_bundle
 
-from picam_infer.bundle import Bundle, Card, Chain, Input, Origin, Photo, save
-from picam_infer.core import Frame
-
-ROOT = Path(__file__).resolve().parents[1]
+from picam_infer.bundle import Bundle
 
 
 @pytest.fixture(autouse=True)
@@ -25,53 +20,23 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def shared(*parts: str) -> Path:
-    """Return a file of the shared material, or skip the test when it is not beside the repository."""
-    base = Path(os.environ.get("PICAM_SHARED", ROOT.parent / "shared"))
-    path = base.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"needs {'/'.join(parts)} of the shared material (PICAM_SHARED)")
-    return path
-
-
-def make_bundle(
-    folder: Path, labels: tuple[str, ...] = ("dark", "bright"), chain: Chain | None = None,
-    shape: tuple[int, int, int, int] = (1, 8, 8, 3), probabilities: bool = True, reject: str | None = None,
-) -> Bundle:  # fmt: skip
-    """Write a real OpenVINO network: class k is likely when the mean of the scaled input is near k / (classes − 1)."""
-    import openvino as ov
-    from openvino import opset13 as ops
-
-    chain = chain or Photo(scale=1 / 255, offset=0.0)
-    source = ops.parameter(list(shape), np.float32, name="input")
-    mean = ops.reduce_mean(source, np.array([1, 2, 3]), keep_dims=False)
-    centres = np.linspace(0, 1, len(labels)).astype(np.float32)[None]
-    distance = ops.squared_difference(ops.unsqueeze(mean, 1), ops.constant(centres))
-    output = ops.multiply(distance, ops.constant(np.float32(-40)))
-    if probabilities:
-        output = ops.softmax(output, 1)
-    model = ov.Model([ops.result(output)], [source], "tiny")
-    build = folder.parent / f".{folder.name}-build"
-    build.mkdir(parents=True, exist_ok=True)
-    ov.save_model(model, build / "model.xml", compress_to_fp16=False)
-    card = Card(name=folder.name, input=Input(shape), preprocess=chain, origin=Origin("made by the tests"),
-                output="output", probabilities=probabilities, reject=reject)  # fmt: skip
-    return save(folder, card, labels, {n: (build / n).read_bytes() for n in ("model.xml", "model.bin")})
-
-
 @pytest.fixture
 def tiny(tmp_path: Path) -> Bundle:
     """A photo model with the classes dark and bright."""
     return make_bundle(tmp_path / "tiny")
 
 
-def picture(value: int, width: int = 320, height: int = 240) -> np.ndarray:
-    """Return a BGR picture of one grey value."""
-    return np.full((height, width, 3), value, np.uint8)
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the stand-in libmvnc.so and its firmware."""
+    return stick_lab.build(tmp_path_factory.mktemp("libmvnc"))
 
 
-def jpeg_frame(image: np.ndarray, seq: int = 0, **more: object) -> Frame:
-    """Return a BGR picture as a camera's JPEG frame."""
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].reshape(-1)
-    height, width = image.shape[:2]
-    return Frame(data, "jpeg", width, height, time.monotonic(), time.time(), seq, **more)  # type: ignore[arg-type]
+@pytest.fixture
+def sticks(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> stick_lab.StickLab:
+    """A USB bus without sticks, which libmvnc's stand-in and every child process see."""
+    lab = stick_lab.StickLab(tmp_path / "bus")
+    for name, value in lab.environment(stand_in).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(stick_lab.SOURCE))
+    return lab

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import make_bundle
+from makers import make_bundle
 
 from picam_infer import bundle as bundles
 from picam_infer.bundle import Bundle, BundleError, Card, Edges, Input, Origin, Photo

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from conftest import jpeg_frame
+from makers import jpeg_frame
 
 from picam_infer import decode
 from picam_infer.core import BadFrame, Frame

@@ -18,8 +18,10 @@ SIDES = (144, 192, 216, 288, 432)
 def drawing(side: int, digit: int, seed: int) -> np.ndarray:
     """The same digit in ink on paper, drawn at 864 px and brought to `side` as a camera's pixels would."""
     paper = np.full((864, 864), 205, np.uint8)
-    lines = [np.round((s * 500 + 182) * 16).astype(np.int32)
-             for s in strokes.digit_strokes(digit, np.random.default_rng(seed))]
+    lines = [
+        np.round((s * 500 + 182) * 16).astype(np.int32)
+        for s in strokes.digit_strokes(digit, np.random.default_rng(seed))
+    ]
     cv2.polylines(paper, lines, False, 60, 44, cv2.LINE_AA, 4)
     return cv2.resize(cv2.GaussianBlur(paper, (0, 0), 2), (side, side), interpolation=cv2.INTER_AREA)
 

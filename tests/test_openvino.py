@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import make_bundle
+from makers import make_bundle
 
 from picam_infer import bundle as bundles
 from picam_infer.bundle import Bundle, BundleError, Edges, Photo

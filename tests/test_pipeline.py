@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from conftest import jpeg_frame, picture
+from makers import jpeg_frame, picture
 
 from picam_infer import pipeline as pipelines
 from picam_infer.bundle import Photo
@@ -92,7 +92,7 @@ class Running:
         self.state = State(Tuning(Photo(), Decide()))
         decider = Decider(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
-            lambda: self._next(source_queue), lambda: self._next(engine_queue), lambda chain: Preprocess(),
+            lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: Preprocess(),
             decider, decider.reset, self._got,
         ))  # fmt: skip
         self.pipeline.start()

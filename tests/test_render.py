@@ -45,8 +45,11 @@ def test_the_same_seed_gives_the_same_picture() -> None:
 
 def test_evaluation_uses_other_ranges_and_content_than_training() -> None:
     assert {kind for kind, _ in render.EVAL.none} - {kind for kind, _ in render.TRAIN.none}
-    same = [n for n in ("height", "pen", "paper", "ink", "light", "focus", "motion", "noise", "jpeg") if
-            getattr(render.TRAIN, n) == getattr(render.EVAL, n)]
+    same = [
+        n
+        for n in ("height", "pen", "paper", "ink", "light", "focus", "motion", "noise", "jpeg")
+        if getattr(render.TRAIN, n) == getattr(render.EVAL, n)
+    ]
     assert same == []
 
 
@@ -56,7 +59,7 @@ def test_built_in_strokes_fill_about_the_unit_square(digit: int) -> None:
         lines = strokes.digit_strokes(digit, np.random.default_rng(seed))
         every = np.concatenate(lines)
         assert all(line.dtype == np.float32 and line.shape[1] == 2 for line in lines)
-        assert -0.3 < every.min()
+        assert every.min() > -0.3
         assert every.max() < 1.3
         assert np.ptp(every[:, 1]) > 0.8
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import make_bundle, picture
+from makers import jpeg_frame, make_bundle, picture
 
 from picam_infer import bundle as bundles
 from picam_infer import config, displays, service
@@ -277,7 +277,6 @@ class Watching:
         self.seq = 0
 
     def frame(self, value: int = 90, label: str | None = "dark") -> None:
-        from conftest import jpeg_frame
 
         self.seq += 1
         frame = jpeg_frame(picture(value, 640, 480), self.seq)
@@ -384,7 +383,11 @@ def test_a_monitor_that_goes_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
     assert watching.screen.name == "monitor"
 
 
-def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal() -> None:
+def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(settings: DisplaySettings) -> None:
+        raise Lost("no desktop is running", "start one")
+
+    monkeypatch.setattr(displays, "open_display", none)
     with pytest.raises(Lost):
         Screen(Config(display=DisplaySettings(kind="window")), patient=False)
 

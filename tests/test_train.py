@@ -16,7 +16,9 @@ from picam_infer.preprocess import edges
 
 HERE = Path(__file__).resolve().parents[1]
 MNIST = Path(os.environ.get("PICAM_MNIST", HERE.parent / "shared" / "data" / "mnist"))
-needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="no MNIST here: set PICAM_MNIST to a folder of its idx files")
+needs_mnist = pytest.mark.skipif(
+    not MNIST.is_dir(), reason="no MNIST here: set PICAM_MNIST to a folder of its idx files"
+)
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed (extra `train`)"
 )

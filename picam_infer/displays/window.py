@@ -8,6 +8,7 @@ import cv2
 
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Lost, Pixels
+from picam_infer.displays import session
 
 _TITLE = "picam-infer"
 _NAMES = {27: "esc", 32: "space", 13: "enter"}
@@ -19,13 +20,15 @@ class Window:
     def __init__(self, settings: DisplaySettings) -> None:
         self._full = settings.fullscreen
         self._shown = False
+        self._session = session.find()
+        self._session.enter()
         try:
             cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             self._apply()
         except cv2.error as error:
             raise Lost(f"no window can be opened ({_short(error)})", "is a desktop running, and is this "
                        "opencv-python, not opencv-python-headless?") from error  # fmt: skip
-        self.name = "window"
+        self.name = f"window on {self._session.display}"
 
     def show(self, image: Pixels) -> None:
         """Show BGR (H, W, 3). Raises `Lost`."""

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
+
+import msgspec
 
 from picam_infer.bundle import Bundle
 from picam_infer.config import EngineSettings
 from picam_infer.core import Engine
 
+log = logging.getLogger(__name__)
+_STICK = re.compile(r"\d+(\.\d+)*(-\w*)?")  # `2-ma2450`, or the USB port alone
 
-def open_engine(settings: EngineSettings, bundle: Bundle, cache: Path | None = None) -> Engine:
-    """Open the engine that the settings ask for. Raises `Lost`, `Unavailable` or `BundleError`."""
+
+def open_engine(
+    settings: EngineSettings,
+    bundle: Bundle,
+    cache: Path | None = None,
+    *,
+    report: Callable[[str], None] | None = None,
+    stopping: threading.Event | None = None,
+) -> Engine:
+    """Open the engine that the settings ask for. Raises `Lost`, `Unavailable` or `BundleError`.
+
+    `report` hears a sentence when an engine switches inside itself or has news of its hardware (default: the log);
+    `stopping` ends the opening of a stick, which takes seconds, with `Lost`.
+    """
+    stick = settings.device if _STICK.fullmatch(settings.device) else ""
+    report = report or (lambda text: log.warning("%s", text))
+    if settings.kind == "ncs":
+        from picam_infer.engines.ncs.engine import Ncs
+
+        return Ncs(bundle, stick, settings.deadline_s, stopping=stopping, noticed=report)
+    if stick and settings.kind == "auto":
+        settings = msgspec.structs.replace(settings, device="CPU")
+    if settings.kind == "auto" and bundle.graph is not None:
+        from picam_infer.engines.switching import Switching
+
+        return Switching(bundle, lambda: _openvino(settings, bundle, cache), report, stick=stick,
+                         deadline_s=settings.deadline_s)  # fmt: skip
+    return _openvino(settings, bundle, cache)
+
+
+def _openvino(settings: EngineSettings, bundle: Bundle, cache: Path | None) -> Engine:
     from picam_infer.engines.openvino import OpenVino
 
     return OpenVino(bundle, settings, cache)

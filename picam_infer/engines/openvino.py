@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,8 @@ def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise BundleError(f"{bundle.network} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
                           "one of each is needed: convert with --output-layer") from None  # fmt: skip
-    shape = list(model.input(0).get_partial_shape())
-    if [d.get_length() if d.is_static else 0 for d in shape] != list(bundle.card.input.shape):
+    shape = [d.get_length() if d.is_static else 0 for d in model.input(0).get_partial_shape()]
+    if math.prod(shape) != math.prod(bundle.card.input.shape):
         raise BundleError(f"{bundle.network} takes {model.input(0).get_partial_shape()}, its card says "
                           f"{list(bundle.card.input.shape)}", "convert the model again")  # fmt: skip
     outputs = int(np.prod([d.get_length() for d in list(model.output(0).get_partial_shape())[1:]]))
@@ -101,6 +102,7 @@ def _with_pixels_in(model: ov.Model, bundle: Bundle) -> ov.Model:
     from openvino.preprocess import PrePostProcessor
 
     card = bundle.card
+    _as_picture(model, card.input.shape)
     if not card.probabilities:
         result = model.output(0).get_node().input_value(0)
         model = ov.Model([ops.softmax(result, -1)], model.get_parameters(), card.name)
@@ -114,6 +116,20 @@ def _with_pixels_in(model: ov.Model, bundle: Bundle) -> ov.Model:
     work.scale(1 / chain.scale)
     steps.output().tensor().set_element_type(ov.Type.f32)
     return steps.build()
+
+
+def _as_picture(model: ov.Model, shape: tuple[int, ...]) -> None:
+    """Give an input that lacks the channel axis, (1, H, W) or (1, H·W·C), the four axes of a picture."""
+    from openvino import opset13 as ops
+
+    old = model.get_parameters()[0]
+    if tuple(old.get_output_shape(0)) == tuple(shape):
+        return
+    new = ops.parameter(list(shape), np.float32, name=old.get_friendly_name())
+    flat = ops.reshape(new, np.array(list(old.get_output_shape(0)), np.int64), False)
+    for target in old.output(0).get_target_inputs():
+        target.replace_source_output(flat.output(0))
+    model.replace_parameter(0, new)
 
 
 def _compile(core: ov.Core, model: ov.Model, device: str, settings: EngineSettings, cache: Path | None) -> Any:

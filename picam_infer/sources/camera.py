@@ -38,7 +38,7 @@ class Camera:
     def __init__(self, address: str, capture: Capture, roots: Roots = Roots()) -> None:  # noqa: B008
         """Open the camera that `address` means. Raises `Lost` with the reason and the remedy."""
         self._asked, self._roots = capture, roots
-        self.info = find(address, roots)
+        self.info = _known[address] = find(address, roots)
         self._capture = Guarded(self.info.path, cv2.CAP_V4L2)
         try:
             if not self._capture.opened:
@@ -48,7 +48,6 @@ class Camera:
         except BaseException:
             self._capture.close()
             raise
-        _known[address] = self.info
         self._describe()
 
     # -- opening ---------------------------------------------------------
@@ -78,8 +77,9 @@ class Camera:
 
     def _first_frame(self) -> Frame:
         # Many webcams begin with a damaged picture. The first whole JPEG tells the size that really comes.
-        for _ in range(_FIRST_TRIES):
-            image = self._grab()
+        # Some take more than one time-out to wake up.
+        for attempt in range(_FIRST_TRIES):
+            image = self._grab(patience=2 if attempt == 0 else 1)
             if self._codec == "jpeg" and whole_jpeg(image):
                 self._size = jpeg_size(image) or self._size
             try:
@@ -106,14 +106,19 @@ class Camera:
             return first
         return self._frame(self._grab())
 
-    def _grab(self) -> Pixels:
-        began_s = time.monotonic()
-        image = self._capture.read()
-        if image is None:
-            if self._capture.closed:
-                raise Lost(f"{self.info.name} was closed")
-            raise self._gone(time.monotonic() - began_s)
-        return image.reshape(-1) if self._codec == "jpeg" else image
+    def _grab(self, patience: int = 1) -> Pixels:
+        waited_s = 0.0
+        for _ in range(patience):
+            began_s = time.monotonic()
+            image = self._capture.read()
+            if image is not None:
+                return image.reshape(-1) if self._codec == "jpeg" else image
+            waited_s = time.monotonic() - began_s
+            if not _timed_out(waited_s):
+                break
+        if self._capture.closed:
+            raise Lost(f"{self.info.name} was closed")
+        raise self._gone(waited_s)
 
     def _frame(self, image: Pixels) -> Frame:
         width, height = self._size
@@ -139,7 +144,7 @@ class Camera:
     # -- losing ----------------------------------------------------------
 
     def _gone(self, waited_s: float) -> Lost:
-        if waited_s > 0.9 * SELECT_TIMEOUT_S and Path(self.info.path).exists():
+        if _timed_out(waited_s) and Path(self.info.path).exists():
             return Lost(f"no picture for {SELECT_TIMEOUT_S} s", "the camera is plugged in but sends nothing: "
                         "replug it, or try another port or cable")  # fmt: skip
         # The read fails a moment before the node goes away.
@@ -156,11 +161,23 @@ class Camera:
         return v4l2.explain(self.info, v4l2.start_error(self.info.node, fourcc, width, height), self._roots)
 
 
+def _timed_out(waited_s: float) -> bool:
+    return waited_s > 0.9 * SELECT_TIMEOUT_S
+
+
 def find(address: str, roots: Roots = Roots()) -> CameraInfo:  # noqa: B008
     """Return the camera that `camera`, `camera:NAME`, `camera:usb:VID:PID` or a path in /dev means.
 
     The one that the address meant last comes first, whatever its number is now. Raises `Lost`, `UsageError`.
     """
+    while True:
+        chosen = _choose(address, roots)
+        if not v4l2.is_settling(chosen):
+            return chosen
+        time.sleep(0.05)
+
+
+def _choose(address: str, roots: Roots) -> CameraInfo:
     cameras, known = v4l2.discover(roots), _known.get(address)
     again = next((c for c in cameras if known and _same(c, known)), None)
     if address == "camera":

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from picam_infer.config import Capture
 from picam_infer.core import Frame, Lost, Pixels
-from picam_infer.render import paper_background
 from picam_infer.sources.frames import make_frame
 from picam_infer.strokes import digit_strokes
 
@@ -21,7 +20,6 @@ ROI = 0.4
 """The centre square the digit stays in, as a share of the frame's height (the `edges` chain's default)."""
 SHOWN_S, BARE_S, DIGITS_IN_A_ROW = 2.5, 1.0, 3
 QUALITY = 85
-_PAPER = 3
 _INK = (70, 45, 40)
 _BLOCK_PX = 16  # one coded block of a 4:2:0 JPEG
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -114,7 +112,7 @@ class Scene:
         self._interval = next(n for n in (4, 3, 5, 2, 1) if across % n == 0)
         self._per_row = across // self._interval
         self._pen_px = max(2, round(0.055 * ROI * height))
-        paper: Pixels = paper_background(width, height, np.random.default_rng(_PAPER), ROI)
+        paper = _paper(width, height)
         self._window = self._middle(width, height)
         x, y, w, h = self._window
         self._patch = paper[y : y + h, x : x + w].copy()
@@ -162,3 +160,22 @@ class Scene:
 
 def _marker(index: int) -> bytes:
     return bytes((0xFF, 0xD0 + index % 8))
+
+
+def _paper(width: int, height: int) -> Pixels:
+    """Return a sheet on a table in a lamp's light, BGR (H, W, 3)."""
+    # Painted small and enlarged: out of focus, and the process stays small.
+    rows, columns = max(height // 4, 8), max(width // 4, 8)
+    small = np.full((rows, columns, 3), (52, 74, 98), np.uint8)
+    sheet = np.array([[0.14, -0.2], [0.9, -0.2], [0.87, 1.2], [0.1, 1.2]]) * (columns, rows) * 16
+    cv2.fillConvexPoly(small, np.round(sheet).astype(np.int32), (222, 232, 236), cv2.LINE_AA, 4)
+    y, x = np.ogrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    light = (1.02 - 0.12 * (x + 0.4) ** 2 - 0.1 * (y + 0.2) ** 2).astype(np.float32)
+    lit = np.clip(small * light[:, :, None], 0, 255).astype(np.uint8)
+    paper: Pixels = np.asarray(cv2.resize(lit, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    grain = np.random.default_rng(7).integers(0, 5, (128, 128, 1), np.uint8)
+    for top in range(0, height, 128):
+        for left in range(0, width, 128):
+            part = paper[top : top + 128, left : left + 128]
+            part += grain[: part.shape[0], : part.shape[1]]
+    return paper

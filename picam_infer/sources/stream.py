@@ -6,7 +6,6 @@ import contextlib
 import email.message
 import http.client
 import logging
-import os
 import re
 import socket
 import ssl
@@ -34,9 +33,6 @@ QUIET_S = 5.0
 """How long a stream may take to answer, and to deliver a picture."""
 _CHUNK = 65536
 _CHECK = "check the address, the camera's power and the network"
-
-# TCP loses no packets; without it pictures wait in FFmpeg's own queue.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fflags;nobuffer")
 
 
 def open_stream(url: str, capture: Capture) -> Source:
@@ -177,8 +173,9 @@ def _open_http(url: str, capture: Capture) -> MjpegStream | None:
     if kind.startswith("multipart/") and boundary:
         return MjpegStream(response, name, boundary, capture)
     response.close()
-    if kind.startswith("text/"):
-        raise Lost(f"{name} is a page ({kind}), not a stream", "use the address of the stream itself")
+    if kind.startswith(("text/", "image/")):
+        what = "a page" if kind.startswith("text/") else "a single picture"
+        raise Lost(f"{name} is {what} ({kind}), not a stream", "use the address of the stream itself")
     return None
 
 
@@ -206,7 +203,9 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
 
 def _refused(name: str, code: int, reason: object) -> Lost:
     if code in (401, 403):
-        return Lost(f"{name} refuses access ({code})", "put user and password into the address: http://USER:WORD@host/…")
+        return Lost(
+            f"{name} refuses access ({code})", "put user and password into the address: http://USER:WORD@host/…"
+        )
     return Lost(f"{name} answers {code} {reason}", "check the address")
 
 

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +46,7 @@ _CAP_DEVICE_CAPS = 0x80000000
 _NOT_CAMERAS = re.compile(r"bcm2835-(codec|isp)|rpivid|rpi-hevc|hevc-dec|pispbe|hantro|rkvdec|cedrus|vicodec", re.I)
 _RIBBON = re.compile(r"unicam|rp1-cfe", re.I)
 _COMMON_SIZES = ((1920, 1080), (1280, 720), (800, 600), (640, 480), (320, 240))
+SETTLING_S = 2.0
 _REPLUG = "unplug the camera and plug it in again; try another port or cable"
 
 
@@ -65,6 +67,10 @@ class Mode:
     height: int
     rates: tuple[float, ...] = ()
 
+    def __str__(self) -> str:
+        rates = f" at {', '.join(f'{rate:g}' for rate in self.rates)} fps" if self.rates else ""
+        return f"{self.width}×{self.height}{rates}"
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -73,6 +79,9 @@ class Format:
     fourcc: str
     name: str
     modes: tuple[Mode, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.fourcc}: {'; '.join(map(str, self.modes))}" if self.modes else self.fourcc
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +155,19 @@ def _identity(node: Path, roots: Roots) -> CameraInfo:
     usb = next((p for p in (place, *place.parents) if (p / "idVendor").exists()), None)
     return CameraInfo(
         node=str(roots.dev / node.name),
-        name=_text(node / "name") or node.name,
+        name=_once(_text(node / "name")) or node.name,
         driver=_driver(node),
         by_id=_by_id(roots.dev / node.name, roots),
         usb_id=f"{_text(usb / 'idVendor')}:{_text(usb / 'idProduct')}" if usb else "",
         serial=_text(usb / "serial") if usb else "",
         bus=f"usb-{usb.name}" if usb else place.name,
     )
+
+
+def _once(name: str) -> str:
+    # UVC cameras call themselves `C270: C270`, cut at 31 characters.
+    first, _, second = name.partition(": ")
+    return first if first.startswith(second) else name
 
 
 def _by_id(node: Path, roots: Roots) -> str:
@@ -174,6 +189,16 @@ def matches(camera: CameraInfo, wanted: str) -> bool:
     if wanted.startswith("usb:"):
         return camera.usb_id.lower() == wanted.removeprefix("usb:")
     return wanted in camera.name.lower() or wanted in Path(camera.by_id).name.lower()
+
+
+def is_settling(camera: CameraInfo) -> bool:
+    """Tell whether it was plugged in so lately that udev may not have set its owner and links yet."""
+    try:
+        age_s = time.time() - Path(camera.node).stat().st_ctime
+    except OSError:
+        return False
+    done = os.access(camera.node, os.R_OK | os.W_OK) and (camera.by_id or not camera.usb_id)
+    return not done and 0 <= age_s < SETTLING_S
 
 
 # -- asking the driver ---------------------------------------------------

@@ -1,0 +1,399 @@
+"""The many ways in which Keras 1, 2, 3 and TensorFlow.js write a network down, read into one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from picam_infer.core import PicamError
+
+MAX_LAYERS = 20_000
+MAX_DEPTH = 24
+"""How deep models may be nested in one another."""
+_MODELS = frozenset({"Sequential", "Model", "Functional"})
+_IGNORED = frozenset({"mask", "training", "name"})
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One output of one use of a layer."""
+
+    layer: str
+    node: int
+    tensor: int
+
+
+@dataclass(frozen=True)
+class Use:
+    """One call of a layer: its arguments, with a `Ref` wherever a tensor goes."""
+
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One layer of a graph. A nested model has a `graph`, a wrapper has `parts`."""
+
+    name: str
+    kind: str
+    config: Mapping[str, Any]
+    uses: Sequence[Use]
+    graph: Graph | None = None
+    parts: tuple[Spec, ...] = ()
+    operation: bool = False
+    """A bare function (Keras 3 operation, TFOpLambda) rather than a layer."""
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change its weights, which decides their place in a file."""
+        return self.config.get("trainable") is not False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network: its layers by name, in the file's order."""
+
+    name: str
+    specs: Mapping[str, Spec]
+    inputs: Sequence[Ref]
+    outputs: Sequence[Ref]
+
+    def all_specs(self) -> Iterator[Spec]:
+        """Yield every layer at any depth."""
+        for spec in self.specs.values():
+            yield spec
+            yield from spec.parts
+            for part in (spec, *spec.parts):
+                if part.graph:
+                    yield from part.graph.all_specs()
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the layers' configurations do not say themselves."""
+
+    keras: int
+    theano: bool = False
+
+
+def load_json(text: str | bytes, name: str) -> Any:
+    """Parse JSON that may be hostile. Raises `PicamError`."""
+    try:
+        value = json.loads(text)
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise PicamError(f"{name} is not valid JSON ({type(error).__name__})", "export the model again") from error
+
+
+def read_graph(topology: Any, version: str = "", backend: str = "") -> Graph:
+    """Return the network that a Keras configuration describes. Raises `PicamError` naming what is wrong."""
+    if not isinstance(topology, dict):
+        raise PicamError("the model's configuration is not a JSON object", "export the model again")
+    version = str(topology.get("keras_version") or version)
+    backend = str(topology.get("backend") or backend)
+    nested = topology.get("model_config")
+    topology = nested if isinstance(nested, dict) else topology
+    if "node" in topology and "class_name" not in topology:
+        hint = "export it as a Keras model or as a TensorFlow.js layers model (Teachable Machine does)"
+        raise PicamError("this is a TensorFlow.js graph model, not a layers model", hint)
+    if "class_name" not in topology or "config" not in topology:
+        raise PicamError("the file describes no Keras model", "save the whole model, or give its config and --weights")
+    major = int(version[0]) if version[:1] in ("1", "2", "3") and not version.startswith("tfjs") else _guess(topology)
+    kind = str(topology["class_name"])
+    if not _is_model(kind, topology["config"]):
+        raise PicamError(f"the model's class is {kind!r}, written in Python", "only Sequential and functional models")
+    reader = _Reader(Dialect(major, backend == "theano" and major == 1))
+    return reader.model(kind, topology["config"], 0)
+
+
+def _guess(topology: Any) -> int:
+    text = json.dumps(topology)
+    if '"nb_filter"' in text or '"output_dim"' in text or '"dim_ordering"' in text:
+        return 1
+    return 3 if '"registered_name"' in text or '"batch_shape"' in text else 2
+
+
+def _is_model(kind: str, config: Any) -> bool:
+    if kind in _MODELS:
+        return True
+    return isinstance(config, dict) and "layers" in config and "output_layers" in config
+
+
+class _Reader:
+    """Reads one file; holds the dialect and counts the layers."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.count = 0
+
+    def model(self, kind: str, config: Any, depth: int) -> Graph:
+        if depth > MAX_DEPTH:
+            raise PicamError(f"models are nested more than {MAX_DEPTH} deep", "no real network is")
+        name = str(config.get("name", kind)) if isinstance(config, dict) else kind.lower()
+        layers = config.get("layers") if isinstance(config, dict) else config
+        if not isinstance(layers, list) or not all(isinstance(entry, dict) for entry in layers):
+            raise PicamError(f"model {name} has no list of layers", "export the model again")
+        self.count += len(layers)
+        if self.count > MAX_LAYERS:
+            raise PicamError(f"the model has more than {MAX_LAYERS} layers", "no real network has")
+        if kind == "Sequential" or not (isinstance(config, dict) and "output_layers" in config):
+            return self._sequential(name, layers, config, depth)
+        return self._functional(name, layers, config, depth)
+
+    def _sequential(self, name: str, layers: list[Any], config: Any, depth: int) -> Graph:
+        specs: dict[str, Spec] = {}
+        previous: Ref | None = None
+        for entry in layers:
+            if previous is None and entry.get("class_name") != "InputLayer":
+                shape = _input_shape(entry)
+                if shape is None and isinstance(config, dict):
+                    shape = config.get("build_input_shape")
+                first = Spec("(input)", "InputLayer", {"batch_input_shape": shape}, [Use([])])
+                specs[first.name], previous = first, Ref(first.name, 0, 0)
+            uses = [Use([previous] if previous else [])]
+            spec = self.spec(entry, depth, uses)
+            if spec.name in specs:
+                raise PicamError(f"model {name} has two layers called {spec.name}", "export the model again")
+            specs[spec.name] = spec
+            previous = Ref(spec.name, 0, 0)
+        if previous is None:
+            raise PicamError(f"model {name} has no layers", "export the model again")
+        return Graph(name, specs, [Ref(next(iter(specs)), 0, 0)], [previous])
+
+    def _functional(self, name: str, layers: list[Any], config: Mapping[str, Any], depth: int) -> Graph:
+        names = {_name_of(entry) for entry in layers}
+        if len(names) < len(layers):
+            raise PicamError(f"model {name} has two layers of the same name", "export the model again")
+        specs = {}
+        for entry in layers:
+            uses = _uses(entry.get("inbound_nodes"), names)
+            spec = self.spec(entry, depth, uses)
+            specs[spec.name] = spec
+        graph = Graph(name, specs, _refs(config.get("input_layers"), names), _refs(config.get("output_layers"), names))
+        if not graph.outputs:
+            raise PicamError(f"model {name} names no output layer", "export the model again")
+        return _renumber(graph)
+
+    def spec(self, entry: Mapping[str, Any], depth: int, uses: Sequence[Use] = ()) -> Spec:
+        """Read one layer."""
+        kind, config = str(entry.get("class_name")), entry.get("config")
+        name = _name_of(entry)
+        if _is_model(kind, config):
+            own = config if isinstance(config, dict) else {}
+            return Spec(name, kind, {"trainable": own.get("trainable")}, uses, self.model(kind, config, depth + 1))
+        if not isinstance(config, dict):
+            raise PicamError(f"layer {name} ({kind}) has no configuration", "export the model again")
+        module = str(entry.get("module") or "")
+        config = self._settings(kind, config)
+        parts: tuple[Spec, ...] = ()
+        if kind in ("TimeDistributed", "Bidirectional"):
+            parts = self._parts(name, kind, config, depth)
+        operation = ".ops." in module or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
+        return Spec(name, kind, config, uses, None, parts, operation)
+
+    def _parts(self, name: str, kind: str, config: Mapping[str, Any], depth: int) -> tuple[Spec, ...]:
+        inner = config.get("layer")
+        if not isinstance(inner, dict) or depth > MAX_DEPTH:
+            raise PicamError(f"layer {name} ({kind}) wraps nothing", "export the model again")
+        first = self.spec(inner, depth + 1)
+        if kind == "TimeDistributed":
+            return (first,)
+        other = config.get("backward_layer")
+        if isinstance(other, dict):
+            return first, self.spec(other, depth + 1)
+        turned = {**first.config, "go_backwards": not first.config.get("go_backwards")}
+        return first, Spec(first.name, first.kind, turned, ())
+
+    def _settings(self, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        settings = _from_keras_1(kind, config) if self.dialect.keras == 1 else dict(config)
+        settings["_keras"] = self.dialect.keras
+        settings["_oihw"] = self.dialect.keras == 1 and settings.get("data_format") == "channels_first"
+        settings["_theano"] = self.dialect.theano
+        return settings
+
+
+def _name_of(entry: Mapping[str, Any]) -> str:
+    config = entry.get("config")
+    name = entry.get("name")
+    if not isinstance(name, str) and isinstance(config, dict):
+        name = config.get("name")
+    if not isinstance(name, str):
+        name = str(entry.get("class_name", "layer")).lower()
+    return name
+
+
+def _input_shape(entry: Mapping[str, Any]) -> Any:
+    """Return the input shape, batch first, that a first layer carries itself; None if it carries none."""
+    config = entry.get("config")
+    if isinstance(config, list):
+        return _input_shape(config[0]) if config and isinstance(config[0], dict) else None
+    if not isinstance(config, dict):
+        return None
+    for key in ("batch_input_shape", "batch_shape"):
+        if isinstance(config.get(key), list):
+            return config[key]
+    if isinstance(config.get("input_shape"), list):
+        return [None, *config["input_shape"]]
+    if isinstance(config.get("input_dim"), int):
+        return [None, config["input_dim"]]
+    inner = config.get("layer")
+    layers = config.get("layers")
+    if isinstance(layers, list) and layers and isinstance(layers[0], dict):
+        return _input_shape(layers[0]) or config.get("build_input_shape")
+    return _input_shape(inner) if isinstance(inner, dict) else None
+
+
+def _uses(nodes: Any, names: set[str]) -> list[Use]:
+    if nodes in (None, []):
+        return [Use([])]
+    if not isinstance(nodes, list):
+        raise PicamError("the model's inbound_nodes are no list", "export the model again")
+    return [_use(node, names) for node in nodes]
+
+
+def _use(node: Any, names: set[str]) -> Use:
+    if isinstance(node, dict):  # Keras 3
+        args = [_tree(arg, names) for arg in node.get("args") or []]
+        kwargs = {k: _tree(v, names) for k, v in (node.get("kwargs") or {}).items() if k not in _IGNORED}
+        return Use(args, kwargs)
+    if not isinstance(node, list):
+        raise PicamError("the model's inbound_nodes are of an unknown kind", "export the model again")
+    single = bool(node) and isinstance(node[0], str)
+    entries = [node] if single else node
+    values, kwargs = [], {}
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) < 3:
+            raise PicamError("the model's inbound_nodes are of an unknown kind", "export the model again")
+        constant = entry[0] == "_CONSTANT_VALUE"
+        values.append(entry[2] if constant else _ref(entry, names))
+        if len(entry) > 3 and isinstance(entry[3], dict):
+            kwargs.update({k: _tree(v, names) for k, v in entry[3].items() if k not in _IGNORED})
+    return Use(values, kwargs)
+
+
+def _ref(entry: Sequence[Any], names: set[str]) -> Ref:
+    name, node, tensor = entry[:3]
+    if name not in names:
+        raise PicamError(f"the model refers to a layer {str(name)[:80]!r} that it does not have", "export it again")
+    if not isinstance(node, int) or not isinstance(tensor, int) or node < 0 or tensor < 0:
+        raise PicamError(f"the model refers to layer {name} in an unknown way", "export the model again")
+    return Ref(name, node, tensor)
+
+
+def _looks_like_ref(value: Any, names: set[str]) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) in (3, 4)
+        and isinstance(value[0], str)
+        and value[0] in names
+        and all(isinstance(index, int) for index in value[1:3])
+    )
+
+
+def _tree(value: Any, names: set[str]) -> Any:
+    """Return an argument with a `Ref` for every tensor in it."""
+    if _looks_like_ref(value, names):
+        return _ref(value, names)
+    if isinstance(value, list):
+        return [_tree(item, names) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind == "__keras_tensor__" and isinstance(config, dict) and isinstance(config.get("keras_history"), list):
+        return _ref([*config["keras_history"], None, None, None][:3], names)
+    if kind in ("__tensor__", "__numpy__") and isinstance(config, dict):
+        return config.get("value")
+    if kind == "__tuple__" and isinstance(value.get("items"), list):
+        return [_tree(item, names) for item in value["items"]]
+    return {key: _tree(item, names) for key, item in value.items()}
+
+
+def _refs(value: Any, names: set[str]) -> list[Ref]:
+    """Return all references in `input_layers` or `output_layers`, whatever their nesting."""
+    if _looks_like_ref(value, names):
+        return [_ref(value, names)]
+    items = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+    if len(items) >= 3 and isinstance(items[0], str) and isinstance(items[1], int):
+        return [_ref(items, names)]
+    return [ref for item in items for ref in _refs(item, names)]
+
+
+def _renumber(graph: Graph) -> Graph:
+    """Count every layer's uses from 0: Keras counts a nested functional model's own creation as its use 0."""
+    used: dict[str, set[int]] = {}
+    pending: list[Any] = [*graph.inputs, *graph.outputs]
+    for spec in graph.specs.values():
+        for use in spec.uses:
+            pending += [*use.args, *use.kwargs.values()]
+    for ref in _walk(pending):
+        used.setdefault(ref.layer, set()).add(ref.node)
+    shift = {
+        name for name, nodes in used.items()
+        if graph.specs[name].graph and 0 not in nodes
+        and (graph.specs[name].kind != "Sequential" or max(nodes) >= len(graph.specs[name].uses))
+    }  # fmt: skip
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, Ref):
+            return Ref(value.layer, value.node - 1, value.tensor) if value.layer in shift else value
+        if isinstance(value, list):
+            return [moved(item) for item in value]
+        return {key: moved(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+    specs = {
+        name: Spec(
+            spec.name, spec.kind, spec.config, [Use(moved(list(u.args)), moved(dict(u.kwargs))) for u in spec.uses],
+            spec.graph, spec.parts, spec.operation,
+        )
+        for name, spec in graph.specs.items()
+    }  # fmt: skip
+    return Graph(graph.name, specs, moved(list(graph.inputs)), moved(list(graph.outputs)))
+
+
+def _walk(values: list[Any]) -> Iterator[Ref]:
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Ref):
+            yield value
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            pending.extend(value.values())
+
+
+def references(use: Use) -> list[Ref]:
+    """Return every tensor that a call takes."""
+    return list(_walk([*use.args, *use.kwargs.values()]))
+
+
+_KERAS_1 = {
+    "nb_filter": "filters",
+    "filter_length": "kernel_size",
+    "border_mode": "padding",
+    "subsample": "strides",
+    "subsample_length": "strides",
+    "atrous_rate": "dilation_rate",
+    "bias": "use_bias",
+    "pool_length": "pool_size",
+    "stride": "strides",
+    "inner_activation": "recurrent_activation",
+}
+_UNITS = frozenset({"Dense", "TimeDistributedDense", "LSTM", "GRU", "SimpleRNN"})
+
+
+def _from_keras_1(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Keras 1 configuration under Keras 2's names; one that has them already is kept."""
+    settings = {_KERAS_1.get(key, key): value for key, value in config.items()}
+    if "nb_row" in config and "nb_col" in config:
+        settings["kernel_size"] = [config["nb_row"], config["nb_col"]]
+    if kind in _UNITS and "output_dim" in config:
+        settings["units"] = config["output_dim"]
+    if "dim_ordering" in config:
+        settings["data_format"] = "channels_first" if config["dim_ordering"] == "th" else "channels_last"
+    if kind in ("LSTM", "GRU", "SimpleRNN") and "inner_activation" in config:
+        settings["reset_after"] = False
+    return settings

@@ -1,0 +1,167 @@
+"""Files that OpenVINO reads itself: SavedModel, frozen graphs, checkpoints, TFLite, ONNX and its own IR."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino.opset13 as op
+from openvino.preprocess import PrePostProcessor
+
+from picam_infer.convert.network import FREE_SIDE, MAX_ELEMENTS, VENDOR_ERRORS, Network
+from picam_infer.core import PicamError
+
+FORMATS = {
+    "savedmodel": "TensorFlow SavedModel",
+    "tflite": "TensorFlow Lite",
+    "pb": "TensorFlow frozen graph",
+    "meta": "TensorFlow checkpoint",
+    "onnx": "ONNX",
+    "ir": "OpenVINO IR",
+}
+
+
+def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
+    """Read a file through OpenVINO and bring its input and output to the bundle's contract. Raises `PicamError`.
+
+    Contract: batch of 1, every size fixed, float32 in and out.
+    """
+    _refuse_edge_tpu(path, kind)
+    if kind == "ir" and not path.with_suffix(".bin").is_file():
+        raise PicamError(f"{path.name} lacks its weights, {path.stem}.bin", "put both files into one folder")
+    notes: list[str] = []
+    try:
+        model = ov.Core().read_model(path)
+        _choose_output(model, output_layer, notes)
+        model = _single_output(model)
+        _fix_shapes(model, notes)
+        model, steps = _to_float(model)
+    except PicamError:
+        raise
+    except VENDOR_ERRORS as error:
+        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+        reason = (lines[-1] if lines else type(error).__name__)[:200]
+        raise PicamError(
+            f"OpenVINO cannot read {path.name} ({reason})", "it is damaged, or uses what it lacks"
+        ) from error
+    nodes = model.get_ordered_ops()
+    constants = [n for n in nodes if n.get_type_name() == "Constant" and n.get_output_element_type(0).is_real()]
+    parameters = sum(int(np.prod(n.get_output_shape(0), dtype=object)) for n in constants)
+    kinds = Counter(n.get_type_name() for n in nodes)
+    for bookkeeping in ("Constant", "Parameter", "Result", "Convert"):
+        kinds.pop(bookkeeping, None)
+    name = next(iter(sorted(model.output(0).get_names())), "output")
+    return Network(
+        model, sum(kinds.values()), parameters, name, kinds, intermediate=bool(output_layer),
+        own_scale=steps is not None, offset=steps or 0.0, name=model.get_friendly_name(), notes=notes,
+    )  # fmt: skip
+
+
+def _refuse_edge_tpu(path: Path, kind: str) -> None:
+    if kind == "tflite" and b"edgetpu-custom-op" in path.read_bytes():
+        raise PicamError(
+            f"{path.name} was compiled for an Edge TPU, nothing else can run it",
+            "export the model as TensorFlow Lite without Edge TPU, or as Keras",
+        )
+
+
+def _choose_output(model: Any, wanted: str | None, notes: list[str]) -> None:
+    """Leave one output: the first, or the one (or the node) of that name."""
+    if wanted:
+        for port in model.outputs:
+            if wanted in port.get_names():
+                _only(model, port.get_node())
+                return
+        nodes = [node for node in model.get_ordered_ops() if node.get_friendly_name() == wanted]
+        if not nodes:
+            last = ", ".join(node.get_friendly_name() for node in model.get_ordered_ops()[-4:-1])
+            raise PicamError(f"the model has no layer {wanted!r}", f"the last ones are: {last}")
+        result = op.result(nodes[0].output(0))
+        result.output(0).get_tensor().set_names({wanted})
+        model.add_results([result])
+        _only(model, result)
+    elif len(model.outputs) > 1:
+        names = [next(iter(sorted(port.get_names())), "?") for port in model.outputs]
+        notes.append(
+            f"of {len(names)} outputs {names[0]} is used; --output-layer picks another: {', '.join(names[1:5])}"
+        )
+        _only(model, model.outputs[0].get_node())
+
+
+def _only(model: Any, kept: Any) -> None:
+    for result in list(model.get_results()):
+        if result.get_friendly_name() != kept.get_friendly_name():
+            model.remove_result(result)
+
+
+def _single_output(model: Any) -> Any:
+    """Drop inputs that the output does not need."""
+    needed, pending = set(), list(model.get_results())
+    seen = set()
+    while pending:
+        node = pending.pop()
+        name = node.get_friendly_name()
+        if name in seen:
+            continue
+        seen.add(name)
+        if node.get_type_name() == "Parameter":
+            needed.add(name)
+        pending.extend(port.get_source_output().get_node() for port in node.inputs())
+    kept = [p for p in model.get_parameters() if p.get_friendly_name() in needed]
+    if len(kept) == len(model.get_parameters()):
+        return model
+    return ov.Model(model.get_results(), kept, model.get_friendly_name())
+
+
+def _fix_shapes(model: Any, notes: list[str]) -> None:
+    if not model.inputs:
+        raise PicamError("the model has no input", "export it again")
+    shapes = {}
+    for port in model.inputs:
+        partial = port.get_partial_shape()
+        if partial.rank.is_dynamic:
+            raise PicamError("the model does not say the shape of its input", "export it with a fixed input shape")
+        sides: list[int | None] = [int(d.get_length()) if d.is_static else None for d in partial]
+        if sides:
+            sides[0] = 1
+        if len(sides) == 4 and None in sides[1:]:
+            spatial = (2, 3) if sides[1] in (1, 3) else (1, 2)
+            rest = next(at for at in (1, 3) if at not in spatial)
+            sides[rest] = 3 if sides[rest] is None else sides[rest]
+            sides = [FREE_SIDE if side is None and at in spatial else side for at, side in enumerate(sides)]
+            notes.append(f"the model leaves the picture's size open: {FREE_SIDE}×{FREE_SIDE} was taken")
+        if any(side is None or side < 1 for side in sides) or np.prod(np.array(sides, dtype=object)) > MAX_ELEMENTS:
+            raise PicamError(f"the model's input has the shape {partial}", "export it with a fixed input shape")
+        shapes[port] = ov.PartialShape([int(side) for side in sides if side is not None])
+    model.reshape(shapes)
+
+
+def _to_float(model: Any) -> tuple[Any, float | None]:
+    """Return the model with float32 at both ends, and what to add to a pixel if its input was quantised.
+
+    TFLite fixes the quantisation of a softmax or sigmoid: scale 1/256, zero 0 (uint8) or −128 (int8).
+    """
+    kinds = [str(port.get_element_type().get_type_name()) for port in model.inputs]
+    out = str(model.output(0).get_element_type().get_type_name())
+    if all(kind == "f32" for kind in kinds) and out == "f32":
+        return model, None
+    ppp = PrePostProcessor(model)
+    for at, kind in enumerate(kinds):
+        if kind not in ("u8", "i8", "f16", "f64", "f32"):
+            raise PicamError(f"the model's input is of type {kind}", "export it with float or uint8 input")
+        ppp.input(at).tensor().set_element_type(ov.Type.f32)
+    ppp.output(0).tensor().set_element_type(ov.Type.f32)
+    model = ppp.build()
+    if out in ("u8", "i8"):
+        result = model.get_results()[0]
+        node = result.input_value(0)
+        names = result.output(0).get_names()
+        zero = 0.0 if out == "u8" else -128.0
+        real = op.multiply(op.subtract(node, op.constant(np.float32(zero))), op.constant(np.float32(1 / 256)))
+        fresh = op.result(real)
+        fresh.output(0).get_tensor().set_names(set(names) or {"output"})
+        model = ov.Model([fresh], model.get_parameters(), model.get_friendly_name())
+    return model, {"u8": 0.0, "i8": -128.0}.get(kinds[0])

@@ -1,0 +1,136 @@
+"""Keras and TensorFlow.js files: find the configuration and its weights, and build the network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from picam_infer.convert import dialect, network, tfjs, weights
+from picam_infer.convert.container import Found, sniff
+from picam_infer.convert.dialect import Graph
+from picam_infer.convert.hdf5 import Hdf5, open_hdf5
+from picam_infer.convert.network import Network
+from picam_infer.convert.weights import Weights
+from picam_infer.core import NoInput, PicamError
+
+MAX_JSON = 64 << 20
+
+
+@dataclass(frozen=True)
+class Keras:
+    """A built network and what was seen on the way."""
+
+    network: Network
+    format: str
+    names: Sequence[str]
+    """The names of the models inside, which tell a family."""
+    notes: Sequence[str] = ()
+
+
+def read(found: Found, given: Path | None, output_layer: str | None) -> Keras:
+    """Read and build; `given` is the file of `--weights`. Raises `PicamError` or `NoInput`."""
+    if given is not None and not given.is_file():
+        raise NoInput(f"there are no weights {given}", "check the name")
+    if found.format == "json":
+        return _from_json(found, given, output_layer)
+    if found.format == "keras":
+        return _from_keras(found, given, output_layer)
+    return _from_hdf5(found, given, output_layer)
+
+
+def _text(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise PicamError(f"{path.name} is too large for a model's description", "it is no Keras model")
+        return path.read_bytes()
+    except OSError as error:
+        raise NoInput(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
+
+
+def _finish(graph: Graph, assigned: Weights, output_layer: str | None, kind: str, notes: Sequence[str] = ()) -> Keras:
+    built = network.build(graph, assigned, output_layer)
+    names = [graph.name, *(name for spec in graph.all_specs() for name in _telling(spec))]
+    return Keras(built, kind, names, notes)
+
+
+def _telling(spec: dialect.Spec) -> list[str]:
+    return [spec.name, *([spec.graph.name] if spec.graph else [])]
+
+
+def _assign(graph: Graph, content: Hdf5) -> Weights:
+    if content.groups is not None:
+        return weights.from_groups(graph, content.groups)
+    return weights.from_tree(graph, content.tree)
+
+
+def _from_hdf5(found: Found, given: Path | None, output_layer: str | None) -> Keras:
+    with open_hdf5(found.path, found.path.name) as content:
+        if content.config is None:
+            if any("model" in path[-1] for path in content.tree if path) or not (content.groups or content.tree):
+                raise PicamError(f"{found.path.name} is an HDF5 file, but not one of Keras", "give a Keras model")
+            hint = f"give the configuration too: picam-infer convert model.json --weights {found.path.name}"
+            raise PicamError(f"{found.path.name} holds only weights, no network", hint)
+        graph = dialect.read_graph(dialect.load_json(content.config, found.path.name), content.version, content.backend)
+        major = content.version[:1] if content.version[:1].isdigit() else ""
+        kind = " ".join(["Keras", *([major] if major else []), "HDF5"])
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(open_hdf5(given, given.name)) if given else content
+            return _finish(graph, _assign(graph, source), output_layer, kind)
+
+
+def _from_keras(found: Found, given: Path | None, output_layer: str | None) -> Keras:
+    folder = found.path
+    metadata = (
+        dialect.load_json(_text(folder / "metadata.json"), "metadata.json")
+        if (folder / "metadata.json").is_file()
+        else {}
+    )
+    version = str(metadata.get("keras_version") or "3") if isinstance(metadata, dict) else "3"
+    graph = dialect.read_graph(dialect.load_json(_text(folder / "config.json"), "config.json"), version)
+    with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:
+        return _finish(graph, _assign(graph, content), output_layer, f"Keras {version[:1]} archive")
+
+
+def _from_json(found: Found, given: Path | None, output_layer: str | None) -> Keras:
+    config = dialect.load_json(_text(found.path), found.path.name)
+    if tfjs.is_tfjs(config):
+        if config.get("format") == "graph-model":
+            hint = "export it as a Keras model or as a TensorFlow.js layers model (Teachable Machine does)"
+            raise PicamError(f"{found.path.name} is a TensorFlow.js graph model, not a layers model", hint)
+        graph = dialect.read_graph(config.get("modelTopology"))
+        arrays = tfjs.read_weights(config, found.folder, given)
+        return _finish(graph, weights.from_list(graph, arrays), output_layer, "TensorFlow.js layers model")
+    graph = dialect.read_graph(config)
+    notes = []
+    if given is None:
+        given = _beside(found)
+        notes.append(f"weights from {given.name}, which lies beside {found.path.name}")
+    version = str(config.get("keras_version") or "")
+    with _weights_file(given) as content:
+        if not version:
+            graph = dialect.read_graph(config, content.version, content.backend)
+        return _finish(graph, _assign(graph, content), output_layer, "Keras JSON and HDF5 weights", notes)
+
+
+@contextlib.contextmanager
+def _weights_file(path: Path) -> Iterator[Hdf5]:
+    if sniff(path) != "hdf5":
+        raise PicamError(f"{path.name} is no HDF5 file", "give the weights as .h5")
+    with open_hdf5(path, path.name) as content:
+        yield content
+
+
+def _beside(found: Found) -> Path:
+    """Return the only HDF5 file beside a configuration."""
+    beside: list[Any] = sorted(
+        path for path in found.folder.iterdir() if path.suffix.lower() in (".h5", ".hdf5") and path.is_file()
+    )
+    same = [path for path in beside if path.stem.split(".")[0] == found.path.stem]
+    chosen = same if len(same) == 1 else beside
+    if len(chosen) != 1:
+        reason = "no weights lie" if not chosen else f"{len(chosen)} weights files lie"
+        raise PicamError(f"{reason} beside {found.path.name}", "name them with --weights FILE")
+    return Path(chosen[0])

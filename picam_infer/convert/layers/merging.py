@@ -1,0 +1,130 @@
+"""Layers that join several values into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import openvino.opset13 as op
+
+from picam_infer.convert.layers.registry import Call, layer
+from picam_infer.convert.tensor import Node, Tensor, constant, together, whole
+
+
+def _same_rank(tensors: list[Tensor]) -> list[Tensor]:
+    """Give every value the rank of the largest by axes of 1 after the batch, as Keras's merging layers do."""
+    rank = max(tensor.rank for tensor in tensors)
+    return [
+        t if t.rank == rank else Tensor(op.unsqueeze(t.plain(), whole(np.arange(1, 1 + rank - t.rank))))
+        for t in tensors
+    ]
+
+
+def _fold(call: Call, join: Callable[[Node, Node], Node]) -> Tensor:
+    tensors = call.tensors()
+    if not tensors:
+        call.layer.fail("it has no inputs")
+    nodes, moved = together(_same_rank(tensors))
+    total = nodes[0]
+    for node in nodes[1:]:
+        total = join(total, node)
+    return Tensor(total, moved)
+
+
+@layer("Add")
+def add(call: Call) -> Tensor:
+    """The sum."""
+    return _fold(call, op.add)
+
+
+@layer("Subtract")
+def subtract(call: Call) -> Tensor:
+    """First minus second."""
+    if len(call.tensors()) != 2:
+        call.layer.fail(f"it gets {len(call.tensors())} inputs, it needs 2")
+    return _fold(call, op.subtract)
+
+
+@layer("Multiply")
+def multiply(call: Call) -> Tensor:
+    """The product."""
+    return _fold(call, op.multiply)
+
+
+@layer("Maximum")
+def maximum(call: Call) -> Tensor:
+    """The larger, element by element."""
+    return _fold(call, op.maximum)
+
+
+@layer("Minimum")
+def minimum(call: Call) -> Tensor:
+    """The smaller, element by element."""
+    return _fold(call, op.minimum)
+
+
+@layer("Average")
+def average(call: Call) -> Tensor:
+    """The mean, element by element."""
+    share = constant(1 / max(len(call.tensors()), 1))
+    return _fold(call, op.add).map(lambda node: op.multiply(node, share))
+
+
+def concatenated(call: Call, tensors: list[Tensor], axis: int) -> Tensor:
+    """Join along Keras's axis."""
+    if not tensors:
+        call.layer.fail("it has no inputs")
+    nodes, moved = together(tensors)
+    where = Tensor(nodes[0], moved).axis(axis)
+    return Tensor(op.concat(nodes, where) if len(nodes) > 1 else nodes[0], moved)
+
+
+@layer("Concatenate")
+def concatenate(call: Call) -> Tensor:
+    """Join along an axis."""
+    return concatenated(call, call.tensors(), call.layer.integer("axis", -1))
+
+
+@layer("Dot")
+def dot(call: Call) -> Tensor:
+    """Sum of products along one axis of each input, (N, …) at a time; `normalize` makes it the cosine."""
+    me, tensors = call.layer, call.tensors()
+    if len(tensors) != 2 or not all(t.rank in (2, 3) for t in tensors):
+        me.fail("it needs two inputs of 2 or 3 axes")
+    axes = me.config.get("axes", -1)
+    pair = list(axes) if isinstance(axes, list | tuple) else [axes, axes]
+    if len(pair) != 2 or not all(isinstance(axis, int) for axis in pair):
+        me.fail(f"axes is {axes!r}")
+    nodes = []
+    for tensor, axis in zip(tensors, pair, strict=True):
+        where, node = tensor.axis(axis), tensor.plain()
+        if where == 0:
+            me.fail("it cannot multiply along the batch")
+        if me.flag("normalize", False):
+            square = op.reduce_sum(op.multiply(node, node), whole([where]), True)
+            node = op.divide(node, op.sqrt(op.maximum(square, constant(1e-12))))
+        if tensor.rank == 2:
+            node = op.unsqueeze(node, whole([1]))
+        elif where == 1:
+            node = op.transpose(node, whole([0, 2, 1]))
+        nodes.append(node)  # (N, kept or 1, summed)
+    out = op.matmul(nodes[0], nodes[1], False, True)
+    drop = [axis for axis, t in zip((1, 2), tensors, strict=True) if t.rank == 2]
+    if len(drop) == 2:
+        drop = [1]
+    return Tensor(op.squeeze(out, whole(drop)) if drop else out)
+
+
+_MERGES = {"sum": add, "mul": multiply, "ave": average, "max": maximum, "min": minimum}
+
+
+@layer("Merge")
+def merge(call: Call) -> Tensor:
+    """Keras 1's one layer for all of these."""
+    me = call.layer
+    mode = me.text("mode", "sum")
+    if mode == "concat":
+        return concatenated(call, call.tensors(), me.integer("concat_axis", -1))
+    if mode not in _MERGES:
+        me.fail(f"mode {mode!r} is not supported")
+    return _MERGES[mode](call)

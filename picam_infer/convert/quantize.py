@@ -1,0 +1,79 @@
+"""Post-training quantisation to int8 with NNCF (extra `quantize`)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picam_infer import preprocess
+from picam_infer.bundle import Card
+from picam_infer.convert import ir
+from picam_infer.convert.tensor import Array
+from picam_infer.core import Frame, NoInput, PicamError, Pixels, Preprocessor, Unavailable
+from picam_infer.pictures import SUFFIXES, read_picture
+
+MAX_PICTURES = 300
+
+
+def quantized(model: Any, card: Card, folder: Path) -> tuple[dict[str, bytes], dict[str, float]]:
+    """Return the quantised IR and how it compares with f16 on the pictures of `folder`.
+
+    Raises `Unavailable` (no NNCF), `NoInput` (no pictures), `PicamError`.
+    """
+    nncf = _nncf()
+    feeds = [feed.reshape(tuple(model.input(0).shape)) for feed in _pictures(folder, card)]
+    plain = ir.serialise(model, half=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        small = nncf.quantize(ir.load(ir.serialise(model, half=False)), nncf.Dataset(feeds), subset_size=len(feeds))
+    files = ir.serialise(small, half=True)
+    runs = [ir.compiled(ir.load(each)) for each in (plain, files)]
+    answers = [np.stack([run([feed])[0].ravel() for feed in feeds]) for run in runs]
+    agreement = float((answers[0].argmax(1) == answers[1].argmax(1)).mean())
+    times = [_best_ms(run, feeds[0]) for run in runs]
+    return files, {"pictures": len(feeds), "agreement": agreement, "f16_ms": times[0], "int8_ms": times[1]}
+
+
+def _nncf() -> Any:
+    try:
+        import nncf
+    except ImportError as error:
+        raise Unavailable("int8 needs NNCF, which is not installed", "pip install 'picam-infer[quantize]'") from error
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf
+
+
+def _best_ms(run: Callable[[Any], Any], feed: Array) -> float:
+    best = float("inf")
+    for _ in range(20):
+        start = time.perf_counter()
+        run([feed])
+        best = min(best, time.perf_counter() - start)
+    return best * 1000
+
+
+def _pictures(folder: Path, card: Card) -> list[Array]:
+    """Return the folder's pictures as the network's input, (1, H, W, C) or (1, C, H, W)."""
+    if not folder.is_dir():
+        raise NoInput(f"there is no folder {folder}", "--calibrate wants a folder of pictures")
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise NoInput(f"{folder} holds no pictures", "a hundred of the kind that the camera will see is good")
+    step = -(-len(files) // MAX_PICTURES)
+    if card.input.channels not in (1, 3):
+        raise PicamError("the network's input is no picture, it cannot be calibrated with pictures", "use f16")
+    prepare = preprocess.build(card.preprocess, card.input)
+    return [_feed(read_picture(path), prepare, card) for path in files[::step]]
+
+
+def _feed(picture: Pixels, prepare: Preprocessor, card: Card) -> Array:
+    height, width = picture.shape[:2]
+    patch = prepare(Frame(picture, "bgr", width, height, 0.0, 0.0, 0)).astype(np.float32)
+    batch = patch[np.newaxis] * np.float32(card.preprocess.scale) + np.float32(card.preprocess.offset)
+    return batch if card.input.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))

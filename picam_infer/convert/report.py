@@ -1,0 +1,73 @@
+"""What `convert` tells when it is done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Report:
+    """One conversion, for people and as JSON."""
+
+    bundle: str
+    format: str
+    layers: int
+    kinds: dict[str, int]
+    parameters: int
+    bytes: int
+    precision: str
+    input: list[int]
+    layout: str
+    chain: str
+    output: str
+    labels: list[str]
+    probabilities: bool
+    infer_ms: float
+    difference: float
+    """The largest change of an answer by storing the weights in fewer bits, on one test input."""
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+    quantized: dict[str, float] | None = None
+    """`--precision int8`: pictures, agreement, f16_ms, int8_ms."""
+
+    @property
+    def command(self) -> str:
+        """The command that runs the bundle live."""
+        where = self.bundle if "/" in self.bundle else f"./{self.bundle}"
+        return f"picam-infer run --model {shlex.quote(where)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the public JSON object."""
+        return {**asdict(self), "command": self.command}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Report:
+        """Return the report that `as_json` made."""
+        return cls(**{key: value for key, value in content.items() if key != "command"})
+
+    def lines(self) -> list[str]:
+        """Return the report for a terminal."""
+        common = sorted(self.kinds.items(), key=lambda item: (-item[1], item[0]))
+        kinds = ", ".join(f"{count} {kind}" for kind, count in common[:5])
+        shown = ", ".join(self.labels[:8]) + (" …" if len(self.labels) > 8 else "")
+        said = [
+            f"{Path(self.bundle)}: {self.format}",
+            f"  layers      {self.layers} ({kinds}{', …' if len(common) > 5 else ''})",
+            f"  parameters  {self.parameters:,}, {self.bytes / 1e6:.1f} MB as {self.precision}",
+            f"  input       {'×'.join(map(str, self.input[1:]))} {self.layout}, chain {self.chain}",
+            f"  output      {self.output}: {len(self.labels)} classes: {shown}",
+            f"  self-check  ran on the CPU in {self.infer_ms:.2f} ms; {self.precision} weights change answers by "
+            f"{self.difference:.1e}",
+        ]
+        if self.quantized:
+            q = self.quantized
+            said.append(
+                f"  int8        agrees with f16 on {q['agreement']:.0%} of {q['pictures']:.0f} pictures; "
+                f"{q['int8_ms']:.2f} ms against {q['f16_ms']:.2f} ms"
+            )
+        said += [f"  note        {note}" for note in self.notes]
+        return [*said, f"  done in {self.seconds:.1f} s; run it: {self.command}"]

@@ -1,0 +1,296 @@
+"""Linux's mode-setting ioctls (drm.h, drm_mode.h): just those that showing pictures on a monitor needs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import select
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from picam_infer.core import Pixels
+
+_PREFERRED = 0x08
+_FLIP_EVENT = 0x01
+_FLIP_COMPLETE = 0x02
+_DUMB_BUFFER = 0x1
+_CONNECTED, _UNKNOWN = 1, 3
+# Freeing goes on whatever fails: the card may have been pulled out, a view of the memory may live on.
+_FREEING = (OSError, BufferError, ValueError)
+
+CONNECTOR_KINDS = ("Unknown", "VGA", "DVI-I", "DVI-D", "DVI-A", "Composite", "SVIDEO", "LVDS", "Component", "DIN", "DP",
+                   "HDMI-A", "HDMI-B", "TV", "eDP", "Virtual", "DSI", "DPI", "Writeback", "SPI", "USB")  # fmt: skip
+
+
+class ModeInfo(ctypes.Structure):
+    """struct drm_mode_modeinfo."""
+
+    _fields_ = [
+        ("clock", ctypes.c_uint32),
+        *((name, ctypes.c_uint16) for name in ("hdisplay", "hsync_start", "hsync_end", "htotal", "hskew",
+                                               "vdisplay", "vsync_start", "vsync_end", "vtotal", "vscan")),
+        *((name, ctypes.c_uint32) for name in ("vrefresh", "flags", "type")),
+        ("name", ctypes.c_char * 32),
+    ]  # fmt: skip
+
+
+class _Resources(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("fbs", "crtcs", "connectors", "encoders")] + [
+        (name, ctypes.c_uint32) for name in ("count_fbs", "count_crtcs", "count_connectors", "count_encoders",
+                                             "min_width", "max_width", "min_height", "max_height")]  # fmt: skip
+
+
+class _Connector(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("encoders", "modes", "props", "prop_values")] + [
+        (name, ctypes.c_uint32) for name in ("count_modes", "count_props", "count_encoders", "encoder_id", "id", "kind",
+                                             "kind_id", "connection", "mm_width", "mm_height", "subpixel",
+                                             "pad")]  # fmt: skip
+
+
+class _Encoder(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("id", "kind", "crtc_id", "possible_crtcs", "possible_clones")]
+
+
+class Crtc(ctypes.Structure):
+    """struct drm_mode_crtc: what a scan-out unit shows."""
+
+    _fields_ = [("connectors", ctypes.c_uint64)] + [
+        (name, ctypes.c_uint32) for name in ("count_connectors", "id", "fb_id", "x", "y", "gamma_size", "mode_valid")
+    ] + [("mode", ModeInfo)]  # fmt: skip
+
+
+class _Framebuffer(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("id", "width", "height", "pitch", "bpp", "depth", "handle")]
+
+
+class _Flip(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("crtc_id", "fb_id", "flags", "reserved")] + [
+        ("user_data", ctypes.c_uint64)]  # fmt: skip
+
+
+class _Dumb(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("height", "width", "bpp", "flags", "handle", "pitch")] + [
+        ("size", ctypes.c_uint64)]  # fmt: skip
+
+
+class _DumbMap(ctypes.Structure):
+    _fields_ = [("handle", ctypes.c_uint32), ("pad", ctypes.c_uint32), ("offset", ctypes.c_uint64)]
+
+
+class _Capability(ctypes.Structure):
+    _fields_ = [("capability", ctypes.c_uint64), ("value", ctypes.c_uint64)]
+
+
+def _iowr(number: int, size: int) -> int:
+    return 3 << 30 | size << 16 | ord("d") << 8 | number
+
+
+_SET_MASTER = ord("d") << 8 | 0x1E
+GET_CAP = _iowr(0x0C, ctypes.sizeof(_Capability))
+GET_RESOURCES = _iowr(0xA0, ctypes.sizeof(_Resources))
+GET_CRTC = _iowr(0xA1, ctypes.sizeof(Crtc))
+SET_CRTC = _iowr(0xA2, ctypes.sizeof(Crtc))
+GET_ENCODER = _iowr(0xA6, ctypes.sizeof(_Encoder))
+GET_CONNECTOR = _iowr(0xA7, ctypes.sizeof(_Connector))
+ADD_FB = _iowr(0xAE, ctypes.sizeof(_Framebuffer))
+REMOVE_FB = _iowr(0xAF, 4)
+PAGE_FLIP = _iowr(0xB0, ctypes.sizeof(_Flip))
+CREATE_DUMB = _iowr(0xB2, ctypes.sizeof(_Dumb))
+MAP_DUMB = _iowr(0xB3, ctypes.sizeof(_DumbMap))
+DESTROY_DUMB = _iowr(0xB4, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """A connector with something plugged in."""
+
+    connector_id: int
+    name: str
+    """As in /sys/class/drm: `HDMI-A-1`."""
+    certain: bool
+    """False: the connector cannot tell whether something is plugged in."""
+    modes: tuple[ModeInfo, ...]
+    encoder_ids: tuple[int, ...]
+    encoder_id: int
+
+
+class Card:
+    """One open graphics card. Every call raises `OSError`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a card; the first to open it becomes its master, the only one that may set modes."""
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def close(self) -> None:
+        """Close it: the kernel takes our pictures off the screen and gives it back to the console."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @property
+    def master(self) -> bool:
+        """Whether this process may set modes."""
+        try:
+            fcntl.ioctl(self._fd, _SET_MASTER)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EBUSY, errno.EPERM):
+                return False
+            raise
+        return True
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether it has plain buffers that a processor can draw in."""
+        capability = _Capability(_DUMB_BUFFER)
+        self._ioctl(GET_CAP, capability)
+        return bool(capability.value)
+
+    def monitors(self) -> list[Monitor]:
+        """Ask every connector what is plugged in (takes a moment); those that are certain come first."""
+        found = [monitor for i in self._ids("connectors") if (monitor := self._monitor(i)) is not None]
+        return sorted(found, key=lambda monitor: not monitor.certain)
+
+    def _ids(self, what: str) -> list[int]:
+        resources = _Resources()
+        self._ioctl(GET_RESOURCES, resources)
+        ids = (ctypes.c_uint32 * getattr(resources, f"count_{what}"))()
+        ask = _Resources()
+        setattr(ask, what, ctypes.addressof(ids))
+        setattr(ask, f"count_{what}", len(ids))
+        self._ioctl(GET_RESOURCES, ask)
+        return list(ids)
+
+    def _monitor(self, connector_id: int) -> Monitor | None:
+        asked = _Connector(id=connector_id)
+        self._ioctl(GET_CONNECTOR, asked)  # no room for modes: the kernel looks at the cable now
+        modes = (ModeInfo * asked.count_modes)()
+        encoders = (ctypes.c_uint32 * asked.count_encoders)()
+        got = _Connector(id=connector_id, modes=ctypes.addressof(modes), encoders=ctypes.addressof(encoders),
+                         count_modes=len(modes), count_encoders=len(encoders))  # fmt: skip
+        self._ioctl(GET_CONNECTOR, got)
+        kind = CONNECTOR_KINDS[got.kind] if got.kind < len(CONNECTOR_KINDS) else "Unknown"
+        if got.connection not in (_CONNECTED, _UNKNOWN) or not got.count_modes or kind == "Writeback":
+            return None
+        return Monitor(connector_id, f"{kind}-{got.kind_id}", got.connection == _CONNECTED,
+                       tuple(modes[: got.count_modes]), tuple(encoders), got.encoder_id)  # fmt: skip
+
+    def crtc_for(self, monitor: Monitor) -> int:
+        """Return the scan-out unit that drives the monitor now, or can."""
+        crtcs = self._ids("crtcs")
+        for encoder_id in (monitor.encoder_id, *monitor.encoder_ids):
+            if not encoder_id:
+                continue
+            encoder = _Encoder(id=encoder_id)
+            self._ioctl(GET_ENCODER, encoder)
+            if encoder_id == monitor.encoder_id and encoder.crtc_id in crtcs:
+                return int(encoder.crtc_id)
+            for i, crtc_id in enumerate(crtcs):
+                if encoder.possible_crtcs >> i & 1:
+                    return crtc_id
+        raise OSError(errno.ENODEV, f"nothing can drive {monitor.name}")
+
+    def crtc(self, crtc_id: int) -> Crtc:
+        """Return what a scan-out unit shows now."""
+        state = Crtc(id=crtc_id)
+        self._ioctl(GET_CRTC, state)
+        return state
+
+    def set_crtc(self, crtc_id: int, fb_id: int, mode: ModeInfo, connector_id: int) -> None:
+        """Switch the monitor to a mode and show a framebuffer."""
+        connectors = (ctypes.c_uint32 * 1)(connector_id)
+        self._ioctl(SET_CRTC, Crtc(connectors=ctypes.addressof(connectors), count_connectors=1, id=crtc_id,
+                                    fb_id=fb_id, mode_valid=1, mode=mode))  # fmt: skip
+
+    def flip(self, crtc_id: int, fb_id: int) -> None:
+        """Show a framebuffer from the next refresh on; `flipped` tells when."""
+        self._ioctl(PAGE_FLIP, _Flip(crtc_id, fb_id, _FLIP_EVENT))
+
+    def flipped(self, timeout_s: float) -> bool:
+        """Wait until the flip under way is done; False when it took too long."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        while poll.poll(timeout_s * 1000):
+            if _FLIP_COMPLETE in event_kinds(os.read(self._fd, 4096)):
+                return True
+        return False
+
+    def _ioctl(self, request: int, argument: ctypes.Structure) -> None:
+        while True:
+            try:
+                fcntl.ioctl(self._fd, request, argument)
+                return
+            except InterruptedError:
+                continue
+
+
+class Buffer:
+    """Screen memory of 32 bits a pixel (blue, green, red, unused), mapped for drawing."""
+
+    def __init__(self, card: Card, width: int, height: int) -> None:
+        self._card = card
+        self._dumb = _Dumb(height=height, width=width, bpp=32)
+        self._map: mmap.mmap | None = None
+        self.fb_id = 0
+        card._ioctl(CREATE_DUMB, self._dumb)
+        try:
+            pitch, handle = self._dumb.pitch, self._dumb.handle
+            framebuffer = _Framebuffer(0, width, height, pitch, 32, 24, handle)
+            card._ioctl(ADD_FB, framebuffer)
+            self.fb_id = int(framebuffer.id)
+            place = _DumbMap(handle)
+            card._ioctl(MAP_DUMB, place)
+            self._map = mmap.mmap(card._fd, self._dumb.size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE,
+                                  offset=place.offset)  # fmt: skip
+            self.pixels: Pixels = np.ndarray((height, width, 4), np.uint8, self._map, 0, (pitch, 4, 1))
+        except BaseException:
+            self.close()
+            raise
+        self.pixels[:] = 0
+
+    def close(self) -> None:
+        """Free it. `pixels` must not be used any more."""
+        with contextlib.suppress(*_FREEING):
+            if self.fb_id:
+                fcntl.ioctl(self._card._fd, REMOVE_FB, struct.pack("I", self.fb_id))
+        self.fb_id = 0
+        if self._map is not None:
+            self.pixels = np.empty((0, 0, 4), np.uint8)
+            with contextlib.suppress(*_FREEING):
+                self._map.close()
+            self._map = None
+        with contextlib.suppress(*_FREEING):
+            if self._dumb.handle:
+                fcntl.ioctl(self._card._fd, DESTROY_DUMB, struct.pack("I", self._dumb.handle))
+        self._dumb.handle = 0
+
+
+def event_kinds(data: bytes) -> list[int]:
+    """Return the kinds of the events (struct drm_event) that a read of the card gave."""
+    kinds, at = [], 0
+    while at + 8 <= len(data):
+        kind, length = struct.unpack_from("II", data, at)
+        kinds.append(kind)
+        at += max(8, length)
+    return kinds
+
+
+def choose_mode(modes: Sequence[ModeInfo]) -> ModeInfo:
+    """Return the monitor's preferred mode; for one beyond 2560×1600, its largest mode of that shape up to 1920×1200.
+
+    Filling a 4K screen by software takes a Pi longer than a camera's frame, and shows nothing more.
+    """
+    best = next((mode for mode in modes if mode.type & _PREFERRED), modes[0])
+    if best.hdisplay * best.vdisplay <= 2560 * 1600:
+        return best
+    same = [m for m in modes if m.hdisplay <= 1920 and m.vdisplay <= 1200 and not m.flags & 0x10  # not interlaced
+            and abs(m.hdisplay * best.vdisplay - m.vdisplay * best.hdisplay) <= best.vdisplay * 8]  # fmt: skip
+    return max(same, key=lambda m: (m.hdisplay * m.vdisplay, min(m.vrefresh, 60)), default=best)

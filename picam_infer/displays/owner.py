@@ -1,0 +1,127 @@
+"""Who has the screen: what /sys, /proc and /run tell without opening (and so seizing) a graphics card."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from picam_infer.core import Lost
+
+SYS, PROC, RUN = Path("/sys"), Path("/proc"), Path("/run")
+# Programs that draw on a monitor by themselves: named even when the kernel hides what files they have open.
+_DRAWERS = ("Xorg", "X", "labwc", "wayfire", "cage", "weston", "sway", "kwin_wayland", "gnome-shell", "mutter",
+            "plymouthd", "kodi.bin", "vlc", "mpv", "rpicam-hello", "picam-infer")  # fmt: skip
+_DESKTOP_HOME = "tty1"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A connector as /sys shows it."""
+
+    card: str
+    """`card0`."""
+    name: str
+    """`HDMI-A-1`."""
+    status: str
+    """connected, disconnected or unknown."""
+    signature: bytes
+    """Changes when another monitor is plugged in (its EDID and modes)."""
+
+    @property
+    def plugged(self) -> bool:
+        """Whether a monitor may be there."""
+        return self.status == "connected" or (self.status == "unknown" and bool(self.signature.strip()))
+
+
+def outlets(sys: Path = SYS) -> list[Outlet]:
+    """Return every connector of every card, the certainly connected first."""
+    found = []
+    for folder in sorted((sys / "class/drm").glob("card*-*")):
+        card, _, name = folder.name.partition("-")
+        if name.startswith("Writeback"):
+            continue
+        found.append(outlet(card, name, sys))
+    return sorted(found, key=lambda o: (o.status != "connected", not o.plugged))
+
+
+def outlet(card: str, name: str, sys: Path = SYS) -> Outlet:
+    """Return one connector's state; a card that was pulled out has it disconnected."""
+    folder = sys / "class/drm" / f"{card}-{name}"
+    status = _bytes(folder / "status").decode("ascii", "replace").strip() or "disconnected"
+    return Outlet(card, name, status, _bytes(folder / "modes") + _bytes(folder / "edid"))
+
+
+def console_in_use(sys: Path = SYS, proc: Path = PROC) -> str:
+    """Return the virtual console a person switched to (`tty2`); empty: the screen is on ours.
+
+    Ours is the one this program was started from, or the first one for a service.
+    """
+    active = _bytes(sys / "class/tty/tty0/active").decode("ascii", "replace").strip()
+    return active if active and active != _home(proc) else ""
+
+
+def leave_to_a_person() -> None:
+    """Raise `Lost` while a person works at another console."""
+    console = console_in_use()
+    if console:
+        raise Lost(f"the screen shows the console {console}", "Ctrl+Alt+F1 brings the picture back")
+
+
+def _home(proc: Path) -> str:
+    try:
+        number = int(_bytes(proc / "self/stat").rpartition(b")")[2].split()[4])
+    except (ValueError, IndexError):
+        return _DESKTOP_HOME
+    major, minor = number >> 8 & 0xFFF, number & 0xFF
+    return f"tty{minor}" if major == 4 and 1 <= minor <= 63 else _DESKTOP_HOME
+
+
+def holder(device: Path, proc: Path = PROC) -> str:
+    """Return who has a device open, as `Xorg (PID 812)`; empty: nobody that can be seen."""
+    mine = str(os.getpid())
+    processes = sorted((p for p in _listed(proc) if p.name.isdigit() and p.name != mine), key=lambda p: int(p.name))
+    holders = [p for p in processes if _has_open(p, device)]
+    drawers = [p for p in holders or processes if _name(p) in _DRAWERS]
+    for found in (*drawers, *holders):
+        return f"{_name(found)} (PID {found.name})"
+    return ""
+
+
+def desktop_expected(etc: Path = Path("/etc")) -> bool:
+    """Whether this machine starts a desktop by itself: then the screen is left to it, even before it is up."""
+    target = etc / "systemd/system/default.target"
+    try:
+        graphical = not target.is_symlink() or target.readlink().name == "graphical.target"
+        return graphical and (etc / "systemd/system/display-manager.service").is_symlink()
+    except OSError:
+        return False
+
+
+def _has_open(process: Path, device: Path) -> bool:
+    for link in _listed(process / "fd"):
+        try:
+            if link.readlink() == device:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _name(process: Path) -> str:
+    return _bytes(process / "comm").decode("utf-8", "replace").strip()
+
+
+def _listed(folder: Path) -> Iterable[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""

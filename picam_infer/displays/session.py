@@ -1,0 +1,153 @@
+"""Finds a desktop session that this process may open a window in, also from outside of it (a service, ssh)."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from picam_infer.core import Lost
+
+SOCKETS = Path("/tmp/.X11-unix")
+RUN = Path("/run/user")
+_COOKIE = b"MIT-MAGIC-COOKIE-1"
+_PATIENCE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An X display (of X11, or of a Wayland compositor's Xwayland) that lets this user in."""
+
+    display: str
+    """`:0`."""
+    authority: str
+    """The file with its key; empty: it needs none."""
+
+    def enter(self) -> None:
+        """Point this process's environment at it."""
+        os.environ["DISPLAY"] = self.display
+        if self.authority:
+            os.environ["XAUTHORITY"] = self.authority
+        else:
+            os.environ.pop("XAUTHORITY", None)
+        # OpenCV's wheel can talk to X only, whatever the session tells Qt.
+        os.environ["QT_QPA_PLATFORM"] = "xcb"
+
+
+def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: Path = RUN) -> Session:
+    """Return a session to draw in, the environment's own first. Raises `Lost`, naming a session that refuses."""
+    refused = ""
+    for display in _displays(environ, sockets):
+        for authority in _authorities(environ, run):
+            answer = knock(display, authority, sockets)
+            if answer is None:
+                break
+            if answer == "":
+                return Session(display, authority)
+            refused = refused or f"the desktop on {display} refuses user {_user()} ({answer})"
+    if refused:
+        raise Lost(refused, f"run in a terminal of that desktop: xhost +SI:localuser:{_user()}")
+    raise Lost("no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor")
+
+
+def knock(display: str, authority: str, sockets: Path = SOCKETS) -> str | None:
+    """Ask an X server to let us in: empty when it does, its reason when not, None when nobody is there.
+
+    Qt would end the whole process in the last two cases.
+    """
+    name, key = _cookie(authority, display) if authority else (b"", b"")
+    hello = struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(key)) + _padded(name) + _padded(key)
+    try:
+        with _connected(display, sockets) as link:
+            link.sendall(hello)
+            head = _received(link, 8)
+            if head[0] == 1:
+                return ""
+            reason = _received(link, struct.unpack("<H", head[6:8])[0] * 4)[: head[1] or None]
+            return reason.decode("latin-1").strip("\0\n ") or "no reason given"
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _connected(display: str, sockets: Path) -> Iterator[socket.socket]:
+    host, _, number = display.rpartition(":")
+    number = number.partition(".")[0]
+    if host and host != "unix":
+        with socket.create_connection((host, 6000 + int(number)), _PATIENCE_S) as link:
+            yield link
+        return
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(_PATIENCE_S)
+        link.connect(str(sockets / f"X{number}"))
+        yield link
+
+
+def _received(link: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = link.recv(size - len(data))
+        if not more:
+            raise ConnectionResetError
+        data += more
+    return data
+
+
+def _displays(environ: Mapping[str, str], sockets: Path) -> Iterator[str]:
+    own = environ.get("DISPLAY", "")
+    if own.rpartition(":")[2].partition(".")[0].isdigit():
+        yield own
+    for path in sorted(sockets.glob("X*")):
+        if path.name[1:].isdigit() and f":{path.name[1:]}" != own:
+            yield f":{path.name[1:]}"
+
+
+def _authorities(environ: Mapping[str, str], run: Path) -> Iterator[str]:
+    places = [Path(environ["XAUTHORITY"])] if environ.get("XAUTHORITY") else []
+    with contextlib.suppress(RuntimeError):
+        places.append(Path.home() / ".Xauthority")
+    for user in sorted(run.glob("*")):
+        with contextlib.suppress(OSError):
+            places += [*sorted(user.glob(".mutter-Xwaylandauth.*")), *sorted(user.glob("xauth_*")),
+                       user / "gdm/Xauthority"]  # fmt: skip
+    yield from dict.fromkeys(str(place) for place in places if os.access(place, os.R_OK))
+    yield ""
+
+
+def _cookie(authority: str, display: str) -> tuple[bytes, bytes]:
+    number = display.rpartition(":")[2].partition(".")[0].encode()
+    for _, _, entry, name, key in entries(Path(authority).read_bytes()):
+        if name == _COOKIE and entry in (b"", number):
+            return name, key
+    return b"", b""
+
+
+def entries(data: bytes) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
+    """Return (family, address, display number, kind, key) of each entry of an .Xauthority file's bytes."""
+    at = 0
+    with contextlib.suppress(struct.error):
+        while at < len(data):
+            family = struct.unpack_from(">H", data, at)[0]
+            at += 2
+            fields = []
+            for _ in range(4):
+                size = struct.unpack_from(">H", data, at)[0]
+                fields.append(data[at + 2 : at + 2 + size])
+                at += 2 + size
+            yield family, fields[0], fields[1], fields[2], fields[3]
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

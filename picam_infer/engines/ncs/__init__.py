@@ -1,0 +1,1 @@
+"""The Movidius Neural Compute Stick: an engine whose library lives in a child process."""

@@ -1,0 +1,103 @@
+"""What went wrong with a stick, in plain words: every status of NCSDK2 at every step has a cause and a remedy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+INSTALL = "run scripts/install-ncsdk.sh"
+FIRMWARE = "MvNCAPI-ma2450.mvcmd belongs in the folder mvnc beside libmvnc.so (/usr/local/lib/mvnc); " + INSTALL
+REPLUG = "unplug the stick and plug it in again, into the Pi itself or a powered hub"
+COMPILE = "compile it again with NCSDK 2.10's mvNCCompile: picam-infer compile-ncs MODEL"
+
+
+class Cause(NamedTuple):
+    """A sentence that says why, and what to do about it."""
+
+    message: str
+    hint: str
+
+
+NAMES = {
+    0: "OK",
+    -1: "BUSY",
+    -2: "ERROR",
+    -3: "OUT_OF_MEMORY",
+    -4: "DEVICE_NOT_FOUND",
+    -5: "INVALID_PARAMETERS",
+    -6: "TIMEOUT",
+    -7: "MVCMD_NOT_FOUND",
+    -8: "NOT_ALLOCATED",
+    -9: "UNAUTHORIZED",
+    -10: "UNSUPPORTED_GRAPH_FILE",
+    -11: "UNSUPPORTED_CONFIGURATION_FILE",
+    -12: "UNSUPPORTED_FEATURE",
+    -13: "MYRIAD_ERROR",
+    -14: "INVALID_DATA_LENGTH",
+    -15: "INVALID_HANDLE",
+}
+
+# By (step, status); a step of "" serves every step.
+_CAUSES = {
+    ("import", "ImportError"): Cause("the Python module mvnc is not installed", INSTALL),
+    ("import", "OSError"): Cause("mvnc is installed but its library libmvnc.so does not load", INSTALL),
+    ("enumerate", "DEVICE_NOT_FOUND"): Cause("no Neural Compute Stick is plugged in", "plug one in"),
+    ("open", "ERROR"): Cause(
+        "the stick could not be opened: another program may hold it, or it did not start",
+        "stop the other program, or " + REPLUG,
+    ),
+    ("allocate", "ERROR"): Cause("the stick refused the graph", COMPILE),
+    ("allocate", "MYRIAD_ERROR"): Cause("the stick reported an error while it loaded the graph", COMPILE),
+    ("allocate", "OUT_OF_MEMORY"): Cause("the graph does not fit into the stick's memory", "use a smaller model"),
+    ("allocate", "INVALID_PARAMETERS"): Cause("the file is no Movidius graph", COMPILE),
+    ("", "BUSY"): Cause("the stick is busy", "it is tried again; if that does not help, " + REPLUG),
+    ("", "ERROR"): Cause("the connection to the stick was lost", REPLUG),
+    ("", "OUT_OF_MEMORY"): Cause("the stick or the Pi is out of memory", "use a smaller model; close other programs"),
+    ("", "DEVICE_NOT_FOUND"): Cause("the stick is gone", "plug it in again"),
+    ("", "INVALID_PARAMETERS"): Cause("libmvnc refused a parameter", "this needs NCSDK 2.10; " + INSTALL),
+    ("", "TIMEOUT"): Cause("the stick did not answer in time", REPLUG),
+    ("", "MVCMD_NOT_FOUND"): Cause("the stick's firmware is missing", FIRMWARE),
+    ("", "NOT_ALLOCATED"): Cause("the graph is no longer on the stick", "it is loaded again"),
+    ("", "UNAUTHORIZED"): Cause("libmvnc refused the call in this state", "the stick is opened afresh"),
+    ("", "UNSUPPORTED_GRAPH_FILE"): Cause("the graph was compiled by another SDK version, or is not a graph", COMPILE),
+    ("", "UNSUPPORTED_CONFIGURATION_FILE"): Cause("the stick refused its configuration", INSTALL),
+    ("", "UNSUPPORTED_FEATURE"): Cause("the stick's firmware does not know this call", INSTALL),
+    ("", "MYRIAD_ERROR"): Cause("the stick itself reported an error", "the stick is opened afresh; else " + REPLUG),
+    ("", "INVALID_DATA_LENGTH"): Cause(
+        "the picture does not have the size that the graph takes", "the graph belongs to another model: " + COMPILE
+    ),
+    ("", "INVALID_HANDLE"): Cause("libmvnc no longer knows the stick", "the stick is opened afresh"),
+}
+
+DOING = {
+    "import": "loading mvnc",
+    "enumerate": "looking for sticks",
+    "open": "opening the stick",
+    "allocate": "loading the graph",
+    "queue": "sending a picture",
+    "read": "waiting for an answer",
+    "options": "asking the stick for its state",
+    "close": "closing the stick",
+}
+
+
+def explain(step: str, status: str, detail: str = "") -> Cause:
+    """Return why `step` (a key of `DOING`) failed with that status name, and what to do; `detail` is added as it is."""
+    cause = _CAUSES.get((step, status)) or _CAUSES.get(("", status))
+    if cause is None:
+        cause = Cause(f"{DOING.get(step, step)} failed with {status}", REPLUG)
+    noted = f"{status} while {DOING.get(step, step)}"
+    if detail:
+        noted += f": {detail}"
+    return Cause(f"{cause.message} ({noted})", cause.hint)
+
+
+def silent(step: str, seconds: float) -> Cause:
+    """Return the words for a step that did not end within its deadline."""
+    return Cause(f"the stick stopped answering ({DOING.get(step, step)} took longer than {seconds:g} s)", REPLUG)
+
+
+def died(step: str, code: int) -> Cause:
+    """Return the words for a child that ended by itself during `step`; `code` is a process's exit code."""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    doing = DOING.get(step, step)
+    return Cause(f"libmvnc crashed while {doing} (its process {how})", "it is started again; if it goes on, " + REPLUG)

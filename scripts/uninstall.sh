@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Removes the service and its program. Settings and models stay, unless --purge is given.
+set -euo pipefail
+
+fail() {
+    echo "uninstall: $*" >&2
+    exit 1
+}
+
+purge=no
+case ${1:-} in
+    '') ;;
+    --purge) purge=yes ;;
+    -h | --help)
+        echo "usage: sudo $0 [--purge]    --purge: settings, models and the service's user too"
+        exit 0
+        ;;
+    *) fail "unknown option $1; see $0 --help" ;;
+esac
+[ "$(id -u)" = 0 ] || fail "needs root: sudo $0 $*"
+
+mapfile -t units < <(systemctl list-units --all --plain --no-legend 'picam-infer*.service' | awk '{print $1}')
+[ ${#units[@]} -eq 0 ] || systemctl stop "${units[@]}"
+mapfile -t units < <(systemctl list-unit-files --no-legend --state=enabled 'picam-infer*.service' | awk '{print $1}')
+[ ${#units[@]} -eq 0 ] || systemctl disable -q "${units[@]}"
+rm -f /etc/systemd/system/picam-infer.service /etc/systemd/system/picam-infer@.service \
+    /etc/udev/rules.d/60-picam-infer.rules /etc/xdg/autostart/picam-infer.desktop /usr/local/bin/picam-infer
+systemctl daemon-reload
+systemctl reset-failed 'picam-infer*' 2>/dev/null || true
+udevadm control --reload
+rm -rf /opt/picam-infer /var/cache/picam-infer /run/picam-infer-install.lock
+if [ $purge = yes ]; then
+    rm -rf /etc/picam-infer /var/lib/picam-infer /etc/systemd/system/picam-infer.service.d
+    ! id picam-infer >/dev/null 2>&1 || userdel picam-infer
+    echo "uninstall: everything is gone"
+else
+    echo "uninstall: done; kept: /etc/picam-infer and /var/lib/picam-infer (--purge removes them too)"
+fi

@@ -1,0 +1,62 @@
+"""What several test rooms make: tiny models and frames, and the shared material where there is some."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from picam_infer.bundle import Bundle, Card, Chain, Input, Origin, Photo, save
+from picam_infer.core import Frame
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def shared(*parts: str) -> Path:
+    """Return a file of the shared material, or skip the test when it is not beside the repository."""
+    base = Path(os.environ.get("PICAM_SHARED", ROOT.parent / "shared"))
+    path = base.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs {'/'.join(parts)} of the shared material (PICAM_SHARED)")
+    return path
+
+
+def make_bundle(
+    folder: Path, labels: tuple[str, ...] = ("dark", "bright"), chain: Chain | None = None,
+    shape: tuple[int, int, int, int] = (1, 8, 8, 3), probabilities: bool = True, reject: str | None = None,
+) -> Bundle:  # fmt: skip
+    """Write a real OpenVINO network: class k is likely when the mean of the scaled input is near k / (classes − 1)."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    chain = chain or Photo(scale=1 / 255, offset=0.0)
+    source = ops.parameter(list(shape), np.float32, name="input")
+    mean = ops.reduce_mean(source, np.array([1, 2, 3]), keep_dims=False)
+    centres = np.linspace(0, 1, len(labels)).astype(np.float32)[None]
+    distance = ops.squared_difference(ops.unsqueeze(mean, 1), ops.constant(centres))
+    output = ops.multiply(distance, ops.constant(np.float32(-40)))
+    if probabilities:
+        output = ops.softmax(output, 1)
+    model = ov.Model([ops.result(output)], [source], "tiny")
+    build = folder.parent / f".{folder.name}-build"
+    build.mkdir(parents=True, exist_ok=True)
+    ov.save_model(model, build / "model.xml", compress_to_fp16=False)
+    card = Card(name=folder.name, input=Input(shape), preprocess=chain, origin=Origin("made by the tests"),
+                output="output", probabilities=probabilities, reject=reject)  # fmt: skip
+    return save(folder, card, labels, {n: (build / n).read_bytes() for n in ("model.xml", "model.bin")})
+
+
+def picture(value: int, width: int = 320, height: int = 240) -> np.ndarray:
+    """Return a BGR picture of one grey value."""
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def jpeg_frame(image: np.ndarray, seq: int = 0, **more: object) -> Frame:
+    """Return a BGR picture as a camera's JPEG frame."""
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].reshape(-1)
+    height, width = image.shape[:2]
+    return Frame(data, "jpeg", width, height, time.monotonic(), time.time(), seq, **more)  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from picam_infer.config import Capture
+from picam_infer.core import Lost, NoInput, UsageError
+from picam_infer.sources import list_cameras, open_source
+from picam_infer.sources.frames import jpeg_size, make_frame
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        ("camra", UsageError, "did you mean camera?"),
+        ("camara:C270", UsageError, "did you mean camera:C270?"),
+        ("dmo", UsageError, "did you mean demo?"),
+        ("picam", UsageError, "did you mean picamera?"),
+        ("0", UsageError, "did you mean /dev/video0?"),
+        ("", UsageError, "the source is empty"),
+        ("camera:", UsageError, "needs a name"),
+        ("rstp://cam/1", UsageError, "did you mean rtsp://?"),
+        ("gopher://cam", UsageError, "is no kind of source"),
+        ("/nowhere/at/all.mp4", NoInput, "there is no /nowhere/at/all.mp4"),
+        ("zzz", NoInput, "there is no zzz"),
+    ],
+)
+def test_an_address_that_means_nothing_is_one_clear_line(address, error, words):
+    with pytest.raises(error) as caught:
+        open_source(address, Capture())
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.exit_code == (2 if error is UsageError else 66)
+
+
+def test_a_misspelt_file_is_guessed(tmp_path):
+    (tmp_path / "holiday.mp4").touch()
+    with pytest.raises(NoInput, match=r"did you mean .*holiday\.mp4\?"):
+        open_source(str(tmp_path / "holyday.mp4"), Capture())
+
+
+def test_a_file_url_is_a_file(tmp_path):
+    with pytest.raises(NoInput, match="there is no"):
+        open_source(f"file://{tmp_path}/x.mp4", Capture())
+
+
+@pytest.mark.skipif(bool(list_cameras()), reason="this machine has a camera")
+@pytest.mark.parametrize("address", ["camera", "camera:C270", "camera:usb:046d:0825", "/dev/video97"])
+def test_a_camera_that_is_not_there_is_a_loss_to_wait_out(address):
+    with pytest.raises(Lost, match="no camera") as lost:
+        open_source(address, Capture())
+    assert lost.value.hint and lost.value.exit_code == 69
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1920, 1080)])
+def test_the_size_in_a_jpeg(size):
+    import cv2
+
+    data = cv2.imencode(".jpg", np.zeros((size[1], size[0], 3), np.uint8))[1].reshape(-1)
+    assert jpeg_size(data) == size
+    filled = np.concatenate([data[:2], np.array([0xFF, 0xFF], np.uint8), data[2:]])
+    assert jpeg_size(filled) == size
+
+
+@pytest.mark.parametrize("rest", [b"", b"\xff\xda\0\4aaaaaaaa", b"\0" * 90, b"\xff\xd9" + b"a" * 9, b"\xff" * 50])
+def test_no_size_in_what_is_no_jpeg(rest):
+    data = b"\xff\xd8" + rest
+    assert jpeg_size(np.frombuffer(data, np.uint8)) is None
+
+
+def test_both_stamps_of_a_frame_are_the_same_moment():
+    frame = make_frame(np.zeros((2, 2), np.uint8), "grey", (2, 2), 0, Capture(), monotonic_s=100.0)
+    later = make_frame(np.zeros((2, 2), np.uint8), "grey", (2, 2), 1, Capture(), monotonic_s=101.5)
+    assert later.captured - frame.captured == pytest.approx(1.5, abs=0.05)
