@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from conftest import jpeg_frame
+from makers import jpeg_frame
 
 from picam_infer.bundle import Edges
 from picam_infer.config import Decide

@@ -221,8 +221,8 @@ def test_tls_and_a_broker_that_nobody_vouches_for(tmp_path: Path) -> None:
     if not shutil.which("openssl"):
         pytest.skip("needs openssl")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-                    "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
                    check=True, capture_output=True)  # fmt: skip
     key.chmod(0o644)
     broker = Broker(tmp_path, f"allow_anonymous true\nuser root\ncertfile {cert}\nkeyfile {key}\n")

@@ -38,7 +38,7 @@ class Receiver(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Receiver
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
         step = self.server.plan.pop(0) if len(self.server.plan) > 1 else self.server.plan[0]

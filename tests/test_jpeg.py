@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from makers import jpeg_frame
 
 from picam_infer import decode, jpeg
 from picam_infer.core import BadFrame, Frame
-from conftest import jpeg_frame
 
 
 def scene() -> np.ndarray:

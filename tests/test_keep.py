@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import jpeg_frame
+from makers import jpeg_frame
 from events_room import state, until
 
 from picam_infer import config, keep
@@ -116,7 +116,7 @@ def test_earlier_runs_pictures_count(tmp_path: Path) -> None:
 
 
 def test_the_disks_reserve_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")
     free = [600_000_000]
     monkeypatch.setattr(keep.shutil, "disk_usage", lambda path: usage(0, 0, free[0]))
     run = state()

@@ -25,6 +25,7 @@ from visitors import Run, ask, ask_json, serving, until, watching
 from picam_infer import config
 from picam_infer.config import Web as Settings
 from picam_infer.keep import Keeper
+from picam_infer.state import Histogram
 from picam_infer.web.server import Web
 
 
@@ -128,7 +129,7 @@ def test_health_is_red_when_pictures_stop(run: Run) -> None:
     with serving(run, Settings(listen="127.0.0.1:0", stale_s=0.3)) as web:
         until(lambda: ask_json(web, "/healthz")[0] == 200)
         run._on.clear()
-        status, body = until(lambda: (found := ask_json(web, "/healthz"))[0] == 503 and found)
+        _, body = until(lambda: (found := ask_json(web, "/healthz"))[0] == 503 and found)
         assert re.match(r"the last picture is \d+ s old", body["reason"])
         run._on.set()
 
@@ -211,10 +212,10 @@ def test_keep_writes_the_file(run: Run, tmp_path: Path) -> None:
 
 def test_metrics_are_what_prometheus_reads(web: Web, run: Run) -> None:
     run.pull()
-    run.state.stats.latency["openvino:CPU"] = __import__("picam_infer.state", fromlist=["Histogram"]).Histogram()
+    run.state.stats.latency["openvino:CPU"] = Histogram()
     run.state.stats.latency["openvino:CPU"].add(0.003)
-    run.state.reports["events"] = lambda: [{"name": "b", "kind": "mqtt", "ok": False, "sent": 3, "failed": 0, "dropped": 1,
-                                            "queued": 2}]  # fmt: skip
+    outlet = {"name": "b", "kind": "mqtt", "ok": False, "sent": 3, "failed": 0, "dropped": 1, "queued": 2}
+    run.state.reports["events"] = lambda: [outlet]
     status, headers, body = ask(web, "/metrics")
     assert status == 200 and headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(body.decode())}

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from conftest import jpeg_frame
+from makers import jpeg_frame
 
 from picam_infer import decode, overlay
 from picam_infer.bundle import Edges
@@ -96,7 +96,7 @@ class Run:
             score = 0.9 if self.label else 0.3
             others = [x for x in LABELS if x != self.label][:2]
             top = (Prediction(self.label or "two", score), *(Prediction(x, (1 - score) / 2) for x in others))
-            result = Result(number, frame.captured, frame.monotonic_s, self.label, score, top, "openvino:CPU", 3.2, 21.0,
+            result = Result(number, frame.captured, frame.monotonic_s, self.label, score, top, "openvino:CPU", 3.2, 21,
                             frame=frame)  # fmt: skip
             self.state.stats.inferences.tick()
             self.state.results.put(result)
@@ -168,7 +168,7 @@ def make_certificate(folder: Path) -> tuple[str, str] | None:
     if not shutil.which("openssl"):
         return None
     cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
                    check=True, capture_output=True)  # fmt: skip
     return str(cert), str(key)
