@@ -24,7 +24,6 @@ VERBS = {
     "run": Verb("picam_infer.service", "watch a camera and say what it sees, until stopped"),
     "classify": Verb("picam_infer.classify", "say what is on pictures"),
     "convert": Verb("picam_infer.convert.command", "turn a Teachable Machine, Keras or other file into a bundle"),
-    "convert": Verb("picam_infer.convert.command", "turn a Teachable Machine, Keras or other file into a bundle"),
     "train": Verb("picam_infer.train", "train the built-in digit model"),
     "devices": Verb("picam_infer.devices", "list cameras, sticks, OpenVINO devices and displays"),
     "check": Verb("picam_infer.doctor", "check configuration and machine, with a remedy for each finding"),
