@@ -32,6 +32,7 @@ MAX_BODY = 16_384
 STUCK_S = 10.0
 """A watcher that has not taken a picture for so long is dropped."""
 _QUIET_S = 15.0
+_ADMITTED_S = 5.0
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
           ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip
 HEADERS = {
@@ -196,6 +197,28 @@ def snapshot(state: State) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class Visit:
+    """One watcher of a stream."""
+
+    def __init__(self, room: Room, request: web.Request) -> None:
+        self._room = room
+        self._request = request
+        self._checked_s = time.monotonic()
+
+    def goes_on(self) -> bool:
+        """Whether the visitor is still there, and still has the right token."""
+        request, now_s = self._request, time.monotonic()
+        if request.transport is None or request.transport.is_closing():
+            return False
+        if now_s - self._checked_s > _ADMITTED_S:
+            self._checked_s = now_s
+            try:
+                self._room.access.check_token(peer(request), request.headers, request.cookies.get(COOKIE, ""))
+            except Refused:
+                return False
+        return True
+
+
 class Endpoints:
     """One coroutine for each endpoint."""
 
@@ -276,9 +299,9 @@ class Endpoints:
         await response.prepare(request)
         feed = self._room.raw if raw else self._room.drawn
         loop, number = asyncio.get_running_loop(), 0
-        next_s = loop.time()
+        next_s, visit = loop.time(), Visit(self._room, request)
         with feed.watching():
-            while _there(request) and not feed.closed:
+            while visit.goes_on() and not feed.closed:
                 if next_s > loop.time():
                     await asyncio.sleep(next_s - loop.time())
                 picture = await feed.after(number, 1.0)
@@ -336,11 +359,11 @@ class Endpoints:
         response.force_close()
         await response.prepare(request)
         loop = asyncio.get_running_loop()
-        last_s = loop.time()
+        last_s, visit = loop.time(), Visit(self._room, request)
         blocks = self._room.news.stream(request.headers.get("Last-Event-ID", ""))
         try:
             async for block in blocks:
-                if not _there(request):
+                if not visit.goes_on():
                     break
                 if not block and loop.time() - last_s > _QUIET_S:
                     block = b": still here\n\n"
@@ -449,10 +472,6 @@ class Endpoints:
             raise Refused(400, f"not JSON: {error}") from error
         except TimeoutError as error:
             raise Refused(408, "the request took too long") from error
-
-
-def _there(request: web.Request) -> bool:
-    return request.transport is not None and not request.transport.is_closing()
 
 
 def _flag(request: web.Request, name: str) -> bool:

@@ -10,10 +10,12 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from picam_infer.config import Web
 from picam_infer.core import PicamError
 
+Grade = Literal["ok", "note", "error"]
 SHORTEST = 16
 """Characters; a shorter one could be guessed."""
 
@@ -74,7 +76,7 @@ def make(path: Path) -> bool:
     return True
 
 
-def findings(settings: Web) -> Iterator[tuple[str, str, str]]:
+def findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
     """Yield (ok, note or error; what; remedy) about the page's address, token and certificate, making the token."""
     host = settings.listen.rpartition(":")[0]
     remote = not is_loopback(host)
@@ -100,7 +102,7 @@ def findings(settings: Web) -> Iterator[tuple[str, str, str]]:
         yield "error", "web.tls_cert and web.tls_key belong together", "give both or none"
 
 
-def _file_findings(path: Path) -> Iterator[tuple[str, str, str]]:
+def _file_findings(path: Path) -> Iterator[tuple[Grade, str, str]]:
     try:
         if path.stat().st_mode & 0o007:
             yield "error", f"everyone on this machine can read {path}", f"chmod 640 {path}"

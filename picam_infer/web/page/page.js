@@ -33,7 +33,7 @@ function overlay() {
   const { width, height } = canvas;
   const side = Math.max(2, Math.min(Math.round(roi * height), width, height));
   const [x, y] = [(width - side) / 2, (height - side) / 2];
-  const unit = Math.max(2, Math.min(width, height) / 180);
+  const unit = Math.max(2, Math.min(width, height) / 180, (1.6 * width) / (canvas.clientWidth || width));
   const known = now.result && now.result.label !== null;
   const tint = known ? "#52d98b" : "#f6b657";
   pen.lineWidth = unit * 2;
@@ -119,7 +119,8 @@ function showState(state) {
   const watchers = state.web ? state.web.clients.raw + state.web.clients.drawn : 0;
   const numbers = [
     ["Engine", state.engine || "–"],
-    ["Camera", picture ? `${picture.width} × ${picture.height}, ${state.frames_per_s} a second` : "–"],
+    ["Note", state.notice || null],
+    ["Camera", picture ? `${picture.width} × ${picture.height}, ${state.frames_per_s} fps` : "–"],
     ["Results", `${state.inferences_per_s} a second`],
     ["One inference", result ? `${result.infer_ms.toFixed(1)} ms` : "–"],
     ["Sensor to result", result ? `${result.age_ms.toFixed(0)} ms` : "–"],

@@ -1,6 +1,6 @@
 // What was seen when, as coloured stretches, and below them when a part was lost.
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 export function name(label) {
   return label === null || label === undefined ? "unknown" : label;
@@ -43,7 +43,7 @@ export class Timeline {
     time.textContent = clock.format(new Date(change.at * 1000));
     const text = document.createElement("span");
     if (change.kind === "label") {
-      text.textContent = `${name(change.label)} ${Math.floor(change.score * 100)} %`;
+      text.textContent = change.label === null ? "unknown" : `${change.label} · ${Math.floor(change.score * 100)} %`;
     } else if (change.kind === "lost") {
       text.textContent = `${change.part} lost: ${change.reason}`;
       text.className = "lost";
