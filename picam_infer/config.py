@@ -70,6 +70,86 @@ class DisplaySettings(Section, frozen=True):
     stats: bool = True
 
 
+class Web(Section, frozen=True):
+    """The page and what other programs read."""
+
+    listen: Annotated[
+        str, Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):[0-9]{1,5}$", examples=["0.0.0.0:8080"])
+    ] = "127.0.0.1:8080"
+    hosts: tuple[str, ...] = ()
+    token: Literal["remote", "always"] = "remote"
+    token_file: Annotated[str, Meta(min_length=1)] = "/var/lib/picam-infer/web-token"
+    tls_cert: str = ""
+    tls_key: str = ""
+    max_clients: Annotated[int, Meta(ge=1, le=1000)] = 64
+    fps: Annotated[float, Meta(gt=0, le=60)] = 15.0
+    stale_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+
+
+class Outlet(Section, frozen=True, kw_only=True):
+    """What every kind of event outlet takes."""
+
+    about: tuple[Literal["label", "lost", "found"], ...] = ("label",)
+    labels: tuple[str, ...] = ()
+    min_score: Unit = 0.0
+    queue: Annotated[int, Meta(ge=1, le=10_000)] = 200
+
+
+class Jsonl(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="jsonl"):
+    """One JSON object a line, in a file that is rotated by size, or on stdout."""
+
+    path: Annotated[str, Meta(min_length=1)]
+    max_mb: Annotated[float, Meta(gt=0)] = 10.0
+    files: Annotated[int, Meta(ge=1, le=100)] = 5
+
+
+class Mqtt(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="mqtt"):
+    """An MQTT broker, with Home Assistant's discovery."""
+
+    host: Annotated[str, Meta(min_length=1)]
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$", examples=["front-door"])] = ""
+    prefix: Annotated[str, Meta(pattern=r"^[^#+]+$")] = "picam-infer"
+    user: str = ""
+    password_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    discovery: Annotated[str, Meta(pattern=r"^[^#+]*$")] = "homeassistant"
+    snapshot: bool = True
+
+
+class Webhook(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="webhook"):
+    """A JSON POST."""
+
+    url: Annotated[str, Meta(pattern=r"^https?://[^\s/]+", examples=["https://example.org/hook"])]
+    secret_file: str = ""
+    snapshot: bool = False
+    timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    retries: Annotated[int, Meta(ge=0, le=100)] = 5
+    ca_file: str = ""
+
+
+class Command(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="command"):
+    """A program that gets the event as JSON on its standard input; no shell."""
+
+    argv: Annotated[tuple[str, ...], Meta(min_length=1)]
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+
+
+Event = Jsonl | Mqtt | Webhook | Command
+
+
+class Keep(Section, frozen=True):
+    """Which pictures are saved to train with later."""
+
+    when: Literal["unknown", "uncertain", "change", "every"] = "uncertain"
+    below: Unit = 0.8
+    every_s: Annotated[float, Meta(ge=0.1, le=1e6)] = 10.0
+    folder: Annotated[str, Meta(min_length=1)] = "/var/lib/picam-infer/kept"
+    max_mb: Annotated[float, Meta(gt=0)] = 200.0
+    reserve_mb: Annotated[float, Meta(ge=0)] = 500.0
+
+
 class Log(Section, frozen=True):
     """What the journal gets."""
 
@@ -86,7 +166,17 @@ class Config(Section, frozen=True):
     preprocess: dict[str, Any] = {}
     decide: Decide = Decide()
     display: DisplaySettings = DisplaySettings()
+    web: Web | bool = Web()
+    events: tuple[Event, ...] = ()
+    keep: Keep | bool = False
     log: Log = Log()
+
+
+def chosen(section: T | bool, kind: type[T]) -> T | None:
+    """Return a section that may be switched off: None for `off`, all defaults for `on`."""
+    if isinstance(section, bool):
+        return kind() if section else None
+    return section
 
 
 def load(path: Path) -> Config:
@@ -171,24 +261,42 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
 def _plain_words(text: str) -> str:
     words = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
              "object": "a block of keys", "null": "nothing"}  # fmt: skip
-    named = re.sub(r"`(\w+)`", lambda m: words.get(m[1], m[0]), text)
+    named = re.sub(
+        r"`(\w+(?: \| \w+)*)`", lambda m: " or ".join(words.get(w, f"`{w}`") for w in m[1].split(" | ")), text
+    )
+    named = re.sub(r" matching regex '.*'", " of another form", named)
     return named[:1].lower() + named[1:]
 
 
 def _options_hint(kind: type[Any], keys: Sequence[str], root: yaml.Node) -> str:
-    options = [str(option) for option in get_args(_type_at(kind, keys)) if isinstance(option, (str, int))]
+    at = _type_at(kind, keys)
+    options = [str(option) for option in get_args(at) if isinstance(option, (str, int))]
+    if keys and keys[-1] == "kind" and not options:
+        options = [str(k.__struct_config__.tag) for k in _structs(_type_at(kind, keys[:-1]))]
     if not options:
-        return "see the shipped picam-infer.yaml for what it takes"
+        return _forms(kind, keys) or "see the shipped picam-infer.yaml for what it takes"
     node = _node(root, keys)
     given = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
     near = difflib.get_close_matches(given, options, n=1)
     return (f"did you mean {near[0]}? " if near else "") + f"one of: {', '.join(options)}"
 
 
+def _forms(kind: type[Any], keys: Sequence[str]) -> str:
+    """Return the example that a key's `Meta` has."""
+    for struct in _structs(_type_at(kind, keys[:-1])):
+        for field in msgspec.structs.fields(struct):
+            examples = [m.examples for m in get_args(field.type)[1:] if isinstance(m, Meta)]
+            if field.name == keys[-1] and examples and examples[0]:
+                return f"for example {examples[0][0]}"
+    return ""
+
+
 def _type_at(kind: Any, keys: Sequence[str]) -> Any:
     for key in keys:
-        kinds = [kind, *get_args(kind)]
-        fields = {f.name: f.type for k in kinds if _is_struct(k) for f in msgspec.structs.fields(k)}
+        if key.isdigit() and get_origin(kind) in (tuple, list):
+            kind = get_args(kind)[0]
+            continue
+        fields = {f.name: f.type for k in _structs(kind) for f in msgspec.structs.fields(k)}
         if key not in fields:
             return None
         kind = fields[key]
@@ -197,13 +305,17 @@ def _type_at(kind: Any, keys: Sequence[str]) -> Any:
     return kind
 
 
+def _structs(kind: Any) -> list[type[msgspec.Struct]]:
+    return [k for k in (kind, *get_args(kind)) if _is_struct(k)]
+
+
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _fields(kind: type[Any], keys: Sequence[str]) -> list[str]:
-    at = _type_at(kind, keys)
-    return [f.encode_name for k in (at, *get_args(at)) if _is_struct(k) for f in msgspec.structs.fields(k)]
+    names = [f.encode_name for k in _structs(_type_at(kind, keys)) for f in msgspec.structs.fields(k)]
+    return list(dict.fromkeys(names))
 
 
 def _entry(node: yaml.Node, key: str) -> tuple[yaml.Node, yaml.Node] | None:

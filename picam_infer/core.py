@@ -65,6 +65,8 @@ class Result:
     """From the sensor's stamp to the decision."""
     patch: Pixels | None = field(default=None, repr=False)
     """What the network saw, (H, W, C) uint8 before scaling."""
+    frame: Frame | None = field(default=None, repr=False)
+    """The picture it was decided on."""
     name: str = ""
 
     def as_json(self) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def findings(path: Path | None) -> Iterator[Finding]:
         yield engine(config, model)
     yield source(config)
     yield display(config)
+    yield from web(config)
 
 
 def system() -> Iterator[Finding]:
@@ -137,6 +138,18 @@ def source(config: Config) -> Finding:
             opened.close()
     except PicamError as error:
         return Finding("error", "source", error.message, error.hint)
+
+
+def web(config: Config) -> Iterator[Finding]:
+    """Yield the page's address and what guards it; makes the token if one is needed and missing."""
+    settings = configs.chosen(config.web, configs.Web)
+    if settings is None:
+        yield Finding("ok", "web", "none wanted")
+        return
+    from picam_infer.web import token
+
+    for grade, text, hint in token.findings(settings):
+        yield Finding(grade, "web", text, hint)
 
 
 def display(config: Config) -> Finding:

@@ -186,7 +186,7 @@ class Pipeline:
         result = Result(
             seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
             top=top, engine=engine.name, infer_ms=(now_s - began_s) * 1e3, age_ms=(now_s - frame.monotonic_s) * 1e3,
-            patch=seen, name=frame.name,
+            patch=seen, frame=frame, name=frame.name,
         )  # fmt: skip
         stats = self.state.stats
         stats.latency.setdefault(engine.name, Histogram()).add(now_s - began_s)

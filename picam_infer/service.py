@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,6 +29,9 @@ from picam_infer.decide import Decider
 from picam_infer.pipeline import STALE_S, Parts, Pipeline
 from picam_infer.state import State, Tuning
 from picam_infer.systemd import Notifier, journal_handler
+
+if TYPE_CHECKING:
+    from picam_infer.web.handlers import Kept
 
 log = logging.getLogger("picam_infer")
 
@@ -165,11 +169,36 @@ class Service:
         state = State(tuning, bundle.name, bundle.labels)
         pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_patches = screen.wanted
-        pipeline.start()
-        try:
-            return self._watch(screen, state, pipeline, bundle)
-        finally:
-            self.stuck = not pipeline.stop() or self.stuck
+        with contextlib.ExitStack() as company:
+            kept = self._listeners(company, state)
+            pipeline.start()
+            try:
+                self._page(company, state, bundle, kept)
+                return self._watch(screen, state, pipeline, bundle)
+            finally:
+                self.stuck = not pipeline.stop() or self.stuck
+
+    def _listeners(self, company: contextlib.ExitStack, state: State) -> Kept | None:
+        """Start what must not miss the first result: events and kept pictures. What is off is not even imported."""
+        if self.config.events:
+            from picam_infer.events import Events
+
+            company.enter_context(Events(self.config.events, state))
+        keep = configs.chosen(self.config.keep, configs.Keep)
+        if keep is None:
+            return None
+        from picam_infer.keep import Keeper
+
+        return company.enter_context(Keeper(keep, state))
+
+    def _page(self, company: contextlib.ExitStack, state: State, bundle: Bundle, kept: Kept | None) -> None:
+        """Start the page, while the model is loading."""
+        web = configs.chosen(self.config.web, configs.Web)
+        if web is not None:
+            from picam_infer.web.server import Web
+
+            painter = Painter(state, bundle, self.config)
+            company.enter_context(Web(web, state, painter, config_path=self.options.path, kept=kept))
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config
@@ -349,6 +378,37 @@ class Screen:
         if loss.message != self._lost:
             self._lost = loss.message
             log.info("no display now: %s", loss)
+
+
+class Painter:
+    """Draws for the page's stream what the monitor would show. Several threads may call it."""
+
+    def __init__(self, state: State, bundle: Bundle, config: Config) -> None:
+        self._state = state
+        self._bundle = bundle
+        self._config = config
+
+    def __call__(self, frame: Frame | None) -> Pixels | None:
+        """Return the frame with its overlay, or (None) the placard that stands in its place. Raises `BadFrame`."""
+        if frame is None:
+            return self._placard()
+        image = decode.bgr(frame)
+        chain = preprocess.build(self._state.tuning.preprocess, self._bundle.card.input)
+        box = chain.box(image.shape[1], image.shape[0])
+        stats = stats_line(self._state) if self._config.display.stats else ""
+        look = overlay.Look(box, stats, self._state.notice[0], self._config.display.inset)
+        return overlay.draw(image, fresh_result(self._state), look)
+
+    def _placard(self) -> Pixels | None:
+        loss = next((loss for loss in self._state.losses if loss.part != "display"), None)
+        if loss is None:
+            return None
+        capture = self._config.capture
+        size = (capture.width, capture.height)
+        width, height = size if capture.rotate % 180 == 0 else size[::-1]
+        since = time.strftime("%H:%M:%S", time.localtime(loss.since))
+        return overlay.placard(width, height, f"{loss.part} lost", loss.reason, loss.hint,
+                               f"since {since}, still looking for it")  # fmt: skip
 
 
 class Viewer:

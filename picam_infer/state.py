@@ -211,6 +211,8 @@ class State:
         self.notice: tuple[str, float] = ("", 0.0)
         """The engine's last news of itself, and when on CLOCK_MONOTONIC it came."""
         self.history: deque[Change] = deque(maxlen=1000)
+        self.reports: dict[str, Callable[[], Any]] = {}
+        """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
         self._tuning = tuning
         self._losses: dict[str, Loss] = {}
         self._listeners: list[Callable[[Change], None]] = []
@@ -290,4 +292,5 @@ class State:
             "bad_frames": self.stats.bad_frames,
             "lost": [{"part": x.part, "reason": x.reason, "hint": x.hint, "since": x.since} for x in self.losses],
             "result": newest[1].as_json() if newest else None,
+            **{name: report() for name, report in tuple(self.reports.items())},
         }

@@ -1,0 +1,67 @@
+"""Tells others what changed. Each outlet has a thread and a short queue of its own; the loops never wait for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from picam_infer import config
+from picam_infer.events.outlet import Outlet, Way
+from picam_infer.state import Change, State
+
+
+class Events:
+    """All outlets of a configuration, until `close`."""
+
+    def __init__(self, settings: Sequence[config.Event], state: State) -> None:
+        self.outlets = [Outlet(item, way(item, state)) for item in settings]
+        self._state = state
+        state.reports["events"] = self.report
+        self._unlisten = state.listen(self._hear)
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self, patience_s: float = 2.0) -> None:
+        """Deliver what can be delivered in that time, and end. May be called more than once."""
+        self._unlisten()
+        self._unlisten = lambda: None
+        for outlet in self.outlets:
+            outlet.end(patience_s)
+        for outlet in self.outlets:
+            outlet.join(patience_s + 1.0)
+        if self._state.reports.get("events") == self.report:
+            del self._state.reports["events"]
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return every outlet's part of the state."""
+        return [outlet.report() for outlet in self.outlets]
+
+    def _hear(self, change: Change) -> None:
+        for outlet in self.outlets:
+            outlet.offer(change)
+
+
+def way(settings: config.Event, state: State) -> Way:
+    """Return how events of that kind are delivered; each kind's library is loaded only when it is used."""
+    if isinstance(settings, config.Jsonl):
+        from picam_infer.events.jsonl import JsonLines
+
+        return JsonLines(settings)
+    if isinstance(settings, config.Mqtt):
+        from picam_infer.events.mqtt import Broker
+
+        return Broker(settings, state)
+    if isinstance(settings, config.Webhook):
+        from picam_infer.events.webhook import Hook
+
+        return Hook(settings)
+    from picam_infer.events.command import Program
+
+    return Program(settings)

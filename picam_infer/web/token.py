@@ -1,0 +1,124 @@
+"""The token that visitors from other machines show: its file, and what `check` has to say about it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from picam_infer.config import Web
+from picam_infer.core import PicamError
+
+Grade = Literal["ok", "note", "error"]
+SHORTEST = 16
+"""Characters; a shorter one could be guessed."""
+
+
+class Token:
+    """The token in its file, read again when the file changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._text = ""
+
+    def __bool__(self) -> bool:
+        return bool(self._read())
+
+    def equals(self, given: str) -> bool:
+        """Compare in constant time."""
+        token = self._read()
+        # Hashes, so that not even the length shows.
+        same = hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(token.encode()).digest())
+        return same and bool(token)
+
+    def sign(self, text: str) -> str:
+        """Return a signature that only who has the token can make; another token makes all of them worthless."""
+        return hmac.new(self._read().encode(), text.encode(), "sha256").hexdigest()
+
+    def _read(self) -> str:
+        try:
+            status = self.path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+            if stamp != self._stamp:
+                text = self.path.read_text("utf-8").strip()
+                self._text, self._stamp = (text if len(text) >= SHORTEST else ""), stamp
+        except (OSError, UnicodeError):
+            self._text, self._stamp = "", None
+        return self._text
+
+
+def make(path: Path) -> bool:
+    """Write a new token unless there is one; True when it was made. Raises `PicamError`.
+
+    Run by root, the file goes to the owner of its folder, so that the service can read it.
+    """
+    if path.exists():
+        return False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            owner = path.parent.stat()
+            with contextlib.suppress(PermissionError):
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+    except OSError as error:
+        if path.exists():
+            return False
+        raise PicamError(f"{path} cannot be written ({error.strerror})", "run: sudo picam-infer check") from error
+    return True
+
+
+def findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
+    """Yield (ok, note or error; what; remedy) about the page's address, token and certificate, making the token."""
+    host = settings.listen.rpartition(":")[0]
+    remote = not is_loopback(host)
+    yield "ok", f"http{'s' if settings.tls_cert else ''}://{settings.listen}/", ""
+    path = Path(settings.token_file)
+    if remote or settings.token == "always":
+        try:
+            made = make(path)
+            yield "ok", f"token {'made' if made else 'is'} in {path}; show it with: sudo cat {path}", ""
+            yield from _file_findings(path)
+        except PicamError as error:
+            yield "error", error.message, error.hint
+    if remote and not settings.tls_cert:
+        yield (
+            "note",
+            "the page goes over the network unencrypted",
+            "set web.tls_cert and web.tls_key, or use an SSH tunnel",
+        )
+    for name in (settings.tls_cert, settings.tls_key):
+        if name and not os.access(name, os.R_OK):
+            yield "error", f"{name} cannot be read", "check the path and its permissions"
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        yield "error", "web.tls_cert and web.tls_key belong together", "give both or none"
+
+
+def _file_findings(path: Path) -> Iterator[tuple[Grade, str, str]]:
+    try:
+        if path.stat().st_mode & 0o007:
+            yield "error", f"everyone on this machine can read {path}", f"chmod 640 {path}"
+        if len(path.read_text("utf-8").strip()) < SHORTEST:
+            yield (
+                "error",
+                f"the token in {path} is shorter than {SHORTEST} characters",
+                f"delete {path} and check again",
+            )
+    except (OSError, UnicodeError) as error:
+        yield "error", f"{path} cannot be read ({error})", "check its owner and permissions"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of `web.listen` can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

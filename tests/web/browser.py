@@ -1,0 +1,119 @@
+"""A headless Chromium, driven through the WebDriver protocol with nothing but sockets."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+          "--disable-component-update", "--no-first-run", "--disable-quic", "--disable-dev-shm-usage",
+          "--force-color-profile=srgb", "--hide-scrollbars")  # fmt: skip
+
+
+class Browser:
+    """One browser with one tab."""
+
+    def __init__(self, port: int, profile: str) -> None:
+        self._port = port
+        options = {"binary": _binary(), "args": [*_FLAGS, f"--user-data-dir={profile}"]}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._session = f"/session/{made['sessionId']}"
+
+    def open(self, address: str) -> None:
+        self.do("POST", "/url", {"url": address})
+
+    def js(self, code: str, *args: Any) -> Any:
+        """Run the body of a function, and return what it returns."""
+        return self.do("POST", "/execute/sync", {"script": code, "args": args})
+
+    def size(self, width: int, height: int) -> None:
+        """Set the page's own size, as a phone of that width would."""
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                      mobile=width < 600)  # fmt: skip
+
+    def theme(self, name: str) -> None:
+        """Prefer light or dark."""
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
+    def devtools(self, command: str, **params: Any) -> Any:
+        return self.do("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
+
+    def screenshot(self, path: Path, whole: bool = True, **more: Any) -> None:
+        shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=whole, **more)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def keys(self, text: str) -> None:
+        """Press keys where the focus is."""
+        steps = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
+        self.do("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": steps}]})
+
+    def complaints(self) -> list[str]:
+        """Return what the browser's console said since the last time: errors and refusals of the page's policy."""
+        entries = self.do("POST", "/se/log", {"type": "browser"})
+        return [
+            entry["message"]
+            for entry in entries
+            if entry["level"] in ("SEVERE", "WARNING") and "willReadFrequently" not in entry["message"]
+        ]  # the tests read pixels, the page does not
+
+    def do(self, method: str, path: str, body: Any = None) -> Any:
+        return self._call(method, self._session + path, body)
+
+    def _call(self, method: str, path: str, body: Any) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            answer = json.loads(connection.getresponse().read())["value"]
+        finally:
+            connection.close()
+        if isinstance(answer, dict) and "error" in answer:
+            raise AssertionError(f"{answer['error']}: {answer['message'].splitlines()[0]}")
+        return answer
+
+
+def _binary() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start one, or skip the test."""
+    driver = shutil.which("chromedriver")
+    if driver is None or _binary() is None:
+        pytest.skip("needs Chromium and its driver (Debian packages chromium, chromium-driver)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            end_s = time.monotonic() + 20
+            while time.monotonic() < end_s and not _answers(port):
+                time.sleep(0.05)
+            browser = Browser(port, profile)
+            try:
+                yield browser
+            finally:
+                browser.do("DELETE", "")
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
