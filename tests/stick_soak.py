@@ -99,8 +99,8 @@ def soak(run: Running, lab: StickLab, events: int, seed: int) -> Counter[str]:
         without = 0 if run.engine.name == STICK else without + 1
         if without > 2:  # a stick that is out of the game is no test
             mend(lab)
-            run.until(STICK, 30)
+            run.until(STICK, 90)
     mend(lab)
-    run.until(STICK, 30)
+    run.until(STICK, 90)
     assert run.longest_s < DEADLINE_S + 1
     return run.answers

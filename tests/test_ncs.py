@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from picam_infer.config import EngineSettings
 from picam_infer.core import Lost, Pixels
 from picam_infer.engines.ncs import causes, checkup, child
 from picam_infer.engines.ncs.engine import Ncs, Telemetry
+from picam_infer.engines.sticks import USBDEVFS_RESET, Usb
 
 pytestmark = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
 ROOT = Path(__file__).resolve().parents[1]
@@ -199,6 +201,30 @@ def test_every_status_has_its_sentence(status: int, call: str) -> None:
     cause = causes.explain(call, causes.NAMES[status], "detail")
     assert f"{causes.NAMES[status]} while" in cause.message and "detail" in cause.message and cause.hint
     assert "failed with" not in cause.message
+
+
+def test_silence_before_a_stick_is_in_play() -> None:
+    assert "overloaded" in causes.silent("import", 15).hint and "unplug" in causes.silent("open", 10).hint
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENODEV, []), (errno.EACCES, ["cannot be reset (Permission"])])
+def test_a_reset_that_fails(sticks: StickLab, number: int, words: list[str]) -> None:
+    def refuse(file: int, request: int, _: bytes) -> int:
+        if request == USBDEVFS_RESET:
+            raise OSError(number, os.strerror(number))
+        return 0
+
+    sticks.plug(product="f63b")
+    said = Usb(sticks.root, refuse).revive()
+    assert len(said) == len(words) and all(word in line for word, line in zip(words, said, strict=True))
+
+
+def test_a_stick_that_somebody_uses_is_never_reset(sticks: StickLab) -> None:
+    def claimed(file: int, request: int, _: bytes) -> int:
+        raise OSError(errno.EBUSY, "busy")
+
+    sticks.plug(product="f63b")
+    assert Usb(sticks.root, claimed).revive() == []
 
 
 @pytest.mark.parametrize(("call", "status", "words"), [

@@ -160,6 +160,8 @@ class Usb:
             try:
                 self.reset(stick)
             except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENODEV):  # it was pulled meanwhile
+                    continue
                 reason = error.strerror or str(error)
                 done.append(f"stick {stick.path} was left running and cannot be reset ({reason}); {_remedy(stick)}")
                 continue

@@ -93,7 +93,12 @@ def explain(step: str, status: str, detail: str = "") -> Cause:
 
 def silent(step: str, seconds: float) -> Cause:
     """Return the words for a step that did not end within its deadline."""
-    return Cause(f"the stick stopped answering ({DOING.get(step, step)} took longer than {seconds:g} s)", REPLUG)
+    took = f"{DOING.get(step, step)} took longer than {seconds:g} s"
+    if step == "import":  # no stick is in play yet
+        return Cause(
+            f"libmvnc does not start ({took})", "it is tried again; is the machine overloaded? else " + INSTALL
+        )
+    return Cause(f"the stick stopped answering ({took})", REPLUG)
 
 
 def died(step: str, code: int) -> Cause:
