@@ -129,6 +129,9 @@ class Kms:
         if error.errno in (errno.EACCES, errno.EPERM) and not os.access(path, os.R_OK | os.W_OK):
             return Lost(f"{path}: permission denied", "add the user to the group video: sudo usermod -aG video "
                         "USER, then log in again")  # fmt: skip
+        if error.errno == errno.EPERM:
+            return Lost(f"{path}: the service's unit does not allow it", "run `sudo systemctl restart picam-infer`; if "
+                        "that does not help, install again")  # fmt: skip
         if error.errno in (errno.EACCES, errno.EBUSY):
             return Lost(*_held(path))
         return Lost(f"the monitor at {outlet.name} is gone ({os.strerror(error.errno or 0)})", "check its cable; "
@@ -170,6 +173,8 @@ class Kms:
 
 def _held(path: Path) -> tuple[str, str]:
     by = owner.holder(path)
+    if by.startswith("picam-infer "):
+        return f"{by} is showing on the monitor already", "that is the service: nothing is wrong"
     if by:
         return f"the monitor is held by {by}", "end that program; in a desktop session set display.kind: window"
     return (f"the monitor ({path}) is held by another program",
