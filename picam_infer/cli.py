@@ -25,6 +25,7 @@ VERBS = {
     "classify": Verb("picam_infer.classify", "say what is on pictures"),
     "convert": Verb("picam_infer.convert.command", "turn a Teachable Machine, Keras or other file into a bundle"),
     "train": Verb("picam_infer.train", "train the built-in digit model"),
+    "bench": Verb("picam_infer.bench", "time a model through each engine and other libraries"),
     "devices": Verb("picam_infer.devices", "list cameras, sticks, OpenVINO devices and displays"),
     "check": Verb("picam_infer.doctor", "check configuration and machine, with a remedy for each finding"),
 }

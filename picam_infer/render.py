@@ -60,15 +60,15 @@ class RenderParams:
     """The ranges a renderer draws from; lengths are shares of the centre square's side."""
 
     height: Range = (0.34, 0.92)
-    pen: Range = (0.016, 0.13)
-    outline: float = 0.4
+    pen: Range = (0.011, 0.12)
+    outline: float = 0.5
     turn_deg: float = 20.0
     shear: float = 0.12
     aspect: Range = (0.78, 1.2)
     perspective: float = 0.1
     elastic: float = 0.02
     paper: Range = (105.0, 252.0)
-    ink: Range = (0.02, 0.56)
+    ink: Range = (0.0, 0.53)
     chalk: float = 0.07
     ruled: float = 0.09
     specks: float = 0.05
@@ -76,7 +76,7 @@ class RenderParams:
     light: Range = (0.0, 0.55)
     shadow: float = 0.25
     focus: Range = (0.0, 0.01)
-    motion: Range = (0.0, 0.035)
+    motion: Range = (0.0, 0.024)
     disc_blur: float = 0.3
     noise: Range = (0.0, 10.0)
     sharpen: float = 0.2
@@ -87,8 +87,8 @@ class RenderParams:
 TRAIN = RenderParams()
 EVAL = RenderParams(
     height=(0.45, 0.85),
-    pen=(0.02, 0.1),
-    outline=0.65,
+    pen=(0.014, 0.09),
+    outline=0.4,
     turn_deg=15.0,
     shear=0.05,
     aspect=(0.9, 1.1),
@@ -100,10 +100,10 @@ EVAL = RenderParams(
     ruled=0.06,
     specks=0.02,
     edge=0.03,
-    light=(0.1, 0.6),
+    light=(0.05, 0.5),
     shadow=0.35,
     focus=(0.001, 0.008),
-    motion=(0.0, 0.025),
+    motion=(0.0, 0.016),
     disc_blur=1.0,
     noise=(1.0, 9.0),
     sharpen=0.0,
@@ -246,9 +246,9 @@ def _write(
     far = cv2.warpPerspective(field, place, (view.width, view.height), flags=cv2.INTER_LINEAR, borderValue=FAR)
     soft_px = 1.0 if rng.random() < 0.6 else max(rng.uniform(0.004, 0.016) * view.roi_px, 1.0)
     alpha = np.clip(0.5 + (reach - far) * np.float32(height * view.roi_px / soft_px), 0, 1)
-    if rng.random() < 0.3:
+    if rng.random() < 0.15:
         alpha *= np.clip(
-            _resized(1 - rng.uniform(0.0, 0.5) * np.abs(clutter.noise_image((48, 48), rng, 0.3)), view), 0, 1
+            _resized(1 - rng.uniform(0.0, 0.25) * np.abs(clutter.noise_image((48, 48), rng, 0.3)), view), 0, 1
         )
     grey += alpha * (np.float32(tone) - grey)
 

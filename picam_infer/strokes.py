@@ -13,6 +13,7 @@ Polyline = np.ndarray
 CANVAS_PX = 112
 GLYPH_PX = 80
 FAR = 1.0
+_LIFT_PX = 1.3
 """Side of a field, the share of it a glyph's longer side takes (as MNIST's 20 of 28 px), and "no ink near"."""
 
 # One glyph a string, strokes split by "/", points "x,y" in percent; a point written twice is a sharp corner.
@@ -116,11 +117,15 @@ def strokes_field(strokes: Sequence[Polyline]) -> np.ndarray:
 
 
 def mask_field(paper: np.ndarray) -> np.ndarray:
-    """Distance in glyph heights from the zero pixels (the pen's path) of a square uint8 mask, as a CANVAS_PX square."""
+    """Distance in glyph heights from the zero pixels (the pen's path) of a square uint8 mask, as a CANVAS_PX square.
+
+    The blur that smooths the path's steps also lifts its bottom; that is taken off again, or thin pens would skip.
+    """
     far = cv2.distanceTransform(paper, cv2.DIST_L2, 5)
     if far.shape[0] != CANVAS_PX:
         far = cv2.resize(far, (CANVAS_PX, CANVAS_PX), interpolation=cv2.INTER_LINEAR) * (CANVAS_PX / far.shape[0])
-    return np.asarray(cv2.GaussianBlur(far, (0, 0), 1.2) / GLYPH_PX)
+    smooth = cv2.GaussianBlur(far, (0, 0), 1.2)
+    return np.asarray(np.maximum(smooth - _LIFT_PX, 0) / GLYPH_PX)
 
 
 def text_field(text: str, font: int, bold: int) -> np.ndarray:

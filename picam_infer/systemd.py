@@ -88,6 +88,7 @@ def journal_handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
             handler.setFormatter(_Priority("%(message)s"))
             return handler
         native: logging.Handler = journal.JournalHandler(SYSLOG_IDENTIFIER="picam-infer")
+        native.setFormatter(logging.Formatter("%(message)s"))  # level and origin are fields there
         return native
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("picam-infer: %(message)s"))

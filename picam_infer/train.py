@@ -50,8 +50,10 @@ _NONE_SHARE = 0.37
 _BUILT_IN_SHARE = 0.1
 # Fewer lit pixels than this cannot show a digit: the light or the blur took it away.
 _LEAST_LIT = 6.0
+_LOOPS = (1, 0, 0, 0, 0, 0, 1, 0, 2, 1)
+"""The loops that each digit has at least."""
 
-SAMPLES, EPOCHS, FRAMES_PER_SIZE = 200_000, 8, 4000
+SAMPLES, EPOCHS, FRAMES_PER_SIZE = 250_000, 10, 4000
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """n x 28 x 28 uint8 network inputs to n x 11 float32 probabilities."""
@@ -59,17 +61,28 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Digits:
-    """Scanned digits: `images` n x 28 x 28 uint8 (ink bright), `labels` n uint8, `paths` n x 56 x 56 skeletons."""
+    """Scanned digits: `images` n x 28 x 28 uint8 (ink bright), `labels` n uint8, `paths` n x 56 x 56 skeletons.
+
+    `thin`: whether the path still shows the digit; a blotted loop has none left.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     paths: np.ndarray
+    thin: np.ndarray
 
     @classmethod
     def of(cls, images: np.ndarray, labels: np.ndarray) -> Digits:
         """With the skeletons worked out."""
         chunks = [skeletons(images[i : i + 250]) for i in range(0, len(images), 250)]
-        return cls(images, labels, np.concatenate(chunks))
+        paths = np.concatenate(chunks)
+        return cls(
+            images, labels, paths, np.array([_loops(p) >= _LOOPS[k] for p, k in zip(paths, labels, strict=True)])
+        )
+
+
+def _loops(path: np.ndarray) -> int:
+    return int(cv2.connectedComponents(1 - path, connectivity=4)[0]) - 2
 
 
 def read_mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +123,7 @@ def _digit_frame(
     if params is TRAIN and rng.random() < _BUILT_IN_SHARE:
         label = int(rng.integers(10))
         return label, render_digit(strokes_field(digit_strokes(label, rng)), False, view, params, rng)
-    outline = bool(rng.random() < params.outline)
+    outline = bool(rng.random() < params.outline) or not digits.thin[index]
     field = digit_field(digits.images[index], None if outline else digits.paths[index])
     return int(digits.labels[index]), render_digit(field, outline, view, params, rng)
 
@@ -432,7 +445,7 @@ def train_digits(
 
 def _split(digits: Digits, held_out: int) -> tuple[Digits, Digits]:
     cut = len(digits.labels) - held_out
-    parts = [(a[:cut], a[cut:]) for a in (digits.images, digits.labels, digits.paths)]
+    parts = [(a[:cut], a[cut:]) for a in (digits.images, digits.labels, digits.paths, digits.thin)]
     return Digits(*(p[0] for p in parts)), Digits(*(p[1] for p in parts))
 
 

@@ -7,7 +7,8 @@
 #
 #   --archive FILE   NCSDK2's source (branch ncsdk2 of movidius/ncsdk) as .zip or .tar.*; default: downloaded
 #   --firmware FILE  MvNCAPI-ma2450.mvcmd, or Intel's NCSDK-2.10.01.01.tar.gz that holds it; default: downloaded
-#   --venv DIR       Python environment of picam-infer; default: /opt/picam-infer/venv, or /opt/picam-infer
+#   --venv DIR       a Python environment to install into; default: the system's Python, whose packages the
+#                    environments that install.sh makes can see, this one and those of later versions
 #
 # DESTDIR=DIR installs below DIR and leaves packages, ldconfig and udev alone.
 set -euo pipefail
@@ -49,11 +50,10 @@ for file in "$archive" "$firmware"; do
     [ -z "$file" ] || [ -r "$file" ] || fail "$file is not there or cannot be read"
 done
 [ -n "$destdir" ] || [ "$(id -u)" = 0 ] || fail "run it with sudo"
-if [ -z "$venv" ]; then
-    venv=/opt/picam-infer
-    [ ! -x $venv/venv/bin/python ] || venv=$venv/venv
+python=/usr/bin/python3 user_python=/opt/picam-infer/current/bin/python
+if [ -n "$venv" ]; then
+    python=$venv/bin/python user_python=$python
 fi
-python=$venv/bin/python
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -90,7 +90,7 @@ if [ $uninstall = yes ]; then
     exit 0
 fi
 
-[ -x "$python" ] || fail "no Python environment at $venv: install picam-infer first, or name another with --venv"
+[ -x "$python" ] || fail "no Python environment at $venv"
 case $(getconf LONG_BIT) in 64) ;; *) fail "needs a 64-bit system" ;; esac
 
 need_packages() {
@@ -175,9 +175,11 @@ install_module() {
     touch "$fresh/.picam-infer" # ours to remove
     rm -rf "$packages/mvnc"
     mv "$fresh" "$packages/mvnc"
-    # In a process with a time limit: libmvnc may wait for ever.
-    LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} timeout 30 "$python" -W ignore -c 'import mvnc.mvncapi' ||
-        fail "the Python module mvnc is installed but does not load"
+    # In a process with a time limit: libmvnc may wait for ever. It takes NumPy, which the system's Python may lack.
+    if [ -x "$user_python" ]; then
+        LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} timeout 60 "$user_python" -W ignore -c \
+            'import mvnc.mvncapi' || fail "the Python module mvnc is installed, but $user_python cannot load it"
+    fi
     say "Python module: $packages/mvnc"
 }
 

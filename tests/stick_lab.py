@@ -154,8 +154,7 @@ class StickLab:
                 port = folder.name[2:]
                 hung = (self.root / "control" / port / "hang").exists()
                 if int((folder / "devnum").read_text()) == int(node.name) and not hung:
-                    self.set(port, dirty=None)
-                    (folder / "idProduct").write_text("2150\n")
+                    self.set(port, dirty=None, stuck=None)  # it stays booted, as measured
         return 0
 
 

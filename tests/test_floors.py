@@ -67,6 +67,10 @@ def test_rooms_import_only_from_lower_floors(path: Path) -> None:
 @pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_vendors_are_imported_only_when_used(path: Path) -> None:
     eager = {module.split(".")[0] for module, top in imported(path) if top}
-    lazy_rooms = {"web", "events", "convert"}  # these rooms are themselves imported only when the configuration asks for them
+    lazy_rooms = {
+        "web",
+        "events",
+        "convert",
+    }  # these rooms are themselves imported only when the configuration asks for them
     if room_of(path) not in lazy_rooms:
         assert not eager & VENDORS

@@ -106,7 +106,7 @@ def test_what_is_refused_at_once(tmp_path: Path) -> None:
         (["--archive", tmp_path / "none.zip"], "is not there"),
         (["--archive"], "needs a value"),
         (["--wrong"], "unknown option"),
-        ([], "no Python environment"),
+        ([], "no Python environment at"),
     ):
         done = install(tmp_path, *words)
         assert done.returncode == 1 and answer in done.stderr

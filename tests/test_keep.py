@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from makers import jpeg_frame
 from events_room import state, until
+from makers import jpeg_frame
 
 from picam_infer import config, keep
 from picam_infer.core import Frame, Prediction, Result

@@ -19,8 +19,9 @@ import stick_lab
 from stick_lab import StickLab, bundle, expected, left_overs, possessions
 
 from picam_infer.bundle import Bundle
+from picam_infer.config import EngineSettings
 from picam_infer.core import Lost, Pixels
-from picam_infer.engines.ncs import causes, child
+from picam_infer.engines.ncs import causes, checkup, child
 from picam_infer.engines.ncs.engine import Ncs, Telemetry
 
 pytestmark = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
@@ -103,6 +104,15 @@ def test_two_sticks_by_name_and_the_first_free_one(model: Bundle, sticks: StickL
     with opened(model, sticks, "4") as one:
         assert one.name == "ncs:4-ma2450"
     assert "there is 2-ma2450, 4-ma2450, not 7" in refusal(model, sticks, "7")
+
+
+def test_a_second_generation_stick_beside_a_first(model: Bundle, sticks: StickLab) -> None:
+    sticks.plug("4", product="2485")
+    sticks.set("4", noboot="")
+    assert "not served by NCSDK2" in refusal(model, sticks)
+    sticks.plug("2")
+    with opened(model, sticks, "2") as engine:
+        assert engine.name == "ncs:2-ma2450"
 
 
 # -- what it says --------------------------------------------------------
@@ -385,3 +395,43 @@ def test_the_child_needs_nothing_but_mvnc() -> None:
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names) | {"mvnc"}
+
+
+# -- check ---------------------------------------------------------------
+
+
+def checked(model: Bundle, lab: StickLab, kind: str = "auto") -> list[checkup.Verdict]:
+    settings = EngineSettings(kind=kind)  # type: ignore[arg-type]
+    return list(checkup.checkup(model, settings, open_cpu=lambda: stick_lab.Cpu(model), usb=lab.usb))
+
+
+def test_check_proves_the_whole_chain(model: Bundle, sticks: StickLab) -> None:
+    sticks.plug()
+    sticks.set("2", temperature=72)
+    on_bus, opened_, fast, hot, same = checked(model, sticks)
+    assert on_bus == ("ok", "Neural Compute Stick at 1-2 (usb 03e7:2150)", "")
+    assert opened_.grade == "ok" and "took the graph" in opened_.text
+    assert "ms an inference, 72 °C" in fast.text and hot.grade == "note" and "hot" in hot.text
+    assert same.grade == "ok" and "differ from the CPU's by up to 0.00" in same.text
+
+
+def test_check_names_what_is_missing(model: Bundle, sticks: StickLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [v.grade for v in checked(model, sticks, "ncs")] == ["error"]
+    assert [v.grade for v in checked(model, sticks)] == ["note"]
+    assert checked(model, sticks, "openvino") == []
+    sticks.plug()
+    (model.folder / "graph").unlink()
+    assert "has no graph" in checked(model, sticks)[-1].text
+    monkeypatch.setattr("picam_infer.engines.sticks.installed", lambda: False)
+    assert {v.hint for v in checked(model, sticks, "ncs")} == {causes.INSTALL}
+
+
+def test_listing(sticks: StickLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    sticks.plug("2")
+    sticks.plug("4", product="2485")
+    first, second = sticks.usb.sticks()
+    assert str(first) == "1-2  Neural Compute Stick (usb 03e7:2150): usable" and first.as_json()["usable"] is True
+    assert "MYRIAD" in str(second) and "2022.3.2" in str(second) and second.as_json()["usable"] is False
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    (closed, _) = sticks.usb.sticks()
+    assert "no permission" in str(closed) and "99-picam-infer-ncs.rules" in closed.as_json()["hint"]

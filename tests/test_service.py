@@ -146,6 +146,22 @@ def test_signals_end_it_in_time(start: Start, tmp_path: Path, number: int) -> No
     assert "Traceback" not in err
 
 
+def test_a_source_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/stream"
+        process = start("run", "--source", address, "--model", tmp_path / "m", "--display", "none")
+        server.settimeout(30)
+        visitor, _ = server.accept()  # and never an answer
+        with visitor:
+            began_s = time.monotonic()
+            process.terminate()
+            _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert time.monotonic() - began_s < 2
+    assert "Traceback" not in err
+
+
 def test_a_reader_that_leaves_ends_it_quietly(start: Start, tmp_path: Path) -> None:
     make_bundle(tmp_path / "m")
     process = start("run", "--source", "demo", "--model", tmp_path / "m", "--display", "none", "--json")

@@ -223,4 +223,6 @@ def test_the_door(door: Callable[[EngineSettings], Any], sticks: StickLab, model
     assert name_of(door(EngineSettings(kind="ncs", device="4-ma2450"))) == "ncs:4-ma2450"
     assert name_of(door(EngineSettings(device="4"))) == "ncs:4-ma2450"
     (model.folder / "graph").unlink()
-    assert name_of(door(EngineSettings())) == CPU
+    said: list[str] = []
+    assert name_of(engines.open_engine(EngineSettings(), model, report=said.append)) == CPU
+    assert "has no graph for it" in said[0]

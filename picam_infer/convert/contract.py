@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +16,13 @@ from picam_infer.bundle import Chain, Edges, Input, Photo
 from picam_infer.convert.network import Network
 from picam_infer.core import PicamError, UsageError
 
-_MINUS_ONE = "mobilenet|inception|xception|nasnet|resnet(50|101|152)_?v2|Conv1_pad|Conv1_relu|block_16_project"
-_CAFFE = "vgg1[69]|resnet(50|101|152)"
-_TORCH = "densenet"
+# A network is known by its own name, or, inside somebody's model, by a layer that only its family has.
+_MINUS_ONE = re.compile(
+    r"(?i:mobilenet|inception|xception|nasnet|resnet(50|101|152)_?v2)|"
+    r"(bn_Conv1|Conv1_relu|conv_dw_13|mixed10|conv_7b_bn|block14_sepconv2|post_bn|block_16_project_BN)\Z"
+)
+_CAFFE = re.compile(r"(?i:vgg1[69]|resnet(50|101|152))|(block5_conv3|conv5_block3_out|res5c_branch2c)\Z")
+_TORCH = re.compile(r"(?i:densenet)|(conv5_block16_concat)\Z")
 _ADDRESSED = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "Result", "Multiply", "Subtract"})
 
 
@@ -71,7 +75,11 @@ def chain(network: Network, seen: View, teachable: bool, names: Iterable[str], s
         photo = Photo(colour=colour, scale=factor, offset=offset)
         return (Edges(scale=factor, offset=offset) if digits else photo), ""
     if network.own_scale:
-        note = "the model scales pixels itself: it gets 0…255"
+        note = (
+            "the model scales pixels itself: it gets 0…255"
+            if not network.offset
+            else ("the model is quantised: it gets pixels minus 128")
+        )
         if digits:
             return Edges(scale=1.0, offset=network.offset), note
         return Photo(colour=colour, scale=1.0, offset=network.offset), note
@@ -79,19 +87,20 @@ def chain(network: Network, seen: View, teachable: bool, names: Iterable[str], s
         return Edges(), ""
     if teachable:
         return Photo(colour=colour), ""
-    return _guess(colour, " ".join(names))
+    return _guess(colour, list(names))
 
 
-def _guess(colour: Literal["rgb", "grey"], names: str) -> tuple[Photo, str]:
+def _guess(colour: Literal["rgb", "grey"], names: Sequence[str]) -> tuple[Photo, str]:
     hint = "; if its training used another range, say --scale LOW..HIGH"
-    if re.search(_MINUS_ONE, names, re.IGNORECASE):
-        return Photo(colour=colour), f"pixels are scaled to -1…1, as this family of networks is trained{hint}"
-    if colour == "rgb" and re.search(_CAFFE, names, re.IGNORECASE):
-        note = "pixels are BGR minus 114.8, the mean of the three means this family is trained with"
-        return Photo(colour="bgr", scale=1.0, offset=-114.8), note + hint
-    if colour == "rgb" and re.search(_TORCH, names, re.IGNORECASE):
+    colours = colour == "rgb"
+    if colours and any(map(_TORCH.match, names)):
         note = "pixels are (x / 255 - 0.449) / 0.226, the mean of the three channels' numbers"
         return Photo(colour=colour, scale=1 / 255 / 0.226, offset=-0.449 / 0.226), note + hint
+    if any(map(_MINUS_ONE.match, names)):
+        return Photo(colour=colour), f"pixels are scaled to -1…1, as this family of networks is trained{hint}"
+    if colours and any(map(_CAFFE.match, names)):
+        note = "pixels are BGR minus 114.8, the mean of the three means this family is trained with"
+        return Photo(colour="bgr", scale=1.0, offset=-114.8), note + hint
     return Photo(colour=colour, scale=1 / 255, offset=0.0), f"pixels are scaled to 0…1, which is an assumption{hint}"
 
 

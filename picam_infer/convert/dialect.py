@@ -76,7 +76,7 @@ class Dialect:
     """What the layers' configurations do not say themselves."""
 
     keras: int
-    theano: bool = False
+    backend: str = ""
 
 
 def load_json(text: str | bytes, name: str) -> Any:
@@ -105,7 +105,7 @@ def read_graph(topology: Any, version: str = "", backend: str = "") -> Graph:
     kind = str(topology["class_name"])
     if not _is_model(kind, topology["config"]):
         raise PicamError(f"the model's class is {kind!r}, written in Python", "only Sequential and functional models")
-    reader = _Reader(Dialect(major, backend == "theano" and major == 1))
+    reader = _Reader(Dialect(major, backend))
     return reader.model(kind, topology["config"], 0)
 
 
@@ -191,7 +191,10 @@ class _Reader:
         parts: tuple[Spec, ...] = ()
         if kind in ("TimeDistributed", "Bidirectional"):
             parts = self._parts(name, kind, config, depth)
-        operation = ".ops." in module or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
+        # Keras 3's .h5 files drop the module: a bare function then shows by a configuration that no layer has.
+        layerlike = module or kind == "InputLayer" or {"trainable", "dtype"} & set(config)
+        bare = self.dialect.keras == 3 and not layerlike
+        operation = ".ops." in module or bare or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
         return Spec(name, kind, config, uses, None, parts, operation)
 
     def _parts(self, name: str, kind: str, config: Mapping[str, Any], depth: int) -> tuple[Spec, ...]:
@@ -211,7 +214,9 @@ class _Reader:
         settings = _from_keras_1(kind, config) if self.dialect.keras == 1 else dict(config)
         settings["_keras"] = self.dialect.keras
         settings["_oihw"] = self.dialect.keras == 1 and settings.get("data_format") == "channels_first"
-        settings["_theano"] = self.dialect.theano
+        # Theano flips its kernels. Keras 1 did not record the backend; channels first was Theano's habit.
+        guessed = not self.dialect.backend and settings["_oihw"]
+        settings["_theano"] = self.dialect.backend == "theano" or guessed
         return settings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
 import time
@@ -51,10 +52,15 @@ def rename(model: Any) -> None:
         node.set_friendly_name(stem if counts[stem] == 1 else f"{stem}:{counts[stem]}")
 
 
+@functools.cache
+def _core() -> Any:
+    return ov.Core()  # loading the CPU plugin takes a moment, so it is done once
+
+
 def load(files: dict[str, bytes]) -> Any:
     """Return the model of `serialise`."""
     weights = ov.Tensor(np.frombuffer(files["model.bin"] or b"\0", np.uint8).copy())
-    return ov.Core().read_model(files["model.xml"], weights)
+    return _core().read_model(files["model.xml"], weights)
 
 
 def sample(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Array:
@@ -68,7 +74,7 @@ def compiled(model: Any) -> Any:
     """Compile for the CPU in float32. Raises `PicamError`."""
     try:
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        return ov.Core().compile_model(model, "CPU", config)
+        return _core().compile_model(model, "CPU", config)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[-160:]
         raise PicamError(f"OpenVINO cannot run the network ({reason})", "please report this model") from error

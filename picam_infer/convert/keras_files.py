@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,21 @@ class Keras:
     notes: Sequence[str] = ()
 
 
-def read(found: Found, given: Path | None, output_layer: str | None) -> Keras:
-    """Read and build; `given` is the file of `--weights`. Raises `PicamError` or `NoInput`."""
+Look = Callable[[Graph, Weights], None]
+
+
+def read(found: Found, given: Path | None, output_layer: str | None, look: Look | None = None) -> Keras:
+    """Read and build; `given` is the file of `--weights`. Raises `PicamError` or `NoInput`.
+
+    `look` is called with the graph and its weights while their file is open.
+    """
     if given is not None and not given.is_file():
         raise NoInput(f"there are no weights {given}", "check the name")
     if found.format == "json":
-        return _from_json(found, given, output_layer)
+        return _from_json(found, given, output_layer, look)
     if found.format == "keras":
-        return _from_keras(found, given, output_layer)
-    return _from_hdf5(found, given, output_layer)
+        return _from_keras(found, given, output_layer, look)
+    return _from_hdf5(found, given, output_layer, look)
 
 
 def _text(path: Path) -> bytes:
@@ -50,7 +56,16 @@ def _text(path: Path) -> bytes:
         raise NoInput(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
 
 
-def _finish(graph: Graph, assigned: Weights, output_layer: str | None, kind: str, notes: Sequence[str] = ()) -> Keras:
+def _finish(
+    graph: Graph,
+    assigned: Weights,
+    output_layer: str | None,
+    kind: str,
+    notes: Sequence[str] = (),
+    look: Look | None = None,
+) -> Keras:
+    if look is not None:
+        look(graph, assigned)
     built = network.build(graph, assigned, output_layer)
     names = [graph.name, *(name for spec in graph.all_specs() for name in _telling(spec))]
     return Keras(built, kind, names, notes)
@@ -66,7 +81,7 @@ def _assign(graph: Graph, content: Hdf5) -> Weights:
     return weights.from_tree(graph, content.tree)
 
 
-def _from_hdf5(found: Found, given: Path | None, output_layer: str | None) -> Keras:
+def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
     with open_hdf5(found.path, found.path.name) as content:
         if content.config is None:
             if any("model" in path[-1] for path in content.tree if path) or not (content.groups or content.tree):
@@ -78,10 +93,10 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None) -> Ke
         kind = " ".join(["Keras", *([major] if major else []), "HDF5"])
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(open_hdf5(given, given.name)) if given else content
-            return _finish(graph, _assign(graph, source), output_layer, kind)
+            return _finish(graph, _assign(graph, source), output_layer, kind, look=look)
 
 
-def _from_keras(found: Found, given: Path | None, output_layer: str | None) -> Keras:
+def _from_keras(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
     folder = found.path
     metadata = (
         dialect.load_json(_text(folder / "metadata.json"), "metadata.json")
@@ -91,10 +106,10 @@ def _from_keras(found: Found, given: Path | None, output_layer: str | None) -> K
     version = str(metadata.get("keras_version") or "3") if isinstance(metadata, dict) else "3"
     graph = dialect.read_graph(dialect.load_json(_text(folder / "config.json"), "config.json"), version)
     with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:
-        return _finish(graph, _assign(graph, content), output_layer, f"Keras {version[:1]} archive")
+        return _finish(graph, _assign(graph, content), output_layer, f"Keras {version[:1]} archive", look=look)
 
 
-def _from_json(found: Found, given: Path | None, output_layer: str | None) -> Keras:
+def _from_json(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
     config = dialect.load_json(_text(found.path), found.path.name)
     if tfjs.is_tfjs(config):
         if config.get("format") == "graph-model":
@@ -102,7 +117,7 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None) -> Ke
             raise PicamError(f"{found.path.name} is a TensorFlow.js graph model, not a layers model", hint)
         graph = dialect.read_graph(config.get("modelTopology"))
         arrays = tfjs.read_weights(config, found.folder, given)
-        return _finish(graph, weights.from_list(graph, arrays), output_layer, "TensorFlow.js layers model")
+        return _finish(graph, weights.from_list(graph, arrays), output_layer, "TensorFlow.js layers model", look=look)
     graph = dialect.read_graph(config)
     notes = []
     if given is None:
@@ -112,7 +127,7 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None) -> Ke
     with _weights_file(given) as content:
         if not version:
             graph = dialect.read_graph(config, content.version, content.backend)
-        return _finish(graph, _assign(graph, content), output_layer, "Keras JSON and HDF5 weights", notes)
+        return _finish(graph, _assign(graph, content), output_layer, "Keras JSON and HDF5 weights", notes, look)
 
 
 @contextlib.contextmanager

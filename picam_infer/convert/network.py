@@ -14,7 +14,7 @@ import openvino.opset13 as op
 
 from picam_infer.convert import layers
 from picam_infer.convert.dialect import Graph, Ref, Spec, Use, references
-from picam_infer.convert.layers.operations import operation
+from picam_infer.convert.layers.operations import canonical, function_of, operation
 from picam_infer.convert.layers.registry import Call, Layer
 from picam_infer.convert.tensor import Tensor, whole
 from picam_infer.convert.weights import Path, Stored, Weights, part_path
@@ -73,15 +73,32 @@ def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Ne
         raise PicamError(f"output {name} does not depend on the input", "choose another with --output-layer")
     result = op.result(chosen.plain())
     result.output(0).get_tensor().set_names({name})
-    own = any(spec.kind in ("Rescaling", "Normalization") for spec in graph.all_specs())
     return Network(
         ov.Model([result], kept, graph.name), sum(builder.kinds.values()), builder.parameters, name, builder.kinds,
-        intermediate=name not in final, own_scale=own, name=graph.name, notes=builder.notes,
+        intermediate=name not in final, own_scale=scales_itself(graph), name=graph.name, notes=builder.notes,
     )  # fmt: skip
 
 
 def _inputs(graph: Graph) -> list[Ref]:
     return list(graph.inputs) or [Ref(n, 0, 0) for n, s in graph.specs.items() if s.kind == "InputLayer"]
+
+
+_SCALING = frozenset({"divide", "multiply", "subtract", "add"})
+
+
+def scales_itself(graph: Graph) -> bool:
+    """Tell whether the model brings pixels to its own range: by a layer for that, or by arithmetic on its input."""
+    if any(spec.kind in ("Rescaling", "Normalization") for spec in graph.all_specs()):
+        return True
+    raw = {spec.name for spec in graph.specs.values() if spec.kind == "InputLayer"}
+    for spec in graph.specs.values():
+        sources = [ref.layer for use in spec.uses for ref in references(use)]
+        if sources and set(sources) <= raw:
+            if spec.operation and canonical(function_of(Layer(spec.name, spec.kind, spec.config))) in _SCALING:
+                return True
+            if spec.operation or spec.kind.startswith("Random"):
+                raw.add(spec.name)
+    return False
 
 
 def _refuse_unknown(graph: Graph) -> None:

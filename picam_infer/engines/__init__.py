@@ -13,6 +13,7 @@ import msgspec
 from picam_infer.bundle import Bundle
 from picam_infer.config import EngineSettings
 from picam_infer.core import Engine
+from picam_infer.engines import sticks
 
 log = logging.getLogger(__name__)
 _STICK = re.compile(r"\d+(\.\d+)*(-\w*)?")  # `2-ma2450`, or the USB port alone
@@ -39,6 +40,8 @@ def open_engine(
         return Ncs(bundle, stick, settings.deadline_s, stopping=stopping, noticed=report)
     if stick and settings.kind == "auto":
         settings = msgspec.structs.replace(settings, device="CPU")
+    if settings.kind == "auto" and bundle.graph is None and sticks.Usb().plugged():
+        report(f"the stick is not used: model {bundle.name} has no graph for it; picam-infer compile-ncs makes one")
     if settings.kind == "auto" and bundle.graph is not None:
         from picam_infer.engines.switching import Switching
 

@@ -60,17 +60,22 @@ class Stick:
         """How libmvnc's names of sticks begin: the ports without the bus."""
         return self.path.partition("-")[2]
 
+    @property
+    def kind(self) -> str:
+        """What it is, for people."""
+        return KINDS[self.product]
+
     def __str__(self) -> str:
         cause = trouble(self)
         state = f"not usable: {cause.message}; {cause.hint}" if cause else "usable"
-        return f"{self.path}  {KINDS[self.product]} (usb {VENDOR}:{self.product}): {state}"
+        return f"{self.path}  {self.kind} (usb {VENDOR}:{self.product}): {state}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON object of this stick, as `devices --json` prints it."""
         cause = trouble(self)
         return {
             "path": self.path,
-            "name": KINDS[self.product],
+            "name": self.kind,
             "usb": f"{VENDOR}:{self.product}",
             "node": str(self.node),
             "held_by": list(self.holders),
@@ -158,17 +163,11 @@ class Usb:
                 reason = error.strerror or str(error)
                 done.append(f"stick {stick.path} was left running and cannot be reset ({reason}); {_remedy(stick)}")
                 continue
-            back = self._await_unbooted(stick.path, wait_s)
-            done.append(f"stick {stick.path} was left running by a dead process: reset" + ("" if back else " in vain"))
+            done.append(f"stick {stick.path} was left running by a dead process: reset")
+            end_s = time.monotonic() + wait_s
+            while not _word(self.devices / stick.path / "idProduct") and time.monotonic() < end_s:
+                time.sleep(0.02)  # it may leave the bus for a moment; libmvnc then takes it back to 2150 itself
         return done
-
-    def _await_unbooted(self, path: str, wait_s: float) -> bool:
-        end_s = time.monotonic() + wait_s
-        while time.monotonic() < end_s:
-            if _word(self.devices / path / "idProduct") == UNBOOTED:
-                return True
-            time.sleep(0.02)
-        return False
 
 
 def list_sticks() -> list[Stick]:

@@ -72,7 +72,7 @@ class Switching:
         try:
             self._cpu = open_cpu()
             self.name, self.depth = self._cpu.name, self._cpu.depth
-            self._probe = _probe_patch(bundle)
+            self._probe = probe_patch(bundle)
             self._cpu.submit(self._probe)
             self._probe_answer = self._cpu.collect()
         except BaseException:
@@ -246,7 +246,7 @@ class Switching:
         self._seeker.join(1.0)
 
 
-def _probe_patch(bundle: Bundle) -> Pixels:
+def probe_patch(bundle: Bundle) -> Pixels:
     """Return a picture that is the same every time: smooth noise, so that no class is certain of it."""
     shape = bundle.card.input
     coarse = np.random.default_rng(7).integers(0, 256, (8, 8, shape.channels), np.uint8)

@@ -57,13 +57,14 @@ def test_back_under_another_number(pi):
     # Somebody else holds the old node open, so the number is taken.
     with pi.watch("/dev/video0", seconds=60) as watch:
         watch.until("first", node="/dev/video0")
-        pi.ssh("nohup sh -c 'exec 3</dev/video0 4</dev/video1; sleep 30' >/dev/null 2>&1 & echo held")
-        pi.camera("unplug")
-        watch.until("lost")
-        pi.camera("plug")
-        again, _ = watch.until("first")
+        with pi.process("exec 3</dev/video0 4</dev/video1; echo held; read gone") as holder:
+            assert holder.stdout.readline() == "held\n"
+            pi.camera("unplug")
+            watch.until("lost")
+            pi.camera("plug")
+            again, _ = watch.until("first")
+            holder.communicate("\n", timeout=30)
     assert again["node"] not in ("/dev/video0", "/dev/video1")
-    pi.ssh("pkill -x sleep", check=False)
     pi.camera("unplug")
 
 

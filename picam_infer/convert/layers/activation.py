@@ -43,6 +43,11 @@ def _sparse_sigmoid(x: Node) -> Node:
     return _clipped(op.multiply(op.add(x, constant(1)), constant(0.5)), 0.0, 1.0)
 
 
+def _sparse_plus(x: Node) -> Node:
+    ramp = op.add(_clipped(x, -1.0, 1.0), constant(1))
+    return op.add(op.multiply(op.multiply(ramp, ramp), constant(0.25)), op.relu(op.subtract(x, constant(1))))
+
+
 def _squash(x: Node) -> Node:
     return op.divide(x, op.add(op.abs(x), constant(1)))
 
@@ -76,6 +81,7 @@ _PLAIN: dict[str, Callable[[Node], Node]] = {
     "celu": lambda x: _celu(x, 1.0),
     "log_sigmoid": lambda x: op.negative(op.softplus(op.negative(x))),
     "logsigmoid": lambda x: op.negative(op.softplus(op.negative(x))),
+    "sparse_plus": _sparse_plus,
     "sparse_sigmoid": _sparse_sigmoid,
     "threshold_relu": op.relu,
 }

@@ -24,6 +24,8 @@ def _fold(call: Call, join: Callable[[Node, Node], Node]) -> Tensor:
     tensors = call.tensors()
     if not tensors:
         call.layer.fail("it has no inputs")
+    if any(isinstance(value, int | float) for value in call.args):
+        call.layer.fail("it joins a value with a number, which only a bare function does", "export as .keras")
     nodes, moved = together(_same_rank(tensors))
     total = nodes[0]
     for node in nodes[1:]:
@@ -49,6 +51,13 @@ def subtract(call: Call) -> Tensor:
 def multiply(call: Call) -> Tensor:
     """The product."""
     return _fold(call, op.multiply)
+
+
+@layer("CustomScaleLayer")
+def scaled_sum(call: Call) -> Tensor:
+    """First plus scale · second, Inception-ResNet's own layer."""
+    scale = constant(call.layer.number("scale"))
+    return _fold(call, lambda one, other: op.add(one, op.multiply(other, scale)))
 
 
 @layer("Maximum")

@@ -122,7 +122,7 @@ def _statistics(me: Layer, x: Tensor, name: str) -> Array:
         if value is None or not np.isfinite(values).all():
             me.fail(f"the file has no {name} for it", "give the file that holds the weights with --weights")
     axis = me.config.get("axis", -1)
-    axes = [] if axis is None else sorted(a + x.rank if a < 0 else a for a in _axes(me))
+    axes = [] if axis in (None, []) else sorted(a + x.rank if a < 0 else a for a in _axes(me))
     shape = [side if at in axes else 1 for at, side in enumerate(x.shape)]
     if values.size == 1:
         return values.reshape([1] * x.rank)

@@ -16,7 +16,7 @@ from picam_infer.core import Lost, Pixels, Scores
 from picam_infer.engines.ncs import causes
 from picam_infer.engines.ncs.child import CLOSE, LOOK_EVERY_S, QUEUE, READ, RESULT, SLOTS
 from picam_infer.engines.ncs.process import Process
-from picam_infer.engines.sticks import ONE_AT_A_TIME, Usb, library_users, name_processes, trouble
+from picam_infer.engines.sticks import ONE_AT_A_TIME, SECOND, Usb, library_users, name_processes, trouble
 
 # Seconds; a healthy stick needs 0.3 (a Pi 3's cold SD card: 5), 0.01 (after a reset 1.5), 3.7 and 0.1.
 DEADLINES_S = {"import": 15.0, "enumerate": 6.0, "waiting": LOOK_EVERY_S + 5, "open": 10.0, "allocate": 5.0}
@@ -173,7 +173,9 @@ def _better(error: Lost, usb: Usb, stick: str, step: str) -> Lost:
     """Return what is known better than libmvnc tells: who holds the stick, a rule that is missing, an NCS2."""
     if step not in ("import", "enumerate", "open"):
         return error
-    for found in usb.sticks():
+    listed = usb.sticks()
+    first_generation = [found for found in listed if found.product != SECOND]
+    for found in first_generation or listed:
         if not stick or stick.partition("-")[0] == found.port:
             cause = trouble(found)
             if cause:

@@ -1,0 +1,193 @@
+"""`picam-infer bench`: the same picture through each engine, raw OpenVINO and, where installed, Keras and others."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picam_infer import bundle as bundles
+from picam_infer import engines, preprocess
+from picam_infer.bundle import Bundle
+from picam_infer.config import Decide, EngineSettings
+from picam_infer.core import Frame, NoInput, PicamError, Pixels, Unavailable
+from picam_infer.decide import Decider
+from picam_infer.pictures import read_picture
+
+_RUNS = 50
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of running the network, in milliseconds."""
+
+    name: str
+    first_ms: float
+    later_ms: float
+    """The median of the later calls."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `bench`'s options."""
+    parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE", help="keras_model.h5, .tflite or .onnx to run beside it"
+    )
+    parser.add_argument("--image", type=Path, metavar="FILE", help="the picture (default: a test pattern)")
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="threads of our engine (0: the runtime's choice)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure and print a table. Raises `PicamError`."""
+    model = bundles.load(args.model)
+    picture = read_picture(args.image) if args.image else _pattern()
+    settings = EngineSettings(kind="openvino", threads=args.threads)
+    rows = [_ours(model, picture, settings), _prepared(model, picture), _raw(model, args.threads)]
+    if args.against:
+        rows.append(_against(args.against, model))
+    base = next(row for row in rows if row.name == "OpenVINO, bare network").later_ms
+    for row in rows:
+        _say(row, base, args.json)
+    return 0
+
+
+def _say(row: Row, base_ms: float, as_json: bool) -> None:
+    ratio = row.later_ms / base_ms
+    if as_json:
+        content = {"name": row.name, "first_ms": row.first_ms, "later_ms": row.later_ms, "ratio": ratio}
+        print(json.dumps(content, ensure_ascii=False), flush=True)
+    else:
+        print(f"{row.name:<44} first {row.first_ms:8.2f} ms   later {row.later_ms:8.2f} ms   {ratio:7.2f}×", flush=True)
+
+
+def _pattern() -> Pixels:
+    y, x = np.mgrid[0:720, 0:1280]
+    return np.stack([x % 256, y % 256, (x + y) % 256], -1).astype(np.uint8)
+
+
+def _time(name: str, step: Callable[[], object]) -> Row:
+    took = []
+    for _ in range(_RUNS + 1):
+        began_s = time.perf_counter()
+        step()
+        took.append((time.perf_counter() - began_s) * 1e3)
+    return Row(name, took[0], statistics.median(took[1:]))
+
+
+def _frame(picture: Pixels) -> Frame:
+    return Frame(picture, "bgr", picture.shape[1], picture.shape[0], time.monotonic(), time.time(), 0)
+
+
+def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Row:
+    """The daemon's own path: preprocess, infer, decide."""
+    prepare = preprocess.build(model.card.preprocess, model.card.input)
+    engine = engines.open_engine(settings, model)
+    decider, decide, frame = Decider(model.labels, model.card.reject), Decide(), _frame(picture)
+
+    def step() -> None:
+        engine.submit(prepare(frame))
+        decider(engine.collect(), decide)
+
+    try:
+        return _time(f"picam-infer: picture to label ({engine.name})", step)
+    finally:
+        engine.close()
+
+
+def _prepared(model: Bundle, picture: Pixels) -> Row:
+    prepare, frame = preprocess.build(model.card.preprocess, model.card.input), _frame(picture)
+    return _time("  of which preprocessing", lambda: prepare(frame))
+
+
+def _input(model: Bundle, shape: tuple[int, ...]) -> Any:
+    chain = model.card.preprocess
+    pixels = np.linspace(0, 255, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    return pixels * np.float32(chain.scale) + np.float32(chain.offset)
+
+
+def _raw(model: Bundle, threads: int) -> Row:
+    import openvino as ov
+
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    request = ov.Core().compile_model(model.network, "CPU", options).create_infer_request()
+    feed = _input(model, tuple(request.model_inputs[0].shape))
+    return _time("OpenVINO, bare network", lambda: request.infer([feed], share_inputs=True))
+
+
+def _against(path: Path, model: Bundle) -> Row:
+    """Run another file of the same network with its own library. Raises `PicamError`."""
+    if not path.is_file():
+        raise NoInput(f"there is no {path}", "--against wants a model file")
+    runners = {".h5": _keras, ".hdf5": _keras, ".keras": _keras, ".tflite": _litert, ".onnx": _onnx}
+    runner = runners.get(path.suffix.lower())
+    if runner is None:
+        raise PicamError(f"{path} cannot be compared", "give .h5, .keras, .tflite or .onnx")
+    return runner(path, model)
+
+
+def _need(*names: str) -> str:
+    found = next((name for name in names if importlib.util.find_spec(name)), None)
+    if found is None:
+        raise Unavailable(f"this comparison needs {names[0]}, which is not installed", f"pip install {names[0]}")
+    return found
+
+
+def _keras(path: Path, model: Bundle) -> Row:
+    """Teachable Machine's documented snippet: load_model, then predict. Files of Keras 2 need tf_keras."""
+    name, keras, network = _loaded(path)
+    feed = _input(model, (1, *network.input_shape[1:]))
+    return _time(f"Keras predict ({name} {keras.__version__})", lambda: network.predict(feed, verbose=0))
+
+
+def _loaded(path: Path) -> tuple[str, Any, Any]:
+    """Return the first Keras that can load the file: its name, module and the network."""
+    _need("tf_keras", "keras")
+    errors = []
+    for name in ("tf_keras", "keras"):
+        if importlib.util.find_spec(name) is None:
+            continue
+        keras = importlib.import_module(name)
+        try:
+            return name, keras, keras.models.load_model(path, compile=False)
+        except (ValueError, TypeError, OSError, KeyError) as error:
+            errors.append(f"{name}: {' '.join(str(error).split())[:80]}")
+    raise PicamError(f"Keras cannot load {path} ({'; '.join(errors)})", "Teachable Machine's files need tf_keras")
+
+
+def _litert(path: Path, model: Bundle) -> Row:
+    name = _need("ai_edge_litert", "tflite_runtime", "tensorflow")
+    module = (
+        importlib.import_module(f"{name}.interpreter") if name != "tensorflow" else importlib.import_module(name).lite
+    )
+    interpreter = module.Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    entry = interpreter.get_input_details()[0]
+    feed = _input(model, tuple(entry["shape"])).astype(entry["dtype"])
+
+    def step() -> None:
+        interpreter.set_tensor(entry["index"], feed)
+        interpreter.invoke()
+
+    return _time(f"LiteRT ({name})", step)
+
+
+def _onnx(path: Path, model: Bundle) -> Row:
+    runtime = importlib.import_module(_need("onnxruntime"))
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    feed = _input(model, tuple(side if isinstance(side, int) else 1 for side in entry.shape))
+    return _time("ONNX Runtime", lambda: session.run(None, {entry.name: feed}))

@@ -1,0 +1,144 @@
+"""Mutate model files and convert them: no traceback, no hang, nothing written outside. See scripts/fuzz-convert."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+from picam_infer.convert import isolated
+from picam_infer.core import PicamError
+
+WORDS = [
+    b"null",
+    b"-1",
+    b"1e999",
+    b"[]",
+    b"{}",
+    b'"x"',
+    b"999999999",
+    b"0",
+    b"true",
+    b"[[[[]]]]",
+    b"NaN",
+    b"4294967296",
+]
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Return a damaged copy: bits, bytes, blocks, numbers, words of JSON, or the end cut off."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4, 16, 64))):
+        at = rng.randrange(max(len(changed), 1))
+        # Structure lies at the front of HDF5 and JSON files and at the end of zips: hit it more often.
+        at = (
+            at
+            if rng.random() < 0.4
+            else min(at, rng.randrange(8192))
+            if rng.random() < 0.6
+            else max(at, len(changed) - 2048)
+        )
+        kind = rng.randrange(7)
+        if kind == 0 and changed:
+            changed[at % len(changed)] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            changed[at : at + 1] = bytes([rng.choice((0, 1, 127, 128, 255))])
+        elif kind == 2:
+            changed[at : at + 8] = rng.choice((0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)).to_bytes(8, "little")
+        elif kind == 3:
+            del changed[at : at + rng.randrange(1, 64)]
+        elif kind == 4:
+            other = rng.randrange(max(len(changed), 1))
+            changed[at:at] = changed[other : other + rng.randrange(1, 256)]
+        elif kind == 5:
+            end = changed.find(b",", at)
+            start = changed.rfind(b":", 0, at)
+            if 0 <= start < end and end - start < 200:
+                changed[start + 1 : end] = rng.choice(WORDS)
+        elif rng.random() < 0.1:
+            del changed[at:]
+    return bytes(changed)
+
+
+def mutate_zip(data: bytes, rng: random.Random) -> bytes:
+    """Damage the archive itself, or a file inside it."""
+    if rng.random() < 0.4:
+        return mutate(data, rng)
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(target, "w") as new:
+        victim = rng.choice(old.namelist())
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, mutate(content, rng) if name == victim else content)
+    return target.getvalue()
+
+
+def run(sources: list[Path], count: int, seed: int, limit_s: float = 10.0) -> Counter[str]:
+    """Convert `count` mutations in turn; returns outcomes by kind. Raises AssertionError for the first bad one."""
+    rng, outcomes = random.Random(seed), Counter[str]()
+    with tempfile.TemporaryDirectory(prefix="picam-fuzz-") as folder:
+        home = Path(folder)
+        for number in range(count):
+            source = sources[number % len(sources)]
+            data = source.read_bytes()
+            damaged = (mutate_zip if data[:2] == b"PK" else mutate)(data, rng)
+            place = home / "in"
+            place.mkdir(exist_ok=True)
+            for beside in source.parent.iterdir():
+                if source.suffix == ".json" and beside.suffix in (".h5", ".bin"):
+                    (place / beside.name).write_bytes(beside.read_bytes())
+            (place / source.name).write_bytes(damaged)
+            began = time.monotonic()
+            outcome = one(place / source.name, home / "out")
+            outcomes[outcome] += 1
+            took = time.monotonic() - began
+            left = sorted(path.name for path in home.iterdir())
+            where = f"mutation {number} of {source.name}, seed {seed}"
+            assert took < limit_s, f"{where}: took {took:.1f} s ({outcome})"
+            assert "Traceback" not in outcome and "internal" not in outcome, f"{where}: {outcome}"
+            assert left == (["in", "out"] if outcome == "converted" else ["in"]), f"{where}: left {left}"
+            clear(home)
+    return outcomes
+
+
+def one(source: Path, out: Path) -> str:
+    try:
+        isolated.convert(source, out, {"precision": "f32"})
+    except PicamError as error:
+        text = str(error)
+        assert "\n" not in text, text
+        if "please report it" in text:
+            return f"internal: {text}"
+        return (
+            "parser died"
+            if "was ended by" in text or "ended with" in text
+            else ("stalled" if "took longer" in text else "refused")
+        )
+    return "converted"
+
+
+def clear(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", nargs="+", type=Path)
+    parser.add_argument("-n", "--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds that one may take")
+    args = parser.parse_args()
+    print(json.dumps(run(args.file, args.count, args.seed, args.limit), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""The virtual Pi as the appliance's tests drive it, and what the installed service says of itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from picam_infer import overlay
+from picam_infer.core import Pixels
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = Path(os.environ.get("PICAM_LAB", ROOT.parent / "shared/lab"))
+# As it is at import: each test gets a cache folder of its own, and the lab's machines live in the real one.
+ENVIRONMENT = dict(os.environ)
+STATUS = "/sys/class/drm/card0-Virtual-1/status"
+PATIENCE_S = float(os.environ.get("PICAM_PATIENCE_S", "240"))
+"""How long a recovery may take: an emulated machine is many times slower than a Pi."""
+
+
+class Failed(Exception):
+    """The virtual Pi did not do what it should."""
+
+
+def vm(*words: str, check: bool = True, timeout_s: float = 900) -> str:
+    """Run a verb of the lab's `vm` and return what it printed. Raises `Failed`."""
+    done = subprocess.run(
+        [str(LAB / "vm"), *words], capture_output=True, text=True, timeout=timeout_s, check=False, env=ENVIRONMENT
+    )
+    if check and done.returncode:
+        raise Failed(f"vm {' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def ssh(command: str, check: bool = True, timeout_s: float = 900) -> str:
+    """Run a shell command in the guest as user pi, and return what it printed. Raises `Failed`."""
+    return vm("ssh", command, check=check, timeout_s=timeout_s)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The service as the guest sees it."""
+
+    active: str
+    pid: int
+    restarts: int
+    status: str
+    rss_mb: float
+    files: int
+    threads: int
+
+
+def facts() -> Facts:
+    """Return the service's state now."""
+    told = ssh(
+        "systemctl show picam-infer -p ActiveState -p MainPID -p NRestarts -p StatusText; "
+        "p=$(systemctl show picam-infer -p MainPID --value); "
+        "echo Files=$(sudo ls /proc/$p/fd 2>/dev/null | wc -l); echo Threads=$(ls /proc/$p/task 2>/dev/null | wc -l); "
+        "sed -n 's/^VmRSS: *\\([0-9]*\\).*/Rss=\\1/p' /proc/$p/status 2>/dev/null", check=False)  # fmt: skip
+    values = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    return Facts(
+        values.get("ActiveState", "?"), int(values.get("MainPID", 0)), int(values.get("NRestarts", 0)),
+        values.get("StatusText", ""), int(values.get("Rss", 0)) / 1024, int(values.get("Files", 0)),
+        int(values.get("Threads", 0)),
+    )  # fmt: skip
+
+
+def screenshot(path: Path) -> Pixels:
+    """Save what the monitor shows, and return it as BGR (H, W, 3)."""
+    vm("screenshot", str(path))
+    image = cv2.imread(str(path))
+    if image is None:
+        raise Failed(f"{path} is no picture")
+    return np.asarray(image, np.uint8)
+
+
+def read_label(screen: Pixels, labels: tuple[str, ...] = tuple("0123456789")) -> str | None:
+    """Return which label stands at the top left of a screenshot, None when it is none of them."""
+    unit = max(3, round(min(screen.shape[0], screen.shape[1] * 3 / 4) / 72))
+    size = 5 * unit
+    left, top = unit + max(2, size // 3), unit + max(2, size // 3) // 2
+    best, name = 0.6, None
+    for label in labels:
+        width, height = overlay.measure(label, size)
+        drawn = np.zeros((height, width, 3), np.uint8)
+        overlay.write(drawn, label, (0, 0), size, overlay.KNOWN)
+        seen = screen[top : top + height, left : left + width]
+        if seen.shape != drawn.shape:
+            continue
+        ink, there = (np.abs(part.astype(int) - overlay.KNOWN).max(axis=2) < 90 for part in (drawn, seen))
+        overlap = np.count_nonzero(ink & there) / max(1, np.count_nonzero(ink | there))
+        if overlap > best:
+            best, name = overlap, label
+    return name
+
+
+def until(what: str, true: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
+    """Ask again and again until something is true; returns the seconds that took. Raises `Failed`."""
+    began_s = time.monotonic()
+    while not true():
+        if time.monotonic() - began_s > patience_s:
+            raise Failed(f"after {patience_s:.0f} s still not: {what}; {facts()}")
+        time.sleep(1)
+    return time.monotonic() - began_s
+
+
+def sees(label: str, shots: Path) -> bool:
+    """Whether the service is up and the monitor shows a label."""
+    return facts().active == "active" and read_label(screenshot(shots / "screen.png")) == label
+
+
+def write_config(text: str) -> None:
+    """Replace the service's configuration."""
+    done = subprocess.run([str(LAB / "vm"), "ssh", "sudo tee /etc/picam-infer/config.yaml >/dev/null"], input=text,
+                          text=True, timeout=60, check=False, env=ENVIRONMENT)  # fmt: skip
+    if done.returncode:
+        raise Failed("the configuration could not be written")
