@@ -1,4 +1,4 @@
-"""Measures what the page costs: at rest, and with many watchers of whom some are stuck. Prints a table and the verdict."""
+"""Measures what the page costs: at rest, and with many watchers of whom some are stuck."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def watched(port: int, watchers: int, stuck: int, fps: float) -> Iterator[Any]:
 
 
 def watch(port: int, watchers: int, stuck: int, fps: float, count: Any, stop: Any) -> None:
-    """Read all streams until told to stop; half see the camera's own pictures, half the drawn ones; stuck ones do not."""
+    """Read streams until told to stop, half of them raw, half drawn; the stuck ones are never read."""
     import selectors
 
     readers = selectors.DefaultSelector()
