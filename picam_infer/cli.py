@@ -26,6 +26,7 @@ VERBS = {
     "convert": Verb("picam_infer.convert.command", "turn a Teachable Machine, Keras or other file into a bundle"),
     "train": Verb("picam_infer.train", "train the built-in digit model"),
     "bench": Verb("picam_infer.bench", "time a model through each engine and other libraries"),
+    "compile-ncs": Verb("picam_infer.compile_ncs", "put a Keras model onto the Movidius stick"),
     "devices": Verb("picam_infer.devices", "list cameras, sticks, OpenVINO devices and displays"),
     "check": Verb("picam_infer.doctor", "check configuration and machine, with a remedy for each finding"),
 }

@@ -117,6 +117,10 @@ class Engine(Protocol):
     depth: int
     """Requests that may be under way at once; `submit` must not be called when that many are."""
 
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """The device's own readings, where it has any."""
+
     def submit(self, patch: Pixels) -> None:
         """Start one inference on (H, W, C) uint8; the caller may reuse the buffer. Raises `Lost`."""
 
@@ -125,6 +129,24 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give the device back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What an accelerator last said of itself."""
+
+    temperature_c: float
+    """Its hottest sensor; 0 where unknown."""
+    throttling: int
+    """0: none; 1: its lower limit is reached and it is slower; 2: the higher one."""
+
+    @property
+    def warning(self) -> str:
+        """A sentence about heat, or nothing."""
+        if not self.throttling:
+            return ""
+        limit = "lower" if self.throttling == 1 else "higher"
+        return f"the stick is hot ({self.temperature_c:.0f} °C, {limit} limit) and slows down: give it air"
 
 
 class Display(Protocol):

@@ -15,11 +15,12 @@ import cv2
 
 from picam_infer import bundle as bundles
 from picam_infer import config as configs
-from picam_infer import displays, health, sources
+from picam_infer import displays, engines, health, sources
 from picam_infer.bundle import Bundle
-from picam_infer.config import Config
+from picam_infer.config import Config, EngineSettings
 from picam_infer.core import BadFrame, PicamError
 from picam_infer.engines import openvino
+from picam_infer.engines.ncs import checkup
 from picam_infer.engines.probe import probe
 
 Grade = Literal["ok", "note", "error"]
@@ -79,6 +80,9 @@ def findings(path: Path | None) -> Iterator[Finding]:
         yield Finding("error", "model", error.message, error.hint)
     if model is not None:
         yield engine(config, model)
+        for verdict in checkup.checkup(model, config.engine, open_cpu=lambda: engines.open_engine(
+                EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
+            yield Finding(verdict.grade, "stick", verdict.text, verdict.hint)
     yield source(config)
     yield display(config)
     yield from web(config)

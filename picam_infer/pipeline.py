@@ -143,6 +143,8 @@ class Pipeline:
                     self._feed(engine)
                     waits_s = _back_off()
             except Lost as loss:
+                if self._stop.is_set():  # an opening that the end cut short is no loss
+                    return
                 self._lose("engine", loss.message, loss.hint)
                 self._stop.wait(next(waits_s))
 
@@ -176,7 +178,7 @@ class Pipeline:
     def _publish(self, engine: Engine, scores: Scores, frame: Frame, seen: Pixels | None, began_s: float) -> None:
         now_s = time.monotonic()
         self._found("engine", engine.name)
-        self.state.engine = engine.name
+        self.state.engine, self.state.telemetry = engine.name, engine.telemetry
         if self._forget:
             self._forget = False
             self._parts.forget()

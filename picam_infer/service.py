@@ -543,6 +543,8 @@ def stats_line(state: State) -> str:
     parts = [f"{state.stats.shown.per_second():.0f} fps", f"{state.stats.inferences.per_second():.0f} inferred/s"]
     if newest:
         parts += [f"{newest[1].infer_ms:.1f} ms", f"age {newest[1].age_ms:.0f} ms", newest[1].engine]
+    if state.telemetry and state.telemetry.temperature_c:
+        parts.append(f"stick {state.telemetry.temperature_c:.0f} °C")
     if machine := str(health.read()):
         parts.append(machine)
     return "  ·  ".join(parts)

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.bundle import Chain
 from picam_infer.config import Decide
-from picam_infer.core import Frame, Result
+from picam_infer.core import Frame, Result, Telemetry
 
 T = TypeVar("T")
 
@@ -210,6 +210,8 @@ class State:
         self.display = ""
         self.notice: tuple[str, float] = ("", 0.0)
         """The engine's last news of itself, and when on CLOCK_MONOTONIC it came."""
+        self.telemetry: Telemetry | None = None
+        """The engine's device's own readings, where it has any."""
         self.history: deque[Change] = deque(maxlen=1000)
         self.reports: dict[str, Callable[[], Any]] = {}
         """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
@@ -284,6 +286,7 @@ class State:
             "engine": self.engine,
             "display": self.display,
             "notice": self.notice[0],
+            "stick_c": self.telemetry.temperature_c if self.telemetry else None,
             "frames": self.stats.frames.total,
             "frames_per_s": round(self.stats.frames.per_second(), 1),
             "inferences": self.stats.inferences.total,

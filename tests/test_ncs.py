@@ -21,9 +21,9 @@ from stick_lab import StickLab, bundle, expected, left_overs, possessions
 
 from picam_infer.bundle import Bundle
 from picam_infer.config import EngineSettings
-from picam_infer.core import Lost, Pixels
+from picam_infer.core import Lost, Pixels, Telemetry
 from picam_infer.engines.ncs import causes, checkup, child
-from picam_infer.engines.ncs.engine import Ncs, Telemetry
+from picam_infer.engines.ncs.engine import Ncs
 from picam_infer.engines.sticks import USBDEVFS_RESET, Usb
 
 pytestmark = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")

@@ -48,6 +48,8 @@ class ListSource:
 class FakeEngine:
     """Answers (0.1, 0.9) after `before` was called."""
 
+    telemetry = None
+
     def __init__(self, before: Callable[[], None] = lambda: None, name: str = "fake", depth: int = 1) -> None:
         self.name, self.depth = name, depth
         self.most = 0

@@ -83,7 +83,9 @@ def load_json(text: str | bytes, name: str) -> Any:
     """Parse JSON that may be hostile. Raises `PicamError`."""
     try:
         value = json.loads(text)
-        return json.loads(value) if isinstance(value, str) else value
+        value = json.loads(value) if isinstance(value, str) else value
+        json.dumps(value, ensure_ascii=False).encode()  # half characters in names would fail far from here
+        return value
     except (ValueError, RecursionError, MemoryError) as error:
         raise PicamError(f"{name} is not valid JSON ({type(error).__name__})", "export the model again") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from picam_infer.bundle import Bundle, BundleError
 from picam_infer.config import EngineSettings
-from picam_infer.core import Pixels, Scores, Unavailable
+from picam_infer.core import Pixels, Scores, Telemetry, Unavailable
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -21,6 +21,7 @@ class OpenVino:
     """One compiled network and one infer request, used for ever: memory stays flat."""
 
     depth = 1
+    telemetry: Telemetry | None = None
 
     def __init__(self, bundle: Bundle, settings: EngineSettings, cache: Path | None = None) -> None:
         """Compile the bundle's network. Raises `BundleError` or `Unavailable`."""

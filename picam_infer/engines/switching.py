@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from picam_infer.bundle import Bundle
-from picam_infer.core import Engine, Lost, Pixels, Scores
+from picam_infer.core import Engine, Lost, Pixels, Scores, Telemetry
 from picam_infer.engines import sticks
-from picam_infer.engines.ncs.engine import Ncs, Telemetry
+from picam_infer.engines.ncs.engine import Ncs
 
 FIRST_S = 6.0
 """How long the start waits for a stick that is there; opening one takes about 4 s."""

@@ -101,7 +101,6 @@ def models(keras):
             "threshold",
             "hard_silu",
             "hard_swish",
-            "sparsemax",
         ]
     for a in acts:
         if a:
@@ -358,3 +357,6 @@ def randomise(model, rng):
             new = np.abs(new) + 0.1
         values.append(new.astype(np.float16).astype(np.float32))
     model.set_weights(values)
+    for layer in model.layers:  # Keras 3 keeps a copy of adapted statistics, which loading a file renews
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()

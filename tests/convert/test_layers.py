@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from picam_infer.convert import dialect, ir, network, weights
+from picam_infer.convert.layers.registry import NOT_TRAINED
 from picam_infer.convert.weights import Stored
 
 HERE = Path(__file__).parent
@@ -32,6 +34,8 @@ def cases(keras: int) -> Iterator[tuple[str, Case]]:
     given, answers = iter_cut(file["given"]), iter_cut(file["answers"])
     for name, case in json.loads(file["index"].tobytes()).items():
         arrays = [(path, given(shape)) for path, shape in case["weights"]]
+        # `model.weights` goes layer by layer; files list what is trained first.
+        arrays.sort(key=lambda pair: re.sub(r":\d+$", "", pair[0]).split("/")[-1] in NOT_TRAINED)
         weights = [Stored(path, values.shape, lambda values=values: values) for path, values in arrays]
         yield f"keras{keras}-{name}", Case(case["topology"], weights, given(case["x"]), answers(case["y"]))
 

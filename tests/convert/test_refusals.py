@@ -143,6 +143,8 @@ def test_a_dataset_that_claims_gigabytes_is_refused(tmp_path: Path) -> None:
 def test_json_that_nests_for_ever_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"class_name":' * 100_000)
     assert "not valid JSON" in refused(tmp_path / "model.json", tmp_path / "out")
+    (tmp_path / "model.json").write_text('{"class_name": "Sequential", "config": {"name": "\\ud800"}}')
+    assert "not valid JSON" in refused(tmp_path / "model.json", tmp_path / "out")
     topology: Any = sequential(flat(), dense())
     for _ in range(60):
         topology = {"class_name": "Sequential", "config": {"name": "s", "layers": [topology]}}

@@ -7,12 +7,11 @@ import mmap
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from picam_infer.bundle import Bundle
-from picam_infer.core import Lost, Pixels, Scores
+from picam_infer.core import Lost, Pixels, Scores, Telemetry
 from picam_infer.engines.ncs import causes
 from picam_infer.engines.ncs.child import CLOSE, LOOK_EVERY_S, QUEUE, READ, RESULT, SLOTS
 from picam_infer.engines.ncs.process import Process
@@ -22,24 +21,6 @@ from picam_infer.engines.sticks import ONE_AT_A_TIME, SECOND, Usb, library_users
 DEADLINES_S = {"import": 15.0, "enumerate": 6.0, "waiting": LOOK_EVERY_S + 5, "open": 10.0, "allocate": 5.0}
 CLOSING_S = 0.6
 Said = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Telemetry:
-    """What the stick last said of itself."""
-
-    temperature_c: float
-    """Its hottest sensor; 0 where unknown."""
-    throttling: int
-    """0: none; 1: its lower limit is reached and it is slower; 2: the higher one."""
-
-    @property
-    def warning(self) -> str:
-        """A sentence about heat, or nothing."""
-        if not self.throttling:
-            return ""
-        limit = "lower" if self.throttling == 1 else "higher"
-        return f"the stick is hot ({self.temperature_c:.0f} °C, {limit} limit) and slows down: give it air"
 
 
 class Ncs:

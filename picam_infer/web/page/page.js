@@ -120,8 +120,8 @@ function showState(state) {
   const numbers = [
     ["Engine", state.engine || "–"],
     ["Note", state.notice || null],
-    ["Camera", picture ? `${picture.width} × ${picture.height}, ${state.frames_per_s} fps` : "–"],
-    ["Results", `${state.inferences_per_s} a second`],
+    ["Camera", picture ? `${picture.width} × ${picture.height}, ${Math.round(state.frames_per_s)} fps` : "–"],
+    ["Results", `${Math.round(state.inferences_per_s)} a second`],
     ["One inference", result ? `${result.infer_ms.toFixed(1)} ms` : "–"],
     ["Sensor to result", result ? `${result.age_ms.toFixed(0)} ms` : "–"],
     ["Temperature", machine.temperature_c === null ? null : `${machine.temperature_c.toFixed(0)} °C`],
