@@ -229,7 +229,7 @@ def photo_bundle(folder: Path | None) -> Iterator[Bundle]:
     if not exports:
         print("photo: skipped, needs a Teachable Machine bundle: --photo DIR")
         return
-    from picam_infer.convert import convert
+    from picam_infer.convert.conversion import convert
 
     with tempfile.TemporaryDirectory() as scratch:
         convert(exports[0], Path(scratch) / "photo")
