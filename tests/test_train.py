@@ -114,16 +114,19 @@ def test_the_same_seed_renders_the_same_training_frames(some_digits: train.Digit
 
 
 @needs_tensorflow
-def test_the_ir_answers_as_the_keras_network_does(tmp_path: Path) -> None:
+def test_the_average_network_answers_as_its_members_do_together(tmp_path: Path) -> None:
     keras, _ = train._tensorflow()
-    network = train.build_network(keras)
     rng = np.random.default_rng(0)
-    network.set_weights([w + rng.uniform(0, 0.2, w.shape).astype(np.float32) for w in network.get_weights()])
-    train._to_ir(network, tmp_path)
+    members = [train.build_network(keras) for _ in range(2)]
+    for member in members:
+        member.set_weights([w + rng.uniform(0, 0.2, w.shape).astype(np.float32) for w in member.get_weights()])
+    network = train.average(keras, members)
     inputs = rng.integers(0, 256, (8, 28, 28)).astype(np.uint8)
-    theirs = network.predict(train.scaled(inputs), verbose=0)
-    ours = train.openvino_predict(tmp_path / "model.xml")(inputs)
-    assert np.abs(theirs - ours).max() < 0.01
+    logits = np.mean([m.predict(train.scaled(inputs), verbose=0) for m in members], axis=0)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    assert network.predict(train.scaled(inputs), verbose=0) == pytest.approx(
+        powers / powers.sum(axis=1, keepdims=True), abs=1e-4
+    )
     assert network.count_params() < 450_000
 
 
@@ -136,9 +139,12 @@ def test_training_leaves_the_files_and_a_bundle(tmp_path: Path) -> None:
     small = train.Digits.of(images[:600], labels[:600])
     keras, _ = train._tensorflow()
     inputs, truth = train.training_set(small, 1000, 1, 2)
-    network = train._fit(keras, inputs, truth, 1, 1)
+    network = train.average(keras, [train._fit(keras, inputs, truth, 1, 1)])
     train._save_keras(network, tmp_path)
     keras.models.model_from_json((tmp_path / "model.json").read_text()).load_weights(tmp_path / "weights.h5")
     assert keras.models.load_model(tmp_path / "model.h5", compile=False).count_params() == network.count_params()
-    bundle = train._save_bundle(network, tmp_path, ())
+    bundle = train._save_bundle(tmp_path, ())
     assert load(bundle.folder).card.origin.file == "model.h5"
+    assert load(bundle.folder).card.reject == "none"
+    theirs = network.predict(train.scaled(inputs[:8]), verbose=0)
+    assert train.openvino_predict(bundle.folder / "model.xml")(inputs[:8]) == pytest.approx(theirs, abs=0.01)
