@@ -107,8 +107,8 @@ class Web:
         with self._furnished() as room:
             self._room = room
             runner = web.AppRunner(
-                application(room, self._door), access_log=None, keepalive_timeout=30.0, max_line_size=4096,
-                max_field_size=4096, max_headers=64, lingering_time=2.0, shutdown_timeout=0.5,
+                application(room, self._door), access_log=None, keepalive_timeout=30.0, max_headers=64,
+                lingering_time=2.0, shutdown_timeout=0.5,
             )  # fmt: skip
             await runner.setup()
             assert runner.server is not None
