@@ -63,7 +63,7 @@ class Feed:
             yield
         finally:
             self.watchers -= 1
-            if not self.watchers:
+            if not self.watchers and not self.closed:
                 self._wanted.clear()
 
     async def after(self, number: int, timeout_s: float) -> Picture | None:
