@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-TOLERANCE = 2e-4
-"""Of a probability: f32 sums in another order."""
+TOLERANCE = 0.01
+"""Of a probability: f32 sums in another order, and a resized pixel rounds differently."""
 
 
 def make(folder: Path) -> None:
@@ -19,7 +20,7 @@ def make(folder: Path) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     exports = sorted((ROOT.parent / "shared/models").glob("*/converted_keras.zip"))
     if exports:
-        from picam_infer.convert import convert
+        from picam_infer.convert.conversion import convert
 
         convert(exports[0], folder / "photo")
     else:
@@ -57,8 +58,10 @@ def say(folder: Path) -> None:
         for file in sorted(folder.glob(f"{kind}-*.png")):
             image = cv2.imread(str(file))
             height, width = image.shape[:2]
-            engine.submit(look(Frame(image, "bgr", width, height, 0.0, 0.0, 0)))
-            told[file.stem] = {"labels": list(model.labels), "scores": [float(s) for s in engine.collect()]}
+            patch = look(Frame(image, "bgr", width, height, 0.0, 0.0, 0))
+            engine.submit(patch)
+            told[file.stem] = {"labels": list(model.labels), "scores": [float(s) for s in engine.collect()],
+                               "seen": zlib.crc32(patch.tobytes())}  # fmt: skip
         engine.close()
     print(json.dumps(told))
 
@@ -66,16 +69,17 @@ def say(folder: Path) -> None:
 def compare(here: Path, there: Path) -> None:
     """Compare two machines' answers; ends with 1 when they differ."""
     ours, theirs = json.loads(here.read_text()), json.loads(there.read_text().splitlines()[-1])
-    worst = 0.0
+    worst, twins = 0.0, 0
     for name, answer in ours.items():
         other = theirs[name]["scores"]
         best = answer["labels"][int(np.argmax(answer["scores"]))]
         same = answer["labels"][int(np.argmax(other))] == best
         apart = float(np.abs(np.subtract(answer["scores"], other)).max())
-        worst = max(worst, apart)
+        worst, twins = max(worst, apart), twins + (theirs[name]["seen"] == answer["seen"])
         if not same or apart > TOLERANCE:
-            sys.exit(f"{name}: {best} here, differs by {apart:.2e} there")
-    print(f"{len(ours)} answers equal, probabilities differ by at most {worst:.1e}")
+            sys.exit(f"{name}: {best} here; there {'too' if same else 'not'}, probabilities differ by {apart:.1e}")
+    print(f"{len(ours)} answers equal, probabilities differ by at most {worst:.1e}; the network saw the very same "
+          f"pixels in {twins}")  # fmt: skip
 
 
 if __name__ == "__main__":
