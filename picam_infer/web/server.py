@@ -77,6 +77,9 @@ class Web:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(5)
+        if self._room is not None:
+            self._room.raw.join(2)
+            self._room.drawn.join(2)
         if self._state.reports.get("web") == self.report:
             del self._state.reports["web"]
 
