@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -28,14 +29,15 @@ class Events:
     ) -> None:
         self.close()
 
-    def close(self, patience_s: float = 2.0) -> None:
+    def close(self, patience_s: float = 0.5) -> None:
         """Deliver what can be delivered in that time, and end. May be called more than once."""
         self._unlisten()
         self._unlisten = lambda: None
         for outlet in self.outlets:
             outlet.end(patience_s)
+        ends_s = time.monotonic() + patience_s + 0.5
         for outlet in self.outlets:
-            outlet.join(patience_s + 1.0)
+            outlet.join(max(0.0, ends_s - time.monotonic()))
         if self._state.reports.get("events") == self.report:
             del self._state.reports["events"]
 

@@ -63,7 +63,7 @@ class Feed:
             yield
         finally:
             self.watchers -= 1
-            if not self.watchers:
+            if not self.watchers and not self.closed:
                 self._wanted.clear()
 
     async def after(self, number: int, timeout_s: float) -> Picture | None:
@@ -81,10 +81,17 @@ class Feed:
         self._wanted.set()
         self._news.set()
 
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread: one that draws while the interpreter ends would take the process down with it."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
     def _run(self) -> None:
         number = 0
-        while not self.closed:
+        while True:
             self._wanted.wait()
+            if self.closed:
+                return
             began_s = time.monotonic()
             picture = self._make(number)
             if picture is not None:

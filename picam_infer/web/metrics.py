@@ -30,6 +30,7 @@ class StateCollector(Collector):
         yield info
         yield from self._counters()
         yield from self._gauges()
+        yield from self._stick()
         yield self._latency()
         yield from self._losses()
         yield from _health()
@@ -68,6 +69,11 @@ class StateCollector(Collector):
             seen = GaugeMetricFamily("picam_label_score", "The newest result.", labels=["label"])
             seen.add_metric([result[1].label if result[1].label is not None else ""], result[1].score)
             yield seen
+
+    def _stick(self) -> Iterator[Metric]:
+        if self._state.telemetry is not None:
+            yield GaugeMetricFamily("picam_stick_temperature_celsius", "Of the neural stick.",
+                                    value=self._state.telemetry.temperature_c)  # fmt: skip
 
     def _latency(self) -> Metric:
         family = HistogramMetricFamily("picam_inference_seconds", "Time of one inference.", labels=["engine"])

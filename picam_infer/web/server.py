@@ -77,6 +77,9 @@ class Web:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(5)
+        if self._room is not None:
+            self._room.raw.join(2)
+            self._room.drawn.join(2)
         if self._state.reports.get("web") == self.report:
             del self._state.reports["web"]
 
@@ -107,8 +110,8 @@ class Web:
         with self._furnished() as room:
             self._room = room
             runner = web.AppRunner(
-                application(room, self._door), access_log=None, keepalive_timeout=30.0, max_line_size=4096,
-                max_field_size=4096, max_headers=64, lingering_time=2.0, shutdown_timeout=0.5,
+                application(room, self._door), access_log=None, keepalive_timeout=30.0, max_headers=64,
+                lingering_time=2.0, shutdown_timeout=0.5,
             )  # fmt: skip
             await runner.setup()
             assert runner.server is not None

@@ -136,6 +136,11 @@ def test_every_answer_has_the_headers(web: Web, path: str) -> None:
     assert headers["server"] == "picam-infer"
 
 
+@pytest.mark.parametrize("path", ["/stream.mjpg", "/api/events", "/kept.zip"])
+def test_a_head_of_a_stream_holds_no_place(web: Web, path: str) -> None:
+    assert ask(web, path, "HEAD")[0] == 405
+
+
 def test_oversized_bodies_are_refused(web: Web) -> None:
     assert ask(web, "/api/config", "PATCH", b" " * (MAX_BODY + 1), Content_Type="application/json")[0] == 413
     with socket.create_connection(("127.0.0.1", web.port), 10) as sock:

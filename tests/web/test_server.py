@@ -297,6 +297,7 @@ def test_closing_hangs_up_on_watchers_at_once(run: Run) -> None:
         web.close()
         assert time.monotonic() - began_s < 3
         assert not web._thread.is_alive()
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("web")]
     ear.close()
 
 

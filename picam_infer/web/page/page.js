@@ -125,6 +125,7 @@ function showState(state) {
     ["One inference", result ? `${result.infer_ms.toFixed(1)} ms` : "–"],
     ["Sensor to result", result ? `${result.age_ms.toFixed(0)} ms` : "–"],
     ["Temperature", machine.temperature_c === null ? null : `${machine.temperature_c.toFixed(0)} °C`],
+    ["Stick", state.stick_c ? `${state.stick_c.toFixed(0)} °C` : null],
     ["Memory", machine.memory_mb === null ? null : `${machine.memory_mb.toFixed(0)} MB`],
     ["Monitor", state.display || "none"],
     ["Damaged pictures", state.bad_frames || null],
