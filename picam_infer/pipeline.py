@@ -69,7 +69,7 @@ class Pipeline:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, patience_s: float = 1.0) -> bool:
+    def stop(self, patience_s: float = 0.7) -> bool:
         """End the loops; False when one is stuck in a driver and had to be left behind."""
         self._stop.set()
         self.state.frames.close()

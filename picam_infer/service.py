@@ -39,6 +39,7 @@ _RETRY_S = 2.0
 _TICK_S = 0.1
 _STATUS_S = 2.0
 _NEWS_S = 10.0
+_END_S = 1.7
 _CANNY_STEP = 5.0
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
 
@@ -78,21 +79,33 @@ def main(args: argparse.Namespace) -> int:
     config = options.config()
     logging.basicConfig(handlers=[journal_handler()], level=config.log.level.upper(), force=True)
     service = Service(config, options, Notifier())
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        service.on_signal(number, frame)
+        if number != signal.SIGHUP:  # a driver or a dead endpoint must not hold up the end
+            last = threading.Timer(_END_S, _leave, (0,))
+            last.daemon = True
+            last.start()
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, service.on_signal)
+        signal.signal(number, on_signal)
     code = 0
     try:
         service.run()
     except PicamError as error:
         log.error("%s", error)
         code = error.exit_code
-    if service.stuck:
-        # A thread waits inside a driver and cannot be ended; the interpreter would wait for it, or crash around it.
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+    if service.stuck or service.stopped:
+        _leave(code)
     return code
+
+
+def _leave(code: int) -> None:
+    """End the process without tearing it down: threads that wait inside a driver would be waited for, or crash."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,11 @@ class Service:
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._ready = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Take SIGTERM, SIGINT (stop) and SIGHUP (reload)."""
