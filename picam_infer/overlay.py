@@ -60,15 +60,17 @@ def draw(image: Pixels, result: Result | None, look: Look) -> Pixels:
     return image
 
 
-def placard(width: int, height: int, title: str, reason: str = "", hint: str = "", foot: str = "") -> Pixels:
-    """Return BGR (height, width, 3) that says what is missing, why, and what to do about it."""
+def placard(
+    width: int, height: int, title: str, reason: str = "", hint: str = "", foot: str = "", *, colour: Colour = LOST
+) -> Pixels:
+    """Return BGR (height, width, 3) that says what is missing, why, and what to do; `colour` is the reason's."""
     image = np.full((height, width, 3), _PANEL, np.uint8)
     unit = _unit(image)
     margin = 4 * unit
     room = width - 2 * margin
     y = height // 5
-    image[y - unit : y - unit // 2, margin : margin + room // 8] = LOST if reason else KNOWN
-    blocks = ((title, _headline_height(unit), INK), (reason, 2 * unit + 8, LOST), (hint, 2 * unit + 8, INK),
+    image[y - unit : y - unit // 2, margin : margin + room // 8] = colour
+    blocks = ((title, _headline_height(unit), INK), (reason, 2 * unit + 8, colour), (hint, 2 * unit + 8, INK),
               (foot, _text_height(unit), DIM))  # fmt: skip
     for text, size, colour in blocks:
         for line in wrap(text, room, size):

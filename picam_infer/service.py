@@ -171,7 +171,7 @@ class Service:
         while outcome is Outcome.RELOAD and not self._stop.is_set():
             with contextlib.closing(Screen(self.config, patient=self.notifier.active)) as screen:
                 try:
-                    screen.placard("starting", f"loading model {self.config.model}")
+                    screen.placard("starting", f"loading model {self.config.model}", colour=overlay.KNOWN)
                     outcome = self._round(screen)
                 except PicamError as error:
                     # At a terminal a person reads the message; a service has nobody, so it says it on the screen.
@@ -356,9 +356,11 @@ class Screen:
             self._gone(loss)
         return self._display is not None
 
-    def placard(self, title: str, reason: str = "", hint: str = "", foot: str = "") -> bool:
+    def placard(
+        self, title: str, reason: str = "", hint: str = "", foot: str = "", *, colour: overlay.Colour = overlay.LOST
+    ) -> bool:
         """Show a placard; False when there is no display."""
-        return self.there() and self.show(overlay.placard(*self._size, title, reason, hint, foot))
+        return self.there() and self.show(overlay.placard(*self._size, title, reason, hint, foot, colour=colour))
 
     def keys(self) -> list[str]:
         """Return the keys pressed since the last call."""

@@ -183,7 +183,7 @@ settings() {
 system_files() {
     put "$root/systemd/picam-infer.service" /etc/systemd/system/picam-infer.service
     put "$root/systemd/picam-infer@.service" /etc/systemd/system/picam-infer@.service
-    put "$root/systemd/60-picam-infer.rules" /etc/udev/rules.d/60-picam-infer.rules
+    put "$root/systemd/99-picam-infer-ncs.rules" /etc/udev/rules.d/99-picam-infer-ncs.rules
     install -d /etc/xdg/autostart
     put "$root/systemd/picam-infer.desktop" /etc/xdg/autostart/picam-infer.desktop
     install -d /usr/local/bin

@@ -24,7 +24,7 @@ mapfile -t units < <(systemctl list-units --all --plain --no-legend 'picam-infer
 mapfile -t units < <(systemctl list-unit-files --no-legend --state=enabled 'picam-infer*.service' | awk '{print $1}')
 [ ${#units[@]} -eq 0 ] || systemctl disable -q "${units[@]}"
 rm -f /etc/systemd/system/picam-infer.service /etc/systemd/system/picam-infer@.service \
-    /etc/udev/rules.d/60-picam-infer.rules /etc/xdg/autostart/picam-infer.desktop /usr/local/bin/picam-infer
+    /etc/udev/rules.d/99-picam-infer-ncs.rules /etc/xdg/autostart/picam-infer.desktop /usr/local/bin/picam-infer
 systemctl daemon-reload
 systemctl reset-failed 'picam-infer*' 2>/dev/null || true
 udevadm control --reload
