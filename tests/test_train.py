@@ -122,7 +122,9 @@ def test_the_average_network_answers_as_its_members_do_together(tmp_path: Path) 
         member.set_weights([w + rng.uniform(0, 0.2, w.shape).astype(np.float32) for w in member.get_weights()])
     network = train.average(keras, members)
     inputs = rng.integers(0, 256, (8, 28, 28)).astype(np.uint8)
-    logits = np.mean([m.predict(train.scaled(inputs), verbose=0) for m in members], axis=0)
+    inputs[:, -1], inputs[:, :, -1] = 0, 0  # what is moved out of the picture
+    aside = np.roll(inputs, 1, axis=(1, 2))
+    logits = np.mean([m.predict(train.scaled(x), verbose=0) for m in members for x in (inputs, aside)], axis=0)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     assert network.predict(train.scaled(inputs), verbose=0) == pytest.approx(
         powers / powers.sum(axis=1, keepdims=True), abs=1e-4
