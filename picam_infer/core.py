@@ -105,9 +105,6 @@ class Preprocessor(Protocol):
     def __call__(self, frame: Frame) -> Pixels:
         """Return (H, W, C) uint8; the buffer is reused by the next call."""
 
-    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return x, y, width, height (pixels) of the part of an oriented picture that the network sees."""
-
 
 class Engine(Protocol):
     """Runs the network. One thread uses it."""

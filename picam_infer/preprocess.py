@@ -66,10 +66,6 @@ class EdgesChain:
         self._patch[:] = outline[:, :, None]
         return self._patch
 
-    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return x, y, width, height in pixels of the crop in an upright picture."""
-        return _box(width, height, self._chain.roi)
-
 
 class PhotoChain:
     """Frame → centre square → the network's size and colour order."""
@@ -86,12 +82,9 @@ class PhotoChain:
         self._patch[:] = photo(square, width, height, self._colour)
         return self._patch
 
-    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return x, y, width, height in pixels of the crop in an upright picture."""
-        return _box(width, height, self._chain.roi)
 
-
-def _box(width: int, height: int, roi: float) -> tuple[int, int, int, int]:
+def box(width: int, height: int, roi: float) -> tuple[int, int, int, int]:
+    """Return x, y, width, height in pixels of the crop in an upright picture."""
     side = decode.side_px(width, height, roi)
     return (width - side) // 2, (height - side) // 2, side, side
 

@@ -191,8 +191,8 @@ class Service:
             kept = self._listeners(company, state)
             pipeline.start()
             try:
-                self._page(company, state, bundle, kept)
-                return self._watch(screen, state, pipeline, bundle)
+                self._page(company, state, kept)
+                return self._watch(screen, state, pipeline)
             finally:
                 self.stuck = not pipeline.stop() or self.stuck
 
@@ -209,13 +209,13 @@ class Service:
 
         return company.enter_context(Keeper(keep, state))
 
-    def _page(self, company: contextlib.ExitStack, state: State, bundle: Bundle, kept: Kept | None) -> None:
+    def _page(self, company: contextlib.ExitStack, state: State, kept: Kept | None) -> None:
         """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
         if web is not None:
             from picam_infer.web.server import Web
 
-            painter = Painter(state, bundle, self.config)
+            painter = Painter(state, self.config)
             company.enter_context(Web(web, state, painter, config_path=self.options.path, kept=kept))
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
@@ -251,9 +251,9 @@ class Service:
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             self._stop.set()
 
-    def _watch(self, screen: Screen, state: State, pipeline: Pipeline, bundle: Bundle) -> Outcome:
+    def _watch(self, screen: Screen, state: State, pipeline: Pipeline) -> Outcome:
         """Show, listen to keys, feed the watchdog, until something ends the round."""
-        viewer = Viewer(screen, state, bundle, self.options.path)
+        viewer = Viewer(screen, state, self.options.path)
         worked, next_status_s = 0, 0.0
         while not self._stop.is_set():
             shown = viewer.step()
@@ -403,9 +403,8 @@ class Screen:
 class Painter:
     """Draws for the page's stream what the monitor would show. Several threads may call it."""
 
-    def __init__(self, state: State, bundle: Bundle, config: Config) -> None:
+    def __init__(self, state: State, config: Config) -> None:
         self._state = state
-        self._bundle = bundle
         self._config = config
 
     def __call__(self, frame: Frame | None) -> Pixels | None:
@@ -413,8 +412,7 @@ class Painter:
         if frame is None:
             return self._placard()
         image = decode.bgr(frame)
-        chain = preprocess.build(self._state.tuning.preprocess, self._bundle.card.input)
-        box = chain.box(image.shape[1], image.shape[0])
+        box = preprocess.box(image.shape[1], image.shape[0], self._state.tuning.preprocess.roi)
         stats = stats_line(self._state) if self._config.display.stats else ""
         look = overlay.Look(box, stats, self._state.notice[0], self._config.display.inset)
         return overlay.draw(image, fresh_result(self._state), look)
@@ -434,10 +432,9 @@ class Painter:
 class Viewer:
     """Draws the newest frame with the newest result, at the camera's rate and never faster."""
 
-    def __init__(self, screen: Screen, state: State, bundle: Bundle, path: Path | None) -> None:
+    def __init__(self, screen: Screen, state: State, path: Path | None) -> None:
         self._screen = screen
         self._state = state
-        self._bundle = bundle
         self._path = path
         self._number = 0
         self._frozen = False
@@ -475,7 +472,7 @@ class Viewer:
     def _draw(self, image: Pixels, frame: Frame) -> None:
         tuning = self._state.tuning
         result = fresh_result(self._state)
-        box = preprocess.build(tuning.preprocess, self._bundle.card.input).box(image.shape[1], image.shape[0])
+        box = preprocess.box(image.shape[1], image.shape[0], tuning.preprocess.roi)
         notice = self._notice_now()
         settings = self._screen.settings
         look = overlay.Look(box, self._stats() if settings.stats else "",

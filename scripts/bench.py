@@ -209,7 +209,7 @@ def age(model: Bundle, seconds: float) -> None:
     screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
     paper: Display = Paper()
     screen.use(paper)
-    viewer = Viewer(screen, running.state, model, None)
+    viewer = Viewer(screen, running.state, None)
     running.start()
     spent_s: list[float] = []
     until_s = time.monotonic() + seconds

@@ -34,7 +34,7 @@ def main(target: Path) -> None:
     result = Result(
         frame.seq, frame.captured, frame.monotonic_s, label, top[0].score, top, engine.name, 0.4, 6.0, patch
     )
-    box = prepare.box(image.shape[1], image.shape[0])
+    box = preprocess.box(image.shape[1], image.shape[0], model.card.preprocess.roi)
     stats = f"{took_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"
     overlay.draw(image, result, overlay.Look(box, stats))
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 82])

@@ -76,9 +76,6 @@ class Preprocess:
             raise BadFrame
         return np.zeros((2, 2, 3), np.uint8)
 
-    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        return 0, 0, width, height
-
 
 def frames(count: int, start: int = 0) -> Iterator[Frame]:
     for seq in range(start, start + count):

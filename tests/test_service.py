@@ -289,7 +289,7 @@ class Watching:
         self.state = State(Tuning(chain, Decide()), model.name, model.labels)
         self.screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
         self.screen.use(self.monitor)
-        self.viewer = Viewer(self.screen, self.state, model, path)
+        self.viewer = Viewer(self.screen, self.state, path)
         self.seq = 0
 
     def frame(self, value: int = 90, label: str | None = "dark") -> None:
