@@ -20,17 +20,26 @@ def whole_jpeg(data: Pixels) -> bool:
 
     Decoders fill a cut-off picture with grey and only print a warning, so this is asked first.
     """
+    return _end(data) is not None
+
+
+def _end(data: Pixels) -> int | None:
+    """Return where the end marker of a whole JPEG is."""
     if data.size < 128 or data[0] != 0xFF or data[1] != 0xD8:
-        return False
+        return None
     if data[-2] == 0xFF and data[-1] == 0xD9:
-        return True
-    end = bytes(data[-8192:]).rstrip(b"\0")
-    return end.endswith(b"\xff\xd9")
+        return len(data) - 2
+    tail = data[-8192:].tobytes().rstrip(b"\0")
+    return len(data) - min(len(data), 8192) + len(tail) - 2 if tail.endswith(b"\xff\xd9") else None
 
 
 def size(frame: Frame) -> tuple[int, int]:
     """Return width, height in pixels after rotation."""
-    return (frame.height, frame.width) if frame.rotate in (90, 270) else (frame.width, frame.height)
+    return _turned(frame, frame.width, frame.height)
+
+
+def _turned(frame: Frame, width: int, height: int) -> tuple[int, int]:
+    return (height, width) if frame.rotate in (90, 270) else (width, height)
 
 
 def bgr(frame: Frame) -> Pixels:
@@ -53,7 +62,7 @@ def grey_square(frame: Frame, roi: float, at_least_px: int) -> Pixels:
     Raises `BadFrame`.
     """
     if frame.codec == "jpeg":
-        image = _centre(_jpeg(frame, _GREY[_reduction(frame, roi, at_least_px)]), frame, roi)
+        image = _jpeg_centre(frame, roi, _GREY, _reduction(frame, roi, at_least_px))
     elif frame.codec == "yuyv":
         image = np.ascontiguousarray(_centre(frame.data, frame, roi)[:, :, 0])
     elif frame.codec == "grey":
@@ -66,7 +75,7 @@ def grey_square(frame: Frame, roi: float, at_least_px: int) -> Pixels:
 def bgr_square(frame: Frame, roi: float, at_least_px: int) -> Pixels:
     """Return the centre square as `grey_square` does, in colour: (S, S, 3) uint8."""
     if frame.codec == "jpeg":
-        image = _centre(_jpeg(frame, _COLOUR[_reduction(frame, roi, at_least_px)]), frame, roi)
+        image = _jpeg_centre(frame, roi, _COLOUR, _reduction(frame, roi, at_least_px))
     elif frame.codec == "yuyv":
         image = cv2.cvtColor(_centre(frame.data, frame, roi), cv2.COLOR_YUV2BGR_YUYV)
     elif frame.codec == "grey":
@@ -82,13 +91,61 @@ def side_px(width: int, height: int, roi: float) -> int:
 
 
 def _jpeg(frame: Frame, flags: int) -> Pixels:
-    # The camera's own turn is in `rotate`; a tag inside the JPEG would turn it twice.
-    image: Pixels | None = None
-    if whole_jpeg(frame.data):
-        image = cv2.imdecode(frame.data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
+    if not whole_jpeg(frame.data):
         raise BadFrame(f"frame {frame.seq} is no whole JPEG")
+    return _unpacked(frame, frame.data, flags)
+
+
+def _unpacked(frame: Frame, data: Pixels, flags: int) -> Pixels:
+    # The camera's own turn is in `rotate`; a tag inside the JPEG would turn it twice.
+    image: Pixels | None = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise BadFrame(f"frame {frame.seq} cannot be decoded")
     return image
+
+
+def _jpeg_centre(frame: Frame, roi: float, flags: dict[int, int], reduction: int) -> Pixels:
+    """Return the centre square of a JPEG frame, having decoded its picture only as far down as that.
+
+    A third of the rows lie below the square, and unpacking Huffman codes is most of the work. Rows are coded from the
+    top down: told of a lesser height the decoder leaves the rest alone.
+    """
+    end, data = _end(frame.data), frame.data
+    if end is None:
+        raise BadFrame(f"frame {frame.seq} is no whole JPEG")
+    height, at = None, _height_at(data)
+    if at is not None:
+        whole = int(data[at]) << 8 | int(data[at + 1])
+        # A block has sixteen rows at most; the blocks below lend a colour decoder their chroma.
+        side = side_px(*_turned(frame, frame.width, whole), roi)
+        rows = ((whole + side) // 2 + 31) & ~15
+        if rows < whole:
+            # Without its end marker, or the decoder looks for it and complains about what lies before it.
+            data = data[:end].copy()
+            data[at], data[at + 1] = rows >> 8, rows & 0xFF
+            height = -(-whole // reduction)
+    return _centre(_unpacked(frame, data, flags[reduction]), frame, roi, height)
+
+
+def _height_at(data: Pixels) -> int | None:
+    """Return where a JPEG's height is, two bytes; None if its rows are not coded just once, from the top down.
+
+    Markers by ITU-T T.81, table B.1.
+    """
+    head, at, height, planes = data[:4096].tobytes(), 2, None, 0
+    while at + 10 <= len(head) and head[at] == 0xFF:
+        kind = head[at + 1]
+        if kind == 0xFF:  # fill bytes are allowed before a marker
+            at += 1
+            continue
+        if kind == 0xDA:
+            return height if head[at + 4] == planes else None
+        if kind in (0xC0, 0xC1):  # sequential, Huffman codes
+            height, planes = at + 5, head[at + 9]
+        elif kind == 0xDD or (0xC2 <= kind <= 0xCF and kind != 0xC4):
+            return None  # restart markers in the rest would be taken for the end; other codings take several scans
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return None
 
 
 def _reduction(frame: Frame, roi: float, at_least_px: int) -> int:
@@ -96,11 +153,11 @@ def _reduction(frame: Frame, roi: float, at_least_px: int) -> int:
     return next((n for n in (8, 4, 2) if side // n >= at_least_px), 1)
 
 
-def _centre(image: Pixels, frame: Frame, roi: float) -> Pixels:
+def _centre(image: Pixels, frame: Frame, roi: float, height: int | None = None) -> Pixels:
+    """Return the centre square of a picture whose lowest rows may be missing: `height` counts them in."""
     # Cut before it is turned: the square is in the middle either way, and a small picture turns faster.
-    height, width = image.shape[:2]
-    upright = (height, width) if frame.rotate in (90, 270) else (width, height)
-    side = side_px(*upright, roi)
+    height, width = height or image.shape[0], image.shape[1]
+    side = side_px(*_turned(frame, width, height), roi)
     x, y = (width - side) // 2, (height - side) // 2
     if frame.codec == "yuyv":  # two pixels share their colour
         x, side = x & ~1, side & ~1

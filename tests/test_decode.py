@@ -68,6 +68,58 @@ def test_jpeg_is_decoded_no_larger_than_needed() -> None:
     assert decode.bgr_square(frame, 1.0, 90).shape == (90, 90, 3)
 
 
+def textured(width: int = 1280, height: int = 720) -> np.ndarray:
+    noise = np.random.default_rng(3).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def coded(image: np.ndarray, *options: int, padding: int = 0) -> Frame:
+    """Return a JPEG frame coded with OpenCV's options."""
+    frame = jpeg_frame(image)
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85, *options])[1].reshape(-1)
+    return replace(frame, data=np.concatenate([data, np.zeros(padding, np.uint8)]))
+
+
+CODINGS = {
+    "4:2:0": (), "4:2:2": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+    "4:4:4": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), "restart markers": (cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", CODINGS.values(), ids=CODINGS)
+@pytest.mark.parametrize("shape", [(1280, 720), (640, 480), (1920, 1080), (333, 251)])
+@pytest.mark.parametrize(("roi", "at_least_px"), [(0.4, 28), (0.4, 144), (0.4, 10_000), (0.9, 224), (1.0, 100)])
+def test_what_is_left_undecoded_is_not_missed(
+    options: tuple[int, ...], shape: tuple[int, int], roi: float, at_least_px: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    frame = coded(textured(*shape), *options)
+    for square, flags in ((decode.grey_square, cv2.IMREAD_GRAYSCALE), (decode.bgr_square, cv2.IMREAD_COLOR)):
+        got = square(frame, roi, at_least_px)
+        reduction = round(decode.side_px(*shape, roi) / got.shape[0])
+        whole = cv2.imdecode(frame.data, flags if reduction == 1 else flags | 8 * reduction)
+        y, x = ((n - got.shape[0]) // 2 for n in whole.shape[:2])
+        assert np.array_equal(got, whole[y : y + got.shape[0], x : x + got.shape[0]])
+    assert capfd.readouterr().err == ""  # the decoder complains there about whatever it finds odd
+
+
+def test_rows_below_the_square_are_not_decoded() -> None:
+    frame = coded(textured(), padding=700)
+    damaged = frame.data.copy()
+    damaged[len(damaged) * 4 // 5 : -702] = 0x55
+    assert not np.array_equal(decode.bgr(frame), decode.bgr(replace(frame, data=damaged)))
+    for padding in (0, 700):
+        cut = replace(frame, data=damaged[: len(damaged) - 700 + padding])
+        assert np.array_equal(decode.grey_square(frame, 0.4, 144), decode.grey_square(cut, 0.4, 144))
+
+
+@pytest.mark.parametrize("height", [480, 1000])
+def test_the_pictures_own_height_counts(height: int) -> None:
+    frame = coded(textured())
+    square = decode.grey_square(replace(frame, height=height), 0.4, 10_000)
+    assert np.array_equal(square, decode.grey_square(frame, 0.4, 10_000))
+
+
 def test_bgr_is_the_callers_to_draw_on() -> None:
     frame = raw(quadrants())
     decode.bgr(frame)[:] = 0
