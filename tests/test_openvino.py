@@ -13,6 +13,7 @@ from picam_infer import bundle as bundles
 from picam_infer.bundle import Bundle, BundleError, Edges, Photo
 from picam_infer.config import EngineSettings
 from picam_infer.core import Unavailable
+from picam_infer.engines import openvino
 from picam_infer.engines.openvino import OpenVino, devices
 from picam_infer.engines.probe import probe
 
@@ -123,3 +124,21 @@ def test_a_cache_that_cannot_be_written_is_done_without(tiny: Bundle, tmp_path: 
 
 def test_the_probe_runs_in_a_process_of_its_own(tiny: Bundle) -> None:
     assert 0 < probe(tiny, F32) < 1000
+
+
+def threads_of(engine: OpenVino) -> int:
+    return int(engine._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
+
+
+def test_a_quick_network_is_left_to_one_thread(tiny: Bundle) -> None:
+    assert threads_of(OpenVino(tiny, EngineSettings(kind="openvino"))) == 1
+
+
+def test_a_slow_network_gets_what_the_runtime_likes(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picam_infer.engines.openvino._QUICK_S", 0.0)
+    asked: list[int] = []
+    compiled = openvino._compile
+    monkeypatch.setattr(openvino, "_compile", lambda *a: asked.append(a[3].threads) or compiled(*a))
+    engine = OpenVino(tiny, EngineSettings(kind="openvino"))
+    assert asked == [1, 0]
+    assert answer(engine, patch(255)).argmax() == 1
