@@ -65,14 +65,29 @@ def test_logits_get_a_softmax(tmp_path: Path) -> None:
     )
 
 
-def test_channels_first_networks_take_the_same_patches(tmp_path: Path) -> None:
-    last = make_bundle(tmp_path / "last", shape=(1, 8, 6, 3))
-    first = make_bundle(tmp_path / "first", shape=(1, 3, 8, 6))
-    card = msgspec.structs.replace(first.card, input=msgspec.structs.replace(first.card.input, layout="NCHW"))
-    first = bundles.save(first.folder, card, first.labels,
-                         {n: (first.folder / n).read_bytes() for n in ("model.xml", "model.bin")})  # fmt: skip
-    picture = np.random.default_rng(0).integers(0, 255, (8, 6, 3), np.uint8)
-    assert answer(OpenVino(first, F32), picture) == pytest.approx(answer(OpenVino(last, F32), picture), abs=1e-5)
+def corner(folder: Path, layout: str) -> Bundle:
+    """A network whose two scores are the red and the blue of the pixel in row 1, column 2, in 0…1."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    shape = {"NHWC": (1, 4, 6, 3), "NCHW": (1, 3, 4, 6)}[layout]
+    first = make_bundle(folder, shape=shape)
+    source = ops.parameter(list(shape), np.float32, name="input")
+    start, stop = ([0, 1, 2, 0], [1, 2, 3, 3]) if layout == "NHWC" else ([0, 0, 1, 2], [1, 3, 2, 3])
+    pixel = ops.slice(source, np.array(start), np.array(stop), np.ones(4, np.int64), np.arange(4))
+    scores = ops.gather(ops.reshape(pixel, np.array([1, 3]), False), np.array([0, 2]), np.int64(1))
+    build = folder.parent / f"{layout}.xml"
+    ov.save_model(ov.Model([ops.result(scores)], [source], "corner"), build, compress_to_fp16=False)
+    card = msgspec.structs.replace(first.card, input=msgspec.structs.replace(first.card.input, layout=layout))
+    files = {f"model.{end}": build.with_suffix(f".{end}").read_bytes() for end in ("xml", "bin")}
+    return bundles.save(first.folder, card, first.labels, files)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_patches_are_the_same_whatever_axes_the_network_has(tmp_path: Path, layout: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (4, 6, 3), np.uint8)
+    scores = answer(OpenVino(corner(tmp_path / "m", layout), F32), picture)
+    assert scores == pytest.approx(picture[1, 2, [0, 2]] / 255, abs=1e-6)
 
 
 def test_labels_must_match_the_outputs(tiny: Bundle) -> None:

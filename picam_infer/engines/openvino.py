@@ -102,40 +102,28 @@ def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
 
 
 def _with_pixels_in(model: ov.Model, bundle: Bundle) -> ov.Model:
-    """Put uint8 input, scale and (for logits) the softmax inside the graph."""
+    """Put uint8 pixels (1, H, W, C), scale and (for logits) the softmax inside the graph."""
     import openvino as ov
     from openvino import opset13 as ops
-    from openvino.preprocess import PrePostProcessor
 
     card = bundle.card
-    _as_picture(model, card.input.shape)
-    if not card.probabilities:
-        result = model.output(0).get_node().input_value(0)
-        model = ov.Model([ops.softmax(result, -1)], model.get_parameters(), card.name)
-    steps = PrePostProcessor(model)
-    steps.input().model().set_layout(ov.Layout(card.input.layout))
-    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    work = steps.input().preprocess().convert_element_type(ov.Type.f32)
-    chain = card.preprocess
-    if chain.offset:
-        work = work.mean(-chain.offset / chain.scale)
-    work.scale(1 / chain.scale)
-    steps.output().tensor().set_element_type(ov.Type.f32)
-    return steps.build()
-
-
-def _as_picture(model: ov.Model, shape: tuple[int, ...]) -> None:
-    """Give an input that lacks the channel axis, (1, H, W) or (1, H·W·C), the four axes of a picture."""
-    from openvino import opset13 as ops
-
+    channels_first = card.input.layout == "NCHW"
+    pixels = ops.parameter([1, card.input.height, card.input.width, card.input.channels], np.uint8, name="pixels")
+    # Scaled as one row: as a picture the compiler would swap its axes there and back before the first convolution.
+    x = ops.convert(ops.reshape(pixels, np.array([1, -1], np.int64), False), np.float32)
+    x = ops.multiply(x, np.float32(card.preprocess.scale))
+    if card.preprocess.offset:
+        x = ops.add(x, np.float32(card.preprocess.offset))
     old = model.get_parameters()[0]
-    if tuple(old.get_output_shape(0)) == tuple(shape):
-        return
-    new = ops.parameter(list(shape), np.float32, name=old.get_friendly_name())
-    flat = ops.reshape(new, np.array(list(old.get_output_shape(0)), np.int64), False)
+    if channels_first:
+        x = ops.transpose(ops.reshape(x, pixels.shape, False), np.array([0, 3, 1, 2]))
+    x = ops.convert(ops.reshape(x, old.shape, False), old.get_element_type())
     for target in old.output(0).get_target_inputs():
-        target.replace_source_output(flat.output(0))
-    model.replace_parameter(0, new)
+        target.replace_source_output(x.output(0))
+    scores = model.output(0).get_node().input_value(0)
+    if not card.probabilities:
+        scores = ops.softmax(scores, -1).output(0)
+    return ov.Model([ops.convert(scores, np.float32)], [pixels], card.name)
 
 
 def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettings, cache: Path | None) -> Any:
