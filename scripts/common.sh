@@ -68,11 +68,12 @@ prepare() {
     if [ "$("$python" -c 'import struct; print(struct.calcsize("P"))')" != 8 ]; then
         fail "needs a 64-bit system: OpenVINO has no packages for 32-bit ones"
     fi
-    wanted="$(cat setup.cfg pyproject.toml | sha256sum) $1 $root"
-    if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$wanted" ]; then
+    wanted="$(cat setup.cfg pyproject.toml | sha256sum) $root"
+    # What was installed with extras serves without them too.
+    if ! grep -qxF "$wanted" "$venv"/.stamp-${1:-*} 2>/dev/null; then
         echo "preparing $venv (once; a few minutes on a Pi)" >&2
         [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
         "$venv/bin/python" -m pip install -q --disable-pip-version-check -e ".${1:+[$1]}"
-        echo "$wanted" >"$venv/.stamp"
+        echo "$wanted" >"$venv/.stamp-${1:-plain}"
     fi
 }
