@@ -10,9 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any, Protocol
 
 from picam_infer import __version__, decode, health, jpeg
 from picam_infer.config import Web as Settings
@@ -21,9 +19,12 @@ from picam_infer.state import State
 from picam_infer.web.access import COOKIE, SAFE, SESSION_S, Access, Refused
 from picam_infer.web.doorman import Doorman
 from picam_infer.web.feed import BOUNDARY, Drawn, Feed, Picture
+from picam_infer.web.http import web
 from picam_infer.web.live import Live
-from picam_infer.web.metrics import Metrics
 from picam_infer.web.news import News
+
+if TYPE_CHECKING:
+    from picam_infer.web.metrics import Metrics
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -71,7 +72,7 @@ class Room:
     access: Access
     live: Live
     news: News
-    metrics: Metrics
+    clients: Callable[[], Mapping[str, int]]
     raw: Feed
     drawn: Feed
     snapshot: Drawn
@@ -227,6 +228,7 @@ class Endpoints:
         self._drawing = asyncio.Lock()
         self._last_drawn: tuple[Picture | None, float] = (None, 0.0)
         self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in _KINDS}
+        self._metrics: Metrics | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """Return where they are; `openapi.json` describes the same."""
@@ -376,8 +378,12 @@ class Endpoints:
         return response
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """Prometheus."""
-        body, kind = self._room.metrics.page(request.headers.get("Accept", ""))
+        """Prometheus, whose library is loaded when it first asks."""
+        if self._metrics is None:
+            from picam_infer.web.metrics import Metrics
+
+            self._metrics = Metrics(self._room.state, self._room.clients)
+        body, kind = self._metrics.page(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": kind})
 
     async def healthz(self, request: web.Request) -> web.StreamResponse:

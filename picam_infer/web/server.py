@@ -14,16 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from aiohttp import web
-
 from picam_infer.config import Web as Settings
 from picam_infer.state import State
 from picam_infer.web.access import Access
 from picam_infer.web.doorman import Doorman
 from picam_infer.web.feed import Drawn, Feed, Raw, Render
 from picam_infer.web.handlers import STUCK_S, Kept, Room, application, snapshot
+from picam_infer.web.http import web
 from picam_infer.web.live import Live
-from picam_infer.web.metrics import Metrics
 from picam_infer.web.news import News
 from picam_infer.web.token import Token
 
@@ -142,7 +140,7 @@ class Web:
             access = Access(self._settings, Token(Path(self._settings.token_file)))
             snapshots = Drawn(self._state, self._render, lambda: _LEAST_FPS)
             yield Room(
-                self._settings, self._state, access, live, news, Metrics(self._state, self.clients),
+                self._settings, self._state, access, live, news, self.clients,
                 Feed(Raw(self._state), loop, "web raw"), Feed(drawn, loop, "web drawn"), snapshots, self._kept,
                 self._patience_s,
             )  # fmt: skip
