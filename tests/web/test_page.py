@@ -74,7 +74,7 @@ def test_the_picture_moves_and_the_label_follows(browser: Browser, web: Web, run
     until(lambda: text(browser, "#label") == "two" and browser.js("return document.title").startswith("two"))
     run.label = None
     until(lambda: text(browser, "#label") == "unknown")
-    assert "two · 90 %" in until(lambda: text(browser, "#changes"))
+    assert "two\u2069 · 90 %" in until(lambda: text(browser, "#changes"))
     until(lambda: text(browser, "#said") == "unknown", 5)
     assert "640 × 480" in text(browser, "#numbers")
     assert browser.complaints() == [], "no script error, and nothing that the policy refuses"
