@@ -26,6 +26,9 @@ from picam_infer.web.news import News
 from picam_infer.web.token import Token
 
 log = logging.getLogger(__name__)
+_unheard = logging.getLogger(f"{__name__}.visitors")
+"""Takes what the web library says of each damaged request: strangers do not fill the journal."""
+_unheard.disabled = True
 
 _RETRY_S = 5.0
 _LEAST_FPS = 1.0
@@ -108,7 +111,7 @@ class Web:
         with self._furnished() as room:
             self._room = room
             runner = web.AppRunner(
-                application(room, self._door), access_log=None, keepalive_timeout=30.0, max_headers=64,
+                application(room, self._door), access_log=None, logger=_unheard, keepalive_timeout=30.0, max_headers=64,
                 lingering_time=2.0, shutdown_timeout=0.5,
             )  # fmt: skip
             await runner.setup()

@@ -118,6 +118,19 @@ def test_cookies_hold_a_while_and_only_with_the_same_token(tmp_path: Path) -> No
     assert not rules.session_holds(cookie, now=1001.0)
 
 
+def test_an_old_session_is_no_guess_but_a_forged_one_is(tmp_path: Path) -> None:
+    rules = access(tmp_path)
+    old = rules.session(now=1000.0)
+    for _ in range(20):
+        with pytest.raises(Refused, match="needs the token"):
+            rules.check_token(REMOTE, {}, old)
+    assert rules.patience.wait_s(REMOTE) == 0
+    for _ in range(6):
+        with pytest.raises(Refused):
+            rules.check_token(REMOTE, {}, old.replace(".", "0."))
+    assert rules.patience.wait_s(REMOTE) > 0
+
+
 def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path) -> None:
     now = [0.0]
     rules = access(tmp_path)
