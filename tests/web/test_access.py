@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from visitors import make_certificate
 
 from picam_infer.config import Web as Settings
 from picam_infer.core import PicamError
@@ -195,6 +196,15 @@ def test_what_check_says(tmp_path: Path) -> None:
     path.write_text("short")
     bad = list(token.findings(Settings(listen=":80", token_file=str(path), tls_cert=str(tmp_path / "none"))))
     assert [grade for grade, *_ in bad].count("error") == 4
+
+
+def test_check_tries_the_certificate(tmp_path: Path) -> None:
+    pair = make_certificate(tmp_path)
+    if pair is None:
+        pytest.skip("needs openssl")
+    mixed = Settings(tls_cert=pair[0], tls_key=pair[0])
+    assert [grade for grade, *_ in token.findings(Settings(tls_cert=pair[0], tls_key=pair[1]))] == ["ok"]
+    assert any("not a certificate and its key" in what for _, what, _ in token.findings(mixed))
 
 
 def test_the_file_may_change_while_running(tmp_path: Path) -> None:
