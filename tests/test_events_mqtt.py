@@ -138,7 +138,10 @@ def test_home_assistant_finds_its_entities(broker: Broker, listener: Listener) -
     assert set(found) == {f"homeassistant/{path}/config" for path in (
         "sensor/picam-infer-pi/label", "sensor/picam-infer-pi/score", "sensor/picam-infer-pi/engine",
         "binary_sensor/picam-infer-pi/camera", "image/picam-infer-pi/snapshot")}  # fmt: skip
-    for entity in found.values():
+    for topic, entity in found.items():
+        kind, _, name = topic.removeprefix("homeassistant/").removesuffix("/config").split("/")
+        assert entity["default_entity_id"] == f"{kind}.picam_infer_pi_{name}"
+        assert entity["origin"]["name"] == "picam-infer"
         assert entity["availability_topic"] == "picam-infer/pi/availability"
         assert entity["unique_id"] and entity["device"]["identifiers"] == ["picam-infer-pi"]
 

@@ -193,7 +193,8 @@ class Broker:
             return
         device = {"identifiers": [f"picam-infer-{self._node}"], "name": f"picam-infer {self._node}",
                   "model": self._state.model, "sw_version": __version__}  # fmt: skip
-        common = {"availability_topic": f"{self._base}/availability", "device": device}
+        origin = {"name": "picam-infer", "sw_version": __version__}
+        common = {"availability_topic": f"{self._base}/availability", "device": device, "origin": origin}
         state = {"state_topic": f"{self._base}/state"}
         entities: dict[str, dict[str, Any]] = {
             "sensor/label": state | {"name": "Label", "value_template": "{{ value_json.label }}", "icon": "mdi:eye"},
@@ -211,7 +212,8 @@ class Broker:
         for path, entity in entities.items():
             kind, _, name = path.partition("/")
             ident = f"picam-infer-{self._node}-{name}"
-            body = entity | common | {"unique_id": ident, "object_id": ident.replace("-", "_")}
+            entity_id = f"{kind}.{ident.replace('-', '_').lower()}"
+            body = entity | common | {"unique_id": ident, "default_entity_id": entity_id}
             topic = f"{self._settings.discovery}/{kind}/picam-infer-{self._node}/{name}/config"
             yield topic, json.dumps(body, ensure_ascii=False).encode(), True
 
