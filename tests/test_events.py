@@ -22,7 +22,7 @@ class Place:
 
     def __init__(self) -> None:
         self.got: list[Event] = []
-        self.error: Undelivered | None = None
+        self.error: Exception | None = None
         self.open = threading.Event()
         self.open.set()
         self.tries = 0
@@ -113,6 +113,21 @@ def test_gives_up_what_cannot_succeed() -> None:
     outlet.offer(change("one"))
     until(lambda: outlet.failed == 1)
     assert place.tries == 1 and outlet.report()["queued"] == 0
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_a_fault_of_ours_costs_one_event_and_not_the_outlet(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place()
+    place.error = ZeroDivisionError("ours")
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    until(lambda: outlet.failed == 1)
+    assert "an error of its own" in outlet.report()["reason"] and "ZeroDivisionError" in caplog.text
+    place.error = None
+    outlet.offer(change("zero"))
+    until(lambda: outlet.sent == 1)
+    assert labels(place) == ["zero"] and outlet.report()["ok"]
     outlet.end(0)
     outlet.join(5)
 

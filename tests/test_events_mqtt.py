@@ -191,6 +191,23 @@ def test_a_restart_of_the_broker_loses_nothing(broker: Broker) -> None:
     second.close()
 
 
+def test_a_connection_that_ends_while_publishing_loses_nothing(broker: Broker, listener: Listener) -> None:
+    run = state()
+    with connected(run, broker) as events:
+        until(lambda: events.report()[0]["ok"] and listener.of("pi/state"))
+        client = events.outlets[0]._way._client  # type: ignore[attr-defined]
+
+        def publish(*args: Any, **more: Any) -> paho.MQTTMessageInfo:
+            found = paho.MQTTMessageInfo(1)
+            found.rc = paho.MQTT_ERR_NO_CONN  # as paho answers when it has seen the end before we have
+            return found
+
+        client.publish = publish
+        tell(run, "one", seq=7)
+        until(lambda: events.report()[0]["sent"] == 1)
+        assert [e["result"]["seq"] for e in listener.of("pi/event")] == [7] and events.report()[0]["failed"] == 0
+
+
 def test_a_kill_shows_as_offline(broker: Broker, listener: Listener) -> None:
     events = connected(state(), broker)
     until(lambda: ("picam-infer/pi/availability", b"online", False) in listener.heard)

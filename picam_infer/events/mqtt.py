@@ -139,9 +139,11 @@ class Broker:
         assert self._client is not None
         told = self._client.publish(topic, payload, 1, retain=keep)
         end_s = time.monotonic() + _ACK_S
-        while not told.is_published():
-            if not self._up.is_set() or time.monotonic() > end_s or not waiting(0.02):
-                reason = self._refusal or "the broker does not confirm"
+        # One that finds the connection gone says so by its code; asked again, it would raise.
+        gone = told.rc != paho.MQTT_ERR_SUCCESS
+        while gone or not told.is_published():
+            if gone or not self._up.is_set() or time.monotonic() > end_s or not waiting(0.02):
+                reason = self._refusal or (_LOST if gone else "the broker does not confirm")
                 # A fresh client next time: the old one would send this again by itself, and we do as well.
                 self._drop()
                 raise Undelivered(reason)
