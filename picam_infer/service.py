@@ -247,7 +247,9 @@ class Service:
 
     def _print(self, result: Result) -> None:
         try:
-            print(json.dumps(result.as_json(), ensure_ascii=False), flush=True)
+            # In one piece: events may go to the same place.
+            sys.stdout.write(json.dumps(result.as_json(), ensure_ascii=False) + "\n")
+            sys.stdout.flush()
         except BrokenPipeError:  # the reader has had enough
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             self._stop.set()

@@ -144,6 +144,13 @@ def test_closing_does_not_wait_for_a_dead_place() -> None:
     assert time.monotonic() - began_s < 2 and not outlet._thread.is_alive()
 
 
+def test_outlets_of_the_same_name_are_told_apart() -> None:
+    with Events(
+        [config.Command(argv=("true",), timeout_s=5), config.Command(argv=("true", "2"), timeout_s=5)], state()
+    ) as made:
+        assert [report["name"] for report in made.report()] == ["true", "true #2", "true #3"]
+
+
 def test_state_shows_every_outlet(tmp_path: object) -> None:
     run = state()
     with Events([config.Jsonl(path=f"{tmp_path}/a.jsonl"), config.Command(argv=("true",))], run) as events:

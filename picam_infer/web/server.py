@@ -211,7 +211,13 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except ssl.SSLError:
+        raise
+    except OSError as error:  # which of the two it is, it does not say
+        names = " or ".join(name for name in (settings.tls_cert, settings.tls_key) if name)
+        raise OSError(error.errno, error.strerror, names) from error
     return context
 
 
