@@ -145,9 +145,8 @@ def test_closing_does_not_wait_for_a_dead_place() -> None:
 
 
 def test_outlets_of_the_same_name_are_told_apart() -> None:
-    with Events(
-        [config.Command(argv=("true",), timeout_s=5), config.Command(argv=("true", "2"), timeout_s=5)], state()
-    ) as made:
+    alike = [config.Command(argv=("true", word)) for word in "abc"]
+    with Events(alike, state()) as made:
         assert [report["name"] for report in made.report()] == ["true", "true #2", "true #3"]
 
 
