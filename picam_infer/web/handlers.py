@@ -101,7 +101,10 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
             except web.HTTPException as error:
                 if error.status < 400:
                     raise
-                return problem(error.status, error.reason, close=error.status == 413)
+                answer = problem(error.status, error.reason, close=error.status == 413)
+                if "Allow" in error.headers:
+                    answer.headers["Allow"] = error.headers["Allow"]
+                return answer
             except (ConnectionError, TimeoutError):  # the visitor is gone
                 raise
             except Exception:  # a request's top: the next one may be fine
@@ -127,7 +130,8 @@ def admit(room: Room, request: web.Request) -> None:
     if not _open(request):
         access.check_token(peer(request), request.headers, request.cookies.get(COOKIE, ""))
     kind = _FORM if request.path == "/login" else "application/json"
-    if request.method not in SAFE and request.content_type != kind:
+    routed = request.match_info.http_exception is None
+    if routed and request.method not in SAFE and request.content_type != kind:
         raise Refused(415, f"this takes {kind}")
 
 
