@@ -5,7 +5,9 @@ __version__ = "0.1.0"
 import sys
 from typing import Any
 
-# OpenVINO reports its use to its maker: from a process that it forks when it is imported, which hangs for good when
-# another thread holds a lock at that moment, and with it the end of this program. Without that package it does not.
+# OpenVINO's converter of other frameworks' models is loaded with it, and is used nowhere here: 7 MB. It also reports
+# its use to its maker, from a process that it forks when it is imported, which hangs for good when another thread holds
+# a lock at that moment, and with it the end of this program. OpenVINO does without either of the two.
 _modules: dict[str, Any] = sys.modules
+_modules.setdefault("openvino.tools.ovc", None)
 _modules.setdefault("openvino_telemetry", None)

@@ -24,6 +24,9 @@ Count = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=16, le=16384)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 T = TypeVar("T")
+_PORT = "(0*[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_LISTEN = rf"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):{_PORT}$"
+_URL = rf"^https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:{_PORT})?([/?#]\S*)?$"
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,9 +76,7 @@ class DisplaySettings(Section, frozen=True):
 class Web(Section, frozen=True):
     """The page and what other programs read."""
 
-    listen: Annotated[
-        str, Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):[0-9]{1,5}$", examples=["0.0.0.0:8080"])
-    ] = "127.0.0.1:8080"
+    listen: Annotated[str, Meta(pattern=_LISTEN, examples=["0.0.0.0:8080"])] = "127.0.0.1:8080"
     hosts: tuple[str, ...] = ()
     token: Literal["remote", "always"] = "remote"
     token_file: Annotated[str, Meta(min_length=1)] = "/var/lib/picam-infer/web-token"
@@ -121,7 +122,7 @@ class Mqtt(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="mqtt"):
 class Webhook(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="webhook"):
     """A JSON POST."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://[^\s/]+", examples=["https://example.org/hook"])]
+    url: Annotated[str, Meta(pattern=_URL, examples=["https://example.org/hook"])]
     secret_file: str = ""
     snapshot: bool = False
     timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0

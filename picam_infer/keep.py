@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import logging
 import os
 import re
 import shutil
+import stat
 import threading
 import time
 import zipfile
@@ -95,7 +97,7 @@ class Keeper:
         if not _NAME.fullmatch(name):
             return None
         with contextlib.suppress(OSError):
-            return (self._folder / name).read_bytes()
+            return _read(self._folder / name)
         return None
 
     def zipped(self) -> Iterator[bytes]:
@@ -116,7 +118,7 @@ class Keeper:
 
     def _result(self, name: str) -> dict[str, Any] | None:
         try:
-            plain = json.loads((self._folder / name).with_suffix(".json").read_bytes())
+            plain = json.loads(_read((self._folder / name).with_suffix(".json")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
@@ -239,6 +241,14 @@ def folder_name(label: str | None) -> str:
     """Return a label as the name of a folder on any system."""
     plain = re.sub(r"[^\w .+-]+", "-", label, flags=re.UNICODE).strip(" .")[:40] if label is not None else ""
     return plain.replace("_", "-") or "unknown"
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes; whoever may write to the folder must not make us read something else by a link."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.read()
 
 
 class _Pipe(io.RawIOBase):

@@ -21,7 +21,7 @@ import msgspec
 
 from picam_infer import bundle as bundles
 from picam_infer import config as configs
-from picam_infer import decode, displays, engines, health, overlay, preprocess, sources
+from picam_infer import decode, displays, engines, health, heap, overlay, preprocess, sources
 from picam_infer.bundle import Bundle, Edges
 from picam_infer.config import Config
 from picam_infer.core import BadFrame, ConfigError, Display, Frame, Lost, PicamError, Pixels, Result
@@ -75,6 +75,7 @@ def _positive(text: str) -> int:
 
 def main(args: argparse.Namespace) -> int:
     """Run until told to stop; returns the exit code."""
+    heap.few_pools()
     options = Options.of(args)
     config = options.config()
     logging.basicConfig(handlers=[journal_handler()], level=config.log.level.upper(), force=True)
@@ -246,7 +247,9 @@ class Service:
 
     def _print(self, result: Result) -> None:
         try:
-            print(json.dumps(result.as_json(), ensure_ascii=False), flush=True)
+            # In one piece: events may go to the same place.
+            sys.stdout.write(json.dumps(result.as_json(), ensure_ascii=False) + "\n")
+            sys.stdout.flush()
         except BrokenPipeError:  # the reader has had enough
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             self._stop.set()
@@ -282,6 +285,7 @@ class Service:
     def _say_ready(self) -> None:
         if not self._ready:
             self._ready = True
+            heap.give_back()  # what loading took and left
             self.notifier.ready()
 
     def _reloaded(self, state: State | None) -> bool:

@@ -54,6 +54,9 @@ def test_empty_file_is_good() -> None:
         ("source: \x07\n", r"not valid YAML"),
         ("source: 2020-99-99\n", r"f\.yaml"),
         ("decide: {threshold: .nan}\n", r"decide\.threshold"),
+        ("web:\n  listen: 0.0.0.0:65536\n", r"f\.yaml:2: web\.listen: .*for example 0\.0\.0\.0:8080"),
+        ("events:\n  - kind: webhook\n    url: http://[::1\n", r"f\.yaml:3: events\.0\.url: .*for example https://"),
+        ("events: [{kind: webhook, url: 'http://a:99999/'}]\n", r"events\.0\.url: .*for example https://"),
     ],
 )
 def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> None:

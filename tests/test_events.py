@@ -22,7 +22,7 @@ class Place:
 
     def __init__(self) -> None:
         self.got: list[Event] = []
-        self.error: Undelivered | None = None
+        self.error: Exception | None = None
         self.open = threading.Event()
         self.open.set()
         self.tries = 0
@@ -117,6 +117,21 @@ def test_gives_up_what_cannot_succeed() -> None:
     outlet.join(5)
 
 
+def test_a_fault_of_ours_costs_one_event_and_not_the_outlet(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place()
+    place.error = ZeroDivisionError("ours")
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    until(lambda: outlet.failed == 1)
+    assert "an error of its own" in outlet.report()["reason"] and "ZeroDivisionError" in caplog.text
+    place.error = None
+    outlet.offer(change("zero"))
+    until(lambda: outlet.sent == 1)
+    assert labels(place) == ["zero"] and outlet.report()["ok"]
+    outlet.end(0)
+    outlet.join(5)
+
+
 def test_closing_does_not_wait_for_a_dead_place() -> None:
     place = Place()
     place.error = Undelivered("away")
@@ -127,6 +142,12 @@ def test_closing_does_not_wait_for_a_dead_place() -> None:
     outlet.end(0.3)
     outlet.join(5)
     assert time.monotonic() - began_s < 2 and not outlet._thread.is_alive()
+
+
+def test_outlets_of_the_same_name_are_told_apart() -> None:
+    alike = [config.Command(argv=("true", word)) for word in "abc"]
+    with Events(alike, state()) as made:
+        assert [report["name"] for report in made.report()] == ["true", "true #2", "true #3"]
 
 
 def test_state_shows_every_outlet(tmp_path: object) -> None:

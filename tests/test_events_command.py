@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -57,3 +59,18 @@ def _runs(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_it_may_say_any_amount() -> None:
+    with pytest.raises(Undelivered, match=r"ended with 4: the end$"):
+        run("sh", "-c", "head -c 30000000 /dev/zero >&2; echo >&2; echo the end >&2; exit 4", timeout_s=30)
+
+
+def test_what_it_leaves_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    began_s = time.monotonic()
+    try:
+        run("sh", "-c", f"sleep 60 & echo $! > {note}", timeout_s=20)
+        assert time.monotonic() - began_s < 10 and _runs(int(note.read_text()))
+    finally:
+        os.kill(int(note.read_text()), signal.SIGKILL)

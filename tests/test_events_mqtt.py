@@ -138,7 +138,10 @@ def test_home_assistant_finds_its_entities(broker: Broker, listener: Listener) -
     assert set(found) == {f"homeassistant/{path}/config" for path in (
         "sensor/picam-infer-pi/label", "sensor/picam-infer-pi/score", "sensor/picam-infer-pi/engine",
         "binary_sensor/picam-infer-pi/camera", "image/picam-infer-pi/snapshot")}  # fmt: skip
-    for entity in found.values():
+    for topic, entity in found.items():
+        kind, _, name = topic.removeprefix("homeassistant/").removesuffix("/config").split("/")
+        assert entity["default_entity_id"] == f"{kind}.picam_infer_pi_{name}"
+        assert entity["origin"]["name"] == "picam-infer"
         assert entity["availability_topic"] == "picam-infer/pi/availability"
         assert entity["unique_id"] and entity["device"]["identifiers"] == ["picam-infer-pi"]
 
@@ -186,6 +189,23 @@ def test_a_restart_of_the_broker_loses_nothing(broker: Broker) -> None:
     assert list(dict.fromkeys(seen)) == [0, 1, 2] and list(dict.fromkeys(later)) == [3, 4, 5, 6, 7]
     first.close()
     second.close()
+
+
+def test_a_connection_that_ends_while_publishing_loses_nothing(broker: Broker, listener: Listener) -> None:
+    run = state()
+    with connected(run, broker) as events:
+        until(lambda: events.report()[0]["ok"] and listener.of("pi/state"))
+        client = events.outlets[0]._way._client  # type: ignore[attr-defined]
+
+        def publish(*args: Any, **more: Any) -> paho.MQTTMessageInfo:
+            found = paho.MQTTMessageInfo(1)
+            found.rc = paho.MQTT_ERR_NO_CONN  # as paho answers when it has seen the end before we have
+            return found
+
+        client.publish = publish
+        tell(run, "one", seq=7)
+        until(lambda: events.report()[0]["sent"] == 1)
+        assert [e["result"]["seq"] for e in listener.of("pi/event")] == [7] and events.report()[0]["failed"] == 0
 
 
 def test_a_kill_shows_as_offline(broker: Broker, listener: Listener) -> None:

@@ -109,6 +109,11 @@ def test_a_server_that_keeps_us_waiting_is_left_in_time(receiver: Receiver, step
     assert time.monotonic() - began_s < 2
 
 
+def test_letters_of_any_alphabet_in_the_address(receiver: Receiver) -> None:
+    Hook(config.Webhook(url=f"{receiver.url}/tür%201?wer=größer")).deliver(Event(change("one")), lambda s: True)
+    assert len(receiver.got) == 1
+
+
 def test_nobody_there() -> None:
     with pytest.raises(Undelivered, match="refused"):
         Hook(config.Webhook(url="http://127.0.0.1:9/")).deliver(Event(change("one")), lambda s: True)
@@ -144,6 +149,6 @@ def test_gives_up_after_the_retries(receiver: Receiver) -> None:
 
 
 def test_passwords_in_the_address_are_sent_but_not_shown() -> None:
-    hook = Hook(config.Webhook(url="https://me:hidden@example.org/x"))
-    assert hook.name == "example.org/x"
+    hook = Hook(config.Webhook(url="https://me:hidden@example.org:8443/x"))
+    assert hook.name == "example.org:8443", "nor the path, which may be a secret too"
     assert hook._headers(b"", "1")["Authorization"] == "Basic " + base64.b64encode(b"me:hidden").decode()

@@ -13,7 +13,20 @@ import picam_infer
 PACKAGE = Path(picam_infer.__file__).parent
 FLOORS = [
     {"core"},
-    {"config", "bundle", "state", "systemd", "decode", "jpeg", "pictures", "render", "strokes", "clutter", "health"},
+    {
+        "config",
+        "bundle",
+        "state",
+        "systemd",
+        "decode",
+        "jpeg",
+        "pictures",
+        "render",
+        "strokes",
+        "clutter",
+        "health",
+        "heap",
+    },
     {"sources", "preprocess", "engines", "decide", "overlay", "displays", "web", "events", "keep", "pipeline"},
     {"service", "classify", "convert", "train", "compile_ncs", "bench", "doctor", "devices"},
     {"cli"},

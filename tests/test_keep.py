@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 import zipfile
 from collections import namedtuple
@@ -159,6 +160,15 @@ def test_only_its_own_pictures_are_given(tmp_path: Path, name: str) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with Keeper(settings(tmp_path), state()) as keeper:
         assert keeper.picture(name) is None
+
+
+def test_links_and_pipes_that_are_called_like_pictures_give_nothing(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    link, pipe = "20240101-000000-000_x_1.jpg", "20240101-000000-000_x_2.jpg"
+    (tmp_path / link).symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / pipe)
+    with Keeper(settings(tmp_path), state()) as keeper:
+        assert keeper.picture(link) is None and keeper.picture(pipe) is None
 
 
 @pytest.mark.parametrize(

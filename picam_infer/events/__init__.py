@@ -16,7 +16,12 @@ class Events:
     """All outlets of a configuration, until `close`."""
 
     def __init__(self, settings: Sequence[config.Event], state: State) -> None:
-        self.outlets = [Outlet(item, way(item, state)) for item in settings]
+        ways = [way(item, state) for item in settings]
+        names = [one.name for one in ways]
+        for number, one in enumerate(ways):  # metrics tell them apart by it
+            alike = names[:number].count(one.name)
+            one.name += f" #{alike + 1}" if alike else ""
+        self.outlets = [Outlet(item, one) for item, one in zip(settings, ways, strict=True)]
         self._state = state
         state.reports["events"] = self.report
         self._unlisten = state.listen(self._hear)

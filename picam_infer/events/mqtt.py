@@ -139,9 +139,11 @@ class Broker:
         assert self._client is not None
         told = self._client.publish(topic, payload, 1, retain=keep)
         end_s = time.monotonic() + _ACK_S
-        while not told.is_published():
-            if not self._up.is_set() or time.monotonic() > end_s or not waiting(0.02):
-                reason = self._refusal or "the broker does not confirm"
+        # One that finds the connection gone says so by its code; asked again, it would raise.
+        gone = told.rc != paho.MQTT_ERR_SUCCESS
+        while gone or not told.is_published():
+            if gone or not self._up.is_set() or time.monotonic() > end_s or not waiting(0.02):
+                reason = self._refusal or (_LOST if gone else "the broker does not confirm")
                 # A fresh client next time: the old one would send this again by itself, and we do as well.
                 self._drop()
                 raise Undelivered(reason)
@@ -193,7 +195,8 @@ class Broker:
             return
         device = {"identifiers": [f"picam-infer-{self._node}"], "name": f"picam-infer {self._node}",
                   "model": self._state.model, "sw_version": __version__}  # fmt: skip
-        common = {"availability_topic": f"{self._base}/availability", "device": device}
+        origin = {"name": "picam-infer", "sw_version": __version__}
+        common = {"availability_topic": f"{self._base}/availability", "device": device, "origin": origin}
         state = {"state_topic": f"{self._base}/state"}
         entities: dict[str, dict[str, Any]] = {
             "sensor/label": state | {"name": "Label", "value_template": "{{ value_json.label }}", "icon": "mdi:eye"},
@@ -211,7 +214,8 @@ class Broker:
         for path, entity in entities.items():
             kind, _, name = path.partition("/")
             ident = f"picam-infer-{self._node}-{name}"
-            body = entity | common | {"unique_id": ident, "object_id": ident.replace("-", "_")}
+            entity_id = f"{kind}.{ident.replace('-', '_').lower()}"
+            body = entity | common | {"unique_id": ident, "default_entity_id": entity_id}
             topic = f"{self._settings.discovery}/{kind}/picam-infer-{self._node}/{name}/config"
             yield topic, json.dumps(body, ensure_ascii=False).encode(), True
 

@@ -204,6 +204,13 @@ class Outlet:
                 log.warning("events: %s: %s", self._way.name, error.reason)
             self.reason = error.reason
             return False
+        except Exception:  # a fault of ours: this event is lost, the next ones start afresh
+            self._last = Undelivered("an error of its own; see the journal", final=True)
+            if self.reason != self._last.reason:
+                log.exception("events: %s", self._way.name)
+            self.reason = self._last.reason
+            self._way.close()
+            return False
         if self.reason:
             log.info("events: %s works again", self._way.name)
             self.reason = ""

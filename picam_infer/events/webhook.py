@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from picam_infer import __version__, jpeg
 from picam_infer.config import Webhook
-from picam_infer.core import BadFrame
+from picam_infer.core import BadFrame, ConfigError
 from picam_infer.events.outlet import Event, Undelivered
 
 _AGAIN = frozenset({408, 425, 429})
+_IN_PATHS = "/?%:@!$&'()*+,;=~[]"
 
 
 class Hook:
@@ -28,8 +29,12 @@ class Hook:
 
     def __init__(self, settings: Webhook) -> None:
         self._settings = settings
-        self._url = urlsplit(settings.url)
-        self.name = f"{self._url.hostname}{self._url.path}"
+        try:
+            self._url = urlsplit(settings.url)
+        except ValueError as error:
+            raise ConfigError(f"events: {settings.url} is no address ({error})", "correct its url") from error
+        # Without its path, which is the secret of many a service.
+        self.name = self._url.netloc.rpartition("@")[2]
         self.retries: int | None = settings.retries
         self.pictures = settings.snapshot
 
@@ -64,7 +69,7 @@ class Hook:
         began_s = time.monotonic()
         try:
             path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
-            connection.request("POST", path, body, self._headers(body, ident))
+            connection.request("POST", quote(path, safe=_IN_PATHS), body, self._headers(body, ident))
             return connection.getresponse().status
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = time.monotonic() - began_s >= timeout_s * 0.95

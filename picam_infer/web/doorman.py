@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-from aiohttp import web
+from picam_infer.web.http import web
 
 _ROOM = 65536
 """Bytes that may lie unsent in the kernel: more would be pictures of the past."""

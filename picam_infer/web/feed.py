@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from picam_infer import decode, jpeg
+from picam_infer import decode, heap, jpeg
 from picam_infer.core import BadFrame, Frame, Pixels
 from picam_infer.state import State
 
@@ -89,7 +89,9 @@ class Feed:
     def _run(self) -> None:
         number = 0
         while True:
-            self._wanted.wait()
+            if not self._wanted.is_set():
+                heap.give_back()  # what drawing took
+                self._wanted.wait()
             if self.closed:
                 return
             began_s = time.monotonic()

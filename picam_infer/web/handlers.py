@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from picam_infer import __version__, decode, health, jpeg
 from picam_infer.config import Web as Settings
@@ -21,11 +20,17 @@ from picam_infer.state import State
 from picam_infer.web.access import COOKIE, SAFE, SESSION_S, Access, Refused
 from picam_infer.web.doorman import Doorman
 from picam_infer.web.feed import BOUNDARY, Drawn, Feed, Picture
+from picam_infer.web.http import web
 from picam_infer.web.live import Live
-from picam_infer.web.metrics import Metrics
 from picam_infer.web.news import News
 
+if TYPE_CHECKING:
+    from picam_infer.web.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
 
 PAGE = Path(__file__).parent / "page"
 MAX_BODY = 16_384
@@ -33,6 +38,7 @@ STUCK_S = 10.0
 """A watcher that has not taken a picture for so long is dropped."""
 _QUIET_S = 15.0
 _ADMITTED_S = 5.0
+_FORM = "application/x-www-form-urlencoded"
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
           ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip
 HEADERS = {
@@ -71,7 +77,7 @@ class Room:
     access: Access
     live: Live
     news: News
-    metrics: Metrics
+    clients: Callable[[], Mapping[str, int]]
     raw: Feed
     drawn: Feed
     snapshot: Drawn
@@ -95,7 +101,15 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
             except web.HTTPException as error:
                 if error.status < 400:
                     raise
-                return problem(error.status, error.reason, close=error.status == 413)
+                answer = problem(error.status, error.reason, close=error.status == 413)
+                if "Allow" in error.headers:
+                    answer.headers["Allow"] = error.headers["Allow"]
+                return answer
+            except (ConnectionError, TimeoutError):  # the visitor is gone
+                raise
+            except Exception:  # a request's top: the next one may be fine
+                log.exception("web: no answer to %s %s", request.method, request.path)
+                return problem(500, "an error of its own; see the journal", close=True)
 
     async def dress(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(HEADERS)
@@ -115,8 +129,10 @@ def admit(room: Room, request: web.Request) -> None:
         raise Refused(413, "too large")
     if not _open(request):
         access.check_token(peer(request), request.headers, request.cookies.get(COOKIE, ""))
-    if request.method not in SAFE and request.path != "/login" and request.content_type != "application/json":
-        raise Refused(415, "this takes application/json")
+    kind = _FORM if request.path == "/login" else "application/json"
+    routed = request.match_info.http_exception is None
+    if routed and request.method not in SAFE and request.content_type != kind:
+        raise Refused(415, f"this takes {kind}")
 
 
 def _open(request: web.Request) -> bool:
@@ -134,7 +150,7 @@ def refuse(request: web.Request, refusal: Refused) -> web.Response:
     mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
     if refusal.status == 401 and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
         return login_form(refusal)
-    answer = problem(refusal.status, refusal.reason, refusal.hint, close=refusal.status == 413)
+    answer = problem(refusal.status, refusal.reason, refusal.hint, close=refusal.status in (400, 408, 413))
     if refusal.status == 401 and "Sec-Fetch-Mode" not in request.headers:
         answer.headers["WWW-Authenticate"] = 'Basic realm="picam-infer"'
     if refusal.wait_s:
@@ -227,6 +243,7 @@ class Endpoints:
         self._drawing = asyncio.Lock()
         self._last_drawn: tuple[Picture | None, float] = (None, 0.0)
         self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in _KINDS}
+        self._metrics: Metrics | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """Return where they are; `openapi.json` describes the same."""
@@ -271,13 +288,10 @@ class Endpoints:
         """Trade the token for a cookie."""
         access = self._room.access
         try:
-            async with asyncio.timeout(self._room.stuck_s):
-                form = await request.post()
+            form = await self._read(request.post(), "form")
             if not access.token:
                 raise Refused(403, f"there is no token in {access.token.path}", "make one with: picam-infer check")
             access.try_token(peer(request), str(form.get("token", "")).strip())
-        except TimeoutError as error:
-            raise Refused(408, "the request took too long") from error
         except Refused as refusal:
             if "text/html" not in request.headers.get("Accept", ""):
                 raise
@@ -376,8 +390,12 @@ class Endpoints:
         return response
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """Prometheus."""
-        body, kind = self._room.metrics.page(request.headers.get("Accept", ""))
+        """Prometheus, whose library is loaded when it first asks."""
+        if self._metrics is None:
+            from picam_infer.web.metrics import Metrics
+
+            self._metrics = Metrics(self._room.state, self._room.clients)
+        body, kind = self._metrics.page(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": kind})
 
     async def healthz(self, request: web.Request) -> web.StreamResponse:
@@ -466,12 +484,19 @@ class Endpoints:
 
     async def _json(self, request: web.Request) -> Any:
         try:
-            async with asyncio.timeout(self._room.stuck_s):
-                return json.loads(await request.read())
+            return json.loads(await self._read(request.read(), "body"))
         except (ValueError, RecursionError) as error:
             raise Refused(400, f"not JSON: {error}") from error
+
+    async def _read(self, reading: Awaitable[T], what: str) -> T:
+        """Return what a visitor sends, if it comes in time and is what it says it is."""
+        try:
+            async with asyncio.timeout(self._room.stuck_s):
+                return await reading
         except TimeoutError as error:
             raise Refused(408, "the request took too long") from error
+        except (ValueError, LookupError, web.RequestPayloadError) as error:
+            raise Refused(400, f"the {what} is damaged") from error
 
 
 def _flag(request: web.Request, name: str) -> bool:

@@ -14,20 +14,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from aiohttp import web
-
 from picam_infer.config import Web as Settings
 from picam_infer.state import State
 from picam_infer.web.access import Access
 from picam_infer.web.doorman import Doorman
 from picam_infer.web.feed import Drawn, Feed, Raw, Render
 from picam_infer.web.handlers import STUCK_S, Kept, Room, application, snapshot
+from picam_infer.web.http import web
 from picam_infer.web.live import Live
-from picam_infer.web.metrics import Metrics
 from picam_infer.web.news import News
 from picam_infer.web.token import Token
 
 log = logging.getLogger(__name__)
+_unheard = logging.getLogger(f"{__name__}.visitors")
+"""Takes what the web library says of each damaged request: strangers do not fill the journal."""
+_unheard.disabled = True
 
 _RETRY_S = 5.0
 _LEAST_FPS = 1.0
@@ -110,7 +111,7 @@ class Web:
         with self._furnished() as room:
             self._room = room
             runner = web.AppRunner(
-                application(room, self._door), access_log=None, keepalive_timeout=30.0, max_headers=64,
+                application(room, self._door), access_log=None, logger=_unheard, keepalive_timeout=30.0, max_headers=64,
                 lingering_time=2.0, shutdown_timeout=0.5,
             )  # fmt: skip
             await runner.setup()
@@ -142,7 +143,7 @@ class Web:
             access = Access(self._settings, Token(Path(self._settings.token_file)))
             snapshots = Drawn(self._state, self._render, lambda: _LEAST_FPS)
             yield Room(
-                self._settings, self._state, access, live, news, Metrics(self._state, self.clients),
+                self._settings, self._state, access, live, news, self.clients,
                 Feed(Raw(self._state), loop, "web raw"), Feed(drawn, loop, "web drawn"), snapshots, self._kept,
                 self._patience_s,
             )  # fmt: skip
@@ -210,7 +211,13 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except ssl.SSLError:
+        raise
+    except OSError as error:  # which of the two it is, it does not say
+        names = " or ".join(name for name in (settings.tls_cert, settings.tls_key) if name)
+        raise OSError(error.errno, error.strerror, names) from error
     return context
 
 

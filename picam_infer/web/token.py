@@ -95,11 +95,24 @@ def findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
             "the page goes over the network unencrypted",
             "set web.tls_cert and web.tls_key, or use an SSH tunnel",
         )
-    for name in (settings.tls_cert, settings.tls_key):
-        if name and not os.access(name, os.R_OK):
-            yield "error", f"{name} cannot be read", "check the path and its permissions"
-    if bool(settings.tls_cert) != bool(settings.tls_key):
+    yield from _certificate_findings(settings)
+
+
+def _certificate_findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
+    names = [name for name in (settings.tls_cert, settings.tls_key) if name]
+    unreadable = [name for name in names if not os.access(name, os.R_OK)]
+    for name in unreadable:
+        yield "error", f"{name} cannot be read", "check the path and its permissions"
+    if len(names) == 1:
         yield "error", "web.tls_cert and web.tls_key belong together", "give both or none"
+    if len(names) == 2 and not unreadable:
+        import ssl
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*names)
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            yield "error", f"{' and '.join(names)} are not a certificate and its key ({reason})", "make them again"
 
 
 def _file_findings(path: Path) -> Iterator[tuple[Grade, str, str]]:

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from visitors import make_certificate
 
 from picam_infer.config import Web as Settings
 from picam_infer.core import PicamError
@@ -118,6 +119,19 @@ def test_cookies_hold_a_while_and_only_with_the_same_token(tmp_path: Path) -> No
     assert not rules.session_holds(cookie, now=1001.0)
 
 
+def test_an_old_session_is_no_guess_but_a_forged_one_is(tmp_path: Path) -> None:
+    rules = access(tmp_path)
+    old = rules.session(now=1000.0)
+    for _ in range(20):
+        with pytest.raises(Refused, match="needs the token"):
+            rules.check_token(REMOTE, {}, old)
+    assert rules.patience.wait_s(REMOTE) == 0
+    for _ in range(6):
+        with pytest.raises(Refused):
+            rules.check_token(REMOTE, {}, old.replace(".", "0."))
+    assert rules.patience.wait_s(REMOTE) > 0
+
+
 def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path) -> None:
     now = [0.0]
     rules = access(tmp_path)
@@ -182,6 +196,15 @@ def test_what_check_says(tmp_path: Path) -> None:
     path.write_text("short")
     bad = list(token.findings(Settings(listen=":80", token_file=str(path), tls_cert=str(tmp_path / "none"))))
     assert [grade for grade, *_ in bad].count("error") == 4
+
+
+def test_check_tries_the_certificate(tmp_path: Path) -> None:
+    pair = make_certificate(tmp_path)
+    if pair is None:
+        pytest.skip("needs openssl")
+    mixed = Settings(tls_cert=pair[0], tls_key=pair[0])
+    assert [grade for grade, *_ in token.findings(Settings(tls_cert=pair[0], tls_key=pair[1]))] == ["ok"]
+    assert any("not a certificate and its key" in what for _, what, _ in token.findings(mixed))
 
 
 def test_the_file_may_change_while_running(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_the_picture_moves_and_the_label_follows(browser: Browser, web: Web, run
     until(lambda: text(browser, "#label") == "two" and browser.js("return document.title").startswith("two"))
     run.label = None
     until(lambda: text(browser, "#label") == "unknown")
-    assert "two · 90 %" in until(lambda: text(browser, "#changes"))
+    assert "two\u2069 · 90 %" in until(lambda: text(browser, "#changes"))
     until(lambda: text(browser, "#said") == "unknown", 5)
     assert "640 × 480" in text(browser, "#numbers")
     assert browser.complaints() == [], "no script error, and nothing that the policy refuses"
@@ -159,6 +159,28 @@ def test_the_pi_goes_away_and_comes_back(browser: Browser, run: Run) -> None:
         before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
         until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > before + 3)
     browser.complaints()
+
+
+def test_a_network_that_falls_silent_is_noticed(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    silence, loop = threading.Event(), web._loop
+    assert loop is not None
+    loop.call_soon_threadsafe(silence.wait, 15)
+    # Not seven seconds of test, but a clock that is seven seconds on.
+    browser.js("const old = performance.now.bind(performance); performance.now = () => old() + 7000")
+    until(lambda: "no connection to the Pi" in text(browser, "#placard") and text(browser, "#label") == "–")
+    before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
+    silence.set()
+    until(lambda: not shown(browser, "#placard") and text(browser, "#label") == "one")
+    until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > before + 3)
+    browser.complaints()
+
+
+def test_names_from_right_to_left_turn_nothing_round(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    run.label = "قطة"
+    until(lambda: "\u2068قطة\u2069 · 90 %" in text(browser, "#changes"))
+    assert browser.js("return getComputedStyle(document.getElementById('label')).direction") == "rtl"
 
 
 def test_pause_by_keyboard_ends_the_stream(browser: Browser, web: Web) -> None:

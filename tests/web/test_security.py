@@ -287,15 +287,50 @@ def test_a_bad_certificate_is_said_and_waited_for(run: Run, tmp_path: Path, monk
     cert = tmp_path / "cert.pem"
     with Web(Settings(listen="127.0.0.1:0", tls_cert=str(cert), tls_key=str(tmp_path / "key.pem")), run.state,
              run.render) as web:  # fmt: skip
-        until(lambda: web.report()["reason"] == "No such file or directory")
+        until(lambda: "No such file or directory" in web.report()["reason"] and str(cert) in web.report()["reason"])
         cert.write_text("nonsense")
         until(lambda: "certificate" in web.report()["reason"] or "No such" in web.report()["reason"])
         if make_certificate(tmp_path):
             assert web.listening.wait(10)
 
 
-def test_errors_tell_nothing_of_the_inside(web: Web) -> None:
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused_by_name(web: Web, method: str) -> None:
+    status, headers, _ = ask(web, "/api/config", method)
+    assert status == 405 and sorted(headers["allow"].split(",")) == ["GET", "HEAD", "PATCH"]
+
+
+def request(head: str, body: bytes, kind: str) -> bytes:
+    return f"{head} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n".encode() + (
+        body if b"\r\n\r\n" in body else b"Content-Length: %d\r\n\r\n" % len(body) + body
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [request("POST /login", b"token=abc", "application/x-www-form-urlencoded; charset=utf-77"),
+     request("POST /login", b"token=%ff\xff", "application/x-www-form-urlencoded"),
+     request("POST /login", b"--x\nno form", "multipart/form-data; boundary=x"),
+     request("POST /login", b"no form", "multipart/form-data"),
+     request("PATCH /api/config", b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "application/json"),
+     request("PATCH /api/config", b"\xff{}", "application/json"),
+     request("PATCH /api/config", b"[" * 9000, "application/json"),
+     b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b"\x16\x03\x01\x02\x00\x01",
+     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 200 + b"\r\n"],
+)  # fmt: skip
+def test_damaged_requests_are_the_visitors_fault_and_fill_no_journal(
+    web: Web, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
+        sock.sendall(data)
+        assert sock.recv(12)[9:10] == b"4"
+    assert ask(web, "/healthz")[0] == 200
+    assert not caplog.records
+
+
+def test_errors_tell_nothing_of_the_inside(web: Web, caplog: pytest.LogCaptureFixture) -> None:
     web._room.live.values = lambda: 1 / 0  # type: ignore[union-attr,method-assign,return-value]
     status, _, body = ask(web, "/api/config")
     assert status == 500 and b"Traceback" not in body and b"division" not in body
+    assert "no answer to GET /api/config" in caplog.text and "ZeroDivisionError" in caplog.text
     assert ask_json(web, "/healthz")[0] == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import re
 import socket
 import subprocess
@@ -322,6 +323,27 @@ def test_web_off_imports_nothing_of_it() -> None:
         "sys.exit(str(bad) if bad else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_loads_only_what_it_needs() -> None:
+    code = (
+        "import sys, picam_infer.web.server;"
+        "bad = {'aiohttp.client', 'aiohttp.connector', 'prometheus_client'} & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_server_that_needs_its_client_gets_it(tmp_path: Path) -> None:
+    package = tmp_path / "aiohttp"
+    package.mkdir()
+    (package / "__init__.py").write_text("client = 1\n")
+    (package / "web.py").write_text("from aiohttp import client\n")
+    code = "import sys, picam_infer.web; import aiohttp.web; sys.exit(0 if aiohttp.web.client == 1 else 1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 

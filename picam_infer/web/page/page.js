@@ -2,7 +2,7 @@
 
 import { PictureStream } from "./stream.js";
 import { Settings } from "./settings.js";
-import { Timeline, name } from "./timeline.js";
+import { Timeline, apart, name } from "./timeline.js";
 
 const at = (id) => document.getElementById(id);
 const canvas = at("picture");
@@ -10,7 +10,8 @@ const pen = canvas.getContext("2d", { alpha: false });
 const timeline = new Timeline(at("timeline"), at("changes"));
 const settings = new Settings(at("sliders"), at("undo"), at("keep"), at("kept-note"), () => {});
 
-const now = { state: null, result: null, connected: false, paused: false, drawn: [], said: "", saidAt: 0 };
+const now = { state: null, result: null, connected: false, cut: false, full: false, heard: 0, paused: false, drawn: [], said: "", saidAt: 0 };
+const SILENT_MS = 6000; // the Pi says something every second
 
 // -- picture ---------------------------------------------------------------
 
@@ -43,16 +44,24 @@ function overlay() {
   pen.strokeStyle = tint;
   pen.strokeRect(x, y, side, side);
   if (!now.result) return;
-  const text = known ? `${now.result.label}  ${Math.floor(now.result.score * 100)} %` : "?";
   const size = unit * 8;
   pen.font = `600 ${size}px system-ui, sans-serif`;
-  const wide = Math.min(pen.measureText(text).width + size, width);
+  const text = known ? shortened(now.result.label, `  ${Math.floor(now.result.score * 100)} %`, width - size) : "?";
+  const wide = pen.measureText(text).width + size;
   const [left, top] = [Math.min(x, width - wide), Math.max(0, y - size * 1.5)];
   pen.fillStyle = "rgba(12,16,20,.82)";
   pen.fillRect(left, top, wide, size * 1.4);
   pen.fillStyle = tint;
   pen.textBaseline = "middle";
-  pen.fillText(text, left + size / 2, top + size * 0.74, wide - size);
+  pen.fillText(text, left + size / 2, top + size * 0.74);
+}
+
+// A name that is too wide for the picture ends in an ellipsis; its percentage stays.
+function shortened(label, percent, room) {
+  let letters = [...label];
+  if (pen.measureText(apart(label) + percent).width <= room) return apart(label) + percent;
+  while (letters.length && pen.measureText(`${apart(letters.join(""))}…${percent}`).width > room) letters = letters.slice(0, -1);
+  return `${apart(letters.join(""))}…${percent}`;
 }
 
 const stream = new PictureStream("/stream.mjpg?raw=1", draw, () => location.reload());
@@ -69,6 +78,7 @@ function showResult(result) {
   const label = at("label");
   label.textContent = result ? name(result.label) : "–";
   label.className = result ? (result.label === null ? "unknown" : "") : "stale";
+  label.dataset.size = label.textContent.length > 36 ? "small" : label.textContent.length > 12 ? "medium" : "large";
   const threshold = settings.live?.values?.["decide.threshold"] ?? 0;
   const bars = at("bars");
   const top = result ? result.top : [];
@@ -91,6 +101,7 @@ function bar() {
     part.className = kind;
     item.append(part);
   }
+  item.firstChild.dir = "auto";
   item.lastChild.append(document.createElement("i"), document.createElement("b"));
   item.lastChild.setAttribute("aria-hidden", "true");
   return item;
@@ -110,6 +121,7 @@ function span(seconds) {
 }
 
 function showState(state) {
+  if (now.state && now.state.version !== state.version) location.reload(); // this page is the old program's
   now.state = state;
   timeline.offset = state.now - Date.now() / 1000;
   settings.set(state.live);
@@ -151,7 +163,8 @@ function showHealth() {
   const loss = now.state?.lost.find(({ part }) => part !== "display");
   const stale = now.state?.picture && now.state.picture.age_s > 5;
   let card = null;
-  if (!now.connected) card = { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
+  if (!now.connected && now.full) card = { title: "too many watchers", reason: "the Pi serves no more at once", hint: "close another page of it, or raise web.max_clients" };
+  else if (!now.connected) card = { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
   else if (loss) card = { title: `${loss.part} lost`, reason: loss.reason, hint: loss.hint, since: loss.since };
   else if (stale) card = { title: "no picture", reason: `the last one is ${Math.round(now.state.picture.age_s)} s old`, hint: "" };
   else if (now.state && !now.state.picture) card = { title: "starting", reason: "", hint: "waiting for the first picture" };
@@ -197,7 +210,8 @@ async function showKept() {
     const text = document.createElement("span");
     const [what, how] = [document.createElement("span"), document.createElement("span")];
     what.textContent = name(label);
-    how.textContent = `${Math.floor(score * 100)} %`;
+    what.dir = "auto";
+    how.textContent = label === null ? "" : `${Math.floor(score * 100)} %`;
     text.append(what, how);
     link.append(image);
     item.append(link, text);
@@ -207,13 +221,23 @@ async function showKept() {
 
 // -- news ------------------------------------------------------------------
 
+let source = null;
+
 function listen() {
-  const source = new EventSource("/api/events");
-  const on = (kind, act) => source.addEventListener(kind, (event) => act(JSON.parse(event.data)));
-  source.onopen = () => { now.connected = true; showHealth(); };
-  source.onerror = () => {
-    now.connected = false;
+  source = new EventSource("/api/events");
+  now.heard = performance.now();
+  const on = (kind, act) => source.addEventListener(kind, (event) => {
+    now.heard = performance.now();
+    act(JSON.parse(event.data));
+  });
+  source.onopen = () => {
+    if (now.cut) stream.stop(); // it may hang on a connection that is no more
+    Object.assign(now, { connected: true, cut: false, full: false });
+    follow();
     showHealth();
+  };
+  source.onerror = () => {
+    cut();
     // A browser gives up after an answer that is no stream (an expired login, too many watchers).
     if (source.readyState === EventSource.CLOSED) setTimeout(again, 3000);
   };
@@ -223,10 +247,25 @@ function listen() {
   on("state", showState);
 }
 
+function cut() {
+  Object.assign(now, { connected: false, cut: true });
+  showResult(null); // what was seen last may not be so any more
+  showHealth();
+}
+
 async function again() {
-  const response = await fetch("/api/state").catch(() => null);
-  if (response?.status === 401) location.reload();
-  else listen();
+  const response = await fetch("/api/state", { signal: AbortSignal.timeout(SILENT_MS) }).catch(() => null);
+  if (response?.status === 401) return location.reload();
+  now.full = Boolean(response?.ok);
+  listen();
+}
+
+// A network that goes away without a word leaves a connection that looks alive for ever.
+function watch() {
+  if (performance.now() - now.heard < SILENT_MS || source.readyState === EventSource.CLOSED) return;
+  source.close();
+  cut();
+  listen();
 }
 
 // -- hands -----------------------------------------------------------------
@@ -248,6 +287,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 setInterval(() => {
+  watch();
   timeline.draw();
   at("rate").textContent = now.paused ? "paused" : `${(now.drawn.filter((then) => performance.now() - then < 2000).length / 2).toFixed(0)} pictures a second`;
 }, 500);

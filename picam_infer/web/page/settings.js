@@ -87,7 +87,7 @@ export class Settings {
     this.busy = true;
     let answer = null;
     try {
-      const response = await fetch(url, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+      const response = await fetch(url, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal: AbortSignal.timeout(10000) });
       answer = await response.json();
       this.note.textContent = response.ok ? said : [answer.error, answer.hint].filter(Boolean).join("; ");
       if (!response.ok) answer = null;

@@ -6,11 +6,22 @@ export function name(label) {
   return label === null || label === undefined ? "unknown" : label;
 }
 
+// Keeps a name that is written from right to left from turning round what stands beside it.
+export function apart(text) {
+  return `\u2068${text}\u2069`;
+}
+
 export function colour(label, dark) {
   if (label === null || label === undefined) return dark ? "#55616d" : "#b4bec8";
   let hash = 7;
   for (const letter of label) hash = (hash * 31 + letter.codePointAt(0)) % 3600;
   return `hsl(${(hash * 137) % 360} 55% ${dark ? 58 : 44}%)`;
+}
+
+// Black or white, whichever is read more easily on what the pen is filled with.
+function ink(pen) {
+  const [red, green, blue] = pen.fillStyle.match(/\w\w/g).map((pair) => (parseInt(pair, 16) / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#0b0f13" : "#fff";
 }
 
 export class Timeline {
@@ -43,7 +54,7 @@ export class Timeline {
     time.textContent = clock.format(new Date(change.at * 1000));
     const text = document.createElement("span");
     if (change.kind === "label") {
-      text.textContent = change.label === null ? "unknown" : `${change.label} · ${Math.floor(change.score * 100)} %`;
+      text.textContent = change.label === null ? "unknown" : `${apart(change.label)} · ${Math.floor(change.score * 100)} %`;
     } else if (change.kind === "lost") {
       text.textContent = `${change.part} lost: ${change.reason}`;
       text.className = "lost";
@@ -77,7 +88,7 @@ export class Timeline {
       pen.fillStyle = colour(label, dark);
       pen.fillRect(x(from), 0, Math.max(1, x(to) - x(from)), 34);
       if (pen.measureText(name(label)).width + 12 < x(to) - x(from)) {
-        pen.fillStyle = dark ? "#0b0f13" : label === null ? "#15202b" : "#fff";
+        pen.fillStyle = ink(pen);
         pen.fillText(name(label), x(from) + 6, 17);
       }
     }
