@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from virtual_pi import LAB, ROOT, VirtualPi, Watch, needed
+from virtual_pi import ROOT, VirtualPi, Watch, needed
 
 sys.path.append(str(ROOT / "tests"))
 import stick_lab
@@ -29,7 +29,9 @@ STICK, CPU = "ncs:2-ma2450", "openvino:CPU"
 PATIENCE_S = 240
 """The guest is emulated: several times slower than a Pi."""
 PYTHON = "/opt/picam-infer/current/bin/python"
-SETTINGS = {"source": "camera", "capture": {"width": 640, "height": 480}, "model": "twin", "display": {"kind": "none"}}
+# The emulated machine has enough to do with the stick: a small drawn source, no monitor.
+SETTINGS = {"source": "demo", "capture": {"width": 640, "height": 480, "fps": 5}, "model": "twin",
+            "display": {"kind": "none"}}  # fmt: skip
 FIRMWARE = "/usr/local/lib/mvnc/MvNCAPI-ma2450.mvcmd"
 
 
@@ -71,16 +73,13 @@ class Machine(VirtualPi):
         self.ssh("sudo ~/picam/scripts/install.sh --wheels ~/wheels", timeout=1800)
 
     def install_ncsdk(self):
-        """Install NCSDK from the archive on the guest, twice: the second time must change nothing."""
+        """Install NCSDK from the archive on the guest; return what the script said and what is there then."""
         self.vm("put", ARCHIVE, f"/tmp/{Path(ARCHIVE).name}")
         self.ssh("echo firmware > /tmp/MvNCAPI-ma2450.mvcmd")
         words = f"--archive /tmp/{Path(ARCHIVE).name} --firmware /tmp/MvNCAPI-ma2450.mvcmd"
-        sums = []
-        for _ in range(2):
-            assert "done" in self.ssh(f"sudo ~/picam/scripts/install-ncsdk.sh {words}", timeout=1800)
-            sums.append(self.ssh("cat /usr/local/lib/libmvnc.so /usr/local/lib/mvnc/* /etc/udev/rules.d/99-picam* | "
-                                 "sha256sum; find /usr/local/lib | sort"))  # fmt: skip
-        assert sums[0] == sums[1]
+        said = self.ssh(f"sudo ~/picam/scripts/install-ncsdk.sh {words}", timeout=1800)
+        return said, self.ssh("cd /usr/local/lib; find . /etc/udev/rules.d -name '*.pyc' -o -type f -print0 | sort -z |"
+                              " xargs -0 sha256sum")  # fmt: skip
 
     def install_model(self, folder):
         """Copy a model that the stick and the CPU can run."""
@@ -90,9 +89,12 @@ class Machine(VirtualPi):
         models = "/var/lib/picam-infer/models"
         self.ssh(f"sudo rm -rf {models}/twin; sudo mv twin {models}/; sudo chown -R picam-infer: {models}/twin")
 
-    def configure(self, **changes):
-        """Write the settings and start the service anew."""
+    def configure(self, again=True, **changes):
+        """Write the settings and start the service anew; `again=False`: only when it does not run with them."""
         text = json.dumps({**SETTINGS, **changes})
+        told = self.ssh("cat /etc/picam-infer/config.yaml; systemctl is-active picam-infer", check=False)
+        if not again and told.split("\n")[:2] == [text, "active"]:
+            return
         self.ssh(f"echo '{text}' | sudo tee /etc/picam-infer/config.yaml >/dev/null")
         self.ssh("sudo systemctl restart picam-infer", timeout=600)
 
@@ -119,9 +121,11 @@ def machine(tmp_path_factory):
     mine = "running" not in pi.vm("status", check=False)
     if mine:
         pi.vm("up", timeout=900)
+    pi.camera("unplug")
     try:
         pi.install_service()
-        pi.install_ncsdk()
+        if "yes" not in pi.ssh(f"test -e {FIRMWARE} && echo yes", check=False):
+            pi.install_ncsdk()
         pi.install_model(tmp_path_factory.mktemp("model"))
         yield pi
     finally:
@@ -133,21 +137,32 @@ def machine(tmp_path_factory):
 def pi(machine):
     """Every test begins with one healthy stick and the service on it."""
     machine.stick("unplug", 2)
-    for words in (("unplug",), ("plug",), ("thaw",), ("slow", 8), ("hot", 45)):
+    for words in (("plug",), ("thaw",), ("slow", 8), ("hot", 45)):
         machine.stick(*words)
-    machine.configure()
-    with machine.watch_service() as watch:
-        watch.until(engine=STICK)
+    machine.configure(again=False)
     return machine
 
 
-def pauses(lines, name):
-    """Return the longest `pause_s` or `blind_s` of these lines."""
-    return max(line[name] for line in lines)
+class Usual:
+    """How long the emulated machine pauses anyway, and what a test finds beyond that."""
+
+    def __init__(self, watch):
+        watch.until(engine=STICK)
+        lines = [watch.events.get(timeout=PATIENCE_S) for _ in range(4)]
+        self.pause_s, self.blind_s = (max(line[name] for line in lines) for name in ("pause_s", "blind_s"))
+
+    def judge(self, lines, pause_s):
+        """Assert that results paused for less than this, and pictures not at all."""
+        print({name: [line[name] for line in lines] for name in ("pause_s", "blind_s")}, vars(self))
+        assert max(line["pause_s"] for line in lines) < pause_s + self.pause_s
+        assert max(line["blind_s"] for line in lines) < 0.5 + 2 * self.blind_s
 
 
 def test_the_stick_answers_like_the_cpu(pi):
-    said = re.findall(r"inference is on the stick now \((\S+)\).*up to ([\d.]+)", pi.journal(60))
+    pi.configure()
+    with pi.watch_service() as watch:
+        watch.until(engine=STICK)
+    said = re.findall(r"inference is on the stick now \((\S+)\).*up to ([\d.]+)", pi.journal(300))
     assert said[-1][0] == STICK and float(said[-1][1]) < 2e-3
     assert STICK in pi.ssh("systemctl show picam-infer -p StatusText")
     assert pi.children() == 1
@@ -155,22 +170,20 @@ def test_the_stick_answers_like_the_cpu(pi):
 
 def test_unplugged_in_mid_run_and_replugged(pi):
     with pi.watch_service() as watch:
-        watch.until(engine=STICK)
         for _ in range(3):
+            usual = Usual(watch)
             pi.stick("unplug")
-            lines = watch.until(engine=CPU)
-            assert pauses(lines, "pause_s") < 3 and pauses(lines, "blind_s") < 1
+            usual.judge(watch.until(engine=CPU), 3)
             pi.stick("plug")
             watch.until(engine=STICK)
-    assert "the stick is lost" not in pi.journal(5) and pi.children() == 1
+    assert pi.children() == 1
 
 
 def test_a_hang_and_a_replug(pi):
     with pi.watch_service() as watch:
-        watch.until(engine=STICK)
+        usual = Usual(watch)
         pi.stick("hang")
-        lines = watch.until(engine=CPU)
-        assert pauses(lines, "pause_s") < 2 + 1 and pauses(lines, "blind_s") < 1
+        usual.judge(watch.until(engine=CPU), 2 + 1)
         pi.stick("unplug")
         pi.stick("plug")
         watch.until(engine=STICK)
@@ -210,10 +223,9 @@ def test_killed_in_mid_inference(pi):
 def test_a_killed_child(pi):
     pi.stick("slow", 200)
     with pi.watch_service() as watch:
-        watch.until(engine=STICK)
+        usual = Usual(watch)
         pi.ssh("sudo pkill -9 -f ncs/child.py")
-        lines = watch.until(engine=CPU)
-        assert pauses(lines, "pause_s") < 3
+        usual.judge(watch.until(engine=CPU), 3)
         watch.until(engine=STICK)
     assert "signal 9" in pi.journal(300)
 
@@ -229,7 +241,7 @@ def test_two_sticks(pi):
     with pi.watch_service() as watch:
         watch.until(engine=STICK)
         pi.stick("unplug", 1)
-        (*_, last) = watch.until(engine="ncs:3")
+        (*_, last) = watch.until(engine="ncs:3")  # the other one, whatever its chip
         pi.stick("plug", 1)
         pi.configure(engine={"kind": "ncs", "device": "2"})
         watch.until(engine=STICK)
@@ -276,8 +288,9 @@ def test_a_wrong_graph(pi):
 def test_held_by_the_service(pi):
     told = pi.ssh("sudo -u picam-infer picam-infer check -c /etc/picam-infer/config.yaml", check=False, timeout=600)
     assert "held by process" in told
-    with pi.watch_service() as watch:  # undisturbed
-        assert pauses(watch.until(engine=STICK), "pause_s") < 3
+    with pi.watch_service() as watch:
+        watch.until(engine=STICK)
+    assert "lost" not in pi.journal(20)
 
 
 def test_check_proves_the_chain(pi):
@@ -299,5 +312,14 @@ def test_answers_are_right_whoever_gives_them(pi):
             assert line["error"] < 2e-3 and line["longest_s"] < 3.5
 
 
-def test_lab_is_known():
-    assert (LAB / "vm").exists()
+def test_installing_again_changes_nothing_and_uninstalling_leaves_nothing(pi):
+    pi.ssh("sudo systemctl stop picam-infer")
+    before = pi.install_ncsdk()
+    assert pi.install_ncsdk() == before and "libmvnc.so" in before[1]
+    pi.ssh("sudo ~/picam/scripts/install-ncsdk.sh --uninstall")
+    assert not pi.ssh("find / -xdev -iname '*mvnc*' -not -path '/home/*' -not -path '/tmp/*' 2>/dev/null; true").strip()
+    pi.configure()
+    with pi.watch_service() as watch:
+        watch.until(engine=CPU, notice="mvnc is not installed")
+        pi.install_ncsdk()
+        watch.until(engine=STICK)
