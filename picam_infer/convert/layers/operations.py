@@ -310,12 +310,9 @@ def _pooled(call: Call, largest: bool) -> Tensor:
 def _resize(call: Call) -> Tensor:
     x, size = call.one(4), _option(call, "size")
     method = str(_option(call, "interpolation", _option(call, "method", "bilinear"))).lower()
-    good = (
-        isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and 0 < n < 1 << 14 for n in size)
-    )
-    odd = [
-        key for key in ("preserve_aspect_ratio", "crop_to_aspect_ratio", "pad_to_aspect_ratio") if _option(call, key)
-    ]
+    pair = list(size) if isinstance(size, list | tuple) and len(size) == 2 else [0]
+    good = all(isinstance(n, int) and 0 < n < 1 << 14 for n in pair)
+    odd = [f"{key}_aspect_ratio" for key in ("preserve", "crop_to", "pad_to") if _option(call, f"{key}_aspect_ratio")]
     if not good or odd or call.layer.config.get("data_format") == "channels_first":
         call.layer.fail(f"its size is {str(size)[:40]} {' '.join(odd)}".rstrip())
     return from_first(resize(call, x.first(), pair[0], pair[1], method, bool(_option(call, "antialias", False))))
