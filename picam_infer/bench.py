@@ -6,10 +6,11 @@ import argparse
 import importlib
 import importlib.util
 import json
+import logging
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from picam_infer import bundle as bundles
 from picam_infer import engines, preprocess
 from picam_infer.bundle import Bundle
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import Frame, NoInput, PicamError, Pixels, Unavailable
+from picam_infer.core import Frame, Lost, NoInput, PicamError, Pixels, Scores, Unavailable
 from picam_infer.decide import Decider
+from picam_infer.engines import sticks, switching
 from picam_infer.pictures import read_picture
 
+log = logging.getLogger(__name__)
 _RUNS = 50
 
 
@@ -34,6 +37,8 @@ class Row:
     first_ms: float
     later_ms: float
     """The median of the later calls."""
+    note: str = ""
+    """What else there is to say."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +59,8 @@ def main(args: argparse.Namespace) -> int:
     model = bundles.load(args.model)
     picture = read_picture(args.image) if args.image else _pattern()
     settings = EngineSettings(kind="openvino", threads=args.threads)
-    rows = [_ours(model, picture, settings), _prepared(model, picture), _raw(model, args.threads)]
+    ours, answer = _ours(model, picture, settings)
+    rows = [ours, *_on_the_stick(model, picture, answer), _prepared(model, picture), _raw(model, args.threads)]
     if args.against:
         rows.append(_against(args.against, model))
     base = next(row for row in rows if row.name == "OpenVINO, bare network").later_ms
@@ -67,9 +73,13 @@ def _say(row: Row, base_ms: float, as_json: bool) -> None:
     ratio = row.later_ms / base_ms
     if as_json:
         content = {"name": row.name, "first_ms": row.first_ms, "later_ms": row.later_ms, "ratio": ratio}
+        if row.note:
+            content["note"] = row.note
         print(json.dumps(content, ensure_ascii=False), flush=True)
     else:
         print(f"{row.name:<44} first {row.first_ms:8.2f} ms   later {row.later_ms:8.2f} ms   {ratio:7.2f}×", flush=True)
+        if row.note:
+            print(f"  {row.note}")
 
 
 def _pattern() -> Pixels:
@@ -90,20 +100,35 @@ def _frame(picture: Pixels) -> Frame:
     return Frame(picture, "bgr", picture.shape[1], picture.shape[0], time.monotonic(), time.time(), 0)
 
 
-def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Row:
-    """The daemon's own path: preprocess, infer, decide."""
+def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> tuple[Row, Scores]:
+    """The daemon's own path: preprocess, infer, decide. Also returns the probabilities, shape (classes,)."""
     prepare = preprocess.build(model.card.preprocess, model.card.input)
     engine = engines.open_engine(settings, model)
     decider, decide, frame = Decider(model.labels, model.card.reject), Decide(), _frame(picture)
 
+    scores: list[Scores] = []
+
     def step() -> None:
         engine.submit(prepare(frame))
-        decider(engine.collect(), decide)
+        scores[:] = [engine.collect()]
+        decider(scores[0], decide)
 
     try:
-        return _time(f"picam-infer: picture to label ({engine.name})", step)
+        return _time(f"picam-infer: picture to label ({engine.name})", step), scores[0]
     finally:
         engine.close()
+
+
+def _on_the_stick(model: Bundle, picture: Pixels, cpu: Scores) -> list[Row]:
+    """The same on the stick, and how far its answer is from the CPU's; nothing where there is neither."""
+    if model.graph is None or not sticks.installed():
+        return []
+    try:
+        row, scores = _ours(model, picture, EngineSettings(kind="ncs"))
+    except Lost as loss:
+        log.warning("the stick is not measured: %s", loss)
+        return []
+    return [replace(row, note=switching.compare(scores, cpu))]
 
 
 def _prepared(model: Bundle, picture: Pixels) -> Row:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
+import msgspec
 
 from picam_infer import bundle as bundles
 from picam_infer import config as configs
@@ -79,8 +80,10 @@ def findings(path: Path | None) -> Iterator[Finding]:
     except PicamError as error:
         yield Finding("error", "model", error.message, error.hint)
     if model is not None:
-        yield engine(config, model)
-        for verdict in checkup.checkup(model, config.engine, open_cpu=lambda: engines.open_engine(
+        stick = engines.stick_name(config.engine)
+        cpu = msgspec.structs.replace(config, engine=EngineSettings(kind="openvino")) if stick else config
+        yield engine(cpu, model)
+        for verdict in checkup.checkup(model, config.engine, stick, lambda: engines.open_engine(
                 EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
             yield Finding(verdict.grade, "stick", verdict.text, verdict.hint)
     yield source(config)

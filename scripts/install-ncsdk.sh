@@ -131,7 +131,7 @@ try:
     else:
         with tarfile.open(archive) as file:
             file.extractall(folder, filter="data")
-except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+except Exception as error:  # zlib, lzma and the rest have exceptions of their own
     sys.exit(f"{archive}: {error}")
 PYTHON
 }

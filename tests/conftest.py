@@ -39,4 +39,5 @@ def sticks(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     for name, value in lab.environment(stand_in).items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(stick_lab.SOURCE))
+    monkeypatch.setattr("picam_infer.engines.ncs.engine._shunned", set())
     return lab

@@ -7,13 +7,14 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from picam_infer.bundle import Bundle, Card, Edges, Input, Photo
+from picam_infer.bundle import Bundle, Card, Edges, Input, Photo, save
 from picam_infer.core import Pixels, Scores
 from picam_infer.engines.sticks import USBDEVFS_CLAIMINTERFACE, USBDEVFS_RESET, Usb
 
@@ -50,6 +51,58 @@ def bundle(
     (folder / "graph").write_bytes(graph(shape, len(labels)))
     chain = Photo() if photo else Edges()
     return Bundle(folder, Card("lab", Input((1, *shape)), chain), tuple(labels))
+
+
+def twin(folder: Path) -> Bundle:
+    """Return a bundle whose network computes the same as its graph: softmax(W x + b) on 28 × 28 grey pixels."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        card = bundle(work / "twin").card
+        blob = graph()
+        weights = np.frombuffer(blob, "<f4", offset=26)[: -len(LABELS)].reshape(len(LABELS), -1)
+        source = ops.parameter([1, 28, 28, 1], np.float32, name="input")
+        flat = ops.reshape(source, ops.constant(np.int64([1, -1])), False)
+        output = ops.softmax(ops.matmul(flat, ops.constant(np.ascontiguousarray(weights)), False, True), 1)
+        ov.save_model(ov.Model([ops.result(output)], [source], "twin"), work / "model.xml", compress_to_fp16=False)
+        files = {name: (work / name).read_bytes() for name in ("model.xml", "model.bin")}
+    return save(folder, card, LABELS, {**files, "graph": blob})
+
+
+STRANGER = """
+# Another make of the same module: no package, other declared types, devices without names, options that fail.
+import ctypes
+from pathlib import Path
+
+exec(compile(Path({source!r}).read_text(), "mvncapi", "exec"))
+for function in (f.ncGraphQueueInferenceWithFifoElem, f.ncFifoReadElem):
+    function.argtypes, function.restype = [ctypes.c_char_p] * 6, ctypes.c_char_p
+_enumerate = enumerate_devices
+
+
+def enumerate_devices():
+    handles = _enumerate()
+    if not handles:
+        raise Exception(-4)
+    return handles
+
+
+def _fails(self, option):
+    raise Exception(Status.UNSUPPORTED_FEATURE)
+
+
+Device.get_option = Graph.get_option = Fifo.get_option = _fails
+"""
+
+
+def stranger(folder: Path, text: str = "") -> list[str]:
+    """Write a mvnc of another make into `folder`, or one of your own; return the sys.path that finds it."""
+    text = text or STRANGER.format(source=str(SOURCE / "mvnc" / "mvncapi.py"))
+    (folder / "mvnc").mkdir(parents=True)
+    (folder / "mvnc" / "mvncapi.py").write_text(text + "\n")
+    return [str(folder), *(entry for entry in sys.path if entry != str(SOURCE))]
 
 
 def expected(model: Bundle, patch: Pixels) -> Scores:

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import stick_lab
 from makers import make_bundle
+from stick_lab import StickLab
 
 from picam_infer import cli, devices, displays
 from picam_infer.core import Lost
@@ -80,3 +82,38 @@ def test_monitors_are_read_from_sysfs(tmp_path: Path) -> None:
     (row,) = devices.monitors(tmp_path)
     assert row == {"name": "card1-HDMI-A-1", "status": "connected", "modes": ["1920x1080", "1280x720"],
                    "text": "card1-HDMI-A-1  connected 1920x1080"}  # fmt: skip
+
+
+needs_compiler = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
+
+
+@pytest.fixture
+def plugged(sticks: StickLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StickLab:
+    """A stick, and a model for it and the CPU in `m`."""
+    for place in ("engines.sticks.Usb", "engines.ncs.engine.Usb"):
+        monkeypatch.setattr(f"picam_infer.{place}", lambda: sticks.usb)
+    sticks.plug()
+    sticks.set("2", ms=0)
+    stick_lab.twin(tmp_path / "m")
+    return sticks
+
+
+@needs_compiler
+def test_a_stick_by_name(plugged: StickLab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["check", "-c", str(settings(tmp_path, engine={"kind": "ncs", "device": "2-ma2450"}))])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "ncs:2-ma2450 took the graph" in said and "on CPU:" in said and "up to 0.00" in said
+    assert cli.main(["check", "-c", str(settings(tmp_path, engine={"kind": "ncs", "device": "other"}))]) == 1
+    assert "there is 2-ma2450, not other" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_bench_measures_the_stick(plugged: StickLab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "-m", str(tmp_path / "m"), "--json"]) == 0
+    rows = {row["name"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    (stick,) = (row for name, row in rows.items() if "ncs:2-ma2450" in name)
+    assert "differ from the CPU's by up to 0.00" in stick["note"]
+    plugged.unplug()
+    assert cli.main(["bench", "-m", str(tmp_path / "m")]) == 0
+    assert "ncs:" not in capsys.readouterr().out

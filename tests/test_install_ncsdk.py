@@ -44,8 +44,8 @@ def venv(tmp_path: Path) -> Path:
     return tmp_path / "venv"
 
 
-def install(tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DESTDIR": str(tmp_path / "root")}
+def install(tmp_path: Path, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DESTDIR": str(tmp_path / "root"), **more}
     command = [SCRIPT, "--venv", tmp_path / "venv", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -119,3 +119,37 @@ def test_something_else_in_the_archive(tmp_path: Path, venv: Path) -> None:
     assert "must be the branch ncsdk2" in install(tmp_path, "--archive", tmp_path / "other.zip").stderr
     (tmp_path / "text.zip").write_text("no archive")
     assert "is no .zip or .tar archive" in install(tmp_path, "--archive", tmp_path / "text.zip").stderr
+
+
+def test_a_damaged_archive(tmp_path: Path, venv: Path) -> None:
+    archive = zipped(tree(tmp_path / "source", code="/* " + " ".join(map(str, range(999))) + "*/"))
+    whole = archive.read_bytes()
+    with zipfile.ZipFile(archive) as file:
+        start = next(item for item in file.infolist() if item.filename.endswith(".c")).header_offset + 100
+    for damaged in (whole[: len(whole) // 2], whole[:start] + bytes(60) + whole[start + 60 :]):
+        archive.write_bytes(damaged)
+        done = install(tmp_path, "--archive", archive)
+        assert done.returncode == 1 and "is no .zip or .tar archive" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_neither_archive_nor_network(tmp_path: Path, venv: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    done = install(tmp_path, https_proxy=nowhere, HTTPS_PROXY=nowhere, no_proxy="", NO_PROXY="")
+    assert done.returncode == 1 and "give it with --archive" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_firmware_and_no_network(tmp_path: Path, venv: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    proxies = {"https_proxy": nowhere, "HTTPS_PROXY": nowhere, "no_proxy": "", "NO_PROXY": ""}
+    done = install(tmp_path, "--archive", zipped(tree(tmp_path / "source")), **proxies)
+    assert done.returncode == 1 and "all is installed but the stick's firmware" in done.stderr
+    assert "--firmware FILE" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_32_bit_system(tmp_path: Path, venv: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "getconf").write_text("#!/bin/sh\necho 32\n")
+    (tmp_path / "bin" / "getconf").chmod(0o755)
+    done = install(tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == 1 and "64-bit" in done.stderr

@@ -108,6 +108,16 @@ def test_two_sticks_by_name_and_the_first_free_one(model: Bundle, sticks: StickL
     assert "there is 2-ma2450, 4-ma2450, not 7" in refusal(model, sticks, "7")
 
 
+@pytest.mark.parametrize("words", ["import time; time.sleep(60)", "import os; os.abort()", "raise RuntimeError('odd')"])
+def test_an_import_that_goes_wrong(
+    model: Bundle, sticks: StickLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr(sys, "path", stick_lab.stranger(tmp_path / "strange", words))
+    monkeypatch.setattr("picam_infer.engines.ncs.engine.DEADLINES_S", {"import": 1.0})
+    said = refusal(model, sticks)
+    assert "loading mvnc" in said and ("install-ncsdk.sh" in said or "signal 6" in said)
+
+
 def test_a_second_generation_stick_beside_a_first(model: Bundle, sticks: StickLab) -> None:
     sticks.plug("4", product="2485")
     sticks.set("4", noboot="")

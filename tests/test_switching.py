@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from picam_infer.bundle import Bundle
 from picam_infer.config import EngineSettings
 from picam_infer.core import Lost
 from picam_infer.engines import switching
+from picam_infer.engines.ncs import engine
+from picam_infer.engines.sticks import Usb
 from picam_infer.engines.switching import Switching
 
 pytestmark = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
@@ -114,6 +117,33 @@ def test_a_hang_and_a_replug(start: Start, sticks: StickLab) -> None:
     sticks.plug()
     run.until(STICK)
     assert sum("stopped answering" in line for line in run.said) >= 1
+
+
+def test_a_stick_that_only_a_strange_libmvnc_sees(
+    start: Start, sticks: StickLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", stick_lab.stranger(tmp_path / "strange"))
+    monkeypatch.setattr(sticks, "usb", Usb(tmp_path / "no bus"))
+    sticks.times(open_ms=300)
+    sticks.plug()
+    run = start()
+    assert run.once() == "ncs:0"
+    sticks.unplug()
+    run.until(CPU)
+    sticks.plug()
+    run.until("ncs:0")
+    sticks.set("2", hang="")
+    assert run.until(CPU) < 0.5 + 1
+
+
+def test_one_broken_stick_of_two(start: Start, sticks: StickLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engine.DEADLINES_S, "open", 0.5)
+    sticks.plug("2")
+    sticks.plug("4")
+    sticks.set("2", hang="")
+    run = start(first_s=0.1)
+    run.until("ncs:4-ma2450")
+    assert any("opening the stick took longer" in line for line in run.said)
 
 
 def test_a_killed_child(start: Start, sticks: StickLab) -> None:
@@ -222,6 +252,9 @@ def test_the_door(door: Callable[[EngineSettings], Any], sticks: StickLab, model
     assert name_of(door(EngineSettings(kind="openvino"))) == CPU
     assert name_of(door(EngineSettings(kind="ncs", device="4-ma2450"))) == "ncs:4-ma2450"
     assert name_of(door(EngineSettings(device="4"))) == "ncs:4-ma2450"
+    sticks.set("2", hang="")
+    with pytest.raises(Lost, match="not any-name"):
+        door(EngineSettings(kind="ncs", device="any-name"))
     (model.folder / "graph").unlink()
     said: list[str] = []
     assert name_of(engines.open_engine(EngineSettings(), model, report=said.append)) == CPU

@@ -12,7 +12,7 @@ from picam_infer.core import PicamError
 MAX_LAYERS = 20_000
 MAX_DEPTH = 24
 """How deep models may be nested in one another."""
-_MODELS = frozenset({"Sequential", "Model", "Functional"})
+_MODELS = frozenset({"Sequential", "Model", "Functional", "Pipeline"})
 _IGNORED = frozenset({"mask", "training", "name"})
 
 
@@ -196,7 +196,8 @@ class _Reader:
         # Keras 3's .h5 files drop the module: a bare function then shows by a configuration that no layer has.
         layerlike = module or kind == "InputLayer" or {"trainable", "dtype"} & set(config)
         bare = self.dialect.keras == 3 and not layerlike
-        operation = ".ops." in module or bare or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
+        function = ".ops." in module or module.endswith(".activations.activations")
+        operation = function or bare or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
         return Spec(name, kind, config, uses, None, parts, operation)
 
     def _parts(self, name: str, kind: str, config: Mapping[str, Any], depth: int) -> tuple[Spec, ...]:

@@ -181,7 +181,7 @@ class _Builder:
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        self.builds, self.work, self.parameters = 0, 0.0, 0
+        self.builds, self.named, self.work, self.parameters = 0, 0, 0.0, 0
         self.seen: dict[Path, Tensor] = {}
         self.kinds: Counter[str] = Counter()
         self.notes: list[str] = []
@@ -243,7 +243,8 @@ class _Builder:
         except VENDOR_ERRORS as error:
             reason = " ".join(str(error).split())[-160:]
             owner.fail(f"it cannot be built ({reason})", "its settings, weights and input do not fit together")
-        _name(out, "/".join(path[-1:]), self.builds)
+        self.named += 1  # not `builds`: a layer inside a wrapper has a name of its own
+        _name(out, path[-1], self.named)
         return out
 
     def _weighted(self, spec: Spec, path: Path) -> Layer:

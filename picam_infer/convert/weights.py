@@ -39,6 +39,8 @@ Weights = Mapping[Path, Mapping[str, Stored]]
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies", "_layers", "_self_tracked_trackables")
 _PARTS = {"TimeDistributed": ("layer",), "Bidirectional": ("forward_layer", "backward_layer")}
+_STATE = frozenset({"StateVar", "seed_generator_state"})
+"""What random layers keep, which no answer depends on."""
 _ALIASES = {"depthwise_kernel": ("depthwise_kernel", "kernel")}
 
 
@@ -137,14 +139,28 @@ def _by_name(slots: Sequence[Slot], arrays: Sequence[Stored]) -> list[tuple[Slot
 
 
 def _in_order(slots: Sequence[Slot], arrays: Sequence[Stored], owner: str) -> list[tuple[Slot, Stored]]:
-    """Keras lists what is trained first, then the rest, each layer by layer."""
-    ordered = [slot for slot in slots if slot.trained] + [slot for slot in slots if not slot.trained]
-    if len(arrays) != len(ordered):
+    """Keras lists what is trained first, then the rest, each layer by layer.
+
+    Converters to TensorFlow.js go by outermost layer instead, or write `model.weights` down as it is, and some leave
+    out the `count` of a Normalization: the order that agrees best with the arrays' names is taken.
+    """
+    arrays = [array for array in arrays if _parts(array.name)[-1] not in _STATE]
+    if len(arrays) != len(slots):
+        slots = [slot for slot in slots if slot.name != "count"]
+    if len(arrays) != len(slots):
         raise PicamError(
-            f"the weights do not fit: {owner} has {len(arrays)} arrays, the model needs {len(ordered)}",
+            f"the weights do not fit: {owner} has {len(arrays)} arrays, the model needs {len(slots)}",
             "give the weights that were saved with this configuration",
         )
-    return list(zip(ordered, arrays, strict=True))
+    tops = list(dict.fromkeys(slot.path[:1] for slot in slots))
+    ranks = {slot.path: tops.index(slot.path[:1]) for slot in slots}
+    orders = [
+        sorted(slots, key=lambda slot: not slot.trained),
+        sorted(slots, key=lambda slot: (ranks[slot.path], not slot.trained)),
+        list(slots),
+    ]
+    pairs = [list(zip(order, arrays, strict=True)) for order in orders]
+    return max(pairs, key=lambda order: sum(_parts(array.name)[-1] == slot.name for slot, array in order))
 
 
 def from_tree(graph: Graph, tree: Tree) -> Weights:

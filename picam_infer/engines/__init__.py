@@ -16,7 +16,8 @@ from picam_infer.core import Engine
 from picam_infer.engines import sticks
 
 log = logging.getLogger(__name__)
-_STICK = re.compile(r"\d+(\.\d+)*(-\w*)?")  # `2-ma2450`, or the USB port alone
+# Any other name is a stick's: `2-ma2450`, or the USB port alone.
+_OPENVINO = re.compile(r"(CPU|GPU|NPU|MYRIAD|HDDL|GNA|TEMPLATE|AUTO|MULTI|HETERO|BATCH)([.:(].*)?", re.IGNORECASE)
 
 
 def open_engine(
@@ -32,7 +33,7 @@ def open_engine(
     `report` hears a sentence when an engine switches inside itself or has news of its hardware (default: the log);
     `stopping` ends the opening of a stick, which takes seconds, with `Lost`.
     """
-    stick = settings.device if _STICK.fullmatch(settings.device) else ""
+    stick = stick_name(settings)
     report = report or (lambda text: log.warning("%s", text))
     if settings.kind == "ncs":
         from picam_infer.engines.ncs.engine import Ncs
@@ -48,6 +49,15 @@ def open_engine(
         return Switching(bundle, lambda: _openvino(settings, bundle, cache), report, stick=stick,
                          deadline_s=settings.deadline_s)  # fmt: skip
     return _openvino(settings, bundle, cache)
+
+
+def stick_name(settings: EngineSettings) -> str:
+    """Return the stick that `engine.device` names; empty: the first free one."""
+    if settings.kind == "openvino" or _OPENVINO.fullmatch(settings.device):
+        return ""
+    if settings.kind == "auto" and not re.search(r"\d", settings.device):
+        return ""  # a mistyped device of OpenVINO's, which says so
+    return settings.device
 
 
 def _openvino(settings: EngineSettings, bundle: Bundle, cache: Path | None) -> Engine:

@@ -75,6 +75,7 @@ class Stick:
         cause = trouble(self)
         return {
             "path": self.path,
+            "device": self.port,
             "name": self.kind,
             "usb": f"{VENDOR}:{self.product}",
             "node": str(self.node),

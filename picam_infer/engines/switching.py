@@ -17,6 +17,8 @@ from picam_infer.engines.ncs.engine import Ncs
 
 FIRST_S = 6.0
 """How long the start waits for a stick that is there; opening one takes about 4 s."""
+GLANCE_S = 2.5
+"""How long it waits for libmvnc to name one that the kernel's list does not show."""
 BACK_OFF_S = (1.0, 2.0, 5.0)
 POLL_S = 0.5
 SUSPICIOUS = 0.1
@@ -63,6 +65,7 @@ class Switching:
         self._closed = threading.Event()
         self._search = threading.Event()
         self._settled = threading.Event()
+        self._found = threading.Event()
         self._complaint = ""
         self._warning = ""
         self._seeker = threading.Thread(target=self._seek, name="stick", daemon=True)
@@ -79,6 +82,8 @@ class Switching:
             self._stop_seeking()
             raise
         self._cpu_ready.set()
+        if not self._usb.plugged() and not self._found.wait(min(first_s, GLANCE_S)):
+            first_s = 0
         self._settled.wait(first_s)
         self._take_candidate()
 
@@ -176,19 +181,19 @@ class Switching:
                 candidate = self._open()
             except Lost as loss:
                 self._complain(str(loss))
-                self._settled.set()
+                self._settle()
                 wait_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 failures = 0 if self._pause(wait_s, before) else failures + 1
                 continue
             failures = 0
             self._search.clear()
             self._offer(candidate)
-            self._settled.set()
+            self._settle()
 
     def _open(self) -> Ncs:
         """Return a stick that answered the probe; waits for one to be plugged in. Raises `Lost`."""
         if not sticks.installed():
-            self._settled.set()
+            self._settle()
             for found in self._usb.sticks():
                 if cause := sticks.trouble(found):
                     raise Lost(*cause)
@@ -201,7 +206,7 @@ class Switching:
             usb=self._usb,
             stopping=self._closed,
             noticed=self._report,
-            stage=lambda step: self._settled.set() if step == "waiting" else None,
+            stage=self._heed,
         )
         try:
             self._cpu_ready.wait()
@@ -213,6 +218,17 @@ class Switching:
             stick.close()
             raise
         return stick
+
+    def _heed(self, step: str) -> None:
+        if step == "waiting":
+            self._settle()
+        elif step == "open":
+            self._found.set()
+
+    def _settle(self) -> None:
+        """End the wait at the start: there is nothing to wait for."""
+        self._settled.set()
+        self._found.set()
 
     def _offer(self, candidate: Ncs) -> None:
         with self._lock:

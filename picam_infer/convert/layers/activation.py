@@ -10,7 +10,7 @@ import numpy as np
 import openvino.opset13 as op
 
 from picam_infer.convert.layers.registry import Call, Layer, layer
-from picam_infer.convert.tensor import Node, Tensor, constant
+from picam_infer.convert.tensor import Node, Tensor, constant, whole
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -93,6 +93,18 @@ def softmax(x: Tensor, axis: int = -1, log: bool = False) -> Tensor:
     return x.map(lambda node: op.log_softmax(node, where) if log else op.softmax(node, where))
 
 
+def _sparsemax(x: Tensor) -> Tensor:
+    """Return max(x − τ, 0) along the last axis, with the τ of Keras 3: it sums cumulative sums, the paper values."""
+    node, last, count = x.plain(), x.rank - 1, x.shape[-1]
+    ordered = op.topk(node, op.constant(np.int64(count)), last, "max", "value").output(0)
+    total = op.cum_sum(ordered, op.constant(np.int64(last)))
+    ranks = constant(np.arange(1, count + 1).reshape([1] * last + [count]))
+    inside = op.convert(op.greater(op.multiply(ordered, ranks), op.subtract(total, constant(1))), "f32")
+    kept, axis = op.reduce_sum(inside, whole([last]), True), whole([last])
+    tau = op.divide(op.subtract(op.reduce_sum(op.multiply(total, inside), axis, True), constant(1)), kept)
+    return Tensor(op.relu(op.subtract(node, tau)))
+
+
 def activate(x: Tensor, spec: Any, owner: Layer) -> Tensor:
     """Apply an activation given as Keras writes it: nothing, a name, or a class with a configuration."""
     if spec is None:
@@ -108,7 +120,9 @@ def activate(x: Tensor, spec: Any, owner: Layer) -> Tensor:
         return softmax(x, log=name == "log_softmax")
     if name == "hard_sigmoid":
         return x.map(lambda node: _hard_sigmoid(node, 1 / 6 if owner.config.get("_keras") == 3 else 0.2))
-    if name in ("glu",):
+    if name == "sparsemax":
+        return _sparsemax(x)
+    if name == "glu":
         half = op.split(x.plain(), op.constant(np.int64(x.rank - 1)), 2)
         return Tensor(op.multiply(half.output(0), op.sigmoid(half.output(1))))
     if name not in _PLAIN:
@@ -183,13 +197,20 @@ def elu(call: Call) -> Tensor:
 
 @layer("Softmax")
 def softmax_layer(call: Call) -> Tensor:
-    """Softmax along an axis."""
-    axis = call.layer.config.get("axis", -1)
-    if isinstance(axis, list) and len(axis) == 1:
-        axis = axis[0]
-    if not isinstance(axis, int):
+    """Softmax along an axis, or over several together."""
+    x, axis = call.one(), call.layer.config.get("axis", -1)
+    axes = list(axis) if isinstance(axis, list | tuple) else [axis]
+    if not axes or not all(isinstance(a, int) and not isinstance(a, bool) for a in axes):
         call.layer.fail(f"softmax over axes {axis!r} is not supported")
-    return softmax(call.one(), axis)
+    if len(axes) == 1:
+        return softmax(x, axes[0])
+    where = whole([x.axis(a) for a in axes])
+
+    def build(node: Node) -> Node:
+        grown = op.exp(op.subtract(node, op.reduce_max(node, where, True)))
+        return op.divide(grown, op.reduce_sum(grown, where, True))
+
+    return x.map(build)
 
 
 _LAYERS: dict[str, Callable[[Call], Tensor]] = {

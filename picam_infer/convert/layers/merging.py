@@ -96,32 +96,29 @@ def concatenate(call: Call) -> Tensor:
 
 @layer("Dot")
 def dot(call: Call) -> Tensor:
-    """Sum of products along one axis of each input, (N, …) at a time; `normalize` makes it the cosine."""
+    """Sum of products along one axis of each input, batch by batch; `normalize` makes it the cosine."""
     me, tensors = call.layer, call.tensors()
-    if len(tensors) != 2 or not all(t.rank in (2, 3) for t in tensors):
-        me.fail("it needs two inputs of 2 or 3 axes")
+    if len(tensors) != 2 or not all(2 <= t.rank <= 6 for t in tensors):
+        me.fail("it needs two inputs of 2 to 6 axes")
     axes = me.config.get("axes", -1)
     pair = list(axes) if isinstance(axes, list | tuple) else [axes, axes]
     if len(pair) != 2 or not all(isinstance(axis, int) for axis in pair):
         me.fail(f"axes is {axes!r}")
-    nodes = []
-    for tensor, axis in zip(tensors, pair, strict=True):
-        where, node = tensor.axis(axis), tensor.plain()
-        if where == 0:
-            me.fail("it cannot multiply along the batch")
+    nodes, letters = [], []
+    for tensor, axis, kept in zip(tensors, pair, ("cdefg", "hijkl"), strict=True):
+        where, node = axis + tensor.rank if axis < 0 else axis, tensor.plain()
+        if not 0 < where < tensor.rank:
+            me.fail(f"axes is {axes!r}")
         if me.flag("normalize", False):
             square = op.reduce_sum(op.multiply(node, node), whole([where]), True)
             node = op.divide(node, op.sqrt(op.maximum(square, constant(1e-12))))
-        if tensor.rank == 2:
-            node = op.unsqueeze(node, whole([1]))
-        elif where == 1:
-            node = op.transpose(node, whole([0, 2, 1]))
-        nodes.append(node)  # (N, kept or 1, summed)
-    out = op.matmul(nodes[0], nodes[1], False, True)
-    drop = [axis for axis, t in zip((1, 2), tensors, strict=True) if t.rank == 2]
-    if len(drop) == 2:
-        drop = [1]
-    return Tensor(op.squeeze(out, whole(drop)) if drop else out)
+        word = ["a", *kept[: tensor.rank - 2]]
+        word.insert(where, "b")
+        nodes.append(node)
+        letters.append("".join(word))
+    answer = "a" + "".join(letter for word in letters for letter in word if letter not in "ab")
+    out = op.einsum(nodes, f"{letters[0]},{letters[1]}->{answer}")
+    return Tensor(op.unsqueeze(out, whole([1])) if len(answer) == 1 else out)
 
 
 _MERGES = {"sum": add, "mul": multiply, "ave": average, "max": maximum, "min": minimum}

@@ -34,24 +34,33 @@ def _axes(me: Layer, default: int = -1) -> list[int]:
 def batch_normalization(call: Call) -> Tensor:
     """(x − mean) / √(variance + ε) · gamma + beta, folded into one product and one sum in float64."""
     me, x = call.layer, call.one()
-    axes = _axes(me)
-    if len(axes) != 1:
-        me.fail(f"normalising over axes {axes} is not supported")
+    axes = sorted(axis + x.rank if axis < 0 else axis for axis in _axes(me))
     if me.integer("mode", 0) not in (0, 2):
         me.fail("mode 1 (sample-wise) is not supported")
-    size = x.shape[axes[0]]
-    mean, variance = (me.weight(name, size).astype(np.float64) for name in ("moving_mean", "moving_variance"))
+    mean, variance = (_spread_out(me, x, name, axes).astype(np.float64) for name in ("moving_mean", "moving_variance"))
     spread = variance + me.number("epsilon", 1e-3)
     if (spread <= 0).any():
         me.fail("its moving_variance is negative", "train the model again")
     scale = 1 / np.sqrt(spread)
     if me.flag("scale", True):
-        scale = scale * me.weight("gamma", size)
+        scale = scale * _spread_out(me, x, "gamma", axes)
     shift = -mean * scale
     if me.flag("center", True):
-        shift = shift + me.weight("beta", size)
-    factor, offset = x.along(scale, axes[0]), x.along(shift, axes[0])
+        shift = shift + _spread_out(me, x, "beta", axes)
+    factor, offset = x.lay(scale), x.lay(shift)
     return x.map(lambda node: op.add(op.multiply(node, factor), offset))
+
+
+def _spread_out(me: Layer, x: Tensor, name: str, axes: list[int]) -> Array:
+    """Return a weight with as many axes as x has: its own on `axes` (sorted), 1 on the others.
+
+    Keras stores it flat along those axes, in an order that its versions do not agree on.
+    """
+    sides = [x.shape[axis] for axis in axes]
+    values = me.weight(name)
+    if sorted(side for side in values.shape if side > 1) != sorted(side for side in sides if side > 1):
+        me.weight(name, *sides)
+    return values.reshape([side if axis in axes else 1 for axis, side in enumerate(x.shape)])
 
 
 def _standardised(node: Node, axes: list[int], epsilon: float) -> Node:
@@ -66,11 +75,10 @@ def layer_normalization(call: Call) -> Tensor:
         me.fail("rms_scaling is not supported")
     where = sorted(axis + x.rank if axis < 0 else axis for axis in _axes(me))
     mapped = [x.axis(axis) for axis in where]
-    shape = [side if axis in where else 1 for axis, side in enumerate(x.shape)]
     out = x.map(lambda node: _standardised(node, mapped, me.number("epsilon", 1e-3)))
     for name, join in (("gamma", op.multiply), ("beta", op.add)):
         if name in _affine(me, ()):
-            values = out.lay(me.weight(name, *[x.shape[axis] for axis in where]).reshape(shape))
+            values = out.lay(_spread_out(me, x, name, where))
             out = Tensor(join(out.node, values), out.moved)
     return out
 

@@ -10,12 +10,13 @@ import openvino.opset13 as op
 
 from picam_infer.convert.layers.activation import activate, softmax
 from picam_infer.convert.layers.merging import concatenated
-from picam_infer.convert.layers.registry import Call, Layer, layer
-from picam_infer.convert.layers.shaping import reshape_to
-from picam_infer.convert.tensor import Node, Tensor, constant, together, whole
+from picam_infer.convert.layers.pooling import pool
+from picam_infer.convert.layers.registry import Call, Layer, find, layer
+from picam_infer.convert.layers.shaping import reshape_to, resize
+from picam_infer.convert.tensor import Node, Tensor, constant, from_first, together, whole
 
-_FIRST = ("x", "x1", "a", "features", "input", "input_tensor", "tensor", "inputs")
-_SECOND = ("y", "x2", "b")
+_FIRST = ("x", "x1", "a", "features", "input", "input_tensor", "tensor", "inputs", "value")
+_SECOND = ("y", "x2", "b", "bias")
 
 
 def canonical(name: str) -> str:
@@ -31,7 +32,8 @@ _SAME = {
     "concatv2": "concatenate", "clipbyvalue": "clip", "hardswish": "hard_swish", "hardsilu": "hard_swish",
     "hardsigmoid": "hard_sigmoid", "leakyrelu": "leaky_relu", "logsoftmax": "log_softmax", "transpose": "transpose",
     "stopgradient": "identity", "cast": "identity", "converttotensor": "identity", "dropout": "identity",
-    "abs": "absolute", "swish": "silu",
+    "abs": "absolute", "swish": "silu", "reducemin": "min", "amin": "min", "avgpool": "averagepool",
+    "stridedslice": "getitem", "pack": "stack",
 }  # fmt: skip
 
 _BINARY: dict[str, Callable[[Node, Node], Node]] = {
@@ -55,9 +57,11 @@ _UNARY: dict[str, Callable[[Node], Node]] = {
     "identity": lambda x: x,
 }
 _ACTIVATIONS = (
-    "relu", "relu6", "sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "silu", "mish", "hard_swish",
-    "hard_sigmoid", "leaky_relu",
+    "relu6", "sigmoid", "tanh", "selu", "softplus", "softsign", "mish", "hard_swish", "hard_sigmoid",
 )  # fmt: skip
+_LAYERS = {"relu": "ReLU", "elu": "ELU"}
+"""Functions that take the same settings as a layer."""
+_HARMLESS = frozenset({"name", "dtype", "trainable", "function", "node_def", "constants", "data_format"})
 
 
 def _operands(call: Call) -> list[Any]:
@@ -84,6 +88,27 @@ def _numbers(call: Call, value: Any) -> Any:
     if not np.isfinite(values).all() or values.size > 1 << 20:
         call.layer.fail("its argument holds values that are not numbers")
     return values
+
+
+def _settings(call: Call) -> dict[str, Any]:
+    """Return what a function is told besides its tensors."""
+    told = {**call.layer.config, **{k: v for k, v in call.kwargs.items() if not isinstance(v, Tensor)}}
+    return {k: v for k, v in told.items() if v is not None and k not in _HARMLESS and not k.startswith("_")}
+
+
+def _bare(call: Call) -> Tensor:
+    """Return the only tensor of a function that must not have settings: ignoring one would answer wrongly."""
+    told = [str(value)[:40] for value in call.args if not isinstance(value, Tensor | None)]
+    told += sorted(_settings(call))
+    if told:
+        call.layer.fail(f"its settings ({', '.join(told)}) are not supported", "use a standard layer instead")
+    return call.one()
+
+
+def _as_layer(call: Call, kind: str) -> Tensor:
+    known = find(kind)
+    assert known is not None
+    return known.build(Call(Layer(call.layer.name, kind, {**call.layer.config, **_settings(call)}), [call.one()]))
 
 
 def _binary(call: Call, join: Callable[[Node, Node], Node]) -> Tensor:
@@ -185,6 +210,13 @@ def _gelu(call: Call) -> Tensor:
     return call.one().map(lambda node: op.gelu(node, mode))
 
 
+def _silu(call: Call) -> Tensor:
+    beta = _option(call, "beta", 1.0)
+    if not isinstance(beta, int | float):
+        call.layer.fail(f"its beta is {beta!r}")
+    return call.one().map(lambda node: op.swish(node, op.constant(np.float32(beta))))
+
+
 def _leaky(call: Call) -> Tensor:
     slope = _option(call, "negative_slope", _option(call, "alpha", 0.2))
     if not isinstance(slope, int | float):
@@ -199,10 +231,98 @@ def _concatenate(call: Call) -> Tensor:
     return concatenated(call, call.tensors(), axis)
 
 
+def _get_item(call: Call) -> Tensor:
+    """`x[…]` with slices, numbers, an ellipsis and None; the batch must stay whole."""
+    x = call.one()
+    spec = _option(call, "slice_spec", next((a for a in call.args if not isinstance(a, Tensor)), None))
+    parts = list(spec) if isinstance(spec, list | tuple) else [spec]
+    dots = [at for at, part in enumerate(parts) if _kind(part) == "__ellipsis__" or part == "..."]
+    if len(dots) > 1 or sum(part is not None for part in parts) - len(dots) > x.rank:
+        call.layer.fail(f"its index is {str(spec)[:80]}")
+    if dots:
+        whole_axes: list[Any] = [{}] * (x.rank - sum(part is not None for part in parts) + 1)
+        parts[dots[0] : dots[0] + 1] = whole_axes
+    node, axis, drop, fresh, place = x.plain(), 0, [], [], 0
+    for part in parts:
+        if part is None:
+            fresh.append(place)
+            place += 1
+            continue
+        start, stop, step = _bounds(call, part, x.shape[axis], axis)
+        if isinstance(part, int):
+            drop.append(axis)
+        else:
+            place += 1
+        if (start, stop, step) != (0, x.shape[axis], 1):
+            node = op.slice(node, whole([start]), whole([stop]), whole([step]), whole([axis]))
+        axis += 1
+    node = op.squeeze(node, whole(drop)) if drop else node
+    return Tensor(op.unsqueeze(node, whole(fresh)) if fresh else node)
+
+
+def _kind(part: Any) -> Any:
+    return part.get("class_name") if isinstance(part, Mapping) else None
+
+
+def _bounds(call: Call, part: Any, side: int, axis: int) -> tuple[int, int, int]:
+    """Return one axis's begin, end and step for OpenVINO, whose end before the first element is −side − 1."""
+    if isinstance(part, int) and not isinstance(part, bool) and -side <= part < side and axis:
+        return part % side, part % side + 1, 1
+    inner = part.get("config", part) if isinstance(part, Mapping) else None
+    values = [inner.get(key) for key in ("start", "stop", "step")] if isinstance(inner, Mapping) else ["?"]
+    if not all(v is None or (isinstance(v, int) and abs(v) < 1 << 31) for v in values) or values[-1] == 0:
+        call.layer.fail(f"its index is {str(part)[:80]}")
+    start, stop, step = slice(*values).indices(side)
+    if axis == 0 and (start, stop, step) != (0, side, 1):
+        call.layer.fail("it takes a part of the batch")
+    return start, stop if stop >= 0 else -side - 1, step
+
+
+def _pad(call: Call) -> Tensor:
+    x, widths = call.one(), _option(call, "pad_width", _option(call, "paddings"))
+    value, mode = _option(call, "constant_values", 0) or 0, str(_option(call, "mode", "constant")).lower()
+    pairs = [list(pair) for pair in widths if isinstance(pair, list | tuple)] if isinstance(widths, list) else []
+    flat = [n for pair in pairs for n in pair]
+    good = len(pairs) == x.rank and len(flat) == 2 * x.rank and all(isinstance(n, int) and 0 <= n < 4096 for n in flat)
+    if not good or flat[:2] != [0, 0] or mode not in ("constant", "reflect", "symmetric"):
+        call.layer.fail(f"its padding is {str(widths)[:80]}, {mode}")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        call.layer.fail(f"it pads with {str(value)[:40]}")
+    return Tensor(op.pad(x.plain(), whole(flat[::2]), whole(flat[1::2]), mode, constant(value)))
+
+
+def _stack(call: Call) -> Tensor:
+    tensors, axis = call.tensors(), _option(call, "axis", 0)
+    if not tensors or not isinstance(axis, int) or axis == 0:
+        call.layer.fail(f"its axis is {axis!r}")
+    axis = axis if axis > 0 else axis + tensors[0].rank + 1
+    return Tensor(op.concat([op.unsqueeze(tensor.plain(), whole([axis])) for tensor in tensors], axis))
+
+
+def _pooled(call: Call, largest: bool) -> Tensor:
+    x, settings = call.one(), {**call.layer.config, **_settings(call)}
+    if not isinstance(settings.get("pool_size"), int | list | tuple) or x.rank not in (3, 4):
+        call.layer.fail("its settings are not supported", "use a pooling layer instead")
+    me = Layer(call.layer.name, call.layer.kind, settings)
+    return pool(Call(me, [x]), x, x.rank - 2, largest)
+
+
+def _resize(call: Call) -> Tensor:
+    x, size = call.one(4), _option(call, "size")
+    method = str(_option(call, "interpolation", _option(call, "method", "bilinear"))).lower()
+    pair = list(size) if isinstance(size, list | tuple) and len(size) == 2 else [0]
+    good = all(isinstance(n, int) and 0 < n < 1 << 14 for n in pair)
+    odd = [f"{key}_aspect_ratio" for key in ("preserve", "crop_to", "pad_to") if _option(call, f"{key}_aspect_ratio")]
+    if not good or odd or call.layer.config.get("data_format") == "channels_first":
+        call.layer.fail(f"its size is {str(size)[:40]} {' '.join(odd)}".rstrip())
+    return from_first(resize(call, x.first(), pair[0], pair[1], method, bool(_option(call, "antialias", False))))
+
+
 _SPECIAL: dict[str, Callable[[Call], Tensor]] = {
     "mean": lambda call: _reduce(call, op.reduce_mean),
     "sum": lambda call: _reduce(call, op.reduce_sum),
     "max": lambda call: _reduce(call, op.reduce_max),
+    "min": lambda call: _reduce(call, op.reduce_min),
     "reshape": _reshape,
     "expanddims": _expand,
     "squeeze": _squeeze,
@@ -211,8 +331,15 @@ _SPECIAL: dict[str, Callable[[Call], Tensor]] = {
     "softmax": lambda call: _softmax(call, log=False),
     "log_softmax": lambda call: _softmax(call, log=True),
     "gelu": _gelu,
+    "silu": _silu,
     "leaky_relu": _leaky,
     "concatenate": _concatenate,
+    "getitem": _get_item,
+    "pad": _pad,
+    "stack": _stack,
+    "maxpool": lambda call: _pooled(call, largest=True),
+    "averagepool": lambda call: _pooled(call, largest=False),
+    "resize": _resize,
 }
 
 
@@ -234,9 +361,11 @@ def operation(call: Call) -> Tensor:
     if name in _BINARY:
         return _binary(call, _BINARY[name])
     if name in _UNARY:
-        return call.one().map(_UNARY[name])
+        return (call.one() if name == "identity" else _bare(call)).map(_UNARY[name])
+    if name in _LAYERS:
+        return _as_layer(call, _LAYERS[name])
     if name in _ACTIVATIONS:
-        return activate(call.one(), name, call.layer)
+        return activate(_bare(call), name, call.layer)
     return call.layer.fail(f"the function {function_of(call.layer)} is not supported", "use a standard layer instead")
 
 

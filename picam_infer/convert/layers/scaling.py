@@ -7,7 +7,7 @@ import openvino.opset13 as op
 
 from picam_infer.convert.layers.registry import Call, layer
 from picam_infer.convert.layers.shaping import cut, resize
-from picam_infer.convert.tensor import Node, Tensor, from_first
+from picam_infer.convert.tensor import Node, Tensor, constant, from_first, whole
 
 
 def _values(call: Call, key: str, default: float, x: Tensor) -> Node:
@@ -35,17 +35,31 @@ def rescaling(call: Call) -> Tensor:
 
 @layer("Resizing")
 def resizing(call: Call) -> Tensor:
-    """Resize (N, H, W, C) to height × width, the centre part only if `crop_to_aspect_ratio`."""
+    """Resize (N, H, W, C) to height × width, cropped or padded to that shape first if the layer says so."""
     me = call.layer
-    if me.flag("pad_to_aspect_ratio", False) or me.flag("antialias", False):
-        me.fail("pad_to_aspect_ratio and antialias are not supported")
     node = call.one(4).first(me.order)
     height, width = me.sizes("height", 1)[0], me.sizes("width", 1)[0]
     if height * width > 1 << 24:
         me.fail(f"{height}×{width} is a size that no real network has")
     if me.flag("crop_to_aspect_ratio", False):
         node = _crop_to(node, height, width)
-    return from_first(resize(call, node, height, width, me.text("interpolation", "bilinear")), me.order)
+    elif me.flag("pad_to_aspect_ratio", False):
+        node = _pad_to(call, node, height, width)
+    method, antialias = me.text("interpolation", "bilinear"), me.flag("antialias", False)
+    return from_first(resize(call, node, height, width, method, antialias), me.order)
+
+
+def _pad_to(call: Call, node: Node, height: int, width: int) -> Node:
+    """Put (N, C, H, W) into the middle of the smallest picture of the aspect ratio of height × width."""
+    if call.layer.text("fill_mode", "constant") != "constant":
+        call.layer.fail("its fill_mode is not supported", "use constant")
+    _, _, rows, columns = (int(side) for side in node.get_shape())
+    more_rows = max(int(columns * height / width) - rows, 0)
+    more_columns = max(int(rows * width / height) - columns, 0)
+    if max(more_rows, more_columns) > 1 << 14:
+        call.layer.fail(f"it would add {max(more_rows, more_columns):,} rows, which no real network does")
+    edge = whole([0, 0, more_rows // 2, more_columns // 2])  # the same on both sides, as Keras does, also if odd
+    return op.pad(node, edge, edge, "constant", constant(call.layer.number("fill_value", 0.0)))
 
 
 @layer("CenterCrop", "RandomCrop")

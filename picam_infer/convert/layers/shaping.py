@@ -8,6 +8,7 @@ import numpy as np
 import openvino.opset13 as op
 
 from picam_infer.convert.layers.registry import Call, layer
+from picam_infer.convert.layers.resampling import METHODS, matrix
 from picam_infer.convert.tensor import Node, Tensor, constant, from_first, whole
 
 
@@ -149,16 +150,17 @@ def up_sampling_2d(call: Call) -> Tensor:
     )
 
 
-def resize(call: Call, node: Node, height: int, width: int, method: str) -> Node:
-    """Resize (N, C, H, W) as `tf.image.resize` does: half-pixel centres, no antialiasing."""
-    if method not in ("nearest", "bilinear"):
+def resize(call: Call, node: Node, height: int, width: int, method: str, antialias: bool = False) -> Node:
+    """Resize (N, C, H, W) as `tf.image.resize` does, with half-pixel centres."""
+    if method not in METHODS and method != "nearest":
         call.layer.fail(f"interpolation {method!r} is not supported", "use nearest or bilinear")
-    return op.interpolate(
-        node,
-        whole([height, width]),
-        "nearest" if method == "nearest" else "linear_onnx",
-        "sizes",
-        axes=whole([2, 3]),
-        coordinate_transformation_mode="half_pixel",
-        nearest_mode="round_prefer_ceil",
-    )
+    channels, *sides = Tensor(node).shape[1:]
+    _bounded(call, channels * max(height, sides[0]) * max(width, sides[1]))
+    if method == "nearest" or (method == "bilinear" and not antialias):
+        mode = "nearest" if method == "nearest" else "linear_onnx"
+        return op.interpolate(
+            node, whole([height, width]), mode, "sizes", axes=whole([2, 3]),
+            coordinate_transformation_mode="half_pixel", nearest_mode="round_prefer_ceil",
+        )  # fmt: skip
+    rows, columns = matrix(sides[0], height, method, antialias), matrix(sides[1], width, method, antialias)
+    return op.matmul(op.matmul(constant(rows), node, False, False), constant(columns), False, True)

@@ -81,10 +81,17 @@ DOING = {
 
 
 def explain(step: str, status: str, detail: str = "") -> Cause:
-    """Return why `step` (a key of `DOING`) failed with that status name, and what to do; `detail` is added as it is."""
+    """Return why `step` (a key of `DOING`) failed with that status, and what to do; `detail` is added as it is.
+
+    A status is its name, `status N`, or an exception's name.
+    """
+    word, _, number = status.partition(" ")
+    if word == "status" and number.lstrip("-").isdigit():
+        status = NAMES.get(int(number), status)
     cause = _CAUSES.get((step, status)) or _CAUSES.get(("", status))
     if cause is None:
-        cause = Cause(f"{DOING.get(step, step)} failed with {status}", REPLUG)
+        hint = INSTALL if step == "import" else REPLUG
+        cause = Cause(f"{DOING.get(step, step)} failed with {status}", hint)
     noted = f"{status} while {DOING.get(step, step)}"
     if detail:
         noted += f": {detail}"

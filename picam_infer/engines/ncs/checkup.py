@@ -43,7 +43,8 @@ def checkup(
     if settings.kind == "openvino":
         return
     if not sticks.installed():
-        if settings.kind == "ncs" or listed:
+        told = any("mvnc is not installed" in cause.message for found in listed if (cause := sticks.trouble(found)))
+        if not told and (settings.kind == "ncs" or listed):
             yield Verdict(bad, "the Python module mvnc is not installed", causes.INSTALL)
         return
     if bundle.graph is None:

@@ -1,7 +1,7 @@
 """The process that owns libmvnc: run as a file, it imports nothing of picam_infer and dies with its parent.
 
-Started as `python -P child.py SOCKET MEMORY LIFE`, three inherited descriptors. The first message is JSON (`sys_path`,
-`graph`, `stick`, `wait`); JSON messages answer it: `{"step"}` as each begins, then `{"ready"}` or `{"failed"}`.
+Started as `python -P child.py SOCKET MEMORY LIFE`, three inherited descriptors. The first message is JSON: the names
+in `Child.run`. JSON messages answer it: `{"step"}` as each begins, then `{"ready"}` or `{"failed"}`.
 After that one byte asks (QUEUE + slot, READ, CLOSE) and RESULT, or a JSON `{"failed"}`, answers a READ.
 """
 
@@ -29,6 +29,11 @@ SLOTS = 2
 LOOK_EVERY_S = 1.0
 FEEL_EVERY_S = 5.0
 F_SETSIG = 10  # <fcntl.h>; the fcntl module does not have it
+SOON_S = 1.0
+"""An open that is refused sooner leaves libmvnc as it was; after a later refusal its lock may stay locked."""
+_Pointer, _Length, _User = ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint), ctypes.POINTER(ctypes.c_void_p)
+QUEUE_ELEMENT = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer, _Pointer, _Pointer, _Length, _Pointer)
+READ_ELEMENT = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer, _Length, _User)
 
 
 class LoadedFrom(ctypes.Structure):
@@ -72,6 +77,8 @@ class Child:
         self.device: Any = None
         self.graph: Any = None
         self.fifos: tuple[Any, ...] = ()
+        self.queue_element: Any = None
+        self.read_element: Any = None
         self.temperature, self.level = 0.0, 0
         self.felt_s = 0.0
 
@@ -87,31 +94,42 @@ class Child:
             raise Failed(step, *_reason(error)) from error
 
     def load(self) -> None:
-        """Import mvncapi."""
+        """Import mvncapi and take the two functions whose wrappers in it fail from NumPy 2.3 on."""
         self.step("import")
         try:
             from mvnc import mvncapi
-        except ImportError as error:
-            raise Failed("import", "ImportError", str(error)) from error
-        except OSError as error:
-            raise Failed("import", "OSError", str(error)) from error
-        self.api = mvncapi
 
-    def look(self, stick: str, wait: bool) -> list[tuple[str, Any]]:
+            self.api = mvncapi
+            self.queue_element = _bare(mvncapi.f.ncGraphQueueInferenceWithFifoElem, QUEUE_ELEMENT)
+            self.read_element = _bare(mvncapi.f.ncFifoReadElem, READ_ELEMENT)
+        except Exception as error:
+            kinds = (kind for kind in (ImportError, OSError) if isinstance(error, kind))
+            raise Failed("import", next(kinds, type(error)).__name__, str(error)) from error
+
+    def look(self, stick: str, wait: bool, last: list[str]) -> list[tuple[str, Any]]:
         """Return (name, device) of the sticks to try, the likeliest first; `wait`: until there is one."""
         while True:
             self.step("enumerate")
-            handles = self.call("enumerate", self.api.enumerate_devices)
-            found = [(self.name(i, device), device) for i, device in enumerate(map(self.api.Device, handles))]
+            found = [(self.name(i, device), device) for i, device in enumerate(self.devices())]
             wanted = [pair for pair in found if not stick or stick in (pair[0], pair[0].partition("-")[0])]
             if wanted:
                 # A name without a chip is a stick that another process holds, or that one left running.
-                return sorted(wanted, key=lambda pair: pair[0].endswith("-"))
+                return sorted(wanted, key=lambda pair: (pair[0] in last, pair[0].endswith("-")))
             if not wait:
                 others = ", ".join(name for name, _ in found)
                 raise Failed("enumerate", "DEVICE_NOT_FOUND", f"there is {others}, not {stick}" if others else "")
             self.step("waiting")
             time.sleep(LOOK_EVERY_S)
+
+    def devices(self) -> list[Any]:
+        """Return the library's devices."""
+        try:
+            handles = self.call("enumerate", self.api.enumerate_devices)
+        except Failed as error:
+            if error.report["status"] == "DEVICE_NOT_FOUND":
+                return []
+            raise
+        return [self.call("enumerate", self.api.Device, handle) for handle in handles or ()]
 
     def name(self, index: int, device: Any) -> str:
         """Return the library's name for the stick."""
@@ -120,15 +138,18 @@ class Child:
         except Exception:
             return str(index)
 
-    def open(self, stick: str, wait: bool) -> str:
-        """Open the first stick that lets itself be opened and return its name."""
+    def open(self, stick: str, wait: bool, last: list[str]) -> str:
+        """Open the first stick that lets itself be opened, those in `last` last, and return its name."""
         failure = Failed("open", "DEVICE_NOT_FOUND")
-        for name, device in self.look(stick, wait):
+        for name, device in self.look(stick, wait, last):
             self.step("open", name=name)
+            began_s = time.monotonic()
             try:
                 self.call("open", device.open)
             except Failed as error:
                 failure = self.why_closed(error, name)
+                if time.monotonic() - began_s > SOON_S:
+                    break
                 continue
             self.device = device
             return name
@@ -141,18 +162,27 @@ class Child:
             return failure
         if not chip:
             return Failed("open", "ERROR", f"{name} is running already: for another process, or since one died")
-        firmware = self.folder() / "mvnc" / f"MvNCAPI-{chip}.mvcmd"
-        return failure if firmware.is_file() else Failed("open", "MVCMD_NOT_FOUND", f"no {firmware}")
+        folder = self.folder()
+        firmware = folder / "mvnc" / f"MvNCAPI-{chip}.mvcmd" if folder else None
+        if firmware is None or firmware.is_file():
+            return failure
+        return Failed("open", "MVCMD_NOT_FOUND", f"libmvnc says ERROR, there is no {firmware}")
 
-    def folder(self) -> Path:
+    def folder(self) -> Path | None:
         """Return where libmvnc was loaded from; it looks for its firmware there."""
         info = LoadedFrom()
-        address = ctypes.cast(self.api.f.ncDeviceOpen, ctypes.c_void_p)
-        ctypes.CDLL(None).dladdr(address, ctypes.byref(info))
-        return Path(os.fsdecode(info.file or b"")).parent
+        try:
+            address = ctypes.cast(self.api.f.ncDeviceOpen, ctypes.c_void_p)
+            ctypes.CDLL(None).dladdr(address, ctypes.byref(info))
+        except Exception:  # no library of the usual kind
+            return None
+        return Path(os.fsdecode(info.file)).parent if info.file else None
 
-    def allocate(self, path: str) -> dict[str, Any]:
-        """Load the graph; return the sizes of one input and one output in bytes and, if known, the input's shape."""
+    def allocate(self, path: str, expected: list[int]) -> dict[str, Any]:
+        """Load the graph; return the sizes of one input and one output in bytes and, if known, the input's shape.
+
+        Where the library does not tell the sizes they are taken to be the `expected` ones.
+        """
         try:
             blob = Path(path).read_bytes()
         except OSError as error:
@@ -160,10 +190,16 @@ class Child:
         self.step("allocate")
         self.graph = self.call("allocate", self.api.Graph, "picam-infer")
         self.fifos = self.call("allocate", self.graph.allocate_with_fifos, self.device, blob)
-        size = self.api.FifoOption.RO_ELEMENT_DATA_SIZE
-        sizes = [int(self.call("options", fifo.get_option, size)) for fifo in self.fifos]
+        sizes = [self.size(fifo, usual) for fifo, usual in zip(self.fifos, expected, strict=True)]
         os.ftruncate(self.memory, SLOTS * sizes[0] + sizes[1])
         return {"sizes": sizes, "shape": self.shape()}
+
+    def size(self, fifo: Any, usual: int) -> int:
+        """Return the bytes of one element of a FIFO, `usual` where the library does not tell."""
+        try:
+            return int(fifo.get_option(self.api.FifoOption.RO_ELEMENT_DATA_SIZE))
+        except Exception:
+            return usual
 
     def shape(self) -> list[int]:
         """Return height, width and channels that the graph takes; empty where the library does not tell."""
@@ -192,7 +228,7 @@ class Child:
         """Start an inference on `size` bytes at address `tensor`."""
         # mvncapi's own methods fail from NumPy 2.3 on (tostring, fromstring) and copy twice.
         length = ctypes.c_uint(size)
-        status = self.api.f.ncGraphQueueInferenceWithFifoElem(
+        status = self.queue_element(
             self.graph.handle,
             self.fifos[0].handle,
             self.fifos[1].handle,
@@ -207,7 +243,7 @@ class Child:
     def read(self, tensor: int, size: int) -> None:
         """Wait for the oldest inference and put its `size` bytes at address `tensor`."""
         length, user = ctypes.c_uint(size), ctypes.c_void_p()
-        status = self.api.f.ncFifoReadElem(
+        status = self.read_element(
             self.fifos[1].handle, ctypes.c_void_p(tensor), ctypes.byref(length), ctypes.byref(user)
         )
         if status != 0:
@@ -217,7 +253,7 @@ class Child:
         """Return the name of a status."""
         try:
             return str(self.api.Status(value).name)
-        except ValueError:
+        except Exception:
             return f"status {value}"
 
     def debug(self, status: int) -> str:
@@ -256,8 +292,8 @@ class Child:
         """Do all of it; a failure is the last message."""
         try:
             self.load()
-            name = self.open(task["stick"], task["wait"])
-            about = self.allocate(task["graph"])
+            name = self.open(task["stick"], task["wait"], task["last"])
+            about = self.allocate(task["graph"], task["sizes"])
             self.feel()
             about |= {"name": name, "temperature": self.temperature, "level": self.level}
             self.sock.send(json.dumps({"ready": about}).encode())
@@ -271,7 +307,17 @@ class Child:
 def _reason(error: Exception) -> tuple[str, str]:
     status = error.args[0] if error.args else None
     name = getattr(status, "name", None)
+    if isinstance(status, int) and not name:
+        return f"status {status}", ""
     return (str(name), "") if name else (type(error).__name__, str(error))
+
+
+def _bare(function: Any, prototype: Any) -> Any:
+    """Return a C function with argument types of our own, whatever mvncapi declared for it."""
+    try:
+        return prototype(ctypes.cast(function, ctypes.c_void_p).value)
+    except Exception:  # no C function: somebody wrapped it
+        return function
 
 
 def main(arguments: list[str]) -> NoReturn:

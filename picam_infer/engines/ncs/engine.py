@@ -22,6 +22,9 @@ DEADLINES_S = {"import": 15.0, "enumerate": 6.0, "waiting": LOOK_EVERY_S + 5, "o
 CLOSING_S = 0.6
 Said = Callable[[str], None]
 
+_shunned = set[str]()
+"""Sticks that did not let themselves be opened last time: the next child tries the others first."""
+
 
 class Ncs:
     """A bundle's graph on a stick; a fresh child process for every instance.
@@ -57,11 +60,15 @@ class Ncs:
         for sentence in usb.revive(stick.partition("-")[0]):
             if noticed:
                 noticed(sentence)
-        self._process = Process(bundle.graph, stick, wait=wait, stopping=stopping)
+        card = bundle.card.input
+        sizes = (4 * card.height * card.width * card.channels, 4 * len(bundle.labels))
+        self._process = Process(bundle.graph, stick, sizes, wait=wait, last=sorted(_shunned), stopping=stopping)
         try:
             self._start(stage)
             self._check_sizes(bundle)
         except Lost as error:
+            if self._process.step == "open" and not (stopping and stopping.is_set()):
+                _shunned.add(self._process.trying)
             with contextlib.suppress(Lost):
                 self._process.send(CLOSE)
             self._process.end(0.0 if stopping and stopping.is_set() else _patience_s(self._process.step))
@@ -79,6 +86,7 @@ class Ncs:
             if stage:
                 stage(self._process.step)
         about = event["ready"]
+        _shunned.discard(about["name"])
         self.name = f"ncs:{about['name']}"
         self._sizes: tuple[int, int] = tuple(about["sizes"])
         self._shape: list[int] = about["shape"]
@@ -161,7 +169,7 @@ def _better(error: Lost, usb: Usb, stick: str, step: str) -> Lost:
             cause = trouble(found)
             if cause:
                 return Lost(f"{cause.message} [{error.message}]", cause.hint)
-    others = library_users() if "(ERROR while opening" in error.message else ()
-    if others:
+    doubtful = " while opening" in error.message and "ERROR" in error.message
+    if doubtful and (others := library_users()):
         return Lost(f"the stick is held by {name_processes(others)} [{error.message}]", ONE_AT_A_TIME)
     return error

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,20 @@ class Process:
     The memory has no name, the child dies when `life` is closed: nothing outlives us, however we end.
     """
 
-    def __init__(self, graph: Path, stick: str, *, wait: bool, stopping: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        stick: str,
+        sizes: Sequence[int],
+        *,
+        wait: bool,
+        last: Sequence[str] = (),
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._stopping = stopping or threading.Event()
         self.step = "import"
+        self.trying = ""
+        """The stick that the child opens, once it does."""
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
 
             def owned(descriptor: int, stack: contextlib.ExitStack) -> int:
@@ -58,7 +70,7 @@ class Process:
             self._closing = ours.pop_all()
         self._lock = threading.Lock()
         self._ended = False
-        task = {"sys_path": sys.path, "graph": str(graph), "stick": stick, "wait": wait}
+        task = {"sys_path": sys.path, "graph": str(graph), "stick": stick, "wait": wait, "last": last, "sizes": sizes}
         with contextlib.suppress(OSError):  # what ended it shows when we listen
             self._sock.send(json.dumps(task).encode())
 
@@ -101,6 +113,7 @@ class Process:
                 raise Lost(*causes.silent(self.step, deadline_s))
         event: dict[str, Any] = json.loads(self.receive(deadline_s))
         self.step = event.get("step", self.step)
+        self.trying = event.get("name", self.trying)
         return event
 
     def _raise_failure(self, event: dict[str, Any]) -> None:
