@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -249,6 +250,7 @@ def _tensorflow() -> tuple[Any, Any]:
         import tensorflow
     except ImportError as error:
         raise Unavailable("training needs TensorFlow", "on a PC: pip install 'picam-infer[train]'") from error
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it would advise against the file format that is meant here
     return keras, tensorflow
 
 
@@ -311,7 +313,8 @@ def _fit(keras: Any, inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: 
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.02),
         metrics=["accuracy"],
     )
-    network.fit(_batches(inputs, labels, seed, batch), epochs=epochs, verbose=1 if sys.stderr.isatty() else 2)
+    data = _batches(inputs, labels, seed, batch)  # shuffled there
+    network.fit(data, epochs=epochs, shuffle=False, verbose=1 if sys.stderr.isatty() else 2)
     return network
 
 
