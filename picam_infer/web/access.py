@@ -18,6 +18,7 @@ from picam_infer.web.token import Token
 SESSION_S = 30 * 86400
 COOKIE = "picam_session"
 SAFE = frozenset({"GET", "HEAD"})
+NEEDED = "this needs the token"
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 Headers = Mapping[str, str]
 
@@ -113,18 +114,18 @@ class Access:
             return
         given = _shown(headers)
         if given or (cookie and not self.session_holds(cookie, now=0.0)):  # an old session is no guess
-            self.try_token(peer, given)
+            self.try_token(peer, given, "wrong token" if given else NEEDED)
             return
-        raise Refused(401, "this needs the token")
+        raise Refused(401, NEEDED)
 
-    def try_token(self, peer: str, given: str) -> None:
+    def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:
         """Refuse a wrong token, and any for a while after too many."""
         wait_s = self.patience.wait_s(peer)
         if wait_s:
             raise Refused(429, "too many wrong tokens", f"wait {math.ceil(wait_s)} s", wait_s)
         if not self.token.equals(given):
             self.patience.wrong(peer)
-            raise Refused(401, "wrong token")
+            raise Refused(401, reason)
         self.patience.right(peer)
 
     def needs_token(self, peer: str, headers: Headers) -> bool:

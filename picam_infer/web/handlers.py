@@ -17,7 +17,7 @@ from picam_infer import __version__, decode, health, jpeg
 from picam_infer.config import Web as Settings
 from picam_infer.core import BadFrame, ConfigError
 from picam_infer.state import State
-from picam_infer.web.access import COOKIE, SAFE, SESSION_S, Access, Refused
+from picam_infer.web.access import COOKIE, NEEDED, SAFE, SESSION_S, Access, Refused
 from picam_infer.web.doorman import Doorman
 from picam_infer.web.feed import BOUNDARY, Drawn, Feed, Picture
 from picam_infer.web.http import web
@@ -148,10 +148,11 @@ def peer(request: web.Request) -> str:
 def refuse(request: web.Request, refusal: Refused) -> web.Response:
     """Return the answer to a request that is refused: the login form for a browser's visit, else JSON."""
     mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
-    if refusal.status == 401 and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
+    if refusal.status in (401, 429) and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
         return login_form(refusal)
     answer = problem(refusal.status, refusal.reason, refusal.hint, close=refusal.status in (400, 408, 413))
-    if refusal.status == 401 and "Sec-Fetch-Mode" not in request.headers:
+    # A browser would open a window of its own over the page, for every picture and every fetch.
+    if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
         answer.headers["WWW-Authenticate"] = 'Basic realm="picam-infer"'
     if refusal.wait_s:
         answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
@@ -161,7 +162,7 @@ def refuse(request: web.Request, refusal: Refused) -> web.Response:
 def login_form(refusal: Refused) -> web.Response:
     """Return the form, with what was wrong about the last try."""
     reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
-    shown = "" if reason == "this needs the token" else html.escape(reason[:1].upper() + reason[1:])
+    shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
     answer = web.Response(text=text, content_type="text/html", status=refusal.status)
     if refusal.wait_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +159,17 @@ def _parts(answer: http.client.HTTPResponse) -> Iterator[tuple[dict[str, str], b
             head[name.lower()] = value
         yield head, answer.read(int(head["content-length"]))
         assert answer.read(2) == b"\r\n"
+
+
+def own_address() -> str:
+    """Return this machine's address in a network; empty when it has none but loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return ""
+        address: str = probe.getsockname()[0]
+    return "" if address.startswith("127.") else address
 
 
 def make_certificate(folder: Path) -> tuple[str, str] | None:
