@@ -8,13 +8,14 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from makers import jpeg_frame
+from makers import until as until
 
 from picam_infer import decode, overlay
 from picam_infer.bundle import Edges
@@ -25,17 +26,6 @@ from picam_infer.state import Change, State, Tuning
 from picam_infer.web.server import Web
 
 LABELS = ("zero", "one", "two")
-
-
-def until(holds: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-    """Wait until something holds, and return it; fails after `timeout_s`."""
-    end_s = time.monotonic() + timeout_s
-    while time.monotonic() < end_s:
-        found = holds()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"did not come true within {timeout_s} s")
 
 
 def scene(number: int, width: int = 320, height: int = 240) -> Pixels:
