@@ -47,11 +47,11 @@ class Patience:
 
     def wait_s(self, peer: str) -> float:
         """Return how long this address must wait before its next try; 0: it may."""
-        return max(0.0, self._wrong.get(_neighbourhood(peer), (0, 0.0))[1] - self._clock())
+        return max(0.0, self._wrong.get(neighbourhood(peer), (0, 0.0))[1] - self._clock())
 
     def wrong(self, peer: str) -> None:
         """Note a wrong token."""
-        key, now = _neighbourhood(peer), self._clock()
+        key, now = neighbourhood(peer), self._clock()
         count, until = self._wrong.pop(key, (0, now))
         if now - until > 10 * self.longest_s:
             count = 0
@@ -63,7 +63,7 @@ class Patience:
 
     def right(self, peer: str) -> None:
         """Forget an address's mistakes."""
-        self._wrong.pop(_neighbourhood(peer), None)
+        self._wrong.pop(neighbourhood(peer), None)
 
 
 class Access:
@@ -172,7 +172,7 @@ def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _neighbourhood(peer: str) -> str:
+def neighbourhood(peer: str) -> str:
     """Return the address, of IPv6 only the network: one machine has 2⁶⁴ of those."""
     address = _address(peer) if peer else None
     if isinstance(address, ipaddress.IPv6Address):

@@ -205,6 +205,34 @@ def test_a_crowd_of_silent_connections_keeps_nobody_out(run: Run) -> None:
                 sock.close()
 
 
+def test_slow_logins_of_one_stranger_take_no_more_than_a_few_places(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
+        head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        crowd = [socket.create_connection(("127.0.0.1", web.port), 10) for _ in range(6)]
+        for sock in crowd:
+            sock.sendall(head + b"Content-Length: 99\r\n\r\n")
+        assert sorted(until(lambda: _first_bytes(crowd, 2))) == [b"HTTP/1.1 503"] * 2
+        for sock in crowd:
+            sock.close()
+        secret = path.read_text().strip().encode()
+        form = {"Content_Type": "application/x-www-form-urlencoded"}
+        until(lambda: ask(web, "/login", "POST", b"token=" + secret, **form)[0] == 303)
+
+
+def _first_bytes(socks: list[socket.socket], count: int) -> list[bytes]:
+    """Return what those that got an answer got, once there are as many as that."""
+    found = []
+    for sock in socks:
+        sock.settimeout(0.05)
+        try:
+            found.append(sock.recv(12, socket.MSG_PEEK))
+        except TimeoutError:
+            continue
+    return found if len(found) >= count else []
+
+
 def test_no_more_watchers_than_allowed(run: Run) -> None:
     with serving(run, Settings(listen="127.0.0.1:0", max_clients=2)) as web:
         with watching(web) as one, watching(web, "/stream.mjpg?raw=1") as two:
