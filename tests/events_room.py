@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from makers import jpeg_frame
+from makers import until as until
 
 from picam_infer.bundle import Edges
 from picam_infer.config import Decide
@@ -26,13 +23,3 @@ def change(label: str | None, score: float = 0.9, seq: int = 1, previous: str | 
     result = Result(seq, frame.captured, frame.monotonic_s, label, score, (Prediction(label or "zero", score),),
                     "openvino:CPU", 3.0, 20.0, frame=frame)  # fmt: skip
     return Change("label", frame.captured, label=label, previous=previous, score=score, result=result, frame=frame)
-
-
-def until(holds: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-    end_s = time.monotonic() + timeout_s
-    while time.monotonic() < end_s:
-        found = holds()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"did not come true within {timeout_s} s")

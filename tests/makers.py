@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,6 +50,17 @@ def make_bundle(
     card = Card(name=folder.name, input=Input(shape), preprocess=chain, origin=Origin("made by the tests"),
                 output="output", probabilities=probabilities, reject=reject)  # fmt: skip
     return save(folder, card, labels, {n: (build / n).read_bytes() for n in ("model.xml", "model.bin")})
+
+
+def until(holds: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """Wait until something holds, and return it; fails after `timeout_s`."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        found = holds()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"did not come true within {timeout_s} s")
 
 
 def picture(value: int, width: int = 320, height: int = 240) -> np.ndarray:

@@ -18,6 +18,7 @@ from picam_infer.web.token import Token
 SESSION_S = 30 * 86400
 COOKIE = "picam_session"
 SAFE = frozenset({"GET", "HEAD"})
+NEEDED = "this needs the token"
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 Headers = Mapping[str, str]
 
@@ -46,11 +47,11 @@ class Patience:
 
     def wait_s(self, peer: str) -> float:
         """Return how long this address must wait before its next try; 0: it may."""
-        return max(0.0, self._wrong.get(_neighbourhood(peer), (0, 0.0))[1] - self._clock())
+        return max(0.0, self._wrong.get(neighbourhood(peer), (0, 0.0))[1] - self._clock())
 
     def wrong(self, peer: str) -> None:
         """Note a wrong token."""
-        key, now = _neighbourhood(peer), self._clock()
+        key, now = neighbourhood(peer), self._clock()
         count, until = self._wrong.pop(key, (0, now))
         if now - until > 10 * self.longest_s:
             count = 0
@@ -62,7 +63,7 @@ class Patience:
 
     def right(self, peer: str) -> None:
         """Forget an address's mistakes."""
-        self._wrong.pop(_neighbourhood(peer), None)
+        self._wrong.pop(neighbourhood(peer), None)
 
 
 class Access:
@@ -113,18 +114,18 @@ class Access:
             return
         given = _shown(headers)
         if given or (cookie and not self.session_holds(cookie, now=0.0)):  # an old session is no guess
-            self.try_token(peer, given)
+            self.try_token(peer, given, "wrong token" if given else NEEDED)
             return
-        raise Refused(401, "this needs the token")
+        raise Refused(401, NEEDED)
 
-    def try_token(self, peer: str, given: str) -> None:
+    def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:
         """Refuse a wrong token, and any for a while after too many."""
         wait_s = self.patience.wait_s(peer)
         if wait_s:
             raise Refused(429, "too many wrong tokens", f"wait {math.ceil(wait_s)} s", wait_s)
         if not self.token.equals(given):
             self.patience.wrong(peer)
-            raise Refused(401, "wrong token")
+            raise Refused(401, reason)
         self.patience.right(peer)
 
     def needs_token(self, peer: str, headers: Headers) -> bool:
@@ -171,7 +172,7 @@ def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _neighbourhood(peer: str) -> str:
+def neighbourhood(peer: str) -> str:
     """Return the address, of IPv6 only the network: one machine has 2⁶⁴ of those."""
     address = _address(peer) if peer else None
     if isinstance(address, ipaddress.IPv6Address):

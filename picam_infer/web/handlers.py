@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from picam_infer import __version__, decode, health, jpeg
 from picam_infer.config import Web as Settings
 from picam_infer.core import BadFrame, ConfigError
 from picam_infer.state import State
-from picam_infer.web.access import COOKIE, SAFE, SESSION_S, Access, Refused
+from picam_infer.web.access import COOKIE, NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
 from picam_infer.web.doorman import Doorman
 from picam_infer.web.feed import BOUNDARY, Drawn, Feed, Picture
 from picam_infer.web.http import web
@@ -38,6 +40,7 @@ STUCK_S = 10.0
 """A watcher that has not taken a picture for so long is dropped."""
 _QUIET_S = 15.0
 _ADMITTED_S = 5.0
+_LOGINS = 4
 _FORM = "application/x-www-form-urlencoded"
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
           ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip
@@ -148,10 +151,11 @@ def peer(request: web.Request) -> str:
 def refuse(request: web.Request, refusal: Refused) -> web.Response:
     """Return the answer to a request that is refused: the login form for a browser's visit, else JSON."""
     mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
-    if refusal.status == 401 and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
+    if refusal.status in (401, 429) and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
         return login_form(refusal)
     answer = problem(refusal.status, refusal.reason, refusal.hint, close=refusal.status in (400, 408, 413))
-    if refusal.status == 401 and "Sec-Fetch-Mode" not in request.headers:
+    # A browser would open a window of its own over the page, for every picture and every fetch.
+    if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
         answer.headers["WWW-Authenticate"] = 'Basic realm="picam-infer"'
     if refusal.wait_s:
         answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
@@ -161,7 +165,7 @@ def refuse(request: web.Request, refusal: Refused) -> web.Response:
 def login_form(refusal: Refused) -> web.Response:
     """Return the form, with what was wrong about the last try."""
     reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
-    shown = "" if reason == "this needs the token" else html.escape(reason[:1].upper() + reason[1:])
+    shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
     answer = web.Response(text=text, content_type="text/html", status=refusal.status)
     if refusal.wait_s:
@@ -244,6 +248,8 @@ class Endpoints:
         self._last_drawn: tuple[Picture | None, float] = (None, 0.0)
         self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in _KINDS}
         self._metrics: Metrics | None = None
+        self._logins: Counter[str] = Counter()
+        """Under way now, by neighbourhood."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return where they are; `openapi.json` describes the same."""
@@ -288,7 +294,8 @@ class Endpoints:
         """Trade the token for a cookie."""
         access = self._room.access
         try:
-            form = await self._read(request.post(), "form")
+            with self._one_of_few(peer(request)):
+                form = await self._read(request.post(), "form")
             if not access.token:
                 raise Refused(403, f"there is no token in {access.token.path}", "make one with: picam-infer check")
             access.try_token(peer(request), str(form.get("token", "")).strip())
@@ -481,6 +488,19 @@ class Endpoints:
         room = self._room
         if max(room.raw.watchers + room.drawn.watchers, room.news.listeners) >= room.settings.max_clients:
             raise Refused(503, "too many watchers", "see web.max_clients", wait_s=10)
+
+    @contextlib.contextmanager
+    def _one_of_few(self, visitor: str) -> Iterator[None]:
+        """Let an address have only a few logins under way: slow ones of a stranger must not take all places."""
+        key = neighbourhood(visitor)
+        if self._logins[key] >= _LOGINS:
+            raise Refused(503, "too many logins at once", wait_s=_QUIET_S)
+        self._logins[key] += 1
+        try:
+            yield
+        finally:
+            self._logins[key] -= 1
+            self._logins += Counter()  # forgets zeros
 
     async def _json(self, request: web.Request) -> Any:
         try:

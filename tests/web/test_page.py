@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from browser import Browser, chromium
-from visitors import Run, serving, until
+from visitors import Run, own_address, serving, until
 
 from picam_infer import config
 from picam_infer.config import Web as Settings
@@ -232,8 +232,10 @@ def test_kept_pictures_are_shown(browser: Browser, run: Run, tmp_path: Path) -> 
 def test_login_with_the_token(browser: Browser, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "token"
     token.make(path)
-    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
-        browser.open(f"http://127.0.0.1:{web.port}/")
+    # As from another machine: there a browser does not say what a request is for.
+    host = own_address() or "127.0.0.1"
+    with serving(run, Settings(listen="0.0.0.0:0", token="always", token_file=str(path))) as web:
+        browser.open(f"http://{host}:{web.port}/")
         enter = "document.getElementById('token').value = arguments[0]; document.forms[0].submit()"
         browser.js(enter, "not the token")
         until(lambda: "Wrong token" in text(browser, ".login main"))
@@ -242,6 +244,7 @@ def test_login_with_the_token(browser: Browser, run: Run, tmp_path: Path) -> Non
         assert browser.js("return document.cookie") == "", "scripts cannot read it"
         path.write_text("a-new-token-that-is-long-enough\n")
         until(lambda: browser.js("return document.getElementById('token') !== null"), 20)
+        assert "Wrong token" not in text(browser, ".login main"), "nobody has tried one"
     browser.complaints()
 
 

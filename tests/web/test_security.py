@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from visitors import Run, ask, ask_json, make_certificate, serving, until, watching
+from visitors import Run, ask, ask_json, make_certificate, own_address, serving, until, watching
 
 from picam_infer.config import Web as Settings
 from picam_infer.web import token
@@ -36,18 +36,6 @@ def web(run: Run) -> Iterator[Web]:
         yield made
 
 
-def own_address() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing
-        except OSError:
-            pytest.skip("this machine has no address but loopback")
-        address: str = probe.getsockname()[0]
-    if address.startswith("127."):
-        pytest.skip("this machine has no address but loopback")
-    return address
-
-
 def from_outside(address: str, port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection(address, port, timeout=10)
     connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
@@ -62,6 +50,8 @@ def from_outside(address: str, port: int, path: str, **headers: str) -> tuple[in
 
 def test_outsiders_need_the_token_everywhere(run: Run, tmp_path: Path) -> None:
     address, path = own_address(), tmp_path / "token"
+    if not address:
+        pytest.skip("this machine has no address but loopback")
     with serving(run, Settings(listen="0.0.0.0:0", token_file=str(path))) as web:
         assert {from_outside(address, web.port, p)[0] for p in PRIVATE} == {403}, "no token yet"
         assert ask(web, "/api/state")[0] == 200, "this machine may look"
@@ -213,6 +203,34 @@ def test_a_crowd_of_silent_connections_keeps_nobody_out(run: Run) -> None:
         finally:
             for sock in crowd:
                 sock.close()
+
+
+def test_slow_logins_of_one_stranger_take_no_more_than_a_few_places(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
+        head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        crowd = [socket.create_connection(("127.0.0.1", web.port), 10) for _ in range(6)]
+        for sock in crowd:
+            sock.sendall(head + b"Content-Length: 99\r\n\r\n")
+        assert sorted(until(lambda: _first_bytes(crowd, 2))) == [b"HTTP/1.1 503"] * 2
+        for sock in crowd:
+            sock.close()
+        secret = path.read_text().strip().encode()
+        form = {"Content_Type": "application/x-www-form-urlencoded"}
+        until(lambda: ask(web, "/login", "POST", b"token=" + secret, **form)[0] == 303)
+
+
+def _first_bytes(socks: list[socket.socket], count: int) -> list[bytes]:
+    """Return what those that got an answer got, once there are as many as that."""
+    found = []
+    for sock in socks:
+        sock.settimeout(0.05)
+        try:
+            found.append(sock.recv(12, socket.MSG_PEEK))
+        except TimeoutError:
+            continue
+    return found if len(found) >= count else []
 
 
 def test_no_more_watchers_than_allowed(run: Run) -> None:

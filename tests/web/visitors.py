@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from makers import jpeg_frame
+from makers import until as until
 
 from picam_infer import decode, overlay
 from picam_infer.bundle import Edges
@@ -24,17 +26,6 @@ from picam_infer.state import Change, State, Tuning
 from picam_infer.web.server import Web
 
 LABELS = ("zero", "one", "two")
-
-
-def until(holds: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-    """Wait until something holds, and return it; fails after `timeout_s`."""
-    end_s = time.monotonic() + timeout_s
-    while time.monotonic() < end_s:
-        found = holds()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"did not come true within {timeout_s} s")
 
 
 def scene(number: int, width: int = 320, height: int = 240) -> Pixels:
@@ -158,6 +149,17 @@ def _parts(answer: http.client.HTTPResponse) -> Iterator[tuple[dict[str, str], b
             head[name.lower()] = value
         yield head, answer.read(int(head["content-length"]))
         assert answer.read(2) == b"\r\n"
+
+
+def own_address() -> str:
+    """Return this machine's address in a network; empty when it has none but loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return ""
+        address: str = probe.getsockname()[0]
+    return "" if address.startswith("127.") else address
 
 
 def make_certificate(folder: Path) -> tuple[str, str] | None:
