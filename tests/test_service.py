@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import stick_lab
 from makers import jpeg_frame, make_bundle, picture
 
 from picam_infer import bundle as bundles
@@ -160,6 +161,40 @@ def test_a_source_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Pa
     assert process.returncode == 0, err
     assert time.monotonic() - began_s < 2
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
+def test_a_stick_comes_goes_and_hangs(start: Start, sticks: stick_lab.StickLab, tmp_path: Path) -> None:
+    """Against a libmvnc whose sticks are not on the kernel's list: all that the service knows, it has from there."""
+    stick_lab.twin(tmp_path / "twin")
+    settings = {"source": "demo", "model": str(tmp_path / "twin"), "display": {"kind": "none"},
+                "capture": {"width": 640, "height": 480}, "engine": {"deadline_s": 0.5}}  # fmt: skip
+    (tmp_path / "c.yaml").write_text(json.dumps(settings))
+    sticks.plug()
+    process = start("run", "-c", tmp_path / "c.yaml", "--json")
+
+    def until(name: str) -> float:
+        """Return the longest gap (s) between the results up to the first from this engine."""
+        assert process.stdout
+        longest_s, before_s = 0.0, time.monotonic()
+        for line in process.stdout:
+            longest_s, before_s = max(longest_s, time.monotonic() - before_s), time.monotonic()
+            if json.loads(line)["engine"] == name:
+                return longest_s
+        raise AssertionError("it ended")
+
+    until("ncs:2-ma2450")
+    sticks.unplug()
+    assert until("openvino:CPU") < 3
+    sticks.plug()
+    until("ncs:2-ma2450")
+    sticks.set("2", hang="")
+    assert until("openvino:CPU") < 0.5 + 1
+    began_s = time.monotonic()
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert time.monotonic() - began_s < 2 and "Traceback" not in err
 
 
 def test_a_reader_that_leaves_ends_it_quietly(start: Start, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ PATIENCE_S = 240
 """The guest is emulated: several times slower than a Pi."""
 PYTHON = "/opt/picam-infer/current/bin/python"
 # The emulated machine has enough to do with the stick: a small drawn source, no monitor.
-SETTINGS = {"source": "demo", "capture": {"width": 640, "height": 480, "fps": 5}, "model": "twin",
+SETTINGS = {"source": "demo", "capture": {"width": 640, "height": 480, "fps": 4}, "model": "twin",
             "display": {"kind": "none"}}  # fmt: skip
 FIRMWARE = "/usr/local/lib/mvnc/MvNCAPI-ma2450.mvcmd"
 
@@ -203,7 +203,8 @@ def test_stopping_with_a_hung_stick(pi):
         watch.until(engine=STICK)
     pi.stick("hang")
     took = pi.ssh("t=$(date +%s%3N); sudo systemctl stop picam-infer; echo $(($(date +%s%3N) - t))")
-    assert int(took) < 2000 + 1000, took  # systemctl itself takes a second here
+    print("stopped after", took, "ms")
+    assert int(took) < 8000, took  # 2 s on a machine that is not emulated: tests/test_service.py
     assert pi.children() == 0
 
 
@@ -213,7 +214,8 @@ def test_killed_in_mid_inference(pi):
         for _ in range(3):
             watch.until(engine=STICK)
             before = pi.ssh("systemctl show picam-infer -p MainPID")
-            pi.ssh("sudo systemctl kill -s KILL --kill-whom=main picam-infer; sleep 4")
+            pi.ssh("sudo systemctl kill -s KILL --kill-whom=main picam-infer")
+            watch.until(engine="down")
             watch.until(engine=STICK)
             assert pi.ssh("systemctl show picam-infer -p MainPID") != before
     assert pi.children() == 1

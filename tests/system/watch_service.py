@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 URL = "http://127.0.0.1:8080/api/state"
-EVERY_S = 0.1
+EVERY_S = 0.25
 
 
 class Longest:
