@@ -6,7 +6,7 @@ import hashlib
 import stat
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -39,6 +39,8 @@ class Found:
     """The file, or the SavedModel's folder."""
     folder: Path
     """Where labels and weights lie beside it."""
+    root: Path | None = None
+    """The folder or the unpacked archive that was given, if one was."""
 
 
 def find(given: Path, scratch: Path) -> Found:
@@ -48,7 +50,7 @@ def find(given: Path, scratch: Path) -> Found:
     except (OSError, ValueError) as error:
         raise NoInput(f"there is no {given}", "check the name") from error
     if stat.S_ISDIR(mode):
-        return _in_folder(given, given.name)
+        return _opened(_in_folder(given, given.name), scratch)
     if not stat.S_ISREG(mode):
         raise NoInput(f"{given} is not a regular file")
     head = _head(given)
@@ -56,8 +58,19 @@ def find(given: Path, scratch: Path) -> Found:
         unpack(given, scratch)
         if (scratch / "config.json").is_file() and (scratch / "model.weights.h5").is_file():
             return Found("keras", scratch, given.parent)
-        return _in_folder(scratch, given.name)
+        return _opened(_in_folder(scratch, given.name), scratch)
     return Found(sniff(given, head), given, given.parent)
+
+
+def _opened(found: Found, scratch: Path) -> Found:
+    """Unpack a `.keras` file that lay in a folder or a zip."""
+    if found.format != "keras":
+        return found
+    inside = scratch / ".keras-archive"
+    unpack(found.path, inside)
+    if not (inside / "config.json").is_file() or not (inside / "model.weights.h5").is_file():
+        raise PicamError(f"{found.path.name} lacks its configuration or weights", "copy or export it again")
+    return replace(found, path=inside)
 
 
 def _head(path: Path) -> bytes:
@@ -77,6 +90,8 @@ def sniff(path: Path, head: bytes | None = None) -> Format:
         return "hdf5"
     if head[4:8] == b"TFL3":
         return "tflite"
+    if head[:2] == b"PK" and path.suffix.lower() == ".keras":
+        return "keras"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start[:5] == b"<?xml" or start[:4] == b"<net":
         return "ir"
@@ -118,8 +133,11 @@ def _in_folder(folder: Path, title: str) -> Found:
             names = ", ".join(found.path.name for found in fitting[:4])
             raise PicamError(f"{title} holds several models: {names}", "name one of them")
         if fitting:
-            found = fitting[0]
-            return found if found.format == "savedmodel" else Found(sniff(found.path), found.path, found.folder)
+            found = replace(fitting[0], root=folder)
+            return found if found.format == "savedmodel" else replace(found, format=sniff(found.path))
+    zips = sorted(path.name for path in folder.rglob("*.[zZ][iI][pP]"))
+    if zips:
+        raise PicamError(f"{title} holds no model, but {zips[0][:80]}", "unpack that one and give the model in it")
     raise PicamError(f"{title} holds no model", _KNOWN)
 
 
@@ -138,8 +156,8 @@ def unpack(archive: Path, folder: Path) -> None:
             _check(archive, entries)
             left = MAX_UNPACKED
             for entry in entries:
-                if not entry.is_dir():
-                    left -= _write(file, entry, folder / PurePosixPath(entry.filename), left)
+                if not entry.is_dir() and not entry.filename.endswith("\\"):
+                    left -= _write(file, entry, folder / _path(entry), left)
     except PicamError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
@@ -147,7 +165,14 @@ def unpack(archive: Path, folder: Path) -> None:
         raise PicamError(f"{archive.name} is damaged or cut short ({reason})", "copy or export it again") from error
 
 
+def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
+    """Return an entry's path; some Windows programs write backslashes."""
+    return PurePosixPath(entry.filename.replace("\\", "/"))
+
+
 def _check(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
+    if len({_path(entry) for entry in entries}) < len(entries):
+        raise PicamError(f"{archive.name} holds two files of the same name", "pack it again")
     if len(entries) > MAX_ENTRIES:
         raise PicamError(f"{archive.name} holds {len(entries)} files", "it is no model export")
     total = sum(entry.file_size for entry in entries)
@@ -155,9 +180,8 @@ def _check(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
     if total > MAX_UNPACKED or (total > FREE and total > packed * MAX_RATIO):
         raise PicamError(f"{archive.name} would unpack to {total >> 20} MB, from {packed >> 10} KB", "it is a zip bomb")
     for entry in entries:
-        path = PurePosixPath(entry.filename)
-        name = entry.filename[:80]
-        if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename.split("/")[0]:
+        path, name = _path(entry), entry.filename[:80]
+        if path.is_absolute() or ".." in path.parts or ":" in str(path).split("/")[0]:
             raise PicamError(f"{archive.name} holds the path {name!r}, which leads out of it", "do not trust this file")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise PicamError(f"{archive.name} holds a link ({name})", "do not trust this file")

@@ -78,9 +78,7 @@ def convert(
 
 
 def _source(found: Found, given: Path, options: Options, phase: Callable[[str], None]) -> _Source:
-    named = options.labels or labels.find(found.folder)
-    if named is None and given.is_dir():
-        named = labels.find(given)
+    named = options.labels or labels.find_near(found.folder, found.root)
     exported = (found.folder / "metadata.json").is_file() and found.format == "json"
     teachable = exported or found.path.name.lower() in _TEACHABLE
     if found.format in foreign.FORMATS:

@@ -85,9 +85,25 @@ def load_json(text: str | bytes, name: str) -> Any:
         value = json.loads(text)
         value = json.loads(value) if isinstance(value, str) else value
         json.dumps(value, ensure_ascii=False).encode()  # half characters in names would fail far from here
-        return value
+        return _plain(value)
     except (ValueError, RecursionError, MemoryError) as error:
         raise PicamError(f"{name} is not valid JSON ({type(error).__name__})", "export the model again") from error
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON with tuples, shapes and arrays as lists and numbers, however the writer wrapped them."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind in ("__tuple__", "TensorShape") and isinstance(value.get("items"), list):
+        return [_plain(item) for item in value["items"]]
+    if kind in ("__numpy__", "__array__", "__tensor__", "__ndarray__") and isinstance(config, dict):
+        return config.get("value")
+    if value.get("type") == "ndarray" and "value" in value:
+        return value["value"]
+    return {key: _plain(item) for key, item in value.items()}
 
 
 def read_graph(topology: Any, version: str = "", backend: str = "") -> Graph:
@@ -312,10 +328,6 @@ def _tree(value: Any, names: set[str]) -> Any:
     kind, config = value.get("class_name"), value.get("config")
     if kind == "__keras_tensor__" and isinstance(config, dict) and isinstance(config.get("keras_history"), list):
         return _ref([*config["keras_history"], None, None, None][:3], names)
-    if kind in ("__tensor__", "__numpy__") and isinstance(config, dict):
-        return config.get("value")
-    if kind == "__tuple__" and isinstance(value.get("items"), list):
-        return [_tree(item, names) for item in value["items"]]
     return {key: _tree(item, names) for key, item in value.items()}
 
 

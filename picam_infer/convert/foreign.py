@@ -142,7 +142,7 @@ def _fix_shapes(model: Any, notes: list[str]) -> None:
 def _to_float(model: Any) -> tuple[Any, float | None]:
     """Return the model with float32 at both ends, and what to add to a pixel if its input was quantised.
 
-    TFLite fixes the quantisation of a softmax or sigmoid: scale 1/256, zero 0 (uint8) or −128 (int8).
+    A quantised output is brought back to what it stands for, see `_meant`.
     """
     kinds = [str(port.get_element_type().get_type_name()) for port in model.inputs]
     out = str(model.output(0).get_element_type().get_type_name())
@@ -159,9 +159,23 @@ def _to_float(model: Any) -> tuple[Any, float | None]:
         result = model.get_results()[0]
         node = result.input_value(0)
         names = result.output(0).get_names()
-        zero = 0.0 if out == "u8" else -128.0
-        real = op.multiply(op.subtract(node, op.constant(np.float32(zero))), op.constant(np.float32(1 / 256)))
+        scale, zero = _meant(node.get_node(), out)
+        real = op.multiply(op.subtract(node, op.constant(np.float32(zero))), op.constant(np.float32(scale)))
         fresh = op.result(real)
         fresh.output(0).get_tensor().set_names(set(names) or {"output"})
         model = ov.Model([fresh], model.get_parameters(), model.get_friendly_name())
     return model, {"u8": 0.0, "i8": -128.0}.get(kinds[0])
+
+
+def _meant(node: Any, kind: str) -> tuple[float, float]:
+    """Return scale and zero of a quantised output: from its last quantisation, else those TFLite fixes for softmax."""
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    if node.get_type_name() == "FakeQuantize":
+        ends = [node.input_value(at).get_node() for at in range(1, 5)]
+        if all(end.get_type_name() == "Constant" and end.get_data().size == 1 for end in ends):
+            low, high, first, last = (float(end.get_data().ravel()[0]) for end in ends)
+            if high > low and last > first:
+                scale = (high - low) / (last - first)
+                return scale, first - low / scale
+    return 1 / 256, 0.0 if kind == "u8" else -128.0

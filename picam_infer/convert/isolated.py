@@ -12,6 +12,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any, TextIO
 from picam_infer import core
 from picam_infer.core import NoInput, PicamError
 
-READ_S = 7.0
+READ_S = 6.0
 """How long the first look at a small file may take."""
 BYTES_PER_S = 2e6
 """A slow SD card and a slow processor, added to `READ_S` for large files."""
@@ -46,26 +47,28 @@ def convert(
     except (OSError, ValueError) as error:
         raise NoInput(f"there is no {given}", "check the name") from error
     order = {"given": str(given), "output": str(output) if output else None, "options": options}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CODE, json.dumps(order, default=str)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        return _listen(process, given, READ_S + size / BYTES_PER_S, phase)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+    # The scratch folder is ours, so that nothing stays in it when the child must be killed.
+    with tempfile.TemporaryDirectory(prefix="picam-infer-", ignore_cleanup_errors=True) as scratch:
+        paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": scratch}
+        process = subprocess.Popen(
+            [sys.executable, "-c", _CODE, json.dumps(order, default=str)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, **paths, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
+        )  # fmt: skip
+        try:
+            return listen(process, given, READ_S + size / BYTES_PER_S, phase)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
 
 
-def _listen(
+def listen(
     process: subprocess.Popen[bytes], given: Path, read_s: float, phase: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Follow the child's messages; each phase has its own time."""
+    """Follow the child's messages; each phase has its own time. Raises `PicamError`."""
     assert process.stdout is not None
     limit, deadline, pending = read_s, time.monotonic() + BUILD_S, b""
     descriptor = process.stdout.fileno()

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from picam_infer.convert import dialect, network, tfjs, weights
 from picam_infer.convert.container import Found, sniff
@@ -38,7 +37,9 @@ def read(found: Found, given: Path | None, output_layer: str | None, look: Look 
 
     `look` is called with the graph and its weights while their file is open.
     """
-    if given is not None and not given.is_file():
+    if given is not None and given.is_dir() and not _names_its_files(found):
+        given = _only_hdf5(given, found.path.stem, f"in {given}")
+    if given is not None and not given.exists():
         raise NoInput(f"there are no weights {given}", "check the name")
     if found.format == "json":
         return _from_json(found, given, output_layer, look)
@@ -140,12 +141,22 @@ def _weights_file(path: Path) -> Iterator[Hdf5]:
 
 def _beside(found: Found) -> Path:
     """Return the only HDF5 file beside a configuration."""
-    beside: list[Any] = sorted(
-        path for path in found.folder.iterdir() if path.suffix.lower() in (".h5", ".hdf5") and path.is_file()
-    )
-    same = [path for path in beside if path.stem.split(".")[0] == found.path.stem]
-    chosen = same if len(same) == 1 else beside
+    return _only_hdf5(found.folder, found.path.stem, f"beside {found.path.name}")
+
+
+def _only_hdf5(folder: Path, stem: str, where: str) -> Path:
+    """Return a folder's only HDF5 file, or the only one of several that has the configuration's name."""
+    inside = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".h5", ".hdf5") and path.is_file())
+    same = [path for path in inside if path.stem.split(".")[0] == stem]
+    chosen = same if len(same) == 1 else inside
     if len(chosen) != 1:
         reason = "no weights lie" if not chosen else f"{len(chosen)} weights files lie"
-        raise PicamError(f"{reason} beside {found.path.name}", "name them with --weights FILE")
-    return Path(chosen[0])
+        raise PicamError(
+            f"{reason} {where if where.startswith('beside') else f'in {where}'}", "name them with --weights FILE"
+        )
+    return chosen[0]
+
+
+def _names_its_files(found: Found) -> bool:
+    """Tell whether the configuration says itself which weights' files it needs: a folder of them will do."""
+    return found.format == "json" and tfjs.is_tfjs(dialect.load_json(_text(found.path), found.path.name))

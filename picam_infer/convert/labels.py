@@ -37,6 +37,21 @@ def find(folder: Path) -> Path | None:
     return None
 
 
+def find_near(folder: Path, root: Path | None) -> Path | None:
+    """Return the labels' file beside a model, above it up to `root`, or the only one anywhere in `root`."""
+    if root is None or not folder.is_relative_to(root):
+        return find(folder)
+    above = [folder, *folder.parents]
+    places = above[: above.index(root) + 1]
+    return next((found for place in places if (found := find(place))), None) or _only_one(root)
+
+
+def _only_one(root: Path) -> Path | None:
+    inside = [path for path in root.rglob("*") if path.name.lower() == "labels.txt" and path.is_file()]
+    inside = [path for path in inside if "__MACOSX" not in path.parts and not path.is_symlink()]
+    return inside[0] if len(inside) == 1 else None
+
+
 def _listed(path: Path) -> list[Any] | None:
     """Return the list of names in a Teachable Machine `metadata.json`."""
     try:

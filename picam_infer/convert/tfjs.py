@@ -31,7 +31,12 @@ def is_tfjs(config: Any) -> bool:
 
 
 def read_weights(config: Mapping[str, Any], folder: Path, given: Path | None) -> list[Stored]:
-    """Return the arrays of the manifest, in its order; `given` is a file in place of those that it names."""
+    """Return the arrays of the manifest, in its order.
+
+    `given` is a file in place of those that it names, or the folder where they lie.
+    """
+    if given and given.is_dir():
+        folder, given = given, None
     manifest = config.get("weightsManifest")
     if not isinstance(manifest, list) or not all(isinstance(group, Mapping) for group in manifest):
         raise PicamError("the model.json has no list of weights", _AGAIN)

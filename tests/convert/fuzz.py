@@ -8,7 +8,6 @@ import io
 import json
 import os
 import random
-import selectors
 import signal
 import sys
 import tempfile
@@ -21,8 +20,6 @@ from pathlib import Path
 from picam_infer.convert import isolated
 from picam_infer.core import PicamError
 
-PATIENCE_S = 120.0
-"""A machine that is busy with other things may need this long for ten seconds' work."""
 WORDS = [
     b"null",
     b"-1",
@@ -143,24 +140,39 @@ def forked(source: Path, out: Path) -> float:
         sys.argv = ["fuzz", json.dumps(order)]
         isolated.child()
     os.close(other)
-    said, deadline = b"", time.monotonic() + PATIENCE_S
-    with os.fdopen(end, "rb", buffering=0) as pipe, selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while selector.select(max(deadline - time.monotonic(), 0)):
-            block = pipe.read(1 << 16)
-            if not block:
-                break
-            said += block
-        else:
-            os.kill(child, signal.SIGKILL)
-    _, status, usage = os.wait4(child, 0)
-    took_s = usage.ru_utime + usage.ru_stime
-    last = json.loads(said.splitlines()[-1]) if said else {}
-    if "report" in last:
-        return took_s
-    error = PicamError(str(last.get("message", f"the reader ended with status {status}")), str(last.get("hint", "")))
-    error.took_s = took_s
-    raise error
+    reader = Reader(child, os.fdopen(end, "rb", buffering=0))
+    try:
+        isolated.listen(reader, source, isolated.READ_S + source.stat().st_size / isolated.BYTES_PER_S, len)
+    except PicamError as error:
+        error.took_s = reader.took_s
+        raise
+    finally:
+        reader.end()
+    return reader.took_s
+
+
+class Reader:
+    """A forked child, looking like a `Popen` to `isolated.listen`."""
+
+    def __init__(self, pid: int, stdout: io.RawIOBase) -> None:
+        self.pid, self.stdout, self.code = pid, stdout, None
+
+    def wait(self) -> int:
+        if self.code is None:
+            _, status, self.usage = os.wait4(self.pid, 0)
+            self.code = os.waitstatus_to_exitcode(status)
+        return self.code
+
+    @property
+    def took_s(self) -> float:
+        self.end()
+        return self.usage.ru_utime + self.usage.ru_stime
+
+    def end(self) -> None:
+        if self.code is None:
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+        self.stdout.close()
 
 
 def clear(folder: Path) -> None:
