@@ -553,7 +553,8 @@ def _tidy(number: float) -> float | int:
 def fresh_result(state: State) -> Result | None:
     """Return the newest result, None when it is too old to be true still."""
     newest = state.results.look()
-    if newest is None or time.monotonic() - newest[1].monotonic_s > STALE_S + newest[1].infer_ms / 1e3:
+    # A slow model's result is this old when it comes, and as old again when the next one comes.
+    if newest is None or time.monotonic() - newest[1].monotonic_s > STALE_S + 2 * newest[1].age_ms / 1e3:
         return None
     return newest[1]
 

@@ -451,8 +451,12 @@ def test_an_old_result_is_no_result(tmp_path: Path) -> None:
     assert newest is not None
     from dataclasses import replace
 
-    watching.state.results.put(replace(newest[1], monotonic_s=newest[1].monotonic_s - 10))
+    old = replace(newest[1], monotonic_s=newest[1].monotonic_s - 10)
+    watching.state.results.put(old)
     assert service.fresh_result(watching.state) is None
+    # A model that takes 6 s a picture: 10 s old is what its newest result is before the next one comes.
+    watching.state.results.put(replace(old, age_ms=6000.0))
+    assert service.fresh_result(watching.state) is not None
 
 
 def test_the_sentence_says_what_is_wrong_first(tmp_path: Path) -> None:

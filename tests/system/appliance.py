@@ -62,7 +62,7 @@ def facts() -> Facts:
         "systemctl show picam-infer -p ActiveState -p MainPID -p NRestarts -p StatusText; "
         "p=$(systemctl show picam-infer -p MainPID --value); "
         "echo Files=$(sudo ls /proc/$p/fd 2>/dev/null | wc -l); echo Threads=$(ls /proc/$p/task 2>/dev/null | wc -l); "
-        "sed -n 's/^VmRSS: *\\([0-9]*\\).*/Rss=\\1/p' /proc/$p/status 2>/dev/null", check=False)  # fmt: skip
+        "sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/Rss=\\1/p' /proc/$p/status 2>/dev/null", check=False)  # fmt: skip
     values = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
     return Facts(
         values.get("ActiveState", "?"), int(values.get("MainPID", 0)), int(values.get("NRestarts", 0)),
