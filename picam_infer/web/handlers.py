@@ -41,6 +41,7 @@ STUCK_S = 10.0
 _QUIET_S = 15.0
 _ADMITTED_S = 5.0
 _LOGINS = 4
+"""Under way at once from one address."""
 _FORM = "application/x-www-form-urlencoded"
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
           ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip

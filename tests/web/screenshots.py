@@ -85,10 +85,14 @@ def shoot(browser: Browser, folder: Path) -> None:
 
 
 def wait_for_digit(browser: Browser) -> None:
-    """Wait until a digit has been seen for a moment."""
-    label = "return document.getElementById('label').textContent + document.title[0]"
-    until(lambda: len(seen := browser.js(label)) == 2 and seen[0] == seen[1] and seen[0].isdigit(), 20)
-    time.sleep(0.6)
+    """Wait until a digit has just come and been seen for a moment: it will stay for another."""
+    label = "return document.getElementById('label').textContent"
+    before = browser.js(label)
+    while True:
+        before = until(lambda: (seen := browser.js(label)) != before and seen.isdigit() and seen, 30)  # noqa: B023
+        time.sleep(0.7)
+        if browser.js(label) == before:
+            return
 
 
 def save(browser: Browser, path: Path, whole: bool = True) -> None:

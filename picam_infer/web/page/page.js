@@ -2,7 +2,7 @@
 
 import { PictureStream } from "./stream.js";
 import { Settings } from "./settings.js";
-import { Timeline, apart, name } from "./timeline.js";
+import { Timeline, apart, clock, name } from "./timeline.js";
 
 const at = (id) => document.getElementById(id);
 const canvas = at("picture");
@@ -171,7 +171,7 @@ function showHealth() {
   const placard = at("placard");
   placard.hidden = card === null;
   if (card) {
-    const foot = card.since ? `since ${new Date(card.since * 1000).toLocaleTimeString()}, still looking for it` : "";
+    const foot = card.since ? `since ${clock.format(new Date(card.since * 1000))}, still looking for it` : "";
     const texts = { h2: card.title, ".reason": card.reason, ".hint": card.hint, ".foot": foot };
     for (const [part, text] of Object.entries(texts)) {
       const element = placard.querySelector(part);

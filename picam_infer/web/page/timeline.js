@@ -1,6 +1,6 @@
 // What was seen when, as coloured stretches, and below them when a part was lost.
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+export const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 export function name(label) {
   return label === null || label === undefined ? "unknown" : label;
