@@ -31,7 +31,7 @@ PATIENCE_S = 240
 PYTHON = "/opt/picam-infer/current/bin/python"
 # The emulated machine has enough to do with the stick: a small drawn source, no monitor.
 SETTINGS = {"source": "demo", "capture": {"width": 640, "height": 480, "fps": 4}, "model": "twin",
-            "display": {"kind": "none"}}  # fmt: skip
+            "engine": {"threads": 1}, "display": {"kind": "none"}}  # fmt: skip
 FIRMWARE = "/usr/local/lib/mvnc/MvNCAPI-ma2450.mvcmd"
 
 
@@ -123,6 +123,9 @@ def machine(tmp_path_factory):
         pi.vm("up", timeout=900)
     pi.camera("unplug")
     try:
+        if os.environ.get("PICAM_READY") == "1":  # as the last run left it
+            yield pi
+            return
         pi.install_service()
         if "yes" not in pi.ssh(f"test -e {FIRMWARE} && echo yes", check=False):
             pi.install_ncsdk()
