@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -248,6 +249,8 @@ def test_a_status_in_mid_run_reaches_the_reader(
     with opened(model, sticks) as engine:
         sticks.set("2", **{call: status})
         engine.submit(patch())
+        if call == "queue":  # the child has spoken and gone before anybody listens
+            engine._process._process.wait(10)
         with pytest.raises(Lost, match=words):
             engine.collect()
 
@@ -261,6 +264,16 @@ def test_heat(model: Bundle, sticks: StickLab) -> None:
         assert engine.telemetry == Telemetry(81.0, 2)
         assert "81 °C" in engine.telemetry.warning and "air" in engine.telemetry.warning
     assert not Telemetry(60, 0).warning
+
+
+def test_a_temperature_whose_bytes_look_like_text(model: Bundle, sticks: StickLab) -> None:
+    (odd,) = struct.unpack("<f", b"{\x00\x34\x42")
+    sticks.plug()
+    sticks.set("2", temperature=odd)
+    with opened(model, sticks) as engine:
+        engine.submit(patch())
+        engine.collect()
+        assert engine.telemetry.temperature_c == odd
 
 
 # -- what happens to sticks ----------------------------------------------

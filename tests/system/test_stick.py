@@ -214,7 +214,7 @@ def test_stopping_with_a_hung_stick(pi):
 def test_killed_in_mid_inference(pi):
     pi.stick("slow", 200)
     with pi.watch_service() as watch:
-        for _ in range(3):
+        for _ in range(2):
             watch.until(engine=STICK)
             before = pi.ssh("systemctl show picam-infer -p MainPID")
             pi.ssh("sudo systemctl kill -s KILL --kill-whom=main picam-infer")
