@@ -119,6 +119,15 @@ def test_an_import_that_goes_wrong(
     assert "loading mvnc" in said and ("install-ncsdk.sh" in said or "signal 6" in said)
 
 
+def test_a_slow_import_gets_more_time_at_the_next_try(
+    model: Bundle, sticks: StickLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", stick_lab.stranger(tmp_path / "strange", "import time; time.sleep(60)"))
+    monkeypatch.setattr("picam_infer.engines.ncs.engine.DEADLINES_S", {"import": 0.2})
+    for seconds in ("0.3", "0.4", "0.8", "0.8"):  # 0.3 is the engine's own deadline
+        assert f"longer than {seconds} s" in refusal(model, sticks)
+
+
 def test_a_second_generation_stick_beside_a_first(model: Bundle, sticks: StickLab) -> None:
     sticks.plug("4", product="2485")
     sticks.set("4", noboot="")
