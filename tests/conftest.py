@@ -40,4 +40,5 @@ def sticks(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(stick_lab.SOURCE))
     monkeypatch.setattr("picam_infer.engines.ncs.engine._shunned", set())
+    monkeypatch.setattr("picam_infer.engines.ncs.engine._slowness", {"import": 1.0})
     return lab

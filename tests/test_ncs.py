@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -116,6 +117,15 @@ def test_an_import_that_goes_wrong(
     monkeypatch.setattr("picam_infer.engines.ncs.engine.DEADLINES_S", {"import": 1.0})
     said = refusal(model, sticks)
     assert "loading mvnc" in said and ("install-ncsdk.sh" in said or "signal 6" in said)
+
+
+def test_a_slow_import_gets_more_time_at_the_next_try(
+    model: Bundle, sticks: StickLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", stick_lab.stranger(tmp_path / "strange", "import time; time.sleep(60)"))
+    monkeypatch.setattr("picam_infer.engines.ncs.engine.DEADLINES_S", {"import": 0.2})
+    for seconds in ("0.3", "0.4", "0.8", "0.8"):  # 0.3 is the engine's own deadline
+        assert f"longer than {seconds} s" in refusal(model, sticks)
 
 
 def test_a_second_generation_stick_beside_a_first(model: Bundle, sticks: StickLab) -> None:
@@ -248,6 +258,8 @@ def test_a_status_in_mid_run_reaches_the_reader(
     with opened(model, sticks) as engine:
         sticks.set("2", **{call: status})
         engine.submit(patch())
+        if call == "queue":  # the child has spoken and gone before anybody listens
+            engine._process._process.wait(10)
         with pytest.raises(Lost, match=words):
             engine.collect()
 
@@ -261,6 +273,16 @@ def test_heat(model: Bundle, sticks: StickLab) -> None:
         assert engine.telemetry == Telemetry(81.0, 2)
         assert "81 °C" in engine.telemetry.warning and "air" in engine.telemetry.warning
     assert not Telemetry(60, 0).warning
+
+
+def test_a_temperature_whose_bytes_look_like_text(model: Bundle, sticks: StickLab) -> None:
+    (odd,) = struct.unpack("<f", b"{\x00\x34\x42")
+    sticks.plug()
+    sticks.set("2", temperature=odd)
+    with opened(model, sticks) as engine:
+        engine.submit(patch())
+        engine.collect()
+        assert engine.telemetry.temperature_c == odd
 
 
 # -- what happens to sticks ----------------------------------------------

@@ -29,9 +29,11 @@ STICK, CPU = "ncs:2-ma2450", "openvino:CPU"
 PATIENCE_S = 240
 """The guest is emulated: several times slower than a Pi."""
 PYTHON = "/opt/picam-infer/current/bin/python"
+DEADLINE_S = float(os.environ.get("PICAM_DEADLINE_S", "2"))
+"""As shipped; on a machine that is busy with other things a healthy stick's answer may take longer."""
 # The emulated machine has enough to do with the stick: a small drawn source, no monitor.
 SETTINGS = {"source": "demo", "capture": {"width": 640, "height": 480, "fps": 4}, "model": "twin",
-            "display": {"kind": "none"}}  # fmt: skip
+            "engine": {"threads": 1, "deadline_s": DEADLINE_S}, "display": {"kind": "none"}}  # fmt: skip
 FIRMWARE = "/usr/local/lib/mvnc/MvNCAPI-ma2450.mvcmd"
 
 
@@ -123,6 +125,9 @@ def machine(tmp_path_factory):
         pi.vm("up", timeout=900)
     pi.camera("unplug")
     try:
+        if os.environ.get("PICAM_READY") == "1":  # as the last run left it
+            yield pi
+            return
         pi.install_service()
         if "yes" not in pi.ssh(f"test -e {FIRMWARE} && echo yes", check=False):
             pi.install_ncsdk()
@@ -172,7 +177,7 @@ def test_unplugged_in_mid_run_and_replugged(pi):
         for _ in range(3):
             usual = Usual(watch)
             pi.stick("unplug")
-            usual.judge(watch.until(engine=CPU), 3)
+            usual.judge(watch.until(engine=CPU), DEADLINE_S + 1)
             pi.stick("plug")
             watch.until(engine=STICK)
     assert pi.children() == 1
@@ -182,7 +187,7 @@ def test_a_hang_and_a_replug(pi):
     with pi.watch_service() as watch:
         usual = Usual(watch)
         pi.stick("hang")
-        usual.judge(watch.until(engine=CPU), 2 + 1)
+        usual.judge(watch.until(engine=CPU), DEADLINE_S + 1)
         pi.stick("unplug")
         pi.stick("plug")
         watch.until(engine=STICK)
@@ -211,7 +216,7 @@ def test_stopping_with_a_hung_stick(pi):
 def test_killed_in_mid_inference(pi):
     pi.stick("slow", 200)
     with pi.watch_service() as watch:
-        for _ in range(3):
+        for _ in range(2):
             watch.until(engine=STICK)
             before = pi.ssh("systemctl show picam-infer -p MainPID")
             pi.ssh("sudo systemctl kill -s KILL --kill-whom=main picam-infer")
@@ -226,7 +231,7 @@ def test_a_killed_child(pi):
     with pi.watch_service() as watch:
         usual = Usual(watch)
         pi.ssh("sudo pkill -9 -f ncs/[c]hild.py")
-        usual.judge(watch.until(engine=CPU), 3)
+        usual.judge(watch.until(engine=CPU), DEADLINE_S + 1)
         watch.until(engine=STICK)
     assert "signal 9" in pi.journal(300)
 
@@ -244,9 +249,9 @@ def test_two_sticks(pi):
         pi.stick("unplug", 1)
         (*_, last) = watch.until(engine="ncs:3")  # the other one, whatever its chip
         pi.stick("plug", 1)
-        pi.configure(engine={"kind": "ncs", "device": "2"})
+        pi.configure(engine={**SETTINGS["engine"], "kind": "ncs", "device": "2"})
         watch.until(engine=STICK)
-        pi.configure(engine={"kind": "ncs", "device": last["engine"].removeprefix("ncs:")})
+        pi.configure(engine={**SETTINGS["engine"], "kind": "ncs", "device": last["engine"].removeprefix("ncs:")})
         watch.until(engine=last["engine"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -21,6 +22,10 @@ from picam_infer.engines.sticks import ONE_AT_A_TIME, SECOND, Usb, library_users
 DEADLINES_S = {"import": 15.0, "enumerate": 6.0, "waiting": LOOK_EVERY_S + 5, "open": 10.0, "allocate": 5.0}
 CLOSING_S = 0.6
 Said = Callable[[str], None]
+
+_slowness = {"import": 1.0}
+"""By how much a step's deadline is stretched: an import that missed its own gets twice the time at the next try."""
+SLOWEST = 4.0
 
 _shunned = set[str]()
 """Sticks that did not let themselves be opened last time: the next child tries the others first."""
@@ -79,8 +84,14 @@ class Ncs:
 
     def _start(self, stage: Said | None) -> None:
         while True:
-            step = self._process.step
-            event = self._process.next_event(max(self._deadline_s, DEADLINES_S.get(step, 0.0)))
+            step, began_s = self._process.step, time.monotonic()
+            limit_s = max(self._deadline_s, DEADLINES_S.get(step, 0.0) * _slowness.get(step, 1.0))
+            try:
+                event = self._process.next_event(limit_s)
+            except Lost:
+                if step in _slowness and time.monotonic() - began_s > limit_s:
+                    _slowness[step] = min(SLOWEST, 2 * _slowness[step])
+                raise
             if "ready" in event:
                 break
             if stage:

@@ -17,6 +17,7 @@ from typing import Any
 
 from picam_infer.core import Lost
 from picam_infer.engines.ncs import causes
+from picam_infer.engines.ncs.child import RESULT
 
 PROGRAM = Path(__file__).with_name("child.py")
 SLICE_S = 0.1
@@ -97,8 +98,7 @@ class Process:
             raise self._gone() from error
         if not message:
             raise self._gone()
-        if message[:1] == b"{":
-            self._raise_failure(json.loads(message))
+        self._raise_failure(message)
         return message
 
     def next_event(self, deadline_s: float) -> dict[str, Any]:
@@ -116,11 +116,18 @@ class Process:
         self.trying = event.get("name", self.trying)
         return event
 
-    def _raise_failure(self, event: dict[str, Any]) -> None:
-        if failed := event.get("failed"):
+    def _raise_failure(self, message: bytes) -> None:
+        if len(message) == RESULT.size or message[:1] != b"{":  # a result may begin with any byte
+            return
+        if failed := json.loads(message).get("failed"):
             raise Lost(*causes.explain(failed["step"], failed["status"], failed["detail"]))
 
     def _gone(self) -> Lost:
+        """Return why the child is gone: its last words, or how it ended. Raises `Lost` with the former."""
+        for _ in range(2):  # the first may only tell that the child closed without having read everything
+            with contextlib.suppress(OSError):
+                words = self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
+                self._raise_failure(words)
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(0.5)
             message, hint = causes.died(self.step, code)
