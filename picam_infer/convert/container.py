@@ -161,7 +161,7 @@ def unpack(archive: Path, folder: Path) -> None:
     except PicamError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())[:100]
         raise PicamError(f"{archive.name} is damaged or cut short ({reason})", "copy or export it again") from error
 
 

@@ -159,7 +159,8 @@ def _files(
     phase("build")
     if options.precision != "int8" or options.calibrate is None:
         return ir.serialise(network.model, half=options.precision == "f16"), None
-    phase("quantize")
     from picam_infer.convert import quantize  # it loads OpenCV, which nothing else here needs
 
+    quantize.require()
+    phase("quantize")
     return quantize.quantized(network.model, card, options.calibrate)

@@ -205,6 +205,9 @@ class _Reader:
         if not isinstance(config, dict):
             raise PicamError(f"layer {name} ({kind}) has no configuration", "export the model again")
         module = str(entry.get("module") or "")
+        policy = config.get("dtype")
+        if isinstance(policy, dict) and "Quantized" in str(policy.get("class_name")):
+            raise PicamError(f"layer {name} ({kind}) is quantised", "save the model before it is quantised")
         config = self._settings(kind, config)
         parts: tuple[Spec, ...] = ()
         if kind in ("TimeDistributed", "Bidirectional"):

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from picam_infer.convert import dialect, network, tfjs, weights
 from picam_infer.convert.container import Found, sniff
@@ -57,6 +58,12 @@ def _text(path: Path) -> bytes:
         raise NoInput(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
 
 
+def _graph(topology: Any, version: str = "", backend: str = "") -> Graph:
+    graph = dialect.read_graph(topology, version, backend)
+    network.refuse_unknown(graph)
+    return graph
+
+
 def _finish(
     graph: Graph,
     assigned: Weights,
@@ -89,7 +96,7 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, look:
                 raise PicamError(f"{found.path.name} is an HDF5 file, but not one of Keras", "give a Keras model")
             hint = f"give the configuration too: picam-infer convert model.json --weights {found.path.name}"
             raise PicamError(f"{found.path.name} holds only weights, no network", hint)
-        graph = dialect.read_graph(dialect.load_json(content.config, found.path.name), content.version, content.backend)
+        graph = _graph(dialect.load_json(content.config, found.path.name), content.version, content.backend)
         major = content.version[:1] if content.version[:1].isdigit() else ""
         kind = " ".join(["Keras", *([major] if major else []), "HDF5"])
         with contextlib.ExitStack() as stack:
@@ -105,7 +112,7 @@ def _from_keras(found: Found, given: Path | None, output_layer: str | None, look
         else {}
     )
     version = str(metadata.get("keras_version") or "3") if isinstance(metadata, dict) else "3"
-    graph = dialect.read_graph(dialect.load_json(_text(folder / "config.json"), "config.json"), version)
+    graph = _graph(dialect.load_json(_text(folder / "config.json"), "config.json"), version)
     with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:
         return _finish(graph, _assign(graph, content), output_layer, f"Keras {version[:1]} archive", look=look)
 
@@ -116,10 +123,10 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None, look:
         if config.get("format") == "graph-model":
             hint = "export it as a Keras model or as a TensorFlow.js layers model (Teachable Machine does)"
             raise PicamError(f"{found.path.name} is a TensorFlow.js graph model, not a layers model", hint)
-        graph = dialect.read_graph(config.get("modelTopology"))
+        graph = _graph(config.get("modelTopology"))
         arrays = tfjs.read_weights(config, found.folder, given)
         return _finish(graph, weights.from_list(graph, arrays), output_layer, "TensorFlow.js layers model", look=look)
-    graph = dialect.read_graph(config)
+    graph = _graph(config)
     notes = []
     if given is None:
         given = _beside(found)
@@ -127,7 +134,7 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None, look:
     version = str(config.get("keras_version") or "")
     with _weights_file(given) as content:
         if not version:
-            graph = dialect.read_graph(config, content.version, content.backend)
+            graph = _graph(config, content.version, content.backend)
         return _finish(graph, _assign(graph, content), output_layer, "Keras JSON and HDF5 weights", notes, look)
 
 

@@ -54,7 +54,6 @@ class Network:
 
 def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Network:
     """Build the network up to its output (the first of several) or `output_layer`. Raises `PicamError`."""
-    _refuse_unknown(graph)
     builder = _Builder(weights)
     parameters = [_parameter(graph, ref, builder.notes) for ref in _inputs(graph)]
     if not parameters:
@@ -101,7 +100,8 @@ def scales_itself(graph: Graph) -> bool:
     return False
 
 
-def _refuse_unknown(graph: Graph) -> None:
+def refuse_unknown(graph: Graph) -> None:
+    """Raise `PicamError` for the first layer that cannot be built, before its weights are looked for."""
     for spec in graph.all_specs():
         if spec.kind == "Lambda":
             raise PicamError(

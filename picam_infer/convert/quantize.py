@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import time
@@ -40,11 +41,17 @@ def quantized(model: Any, card: Card, folder: Path) -> tuple[dict[str, bytes], d
     return files, {"pictures": len(feeds), "agreement": agreement, "f16_ms": times[0], "int8_ms": times[1]}
 
 
+def require() -> None:
+    """Raise `Unavailable` at once if NNCF is not installed; loading it takes seconds."""
+    if importlib.util.find_spec("nncf") is None:
+        raise Unavailable("int8 needs NNCF, which is not installed", "pip install 'picam-infer[quantize]'")
+
+
 def _nncf() -> Any:
     try:
         import nncf
     except ImportError as error:
-        raise Unavailable("int8 needs NNCF, which is not installed", "pip install 'picam-infer[quantize]'") from error
+        raise Unavailable(f"NNCF cannot be loaded ({error})", "pip install 'picam-infer[quantize]'") from error
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 

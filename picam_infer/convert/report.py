@@ -60,10 +60,11 @@ class Report:
             f"  parameters  {self.parameters:,}, {self.bytes / 1e6:.1f} MB as {self.precision}",
             f"  input       {'×'.join(map(str, self.input[1:]))} {self.layout}, chain {self.chain}",
             f"  output      {self.output}: {len(self.labels)} classes: {shown}",
-            f"  self-check  ran on the CPU in {self.infer_ms:.2f} ms; {self.precision} weights change answers by "
-            f"{self.difference:.1e}",
+            f"  self-check  ran on the CPU in {self.infer_ms:.2f} ms",
         ]
-        if self.quantized:
+        if not self.quantized:
+            said[-1] += f"; {self.precision} weights change answers by {self.difference:.1e}"
+        else:
             q = self.quantized
             said.append(
                 f"  int8        agrees with f16 on {q['agreement']:.0%} of {q['pictures']:.0f} pictures; "

@@ -112,6 +112,8 @@ def run(sources: list[Path], count: int, seed: int, convert: Convert, limit_s: f
             assert "Traceback" not in outcome and "internal" not in outcome, f"{where}: {outcome}"
             assert left == (["in", "out"] if outcome == "converted" else ["in"]), f"{where}: left {left}"
             clear(home)
+            if (number + 1) % 200 == 0:
+                print(number + 1, dict(outcomes), file=sys.stderr, flush=True)
     return outcomes
 
 

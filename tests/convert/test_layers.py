@@ -57,7 +57,7 @@ CASES = {name: case for keras in (2, 3) for name, case in cases(keras)}
 @pytest.mark.parametrize("name", CASES)
 def test_a_layer_answers_as_keras_does(name: str) -> None:
     case = CASES[name]
-    graph = dialect.read_graph(case.topology)
+    graph = dialect.read_graph(dialect.load_json(json.dumps(case.topology), name))
     model = network.build(graph, weights.from_list(graph, case.weights)).model
     answer = ir.compiled(model)([case.x])[0]
     assert answer.shape == case.y.shape

@@ -54,8 +54,8 @@ class Layer:
         """Return a finite number from the configuration."""
         value = self.config.get(key)
         value = default if value is None else value
-        if isinstance(value, bool | str) or not isinstance(value, int | float) or not np.isfinite(value):
-            self.fail(f"{key} is {value!r}, not a number")
+        if isinstance(value, bool | str) or not isinstance(value, int | float) or not -1e30 < value < 1e30:
+            self.fail(f"{key} is {str(value)[:40]!r}, not a number in reach")
         return float(value)
 
     def integer(self, key: str, default: int | None = None) -> int:
