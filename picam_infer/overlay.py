@@ -210,7 +210,16 @@ def _face() -> Any:
 def _needs_shaping(character: str) -> bool:
     """Whether OpenCV's own fonts lack the character or cannot join it to its neighbours (Arabic, Indic, Thai…)."""
     code = ord(character)
-    return 0x0590 <= code < 0x1100 or 0x1200 <= code < 0x1E00 or 0xA800 <= code < 0xAC00 or code >= 0x1F000
+    if 0x0590 <= code < 0x1100 or 0x1200 <= code < 0x1E00 or 0xA800 <= code < 0xAC00 or code >= 0x1F000:
+        return True
+    return code >= 0x0250 and _missing(character)
+
+
+@lru_cache(maxsize=4096)
+def _missing(character: str) -> bool:
+    """Whether OpenCV draws a box for it: its arm64 wheel comes without the font for the world's letters."""
+    drawn, box = (_drawn_by_opencv(one, 20) for one in (character, "\ue123"))
+    return drawn.shape == box.shape and bool(np.array_equal(drawn, box))
 
 
 def _drawn_by_system_font(text: str, size: int) -> Pixels | None:

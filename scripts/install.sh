@@ -34,7 +34,9 @@ main() {
     [ "$(id -u)" = 0 ] || fail "needs root: sudo $0 $*"
     command -v systemctl >/dev/null || fail "needs systemd: picam-infer runs as its service"
     exec 9>/run/picam-infer-install.lock
-    flock -n 9 || fail "another installation is under way"
+    # Also what an installation that was killed left running: it would go on writing beside this one.
+    flock -n 9 || { say "waiting for another installation to end" && flock -w 900 9; } ||
+        fail "another installation is still under way: sudo fuser -v /run/picam-infer-install.lock names it"
     trap clean_up EXIT
     system_packages
     account

@@ -64,11 +64,27 @@ def test_colour_patches_keep_their_colours() -> None:
 @pytest.mark.parametrize("text", ["고양이", "猫", "кошка", "çğışöü İ", "mèo – chó", "ασδφ"])
 def test_letters_of_the_worlds_labels_are_drawn(text: str) -> None:
     size = 40
+    beyond = "".join(filter(overlay._needs_shaping, text))
+    if beyond and overlay._system_font(beyond) is None:
+        pytest.skip(f"neither this OpenCV nor the system has a font for {beyond}")
     stencils = [overlay._stencil(c, size) for c in text if not c.isspace()]
     missing = overlay._stencil("\ue123", size)
     for character, stencil in zip((c for c in text if not c.isspace()), stencils, strict=True):
         assert stencil.max() == 255, character
         assert stencil.shape != missing.shape or not np.array_equal(stencil, missing), character
+
+
+def test_letters_that_this_opencv_lacks_come_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(overlay, "_missing", lambda character: character in "猫α")
+    monkeypatch.setattr(overlay, "_drawn_by_system_font", lambda text, size: asked.append(text))
+    for text in ("猫 1", "ασ", "7 98 %", "кошка"):
+        overlay._stencil.__wrapped__(text, 20)
+    assert asked == ["猫 1", "ασ"]
+
+
+def test_what_opencv_lacks_is_known_by_its_box() -> None:
+    assert overlay._missing("\ue124") and not overlay._missing("к")
 
 
 def test_text_is_wrapped_and_cut_to_its_room() -> None:

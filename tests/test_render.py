@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import cv2
@@ -80,6 +81,7 @@ def test_a_reduced_decode_halves_the_frame() -> None:
     assert abs(int(render.through_jpeg(frame, 80).mean()) - 200) <= 3
 
 
+@pytest.mark.skipif("PICAM_EMULATED" in os.environ, reason="an emulated processor's speed says nothing")
 def test_the_scene_is_drawn_at_camera_rate() -> None:
     rng = np.random.default_rng(0)
     paper = render.paper_background(1280, 720, rng)

@@ -27,6 +27,8 @@ from picam_infer.service import Screen, Viewer
 from picam_infer.state import State, Tuning
 
 Start = Callable[..., subprocess.Popen[str]]
+PATIENCE_S = 300 if "PICAM_EMULATED" in os.environ else 20
+"""How long a started program may take to do what it does in a second or two."""
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ class Manager:
         self.said: list[str] = []
         self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "5000000"}
 
-    def hears(self, text: str, timeout_s: float = 20) -> str:
+    def hears(self, text: str, timeout_s: float = PATIENCE_S) -> str:
         """Wait for a message that holds the text, and return it."""
         deadline_s = time.monotonic() + timeout_s
         while True:

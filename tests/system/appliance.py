@@ -64,6 +64,8 @@ def facts() -> Facts:
         "echo Files=$(sudo ls /proc/$p/fd 2>/dev/null | wc -l); echo Threads=$(ls /proc/$p/task 2>/dev/null | wc -l); "
         "sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/Rss=\\1/p' /proc/$p/status 2>/dev/null", check=False)  # fmt: skip
     values = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    if "Threads" not in values:  # the guest did not answer, or not to the end
+        return Facts("?", 0, 0, "", 0.0, 0, 0)
     return Facts(
         values.get("ActiveState", "?"), int(values.get("MainPID", 0)), int(values.get("NRestarts", 0)),
         values.get("StatusText", ""), int(values.get("Rss", 0)) / 1024, int(values.get("Files", 0)),

@@ -176,8 +176,14 @@ def make_whole() -> None:
 
 def settled(label: str, shots: Path) -> Facts:
     """Wait until the right label is on the monitor, and return the service's facts then."""
-    until(f"the monitor shows {label}", lambda: sees_label(label, shots))
-    return facts()
+    found: list[Facts] = []
+
+    def well() -> bool:
+        found[:] = [facts()]
+        return found[0].active == "active" and found[0].rss_mb > 0 and sees_label(label, shots)
+
+    until(f"the monitor shows {label}", well)
+    return found[0]
 
 
 def run(drill: Drill, label: str, shots: Path, usual: Facts) -> str:

@@ -170,9 +170,16 @@ def conv_transpose(call: Call) -> Tensor:
         begin.append(max(whole - length, 0) // 2 if same else 0)
         end.append(max(whole - begin[-1] - length, 0))
         grow.append(max(length - (whole - begin[-1]), 0))
-    turned = constant(np.moveaxis(kernel, (-1, -2), (0, 1)))
-    node = op.convolution_backprop_data(x, turned, strides, None, begin, end, dilations, "explicit", grow)
-    return _finish(call, node)
+    turned = np.moveaxis(kernel, (-1, -2), (0, 1))
+    if rank == 2:
+        node = op.convolution_backprop_data(x, constant(turned), strides, None, begin, end, dilations, "explicit", grow)
+        return _finish(call, node)
+    # In one dimension OpenVINO 2026.4 answers wrongly on arm64 (strides above 1): so as an image one row high.
+    axis = constant(np.array([2], np.int64))
+    row = op.convolution_backprop_data(
+        op.unsqueeze(x, axis), constant(turned[:, :, np.newaxis]), [1, *strides], None, [0, *begin], [0, *end],
+        [1, *dilations], "explicit", [0, *grow])  # fmt: skip
+    return _finish(call, op.squeeze(row, axis))
 
 
 @layer("Dense", "TimeDistributedDense", weights=_weights("kernel"))
