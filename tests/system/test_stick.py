@@ -2,6 +2,7 @@
 
 PICAM_NCSDK names NCSDK2's source archive (branch ncsdk2 of movidius/ncsdk); the simulated stick takes any firmware.
 PICAM_WHEELS names a folder of wheels for the guest's Python, else the guest fetches them.
+PICAM_READY=1 skips the installation on a machine that the last run left up.
 """
 
 import json
