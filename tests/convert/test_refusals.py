@@ -338,3 +338,12 @@ def test_a_function_with_unknown_settings_is_not_built_without_them(tmp_path: Pa
     config |= {"input_layers": [["in", 0, 0]], "output_layers": [["t", 0, 0]]}
     source = write_h5(tmp_path / "m.h5", {"class_name": "Model", "config": config}, {})
     assert "steepness" in refused(source, tmp_path / "out")
+
+
+def test_several_models_and_bundles_are_not_guessed_at(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        good(tmp_path / "in" / name / "keras_model.h5")
+    assert "a/keras_model.h5, b/keras_model.h5" in refused(tmp_path / "in", tmp_path / "out")
+    convert(tmp_path / "in" / "a", tmp_path / "bundle")
+    assert "bundle already" in refused(tmp_path / "bundle", tmp_path / "out")
