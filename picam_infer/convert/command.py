@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="model file, folder or zip")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the bundle's folder (default: ./NAME)")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="weights for a model.json, or in place of a file's own"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights (or their folder) for a model.json, or in place of a file's own",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="class names, one a line (default: labels.txt beside)"

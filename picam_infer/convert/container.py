@@ -49,6 +49,8 @@ def find(given: Path, scratch: Path) -> Found:
         mode = given.stat().st_mode
     except (OSError, ValueError) as error:
         raise NoInput(f"there is no {given}", "check the name") from error
+    if (given / "model.yaml").is_file():
+        raise PicamError(f"{given} is a bundle already", f"run it: picam-infer run --model {given}")
     if stat.S_ISDIR(mode):
         return _opened(_in_folder(given, given.name), scratch)
     if not stat.S_ISREG(mode):
@@ -128,9 +130,10 @@ def _in_folder(folder: Path, title: str) -> Found:
     for kind in _ORDER:
         fitting = [found for found in whole if found.format == kind]
         if len(fitting) > 1:
-            fitting = [f for f in fitting if f.path.name.lower() in ("keras_model.h5", "model.json")] or fitting
+            usual = [f for f in fitting if f.path.name.lower() in ("keras_model.h5", "model.json")]
+            fitting = usual if len({f.folder for f in fitting}) == 1 and usual else fitting
         if len(fitting) > 1:
-            names = ", ".join(found.path.name for found in fitting[:4])
+            names = ", ".join(found.path.relative_to(folder).as_posix() for found in fitting[:4])
             raise PicamError(f"{title} holds several models: {names}", "name one of them")
         if fitting:
             found = replace(fitting[0], root=folder)

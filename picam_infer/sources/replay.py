@@ -47,8 +47,10 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that puts `frame2` before `frame10`."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
+    """Return a sort key that puts `frame2` before `frame10`, and `frame.jpg` before both."""
+    parts = [part for part in re.split(r"(\d+)", path.stem) if part]
+    words = [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts]
+    return [*words, (-2, path.suffix.lower())]
 
 
 class Pictures:

@@ -261,3 +261,89 @@ def test_sniffing_goes_by_content(tmp_path: Path) -> None:
     assert container.sniff(tmp_path / "model.bin") == "hdf5"
     archive = io.BytesIO(b"")
     assert archive.read() == b""
+
+
+def test_what_a_zip_may_look_like(tmp_path: Path) -> None:
+    model, names = good(tmp_path / "m.h5").read_bytes(), b"0 one\n1 two\n"
+    junk = ("__MACOSX/x/._KERAS_MODEL.H5", b"\0\5\x16\7")
+    for at, entries in enumerate(
+        [
+            [("x/KERAS_MODEL.H5", model), ("x/Labels.TXT", names), junk],
+            [("x\\keras_model.h5", model), ("x\\labels.txt", names)],
+            [("model/keras_model.h5", model), ("labels.txt", names)],
+            [("model/keras_model.h5", model), ("other/labels.txt", names)],
+        ]
+    ):
+        report = convert(zipped(tmp_path / f"{at}.zip", *entries), tmp_path / "out" / str(at))
+        assert report.labels == ["one", "two"]
+
+
+def test_a_keras_archive_may_lie_in_a_zip_or_a_folder(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for at, name in enumerate(("kernel", "bias")):
+            file[f"_layer_checkpoint_dependencies\\dense\\vars/{at}"] = good_arrays()["d"][name]
+    (tmp_path / "in").mkdir()
+    archive = zipped(
+        tmp_path / "in" / "m.keras",
+        ("config.json", json.dumps(sequential(flat(), dense())).encode()),
+        ("metadata.json", b'{"keras_version": "2.13.1"}'),
+        ("model.weights.h5", buffer.getvalue()),
+    )
+    outer = zipped(tmp_path / "outer.zip", ("deep/m.keras", archive.read_bytes()), ("labels.txt", b"one\ntwo\n"))
+    assert convert(tmp_path / "in", tmp_path / "a").parameters == convert(outer, tmp_path / "b").parameters == 386
+    assert bundle.load(tmp_path / "b").labels == ("one", "two")
+
+
+def test_zips_of_zips_and_of_twins_are_refused(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip", ("keras_model.h5", good(tmp_path / "m.h5").read_bytes()))
+    outer = zipped(tmp_path / "outer.zip", ("inner.zip", inner.read_bytes()))
+    assert "inner.zip; unpack" in refused(outer, tmp_path / "out")
+    twins = zipped(tmp_path / "twins.zip", ("a/keras_model.h5", b"x"), ("a\\keras_model.h5", b"y"))
+    assert "same name" in refused(twins, tmp_path / "out")
+
+
+def test_tuples_and_arrays_may_be_wrapped(tmp_path: Path) -> None:
+    relu = {"name": "r", "max_value": {"type": "ndarray", "value": 6.0}}
+    topology = sequential({"class_name": "ReLU", "config": relu}, flat(), dense())
+    first = topology["config"]["layers"][0]["config"]
+    first["batch_input_shape"] = {"class_name": "__tuple__", "items": first["batch_input_shape"]}
+    assert convert(write_h5(tmp_path / "m.h5", topology, good_arrays()), tmp_path / "out").input == [1, 8, 8, 3]
+
+
+def test_weights_may_be_given_as_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps(sequential(flat(), dense())))
+    (tmp_path / "w").mkdir()
+    good(tmp_path / "w" / "w.h5")
+    assert convert(tmp_path / "model.json", tmp_path / "out", Options(weights=tmp_path / "w")).parameters == 386
+    good(tmp_path / "w" / "v.h5")
+    assert "2 weights files" in refused(tmp_path / "model.json", tmp_path / "new", Options(weights=tmp_path / "w"))
+
+
+def test_quantised_layers_are_named(tmp_path: Path) -> None:
+    policy = {"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8"}}
+    source = write_h5(tmp_path / "m.h5", sequential(flat(), dense(dtype=policy)), good_arrays())
+    assert "layer d (Dense) is quantised" in refused(source, tmp_path / "out")
+
+
+def test_a_function_with_unknown_settings_is_not_built_without_them(tmp_path: Path) -> None:
+    node = {
+        "class_name": "TFOpLambda",
+        "name": "t",
+        "config": {"name": "t", "function": "math.tanh", "dtype": "float32"},
+    }
+    first = {"class_name": "InputLayer", "name": "in", "config": {"batch_input_shape": [None, 4], "name": "in"}}
+    node["inbound_nodes"] = [["in", 0, 0, {"steepness": 2.0}]]
+    config = {"name": "m", "layers": [{**first, "inbound_nodes": []}, node]}
+    config |= {"input_layers": [["in", 0, 0]], "output_layers": [["t", 0, 0]]}
+    source = write_h5(tmp_path / "m.h5", {"class_name": "Model", "config": config}, {})
+    assert "steepness" in refused(source, tmp_path / "out")
+
+
+def test_several_models_and_bundles_are_not_guessed_at(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        good(tmp_path / "in" / name / "keras_model.h5")
+    assert "a/keras_model.h5, b/keras_model.h5" in refused(tmp_path / "in", tmp_path / "out")
+    convert(tmp_path / "in" / "a", tmp_path / "bundle")
+    assert "bundle already" in refused(tmp_path / "bundle", tmp_path / "out")
