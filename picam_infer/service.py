@@ -170,6 +170,7 @@ class Service:
         """Run rounds until told to stop. Raises `PicamError` for what waiting cannot mend."""
         outcome = Outcome.RELOAD
         while outcome is Outcome.RELOAD and not self._stop.is_set():
+            self.notifier.loading()
             with contextlib.closing(Screen(self.config, patient=self.notifier.active)) as screen:
                 try:
                     screen.placard("starting", f"loading model {self.config.model}", colour=overlay.KNOWN)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_LOADING_S = 300
+"""How long a model may load before the watchdog acts: as long as the unit lets a start take."""
 
 
 class Notifier:
@@ -20,6 +22,7 @@ class Notifier:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._status = ""
         self._fed_s = 0.0
+        self._loading = False
         mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environ.get("WATCHDOG_USEC", "0") if mine else "0"
         self.watchdog_s = int(usec) / 1e6 if usec.isdigit() else 0.0
@@ -48,9 +51,19 @@ class Notifier:
             self._status = text
             self._send(f"STATUS={text}")
 
+    def loading(self) -> None:
+        """A model is being loaded, which gives no signs of life: the watchdog waits longer, until the next `feed`."""
+        if self.watchdog_s:
+            self._loading = True
+            self._send(f"WATCHDOG_USEC={_LOADING_S * 1_000_000}")
+
     def feed(self) -> None:
         """Work was done. Sent at most ten times in a watchdog period."""
         now_s = time.monotonic()
+        if self._loading:
+            self._loading = False
+            self._fed_s = now_s
+            self._send(f"WATCHDOG_USEC={round(self.watchdog_s * 1e6)}\nWATCHDOG=1")
         if self.watchdog_s and now_s - self._fed_s >= self.watchdog_s / 10:
             self._fed_s = now_s
             self._send("WATCHDOG=1")

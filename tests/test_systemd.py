@@ -48,6 +48,19 @@ def test_watchdog_is_fed_but_not_flooded(manager: socket.socket) -> None:
         manager.recv(200)
 
 
+def test_the_watchdog_waits_for_a_model_that_loads(manager: socket.socket) -> None:
+    notifier = Notifier(environment(manager, WATCHDOG_USEC="20000000", WATCHDOG_PID=str(os.getpid())))
+    notifier.feed()
+    notifier.loading()
+    notifier.feed()
+    notifier.feed()
+    manager.setblocking(False)
+    assert [manager.recv(200) for _ in range(3)] == [
+        b"WATCHDOG=1", b"WATCHDOG_USEC=300000000", b"WATCHDOG_USEC=20000000\nWATCHDOG=1"]  # fmt: skip
+    with pytest.raises(BlockingIOError):
+        manager.recv(200)
+
+
 def test_a_watchdog_meant_for_another_process_is_left_alone(manager: socket.socket) -> None:
     assert Notifier(environment(manager, WATCHDOG_USEC="20000000", WATCHDOG_PID="1")).watchdog_s == 0
 
