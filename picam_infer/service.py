@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import cv2
 import msgspec
 
 from picam_infer import bundle as bundles
@@ -79,6 +80,8 @@ def main(args: argparse.Namespace) -> int:
     options = Options.of(args)
     config = options.config()
     logging.basicConfig(handlers=[journal_handler()], level=config.log.level.upper(), force=True)
+    # Its pictures are small: OpenCV's own threads would spend more time waiting for each other than they save.
+    cv2.setNumThreads(1)
     service = Service(config, options, Notifier())
 
     def on_signal(number: int, frame: FrameType | None) -> None:
