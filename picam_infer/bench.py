@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import json
 import logging
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -27,8 +26,8 @@ from picam_infer.engines import sticks, switching
 from picam_infer.pictures import read_picture
 
 log = logging.getLogger(__name__)
-_RUNS = 50
-_REST_S = 0.005
+_ROUNDS, _WARM, _CALLS = 5, 3, 10
+_REST_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,8 @@ class Contender:
     close: Callable[[], None] = lambda: None
     answer: Sequence[Scores] = ()
     """What the last call said, if it is kept: probabilities, shape (classes,)."""
+    threads: int = 0
+    """How many it runs on, where it chose itself; 0: unknown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,15 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against", type=Path, metavar="FILE", help="keras_model.h5, .tflite or .onnx to run beside it"
     )
     parser.add_argument("--image", type=Path, metavar="FILE", help="the picture (default: a test pattern)")
-    parser.add_argument("--threads", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N",
-                        help="threads of each runtime (default: one a core, %(default)s here)")  # fmt: skip
+    parser.add_argument("--threads", type=_count, default=0, metavar="N",
+                        help="threads of each runtime (default: as many as our engine takes)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-def _positive(text: str) -> int:
+def _count(text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
     return number
 
 
@@ -79,26 +80,28 @@ def main(args: argparse.Namespace) -> int:
     """Measure and print a table. Raises `PicamError`."""
     model = bundles.load(args.model)
     picture = read_picture(args.image) if args.image else _pattern()
-    settings = EngineSettings(kind="openvino", threads=args.threads)
-    contenders = [_ours(model, picture, settings), _prepared(model, picture), _raw(model, args.threads)]
+    ours = _ours(model, picture, EngineSettings(kind="openvino", threads=args.threads))
+    threads = args.threads or ours.threads
+    contenders = [ours, _prepared(model, picture), _scaled(model), _raw(model, threads)]
     try:
         if args.against:
-            contenders.append(_against(args.against, model, args.threads))
+            contenders.append(_against(args.against, model, threads))
         bare = len(contenders)
         contenders += _on_the_stick(model, picture)
         rows = _race(contenders)
         for i in range(bare, len(rows)):
-            note = switching.compare(contenders[i].answer[0], contenders[0].answer[0])
+            note = switching.compare(contenders[i].answer[0], ours.answer[0])
             rows[i] = replace(rows[i], note=note)
     finally:
         for contender in contenders:
             contender.close()
     for row in rows:
-        _say(row, rows[2].later_ms, args.json)
+        _say(row, rows[3].later_ms, args.json)
     if not args.json:
-        for row in rows[2:bare]:
-            ratio = rows[0].best_ms / (rows[1].best_ms + row.best_ms)
-            print(f"picture to label takes {ratio:.2f}× preprocessing plus {row.name} (best of each)")
+        for row in rows[3:bare]:
+            ratio = rows[0].best_ms / (rows[1].best_ms + rows[2].best_ms + row.best_ms)
+            print(f"picture to label: {ratio:.2f} of preprocessing, scaling and {row.name} (best of each, "
+                  f"{threads or 'all'} threads)")  # fmt: skip
     return 0
 
 
@@ -121,19 +124,24 @@ def _pattern() -> Pixels:
 
 
 def _race(contenders: Sequence[Contender]) -> list[Row]:
-    """Call all in turn, again and again, so that whatever else the machine does falls on each of them alike."""
-    # Some runtimes' threads go on spinning for a while, which would be their successor's loss.
-    took_ms: list[list[float]] = [[] for _ in contenders]
-    for _ in range(_RUNS + 1):
-        for contender, taken in zip(contenders, took_ms, strict=True):
+    """Call all in turn, some calls each, again and again: what else the machine does falls on each of them alike."""
+    first_ms = [_called_ms(contender) for contender in contenders]
+    later_ms: list[list[float]] = [[] for _ in contenders]
+    for _ in range(_ROUNDS):
+        for contender, taken in zip(contenders, later_ms, strict=True):
+            # Threads of the one before may go on spinning, and the caches are full of its weights.
             time.sleep(_REST_S)
-            began_s = time.perf_counter()
-            contender.step()
-            taken.append((time.perf_counter() - began_s) * 1e3)
+            taken += [_called_ms(contender) for _ in range(_WARM + _CALLS)][_WARM:]
     return [
-        Row(contender.name, taken[0], statistics.median(taken[1:]), min(taken[1:]))
-        for contender, taken in zip(contenders, took_ms, strict=True)
+        Row(contender.name, first, statistics.median(taken), min(taken))
+        for contender, first, taken in zip(contenders, first_ms, later_ms, strict=True)
     ]
+
+
+def _called_ms(contender: Contender) -> float:
+    began_s = time.perf_counter()
+    contender.step()
+    return (time.perf_counter() - began_s) * 1e3
 
 
 def _frame(picture: Pixels) -> Frame:
@@ -153,7 +161,8 @@ def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender
         answer[:] = [engine.collect()]
         decider(answer[0], decide)
 
-    return Contender(f"picam-infer: picture to label ({engine.name})", step, engine.close, answer)
+    return Contender(f"picam-infer: picture to label ({engine.name})", step, engine.close, answer,
+                      getattr(engine, "threads", 0))  # fmt: skip
 
 
 def _on_the_stick(model: Bundle, picture: Pixels) -> list[Contender]:
@@ -172,6 +181,16 @@ def _prepared(model: Bundle, picture: Pixels) -> Contender:
     return Contender("  of which preprocessing", lambda: prepare(frame))
 
 
+def _scaled(model: Bundle) -> Contender:
+    """What the bare networks ask for besides, and ours does itself: floats."""
+    chain, size = model.card.preprocess, model.card.input
+    patch = np.zeros((1, size.height, size.width, size.channels), np.uint8)
+    return Contender(
+        "  scaling, which is part of ours",
+        lambda: patch.astype(np.float32) * np.float32(chain.scale) + np.float32(chain.offset),
+    )
+
+
 def _input(model: Bundle, shape: tuple[int, ...]) -> Any:
     chain = model.card.preprocess
     pixels = np.linspace(0, 255, int(np.prod(shape)), dtype=np.float32).reshape(shape)
@@ -181,7 +200,9 @@ def _input(model: Bundle, shape: tuple[int, ...]) -> Any:
 def _raw(model: Bundle, threads: int) -> Contender:
     import openvino as ov
 
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
     request = ov.Core().compile_model(model.network, "CPU", options).create_infer_request()
     feed = _input(model, tuple(request.model_inputs[0].shape))
     return Contender("OpenVINO, bare network", lambda: request.infer([feed], share_inputs=True))
@@ -232,7 +253,7 @@ def _litert(path: Path, model: Bundle, threads: int) -> Contender:
     module = (
         importlib.import_module(f"{name}.interpreter") if name != "tensorflow" else importlib.import_module(name).lite
     )
-    interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
+    interpreter = module.Interpreter(model_path=str(path), num_threads=threads or None)
     interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]
     feed = _input(model, tuple(entry["shape"])).astype(entry["dtype"])

@@ -38,11 +38,13 @@ def photo(square: Pixels, width: int, height: int, colour: str) -> Pixels:
     `colour` is the order the network was trained on: rgb, bgr or grey (C = 1). Pixel values stay 0…255; the card's
     scale and offset are applied by the engine.
     """
-    side = square.shape[0]
-    if (side, side) != (height, width):
-        # Area averaging is what a browser's canvas does when it shrinks a lot; close to the size it only costs time.
-        how = cv2.INTER_AREA if side > 2 * max(width, height) else cv2.INTER_LINEAR
-        square = cv2.resize(square, (width, height), interpolation=how)
+    # Halved, then between its pixels: what a browser's canvas does, where Teachable Machine took its pictures, and what
+    # comes of a camera's JPEG decoded at half its size. Averaging straight to the size takes several times as long.
+    while square.shape[0] >= 2 * max(width, height):
+        half = square.shape[0] // 2
+        square = cv2.resize(square[: 2 * half, : 2 * half], (half, half), interpolation=cv2.INTER_AREA)
+    if square.shape[:2] != (height, width):
+        square = cv2.resize(square, (width, height), interpolation=cv2.INTER_LINEAR)
     if colour == "rgb":
         square = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
     elif colour == "grey":

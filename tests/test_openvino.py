@@ -141,12 +141,8 @@ def test_the_probe_runs_in_a_process_of_its_own(tiny: Bundle) -> None:
     assert 0 < probe(tiny, F32) < 1000
 
 
-def threads_of(engine: OpenVino) -> int:
-    return int(engine._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
-
-
 def test_a_quick_network_is_left_to_one_thread(tiny: Bundle) -> None:
-    assert threads_of(OpenVino(tiny, EngineSettings(kind="openvino"))) == 1
+    assert OpenVino(tiny, EngineSettings(kind="openvino")).threads == 1
 
 
 def test_a_slow_network_gets_what_the_runtime_likes(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ class OpenVino:
         self._bound: Pixels | None = None
         self._output = self._request.get_output_tensor(0).data.reshape(-1)
         self.name = f"openvino:{device}"
+        self.threads = _threads(self._request)
+        """CPU threads that the network runs on; 0 where the device has none."""
 
     def submit(self, patch: Pixels) -> None:
         """Infer (H, W, C) uint8."""
@@ -137,6 +139,13 @@ def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
         return request
     del request
     return _compile(core, model, device, settings, cache).create_infer_request()
+
+
+def _threads(request: Any) -> int:
+    try:
+        return int(request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
+    except RuntimeError:  # no such thing on this device
+        return 0
 
 
 def _timed_s(request: Any) -> float:
