@@ -29,7 +29,9 @@ install_apt() {
 }
 
 have_library() {
-    ldconfig -p 2>/dev/null | grep -q "$1" || /sbin/ldconfig -p 2>/dev/null | grep -q "$1"
+    local known # whole, at once: a pipe that `grep -q` closes early looks like a failure
+    known=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p 2>/dev/null || true)
+    grep -q "$1" <<<"$known"
 }
 
 find_python() {

@@ -152,10 +152,13 @@ find_source() {
 }
 
 build_library() {
-    local target
+    local target flags
     target=obj-$(uname -m)/libmvnc.so.0
     # Sources of 2018: what compilers merely warned of then is an error since gcc 14 (Debian 13).
-    if ! CFLAGS="-Wno-error=implicit-function-declaration -Wno-error=int-conversion -Wno-error=incompatible-pointer-types" \
+    flags="-Wno-error=implicit-function-declaration -Wno-error=int-conversion -Wno-error=incompatible-pointer-types"
+    # Its assertions name their files: without this, no two installations would give the same library.
+    flags+=" -ffile-prefix-map=$(realpath "$work")=ncsdk"
+    if ! CFLAGS=$flags \
         make -C "$api/src" "$target" >"$work/make.log" 2>&1; then
         tail -20 "$work/make.log" >&2
         fail "libmvnc did not compile"

@@ -87,10 +87,11 @@ refuse_wrong_machine() {
 
 # Libraries that OpenCV's wheel and the stick load from the system, and the journal's fields.
 system_packages() {
-    local missing=() pair
+    local missing=() pair known
+    known=$(/sbin/ldconfig -p) # whole, at once: a pipe that `grep -q` closes early looks like a failure
     for pair in libGL.so.1:libgl1 libglib-2.0.so.0:libglib2.0-0 libxcb.so.1:libxcb1 libX11.so.6:libx11-6 \
         libXext.so.6:libxext6 libSM.so.6:libsm6 libICE.so.6:libice6 libusb-1.0.so.0:libusb-1.0-0; do
-        /sbin/ldconfig -p | grep -q "${pair%%:*} " || missing+=("${pair##*:}")
+        grep -q "${pair%%:*} " <<<"$known" || missing+=("${pair##*:}")
     done
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     python3 -c 'import systemd.journal' 2>/dev/null || missing+=(python3-systemd)

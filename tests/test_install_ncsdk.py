@@ -20,12 +20,13 @@ MAKEFILE = """
 OUT := obj-$(shell uname -m)/libmvnc.so.0
 $(OUT): mvnc_api.c
 \tmkdir -p $(dir $@)
-\t$(CC) $(CFLAGS) -shared -fPIC -o $@ $<
+\t$(CC) $(CFLAGS) -shared -fPIC -o $@ $(realpath $<)
 """
+CODE = "int ncDeviceCreate(void) { return -4; }\nconst char *named_by_assertions = __FILE__;\n"
 MODULE = "import ctypes\nf = ctypes.CDLL('libmvnc.so')\n"
 
 
-def tree(folder: Path, version: str = "2.10.01.01", code: str = "int ncDeviceCreate(void) { return -4; }") -> Path:
+def tree(folder: Path, version: str = "2.10.01.01", code: str = CODE) -> Path:
     api = folder / "ncsdk-ncsdk2" / "api"
     for name, text in (("src/Makefile", MAKEFILE), ("src/mvnc_api.c", code), ("src/version.txt", version + "\n"),
                        ("python/mvnc/__init__.py", ""), ("python/mvnc/mvncapi.py", MODULE)):  # fmt: skip
@@ -71,8 +72,10 @@ def test_install_again_and_uninstall(tmp_path: Path, venv: Path) -> None:
     import_it = [venv / "bin/python", "-c", "from mvnc import mvncapi; print(mvncapi.f.ncDeviceCreate())"]
     environment = {"LD_LIBRARY_PATH": str(root / "usr/local/lib")}
     assert subprocess.run(import_it, env=environment, capture_output=True, check=True).stdout == b"-4\n"
+    library = (root / "usr/local/lib/libmvnc.so").read_bytes()
     again = install(tmp_path, "--archive", archive)  # keeps the firmware that is there
     assert again.returncode == 0 and files(root) == wanted
+    assert (root / "usr/local/lib/libmvnc.so").read_bytes() == library
     gone = install(tmp_path, "--uninstall")
     assert gone.returncode == 0 and files(root) == set()
     assert {name for name in files(venv) if "__pycache__" not in name} == untouched
