@@ -25,7 +25,7 @@ from picam_infer.config import EngineSettings
 from picam_infer.core import Lost, Pixels, Telemetry
 from picam_infer.engines.ncs import causes, checkup, child
 from picam_infer.engines.ncs.engine import Ncs
-from picam_infer.engines.sticks import USBDEVFS_RESET, Usb
+from picam_infer.engines.sticks import USBDEVFS_RESET, Usb, library_users
 
 pytestmark = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,6 +213,14 @@ def test_held_by_another_process(model: Bundle, sticks: StickLab) -> None:
         (pid,) = sticks.usb.sticks()[0].holders
         said = refusal(model, sticks)
         assert f"held by process {pid} (python" in said and "one process at a time" in said
+
+
+def test_a_child_of_another_picam_infer_is_known_by_its_name() -> None:
+    code = "import os;print(os.getpid(),flush=True);input()"
+    nested = f"import subprocess,sys;subprocess.run([sys.executable,'-c',{code!r},'picam_infer/engines/ncs/child.py'])"
+    with subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as outer:
+        assert outer.stdout
+        assert int(outer.stdout.readline()) in library_users()
 
 
 @pytest.mark.parametrize("status", [value for value in causes.NAMES if value])

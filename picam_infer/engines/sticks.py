@@ -200,11 +200,15 @@ def installed() -> bool:
 
 
 def library_users() -> tuple[int, ...]:
-    """Return the processes, other than ours, that have libmvnc loaded, as far as this user may see."""
+    """Return the processes, other than ours, that have libmvnc loaded, as far as this user may see.
+
+    The service has a user name space of its own, so that only root sees what it loaded: its child has a known name.
+    """
     users = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if b"/libmvnc.so" in (folder / "maps").read_bytes() and not _ours(int(folder.name)):
+            child = b"/ncs/child.py\0" in (folder / "cmdline").read_bytes()
+            if (child or b"/libmvnc.so" in (folder / "maps").read_bytes()) and not _ours(int(folder.name)):
                 users.append(int(folder.name))
     return tuple(users)
 
