@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -24,6 +25,7 @@ Count = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=16, le=16384)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 T = TypeVar("T")
+_YOUNG_S = 60
 _PORT = "(0*[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _LISTEN = rf"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):{_PORT}$"
 _URL = rf"^https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:{_PORT})?([/?#]\S*)?$"
@@ -422,6 +424,16 @@ def _write(path: Path, text: str) -> None:
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
+        _sweep(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})", "the settings live on until a restart; "
                           "check the file's owner and the disk") from error  # fmt: skip
+
+
+def _sweep(path: Path) -> None:
+    """Remove what earlier writes left when the power was cut; a young file may be another's, still being written."""
+    with contextlib.suppress(OSError):
+        for left in path.parent.iterdir():
+            ours = left.name.startswith(f".{path.name}.") and len(left.name) == len(path.name) + 10
+            if ours and abs(time.time() - left.stat().st_mtime) > _YOUNG_S:
+                left.unlink()

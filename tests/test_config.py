@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -146,3 +147,13 @@ def test_keep_preserves_permissions_and_creates_a_missing_file(tmp_path: Path) -
     assert path.stat().st_mode & 0o777 == 0o640
     config.keep(tmp_path / "new.yaml", {"decide.threshold": 0.5})
     assert config.load(tmp_path / "new.yaml").decide.threshold == 0.5
+
+
+def test_keep_sweeps_up_what_a_power_cut_left(tmp_path: Path) -> None:
+    path, old, young, other = (tmp_path / n for n in ("c.yaml", ".c.yaml.12345678", ".c.yaml.abcdefgh", ".c.yaml.swp"))
+    for file in (path, old, young, other):
+        file.write_text("")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    config.keep(path, {"decide.threshold": 0.5})
+    assert {*tmp_path.iterdir()} == {path, young, other}

@@ -317,6 +317,14 @@ def test_the_reason_is_the_one_to_mend() -> None:
         displays.first(openers, True)
 
 
+def test_the_frame_buffer_is_not_painted_behind_another_programs_picture() -> None:
+    def held() -> Display:
+        raise owner.Held("the monitor is held by kodi.bin (PID 3)", "end that program")
+
+    with pytest.raises(Lost, match="kodi"):
+        displays.first([held, lambda: pytest.fail("tried the frame buffer")], desktop=False)
+
+
 def test_auto_waits_for_an_expected_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 

@@ -32,6 +32,8 @@ def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
     for opener in openers:
         try:
             return opener()
+        except owner.Held:
+            raise
         except Lost as loss:
             losses.append(loss)
     # Without a desktop it is no news that there is none: the bare monitor's reason is the one to mend.

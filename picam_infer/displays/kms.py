@@ -101,7 +101,7 @@ class Kms:
         self._outlet, self._flipping = outlet, False
         card = self._card = drm.Card(_DEV / outlet.card)
         if not card.master:
-            raise Lost(*_held(card.path))
+            raise owner.Held(*_held(card.path))
         if not card.can_draw:
             raise Lost(f"{card.path} has no buffers to draw in", "try display.kind: framebuffer")
         monitors = {monitor.name: monitor for monitor in card.monitors()}
@@ -133,7 +133,7 @@ class Kms:
             return Lost(f"{path}: the service's unit does not allow it", "run `sudo systemctl restart picam-infer`; if "
                         "that does not help, install again")  # fmt: skip
         if error.errno in (errno.EACCES, errno.EBUSY):
-            return Lost(*_held(path))
+            return owner.Held(*_held(path))
         return Lost(f"the monitor at {outlet.name} is gone ({os.strerror(error.errno or 0)})", "check its cable; "
                     "it is looked for")  # fmt: skip
 

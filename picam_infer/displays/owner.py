@@ -16,6 +16,10 @@ _DRAWERS = ("Xorg", "X", "labwc", "wayfire", "cage", "weston", "sway", "kwin_way
 _DESKTOP_HOME = "tty1"
 
 
+class Held(Lost):
+    """Another program draws on the monitor: the frame buffer would be painted where nobody sees it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outlet:
     """A connector as /sys shows it."""
