@@ -5,14 +5,12 @@
 import numpy as np
 
 
-def models(keras):
-    """Return name → function that makes a model."""
-    L = keras.layers
-    K3 = keras.__version__.startswith("3")
+def builders(keras):
+    """Return seq(shape, layer makers…) and fn(shape, function of a tensor): each returns a function that makes a model."""
 
     def seq(shape, *ls):
         return lambda: keras.Sequential(
-            [keras.Input(shape), *[l() if callable(l) and not isinstance(l, L.Layer) else l for l in ls]]
+            [keras.Input(shape), *[l() if callable(l) and not isinstance(l, keras.layers.Layer) else l for l in ls]]
         )
 
     def fn(shape, f):
@@ -21,6 +19,15 @@ def models(keras):
             return keras.Model(i, f(i))
 
         return b
+
+    return seq, fn
+
+
+def models(keras):
+    """Return name → function that makes a model."""
+    L = keras.layers
+    K3 = keras.__version__.startswith("3")
+    seq, fn = builders(keras)
 
     I = (9, 10, 6)
     cases = {}

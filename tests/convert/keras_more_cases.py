@@ -3,6 +3,7 @@
 # ruff: noqa
 # mypy: ignore-errors
 import numpy as np
+from keras_cases import builders
 
 
 def models(keras):
@@ -10,16 +11,7 @@ def models(keras):
 
     L = keras.layers
     K3 = keras.__version__.startswith("3")
-
-    def seq(shape, *ls):
-        return lambda: keras.Sequential([keras.Input(shape), *[l() for l in ls]])
-
-    def fn(shape, f):
-        def b():
-            i = keras.Input(shape)
-            return keras.Model(i, f(i))
-
-        return b
+    seq, fn = builders(keras)
 
     I = (9, 10, 6)
     c = {}
