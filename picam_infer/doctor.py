@@ -23,6 +23,7 @@ from picam_infer.core import BadFrame, PicamError
 from picam_infer.engines import openvino
 from picam_infer.engines.ncs import checkup
 from picam_infer.engines.probe import probe
+from picam_infer.sources.v4l2 import Watched
 
 Grade = Literal["ok", "note", "error"]
 
@@ -143,6 +144,8 @@ def source(config: Config) -> Finding:
             return Finding("error", "source", f"{opened.description}: only damaged frames", "try another cable or port")
         finally:
             opened.close()
+    except Watched as error:
+        return Finding("note", "source", error.message, error.hint)
     except PicamError as error:
         return Finding("error", "source", error.message, error.hint)
 

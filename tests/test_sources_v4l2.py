@@ -105,6 +105,25 @@ def test_each_cause_has_its_own_words_and_remedy(kernel, request_, number, reaso
     assert reason in lost.message and hint in lost.hint and "\n" not in str(lost)
 
 
+def test_a_camera_that_the_service_has_is_no_fault(kernel):
+    webcam(kernel)
+    camera, busy = v4l2.discover(kernel.roots)[0], OSError(errno.EBUSY, "busy")
+    hidden = kernel.roots.proc / "812"
+    hidden.mkdir()
+    (hidden / "comm").write_text("picam-infer\n")
+    (hidden / "cmdline").write_text("/usr/bin/python3\0/opt/picam-infer/current/bin/picam-infer\0check\0")
+    assert "another program" in v4l2.explain(camera, busy, kernel.roots).message
+    # Its open files are hidden from everybody but root.
+    (hidden / "cmdline").write_text("/usr/bin/python3\0/opt/picam-infer/current/bin/picam-infer\0run\0")
+    lost = v4l2.explain(camera, busy, kernel.roots)
+    assert isinstance(lost, v4l2.Watched) and "most likely by picam-infer (PID 812)" in lost.message
+    # Whoever can be seen to have the camera is named instead, the service too.
+    kernel.hold(0, 900, "picam-infer")
+    assert v4l2.explain(camera, busy, kernel.roots).message.endswith("in use by picam-infer (PID 900)")
+    (kernel.roots.proc / "900/comm").write_text("cheese\n")
+    assert not isinstance(v4l2.explain(camera, busy, kernel.roots), v4l2.Watched)
+
+
 def test_what_is_missing_is_said_with_what_is_there(kernel):
     assert str(v4l2.none_found("", kernel.roots)) == "no camera is plugged in; plug in a USB webcam"
     kernel.plug(0, "unicam-image", driver="unicam", caps=CAPTURE)

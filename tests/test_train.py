@@ -19,6 +19,8 @@ MNIST = Path(os.environ.get("PICAM_MNIST", HERE.parent / "shared" / "data" / "mn
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="no MNIST here: set PICAM_MNIST to a folder of its idx files"
 )
+FRAMES = 120 if "PICAM_EMULATED" in os.environ else 600
+"""Half of them digits. An emulated processor needs half a second for each: there they only show that it agrees."""
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed (extra `train`)"
 )
@@ -50,7 +52,7 @@ def test_the_bars_hold_on_frames_training_never_saw(
     """On the centre squares alone, to be quick; `picam-infer train digits` evaluates on whole frames."""
     rng, view, params = np.random.default_rng(side), render.View.crop(side), render.EVAL
     inputs, labels = [], []
-    for i in range(600):
+    for i in range(FRAMES):
         if i % 2:
             label, grey = train.REJECT, render.render_none(render.none_kind(params, rng), view, params, rng)
         else:

@@ -225,10 +225,11 @@ def _examined(camera: CameraInfo, roots: Roots) -> CameraInfo:
             formats = tuple(_formats(handle))
             try:
                 _ask(handle, REQBUFS, _REQBUFS.pack(0, _CAPTURE, _MMAP, 0, 0))
-                busy = ""
+                busy = False
             except OSError as error:
-                busy = holder(camera.node, roots) or "another program" if error.errno == errno.EBUSY else ""
-        return replace(camera, formats=formats, busy_by=busy)
+                busy = error.errno == errno.EBUSY
+        by = (holder(camera.node, roots) or hidden_service(roots) or "another program") if busy else ""
+        return replace(camera, formats=formats, busy_by=by)
     except OSError as error:
         return replace(camera, problem=error.strerror or str(error), busy_by=holder(camera.node, roots))
 
@@ -282,6 +283,13 @@ def _rates(handle: int, pixel: int, width: int, height: int) -> tuple[float, ...
     return tuple(sorted(rates, reverse=True))
 
 
+_SERVICE = "that is the service, and fine; to use the camera yourself: sudo systemctl stop picam-infer"
+
+
+class Watched(Lost):
+    """picam-infer itself, as the service, has the camera."""
+
+
 # -- what is the matter --------------------------------------------------
 
 
@@ -294,6 +302,18 @@ def holder(node: str, roots: Roots = Roots()) -> str:
         with contextlib.suppress(OSError):
             if any(str(link.readlink()) == target for link in (process / "fd").iterdir()):
                 return f"{_text(process / 'comm') or 'a process'} (PID {process.name})"
+    return ""
+
+
+def hidden_service(roots: Roots = Roots()) -> str:
+    """Return the running service whose open files this user may not see, `picam-infer (PID 812)`; "" for none."""
+    for process in roots.proc.glob("[0-9]*"):
+        words = _text(process / "cmdline").split("\0")
+        if process.name != str(os.getpid()) and _text(process / "comm") == "picam-infer" and "run" in words:
+            with contextlib.suppress(OSError):
+                next((process / "fd").iterdir(), None)
+                continue
+            return f"picam-infer (PID {process.name})"
     return ""
 
 
@@ -321,6 +341,11 @@ def explain(camera: CameraInfo, error: OSError | None, roots: Roots = Roots()) -
         return Lost(f"{who}: permission denied", f"run: sudo usermod -aG video {_user()}; then log in again")
     if number == errno.EBUSY:
         by = holder(camera.node, roots)
+        if by.startswith("picam-infer "):
+            return Watched(f"{who} is in use by {by}", _SERVICE)
+        service = "" if by else hidden_service(roots)
+        if service:
+            return Watched(f"{who} is in use, most likely by {service}", _SERVICE)
         return Lost(f"{who} is in use by {by or 'another program'}", "end that program")
     if number == errno.ENOSPC:
         return Lost(f"{who}: not enough USB bandwidth", "set a smaller capture size, or format: mjpg; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import time
@@ -22,6 +23,8 @@ ENVIRONMENT = dict(os.environ)
 STATUS = "/sys/class/drm/card0-Virtual-1/status"
 PATIENCE_S = float(os.environ.get("PICAM_PATIENCE_S", "240"))
 """How long a recovery may take: an emulated machine is many times slower than a Pi."""
+WHOLE = "source: camera\ncapture: {width: 640, height: 480}\nengine: {threads: 1}\n"
+"""The configuration that runs when nothing is broken: pictures that an emulated processor can keep up with."""
 
 
 class Failed(Exception):
@@ -38,9 +41,26 @@ def vm(*words: str, check: bool = True, timeout_s: float = 900) -> str:
     return done.stdout
 
 
-def ssh(command: str, check: bool = True, timeout_s: float = 900) -> str:
-    """Run a shell command in the guest as user pi, and return what it printed. Raises `Failed`."""
-    return vm("ssh", command, check=check, timeout_s=timeout_s)
+@functools.cache
+def files() -> Path:
+    """Return the folder where the lab keeps this machine's sockets and settings."""
+    return Path(vm("status").rpartition("files: ")[2].strip())
+
+
+def ssh(command: str, check: bool = True, timeout_s: float = 900, text: str | None = None) -> str:
+    """Run a shell command in the guest as user pi (`text` is its input), and return what it printed. Raises `Failed`.
+
+    All commands share one connection: an emulated processor spends most of a second on each new one.
+    """
+    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={files()}/ssh.control", "-o", "ControlPersist=600"]
+    source: dict[str, object] = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
+    done = subprocess.run(
+        ["ssh", "-F", str(files() / "ssh_config"), *shared, "pi", command], capture_output=True, text=True,
+        timeout=timeout_s, check=False, **source,
+    )  # type: ignore[call-overload]  # fmt: skip
+    if check and done.returncode:
+        raise Failed(f"ssh {command}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return str(done.stdout)
 
 
 @dataclass(frozen=True)
@@ -83,23 +103,39 @@ def screenshot(path: Path) -> Pixels:
 
 
 def read_label(screen: Pixels, labels: tuple[str, ...] = tuple("0123456789")) -> str | None:
-    """Return which label stands at the top left of a screenshot, None when it is none of them."""
+    """Return which label stands at the top left of the picture on a screenshot, None when it is none of them.
+
+    The picture may have black bars beside it, and may have been drawn 480 lines high and enlarged.
+    """
+    picture = _without_bars(screen)
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (round(width * 480 / height), 480), interpolation=cv2.INTER_AREA)
+    found = [_overlap(shown, label) for shown in (picture, small) for label in labels]
+    best, name = max(found)
+    return name if best > 0.6 else None
+
+
+def _without_bars(screen: Pixels) -> Pixels:
+    bright = screen.max(axis=2) > 16
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    if len(rows) < 100 or len(columns) < 100:
+        return screen
+    return screen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _overlap(screen: Pixels, label: str) -> tuple[float, str]:
+    """Return how much of the label's ink and of the ink that stands in its place is the same (0 to 1), and the label."""
     unit = max(3, round(min(screen.shape[0], screen.shape[1] * 3 / 4) / 72))
     size = 5 * unit
     left, top = unit + max(2, size // 3), unit + max(2, size // 3) // 2
-    best, name = 0.6, None
-    for label in labels:
-        width, height = overlay.measure(label, size)
-        drawn = np.zeros((height, width, 3), np.uint8)
-        overlay.write(drawn, label, (0, 0), size, overlay.KNOWN)
-        seen = screen[top : top + height, left : left + width]
-        if seen.shape != drawn.shape:
-            continue
-        ink, there = (np.abs(part.astype(int) - overlay.KNOWN).max(axis=2) < 90 for part in (drawn, seen))
-        overlap = np.count_nonzero(ink & there) / max(1, np.count_nonzero(ink | there))
-        if overlap > best:
-            best, name = overlap, label
-    return name
+    width, height = overlay.measure(label, size)
+    drawn = np.zeros((height, width, 3), np.uint8)
+    overlay.write(drawn, label, (0, 0), size, overlay.KNOWN)
+    seen = screen[top : top + height, left : left + width]
+    if seen.shape != drawn.shape:
+        return 0.0, label
+    ink, there = (np.abs(part.astype(int) - overlay.KNOWN).max(axis=2) < 90 for part in (drawn, seen))
+    return np.count_nonzero(ink & there) / max(1, np.count_nonzero(ink | there)), label
 
 
 def until(what: str, true: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
@@ -119,7 +155,4 @@ def sees(label: str, shots: Path) -> bool:
 
 def write_config(text: str) -> None:
     """Replace the service's configuration."""
-    done = subprocess.run([str(LAB / "vm"), "ssh", "sudo tee /etc/picam-infer/config.yaml >/dev/null"], input=text,
-                          text=True, timeout=60, check=False, env=ENVIRONMENT)  # fmt: skip
-    if done.returncode:
-        raise Failed("the configuration could not be written")
+    ssh("sudo tee /etc/picam-infer/config.yaml >/dev/null", text=text)

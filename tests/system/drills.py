@@ -15,13 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance import LAB, STATUS, Facts, Failed, facts, ssh, until, vm, write_config
+from appliance import LAB, STATUS, WHOLE, Facts, Failed, facts, files, ssh, until, vm, write_config
 from appliance import sees as sees_label
 
 MEMORY_MB = 25.0
 """How much more memory than before is still the same: OpenVINO and OpenCV keep some after a reopening."""
-WHOLE = "source: camera\ncapture: {width: 640, height: 480}\nengine: {threads: 1}\n"
-"""The configuration that runs when nothing is broken: pictures that an emulated processor can keep up with."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ def other_port() -> None:
     """Unplug the camera and plug it in at another port of the hub (where the lab's second stick would be)."""
     vm("camera", "unplug")
     until("the camera is lost", status_has("camera lost"))
-    files = Path(vm("status").rpartition("files: ")[2].strip())
-    command = [sys.executable, "-B", LAB / "usbcam.py", files / "stick2.sock", files / "camera.json"]
+    command = [sys.executable, "-B", LAB / "usbcam.py", files() / "stick2.sock", files() / "camera.json"]
     elsewhere.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
 
 
