@@ -19,8 +19,8 @@ MNIST = Path(os.environ.get("PICAM_MNIST", HERE.parent / "shared" / "data" / "mn
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="no MNIST here: set PICAM_MNIST to a folder of its idx files"
 )
-FRAMES = 120 if "PICAM_EMULATED" in os.environ else 600
-"""Half of them digits. An emulated processor needs half a second for each: there they only show that it agrees."""
+# Half of the frames hold digits. An emulated processor needs half a second for each: few there, and looser bars.
+FRAMES, SLACK = (120, 0.03) if "PICAM_EMULATED" in os.environ else (600, 0.0)
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed (extra `train`)"
 )
@@ -62,9 +62,9 @@ def test_the_bars_hold_on_frames_training_never_saw(
         labels.append(label)
     rates = train.Rates.of(predict(np.stack(inputs)), np.array(labels))
     # The bars are 98.5, 1 and 2 %; 300 frames of either kind scatter by about 0.7 % around a rate of 1.5 %.
-    assert rates.top1 >= 0.97
-    assert rates.wrong_claims <= 0.015
-    assert rates.none_claims <= 0.03
+    assert rates.top1 >= 0.97 - SLACK
+    assert rates.wrong_claims <= 0.015 + SLACK
+    assert rates.none_claims <= 0.03 + SLACK
 
 
 def test_the_built_in_strokes_are_recognised(predict: train.Predict) -> None:
