@@ -396,7 +396,7 @@ class Screen:
             return
         if self._display is None:
             self.wanted = False
-        elif self._lost:
+        else:
             log.info("display: %s", self._display.name)
             self._lost = ""
 

@@ -41,6 +41,7 @@ class Kms:
         """Show BGR (H, W, 3) from the next refresh on. Raises `Lost`."""
         if self._card is None:
             raise Lost("the monitor was given back", "")
+        self._leave_to_a_person()
         if time.monotonic() >= self._next_look_s:
             self._look()
         try:
@@ -153,14 +154,17 @@ class Kms:
         self._flipping = True
         self._buffers.reverse()
 
-    def _look(self) -> None:
-        """Notice a monitor that went or was replaced, and a person at another console."""
-        self._next_look_s = time.monotonic() + _LOOK_S
+    def _leave_to_a_person(self) -> None:
+        """At once: a desktop that starts at another console fails when the graphics card is not free by then."""
         try:
             owner.leave_to_a_person()
         except Lost:
             self.close()
             raise
+
+    def _look(self) -> None:
+        """Notice a monitor that went or was replaced."""
+        self._next_look_s = time.monotonic() + _LOOK_S
         before, now = self._outlet, owner.outlet(self._outlet.card, self._outlet.name)
         if not now.plugged:
             self.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import cv2
+import numpy as np
 
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Lost, Pixels
-from picam_infer.displays import session
+from picam_infer.displays import fit, session
 
 _TITLE = "picam-infer"
 _NAMES = {27: "esc", 32: "space", 13: "enter"}
@@ -20,10 +21,12 @@ class Window:
     def __init__(self, settings: DisplaySettings) -> None:
         self._full = settings.fullscreen
         self._shown = False
+        self._canvas: Pixels = np.zeros((0, 0, 3), np.uint8)
+        self._picture: tuple[int, ...] = ()
         self._session = session.find()
         self._session.enter()
         try:
-            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
             self._apply()
         except cv2.error as error:
             raise Lost(f"no window can be opened ({_short(error)})", "is a desktop running, and is this "
@@ -33,7 +36,7 @@ class Window:
     def show(self, image: Pixels) -> None:
         """Show BGR (H, W, 3). Raises `Lost`."""
         try:
-            cv2.imshow(_TITLE, image)
+            cv2.imshow(_TITLE, self._fitted(image))
         except cv2.error as error:
             raise Lost(f"the window is gone ({_short(error)})", "the desktop session ended?") from error
         self._shown = True
@@ -56,6 +59,17 @@ class Window:
         if self.name:
             self.name = ""
             cv2.destroyAllWindows()
+
+    def _fitted(self, image: Pixels) -> Pixels:
+        """Return the picture as large as the window, with black bars: OpenCV's own are light grey."""
+        width, height = cv2.getWindowImageRect(_TITLE)[2:]
+        if min(width, height) < 1 or image.shape[:2] == (height, width):
+            return image
+        if self._canvas.shape[:2] != (height, width) or self._picture != image.shape:
+            self._canvas, self._picture = np.zeros((height, width, 3), np.uint8), image.shape
+        x, y, width, height = fit.box(image.shape[1], image.shape[0], width, height)
+        cv2.resize(image, (width, height), dst=self._canvas[y : y + height, x : x + width])
+        return self._canvas
 
     def _apply(self) -> None:
         mode = cv2.WINDOW_FULLSCREEN if self._full else cv2.WINDOW_NORMAL
