@@ -238,13 +238,15 @@ def authority(number: bytes, key: bytes) -> bytes:
     return struct.pack(">H", 256) + b"".join(struct.pack(">H", len(f)) + f for f in fields)
 
 
-@pytest.fixture
-def x_server(tmp_path: Path) -> Iterator[tuple[Path, list[bytes]]]:
+@pytest.fixture(params=["file", "abstract"])
+def x_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, list[bytes]]]:
     """An X server on :3 that lets in whoever has the key `sesame`."""
     sockets, seen = tmp_path / "x", list[bytes]()
     sockets.mkdir()
     server = socket.socket(socket.AF_UNIX)
-    server.bind(str(sockets / "X3"))
+    server.bind(("\0" if request.param == "abstract" else "") + str(sockets / "X3"))
+    # The file is how others learn of it; of a Wayland compositor's they may not use more than the name.
+    (sockets / "X3").touch()
     server.listen()
 
     def serve() -> None:

@@ -84,7 +84,12 @@ def _connected(display: str, sockets: Path) -> Iterator[socket.socket]:
         return
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(_PATIENCE_S)
-        link.connect(str(sockets / f"X{number}"))
+        path = str(sockets / f"X{number}")
+        try:
+            # A Wayland compositor's X server listens here too; its file is its own user's alone. Qt tries both as well.
+            link.connect("\0" + path)
+        except OSError:
+            link.connect(path)
         yield link
 
 
