@@ -87,7 +87,7 @@ def holder(device: Path, proc: Path = PROC) -> str:
     mine = str(os.getpid())
     processes = sorted((p for p in _listed(proc) if p.name.isdigit() and p.name != mine), key=lambda p: int(p.name))
     holders = [p for p in processes if _has_open(p, device)]
-    drawers = [p for p in holders or processes if _name(p) in _DRAWERS]
+    drawers = [p for p in holders or processes if _draws(p)]
     for found in (*drawers, *holders):
         return f"{_name(found)} (PID {found.name})"
     return ""
@@ -101,6 +101,12 @@ def desktop_expected(etc: Path = Path("/etc")) -> bool:
         return graphical and (etc / "systemd/system/display-manager.service").is_symlink()
     except OSError:
         return False
+
+
+def _draws(process: Path) -> bool:
+    name = _name(process)
+    # Only one of our commands keeps the monitor; `check` and `devices` pass by.
+    return name in _DRAWERS and (name != "picam-infer" or b"\0run\0" in _bytes(process / "cmdline"))
 
 
 def _has_open(process: Path, device: Path) -> bool:

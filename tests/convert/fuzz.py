@@ -189,6 +189,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds of processor time that one may take")
     args = parser.parse_args()
+    for file in args.file:
+        if not file.is_file():
+            parser.error(f"{file} is no file: name model files, such as folder/*.h5")
     importlib.import_module("picam_infer.convert.conversion")
     print(json.dumps(run(args.file, args.count, args.seed, forked, args.limit), indent=1))
     return 0
