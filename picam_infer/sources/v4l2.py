@@ -310,8 +310,9 @@ def hidden_service(roots: Roots = Roots()) -> str:
     for process in roots.proc.glob("[0-9]*"):
         words = _text(process / "cmdline").split("\0")
         if process.name != str(os.getpid()) and _text(process / "comm") == "picam-infer" and "run" in words:
+            # The files of a process in another user name space are listed, but not what they are.
             with contextlib.suppress(OSError):
-                next((process / "fd").iterdir(), None)
+                next((process / "fd").iterdir()).readlink()
                 continue
             return f"picam-infer (PID {process.name})"
     return ""
