@@ -121,6 +121,7 @@ def test_the_label_the_box_and_the_keys(
     settings.write_text(f"source: demo\nmodel: {tmp_path / 'm'}   # tiny\n")
     process = running("-c", settings)
     wait_for_colour(desktop, overlay.KNOWN, 200, "the label and the box in green")
+    assert desktop.picture()[10, 200].max() < 30, "the bar above the picture is black"
 
     def kept() -> bool:
         # A window that has just come up may not take keys yet: press until it does.

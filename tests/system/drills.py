@@ -205,10 +205,10 @@ def mixed(chance: random.Random, label: str, shots: Path, usual: Facts) -> str:
     before = facts()
     for drill in chosen:
         drill.strike()
-        time.sleep(chance.uniform(0, 4))
+        time.sleep(chance.uniform(0, 2))
     for drill in chance.sample(chosen, len(chosen)):
         drill.mend()
-        time.sleep(chance.uniform(0, 4))
+        time.sleep(chance.uniform(0, 2))
     mended_s = time.monotonic()
     after = settled(label, shots)
     return line(" + ".join(d.name for d in chosen), 0.0, time.monotonic() - mended_s, usual, before, after)
