@@ -48,6 +48,17 @@ def monitor(state: str) -> None:
                                                           if state == "on" else ""))  # fmt: skip
 
 
+def monitor_out() -> None:
+    """Unplug the monitor: the service must say so."""
+
+    def said() -> int:
+        return int(ssh("sudo journalctl -b -u picam-infer -o cat | grep -c 'no display now' || true"))
+
+    before = said()
+    monitor("off")
+    until("it says that the monitor is gone", lambda: said() > before)
+
+
 elsewhere: list[subprocess.Popen[bytes]] = []
 """The camera's cable while it is plugged in at another port."""
 
@@ -146,7 +157,7 @@ DRILLS = (
     Drill("camera frozen", lambda: vm("camera", "freeze"), "no picture", lambda: vm("camera", "thaw")),
     Drill("reboot with the camera plugged in", lambda: vm("reboot"), light=False),
     Drill("camera plugged in 30 s after boot", late_camera, mend=lambda: vm("camera", "plug"), light=False),
-    Drill("monitor unplugged and back", lambda: monitor("off"), mend=lambda: monitor("on")),
+    Drill("monitor unplugged and back", monitor_out, mend=lambda: monitor("on")),
     Drill("kill -9", lambda: ssh("sudo systemctl kill -s KILL picam-infer")),
     Drill("SIGSTOP: the watchdog acts", lambda: ssh("sudo systemctl kill -s STOP picam-infer; sleep 45"), light=False),
     Drill("disk full", lambda: ssh("sudo fallocate -l $(($(df --output=avail -B1 / | tail -1) - 4096)) /full; "
