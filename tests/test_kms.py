@@ -167,12 +167,13 @@ def test_pictures_flip_between_two_buffers_and_the_console_returns(machine: Path
 def test_an_unplugged_monitor_is_lost_and_the_card_given_back(machine: Path) -> None:
     display = Kms(DisplaySettings())
     (machine / "status").write_text("disconnected\n")
-    with pytest.raises(Lost, match="HDMI-A-1 was unplugged"):
+    with pytest.raises(Lost, match="no monitor is plugged in") as loss:
         display.show(PICTURE)
     assert FakeCard.opened == 0
-    with pytest.raises(Lost, match="no monitor is plugged in") as loss:
+    with pytest.raises(Lost, match="no monitor is plugged in") as later:
         Kms(DisplaySettings())
     assert "HDMI-A-1" in loss.value.hint
+    assert loss.value.message == later.value.message  # or the journal would have two lines for one cable
 
 
 def test_a_replaced_monitor_gets_its_own_mode(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

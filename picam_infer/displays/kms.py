@@ -84,7 +84,7 @@ class Kms:
         plugged = [outlet for outlet in found if outlet.plugged]
         if not plugged:
             names = ", ".join(outlet.name for outlet in found)
-            raise Lost("no monitor is plugged in", f"plug one in ({names}): it is used at once")
+            raise _unplugged(names)
         loss: Lost | None = None
         for outlet in plugged:
             try:
@@ -168,11 +168,16 @@ class Kms:
         before, now = self._outlet, owner.outlet(self._outlet.card, self._outlet.name)
         if not now.plugged:
             self.close()
-            raise Lost(f"the monitor at {now.name} was unplugged", "plug one in: it is used at once")
+            raise _unplugged(now.name)
         if now != before:
             self.close()
             self._open()
             log.info("the monitor was changed: %s", self.name)
+
+
+def _unplugged(names: str) -> Lost:
+    """Return the same words for a monitor that goes and for one that never was there: the journal has them once."""
+    return Lost("no monitor is plugged in", f"plug one in ({names}): it is used at once")
 
 
 def _held(path: Path) -> tuple[str, str]:
