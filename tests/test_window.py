@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from makers import make_bundle
 
 from picam_infer import config, overlay
 from picam_infer.bundle import Edges
+from picam_infer.displays import session
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool (Debian: xvfb, xdotool)"
@@ -136,6 +138,32 @@ def test_the_label_the_box_and_the_keys(
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert "Traceback" not in err
+
+
+def test_a_desktop_lets_the_service_in_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+    """The server forgets whom it let in when its last program leaves: the one that asked must stay."""
+    key = tmp_path / "authority"
+    fields = (b"", b"", b"MIT-MAGIC-COOKIE-1", b"0123456789abcdef")
+    key.write_bytes(b"\xff\xff" + b"".join(len(f).to_bytes(2, "big") + f for f in fields))
+    read_end, write_end = os.pipe()
+    server = subprocess.Popen(["Xvfb", "-displayfd", str(write_end), "-auth", str(key)], pass_fds=[write_end],
+                              stderr=subprocess.DEVNULL)  # fmt: skip
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        display = f":{pipe.readline().strip()}"
+    try:
+        assert session.knock(display, "")  # a reason: nobody is let in without the key
+        environment = {**os.environ, "DISPLAY": display, "XAUTHORITY": str(key), "HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "picam_infer.displays.welcome"]
+        wrong = subprocess.run([*command, "no such user"], env=environment, text=True, capture_output=True, timeout=60)
+        assert wrong.returncode == 1 and wrong.stderr.count("\n") == 1 and "no such user" in wrong.stderr
+        welcome = subprocess.Popen([*command, getpass.getuser()], env=environment)
+        wait_for(lambda: session.knock(display, "") == "", "being let in")
+        assert [session.knock(display, "") for _ in range(3)] == ["", "", ""]
+    finally:
+        server.terminate()
+        server.wait(10)
+    assert welcome.wait(60) == 0
 
 
 def test_a_lost_camera_is_a_placard(

@@ -51,7 +51,7 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
                 return Session(display, authority)
             refused = refused or f"the desktop on {display} refuses user {_user()} ({answer})"
     if refused:
-        raise Lost(refused, f"run in a terminal of that desktop: xhost +SI:localuser:{_user()}")
+        raise Lost(refused, f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{_user()}")
     raise Lost("no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor")
 
 
@@ -60,22 +60,27 @@ def knock(display: str, authority: str, sockets: Path = SOCKETS) -> str | None:
 
     Qt would end the whole process in the last two cases.
     """
-    name, key = _cookie(authority, display) if authority else (b"", b"")
-    hello = struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(key)) + _padded(name) + _padded(key)
     try:
-        with _connected(display, sockets) as link:
-            link.sendall(hello)
-            head = _received(link, 8)
-            if head[0] == 1:
-                return ""
-            reason = _received(link, struct.unpack("<H", head[6:8])[0] * 4)[: head[1] or None]
-            return reason.decode("latin-1").strip("\0\n ") or "no reason given"
+        with connected(display, sockets) as link:
+            return greet(link, display, authority)
     except OSError:
         return None
 
 
+def greet(link: socket.socket, display: str, authority: str) -> str:
+    """Say who we are; empty when we are let in, else the X server's reason. Raises `OSError`."""
+    name, key = _cookie(authority, display) if authority else (b"", b"")
+    link.sendall(struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(key)) + padded(name) + padded(key))
+    head = _received(link, 8)
+    rest = _received(link, struct.unpack("<H", head[6:8])[0] * 4)
+    if head[0] == 1:
+        return ""
+    return rest[: head[1] or None].decode("latin-1").strip("\0\n ") or "no reason given"
+
+
 @contextlib.contextmanager
-def _connected(display: str, sockets: Path) -> Iterator[socket.socket]:
+def connected(display: str, sockets: Path = SOCKETS) -> Iterator[socket.socket]:
+    """Return a connection to an X server that has not been greeted yet. Raises `OSError`."""
     host, _, number = display.rpartition(":")
     number = number.partition(".")[0]
     if host and host != "unix":
@@ -147,7 +152,8 @@ def entries(data: bytes) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
             yield family, fields[0], fields[1], fields[2], fields[3]
 
 
-def _padded(data: bytes) -> bytes:
+def padded(data: bytes) -> bytes:
+    """Return the bytes of an X request's field: a multiple of four."""
     return data + bytes(-len(data) % 4)
 
 

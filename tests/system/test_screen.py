@@ -15,8 +15,8 @@ pytestmark = [ready, pytest.mark.timeout(3600)]
 
 # What the installation tells every desktop to do at its start; here there is no desktop's own start of programs.
 LET_IN = 'sh -c "$(sed -n s/^Exec=//p /etc/xdg/autostart/picam-infer.desktop)"'
-X11 = f"exec xinit /bin/sh -c '{LET_IN}; exec openbox' -- :0 vt7 -nolisten tcp"
-CAGE = f"sudo chvt 7; exec cage -- /bin/sh -c '{LET_IN}; exec sleep 3600'"
+X11 = f"exec xinit /bin/sh -c '{LET_IN} & exec openbox' -- :0 vt7 -nolisten tcp"
+CAGE = f"sudo chvt 7; exec cage -- /bin/sh -c '{LET_IN} & exec sleep 3600'"
 
 
 def start(script: str) -> None:
