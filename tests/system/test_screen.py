@@ -67,6 +67,10 @@ def test_a_desktop_gets_the_screen_and_the_service_a_window_in_it(tmp_path: Path
     until("the service has a window", lambda: "display: window on :" in journal(began))
     until("the digit is in the window", lambda: sees_seven(tmp_path))
     keep(tmp_path, name)
+    # The service alone ends and comes later: it is still let in.
+    began = now()
+    ssh("sudo systemctl stop picam-infer; sleep 15; sudo systemctl start picam-infer")
+    until("the service has its window again", lambda: "display: window on :" in journal(began))
     # The desktop is restarted: the window comes back, in between with the bare monitor or without.
     began = now()
     ssh("sudo systemctl stop desk; sudo chvt 1")
