@@ -13,7 +13,7 @@ import pytest
 from picam_infer import displays
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Display, Lost
-from picam_infer.displays import framebuffer, keyboard, owner, session
+from picam_infer.displays import framebuffer, keyboard, owner, session, welcome
 from picam_infer.displays.fit import Fitter
 
 # -- who has the screen ------------------------------------------------------
@@ -292,6 +292,22 @@ def test_no_session(tmp_path: Path) -> None:
     (tmp_path / "X0").write_text("a left-over")
     with pytest.raises(Lost, match="no desktop session"):
         session.find({"DISPLAY": "nonsense"}, tmp_path, tmp_path)
+
+
+def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter(["down", "down", "up", "down"])
+    let_in = []
+
+    def find() -> session.Session:
+        if next(states, "down") == "down":
+            raise Lost("no desktop session is running")
+        return session.Session(":0", "")
+
+    monkeypatch.setattr(session, "find", find)
+    monkeypatch.setattr(welcome, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(welcome, "let_in", lambda desktop, user: let_in.append((desktop.display, user)) or "")
+    assert welcome.main([], gone_s=0.2) == 0
+    assert let_in == [(":0", "picam-infer")]
 
 
 def test_a_damaged_authority_file_gives_what_it_can() -> None:

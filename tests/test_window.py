@@ -157,13 +157,14 @@ def test_a_desktop_lets_the_service_in_for_as_long_as_it_lasts(tmp_path: Path) -
         command = [sys.executable, "-m", "picam_infer.displays.welcome"]
         wrong = subprocess.run([*command, "no such user"], env=environment, text=True, capture_output=True, timeout=60)
         assert wrong.returncode == 1 and wrong.stderr.count("\n") == 1 and "no such user" in wrong.stderr
-        welcome = subprocess.Popen([*command, getpass.getuser()], env=environment)
-        wait_for(lambda: session.knock(display, "") == "", "being let in")
-        assert [session.knock(display, "") for _ in range(3)] == ["", "", ""]
+        with subprocess.Popen([*command, getpass.getuser()], env=environment) as staying:
+            wait_for(lambda: session.knock(display, "") == "", "being let in")
+            assert [session.knock(display, "") for _ in range(3)] == ["", "", ""]
+            staying.terminate()
+        wait_for(lambda: session.knock(display, ""), "being forgotten")
     finally:
         server.terminate()
         server.wait(10)
-    assert welcome.wait(60) == 0
 
 
 def test_a_lost_camera_is_a_placard(

@@ -16,16 +16,22 @@ from picam_infer.displays import session
 USER = "picam-infer"
 _CHANGE_HOSTS, _INSERT, _SERVER_INTERPRETED = 109, 0, 5
 _AGAIN_S = 1.0
+_GONE_S = 30.0
+"""A desktop without an X server for so long has ended; a compositor starts its X server when somebody knocks."""
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], gone_s: float = _GONE_S) -> int:
     """Let a user in (`picam-infer`, or the first word) for as long as the desktop lasts; 1 when it refuses."""
     user = words[0] if words else USER
+    there_s = time.monotonic()
     while True:
         try:
             desktop = session.find()
         except Lost:
-            return 0  # it has ended
+            if time.monotonic() - there_s > gone_s:
+                return 0
+            time.sleep(_AGAIN_S)
+            continue
         try:
             refused = let_in(desktop, user)
         except OSError:
@@ -33,6 +39,7 @@ def main(words: list[str]) -> int:
         if refused:
             print(f"the desktop on {desktop.display} does not let {user} in: {refused}", file=sys.stderr)
             return 1
+        there_s = time.monotonic()
         time.sleep(_AGAIN_S)
 
 
