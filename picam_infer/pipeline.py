@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 STALE_S = 2.0
 """A live source without a frame for this long is lost."""
+STUCK_S = 60.0
+"""A driver that has not answered for this long never will: every source's own limits are shorter."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 
 Decision = Callable[[Scores, Decide], tuple[str | None, tuple[Prediction, ...]]]
@@ -57,6 +59,7 @@ class Pipeline:
         self._drained = threading.Event()
         self._live = True
         self._fresh_s = 0.0
+        self._moved_s = time.monotonic()
         self._lost_s = 0.0
         self._forget = False
         self._threads = [
@@ -80,8 +83,17 @@ class Pipeline:
                 thread.join(max(0.0, deadline_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the source's thread is in a driver that does not answer, or died in it: only a new process helps."""
+        return not self._drained.is_set() and time.monotonic() - self._moved_s > STUCK_S
+
     def watch(self) -> None:
         """Notice a source that is open but silent. To be called a few times a second."""
+        if self.stuck:
+            self._lose("camera", f"its driver has not answered for {STUCK_S:.0f} s", "the service's watchdog starts it "
+                       "again; a picam-infer run by hand has to be ended and started")  # fmt: skip
+            return
         silent_s = time.monotonic() - self._fresh_s
         if self._live and self._fresh_s and silent_s > STALE_S and not self._drained.is_set():
             self._lose("camera", f"no picture for {STALE_S:.0f} s", "the camera is plugged in but sends nothing: "
@@ -99,6 +111,7 @@ class Pipeline:
     def _capture(self) -> None:
         waits_s = _back_off()
         while not self._stop.is_set():
+            self._moved_s = time.monotonic()
             try:
                 with contextlib.closing(self._parts.open_source()) as source:
                     self._live = source.live
@@ -108,7 +121,7 @@ class Pipeline:
                         break
                     waits_s = _back_off()
             except Lost as loss:
-                self._fresh_s = 0.0
+                self._fresh_s, self._moved_s = 0.0, time.monotonic()
                 self._lose("camera", loss.message, loss.hint)
                 self._stop.wait(next(waits_s))
         self._drained.set()
@@ -116,6 +129,7 @@ class Pipeline:
     def _read(self, source: Source) -> bool:
         """Hand on frames until the source ends (True) or the loops stop; raises `Lost`."""
         while not self._stop.is_set():
+            self._moved_s = time.monotonic()
             try:
                 frame = source.read()
             except BadFrame:
@@ -130,7 +144,7 @@ class Pipeline:
                 self.state.frames.put(frame)
             else:
                 while not self.state.frames.put_when_taken(frame, 0.2) and not self._stop.is_set():
-                    pass
+                    self._moved_s = time.monotonic()
         return True
 
     # -- inference -------------------------------------------------------

@@ -273,7 +273,7 @@ class Service:
                 return Outcome.RELOAD
             # Liveness is work done: a new result, or a placard while it is known what is missing.
             done = state.stats.inferences.total
-            if done != worked or state.losses:
+            if not pipeline.stuck and (done != worked or state.losses):
                 if not self._ready and (done or shown):
                     self._say_ready()
                     next_status_s = 0.0

@@ -223,6 +223,26 @@ def test_a_silent_camera_is_lost_after_two_seconds(
     end.set()
 
 
+def test_a_camera_whose_driver_never_answers_is_stuck(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a kernel that lost a thread in a camera's unplugging: nothing but a new process brings it back."""
+    monkeypatch.setattr(pipelines, "STALE_S", 0.05)
+    back, end = threading.Event(), threading.Event()
+    items = chain(frames(1), [back.wait], frames(1, 5), [end.wait])
+    running = run([ListSource(items, live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.results)
+    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
+    assert not running.pipeline.stuck, "a silent camera is not: it may come back"
+    monkeypatch.setattr(pipelines, "STUCK_S", 0.1)
+    running.wait_for(lambda: running.pipeline.stuck)
+    running.pipeline.watch()
+    assert "driver has not answered" in running.state.losses[0].reason
+    back.set()
+    running.wait_for(lambda: not running.state.losses and running.results[-1].seq == 5)
+    end.set()
+
+
 def test_a_lost_engine_is_opened_again_and_the_camera_goes_on(run: Callable[..., Running]) -> None:
     calls = [0]
 
