@@ -233,6 +233,25 @@ def test_ready_comes_after_the_first_answer_and_the_watchdog_is_fed(
     assert process.wait(10) == 0
 
 
+def test_a_driver_that_never_answers_does_not_feed_the_watchdog(manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    code = (
+        "import sys; from picam_infer import cli, pipeline; from picam_infer.sources import stream\n"
+        "pipeline.STUCK_S, stream.OPEN_S = 0.3, 300.0; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes the call and says nothing
+        file = service_file(tmp_path, source=f"http://127.0.0.1:{server.getsockname()[1]}/stream")
+        process = subprocess.Popen([sys.executable, "-c", code, "run", "-c", str(file)], stderr=subprocess.PIPE,
+                                   env={**os.environ, **manager.environment})  # fmt: skip
+        try:
+            manager.hears("STATUS=camera lost: its driver has not answered")
+            with pytest.raises(AssertionError, match="never heard"):
+                manager.hears("WATCHDOG=1", 2)
+        finally:
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
+
+
 def test_a_camera_that_is_not_there_is_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
     make_bundle(tmp_path / "m")
     process = start("run", "-c", service_file(tmp_path, source="camera:no such camera"), **manager.environment)
