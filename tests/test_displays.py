@@ -286,6 +286,9 @@ def test_a_session_is_found_by_its_socket_and_key(
     (tmp_path / ".Xauthority").write_bytes(authority(b"9", b"other!") + authority(b"3", b"sesame"))
     found = session.find({"DISPLAY": ":8"}, sockets, run)
     assert (found.display, found.authority) == (":3", str(tmp_path / ".Xauthority"))
+    assert found.link is not None and found.link.fileno() >= 0  # it keeps the place
+    found.release()
+    assert found.link.fileno() == -1
 
 
 def test_no_session(tmp_path: Path) -> None:

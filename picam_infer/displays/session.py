@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from picam_infer.core import Lost
@@ -27,6 +27,13 @@ class Session:
     """`:0`."""
     authority: str
     """The file with its key; empty: it needs none."""
+    link: socket.socket | None = field(default=None, compare=False, repr=False)
+    """Keeps the place until `release`: an X server that its last program leaves throws out those who are coming."""
+
+    def release(self) -> None:
+        """Give up the place, once another connection has it."""
+        if self.link is not None:
+            self.link.close()
 
     def enter(self) -> None:
         """Point this process's environment at it."""
@@ -44,11 +51,18 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
     refused = ""
     for display in _displays(environ, sockets):
         for authority in _authorities(environ, run):
-            answer = knock(display, authority, sockets)
-            if answer is None:
+            try:
+                link = _dial(display, sockets)
+            except OSError:
+                break
+            try:
+                answer = greet(link, display, authority)
+            except OSError:
+                link.close()
                 break
             if answer == "":
-                return Session(display, authority)
+                return Session(display, authority, link)
+            link.close()
             refused = refused or f"the desktop on {display} refuses user {_user()} ({answer})"
     if refused:
         raise Lost(refused, f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{_user()}")
@@ -81,21 +95,27 @@ def greet(link: socket.socket, display: str, authority: str) -> str:
 @contextlib.contextmanager
 def connected(display: str, sockets: Path = SOCKETS) -> Iterator[socket.socket]:
     """Return a connection to an X server that has not been greeted yet. Raises `OSError`."""
+    with _dial(display, sockets) as link:
+        yield link
+
+
+def _dial(display: str, sockets: Path) -> socket.socket:
     host, _, number = display.rpartition(":")
     number = number.partition(".")[0]
     if host and host != "unix":
-        with socket.create_connection((host, 6000 + int(number)), _PATIENCE_S) as link:
-            yield link
-        return
-    with socket.socket(socket.AF_UNIX) as link:
+        return socket.create_connection((host, 6000 + int(number)), _PATIENCE_S)
+    path = str(sockets / f"X{number}")
+    # A Wayland compositor's X server listens at the first too; its file is its own user's alone. Qt tries both as well.
+    for address in ("\0" + path, path):
+        link = socket.socket(socket.AF_UNIX)
         link.settimeout(_PATIENCE_S)
-        path = str(sockets / f"X{number}")
         try:
-            # A Wayland compositor's X server listens here too; its file is its own user's alone. Qt tries both as well.
-            link.connect("\0" + path)
+            link.connect(address)
         except OSError:
-            link.connect(path)
-        yield link
+            link.close()
+        else:
+            return link
+    raise ConnectionRefusedError
 
 
 def _received(link: socket.socket, size: int) -> bytes:

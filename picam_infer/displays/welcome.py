@@ -36,6 +36,8 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
             refused = let_in(desktop, user)
         except OSError:
             refused = ""
+        finally:
+            desktop.release()
         if refused:
             print(f"the desktop on {desktop.display} does not let {user} in: {refused}", file=sys.stderr)
             return 1

@@ -31,6 +31,8 @@ class Window:
         except cv2.error as error:
             raise Lost(f"no window can be opened ({_short(error)})", "is a desktop running, and is this "
                        "opencv-python, not opencv-python-headless?") from error  # fmt: skip
+        finally:
+            self._session.release()
         self.name = f"window on {self._session.display}"
 
     def show(self, image: Pixels) -> None:
