@@ -51,15 +51,10 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
     refused = ""
     for display in _displays(environ, sockets):
         for authority in _authorities(environ, run):
-            try:
-                link = _dial(display, sockets)
-            except OSError:
+            answered = _answered(display, authority, sockets)
+            if answered is None:
                 break
-            try:
-                answer = greet(link, display, authority)
-            except OSError:
-                link.close()
-                break
+            link, answer = answered
             if answer == "":
                 return Session(display, authority, link)
             link.close()
@@ -74,15 +69,26 @@ def knock(display: str, authority: str, sockets: Path = SOCKETS) -> str | None:
 
     Qt would end the whole process in the last two cases.
     """
+    answered = _answered(display, authority, sockets)
+    if answered is None:
+        return None
+    answered[0].close()
+    return answered[1]
+
+
+def _answered(display: str, authority: str, sockets: Path) -> tuple[socket.socket, str] | None:
     try:
-        with connected(display, sockets) as link:
-            return greet(link, display, authority)
+        link = _dial(display, sockets)
     except OSError:
+        return None
+    try:
+        return link, _greet(link, display, authority)
+    except OSError:
+        link.close()
         return None
 
 
-def greet(link: socket.socket, display: str, authority: str) -> str:
-    """Say who we are; empty when we are let in, else the X server's reason. Raises `OSError`."""
+def _greet(link: socket.socket, display: str, authority: str) -> str:
     name, key = _cookie(authority, display) if authority else (b"", b"")
     link.sendall(struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(key)) + padded(name) + padded(key))
     head = _received(link, 8)
@@ -90,13 +96,6 @@ def greet(link: socket.socket, display: str, authority: str) -> str:
     if head[0] == 1:
         return ""
     return rest[: head[1] or None].decode("latin-1").strip("\0\n ") or "no reason given"
-
-
-@contextlib.contextmanager
-def connected(display: str, sockets: Path = SOCKETS) -> Iterator[socket.socket]:
-    """Return a connection to an X server that has not been greeted yet. Raises `OSError`."""
-    with _dial(display, sockets) as link:
-        yield link
 
 
 def _dial(display: str, sockets: Path) -> socket.socket:

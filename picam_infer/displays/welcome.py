@@ -47,16 +47,14 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
 
 def let_in(desktop: session.Session, user: str) -> str:
     """Let a user in and wait until the X server ends; at once why it refuses, if it does. Raises `OSError`."""
-    with session.connected(desktop.display) as link:
-        reason = session.greet(link, desktop.display, desktop.authority)
-        if reason:
-            return reason
-        link.settimeout(None)
-        link.sendall(request(user))
-        while answer := link.recv(4096):
-            if answer[0] == 0:
-                return f"X error {answer[1]}; does this user exist?"
-        return ""
+    link = desktop.link
+    assert link is not None, "a session that was found keeps its place"
+    link.settimeout(None)
+    link.sendall(request(user))
+    while answer := link.recv(4096):
+        if answer[0] == 0:
+            return f"X error {answer[1]}; does this user exist?"
+    return ""
 
 
 def request(user: str) -> bytes:

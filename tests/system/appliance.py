@@ -124,7 +124,7 @@ def _without_bars(screen: Pixels) -> Pixels:
 
 
 def _overlap(screen: Pixels, label: str) -> tuple[float, str]:
-    """Return the label, and how much of its ink and of the ink in its place is the same (0 to 1)."""
+    """Return how much of a label's ink and of the ink in its place is the same (0 to 1), and the label."""
     unit = max(3, round(min(screen.shape[0], screen.shape[1] * 3 / 4) / 72))
     size = 5 * unit
     left, top = unit + max(2, size // 3), unit + max(2, size // 3) // 2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from appliance import WHOLE, facts, read_label, screenshot, ssh, until, write_config
+from appliance import WHOLE, screenshot, sees, ssh, until, write_config
 
 ready = pytest.mark.skipif(os.environ.get("PICAM_SYSTEM") != "1", reason="needs a virtual Pi: scripts/test-system")
 pytestmark = [ready, pytest.mark.timeout(3600)]
@@ -37,11 +37,6 @@ def now() -> str:
     return ssh("sleep 1; date '+%F %T'").strip()
 
 
-def sees_seven(shots: Path) -> bool:
-    shown = read_label(screenshot(shots / "screen.png")) == "7"
-    return shown and facts().active == "active"
-
-
 def keep(shots: Path, name: str) -> None:
     """Keep the last screenshot for a person to look at."""
     folder = os.environ.get("PICAM_SHOTS")
@@ -54,10 +49,10 @@ def _bare_monitor(tmp_path: Path) -> Iterator[None]:
     """Before and after each test the service shows its picture on the bare monitor."""
     write_config(WHOLE)
     ssh("sudo systemctl reload-or-restart picam-infer")
-    until("the digit is on the monitor", lambda: sees_seven(tmp_path))
+    until("the digit is on the monitor", lambda: sees("7", tmp_path))
     yield
     ssh("sudo systemctl stop desk 2>/dev/null; sudo chvt 1", check=False)
-    until("the digit is on the monitor again", lambda: sees_seven(tmp_path))
+    until("the digit is on the monitor again", lambda: sees("7", tmp_path))
 
 
 @pytest.mark.parametrize(("name", "script"), [("x11", X11), ("cage", CAGE)])
@@ -65,7 +60,7 @@ def test_a_desktop_gets_the_screen_and_the_service_a_window_in_it(tmp_path: Path
     began = now()
     start(script)
     until("the service has a window", lambda: "display: window on :" in journal(began))
-    until("the digit is in the window", lambda: sees_seven(tmp_path))
+    until("the digit is in the window", lambda: sees("7", tmp_path))
     keep(tmp_path, name)
     # The service alone ends and comes later: it is still let in.
     began = now()
@@ -74,10 +69,10 @@ def test_a_desktop_gets_the_screen_and_the_service_a_window_in_it(tmp_path: Path
     # The desktop is restarted: the window comes back, in between with the bare monitor or without.
     began = now()
     ssh("sudo systemctl stop desk; sudo chvt 1")
-    until("the digit is on the bare monitor", lambda: sees_seven(tmp_path))
+    until("the digit is on the bare monitor", lambda: sees("7", tmp_path))
     start(script)
     until("the service has a window again", lambda: "display: window on :" in journal(began))
-    until("the digit is in the window again", lambda: sees_seven(tmp_path))
+    until("the digit is in the window again", lambda: sees("7", tmp_path))
 
 
 @pytest.mark.parametrize(("program", "named"), [("mpv", True), ("player", False)])
@@ -107,7 +102,7 @@ def test_another_monitor_gets_its_own_mode(tmp_path: Path) -> None:
         time.sleep(5)
         ssh(f"echo {device} | sudo tee {bus}/bind")
         until("it has the new mode", lambda: "1024×768" in journal(began))
-        until("the digit is on the new monitor", lambda: sees_seven(tmp_path))
+        until("the digit is on the new monitor", lambda: sees("7", tmp_path))
         assert screenshot(tmp_path / "screen.png").shape == (768, 1024, 3)
         keep(tmp_path, "another-monitor")
     finally:
