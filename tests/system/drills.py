@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from appliance import LAB, STATUS, WHOLE, Facts, Failed, facts, files, shows, ssh, until, vm, write_config
@@ -48,14 +49,14 @@ def monitor(state: str) -> None:
 
 
 def monitor_out() -> None:
-    """Unplug the monitor: the service must say so."""
+    """Unplug the monitor: the service must say so, unless another drill has left it down with a wrong configuration."""
 
     def said() -> int:
         return int(ssh("sudo journalctl -b -u picam-infer -o cat | grep -c 'no display now' || true"))
 
     before = said()
     monitor("off")
-    until("it says that the monitor is gone", lambda: said() > before)
+    until("it says that the monitor is gone", lambda: said() > before or facts().active == "failed")
 
 
 elsewhere: list[subprocess.Popen[bytes]] = []
@@ -219,19 +220,46 @@ def run(drill: Drill, label: str, shots: Path, usual: Facts) -> str:
     return line(drill.name, noticed_s, time.monotonic() - mended_s, usual, before, after)
 
 
-def mixed(chance: random.Random, label: str, shots: Path, usual: Facts) -> str:
-    """Do two or three drills at once, mended in another order."""
-    chosen = chance.sample([drill for drill in DRILLS if drill.light], chance.choice((2, 2, 3)))
+@dataclass(frozen=True)
+class Mixture:
+    """Two or three drills at once, mended in another order, with pauses in seconds after each strike and mending."""
+
+    strikes: list[Drill]
+    strike_pauses_s: list[float]
+    mends: list[Drill]
+    mend_pauses_s: list[float]
+
+    @property
+    def name(self) -> str:
+        """Its drills, in the order they strike."""
+        return " + ".join(drill.name for drill in self.strikes)
+
+
+def mixtures(seed: int, count: int) -> list[Mixture]:
+    """Draw as many as wanted, all beforehand: a failed one leaves the others as they are."""
+    chance = random.Random(seed)
+    drawn = []
+    for _ in range(count):
+        size = chance.choice((2, 2, 3))
+        strikes = chance.sample([drill for drill in DRILLS if drill.light], size)
+        strike_pauses_s = [chance.uniform(0, 2) for _ in strikes]
+        mends = chance.sample(strikes, size)
+        drawn.append(Mixture(strikes, strike_pauses_s, mends, [chance.uniform(0, 2) for _ in mends]))
+    return drawn
+
+
+def mixed(mixture: Mixture, label: str, shots: Path, usual: Facts) -> str:
+    """Do one mixture; returns its line of the table. Raises `Failed`."""
     before = main_pid()
-    for drill in chosen:
+    for drill, pause_s in zip(mixture.strikes, mixture.strike_pauses_s, strict=True):
         drill.strike()
-        time.sleep(chance.uniform(0, 2))
-    for drill in chance.sample(chosen, len(chosen)):
+        time.sleep(pause_s)
+    for drill, pause_s in zip(mixture.mends, mixture.mend_pauses_s, strict=True):
         drill.mend()
-        time.sleep(chance.uniform(0, 2))
+        time.sleep(pause_s)
     mended_s = time.monotonic()
     after = settled(label, shots)
-    return line(" + ".join(d.name for d in chosen), 0.0, time.monotonic() - mended_s, usual, before, after)
+    return line(mixture.name, 0.0, time.monotonic() - mended_s, usual, before, after)
 
 
 def line(name: str, noticed_s: float, back_s: float, usual: Facts, before: int, after: Facts) -> str:
@@ -256,10 +284,10 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="only drills whose names contain one of these")
     parser.add_argument("--label", default="7", help="what the camera looks at")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="then N random combinations")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="leave the first N of these out")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only-random", action="store_true")
     args = parser.parse_args()
-    chance = random.Random(args.seed)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         shots = Path(folder)
@@ -267,18 +295,17 @@ def main() -> int:
         good_reload()
         usual = settled(args.label, shots)
         print(f"{'drill':<60} {'noticed':>7} {'back s':>7} {'process':>8} {'RSS MB':>7} {'files':>6} {'threads':>8}")
-        work: list[Callable[[], str]] = (
-            []
-            if args.only_random
-            else [lambda d=drill: run(d, args.label, shots, usual) for drill in select(args.words)]
-        )  # type: ignore[misc]
-        work += [lambda: mixed(chance, args.label, shots, usual)] * args.random
-        for step in work:
+        work: list[tuple[str, Callable[[], str]]] = []
+        if not args.only_random:
+            work += [(drill.name, partial(run, drill, args.label, shots, usual)) for drill in select(args.words)]
+        work += [(mixture.name, partial(mixed, mixture, args.label, shots, usual))
+                 for mixture in mixtures(args.seed, args.random)[args.skip :]]  # fmt: skip
+        for name, step in work:
             try:
                 print(step(), flush=True)
             except Failed as error:
                 failed += 1
-                print(f"FAILED {error}", flush=True)
+                print(f"FAILED {name}: {error}", flush=True)
                 make_whole()
     print(f"{len(work) - failed} of {len(work)} passed")
     return min(failed, 1)
