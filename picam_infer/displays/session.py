@@ -51,7 +51,7 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
     refused = ""
     for display in _displays(environ, sockets):
         for authority in _authorities(environ, run):
-            answered = _answered(display, authority, sockets)
+            answered = knock(display, authority, sockets)
             if answered is None:
                 break
             link, answer = answered
@@ -64,19 +64,11 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
     raise Lost("no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor")
 
 
-def knock(display: str, authority: str, sockets: Path = SOCKETS) -> str | None:
-    """Ask an X server to let us in: empty when it does, its reason when not, None when nobody is there.
+def knock(display: str, authority: str, sockets: Path = SOCKETS) -> tuple[socket.socket, str] | None:
+    """Return the connection to a desktop's X server and its refusal (empty: we are let in); None: it is not there.
 
     Qt would end the whole process in the last two cases.
     """
-    answered = _answered(display, authority, sockets)
-    if answered is None:
-        return None
-    answered[0].close()
-    return answered[1]
-
-
-def _answered(display: str, authority: str, sockets: Path) -> tuple[socket.socket, str] | None:
     try:
         link = _dial(display, sockets)
     except OSError:

@@ -24,14 +24,14 @@ STATUS = "/sys/class/drm/card0-Virtual-1/status"
 PATIENCE_S = float(os.environ.get("PICAM_PATIENCE_S", "240"))
 """How long a recovery may take: an emulated machine is many times slower than a Pi."""
 SHOW = "systemctl show picam-infer -p ActiveState -p MainPID -p NRestarts -p StatusText"
+MAIN_PID = "systemctl show picam-infer -p MainPID --value"
 # One `sudo` for all three: each costs an emulated processor a third of a second.
 MEASURE = (
-    "sudo sh -c 'cd /proc/$(systemctl show picam-infer -p MainPID --value) && "
+    f"sudo sh -c 'cd /proc/$({MAIN_PID}) && "
     "set -- fd/* && echo Files=$# && set -- task/* && echo Threads=$# && "
     "while read -r key value unit; do [ $key != VmRSS: ] || echo Rss=$value; done <status'"
 )
-SETTINGS = "source: camera\ncapture: {width: 640, height: 480}\nengine: {threads: 1}\n"
-WHOLE = os.environ.get("PICAM_SETTINGS", SETTINGS)
+WHOLE = os.environ.get("PICAM_SETTINGS", "source: camera\ncapture: {width: 640, height: 480}\nengine: {threads: 1}\n")
 """The configuration that runs when nothing is broken: pictures that an emulated processor can keep up with."""
 
 
@@ -95,6 +95,11 @@ def facts() -> Facts:
         values.get("StatusText", ""), int(values.get("Rss", 0)) / 1024, int(values.get("Files", 0)),
         int(values.get("Threads", 0)),
     )  # fmt: skip
+
+
+def main_pid() -> int:
+    """Return the service's process."""
+    return int(ssh(MAIN_PID))
 
 
 def active() -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from appliance import LAB, STATUS, WHOLE, Facts, Failed, facts, files, shows, ssh, until, vm, write_config
+from appliance import LAB, STATUS, WHOLE, Facts, Failed, facts, files, main_pid, shows, ssh, until, vm, write_config
 
 MEMORY_MB = 25.0
 """How much more memory than before is still the same: OpenVINO and OpenCV keep some after a reopening."""
@@ -185,11 +185,6 @@ def make_whole() -> None:
     good_reload()
 
 
-def main_pid() -> int:
-    """Return the service's process."""
-    return int(ssh("systemctl show picam-infer -p MainPID --value"))
-
-
 def settled(label: str, shots: Path) -> Facts:
     """Wait until the right label is on the monitor, and return the service's facts then."""
     found: list[Facts] = []
@@ -222,39 +217,39 @@ def run(drill: Drill, label: str, shots: Path, usual: Facts) -> str:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Two or three drills at once, mended in another order, with pauses in seconds after each strike and mending."""
+    """Two or three drills at once, mended in another order; with each the pause after it in seconds."""
 
-    strikes: list[Drill]
-    strike_pauses_s: list[float]
-    mends: list[Drill]
-    mend_pauses_s: list[float]
+    strikes: list[tuple[Drill, float]]
+    mends: list[tuple[Drill, float]]
 
     @property
     def name(self) -> str:
         """Its drills, in the order they strike."""
-        return " + ".join(drill.name for drill in self.strikes)
+        return " + ".join(drill.name for drill, _ in self.strikes)
 
 
 def mixtures(seed: int, count: int) -> list[Mixture]:
     """Draw as many as wanted, all beforehand: a failed one leaves the others as they are."""
     chance = random.Random(seed)
+    light = [drill for drill in DRILLS if drill.light]
+
+    def shuffled(drills: list[Drill], size: int) -> list[tuple[Drill, float]]:
+        return [(drill, chance.uniform(0, 2)) for drill in chance.sample(drills, size)]
+
     drawn = []
     for _ in range(count):
-        size = chance.choice((2, 2, 3))
-        strikes = chance.sample([drill for drill in DRILLS if drill.light], size)
-        strike_pauses_s = [chance.uniform(0, 2) for _ in strikes]
-        mends = chance.sample(strikes, size)
-        drawn.append(Mixture(strikes, strike_pauses_s, mends, [chance.uniform(0, 2) for _ in mends]))
+        strikes = shuffled(light, chance.choice((2, 2, 3)))
+        drawn.append(Mixture(strikes, shuffled([drill for drill, _ in strikes], len(strikes))))
     return drawn
 
 
 def mixed(mixture: Mixture, label: str, shots: Path, usual: Facts) -> str:
     """Do one mixture; returns its line of the table. Raises `Failed`."""
     before = main_pid()
-    for drill, pause_s in zip(mixture.strikes, mixture.strike_pauses_s, strict=True):
+    for drill, pause_s in mixture.strikes:
         drill.strike()
         time.sleep(pause_s)
-    for drill, pause_s in zip(mixture.mends, mixture.mend_pauses_s, strict=True):
+    for drill, pause_s in mixture.mends:
         drill.mend()
         time.sleep(pause_s)
     mended_s = time.monotonic()
