@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer import config, jpeg
-from picam_infer.core import BadFrame, Result
+from picam_infer.core import BadFrame, Frame, Result
 from picam_infer.state import Change, State
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,11 @@ class Keeper:
         self._lock = threading.Lock()
         self._files: deque[tuple[str, int]] = deque()
         """Pictures by name (so by time) and the bytes they take with their results."""
-        self._changes: deque[Result] = deque(maxlen=1)
+        self._changes: deque[Change] = deque(maxlen=1)
         self._due_s = 0.0
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._unlisten = state.listen(self._hear)
+        self._unlisten = state.listen(self._hear, pictures=settings.when == "change")
         state.reports["keep"] = self.report
         self._thread = threading.Thread(target=self._run, name="keep", daemon=True)
         self._thread.start()
@@ -126,7 +126,7 @@ class Keeper:
 
     def _hear(self, change: Change) -> None:
         if change.kind == "label" and change.result is not None and self._settings.when == "change":
-            self._changes.append(change.result)
+            self._changes.append(change)
             self._wake.set()
 
     def _run(self) -> None:
@@ -141,15 +141,17 @@ class Keeper:
                 if self._settings.when == "change":
                     self._wake.wait()
                     self._wake.clear()
-                    newest = self._changes.pop() if self._changes else None
+                    change = self._changes.pop() if self._changes else None
+                    newest, frame = (change.result, change.frame) if change else (None, None)
                 else:
                     looked = self._state.results.look(number, 0.5)
                     number, newest = looked if looked else (number, None)
+                    frame = newest.frame if newest else None
                     if looked is None:
                         self._stop.wait(0.05)  # a mailbox that is closed makes nobody wait
-                if newest is not None and self._wanted(newest):
+                if newest is not None and frame is not None and self._wanted(newest):
                     self._due_s = time.monotonic() + self._settings.every_s
-                    self._save(newest)
+                    self._save(newest, frame)
         except Exception:  # a thread's top: the recognition goes on without kept pictures
             self.reason = "an error of its own; see the journal"
             log.exception("keep has stopped")
@@ -162,11 +164,9 @@ class Keeper:
         lead = result.top[0].score - result.top[1].score if len(result.top) > 1 else 1.0
         return self._settings.when == "uncertain" and (result.score < self._settings.below or lead < _CLOSE_CALL)
 
-    def _save(self, result: Result) -> None:
-        if result.frame is None:
-            return
+    def _save(self, result: Result, frame: Frame) -> None:
         try:
-            data = jpeg.portable(result.frame)
+            data = jpeg.portable(frame)
             note = json.dumps({**result.as_json(), "model": self._state.model}, ensure_ascii=False, indent=1).encode()
             size = len(data) + len(note)
             self._make_room(size)

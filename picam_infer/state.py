@@ -184,7 +184,14 @@ class Change:
     reason: str = ""
     hint: str = ""
     result: Result | None = field(default=None, repr=False, compare=False)
+    """The label's result; by the time a listener has it, without its pictures."""
     frame: Frame | None = field(default=None, repr=False, compare=False)
+    """The label's picture, for listeners that asked for pictures."""
+
+    def bare(self) -> Change:
+        """Return it without any picture, to be kept for as long as one likes."""
+        result = replace(self.result, patch=None, frame=None) if self.result else None
+        return replace(self, result=result, frame=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +224,8 @@ class State:
         """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
         self._tuning = tuning
         self._losses: dict[str, Loss] = {}
-        self._listeners: list[Callable[[Change], None]] = []
+        self._listeners: dict[Callable[[Change], None], bool] = {}
+        """Who hears of changes, and whether with their pictures."""
         self._lock = threading.Lock()
 
     @property
@@ -266,16 +274,30 @@ class State:
         self.notice = (text, time.monotonic())
         self.announce(Change("engine", time.time(), part="engine", reason=text))
 
-    def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Call `listener` at every change, from the loop that made it: it must return at once. Returns the undo."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def listen(self, listener: Callable[[Change], None], pictures: bool = False) -> Callable[[], None]:
+        """Call `listener` at every change, from the loop that made it: it must return at once. Returns the undo.
+
+        `pictures`: with `Change.frame`, a whole picture, of which the listener keeps no more than a few.
+        """
+        with self._lock:
+            self._listeners[listener] = pictures
+        return lambda: self._leave(listener)
+
+    def _leave(self, listener: Callable[[Change], None]) -> None:
+        with self._lock:
+            self._listeners.pop(listener, None)
 
     def announce(self, change: Change) -> None:
-        """Tell the listeners, and remember it (without its pictures) for the timeline."""
-        self.history.append(replace(change, result=None, frame=None))
-        for listener in tuple(self._listeners):
-            listener(change)
+        """Tell the listeners, and remember it for the timeline.
+
+        The one place where changes lose their pictures: whoever keeps many of them keeps no picture.
+        """
+        bare = change.bare()
+        self.history.append(bare)
+        with self._lock:
+            listeners = tuple(self._listeners.items())
+        for listener, pictures in listeners:
+            listener(replace(bare, frame=change.frame) if pictures else bare)
 
     def as_json(self) -> dict[str, Any]:
         """Return a snapshot of counters, losses and the newest result."""

@@ -23,7 +23,7 @@ class Events:
         self.outlets = [Outlet(item, one) for item, one in zip(settings, ways, strict=True)]
         self._state = state
         state.reports["events"] = self.report
-        self._unlisten = state.listen(self._hear)
+        self._unlisten = state.listen(self._hear, pictures=any(one.pictures for one in ways))
 
     def __enter__(self) -> Events:
         return self

@@ -110,8 +110,6 @@ class Outlet:
             return
         if not self._way.pictures:
             change = replace(change, frame=None)
-        if change.result is not None:
-            change = replace(change, result=replace(change.result, patch=None, frame=None))
         with self._condition:
             self._queue.append(Event(change))
             while len(self._queue) > self._settings.queue:
