@@ -17,7 +17,7 @@ Flip = Literal["none", "horizontal", "vertical", "both"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture as its source delivered it; `picam_infer.decode` turns it into pixels.
+    """One picture as its source delivered it; `picam_infer.imaging.decode` turns it into pixels.
 
     `data` by codec: jpeg (n,) · bgr (H, W, 3) · grey (H, W) · yuyv (H, W, 2), all uint8.
     `width` and `height` are pixels before `rotate` and `flip` are applied.

@@ -17,17 +17,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from picam_infer import bundle as bundles
-from picam_infer import decode, engines, preprocess, sources
-from picam_infer.bundle import Bundle
+from picam_infer import sources
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
 from picam_infer.core import Codec, Display, Frame, Pixels, Scores, Source
-from picam_infer.decide import Decider
-from picam_infer.events import Events
-from picam_infer.pipeline import Parts, Pipeline
-from picam_infer.service import Screen, Viewer
-from picam_infer.state import State, Tuning
-from picam_infer.web import server as web
+from picam_infer.imaging import decode
+from picam_infer.inference import engines, preprocess
+from picam_infer.inference.postprocess import Decider
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle
+from picam_infer.outputs.events import Events
+from picam_infer.outputs.web import server as web
+from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.supervisor import Screen, Viewer
 
 ROOT = Path(__file__).resolve().parents[1]
 Step = Callable[[Frame], None]

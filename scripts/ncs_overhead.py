@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np  # noqa: E402
 import stick_lab  # noqa: E402
 
-from picam_infer.engines.ncs.engine import Ncs  # noqa: E402
+from picam_infer.inference.engines.ncs.engine import Ncs  # noqa: E402
 
 SHAPE, ROUNDS = (224, 224, 3), 1000
 

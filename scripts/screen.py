@@ -8,11 +8,14 @@ from pathlib import Path
 
 import cv2
 
-from picam_infer import bundle as bundles
-from picam_infer import decode, engines, overlay, preprocess, sources
+from picam_infer import sources
 from picam_infer.config import Capture, Decide, EngineSettings
 from picam_infer.core import Result
-from picam_infer.decide import Decider
+from picam_infer.imaging import decode
+from picam_infer.inference import engines, preprocess
+from picam_infer.inference.postprocess import Decider
+from picam_infer.models import bundle as bundles
+from picam_infer.outputs import annotate
 
 
 def main(target: Path) -> None:
@@ -36,7 +39,7 @@ def main(target: Path) -> None:
     )
     box = preprocess.box(image.shape[1], image.shape[0], model.card.preprocess.roi)
     stats = f"{took_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"
-    overlay.draw(image, result, overlay.Look(box, stats))
+    annotate.draw(image, result, annotate.Look(box, stats))
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 82])
 
 

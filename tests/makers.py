@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from picam_infer.bundle import Bundle, Card, Chain, Input, Origin, Photo, save
 from picam_infer.core import Frame
+from picam_infer.models.bundle import Bundle, Card, Chain, Input, Origin, Photo, save
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from picam_infer.bundle import Bundle, Card, Edges, Input, Photo, save
 from picam_infer.core import Pixels, Scores
-from picam_infer.engines.sticks import USBDEVFS_CLAIMINTERFACE, USBDEVFS_RESET, Usb
+from picam_infer.inference.engines.sticks import USBDEVFS_CLAIMINTERFACE, USBDEVFS_RESET, Usb
+from picam_infer.models.bundle import Bundle, Card, Edges, Input, Photo, save
 
 SOURCE = Path(__file__).parent / "mvnc_stand_in"
 COMPILER = shutil.which("cc") or shutil.which("gcc")

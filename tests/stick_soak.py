@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from stick_lab import Cpu, StickLab, expected
 
-from picam_infer.bundle import Bundle
-from picam_infer.engines.switching import Switching
+from picam_infer.inference.engines.failover import Switching
+from picam_infer.models.bundle import Bundle
 
 STICK, CPU = "ncs:2-ma2450", "openvino:CPU"
 DEADLINE_S = 0.5

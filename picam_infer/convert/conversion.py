@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from picam_infer import bundle
-from picam_infer.convert import container, contract, foreign, ir, keras_files, labels
+from picam_infer.convert import container, input_spec, ir, keras_files, labels, native_formats
 from picam_infer.convert.container import Found
 from picam_infer.convert.labels import Labels
 from picam_infer.convert.network import Network
 from picam_infer.convert.report import Report
 from picam_infer.core import PicamError, UsageError
+from picam_infer.models import bundle
 
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
@@ -81,9 +81,9 @@ def _source(found: Found, given: Path, options: Options, phase: Callable[[str], 
     named = options.labels or labels.find_near(found.folder, found.root)
     exported = (found.folder / "metadata.json").is_file() and found.format == "json"
     teachable = exported or found.path.name.lower() in _TEACHABLE
-    if found.format in foreign.FORMATS:
-        network = foreign.read(found.path, found.format, options.output_layer)
-        return _Source(network, foreign.FORMATS[found.format], (network.name,), named, teachable, ())
+    if found.format in native_formats.FORMATS:
+        network = native_formats.read(found.path, found.format, options.output_layer)
+        return _Source(network, native_formats.FORMATS[found.format], (network.name,), named, teachable, ())
     keras = keras_files.read(found, options.weights, options.output_layer)
     backbone = {"Conv1_pad", "block_16_project_BN"} <= set(keras.names)
     known = teachable and backbone
@@ -93,20 +93,20 @@ def _source(found: Found, given: Path, options: Options, phase: Callable[[str], 
 def _bundle(
     source: _Source, given: Path, output: Path, options: Options, phase: Callable[[str], None], started: float
 ) -> Report:
-    network, seen = source.network, contract.view(source.network)
+    network, seen = source.network, input_spec.view(source.network)
     notes = [*source.notes, *network.notes]
     names = _labels(source, notes)
-    chain, assumed = contract.chain(network, seen, source.teachable, source.names, options.scale)
+    chain, assumed = input_spec.chain(network, seen, source.teachable, source.names, options.scale)
     notes += [assumed] if assumed else []
     if not seen.picture:
         notes.append(f"its input {tuple(network.model.input(0).shape)[1:]} is no picture: a camera cannot feed it")
     if len(network.model.inputs) > 1:
         others = ", ".join(port.get_any_name() for port in network.model.inputs)
         notes.append(f"the network has {len(network.model.inputs)} inputs ({others}): a camera cannot feed them all")
-    closing = contract.closing(network)
+    closing = input_spec.closing(network)
     if not closing and not network.intermediate and len(names.names) > 1:
         notes.append("the network does not end with softmax or sigmoid: probabilities are made by a softmax")
-    contract.require_float(network.model)
+    input_spec.require_float(network.model)
     card = bundle.Card(
         name=output.resolve().name, input=seen.input, preprocess=chain,
         origin=bundle.Origin(given.resolve().name, container.digest(given), source.format),
@@ -136,17 +136,17 @@ def _describe(chain: bundle.Chain) -> str:
 
 def _labels(source: _Source, notes: list[str]) -> Labels:
     """Return one label for each output; one probability with two labels becomes two."""
-    network, count = source.network, contract.outputs(source.network)
+    network, count = source.network, input_spec.outputs(source.network)
     if count > 1 << 20:
         raise PicamError(
             f"the output {network.output} has {count:,} values", "choose a smaller one with --output-layer"
         )
     names = labels.read(source.labels) if source.labels and not network.intermediate else labels.numbered(count)
-    if count == 1 and len(names.names) == 2 and contract.closing(network) == "sigmoid":
-        network.model = contract.with_complement(network.model)
+    if count == 1 and len(names.names) == 2 and input_spec.closing(network) == "sigmoid":
+        network.model = input_spec.with_complement(network.model)
         notes.append("the network answers one probability: it was made two, for the first label and the second")
         count = 2
-    elif count == 1 and contract.closing(network) == "sigmoid":
+    elif count == 1 and input_spec.closing(network) == "sigmoid":
         notes.append("the network answers one probability; --labels with two names makes it two classes")
     labels.check(replace(names, source=names.source or "the list"), count)
     notes += names.notes

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picam_infer.convert import dialect, network, tfjs, weights
+from picam_infer.convert import keras_config, network, tfjs, weights
 from picam_infer.convert.container import Found, sniff
-from picam_infer.convert.dialect import Graph
 from picam_infer.convert.hdf5 import Hdf5, open_hdf5
+from picam_infer.convert.keras_config import Graph
 from picam_infer.convert.network import Network
 from picam_infer.convert.weights import Weights
 from picam_infer.core import NoInput, PicamError
@@ -59,7 +59,7 @@ def _text(path: Path) -> bytes:
 
 
 def _graph(topology: Any, version: str = "", backend: str = "") -> Graph:
-    graph = dialect.read_graph(topology, version, backend)
+    graph = keras_config.read_graph(topology, version, backend)
     network.refuse_unknown(graph)
     return graph
 
@@ -79,7 +79,7 @@ def _finish(
     return Keras(built, kind, names, notes)
 
 
-def _telling(spec: dialect.Spec) -> list[str]:
+def _telling(spec: keras_config.Spec) -> list[str]:
     return [spec.name, *([spec.graph.name] if spec.graph else [])]
 
 
@@ -96,7 +96,7 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, look:
                 raise PicamError(f"{found.path.name} is an HDF5 file, but not one of Keras", "give a Keras model")
             hint = f"give the configuration too: picam-infer convert model.json --weights {found.path.name}"
             raise PicamError(f"{found.path.name} holds only weights, no network", hint)
-        graph = _graph(dialect.load_json(content.config, found.path.name), content.version, content.backend)
+        graph = _graph(keras_config.load_json(content.config, found.path.name), content.version, content.backend)
         major = content.version[:1] if content.version[:1].isdigit() else ""
         kind = " ".join(["Keras", *([major] if major else []), "HDF5"])
         with contextlib.ExitStack() as stack:
@@ -107,18 +107,18 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, look:
 def _from_keras(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
     folder = found.path
     metadata = (
-        dialect.load_json(_text(folder / "metadata.json"), "metadata.json")
+        keras_config.load_json(_text(folder / "metadata.json"), "metadata.json")
         if (folder / "metadata.json").is_file()
         else {}
     )
     version = str(metadata.get("keras_version") or "3") if isinstance(metadata, dict) else "3"
-    graph = _graph(dialect.load_json(_text(folder / "config.json"), "config.json"), version)
+    graph = _graph(keras_config.load_json(_text(folder / "config.json"), "config.json"), version)
     with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:
         return _finish(graph, _assign(graph, content), output_layer, f"Keras {version[:1]} archive", look=look)
 
 
 def _from_json(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
-    config = dialect.load_json(_text(found.path), found.path.name)
+    config = keras_config.load_json(_text(found.path), found.path.name)
     if tfjs.is_tfjs(config):
         if config.get("format") == "graph-model":
             hint = "export it as a Keras model or as a TensorFlow.js layers model (Teachable Machine does)"
@@ -166,4 +166,4 @@ def _only_hdf5(folder: Path, stem: str, where: str) -> Path:
 
 def _names_its_files(found: Found) -> bool:
     """Tell whether the configuration says itself which weights' files it needs: a folder of them will do."""
-    return found.format == "json" and tfjs.is_tfjs(dialect.load_json(_text(found.path), found.path.name))
+    return found.format == "json" and tfjs.is_tfjs(keras_config.load_json(_text(found.path), found.path.name))

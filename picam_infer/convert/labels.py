@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picam_infer.convert.dialect import load_json
+from picam_infer.convert.keras_config import load_json
 from picam_infer.core import NoInput, PicamError
 
 MAX_BYTES = 4 << 20

@@ -13,7 +13,7 @@ import openvino as ov
 import openvino.opset13 as op
 
 from picam_infer.convert import layers
-from picam_infer.convert.dialect import Graph, Ref, Spec, Use, references
+from picam_infer.convert.keras_config import Graph, Ref, Spec, Use, references
 from picam_infer.convert.layers.operations import canonical, function_of, operation
 from picam_infer.convert.layers.registry import Call, Layer
 from picam_infer.convert.tensor import Tensor, whole

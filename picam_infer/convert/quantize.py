@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from picam_infer import preprocess
-from picam_infer.bundle import Card
 from picam_infer.convert import ir
 from picam_infer.convert.tensor import Array
 from picam_infer.core import Frame, NoInput, PicamError, Pixels, Preprocessor, Unavailable
-from picam_infer.pictures import SUFFIXES, read_picture
+from picam_infer.imaging.pictures import SUFFIXES, read_picture
+from picam_infer.inference import preprocess
+from picam_infer.models.bundle import Card
 
 MAX_PICTURES = 300
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from picam_infer.convert import layers
-from picam_infer.convert.dialect import Graph, Spec
+from picam_infer.convert.keras_config import Graph, Spec
 from picam_infer.convert.layers.registry import NOT_TRAINED, Layer
 from picam_infer.convert.tensor import Array
 from picam_infer.core import PicamError

@@ -39,7 +39,7 @@ def open_source(address: str, capture: Capture) -> Source:
         return _stream(address, capture)
     path = Path(address).expanduser()
     if address and path.exists():
-        from picam_infer.sources.replay import open_replay
+        from picam_infer.sources.files import open_replay
 
         return open_replay(path, capture)
     raise _unknown(address, path)
@@ -52,7 +52,7 @@ def _stream(address: str, capture: Capture) -> Source:
     if scheme not in _SCHEMES:
         near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
         raise UsageError(f"{scheme}:// is no kind of source", f"did you mean {near[0]}://?" if near else _KINDS)
-    from picam_infer.sources.stream import open_stream
+    from picam_infer.sources.network import open_stream
 
     return open_stream(address, capture)
 

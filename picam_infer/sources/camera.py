@@ -11,10 +11,10 @@ import cv2
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Codec, Frame, Lost, Pixels, UsageError
-from picam_infer.decode import whole_jpeg
+from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.sources import v4l2
 from picam_infer.sources.frames import jpeg_size, make_frame
-from picam_infer.sources.guarded import SELECT_TIMEOUT_S, Guarded
+from picam_infer.sources.thread_safe_capture import SELECT_TIMEOUT_S, Guarded
 from picam_infer.sources.v4l2 import CameraInfo, Format, Roots
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from picam_infer.config import Capture
 from picam_infer.core import Frame, Lost, Pixels
 from picam_infer.sources.frames import make_frame
-from picam_infer.strokes import digit_strokes
+from picam_infer.training.glyphs import digit_strokes
 
 ROI = 0.4
 """The centre square the digit stays in, as a share of the frame's height (the `edges` chain's default)."""

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from picam_infer.convert import isolated
+from picam_infer.convert import sandbox
 from picam_infer.core import PicamError
 
 WORDS = [
@@ -140,11 +140,11 @@ def forked(source: Path, out: Path) -> float:
         os.dup2(other, 1)
         order = {"given": str(source), "output": str(out), "options": {"precision": "f32"}}
         sys.argv = ["fuzz", json.dumps(order)]
-        isolated.child()
+        sandbox.child()
     os.close(other)
     reader = Reader(child, os.fdopen(end, "rb", buffering=0))
     try:
-        isolated.listen(reader, source, isolated.READ_S + source.stat().st_size / isolated.BYTES_PER_S, len)
+        sandbox.listen(reader, source, sandbox.READ_S + source.stat().st_size / sandbox.BYTES_PER_S, len)
     except PicamError as error:
         error.took_s = reader.took_s
         raise
@@ -154,7 +154,7 @@ def forked(source: Path, out: Path) -> float:
 
 
 class Reader:
-    """A forked child, looking like a `Popen` to `isolated.listen`."""
+    """A forked child, looking like a `Popen` to `sandbox.listen`."""
 
     def __init__(self, pid: int, stdout: io.RawIOBase) -> None:
         self.pid, self.stdout, self.code = pid, stdout, None

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from makers import shared
 
-from picam_infer import bundle
 from picam_infer.convert import ir
 from picam_infer.convert.conversion import Options, convert
+from picam_infer.models import bundle
 
 FILES = {
     "AIAnytime__Waste-Classifier-Sustainability-App/keras_model.h5": ("cardboard", "plastic", "glass", "metal"),

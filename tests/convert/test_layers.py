@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from picam_infer.convert import dialect, ir, network, weights
+from picam_infer.convert import ir, keras_config, network, weights
 from picam_infer.convert.layers.registry import NOT_TRAINED
 from picam_infer.convert.weights import Stored
 
@@ -57,7 +57,7 @@ CASES = {name: case for keras in (2, 3) for name, case in cases(keras)}
 @pytest.mark.parametrize("name", CASES)
 def test_a_layer_answers_as_keras_does(name: str) -> None:
     case = CASES[name]
-    graph = dialect.read_graph(dialect.load_json(json.dumps(case.topology), name))
+    graph = keras_config.read_graph(keras_config.load_json(json.dumps(case.topology), name))
     model = network.build(graph, weights.from_list(graph, case.weights)).model
     answer = ir.compiled(model)([case.x])[0]
     assert answer.shape == case.y.shape
@@ -66,5 +66,5 @@ def test_a_layer_answers_as_keras_does(name: str) -> None:
 
 def test_the_fixtures_hold_every_kind_of_layer() -> None:
     assert len(CASES) > 250
-    used = {spec.kind for case in CASES.values() for spec in dialect.read_graph(case.topology).all_specs()}
+    used = {spec.kind for case in CASES.values() for spec in keras_config.read_graph(case.topology).all_specs()}
     assert {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "LSTM", "Dot", "TFOpLambda"} <= used

@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from picam_infer import bundle
-from picam_infer.convert import container, isolated
+from picam_infer.convert import container, sandbox
 from picam_infer.convert.conversion import Options, convert, default_output
 from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.models import bundle
 
 
 def dense(units: int = 2, **more: Any) -> dict[str, Any]:
@@ -219,20 +219,20 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_whose_parser_dies_costs_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolated, "_CODE", "import os; os.kill(os.getpid(), 11)")
+    monkeypatch.setattr(sandbox, "_CODE", "import os; os.kill(os.getpid(), 11)")
     with pytest.raises(PicamError, match="SIGSEGV"):
-        isolated.convert(good(tmp_path / "m.h5"), tmp_path / "out", {})
-    monkeypatch.setattr(isolated, "_CODE", 'print(\'{"phase": "read"}\', flush=True); import time; time.sleep(60)')
-    monkeypatch.setattr(isolated, "READ_S", 0.3)
+        sandbox.convert(good(tmp_path / "m.h5"), tmp_path / "out", {})
+    monkeypatch.setattr(sandbox, "_CODE", 'print(\'{"phase": "read"}\', flush=True); import time; time.sleep(60)')
+    monkeypatch.setattr(sandbox, "READ_S", 0.3)
     with pytest.raises(PicamError, match="took longer"):
-        isolated.convert(good(tmp_path / "m.h5"), tmp_path / "out", {})
+        sandbox.convert(good(tmp_path / "m.h5"), tmp_path / "out", {})
 
 
 def test_the_child_process_converts_and_passes_errors_on(tmp_path: Path) -> None:
-    report = isolated.convert(good(tmp_path / "m.h5"), tmp_path / "out", {"precision": "f32"})
+    report = sandbox.convert(good(tmp_path / "m.h5"), tmp_path / "out", {"precision": "f32"})
     assert report["precision"] == "f32" and bundle.load(tmp_path / "out").labels == ("class 0", "class 1")
     with pytest.raises(NoInput):
-        isolated.convert(good(tmp_path / "m.h5"), tmp_path / "new", {"labels": tmp_path / "none.txt"})
+        sandbox.convert(good(tmp_path / "m.h5"), tmp_path / "new", {"labels": tmp_path / "none.txt"})
 
 
 def test_a_failure_keeps_the_bundle_that_was_there(tmp_path: Path) -> None:

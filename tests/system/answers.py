@@ -26,7 +26,7 @@ def make(folder: Path) -> None:
     else:
         from conftest import make_bundle
 
-        from picam_infer.bundle import Photo
+        from picam_infer.models.bundle import Photo
 
         make_bundle(folder / "photo", ("dark", "dim", "bright"), Photo(scale=1 / 255, offset=0.0), (1, 24, 24, 3))
     lines = {"7": [(575, 290), (700, 290), (640, 430)], "1": [(640, 290), (640, 430)],
@@ -45,10 +45,11 @@ def make(folder: Path) -> None:
 def say(folder: Path) -> None:
     """Print, as JSON, the probabilities of every picture in f32."""
     sys.path[:0] = [str(ROOT)]
-    from picam_infer import bundle, preprocess
     from picam_infer.config import EngineSettings
     from picam_infer.core import Frame
-    from picam_infer.engines import open_engine
+    from picam_infer.inference import preprocess
+    from picam_infer.inference.engines import open_engine
+    from picam_infer.models import bundle
 
     told = {}
     for kind, name in (("digit", "digits"), ("photo", str(folder / "photo"))):

@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from picam_infer import overlay
 from picam_infer.core import Pixels
+from picam_infer.outputs import annotate
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = Path(os.environ.get("PICAM_LAB", ROOT.parent / "shared/lab"))
@@ -142,13 +142,13 @@ def _overlap(screen: Pixels, label: str) -> tuple[float, str]:
     unit = max(3, round(min(screen.shape[0], screen.shape[1] * 3 / 4) / 72))
     size = 5 * unit
     left, top = unit + max(2, size // 3), unit + max(2, size // 3) // 2
-    width, height = overlay.measure(label, size)
+    width, height = annotate.measure(label, size)
     drawn = np.zeros((height, width, 3), np.uint8)
-    overlay.write(drawn, label, (0, 0), size, overlay.KNOWN)
+    annotate.write(drawn, label, (0, 0), size, annotate.KNOWN)
     seen = screen[top : top + height, left : left + width]
     if seen.shape != drawn.shape:
         return 0.0, label
-    ink, there = (np.abs(part.astype(int) - overlay.KNOWN).max(axis=2) < 90 for part in (drawn, seen))
+    ink, there = (np.abs(part.astype(int) - annotate.KNOWN).max(axis=2) < 90 for part in (drawn, seen))
     return np.count_nonzero(ink & there) / max(1, np.count_nonzero(ink | there)), label
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from stick_lab import Cpu, bundle, expected
 
 from picam_infer.core import Lost
-from picam_infer.engines.ncs.engine import Ncs
-from picam_infer.engines.switching import Switching
+from picam_infer.inference.engines.failover import Switching
+from picam_infer.inference.engines.ncs.engine import Ncs
 
 _OUT = threading.Lock()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from appliance import LAB, facts, read_label, screenshot, ssh, until, vm
 
-from picam_infer import overlay
 from picam_infer.core import Prediction, Result
+from picam_infer.outputs import annotate
 
 WANTED = os.environ.get("PICAM_SYSTEM") == "1"
 ready = pytest.mark.skipif(not WANTED, reason="needs a virtual Pi: scripts/test-system")
@@ -21,9 +21,9 @@ def test_a_label_is_read_from_a_screen() -> None:
     for label in ("7", "3", None):
         top = (Prediction(label or "?", 0.93),)
         result = Result(1, 0.0, 0.0, label, 0.93, top, "openvino:CPU", 1.0, 1.0)
-        screen = overlay.draw(np.full((720, 1280, 3), 120, np.uint8), result, overlay.Look(stats="12 fps"))
+        screen = annotate.draw(np.full((720, 1280, 3), 120, np.uint8), result, annotate.Look(stats="12 fps"))
         assert read_label(screen) == label
-    assert read_label(overlay.placard(1280, 720, "7", "camera lost")) is None
+    assert read_label(annotate.placard(1280, 720, "7", "camera lost")) is None
 
 
 @ready

@@ -1,0 +1,114 @@
+"""`picam-infer classify`: pictures instead of a camera, through the very same chain."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import msgspec
+
+from picam_infer.config import Decide, EngineSettings
+from picam_infer.core import Frame, NoInput, PicamError, Pixels, Result
+from picam_infer.imaging.pictures import SUFFIXES, read_picture
+from picam_infer.inference import engines, preprocess
+from picam_infer.inference.postprocess import Decider
+from picam_infer.models import bundle as bundles
+from picam_infer.runtime.supervisor import cache_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `classify`'s options."""
+    parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
+    parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
+    parser.add_argument("--engine", choices=["auto", "openvino", "ncs"], default="auto", help="auto, openvino or ncs")
+    parser.add_argument("--roi", type=_share, metavar="SHARE",
+                        help="side of the centre square to look at, as a share of the picture's height")  # fmt: skip
+    parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (3)")
+    parser.add_argument("--threshold", type=_share, default=0.6, metavar="P", help="below this it is unknown (0.6)")
+    parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError("must be above 0, at most 1")
+    return number
+
+
+def main(args: argparse.Namespace) -> int:
+    """Classify every picture; 0 when all could be read, else the exit code of the first that could not."""
+    model = bundles.load(args.model)
+    chain = model.card.preprocess
+    if args.roi:
+        chain = msgspec.structs.replace(chain, roi=args.roi)
+    prepare = preprocess.build(chain, model.card.input)
+    decider = Decider(model.labels, model.card.reject)
+    settings = Decide(top=max(1, args.top), threshold=args.threshold)
+    engine = engines.open_engine(EngineSettings(kind=args.engine), model, cache_folder())
+    code = 0
+    try:
+        for seq, path in enumerate(_pictures(args.image)):
+            try:
+                frame = as_frame(read_picture(path), seq, path)
+            except PicamError as error:
+                print(f"picam-infer classify: {error}", file=sys.stderr)
+                code = code or error.exit_code
+                continue
+            patch = prepare(frame)
+            began_s = time.perf_counter()
+            engine.submit(patch)
+            scores = engine.collect()
+            took_s = time.perf_counter() - began_s
+            label, top = decider(scores, settings)
+            decider.reset()
+            result = Result(seq, frame.captured, frame.monotonic_s, label, top[0].score, top, engine.name,
+                            took_s * 1e3, (time.monotonic() - frame.monotonic_s) * 1e3, name=str(path))  # fmt: skip
+            _print(result, args.json)
+            if args.save_input:
+                _save(patch, args.save_input, seq)
+    finally:
+        engine.close()
+    return code
+
+
+def as_frame(picture: Pixels, seq: int, path: Path) -> Frame:
+    """Return a picture, BGR (H, W, 3), as a frame taken now."""
+    height, width = picture.shape[:2]
+    return Frame(picture, "bgr", width, height, time.monotonic(), time.time(), seq, name=str(path))
+
+
+def _pictures(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise NoInput(f"{path} has no pictures in it", f"looked for {', '.join(sorted(SUFFIXES))}")
+            yield from inside
+        else:
+            yield path
+
+
+def _print(result: Result, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**result.as_json(), "image": result.name}, ensure_ascii=False), flush=True)
+        return
+    classes = ", ".join(f"{p.label} {p.score:.1%}" for p in result.top)
+    said = result.label if result.label is not None else "unknown"
+    print(f"{result.name}: {said}  ({classes})  {result.infer_ms:.1f} ms on {result.engine}", flush=True)
+
+
+def _save(patch: Pixels, path: Path, seq: int) -> None:
+    target = path if seq == 0 else path.with_stem(f"{path.stem}-{seq + 1}")
+    picture = patch if patch.shape[2] == 1 else cv2.cvtColor(patch, cv2.COLOR_RGB2BGR)
+    try:
+        good = cv2.imwrite(str(target), picture)
+    except cv2.error:
+        good = False
+    if not good:
+        raise PicamError(f"cannot write {target}", "give a file name ending in .png, in a folder that exists")

@@ -1,0 +1,119 @@
+"""`picam-infer compile-ncs`: a Keras model → a bundle with a graph for the Movidius stick."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from picam_infer.convert import container, conversion, keras_files
+from picam_infer.convert.keras_config import Graph
+from picam_infer.convert.weights import Weights
+from picam_infer.core import PicamError, UsageError
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle
+from picam_infer.training.compile_ncs import tf1, toolkit
+from picam_infer.training.compile_ncs.tf1 import Written
+
+TOLERANCE = 1e-3
+_TOOLS = {"profile": "mvNCProfile", "check": "mvNCCheck"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("input", type=Path, metavar="INPUT", help="Keras model: .h5, .keras, model.json, zip or folder")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR",
+                        help="the bundle's folder (default: ./NAME); made from INPUT where there is none")  # fmt: skip
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a model.json")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line, for a new bundle")
+    parser.add_argument("--output-layer", metavar="NAME", help="an intermediate layer: the stick extracts features")
+    parser.add_argument("--profile", action="store_true", help="run mvNCProfile as well (needs a stick)")
+    parser.add_argument("--check", action="store_true", help="run mvNCCheck as well (needs a stick)")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write TensorFlow's files, compile where the compiler is; returns 0. Raises `PicamError`."""
+    tools = [program for option, program in _TOOLS.items() if getattr(args, option)]
+    if missing := [program for program in tools if not toolkit.installed(program)]:
+        raise UsageError(f"{' and '.join(missing)} not found on the PATH", "they come with NCSDK's toolkit")
+    tf1.tensorflow()  # before anything else takes time
+    folder = args.output or conversion.default_output(args.input)
+    written, model = prepare(args.input, folder, args.weights, args.labels, args.output_layer)
+    difference = compare(model, written)
+    graph = toolkit.compile_graph(written, folder) if toolkit.installed() else None
+    for program in tools:
+        toolkit.run(program, written, folder)
+    if args.json:
+        about = {"bundle": str(folder), "meta": str(written.meta), "frozen": str(written.frozen),
+                 "input": written.input, "output": written.output, "difference": difference,
+                 "graph": str(graph) if graph else None,
+                 "command": toolkit.command("mvNCCompile", written, folder)}  # fmt: skip
+        print(json.dumps(about, ensure_ascii=False))
+        return 0
+    print(f"TensorFlow 1.x graph: {written.meta} and {written.frozen}")
+    print(f"input {written.input}, output {written.output}; differs from the bundle's network by {difference:.1e}")
+    if graph is None:
+        print("\n".join(toolkit.instructions(written, folder)))
+    else:
+        print(f"graph for the stick: {graph}; copy the folder {folder} to the Pi")
+    return 0
+
+
+def prepare(
+    given: Path, folder: Path, weights: Path | None = None, labels: Path | None = None, output_layer: str | None = None
+) -> tuple[Written, Bundle]:
+    """Write TensorFlow's files into the bundle `folder`, which is made from `given` first if it is none.
+
+    Raises `PicamError`, and then has written nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
+        found = container.find(given, Path(scratch, "unpacked"))
+        if found.format not in ("hdf5", "keras", "json"):
+            raise PicamError(f"{given} is no Keras file but {found.format}", "give the Keras file it was made from")
+        build = Path(scratch, "build")
+        results: list[Written] = []
+
+        def look(graph: Graph, assigned: Weights) -> None:
+            tf1.refuse(graph)
+            results.append(tf1.write(graph, assigned, build, output_layer))
+
+        keras_files.read(found, weights, output_layer, look)
+        if not (folder / "model.yaml").is_file():
+            options = conversion.Options(weights=weights, labels=labels, output_layer=output_layer, precision="f32")
+            conversion.convert(given, folder, options)
+        model = bundles.load(folder.resolve())
+        shutil.rmtree(folder / "TF_Model", ignore_errors=True)
+        shutil.move(build / "TF_Model", folder / "TF_Model")
+        shutil.move(build / f"{tf1.PREFIX}.pb", folder / f"{tf1.PREFIX}.pb")
+    (result,) = results
+    meta, frozen = folder / result.meta.relative_to(build), folder / result.frozen.relative_to(build)
+    return Written(meta, frozen, result.input, result.output), model
+
+
+def compare(model: Bundle, written: Written) -> float:
+    """Return how far the frozen graph's answers are from the bundle's network. Raises `PicamError` when too far."""
+    import openvino as ov
+
+    core = ov.Core()
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}
+    chain = model.card.preprocess
+    patch = np.random.default_rng(1).integers(0, 256, model.card.input.shape, np.uint8)
+    picture = patch.astype(np.float32) * np.float32(chain.scale) + np.float32(chain.offset)
+    answers = []
+    for path in (model.network, written.frozen):
+        compiled = core.compile_model(core.read_model(path), "CPU", precise)
+        shape = list(compiled.input(0).shape)
+        answers.append(np.asarray(compiled(picture.reshape(shape))[0]).reshape(-1))
+    if answers[0].shape != answers[1].shape:
+        raise PicamError(f"the graph answers {answers[1].size} values, the bundle {answers[0].size}",
+                         "choose another folder with -o")  # fmt: skip
+    difference = float(np.abs(answers[0] - answers[1]).max())
+    if not difference <= TOLERANCE * max(1.0, float(np.abs(answers[0]).max())):
+        raise PicamError(f"the graph's answers differ from the bundle's by {difference:.3g}",
+                         f"{model.folder} was made from another model: choose another with -o")  # fmt: skip
+    return difference

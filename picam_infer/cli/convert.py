@@ -1,0 +1,57 @@
+"""`picam-infer convert`: any supported model file → a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from picam_infer.convert import sandbox
+from picam_infer.convert.report import Report
+
+_DESCRIPTION = """\
+Turn a model file into a bundle, the folder that picam-infer runs: Teachable Machine exports (Keras, SavedModel,
+TensorFlow Lite, TensorFlow.js; the zip as it was downloaded), Keras 1, 2 and 3 (.h5, .hdf5, .keras, model.json with
+--weights), TensorFlow SavedModel folders, frozen .pb and .meta, ONNX, OpenVINO IR. Needs no TensorFlow.
+The bundle is written to ./NAME, NAME being the input's name up to its first dot, unless -o names its folder."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("input", type=Path, metavar="INPUT", help="model file, folder or zip")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the bundle's folder (default: ./NAME)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights (or their folder) for a model.json, or in place of a file's own",
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="class names, one a line (default: labels.txt beside)"
+    )
+    parser.add_argument(
+        "--precision", choices=("f32", "f16", "int8"), default="f16", help="how weights are stored (default: f16)"
+    )
+    parser.add_argument("--calibrate", type=Path, metavar="FOLDER", help="pictures for int8")
+    parser.add_argument("--output-layer", metavar="NAME", help="take this output, or this layer's answer")
+    parser.add_argument("--scale", metavar="LOW..HIGH", help="the range that the network wants pixels in, e.g. -1..1")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Convert and report. Raises `PicamError`."""
+    options = {
+        "weights": args.weights, "labels": args.labels, "precision": args.precision, "calibrate": args.calibrate,
+        "output_layer": args.output_layer, "scale": args.scale,
+    }  # fmt: skip
+
+    def tell(phase: str) -> None:
+        if phase == "quantize":
+            print("picam-infer convert: quantising; this takes minutes", file=sys.stderr)
+
+    report = sandbox.convert(args.input, args.output, options, tell)
+    print(json.dumps(report, ensure_ascii=False) if args.json else "\n".join(Report.from_json(report).lines()))
+    return 0

@@ -1,0 +1,172 @@
+"""Every key of the configuration file, with its type, its bounds and its default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from picam_infer.core import Flip
+
+INSTALLED = Path("/etc/picam-infer/config.yaml")
+
+Count = Annotated[int, Meta(ge=0)]
+Side = Annotated[int, Meta(ge=16, le=16384)]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+T = TypeVar("T")
+_PORT = "(0*[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_LISTEN = rf"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):{_PORT}$"
+_URL = rf"^https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:{_PORT})?([/?#]\S*)?$"
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One block of the file; a key it does not know is an error."""
+
+
+class Capture(Section, frozen=True):
+    """What is asked of the camera; what it grants is logged."""
+
+    width: Side = 1280
+    height: Side = 720
+    fps: Annotated[int, Meta(ge=1, le=240)] = 30
+    format: Literal["mjpg", "yuyv", "any"] = "mjpg"
+    rotate: Literal[0, 90, 180, 270] = 0
+    flip: Flip = "none"
+
+
+class EngineSettings(Section, frozen=True):
+    """Where the network runs."""
+
+    kind: Literal["auto", "openvino", "ncs"] = "auto"
+    device: str = "CPU"
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    precision: Literal["default", "f32", "f16", "bf16"] = "default"
+    deadline_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+
+
+class Decide(Section, frozen=True):
+    """How scores become a decision."""
+
+    threshold: Unit = 0.6
+    margin: Unit = 0.0
+    top: Annotated[int, Meta(ge=1, le=100)] = 3
+    smooth: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    hold: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
+class DisplaySettings(Section, frozen=True):
+    """What the monitor shows."""
+
+    kind: Literal["auto", "window", "kms", "framebuffer", "none"] = "auto"
+    fullscreen: bool = True
+    inset: bool = True
+    stats: bool = True
+
+
+class Web(Section, frozen=True):
+    """The page and what other programs read."""
+
+    listen: Annotated[str, Meta(pattern=_LISTEN, examples=["0.0.0.0:8080"])] = "127.0.0.1:8080"
+    hosts: tuple[str, ...] = ()
+    token: Literal["remote", "always"] = "remote"
+    token_file: Annotated[str, Meta(min_length=1)] = "/var/lib/picam-infer/web-token"
+    tls_cert: str = ""
+    tls_key: str = ""
+    max_clients: Annotated[int, Meta(ge=1, le=1000)] = 64
+    fps: Annotated[float, Meta(gt=0, le=60)] = 15.0
+    stale_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+
+
+class Outlet(Section, frozen=True, kw_only=True):
+    """What every kind of event outlet takes."""
+
+    about: tuple[Literal["label", "lost", "found"], ...] = ("label",)
+    labels: tuple[str, ...] = ()
+    min_score: Unit = 0.0
+    queue: Annotated[int, Meta(ge=1, le=10_000)] = 200
+
+
+class Jsonl(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="jsonl"):
+    """One JSON object a line, in a file that is rotated by size, or on stdout."""
+
+    path: Annotated[str, Meta(min_length=1)]
+    max_mb: Annotated[float, Meta(gt=0)] = 10.0
+    files: Annotated[int, Meta(ge=1, le=100)] = 5
+
+
+class Mqtt(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="mqtt"):
+    """An MQTT broker, with Home Assistant's discovery."""
+
+    host: Annotated[str, Meta(min_length=1)]
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$", examples=["front-door"])] = ""
+    prefix: Annotated[str, Meta(pattern=r"^[^#+]+$")] = "picam-infer"
+    user: str = ""
+    password_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    discovery: Annotated[str, Meta(pattern=r"^[^#+]*$")] = "homeassistant"
+    snapshot: bool = True
+
+
+class Webhook(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="webhook"):
+    """A JSON POST."""
+
+    url: Annotated[str, Meta(pattern=_URL, examples=["https://example.org/hook"])]
+    secret_file: str = ""
+    snapshot: bool = False
+    timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    retries: Annotated[int, Meta(ge=0, le=100)] = 5
+    ca_file: str = ""
+
+
+class Command(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="command"):
+    """A program that gets the event as JSON on its standard input; no shell."""
+
+    argv: Annotated[tuple[str, ...], Meta(min_length=1)]
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+
+
+Event = Jsonl | Mqtt | Webhook | Command
+
+
+class Keep(Section, frozen=True):
+    """Which pictures are saved to train with later."""
+
+    when: Literal["unknown", "uncertain", "change", "every"] = "uncertain"
+    below: Unit = 0.8
+    every_s: Annotated[float, Meta(ge=0.1, le=1e6)] = 10.0
+    folder: Annotated[str, Meta(min_length=1)] = "/var/lib/picam-infer/kept"
+    max_mb: Annotated[float, Meta(gt=0)] = 200.0
+    reserve_mb: Annotated[float, Meta(ge=0)] = 500.0
+
+
+class Log(Section, frozen=True):
+    """What the journal gets."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section, frozen=True):
+    """The whole file. Every key has a default: an empty file is a good one."""
+
+    source: Annotated[str, Meta(min_length=1)] = "camera"
+    capture: Capture = Capture()
+    model: Annotated[str, Meta(min_length=1)] = "digits"
+    engine: EngineSettings = EngineSettings()
+    preprocess: dict[str, Any] = {}
+    decide: Decide = Decide()
+    display: DisplaySettings = DisplaySettings()
+    web: Web | bool = Web()
+    events: tuple[Event, ...] = ()
+    keep: Keep | bool = False
+    log: Log = Log()
+
+
+def chosen(section: T | bool, kind: type[T]) -> T | None:
+    """Return a section that may be switched off: None for `off`, all defaults for `on`."""
+    if isinstance(section, bool):
+        return kind() if section else None
+    return section

@@ -1,0 +1,1 @@
+"""Pictures: JPEG headers, decoding, crops, letterboxing, picture files."""

@@ -1,0 +1,1 @@
+"""From a frame to scores: preprocessing, engines, postprocessing."""

@@ -1,0 +1,66 @@
+"""The engines' door: picks where the network runs."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from picam_infer.config import EngineSettings
+from picam_infer.core import Engine
+from picam_infer.inference.engines import sticks
+from picam_infer.models.bundle import Bundle
+
+log = logging.getLogger(__name__)
+# Any other name is a stick's: `2-ma2450`, or the USB port alone.
+_OPENVINO = re.compile(r"(CPU|GPU|NPU|MYRIAD|HDDL|GNA|TEMPLATE|AUTO|MULTI|HETERO|BATCH)([.:(].*)?", re.IGNORECASE)
+
+
+def open_engine(
+    settings: EngineSettings,
+    bundle: Bundle,
+    cache: Path | None = None,
+    *,
+    report: Callable[[str], None] | None = None,
+    stopping: threading.Event | None = None,
+) -> Engine:
+    """Open the engine that the settings ask for. Raises `Lost`, `Unavailable` or `BundleError`.
+
+    `report` hears a sentence when an engine switches inside itself or has news of its hardware (default: the log);
+    `stopping` ends the opening of a stick, which takes seconds, with `Lost`.
+    """
+    stick = stick_name(settings)
+    report = report or (lambda text: log.warning("%s", text))
+    if settings.kind == "ncs":
+        from picam_infer.inference.engines.ncs.engine import Ncs
+
+        return Ncs(bundle, stick, settings.deadline_s, stopping=stopping, noticed=report)
+    if stick and settings.kind == "auto":
+        settings = msgspec.structs.replace(settings, device="CPU")
+    if settings.kind == "auto" and bundle.graph is None and sticks.Usb().plugged():
+        report(f"the stick is not used: model {bundle.name} has no graph for it; picam-infer compile-ncs makes one")
+    if settings.kind == "auto" and bundle.graph is not None:
+        from picam_infer.inference.engines.failover import Switching
+
+        return Switching(bundle, lambda: _openvino(settings, bundle, cache), report, stick=stick,
+                         deadline_s=settings.deadline_s)  # fmt: skip
+    return _openvino(settings, bundle, cache)
+
+
+def stick_name(settings: EngineSettings) -> str:
+    """Return the stick that `engine.device` names; empty: the first free one."""
+    if settings.kind == "openvino" or _OPENVINO.fullmatch(settings.device):
+        return ""
+    if settings.kind == "auto" and not re.search(r"\d", settings.device):
+        return ""  # a mistyped device of OpenVINO's, which says so
+    return settings.device
+
+
+def _openvino(settings: EngineSettings, bundle: Bundle, cache: Path | None) -> Engine:
+    from picam_infer.inference.engines.openvino import OpenVino
+
+    return OpenVino(bundle, settings, cache)

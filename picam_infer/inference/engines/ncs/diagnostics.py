@@ -1,0 +1,90 @@
+"""The stick's whole chain, link by link: bus, permission, library, firmware, graph, an answer, the CPU's agreement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from picam_infer.config import EngineSettings
+from picam_infer.core import Engine, Lost, PicamError
+from picam_infer.inference.engines import sticks
+from picam_infer.inference.engines.failover import compare, probe_patch
+from picam_infer.inference.engines.ncs import causes
+from picam_infer.inference.engines.ncs.engine import Ncs
+from picam_infer.models.bundle import Bundle
+
+ROUNDS = 10
+
+
+class Verdict(NamedTuple):
+    """One link of the chain."""
+
+    grade: Literal["ok", "note", "error"]
+    text: str
+    hint: str = ""
+
+
+def checkup(
+    bundle: Bundle,
+    settings: EngineSettings,
+    stick: str = "",
+    open_cpu: Callable[[], Engine] | None = None,
+    usb: sticks.Usb | None = None,
+) -> Iterator[Verdict]:
+    """Yield verdicts, cheapest first; what is missing is an error where the settings ask for a stick, else a note."""
+    bad: Literal["note", "error"] = "error" if settings.kind == "ncs" else "note"
+    usb = usb or sticks.Usb()
+    listed = usb.sticks()
+    for found in listed:
+        cause = sticks.trouble(found)
+        text = f"{found.kind} at {found.path} (usb {sticks.VENDOR}:{found.product})"
+        yield Verdict(bad, f"{text}: {cause.message}", cause.hint) if cause else Verdict("ok", text)
+    if settings.kind == "openvino":
+        return
+    if not sticks.installed():
+        told = any("mvnc is not installed" in cause.message for found in listed if (cause := sticks.trouble(found)))
+        if not told and (settings.kind == "ncs" or listed):
+            yield Verdict(bad, "the Python module mvnc is not installed", causes.INSTALL)
+        return
+    if bundle.graph is None:
+        yield Verdict(bad, f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL")
+        return
+    try:
+        yield from _run(bundle, settings, stick, open_cpu, usb)
+    except Lost as loss:
+        yield Verdict(bad, loss.message, loss.hint)
+
+
+def _run(
+    bundle: Bundle, settings: EngineSettings, stick: str, open_cpu: Callable[[], Engine] | None, usb: sticks.Usb
+) -> Iterator[Verdict]:
+    began_s, heard = time.monotonic(), list[str]()
+    engine = Ncs(bundle, stick, settings.deadline_s, usb=usb, noticed=heard.append)
+    try:
+        for sentence in heard:
+            yield Verdict("note", sentence)
+        yield Verdict("ok", f"{engine.name} took the graph after {time.monotonic() - began_s:.1f} s")
+        picture, began_s = probe_patch(bundle), time.monotonic()
+        for _ in range(ROUNDS):
+            engine.submit(picture)
+            scores = engine.collect()
+        took_ms = (time.monotonic() - began_s) / ROUNDS * 1e3
+        felt = engine.telemetry
+        yield Verdict("ok", f"{engine.name}: {took_ms:.1f} ms an inference, {felt.temperature_c:.0f} °C")
+        if felt.warning:
+            yield Verdict("note", felt.warning, "move it away from heat; use an extension cable")
+    finally:
+        engine.close()
+    if open_cpu is None:
+        return
+    try:
+        cpu = open_cpu()
+    except PicamError:  # the CPU has a finding of its own
+        return
+    try:
+        cpu.submit(picture)
+        sentence = compare(scores, cpu.collect())
+    finally:
+        cpu.close()
+    yield Verdict("note" if sentence.endswith("?") else "ok", f"{engine.name}: {sentence}")

@@ -1,0 +1,179 @@
+"""OpenVINO: the network on the CPU, or on any device that the installed runtime knows."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from picam_infer.config import EngineSettings
+from picam_infer.core import Pixels, Scores, Telemetry, Unavailable
+from picam_infer.models.bundle import Bundle, BundleError
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+_QUICK_S = 0.01
+"""An inference that takes no longer on one thread keeps up with any camera, and leaves the other cores alone."""
+
+
+class OpenVino:
+    """One compiled network and one infer request, used for ever: memory stays flat."""
+
+    depth = 1
+    telemetry: Telemetry | None = None
+
+    def __init__(self, bundle: Bundle, settings: EngineSettings, cache: Path | None = None) -> None:
+        """Compile the bundle's network. Raises `BundleError` or `Unavailable`."""
+        core = _core()
+        model = _with_pixels_in(_read(core, bundle), bundle)
+        device = settings.device or "CPU"
+        self._request = _request(core, model, device, settings, cache)
+        self._bound: Pixels | None = None
+        self._output = self._request.get_output_tensor(0).data.reshape(-1)
+        self.name = f"openvino:{device}"
+        self.threads = _threads(self._request)
+        """CPU threads that the network runs on; 0 where the device has none."""
+
+    def submit(self, patch: Pixels) -> None:
+        """Infer (H, W, C) uint8."""
+        if patch is not self._bound:
+            import openvino as ov
+
+            # The request reads the caller's own buffer: no copy. Held here, because the tensor does not hold it.
+            self._bound = patch
+            self._request.set_input_tensor(0, ov.Tensor(np.ascontiguousarray(patch)[None], shared_memory=True))
+        self._request.infer()
+
+    def collect(self) -> Scores:
+        """Return probabilities (classes,) of what `submit` got."""
+        return np.array(self._output, np.float32)
+
+    def close(self) -> None:
+        """Nothing to give back: the runtime frees the device with the request."""
+
+
+def devices() -> list[tuple[str, str]]:
+    """Return (name, full name) of the devices that this machine's OpenVINO has. Raises `Unavailable`."""
+    core = _core()
+    return [(name, str(core.get_property(name, "FULL_DEVICE_NAME"))) for name in core.available_devices]
+
+
+def version() -> str:
+    """Return the runtime's version. Raises `Unavailable`."""
+    _core()
+    import openvino as ov
+
+    return str(ov.__version__)
+
+
+def _core() -> ov.Core:
+    if not os.path.isdir("/sys/devices"):  # noqa: PTH112  # its CPU plugin dies of a segmentation fault without it
+        raise Unavailable("OpenVINO needs /sys, which is not mounted", "mount it, also inside a chroot or sandbox")
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise Unavailable(f"OpenVINO cannot be loaded ({_short(error)})",
+                          "it needs a 64-bit system: pip install openvino") from error  # fmt: skip
+    return ov.Core()
+
+
+def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
+    try:
+        model = core.read_model(bundle.network)
+    except RuntimeError as error:
+        raise BundleError(f"{bundle.network} is no network OpenVINO can read ({_short(error)})",
+                          "copy or convert the model again") from error  # fmt: skip
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise BundleError(f"{bundle.network} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
+                          "one of each is needed: convert with --output-layer") from None  # fmt: skip
+    shape = [d.get_length() if d.is_static else 0 for d in model.input(0).get_partial_shape()]
+    if math.prod(shape) != math.prod(bundle.card.input.shape):
+        raise BundleError(f"{bundle.network} takes {model.input(0).get_partial_shape()}, its card says "
+                          f"{list(bundle.card.input.shape)}", "convert the model again")  # fmt: skip
+    outputs = int(np.prod([d.get_length() for d in list(model.output(0).get_partial_shape())[1:]]))
+    if outputs != len(bundle.labels):
+        raise BundleError(f"model {bundle.name} has {outputs} outputs but {len(bundle.labels)} labels",
+                          f"correct {bundle.folder / 'labels.txt'}: one class a line, in training order")  # fmt: skip
+    return model
+
+
+def _with_pixels_in(model: ov.Model, bundle: Bundle) -> ov.Model:
+    """Put uint8 pixels (1, H, W, C), scale and (for logits) the softmax inside the graph."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    card = bundle.card
+    channels_first = card.input.layout == "NCHW"
+    pixels = ops.parameter([1, card.input.height, card.input.width, card.input.channels], np.uint8, name="pixels")
+    # Scaled as one row: as a picture the compiler would swap its axes there and back before the first convolution.
+    x = ops.convert(ops.reshape(pixels, np.array([1, -1], np.int64), False), np.float32)
+    x = ops.multiply(x, np.float32(card.preprocess.scale))
+    if card.preprocess.offset:
+        x = ops.add(x, np.float32(card.preprocess.offset))
+    old = model.get_parameters()[0]
+    if channels_first:
+        x = ops.transpose(ops.reshape(x, pixels.shape, False), np.array([0, 3, 1, 2]))
+    x = ops.convert(ops.reshape(x, old.shape, False), old.get_element_type())
+    for target in old.output(0).get_target_inputs():
+        target.replace_source_output(x.output(0))
+    scores = model.output(0).get_node().input_value(0)
+    if not card.probabilities:
+        scores = ops.softmax(scores, -1).output(0)
+    return ov.Model([ops.convert(scores, np.float32)], [pixels], card.name)
+
+
+def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettings, cache: Path | None) -> Any:
+    """Compile the network for as many threads as it needs, and return its infer request."""
+    if settings.threads or not device.startswith("CPU"):
+        return _compile(core, model, device, settings, cache).create_infer_request()
+    # Sharing a small network out costs half as much again, in threads that wait for each other.
+    alone = msgspec.structs.replace(settings, threads=1)
+    request = _compile(core, model, device, alone, cache).create_infer_request()
+    if any(_timed_s(request) < _QUICK_S for _ in range(2)):  # the first sets memory up
+        return request
+    del request
+    return _compile(core, model, device, settings, cache).create_infer_request()
+
+
+def _threads(request: Any) -> int:
+    try:
+        return int(request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
+    except RuntimeError:  # no such thing on this device
+        return 0
+
+
+def _timed_s(request: Any) -> float:
+    began_s = time.perf_counter()
+    request.infer()
+    return time.perf_counter() - began_s
+
+
+def _compile(core: ov.Core, model: ov.Model, device: str, settings: EngineSettings, cache: Path | None) -> Any:
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if device.startswith("CPU"):
+        options["NUM_STREAMS"] = 1
+        if settings.threads:
+            options["INFERENCE_NUM_THREADS"] = settings.threads
+    if settings.precision != "default":
+        options["INFERENCE_PRECISION_HINT"] = settings.precision
+    if cache is not None:
+        options["CACHE_DIR"] = str(cache)
+    try:
+        return core.compile_model(model, device, options)
+    except RuntimeError as error:
+        if cache is not None:  # a full disk or a damaged cache must not keep the network from running
+            return _compile(core, model, device, settings, None)
+        there = ", ".join(core.available_devices) or "none"
+        raise Unavailable(f"OpenVINO cannot run the model on {device} ({_short(error)})",
+                          f"devices here: {there}; set engine.device") from error  # fmt: skip
+
+
+def _short(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:160]

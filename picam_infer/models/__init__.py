@@ -1,0 +1,1 @@
+"""Model folders (bundles), and the built-in ones."""

@@ -1,0 +1,254 @@
+"""A model folder: its card, labels and files; the only contract between the workshop and the service."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from picam_infer.core import NoInput, PicamError
+
+BUILT_IN = Path(__file__).parent
+INSTALLED = Path("/var/lib/picam-infer/models")
+
+Share = Annotated[float, Meta(gt=0, le=1)]
+Gradient = Annotated[float, Meta(ge=0, le=1000)]
+
+
+class BundleError(PicamError):
+    """A model folder is there but cannot be used."""
+
+
+class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_unknown_fields=True):
+    """Centre crop → Canny → dilate → resize, for line drawings such as digits."""
+
+    roi: Share = 0.4
+    """Side of the centre square, as a share of the frame's height."""
+    canny: tuple[Gradient, Gradient] = (90.0, 30.0)
+    """Canny's two hysteresis thresholds (8-bit gradient units), in either order."""
+    scale: float = 1 / 255
+    offset: float = 0.0
+    """The network sees pixel × scale + offset."""
+
+
+class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_unknown_fields=True):
+    """Centre square → resize → colour order → scale, for photographs."""
+
+    roi: Share = 1.0
+    colour: Literal["rgb", "bgr", "grey"] = "rgb"
+    scale: float = 1 / 127.5
+    offset: float = -1.0
+
+
+Chain = Edges | Photo
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a model came from."""
+
+    file: str
+    sha256: str = ""
+    format: str = ""
+    """What the file is, in words: `Keras 2 HDF5`, `TensorFlow.js layers`…"""
+
+
+class Input(msgspec.Struct, frozen=True):
+    """The network's input tensor."""
+
+    shape: tuple[int, int, int, int]
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.shape[self.layout.index("H")]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.shape[self.layout.index("W")]
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3."""
+        return self.shape[self.layout.index("C")]
+
+
+class Card(msgspec.Struct, frozen=True):
+    """`model.yaml`: all that must be known to feed the network and read its answer."""
+
+    name: str
+    input: Input
+    preprocess: Chain
+    origin: Origin = Origin(file="unknown")
+    output: str = ""
+    """The output layer's name."""
+    probabilities: bool = True
+    """False: the outputs are logits and the engine adds a softmax."""
+    reject: str | None = None
+    """The label that means «none of the others»: shown as unknown."""
+    notes: tuple[str, ...] = ()
+    """What was assumed when the model was converted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model folder that was read and found whole."""
+
+    folder: Path
+    card: Card
+    labels: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return self.card.name
+
+    @property
+    def network(self) -> Path:
+        """The OpenVINO IR's `.xml`; its `.bin` lies beside it."""
+        return self.folder / "model.xml"
+
+    @property
+    def graph(self) -> Path | None:
+        """The Movidius graph, if the bundle has one."""
+        path = self.folder / "graph"
+        return path if path.is_file() else None
+
+
+def names(search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> list[str]:
+    """Return the names of the bundles that `load` finds by name."""
+    found = {card.parent.name for folder in search for card in folder.glob("*/model.yaml")}
+    return sorted(found)
+
+
+def load(model: str | Path, search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> Bundle:
+    """Read the bundle of that name or folder. Raises `NoInput` (none there) or `BundleError` (broken)."""
+    folder = _find(str(model), search)
+    card = _read_card(folder / "model.yaml")
+    for part in ("model.xml", "model.bin", "labels.txt"):
+        if not (folder / part).is_file():
+            raise BundleError(f"model {folder} has no {part}", "copy the whole folder, or convert the model again")
+    try:
+        labels = tuple((folder / "labels.txt").read_text("utf-8-sig").splitlines())
+    except (OSError, UnicodeError) as error:
+        raise BundleError(f"{folder / 'labels.txt'} cannot be read ({error})", "save it as UTF-8 text") from error
+    if not labels:
+        raise BundleError(f"{folder / 'labels.txt'} is empty", "it needs one class a line")
+    return Bundle(folder, card, labels)
+
+
+def _find(model: str, search: Sequence[Path]) -> Path:
+    path = Path(model).expanduser()
+    if (path / "model.yaml").is_file():
+        return path
+    if path.is_dir():
+        raise NoInput(f"{path} is no model folder (it has no model.yaml)", "make one with: picam-infer convert FILE")
+    if "/" not in model:
+        for folder in search:
+            if (folder / model / "model.yaml").is_file():
+                return folder / model
+    if path.is_file():
+        raise NoInput(f"{path} is a file, not a model folder", f"convert it first: picam-infer convert {path}")
+    known = ", ".join(names(search)) or "none"
+    raise NoInput(f"no model called {model!r}", f"models here: {known}; or give a folder made by: picam-infer convert")
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_bytes()), Card, strict=True)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror})", "check its owner and permissions") from error
+    except (yaml.YAMLError, msgspec.ValidationError, UnicodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise BundleError(f"{path} is not a model card: {reason}", "convert the model again") from error
+
+
+def dump_card(card: Card) -> bytes:
+    """Return `model.yaml` for a card: the same bytes for the same card."""
+    plain: dict[str, Any] = msgspec.to_builtins(card, builtin_types=(float,))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100).encode()
+
+
+def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle so that it appears at once and whole; one that was there is replaced, keeping its `graph`.
+
+    `files` maps `model.xml`, `model.bin` (and `graph`) to their bytes.
+    """
+    with _replacing(folder) as fresh:
+        old_graph = folder / "graph"
+        if "graph" not in files and old_graph.is_file() and _same_origin(folder, card):
+            shutil.copy2(old_graph, fresh / "graph")
+        _write(fresh / "model.yaml", dump_card(card))
+        _write(fresh / "labels.txt", "".join(f"{label}\n" for label in labels).encode())
+        for name, content in files.items():
+            _write(fresh / name, content)
+    return Bundle(folder, card, tuple(labels))
+
+
+def _same_origin(folder: Path, card: Card) -> bool:
+    with contextlib.suppress(PicamError):
+        return _read_card(folder / "model.yaml").origin.sha256 == card.origin.sha256
+    return False
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` in one step when the block ends well."""
+    if folder.exists() and not (folder / "model.yaml").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PicamError(f"{folder} exists and is not a model folder", "choose another with -o")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise PicamError(f"cannot write {folder} ({error.strerror})", "choose another folder with -o") from error
+    try:
+        fresh.chmod(0o755)
+        yield fresh
+        if folder.exists():
+            _exchange(fresh, folder)
+        else:
+            fresh.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise PicamError(f"cannot write {folder} ({error.strerror})", "is the disk full or read-only?") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    # Two renames would leave a moment, and after a power cut a system, without the model.
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    at_fdcwd, exchange = -100, 2
+    if renameat2 and renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), exchange) == 0:
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{other.name}.", dir=other.parent))
+    other.rename(aside / "old")
+    one.rename(other)
+    (aside / "old").rename(one)
+    aside.rmdir()
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

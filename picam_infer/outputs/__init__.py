@@ -1,0 +1,1 @@
+"""What others get to see: displays, the page, events, collected pictures."""

@@ -1,0 +1,271 @@
+"""Keeps pictures to train with later: the camera's own JPEG and its result beside it, within bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import stat
+import threading
+import time
+import zipfile
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from picam_infer import config
+from picam_infer.core import BadFrame, Frame, Result
+from picam_infer.imaging import jpeg
+from picam_infer.runtime.state import Change, State
+
+log = logging.getLogger(__name__)
+
+# Only files called so are ever counted or deleted: the folder may be someone's home.
+_NAME = re.compile(r"\d{8}-\d{6}-\d{3}_[^/\x00]{1,80}_\d+\.jpg")
+_MB = 1_000_000
+_CLOSE_CALL = 0.2
+"""A lead over the second class smaller than this is uncertain too."""
+
+
+class Keeper:
+    """Saves pictures in a thread of its own until `close`."""
+
+    def __init__(self, settings: config.Keep, state: State) -> None:
+        self.failures = 0
+        self.reason = ""
+        """Why the last picture was not saved; empty: it was."""
+        self._settings = settings
+        self._state = state
+        self._folder = Path(settings.folder)
+        self._lock = threading.Lock()
+        self._files: deque[tuple[str, int]] = deque()
+        """Pictures by name (so by time) and the bytes they take with their results."""
+        self._changes: deque[Change] = deque(maxlen=1)
+        self._due_s = 0.0
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._unlisten = state.listen(self._hear, pictures=settings.when == "change")
+        state.reports["keep"] = self.report
+        self._thread = threading.Thread(target=self._run, name="keep", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread. May be called more than once."""
+        self._unlisten()
+        self._unlisten = lambda: None
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(2)
+        if self._state.reports.get("keep") == self.report:
+            del self._state.reports["keep"]
+
+    def report(self) -> dict[str, Any]:
+        """Return its part of the state."""
+        with self._lock:
+            sizes = [size for _, size in self._files]
+        return {"folder": str(self._folder), "when": self._settings.when, "pictures": len(sizes), "bytes": sum(sizes),
+                "failures": self.failures, "reason": self.reason}  # fmt: skip
+
+    def entries(self, count: int) -> Sequence[Mapping[str, Any]]:
+        """Return name, label, score, captured and bytes of the newest pictures, newest first."""
+        with self._lock:
+            newest = list(self._files)[-count:]
+        found = []
+        for name, size in reversed(newest):
+            result = self._result(name)
+            if result is not None:
+                found.append({"name": name, "label": result.get("label"), "score": result.get("score", 0.0),
+                              "captured": result.get("captured", 0.0), "bytes": size})  # fmt: skip
+        return found
+
+    def picture(self, name: str) -> bytes | None:
+        """Return a JPEG by its name; None: there is none called so."""
+        if not _NAME.fullmatch(name):
+            return None
+        with contextlib.suppress(OSError):
+            return _read(self._folder / name)
+        return None
+
+    def zipped(self) -> Iterator[bytes]:
+        """Yield a zip of all pictures in folders by label; no more than one picture is in memory at a time."""
+        with self._lock:
+            names = [name for name, _ in self._files]
+        pipe = _Pipe()
+        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+            for name in names:
+                result, data = self._result(name), self.picture(name)
+                if result is None or data is None:
+                    continue  # deleted meanwhile
+                moment = time.localtime(max(result.get("captured", 0.0), 315532800.0))[:6]
+                info = zipfile.ZipInfo(f"{folder_name(result.get('label'))}/{name}", moment)
+                archive.writestr(info, data)
+                yield pipe.taken()
+        yield pipe.taken()
+
+    def _result(self, name: str) -> dict[str, Any] | None:
+        try:
+            plain = json.loads(_read((self._folder / name).with_suffix(".json")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            return {}
+        return plain if isinstance(plain, dict) else {}
+
+    # -- the thread -------------------------------------------------------
+
+    def _hear(self, change: Change) -> None:
+        if change.kind == "label" and change.result is not None and self._settings.when == "change":
+            self._changes.append(change)
+            self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            self._scan()
+            number = 0
+            while not self._stop.is_set():
+                pause_s = self._due_s - time.monotonic()
+                if pause_s > 0:
+                    self._stop.wait(pause_s)
+                    continue
+                if self._settings.when == "change":
+                    self._wake.wait()
+                    self._wake.clear()
+                    change = self._changes.pop() if self._changes else None
+                    newest, frame = (change.result, change.frame) if change else (None, None)
+                else:
+                    looked = self._state.results.look(number, 0.5)
+                    number, newest = looked if looked else (number, None)
+                    frame = newest.frame if newest else None
+                    if looked is None:
+                        self._stop.wait(0.05)  # a mailbox that is closed makes nobody wait
+                if newest is not None and frame is not None and self._wanted(newest):
+                    self._due_s = time.monotonic() + self._settings.every_s
+                    self._save(newest, frame)
+        except Exception:  # a thread's top: the recognition goes on without kept pictures
+            self.reason = "an error of its own; see the journal"
+            log.exception("keep has stopped")
+
+    def _wanted(self, result: Result) -> bool:
+        if self._settings.when in ("change", "every"):
+            return True
+        if result.label is None:
+            return True
+        lead = result.top[0].score - result.top[1].score if len(result.top) > 1 else 1.0
+        return self._settings.when == "uncertain" and (result.score < self._settings.below or lead < _CLOSE_CALL)
+
+    def _save(self, result: Result, frame: Frame) -> None:
+        try:
+            data = jpeg.portable(frame)
+            note = json.dumps({**result.as_json(), "model": self._state.model}, ensure_ascii=False, indent=1).encode()
+            size = len(data) + len(note)
+            self._make_room(size)
+            stem = self._stem(result)
+            self._write(stem + ".json", note)
+            self._write(stem + ".jpg", data)
+        except BadFrame:
+            return
+        except OSError as error:
+            self._failed(f"{self._folder}: {error.strerror or error}")
+            return
+        with self._lock:
+            self._files.append((stem + ".jpg", size))
+        if self.reason:
+            log.info("keep: pictures are saved again")
+            self.reason = ""
+
+    def _stem(self, result: Result) -> str:
+        moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(result.captured))
+        return f"{moment}-{int(result.captured * 1000) % 1000:03d}_{folder_name(result.label)}_{result.seq}"
+
+    def _write(self, name: str, data: bytes) -> None:
+        # Appears whole or not at all: the page may be listing the folder.
+        fresh = self._folder / f".{name}.new"
+        try:
+            fresh.write_bytes(data)
+            fresh.replace(self._folder / name)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> None:
+        """Delete the oldest until the new one fits. Raises `OSError` when even that is not enough."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            with self._lock:
+                taken = sum(size for _, size in self._files)
+            free = shutil.disk_usage(self._folder).free
+            if taken + size <= self._settings.max_mb * _MB and free - size >= self._settings.reserve_mb * _MB:
+                return
+            if not self._files:
+                if free - size < self._settings.reserve_mb * _MB:
+                    raise OSError(None, f"less than {self._settings.reserve_mb:g} MB are free on the disk")
+                raise OSError(None, f"one picture takes more than {self._settings.max_mb:g} MB")
+            with self._lock:
+                name, _ = self._files.popleft()
+            (self._folder / name).unlink(missing_ok=True)
+            (self._folder / name).with_suffix(".json").unlink(missing_ok=True)
+
+    def _scan(self) -> None:
+        """Find what earlier runs kept."""
+        found = []
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(OSError):
+                        note = Path(entry.path).with_suffix(".json")
+                        found.append((entry.name, entry.stat().st_size + (note.stat().st_size if note.exists() else 0)))
+        with self._lock:
+            self._files = deque(sorted(found))
+
+    def _failed(self, reason: str) -> None:
+        self.failures += 1
+        if not self.reason:
+            log.warning("keep: %s", reason)
+        self.reason = reason
+
+
+def folder_name(label: str | None) -> str:
+    """Return a label as the name of a folder on any system."""
+    plain = re.sub(r"[^\w .+-]+", "-", label, flags=re.UNICODE).strip(" .")[:40] if label is not None else ""
+    return plain.replace("_", "-") or "unknown"
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes; whoever may write to the folder must not make us read something else by a link."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.read()
+
+
+class _Pipe(io.RawIOBase):
+    """Takes what a zip writes and hands it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocks: list[bytes] = []
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Keep bytes until they are taken."""
+        self._blocks.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        """Return what was written since the last time."""
+        blocks, self._blocks = self._blocks, []
+        return b"".join(blocks)

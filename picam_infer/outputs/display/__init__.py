@@ -1,0 +1,51 @@
+"""The displays' door: finds something that can show pictures."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+
+from picam_infer.config import DisplaySettings
+from picam_infer.core import Display, Lost
+from picam_infer.outputs.display import owner
+
+_KINDS = {"window": "Window", "kms": "Kms", "framebuffer": "Framebuffer"}
+
+
+def open_display(settings: DisplaySettings) -> Display | None:
+    """Open the display that is asked for, None for `none`; raise `Lost` when there is none now: ask again later.
+
+    `auto` tries a desktop's window, the bare monitor and the frame buffer, in that order; on a machine that starts
+    a desktop it waits for that. A kind forced by name is tried alone.
+    """
+    if settings.kind == "none":
+        return None
+    if settings.kind != "auto":
+        return _open(settings.kind, settings)
+    desktop = owner.desktop_expected()
+    return first([_opener(kind, settings) for kind in (["window"] if desktop else list(_KINDS))], desktop)
+
+
+def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
+    """Return the first display that opens; raise the most telling `Lost` when none does."""
+    losses = []
+    for opener in openers:
+        try:
+            return opener()
+        except owner.Held:
+            raise
+        except Lost as loss:
+            losses.append(loss)
+    # Without a desktop it is no news that there is none: the bare monitor's reason is the one to mend.
+    raise losses[0] if desktop or len(losses) < 2 else losses[1]
+
+
+def _opener(kind: str, settings: DisplaySettings) -> Callable[[], Display]:
+    return lambda: _open(kind, settings)
+
+
+def _open(kind: str, settings: DisplaySettings) -> Display:
+    # Each is imported only when it is tried: a window pulls in the whole of Qt.
+    module = importlib.import_module(f"picam_infer.outputs.display.{kind}")
+    display: Display = getattr(module, _KINDS[kind])(settings)
+    return display

@@ -1,0 +1,190 @@
+"""The monitor without a desktop: mode setting and tear-free page flips, as any user of the group `video`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from picam_infer.config import DisplaySettings
+from picam_infer.core import Lost, Pixels
+from picam_infer.imaging.letterbox import Fitter
+from picam_infer.outputs.display import drm, owner
+from picam_infer.outputs.display.keyboard import Keyboard
+
+log = logging.getLogger(__name__)
+
+_DEV = Path("/dev/dri")
+_LOOK_S = 1.0
+_FLIP_S = 1.0
+
+
+class Kms:
+    """One monitor. It follows a replaced monitor; `Lost` when there is none, or the screen is somebody else's."""
+
+    def __init__(self, settings: DisplaySettings) -> None:
+        """Take the first monitor that is plugged in. Raises `Lost`."""
+        self.name = ""
+        self._card: drm.Card | None = None
+        self._buffers: list[drm.Buffer] = []
+        self._fitter = Fitter()
+        self._keyboard: Keyboard | None = None
+        self._before: drm.Crtc | None = None
+        self._flipping = False
+        self._open()
+
+    def show(self, image: Pixels) -> None:
+        """Show BGR (H, W, 3) from the next refresh on. Raises `Lost`."""
+        if self._card is None:
+            raise Lost("the monitor was given back", "")
+        self._leave_to_a_person()
+        if time.monotonic() >= self._next_look_s:
+            self._look()
+        try:
+            self._flip(image)
+        except OSError as error:
+            outlet = self._outlet
+            self.close()
+            raise self._refused(outlet, error) from error
+
+    def keys(self) -> Sequence[str]:
+        """Return the keys pressed since the last call."""
+        return self._keyboard.keys() if self._keyboard else ()
+
+    def close(self) -> None:
+        """Give monitor and keyboard back; the console returns."""
+        if self._keyboard is not None:
+            self._keyboard.close()
+            self._keyboard = None
+        card, self._card = self._card, None
+        if card is not None:
+            with contextlib.suppress(OSError):
+                if self._flipping:
+                    card.flipped(0.1)
+                if self._before is not None and self._before.mode_valid and self._before.fb_id:
+                    card.set_crtc(self._crtc_id, self._before.fb_id, self._before.mode, self._monitor.connector_id)
+            for buffer in self._buffers:
+                buffer.close()
+            self._buffers.clear()
+            card.close()
+            self._before = None
+
+    # -- taking the monitor ------------------------------------------------
+
+    def _open(self) -> None:
+        owner.leave_to_a_person()
+        found = owner.outlets()
+        if not found:
+            raise Lost("this machine has no graphics card that can drive a monitor", "on a Raspberry Pi "
+                       "dtoverlay=vc4-kms-v3d belongs in /boot/firmware/config.txt")  # fmt: skip
+        plugged = [outlet for outlet in found if outlet.plugged]
+        if not plugged:
+            names = ", ".join(outlet.name for outlet in found)
+            raise _unplugged(names)
+        loss: Lost | None = None
+        for outlet in plugged:
+            try:
+                self._take(outlet)
+                return
+            except OSError as error:
+                loss = loss or self._refused(outlet, error)
+            except Lost as refused:
+                loss = loss or refused
+            self.close()
+        assert loss is not None
+        raise loss
+
+    def _take(self, outlet: owner.Outlet) -> None:
+        self._outlet, self._flipping = outlet, False
+        card = self._card = drm.Card(_DEV / outlet.card)
+        if not card.master:
+            raise owner.Held(*_held(card.path))
+        if not card.can_draw:
+            raise Lost(f"{card.path} has no buffers to draw in", "try display.kind: framebuffer")
+        monitors = {monitor.name: monitor for monitor in card.monitors()}
+        if outlet.name not in monitors:
+            raise Lost(f"the monitor at {outlet.name} does not answer", "check its cable and that it is switched on")
+        self._monitor = monitors[outlet.name]
+        mode = drm.choose_mode(self._monitor.modes)
+        self._crtc_id = card.crtc_for(self._monitor)
+        self._before = card.crtc(self._crtc_id)
+        self._buffers = []
+        for _ in range(2):
+            self._buffers.append(drm.Buffer(card, mode.hdisplay, mode.vdisplay))
+        card.set_crtc(self._crtc_id, self._buffers[0].fb_id, mode, self._monitor.connector_id)
+        self._clear = 2
+        self._shape: tuple[int, ...] = ()
+        self._next_look_s = time.monotonic() + _LOOK_S
+        # Looking at the connector may have changed what /sys tells of it.
+        self._outlet = owner.outlet(outlet.card, outlet.name)
+        self.name = f"kms {outlet.name} {mode.hdisplay}×{mode.vdisplay}"
+        if self._keyboard is None:
+            self._keyboard = Keyboard()
+
+    def _refused(self, outlet: owner.Outlet, error: OSError) -> Lost:
+        path = _DEV / outlet.card
+        if error.errno in (errno.EACCES, errno.EPERM) and not os.access(path, os.R_OK | os.W_OK):
+            return Lost(f"{path}: permission denied", "add the user to the group video: sudo usermod -aG video "
+                        "USER, then log in again")  # fmt: skip
+        if error.errno == errno.EPERM:
+            return Lost(f"{path}: the service's unit does not allow it", "run `sudo systemctl restart picam-infer`; if "
+                        "that does not help, install again")  # fmt: skip
+        if error.errno in (errno.EACCES, errno.EBUSY):
+            return owner.Held(*_held(path))
+        return Lost(f"the monitor at {outlet.name} is gone ({os.strerror(error.errno or 0)})", "check its cable; "
+                    "it is looked for")  # fmt: skip
+
+    # -- showing -----------------------------------------------------------
+
+    def _flip(self, image: Pixels) -> None:
+        assert self._card is not None
+        if self._flipping and not self._card.flipped(_FLIP_S):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        self._flipping = False
+        if image.shape != self._shape:
+            self._shape, self._clear = image.shape, 2
+        back = self._buffers[1]
+        self._fitter.draw(image, back.pixels, self._clear > 0)
+        self._clear = max(0, self._clear - 1)
+        self._card.flip(self._crtc_id, back.fb_id)
+        self._flipping = True
+        self._buffers.reverse()
+
+    def _leave_to_a_person(self) -> None:
+        """At once: a desktop that starts at another console fails when the graphics card is not free by then."""
+        try:
+            owner.leave_to_a_person()
+        except Lost:
+            self.close()
+            raise
+
+    def _look(self) -> None:
+        """Notice a monitor that went or was replaced."""
+        self._next_look_s = time.monotonic() + _LOOK_S
+        before, now = self._outlet, owner.outlet(self._outlet.card, self._outlet.name)
+        if not now.plugged:
+            self.close()
+            raise _unplugged(now.name)
+        if now != before:
+            self.close()
+            self._open()
+            log.info("the monitor was changed: %s", self.name)
+
+
+def _unplugged(names: str) -> Lost:
+    """Return the same words for a monitor that goes and for one that never was there: the journal has them once."""
+    return Lost("no monitor is plugged in", f"plug one in ({names}): it is used at once")
+
+
+def _held(path: Path) -> tuple[str, str]:
+    by = owner.holder(path)
+    if by.startswith("picam-infer "):
+        return f"{by} is showing on the monitor already", "that is the service: nothing is wrong"
+    if by:
+        return f"the monitor is held by {by}", "end that program; in a desktop session set display.kind: window"
+    return (f"the monitor ({path}) is held by another program",
+            f"`sudo fuser -v {path}` names it; in a desktop session set display.kind: window")  # fmt: skip

@@ -1,0 +1,71 @@
+"""Tells others what changed. Each outlet has a thread and a short queue of its own; the loops never wait for one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from picam_infer import config
+from picam_infer.outputs.events.outlet import Outlet, Way
+from picam_infer.runtime.state import Change, State
+
+
+class Events:
+    """All outlets of a configuration, until `close`."""
+
+    def __init__(self, settings: Sequence[config.Event], state: State) -> None:
+        ways = [way(item, state) for item in settings]
+        names = [one.name for one in ways]
+        for number, one in enumerate(ways):  # metrics tell them apart by it
+            alike = names[:number].count(one.name)
+            one.name += f" #{alike + 1}" if alike else ""
+        self.outlets = [Outlet(item, one) for item, one in zip(settings, ways, strict=True)]
+        self._state = state
+        state.reports["events"] = self.report
+        self._unlisten = state.listen(self._hear, pictures=any(one.pictures for one in ways))
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self, patience_s: float = 0.5) -> None:
+        """Deliver what can be delivered in that time, and end. May be called more than once."""
+        self._unlisten()
+        self._unlisten = lambda: None
+        for outlet in self.outlets:
+            outlet.end(patience_s)
+        ends_s = time.monotonic() + patience_s + 0.5
+        for outlet in self.outlets:
+            outlet.join(max(0.0, ends_s - time.monotonic()))
+        if self._state.reports.get("events") == self.report:
+            del self._state.reports["events"]
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return every outlet's part of the state."""
+        return [outlet.report() for outlet in self.outlets]
+
+    def _hear(self, change: Change) -> None:
+        for outlet in self.outlets:
+            outlet.offer(change)
+
+
+def way(settings: config.Event, state: State) -> Way:
+    """Return how events of that kind are delivered; each kind's library is loaded only when it is used."""
+    if isinstance(settings, config.Jsonl):
+        from picam_infer.outputs.events.jsonl import JsonLines
+
+        return JsonLines(settings)
+    if isinstance(settings, config.Mqtt):
+        from picam_infer.outputs.events.mqtt import Broker
+
+        return Broker(settings, state)
+    if isinstance(settings, config.Webhook):
+        from picam_infer.outputs.events.webhook import Hook
+
+        return Hook(settings)
+    from picam_infer.outputs.events.command import Program
+
+    return Program(settings)

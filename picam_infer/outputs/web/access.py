@@ -1,0 +1,180 @@
+"""Who may ask for what: hosts, origins, the token, and patience with wrong ones. Knows no web library."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import math
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from picam_infer.config import Web
+from picam_infer.outputs.web.token import Token
+
+SESSION_S = 30 * 86400
+COOKIE = "picam_session"
+SAFE = frozenset({"GET", "HEAD"})
+NEEDED = "this needs the token"
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+Headers = Mapping[str, str]
+
+
+class Refused(Exception):
+    """A request that is not answered; `status` is HTTP's."""
+
+    def __init__(self, status: int, reason: str, hint: str = "", wait_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.hint = hint
+        self.wait_s = wait_s
+
+
+class Patience:
+    """Slows down who shows wrong tokens: five are free, then each doubles the wait, up to a minute."""
+
+    free = 5
+    longest_s = 60.0
+    remembered = 1024
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def wait_s(self, peer: str) -> float:
+        """Return how long this address must wait before its next try; 0: it may."""
+        return max(0.0, self._wrong.get(neighbourhood(peer), (0, 0.0))[1] - self._clock())
+
+    def wrong(self, peer: str) -> None:
+        """Note a wrong token."""
+        key, now = neighbourhood(peer), self._clock()
+        count, until = self._wrong.pop(key, (0, now))
+        if now - until > 10 * self.longest_s:
+            count = 0
+        count += 1
+        pause_s = min(self.longest_s, 2.0 ** (count - self.free)) if count >= self.free else 0.0
+        self._wrong[key] = (count, now + pause_s)
+        while len(self._wrong) > self.remembered:
+            self._wrong.popitem(last=False)
+
+    def right(self, peer: str) -> None:
+        """Forget an address's mistakes."""
+        self._wrong.pop(neighbourhood(peer), None)
+
+
+class Access:
+    """The rules of one `web` section."""
+
+    def __init__(self, settings: Web, token: Token) -> None:
+        self.token = token
+        self.patience = Patience()
+        self._always = settings.token == "always"
+        name = socket.gethostname().lower()
+        own = {"localhost", name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
+        self._hosts = own | {host.lower() for host in settings.hosts}
+
+    def check_host(self, host: str) -> None:
+        """Refuse a name that is not ours: a foreign page's name was pointed at us (DNS rebinding)."""
+        name = _without_port(host).lower().rstrip(".")
+        if name in self._hosts:
+            return
+        try:
+            ipaddress.ip_address(name.strip("[]").partition("%")[0])
+        except ValueError:
+            raise Refused(403, f"this is not {name or 'a host without a name'}", "add the name to web.hosts") from None
+
+    @staticmethod
+    def check_site(method: str, headers: Headers) -> None:
+        """Refuse what another site's page asks for: changes, and pictures to show as its own."""
+        site = headers.get("Sec-Fetch-Site", "")
+        if site in ("cross-site", "same-site"):
+            visit = method in SAFE and headers.get("Sec-Fetch-Mode") == "navigate"
+            if not (visit and headers.get("Sec-Fetch-Dest") == "document"):
+                raise Refused(403, "another site's page asked for this")
+        origin = headers.get("Origin")
+        if (
+            method not in SAFE
+            and origin is not None
+            and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower()
+        ):
+            raise Refused(403, "another site's page asked for this")
+
+    def check_token(self, peer: str, headers: Headers, cookie: str) -> None:
+        """Refuse who needs the token and has not shown it."""
+        if not self.needs_token(peer, headers):
+            return
+        if not self.token:
+            raise Refused(403, f"only this machine may look until there is a token in {self.token.path}",
+                          "make one there with: picam-infer check")  # fmt: skip
+        if cookie and self.session_holds(cookie):
+            return
+        given = _shown(headers)
+        if given or (cookie and not self.session_holds(cookie, now=0.0)):  # an old session is no guess
+            self.try_token(peer, given, "wrong token" if given else NEEDED)
+            return
+        raise Refused(401, NEEDED)
+
+    def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:
+        """Refuse a wrong token, and any for a while after too many."""
+        wait_s = self.patience.wait_s(peer)
+        if wait_s:
+            raise Refused(429, "too many wrong tokens", f"wait {math.ceil(wait_s)} s", wait_s)
+        if not self.token.equals(given):
+            self.patience.wrong(peer)
+            raise Refused(401, reason)
+        self.patience.right(peer)
+
+    def needs_token(self, peer: str, headers: Headers) -> bool:
+        """Whether this visitor must show the token; one behind a proxy on this machine is not local."""
+        local = peer == "" or _address(peer).is_loopback
+        return self._always or not local or any(name in headers for name in _FORWARDED)
+
+    def session(self, now: float | None = None) -> str:
+        """Return a new cookie's value."""
+        ends = str(int((time.time() if now is None else now) + SESSION_S))
+        return f"{ends}.{self.token.sign(f'session {ends}')}"
+
+    def session_holds(self, cookie: str, now: float | None = None) -> bool:
+        """Whether a cookie's value is one of ours and not too old."""
+        import hmac
+
+        ends, _, signature = cookie.partition(".")
+        if not (ends.isascii() and ends.isdigit() and len(ends) < 15 and signature.isascii()):
+            return False
+        genuine = hmac.compare_digest(signature, self.token.sign(f"session {ends}"))
+        return genuine and bool(self.token) and int(ends) > (time.time() if now is None else now)
+
+
+def _shown(headers: Headers) -> str:
+    kind, _, value = headers.get("Authorization", "").strip().partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":  # for programs that take only http://user:password@host/
+        try:
+            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeError):
+            return value
+    return value or kind
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    address = ipaddress.ip_address(peer.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def neighbourhood(peer: str) -> str:
+    """Return the address, of IPv6 only the network: one machine has 2⁶⁴ of those."""
+    address = _address(peer) if peer else None
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

@@ -1,0 +1,124 @@
+"""What is going on, as server-sent events: written once for all listeners, at most ten times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from picam_infer.runtime.state import Change, State
+
+_TICK_S = 0.1
+_STATE_S = 1.0
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """Return a change as the timeline and the events show it."""
+    body: dict[str, Any] = {"kind": change.kind, "at": round(change.at, 3)}
+    if change.kind == "label":
+        body |= {"label": change.label, "previous": change.previous, "score": round(change.score, 4)}
+    else:
+        body |= {name: getattr(change, name) for name in ("part", "reason", "hint") if getattr(change, name)}
+    return body
+
+
+class News:
+    """The event stream of one run. The event loop's thread uses it; `State` calls in from any."""
+
+    def __init__(self, state: State, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], dict[str, Any]],
+                 live: Callable[[], dict[str, Any]]) -> None:  # fmt: skip
+        self.listeners = 0
+        self._state = state
+        self._snapshot = snapshot
+        self._live = live
+        self._run = secrets.token_hex(4)
+        self._changes: deque[tuple[int, Change]] = deque(enumerate(state.history, 1), maxlen=state.history.maxlen)
+        self._count = len(self._changes)
+        self._tick = asyncio.Event()
+        self._ticker: asyncio.Task[None] | None = None
+        self._lines: dict[str, tuple[int, bytes]] = {"result": (0, b""), "state": (0, b"")}
+        self._closed = False
+
+        def hear(change: Change) -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
+                loop.call_soon_threadsafe(self._add, change)
+
+        self._unlisten = state.listen(hear)
+
+    def close(self) -> None:
+        """Stop listening, and end the streams."""
+        if not self._closed:
+            self._unlisten()
+        self._closed = True
+        self._tick.set()
+        if self._ticker:
+            self._ticker.cancel()
+
+    def history(self, minutes: float = 15.0) -> list[dict[str, Any]]:
+        """Return the changes of the last minutes, oldest first."""
+        since = time.time() - minutes * 60
+        return [change_json(change) for _, change in self._changes if change.at >= since]
+
+    async def stream(self, last_id: str = "") -> AsyncGenerator[bytes, None]:
+        """Yield blocks of the stream for one listener, catching up after `last_id`; b"" when nothing was new."""
+        self.listeners += 1
+        if self._ticker is None or self._ticker.done():
+            self._ticker = asyncio.create_task(self._ticking())
+        try:
+            seen, heard = {"result": 0, "state": 0}, self._resume(last_id)
+            yield b"retry: 2000\n\n" + (b"" if heard else self._hello())
+            heard = heard or self._count
+            self._refresh(now=True)
+            while not self._closed:
+                block = b"".join(self._line("change", change_json(change), f"{self._run}-{number}")
+                                 for number, change in self._changes if number > heard)  # fmt: skip
+                heard = self._count
+                for name, (number, line) in self._lines.items():
+                    if number > seen[name]:
+                        seen[name] = number
+                        block += line
+                yield block
+                await self._tick.wait()
+        finally:
+            self.listeners -= 1
+
+    def _resume(self, last_id: str) -> int:
+        run, _, number = last_id.partition("-")
+        return int(number) if run == self._run and number.isascii() and number.isdigit() and len(number) < 15 else 0
+
+    def _hello(self) -> bytes:
+        return self._line("history", {"changes": self.history()}, f"{self._run}-{self._count}")
+
+    def _add(self, change: Change) -> None:
+        self._count += 1
+        self._changes.append((self._count, change))
+
+    async def _ticking(self) -> None:
+        while self.listeners and not self._closed:
+            await asyncio.sleep(_TICK_S)
+            self._refresh()
+            tick, self._tick = self._tick, asyncio.Event()
+            tick.set()
+
+    def _refresh(self, now: bool = False) -> None:
+        newest = self._state.results.look()
+        key, result = newest if newest else (0, None)
+        number, line = self._lines["result"]
+        fresh = self._line("result", {"result": result.as_json() if result else None, "n": key})
+        if fresh != line:
+            self._lines["result"] = (number + 1, fresh)
+        number, _ = self._lines["state"]
+        moment = int(time.monotonic() / _STATE_S)
+        if moment > number or now:
+            body = self._snapshot() | {"live": self._live()}
+            self._lines["state"] = (max(moment, number), self._line("state", body))
+
+    @staticmethod
+    def _line(event: str, body: dict[str, Any], number: str = "") -> bytes:
+        ident = f"id: {number}\n" if number else ""
+        return f"{ident}event: {event}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n".encode()

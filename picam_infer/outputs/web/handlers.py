@@ -1,0 +1,545 @@
+"""The endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import html
+import json
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from picam_infer import __version__
+from picam_infer.config import Web as Settings
+from picam_infer.core import BadFrame, ConfigError
+from picam_infer.imaging import decode, jpeg
+from picam_infer.outputs.web.access import COOKIE, NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
+from picam_infer.outputs.web.connection_limiter import Doorman
+from picam_infer.outputs.web.event_stream import News
+from picam_infer.outputs.web.http import web
+from picam_infer.outputs.web.live_settings import Live
+from picam_infer.outputs.web.mjpeg import BOUNDARY, Drawn, Feed, Picture
+from picam_infer.platform import sysinfo
+from picam_infer.runtime.state import State
+
+if TYPE_CHECKING:
+    from picam_infer.outputs.web.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
+
+PAGE = Path(__file__).parent / "page"
+MAX_BODY = 16_384
+STUCK_S = 10.0
+"""A watcher that has not taken a picture for so long is dropped."""
+_QUIET_S = 15.0
+_ADMITTED_S = 5.0
+_LOGINS = 4
+"""Under way at once from one address."""
+_FORM = "application/x-www-form-urlencoded"
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
+          ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+    "Server": "picam-infer",
+}
+
+
+class Kept(Protocol):
+    """The kept pictures, as `picam_infer.outputs.dataset.Keeper` has them."""
+
+    def entries(self, count: int) -> Sequence[Mapping[str, Any]]:
+        """Return the newest ones."""
+
+    def picture(self, name: str) -> bytes | None:
+        """Return a JPEG; None: no such picture."""
+
+    def zipped(self) -> Iterator[bytes]:
+        """Yield a zip of all, sorted in label folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """All that the endpoints need of one run."""
+
+    settings: Settings
+    state: State
+    access: Access
+    live: Live
+    news: News
+    clients: Callable[[], Mapping[str, int]]
+    raw: Feed
+    drawn: Feed
+    snapshot: Drawn
+    kept: Kept | None
+    stuck_s: float = STUCK_S
+
+
+def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
+    """Return the web application."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with doorman().serving(request):
+            try:
+                admit(room, request)
+                return await handler(request)
+            except Refused as refusal:
+                return refuse(request, refusal)
+            except ConfigError as error:
+                return problem(422, error.message, error.hint)
+            except web.HTTPException as error:
+                if error.status < 400:
+                    raise
+                answer = problem(error.status, error.reason, close=error.status == 413)
+                if "Allow" in error.headers:
+                    answer.headers["Allow"] = error.headers["Allow"]
+                return answer
+            except (ConnectionError, TimeoutError):  # the visitor is gone
+                raise
+            except Exception:  # a request's top: the next one may be fine
+                log.exception("web: no answer to %s %s", request.method, request.path)
+                return problem(500, "an error of its own; see the journal", close=True)
+
+    async def dress(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(HEADERS)
+
+    app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
+    app.on_response_prepare.append(dress)
+    app.add_routes(Endpoints(room).routes())
+    return app
+
+
+def admit(room: Room, request: web.Request) -> None:
+    """Let a request through or raise `Refused`; the order matters: what costs least to check comes first."""
+    access = room.access
+    access.check_host(request.headers.get("Host", ""))
+    access.check_site(request.method, request.headers)
+    if (request.content_length or 0) > MAX_BODY:
+        raise Refused(413, "too large")
+    if not _open(request):
+        access.check_token(peer(request), request.headers, request.cookies.get(COOKIE, ""))
+    kind = _FORM if request.path == "/login" else "application/json"
+    routed = request.match_info.http_exception is None
+    if routed and request.method not in SAFE and request.content_type != kind:
+        raise Refused(415, f"this takes {kind}")
+
+
+def _open(request: web.Request) -> bool:
+    return request.path in ("/login", "/page/page.css", "/page/icon.svg")
+
+
+def peer(request: web.Request) -> str:
+    """Return the visitor's address; empty for a socket without one."""
+    name = request.transport.get_extra_info("peername") if request.transport else None
+    return str(name[0]) if isinstance(name, tuple) else ""
+
+
+def refuse(request: web.Request, refusal: Refused) -> web.Response:
+    """Return the answer to a request that is refused: the login form for a browser's visit, else JSON."""
+    mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
+    if refusal.status in (401, 429) and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
+        return login_form(refusal)
+    answer = problem(refusal.status, refusal.reason, refusal.hint, close=refusal.status in (400, 408, 413))
+    # A browser would open a window of its own over the page, for every picture and every fetch.
+    if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
+        answer.headers["WWW-Authenticate"] = 'Basic realm="picam-infer"'
+    if refusal.wait_s:
+        answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
+    return answer
+
+
+def login_form(refusal: Refused) -> web.Response:
+    """Return the form, with what was wrong about the last try."""
+    reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
+    shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
+    text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
+    answer = web.Response(text=text, content_type="text/html", status=refusal.status)
+    if refusal.wait_s:
+        answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
+    answer.del_cookie(COOKIE)
+    return answer
+
+
+def problem(status: int, reason: str, hint: str = "", close: bool = False) -> web.Response:
+    """Return an error as JSON."""
+    answer = web.json_response({"error": reason, "hint": hint}, status=status)
+    if close:
+        answer.force_close()
+    return answer
+
+
+def illness(state: State, stale_s: float) -> str:
+    """Return why pictures or results are not fresh; empty when they are."""
+    for loss in state.losses:
+        if loss.part != "display":
+            return f"{loss.part} lost: {loss.reason}"
+    now_s = time.monotonic()
+    frame, result = state.frames.look(), state.results.look()
+    for name, newest_s in (("picture", frame and frame[1].monotonic_s), ("result", result and result[1].monotonic_s)):
+        if newest_s is None:
+            return f"no {name} yet"
+        if now_s - newest_s > stale_s:
+            return f"the last {name} is {now_s - newest_s:.0f} s old"
+    return ""
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    """Return `/api/state`."""
+    body = state.as_json()
+    newest, now, machine = state.frames.look(), time.time(), sysinfo.read()
+    if newest:
+        width, height = decode.size(newest[1])
+        side = decode.side_px(width, height, state.tuning.preprocess.roi)
+        age_s = round(time.monotonic() - newest[1].monotonic_s, 2)
+        box = [(width - side) // 2, (height - side) // 2, side, side]
+        body["picture"] = {"width": width, "height": height, "age_s": age_s, "box": box}
+    return body | {
+        "labels": list(state.labels),
+        "now": round(now, 3),
+        "uptime_s": round(time.monotonic() - state.stats.started_s, 1),
+        "version": __version__,
+        "machine": {"temperature_c": machine.temperature_c, "memory_mb": machine.memory_mb,
+                    "findings": [{"what": what, "remedy": remedy} for what, remedy in machine.findings]},
+    }  # fmt: skip
+
+
+class Visit:
+    """One watcher of a stream."""
+
+    def __init__(self, room: Room, request: web.Request) -> None:
+        self._room = room
+        self._request = request
+        self._checked_s = time.monotonic()
+
+    def goes_on(self) -> bool:
+        """Whether the visitor is still there, and still has the right token."""
+        request, now_s = self._request, time.monotonic()
+        if request.transport is None or request.transport.is_closing():
+            return False
+        if now_s - self._checked_s > _ADMITTED_S:
+            self._checked_s = now_s
+            try:
+                self._room.access.check_token(peer(request), request.headers, request.cookies.get(COOKIE, ""))
+            except Refused:
+                return False
+        return True
+
+
+class Endpoints:
+    """One coroutine for each endpoint."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._drawing = asyncio.Lock()
+        self._last_drawn: tuple[Picture | None, float] = (None, 0.0)
+        self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in _KINDS}
+        self._metrics: Metrics | None = None
+        self._logins: Counter[str] = Counter()
+        """Under way now, by neighbourhood."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return where they are; `openapi.json` describes the same."""
+        return [
+            web.get("/", self.page),
+            web.get("/page/{name}", self.asset),
+            web.get("/openapi.json", self.openapi),
+            web.post("/login", self.login),
+            web.get("/stream.mjpg", self.stream, allow_head=False),
+            web.get("/snapshot.jpg", self.snapshot),
+            web.get("/api/state", self.state),
+            web.get("/api/events", self.events, allow_head=False),
+            web.get("/api/config", self.config),
+            web.patch("/api/config", self.change),
+            web.post("/api/config/undo", self.undo),
+            web.post("/api/config/keep", self.keep),
+            web.get("/api/kept", self.kept),
+            web.get("/kept/{name}", self.kept_picture),
+            web.get("/kept.zip", self.kept_zip, allow_head=False),
+            web.get("/metrics", self.metrics),
+            web.get("/healthz", self.healthz),
+        ]
+
+    # -- page ------------------------------------------------------------
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """The page itself."""
+        return _file(PAGE / "index.html")
+
+    async def asset(self, request: web.Request) -> web.StreamResponse:
+        """A file of the page."""
+        path = self._files.get(request.match_info["name"])
+        if path is None:
+            raise web.HTTPNotFound
+        return _file(path)
+
+    async def openapi(self, request: web.Request) -> web.StreamResponse:
+        """What this is all about, for programs."""
+        return _file(PAGE.parent / "openapi.json")
+
+    async def login(self, request: web.Request) -> web.StreamResponse:
+        """Trade the token for a cookie."""
+        access = self._room.access
+        try:
+            with self._one_of_few(peer(request)):
+                form = await self._read(request.post(), "form")
+            if not access.token:
+                raise Refused(403, f"there is no token in {access.token.path}", "make one with: picam-infer check")
+            access.try_token(peer(request), str(form.get("token", "")).strip())
+        except Refused as refusal:
+            if "text/html" not in request.headers.get("Accept", ""):
+                raise
+            return login_form(refusal)
+        answer = web.HTTPSeeOther("/")
+        answer.set_cookie(COOKIE, access.session(), max_age=SESSION_S, httponly=True, samesite="Strict",
+                          secure=request.secure, path="/")  # fmt: skip
+        raise answer
+
+    # -- pictures --------------------------------------------------------
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Motion JPEG: the overlay drawn in, or with `raw=1` the camera's own pictures."""
+        raw = _flag(request, "raw")
+        pause_s = 1 / _number(request, "fps", 1000.0, 0.05, 1000.0)
+        self._make_room()
+        response = web.StreamResponse(headers={"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"})
+        response.force_close()
+        await response.prepare(request)
+        feed = self._room.raw if raw else self._room.drawn
+        loop, number = asyncio.get_running_loop(), 0
+        next_s, visit = loop.time(), Visit(self._room, request)
+        with feed.watching():
+            while visit.goes_on() and not feed.closed:
+                if next_s > loop.time():
+                    await asyncio.sleep(next_s - loop.time())
+                picture = await feed.after(number, 1.0)
+                if picture is None:
+                    continue
+                # From one due time to the next, so that 10 of 30 a second are really 10.
+                next_s = max(next_s + pause_s, loop.time() - pause_s)
+                number = picture.number
+                if not await self._give(request, response, picture.part):
+                    break
+        return response
+
+    async def snapshot(self, request: web.Request) -> web.StreamResponse:
+        """One picture: the newest with its overlay, or with `raw=1` the camera's own."""
+        state = self._room.state
+        reason = illness(state, self._room.settings.stale_s)
+        if _flag(request, "raw"):
+            newest = state.frames.look()
+            if newest is None or (reason and "result" not in reason):
+                raise Refused(503, reason)
+            try:
+                return _jpeg(await asyncio.to_thread(jpeg.portable, newest[1]), newest[1].captured)
+            except BadFrame as error:
+                raise Refused(503, str(error)) from error
+        picture = await self._drawn()
+        if picture is None:
+            raise Refused(503, reason or "no picture yet")
+        return _jpeg(picture.jpeg, time.time())
+
+    async def _drawn(self) -> Picture | None:
+        """Return a picture drawn now, or just now for someone else."""
+        async with self._drawing:
+            pause_s = 1 / self._room.settings.fps
+            picture, made_s = self._last_drawn
+            if picture is None or time.monotonic() - made_s > pause_s:
+                picture = await asyncio.to_thread(self._draw)
+                self._last_drawn = (picture, time.monotonic())
+        return picture
+
+    def _draw(self) -> Picture | None:
+        state = self._room.state
+        newest = None if any(loss.part != "display" for loss in state.losses) else state.frames.look()
+        return self._room.snapshot.make(newest[1] if newest else None)
+
+    # -- numbers ---------------------------------------------------------
+
+    async def state(self, request: web.Request) -> web.StreamResponse:
+        """Counters, losses, the newest result, the machine."""
+        return web.json_response(snapshot(self._room.state))
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: history, change, result, state."""
+        self._make_room()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        response.force_close()
+        await response.prepare(request)
+        loop = asyncio.get_running_loop()
+        last_s, visit = loop.time(), Visit(self._room, request)
+        blocks = self._room.news.stream(request.headers.get("Last-Event-ID", ""))
+        try:
+            async for block in blocks:
+                if not visit.goes_on():
+                    break
+                if not block and loop.time() - last_s > _QUIET_S:
+                    block = b": still here\n\n"
+                if block:
+                    last_s = loop.time()
+                    if not await self._give(request, response, block):
+                        break
+        finally:
+            await blocks.aclose()
+        return response
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """Prometheus, whose library is loaded when it first asks."""
+        if self._metrics is None:
+            from picam_infer.outputs.web.metrics import Metrics
+
+            self._metrics = Metrics(self._room.state, self._room.clients)
+        body, kind = self._metrics.page(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind})
+
+    async def healthz(self, request: web.Request) -> web.StreamResponse:
+        """200 while pictures and results are fresh, else 503 with the reason."""
+        reason = illness(self._room.state, self._room.settings.stale_s)
+        return web.json_response({"ok": not reason, "reason": reason}, status=503 if reason else 200)
+
+    # -- settings --------------------------------------------------------
+
+    async def config(self, request: web.Request) -> web.StreamResponse:
+        """The live keys."""
+        return web.json_response(self._room.live.as_json())
+
+    async def change(self, request: web.Request) -> web.StreamResponse:
+        """Set live keys."""
+        values = await self._json(request)
+        if not isinstance(values, dict):
+            raise Refused(422, "expected an object: dotted key → value")
+        self._room.live.change(values)
+        return web.json_response(self._room.live.as_json())
+
+    async def undo(self, request: web.Request) -> web.StreamResponse:
+        """Go back to before the last change."""
+        self._room.live.undo()
+        return web.json_response(self._room.live.as_json())
+
+    async def keep(self, request: web.Request) -> web.StreamResponse:
+        """Write the live keys to the configuration file."""
+        written = await asyncio.to_thread(self._room.live.keep)
+        return web.json_response({**self._room.live.as_json(), "written": written})
+
+    # -- kept pictures ---------------------------------------------------
+
+    async def kept(self, request: web.Request) -> web.StreamResponse:
+        """The newest kept pictures."""
+        kept = self._room.kept
+        entries = list(await asyncio.to_thread(kept.entries, 200)) if kept else []
+        return web.json_response({"on": kept is not None, "pictures": entries})
+
+    async def kept_picture(self, request: web.Request) -> web.StreamResponse:
+        """One kept picture."""
+        name = request.match_info["name"]
+        data = await asyncio.to_thread(self._room.kept.picture, name) if self._room.kept else None
+        if data is None:
+            raise web.HTTPNotFound
+        return web.Response(body=data, content_type="image/jpeg")
+
+    async def kept_zip(self, request: web.Request) -> web.StreamResponse:
+        """All of them, in label folders."""
+        if self._room.kept is None:
+            raise web.HTTPNotFound
+        self._make_room()
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", self._room.state.model) or "picam"
+        attachment = f'attachment; filename="{name}-kept.zip"'
+        response = web.StreamResponse(headers={"Content-Type": "application/zip", "Content-Disposition": attachment})
+        await response.prepare(request)
+        blocks = self._room.kept.zipped()
+        while block := await asyncio.to_thread(next, blocks, b""):
+            if not await self._give(request, response, block):
+                break
+        return response
+
+    # -- shared ----------------------------------------------------------
+
+    async def _give(self, request: web.Request, response: web.StreamResponse, data: bytes) -> bool:
+        """Send, and wait until the kernel has it all; False (and hung up) when the visitor does not take it in time."""
+        transport = request.transport
+        try:
+            async with asyncio.timeout(self._room.stuck_s):
+                await response.write(data)
+                # Only then the next one: a slow visitor gets fewer pictures, not older ones.
+                while transport is not None and not transport.is_closing() and transport.get_write_buffer_size():
+                    await asyncio.sleep(0.01)
+            return True
+        except TimeoutError:
+            if transport is not None:
+                transport.abort()
+        except ConnectionError:
+            pass
+        return False
+
+    def _make_room(self) -> None:
+        room = self._room
+        if max(room.raw.watchers + room.drawn.watchers, room.news.listeners) >= room.settings.max_clients:
+            raise Refused(503, "too many watchers", "see web.max_clients", wait_s=10)
+
+    @contextlib.contextmanager
+    def _one_of_few(self, visitor: str) -> Iterator[None]:
+        """Let an address have only a few logins under way: slow ones of a stranger must not take all places."""
+        key = neighbourhood(visitor)
+        if self._logins[key] >= _LOGINS:
+            raise Refused(503, "too many logins at once", wait_s=_QUIET_S)
+        self._logins[key] += 1
+        try:
+            yield
+        finally:
+            self._logins[key] -= 1
+            self._logins += Counter()  # forgets zeros
+
+    async def _json(self, request: web.Request) -> Any:
+        try:
+            return json.loads(await self._read(request.read(), "body"))
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, f"not JSON: {error}") from error
+
+    async def _read(self, reading: Awaitable[T], what: str) -> T:
+        """Return what a visitor sends, if it comes in time and is what it says it is."""
+        try:
+            async with asyncio.timeout(self._room.stuck_s):
+                return await reading
+        except TimeoutError as error:
+            raise Refused(408, "the request took too long") from error
+        except (ValueError, LookupError, web.RequestPayloadError) as error:
+            raise Refused(400, f"the {what} is damaged") from error
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    return request.query.get(name, "0") not in ("0", "", "false", "no")
+
+
+def _number(request: web.Request, name: str, default: float, least: float, most: float) -> float:
+    text = request.query.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError as error:
+        raise Refused(422, f"{name}: expected a number") from error
+    return min(most, max(least, value)) if value == value else default
+
+
+def _jpeg(data: bytes, captured: float) -> web.Response:
+    return web.Response(body=data, content_type="image/jpeg", headers={"X-Timestamp": f"{captured:.6f}"})
+
+
+def _file(path: Path) -> web.Response:
+    kind = _KINDS[path.suffix]
+    charset = "utf-8" if kind.startswith("text/") else None
+    return web.Response(body=path.read_bytes(), content_type=kind, charset=charset)

@@ -1,0 +1,147 @@
+"""The counters as Prometheus reads them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from picam_infer import __version__
+from picam_infer.platform import sysinfo
+from picam_infer.runtime.state import Histogram, State
+
+Clients = Callable[[], Mapping[str, int]]
+
+
+class StateCollector(Collector):
+    """Reads `State` when it is asked; counts nothing itself."""
+
+    def __init__(self, state: State, clients: Clients) -> None:
+        self._state = state
+        self._clients = clients
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family."""
+        info = GaugeMetricFamily("picam_info", "What runs.", labels=["version", "model", "engine"])
+        info.add_metric([__version__, self._state.model, self._state.engine], 1)
+        yield info
+        yield from self._counters()
+        yield from self._gauges()
+        yield from self._stick()
+        yield self._latency()
+        yield from self._losses()
+        yield from _health()
+        clients = GaugeMetricFamily("picam_web_clients", "Who watches the page.", labels=["kind"])
+        for kind, number in self._clients().items():
+            clients.add_metric([kind], number)
+        yield clients
+        yield from _outlets(self._state.reports.get("events", list)())
+        yield from _kept(self._state.reports.get("keep", dict)())
+
+    def _counters(self) -> Iterator[Metric]:
+        stats = self._state.stats
+        for name, text, value in (
+            ("frames", "Pictures that the source delivered.", stats.frames.total),
+            ("frames_skipped", "Pictures that a newer one replaced before the model took them.",
+             self._state.frames.skipped),
+            ("frames_bad", "Damaged pictures.", stats.bad_frames),
+            ("frames_shown", "Pictures on the monitor.", stats.shown.total),
+            ("inferences", "Pictures that the model judged.", stats.inferences.total),
+            ("label_changes", "Changes of the decided label.", stats.label_changes),
+        ):  # fmt: skip
+            yield CounterMetricFamily(f"picam_{name}", text, value=value)
+
+    def _gauges(self) -> Iterator[Metric]:
+        now_s = time.monotonic()
+        yield GaugeMetricFamily("picam_uptime_seconds", "Since the start.", value=now_s - self._state.stats.started_s)
+        frame, result = self._state.frames.look(), self._state.results.look()
+        if frame:
+            yield GaugeMetricFamily("picam_frame_age_seconds", "Age of the newest picture.",
+                                    value=now_s - frame[1].monotonic_s)  # fmt: skip
+        if result:
+            yield GaugeMetricFamily("picam_result_age_seconds", "Age of the newest result's picture.",
+                                    value=now_s - result[1].monotonic_s)  # fmt: skip
+            yield GaugeMetricFamily("picam_result_delay_seconds", "From the sensor to the newest decision.",
+                                    value=result[1].age_ms / 1e3)  # fmt: skip
+            seen = GaugeMetricFamily("picam_label_score", "The newest result.", labels=["label"])
+            seen.add_metric([result[1].label if result[1].label is not None else ""], result[1].score)
+            yield seen
+
+    def _stick(self) -> Iterator[Metric]:
+        if self._state.telemetry is not None:
+            yield GaugeMetricFamily("picam_stick_temperature_celsius", "Of the neural stick.",
+                                    value=self._state.telemetry.temperature_c)  # fmt: skip
+
+    def _latency(self) -> Metric:
+        family = HistogramMetricFamily("picam_inference_seconds", "Time of one inference.", labels=["engine"])
+        for engine, histogram in tuple(self._state.stats.latency.items()):
+            buckets, total = [], 0
+            for bound, count in zip((*map(str, Histogram.bounds_s), "+Inf"), tuple(histogram.counts), strict=True):
+                total += count
+                buckets.append((bound, float(total)))
+            family.add_metric([engine], buckets=buckets, sum_value=histogram.sum_s)
+        return family
+
+    def _losses(self) -> Iterator[Metric]:
+        stats, now_s = self._state.stats, time.monotonic()
+        lost_now = {loss.part: now_s - loss.since_monotonic_s for loss in self._state.losses}
+        count = CounterMetricFamily("picam_losses", "Times a part was lost.", labels=["part"])
+        seconds = CounterMetricFamily("picam_lost_seconds", "How long a part was missing.", labels=["part"])
+        gone = GaugeMetricFamily("picam_lost", "1 while a part is missing.", labels=["part"])
+        for part in sorted({"camera", "engine", "display", *stats.losses}):
+            count.add_metric([part], stats.losses.get(part, 0))
+            seconds.add_metric([part], stats.lost_s.get(part, 0.0) + lost_now.get(part, 0.0))
+            gone.add_metric([part], part in lost_now)
+        yield from (count, seconds, gone)
+
+
+def _health() -> Iterator[Metric]:
+    now = sysinfo.read()
+    if now.temperature_c is not None:
+        yield GaugeMetricFamily("picam_temperature_celsius", "Of the processor.", value=now.temperature_c)
+    if now.memory_mb is not None:
+        yield GaugeMetricFamily("picam_memory_bytes", "Resident memory.", value=now.memory_mb * 1e6)
+    flags = GaugeMetricFamily("picam_power", "1: the firmware reports it.", labels=["flag"])
+    for name in ("under_voltage", "throttled", "under_voltage_since_boot", "throttled_since_boot"):
+        if getattr(now, name) is not None:
+            flags.add_metric([name], getattr(now, name))
+    if flags.samples:
+        yield flags
+
+
+def _outlets(reports: list[dict[str, Any]]) -> Iterator[Metric]:
+    labels = ["outlet", "kind"]
+    counts = {name: CounterMetricFamily(f"picam_events_{name}", text, labels=labels) for name, text in (
+        ("sent", "Events delivered."), ("failed", "Events given up after retries."),
+        ("dropped", "Events that a full queue pushed out."))}  # fmt: skip
+    gauges = {name: GaugeMetricFamily(f"picam_events_{name}", text, labels=labels) for name, text in (
+        ("queued", "Events waiting."), ("ok", "1: the outlet's last delivery worked."))}  # fmt: skip
+    families: dict[str, Any] = {**counts, **gauges}
+    for report in reports:
+        for name, family in families.items():
+            family.add_metric([report["name"], report["kind"]], float(report[name]))
+    yield from (family for family in families.values() if family.samples)
+
+
+def _kept(report: dict[str, Any]) -> Iterator[Metric]:
+    if report:
+        yield GaugeMetricFamily("picam_kept_pictures", "Pictures kept for training.", value=report["pictures"])
+        yield GaugeMetricFamily("picam_kept_bytes", "What they take on the disk.", value=report["bytes"])
+        yield CounterMetricFamily("picam_kept_failures", "Pictures that could not be kept.", value=report["failures"])
+
+
+class Metrics:
+    """Answers `/metrics`."""
+
+    def __init__(self, state: State, clients: Clients) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(StateCollector(state, clients))
+
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """Return the body in the format that `accept` asks for, and its content type."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind

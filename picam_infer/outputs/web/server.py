@@ -1,0 +1,225 @@
+"""The web server: a thread with an event loop of its own, that listens, and keeps trying when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from picam_infer.config import Web as Settings
+from picam_infer.outputs.web.access import Access
+from picam_infer.outputs.web.connection_limiter import Doorman
+from picam_infer.outputs.web.event_stream import News
+from picam_infer.outputs.web.handlers import STUCK_S, Kept, Room, application, snapshot
+from picam_infer.outputs.web.http import web
+from picam_infer.outputs.web.live_settings import Live
+from picam_infer.outputs.web.mjpeg import Drawn, Feed, Raw, Render
+from picam_infer.outputs.web.token import Token
+from picam_infer.runtime.state import State
+
+log = logging.getLogger(__name__)
+_unheard = logging.getLogger(f"{__name__}.visitors")
+"""Takes what the web library says of each damaged request: strangers do not fill the journal."""
+_unheard.disabled = True
+
+_RETRY_S = 5.0
+_LEAST_FPS = 1.0
+
+
+class Web:
+    """Serves the page until `close`. Never stops the daemon: what goes wrong is in the journal once, and in the state.
+
+    `render` draws for those who watch the stream with the overlay; `config_path` is where *keep* writes; `kept` has the
+    pictures kept for training.
+    """
+
+    def __init__(self, settings: Settings, state: State, render: Render, *, config_path: Path | None = None,
+                 kept: Kept | None = None, patience_s: float = STUCK_S) -> None:  # fmt: skip
+        self.port = 0
+        """Where it listens; 0: not yet."""
+        self.reason = "starting"
+        """Why it does not listen; empty when it does."""
+        self.listening = threading.Event()
+        self._settings = settings
+        self._state = state
+        self._render = render
+        self._config_path = config_path
+        self._kept = kept
+        self._patience_s = patience_s
+        self._room: Room | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._doorman: Doorman | None = None
+        self._ready = threading.Event()
+        state.reports["web"] = self.report
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Web:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening and hang up. May be called more than once."""
+        self._ready.wait(5)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(5)
+        if self._room is not None:
+            self._room.raw.join(2)
+            self._room.drawn.join(2)
+        if self._state.reports.get("web") == self.report:
+            del self._state.reports["web"]
+
+    def report(self) -> dict[str, Any]:
+        """Return its part of the state."""
+        return {"listening": not self.reason, "address": self._settings.listen, "reason": self.reason,
+                "clients": self.clients()}  # fmt: skip
+
+    def clients(self) -> dict[str, int]:
+        """Return who watches, by kind."""
+        room = self._room
+        if room is None:
+            return {}
+        return {"raw": room.raw.watchers, "drawn": room.drawn.watchers, "events": room.news.listeners,
+                "connections": self._doorman.connections if self._doorman else 0}  # fmt: skip
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception:  # a thread's top: the recognition goes on without a page
+            self.reason = "an error of its own; see the journal"
+            log.exception("the web page has stopped")
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        with self._furnished() as room:
+            self._room = room
+            runner = web.AppRunner(
+                application(room, self._door), access_log=None, logger=_unheard, keepalive_timeout=30.0, max_headers=64,
+                lingering_time=2.0, shutdown_timeout=0.5,
+            )  # fmt: skip
+            await runner.setup()
+            assert runner.server is not None
+            self._doorman = Doorman(runner.server, 2 * self._settings.max_clients + 32, self._patience_s)
+            self._ready.set()
+            servers = await self._listen()
+            watch = asyncio.create_task(self._doorman.watch())
+            await self._stop.wait()
+            watch.cancel()
+            for server in servers:
+                server.close()
+            room.news.close()
+            room.raw.close()
+            room.drawn.close()
+            await runner.cleanup()
+
+    def _door(self) -> Doorman:
+        assert self._doorman is not None
+        return self._doorman
+
+    @contextlib.contextmanager
+    def _furnished(self) -> Iterator[Room]:
+        loop = asyncio.get_running_loop()
+        live = Live(self._state, self._config_path)
+        news = News(self._state, loop, lambda: snapshot(self._state), live.as_json)
+        drawn = Drawn(self._state, self._render, lambda: max(_LEAST_FPS, self._settings.fps))
+        try:
+            access = Access(self._settings, Token(Path(self._settings.token_file)))
+            snapshots = Drawn(self._state, self._render, lambda: _LEAST_FPS)
+            yield Room(
+                self._settings, self._state, access, live, news, self.clients,
+                Feed(Raw(self._state), loop, "web raw"), Feed(drawn, loop, "web drawn"), snapshots, self._kept,
+                self._patience_s,
+            )  # fmt: skip
+        finally:
+            news.close()
+
+    async def _listen(self) -> list[asyncio.Server]:
+        """Listen, as soon as that is possible; empty when told to stop before."""
+        while not self._stop.is_set():
+            try:
+                servers = await self._bind()
+            except (OSError, ssl.SSLError) as error:
+                reason = _reason(error)
+                if reason != self.reason:
+                    again = f"trying again every {_RETRY_S:.0f} s"
+                    log.warning("web: cannot listen on %s: %s; %s", self._settings.listen, reason, again)
+                self.reason = reason
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), _RETRY_S)
+                continue
+            self.port = servers[0].sockets[0].getsockname()[1]
+            scheme = "https" if self._settings.tls_cert else "http"
+            log.info("web: %s://%s:%d/", scheme, self._settings.listen.rpartition(":")[0] or "*", self.port)
+            self.reason = ""
+            self.listening.set()
+            return servers
+        return []
+
+    async def _bind(self) -> list[asyncio.Server]:
+        context = _tls(self._settings)
+        host, _, port = self._settings.listen.rpartition(":")
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host.strip("[]") or None, int(port), type=socket.SOCK_STREAM,
+                                       flags=socket.AI_PASSIVE)  # fmt: skip
+        servers: list[asyncio.Server] = []
+        try:
+            for family, _, _, _, address in found:
+                servers.append(await loop.create_server(
+                    self._door(), sock=_listener(family, address), ssl=context, backlog=64,
+                    ssl_handshake_timeout=self._patience_s if context else None,
+                ))  # fmt: skip
+        except OSError:
+            for server in servers:
+                server.close()
+            raise
+        return servers
+
+
+def _listener(family: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls_cert and not settings.tls_key:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except ssl.SSLError:
+        raise
+    except OSError as error:  # which of the two it is, it does not say
+        names = " or ".join(name for name in (settings.tls_cert, settings.tls_key) if name)
+        raise OSError(error.errno, error.strerror, names) from error
+    return context
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"the certificate or its key is not usable ({error.reason or error})"
+    name = f"{error.filename}: " if error.filename else ""
+    return name + (os.strerror(error.errno) if error.errno and error.errno > 0 else str(error))

@@ -1,0 +1,1 @@
+"""The machine below: systemd, malloc, sensors, X11."""

@@ -1,0 +1,69 @@
+"""Lets the service open its window in this desktop: each desktop runs it at its start (systemd/picam-infer.desktop).
+
+It asks the X server for what `xhost +SI:localuser:picam-infer` asks, and stays: a Wayland compositor ends its X server,
+which then forgets who was let in, some seconds after the last program has left it.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import time
+
+from picam_infer.core import Lost
+from picam_infer.platform import x11
+
+USER = "picam-infer"
+_CHANGE_HOSTS, _INSERT, _SERVER_INTERPRETED = 109, 0, 5
+_AGAIN_S = 1.0
+_GONE_S = 30.0
+"""A desktop without an X server for so long has ended; a compositor starts its X server when somebody knocks."""
+
+
+def main(words: list[str], gone_s: float = _GONE_S) -> int:
+    """Let a user in (`picam-infer`, or the first word) for as long as the desktop lasts; 1 when it refuses."""
+    user = words[0] if words else USER
+    there_s = time.monotonic()
+    while True:
+        try:
+            desktop = x11.find()
+        except Lost:
+            if time.monotonic() - there_s > gone_s:
+                return 0
+            time.sleep(_AGAIN_S)
+            continue
+        try:
+            refused = let_in(desktop, user)
+        except OSError:
+            refused = ""
+        finally:
+            desktop.release()
+        if refused:
+            print(f"the desktop on {desktop.display} does not let {user} in: {refused}", file=sys.stderr)
+            return 1
+        there_s = time.monotonic()
+        time.sleep(_AGAIN_S)
+
+
+def let_in(desktop: x11.Session, user: str) -> str:
+    """Let a user in and wait until the X server ends; at once why it refuses, if it does. Raises `OSError`."""
+    link = desktop.link
+    assert link is not None, "a session that was found keeps its place"
+    link.settimeout(None)
+    link.sendall(request(user))
+    while answer := link.recv(4096):
+        if answer[0] == 0:
+            return f"X error {answer[1]}; does this user exist?"
+    return ""
+
+
+def request(user: str) -> bytes:
+    """Return the X request that adds a local user to those who may connect."""
+    address = x11.padded(b"localuser\0" + user.encode())
+    size = len(b"localuser\0") + len(user.encode())
+    head = struct.pack("<BBHBxH", _CHANGE_HOSTS, _INSERT, 2 + len(address) // 4, _SERVER_INTERPRETED, size)
+    return head + address
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

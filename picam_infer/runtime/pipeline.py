@@ -1,0 +1,244 @@
+"""The loops between source and result: capture, and inference on the newest frame. Knows no hardware."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from picam_infer.config import Decide
+from picam_infer.core import BadFrame, Engine, Frame, Lost, Pixels, Prediction, Preprocessor, Result, Scores, Source
+from picam_infer.models.bundle import Chain
+from picam_infer.runtime.state import Change, Histogram, State
+
+log = logging.getLogger(__name__)
+
+STALE_S = 2.0
+"""A live source without a frame for this long is lost."""
+STUCK_S = 60.0
+"""A driver that has not answered for this long never will: every source's own limits are shorter."""
+_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
+
+Decision = Callable[[Scores, Decide], tuple[str | None, tuple[Prediction, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How the loops get what they run on. The two `open_*` may be called again after a loss."""
+
+    open_source: Callable[[], Source]
+    open_engine: Callable[[threading.Event], Engine]
+    """Gets the event that ends the loops, since opening a stick takes seconds."""
+    make_preprocessor: Callable[[Chain], Preprocessor]
+    decide: Decision
+    forget: Callable[[], None]
+    """Resets `decide`'s memory."""
+    on_result: Callable[[Result], None] = lambda result: None
+    """Called with every result, in order, from the inference loop."""
+
+
+class Pipeline:
+    """Runs the loops in threads of its own until `stop`, or until a file source ends."""
+
+    def __init__(self, state: State, parts: Parts) -> None:
+        self.state = state
+        self.failure: BaseException | None = None
+        """What ended a loop that should not have ended; the main loop raises it again."""
+        self.keep_patches = True
+        """Whether results carry what the network saw."""
+        self.finished = threading.Event()
+        """Set when a file source has been played and its last result is out."""
+        self._parts = parts
+        self._stop = threading.Event()
+        self._drained = threading.Event()
+        self._live = True
+        self._fresh_s = 0.0
+        self._moved_s = time.monotonic()
+        self._lost_s = 0.0
+        self._forget = False
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(loop,), name=loop.__name__.strip("_"), daemon=True)
+            for loop in (self._capture, self._infer)
+        ]
+
+    def start(self) -> None:
+        """Start the loops."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, patience_s: float = 0.7) -> bool:
+        """End the loops; False when one is stuck in a driver and had to be left behind."""
+        self._stop.set()
+        self.state.frames.close()
+        self.state.results.close()
+        deadline_s = time.monotonic() + patience_s
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the source's thread is in a driver that does not answer, or died in it: only a new process helps."""
+        return not self._drained.is_set() and time.monotonic() - self._moved_s > STUCK_S
+
+    def watch(self) -> None:
+        """Notice a source that is open but silent. To be called a few times a second."""
+        if self.stuck:
+            self._lose("camera", f"its driver has not answered for {STUCK_S:.0f} s", "the service's watchdog starts it "
+                       "again; a picam-infer run by hand has to be ended and started")  # fmt: skip
+            return
+        silent_s = time.monotonic() - self._fresh_s
+        if self._live and self._fresh_s and silent_s > STALE_S and not self._drained.is_set():
+            self._lose("camera", f"no picture for {STALE_S:.0f} s", "the camera is plugged in but sends nothing: "
+                       "replug it, or try another port or cable")  # fmt: skip
+
+    def _guarded(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except BaseException as error:  # a thread's top: the main loop raises it again
+            self.failure = error
+            self.finished.set()
+
+    # -- capture ---------------------------------------------------------
+
+    def _capture(self) -> None:
+        waits_s = _back_off()
+        while not self._stop.is_set():
+            self._moved_s = time.monotonic()
+            try:
+                with contextlib.closing(self._parts.open_source()) as source:
+                    self._live = source.live
+                    self.state.source = source.description
+                    self._fresh_s = time.monotonic()
+                    if self._read(source):
+                        break
+                    waits_s = _back_off()
+            except Lost as loss:
+                self._fresh_s, self._moved_s = 0.0, time.monotonic()
+                self._lose("camera", loss.message, loss.hint)
+                self._stop.wait(next(waits_s))
+        self._drained.set()
+
+    def _read(self, source: Source) -> bool:
+        """Hand on frames until the source ends (True) or the loops stop; raises `Lost`."""
+        while not self._stop.is_set():
+            self._moved_s = time.monotonic()
+            try:
+                frame = source.read()
+            except BadFrame:
+                self.state.stats.bad_reads += 1
+                continue
+            if frame is None:
+                return True
+            self._fresh_s = time.monotonic()
+            self.state.stats.frames.tick(self._fresh_s)
+            self._found("camera", source.description)
+            if source.live:
+                self.state.frames.put(frame)
+            else:
+                while not self.state.frames.put_when_taken(frame, 0.2) and not self._stop.is_set():
+                    self._moved_s = time.monotonic()
+        return True
+
+    # -- inference -------------------------------------------------------
+
+    def _infer(self) -> None:
+        waits_s = _back_off()
+        while not (self._stop.is_set() or self.finished.is_set()):
+            try:
+                with contextlib.closing(self._parts.open_engine(self._stop)) as engine:
+                    self._feed(engine)
+                    waits_s = _back_off()
+            except Lost as loss:
+                if self._stop.is_set():  # an opening that the end cut short is no loss
+                    return
+                self._lose("engine", loss.message, loss.hint)
+                self._stop.wait(next(waits_s))
+
+    def _feed(self, engine: Engine) -> None:
+        chain, preprocess = None, None
+        under_way: deque[tuple[Frame, Pixels | None, float]] = deque()
+        while not self._stop.is_set():
+            if len(under_way) < engine.depth:
+                frame = self.state.frames.take(0.0 if under_way else 0.1)
+                if frame is not None:
+                    if preprocess is None or chain is not self.state.tuning.preprocess:
+                        chain = self.state.tuning.preprocess
+                        preprocess = self._parts.make_preprocessor(chain)
+                    try:
+                        patch = preprocess(frame)
+                    except BadFrame:
+                        self.state.stats.bad_decodes += 1
+                        continue
+                    seen = np.array(patch) if self.keep_patches else None
+                    began_s = time.monotonic()
+                    engine.submit(patch)
+                    under_way.append((frame, seen, began_s))
+                    continue
+                if not under_way and self._drained.is_set() and self.state.frames.idle:
+                    self.finished.set()
+                    return
+            if under_way:
+                scores = engine.collect()
+                self._publish(engine, scores, *under_way.popleft())
+
+    def _publish(self, engine: Engine, scores: Scores, frame: Frame, seen: Pixels | None, began_s: float) -> None:
+        now_s = time.monotonic()
+        self._found("engine", engine.name)
+        self.state.engine, self.state.telemetry = engine.name, engine.telemetry
+        if self._forget:
+            self._forget = False
+            self._parts.forget()
+        if frame.monotonic_s < self._lost_s:
+            return
+        label, top = self._parts.decide(scores, self.state.tuning.decide)
+        result = Result(
+            seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
+            top=top, engine=engine.name, infer_ms=(now_s - began_s) * 1e3, age_ms=(now_s - frame.monotonic_s) * 1e3,
+            patch=seen, frame=frame, name=frame.name,
+        )  # fmt: skip
+        stats = self.state.stats
+        stats.latency.setdefault(engine.name, Histogram()).add(now_s - began_s)
+        stats.inferences.tick(now_s)
+        before = self.state.results.look()
+        self.state.results.put(result)
+        if label != (before[1].label if before else None):
+            self._changed(result, frame, before[1].label if before else None)
+        self._parts.on_result(result)
+
+    def _changed(self, result: Result, frame: Frame, previous: str | None) -> None:
+        self.state.stats.label_changes += 1
+        shown = result.label if result.label is not None else "unknown"
+        log.info("sees %s (%.0f %%)", shown, result.score * 100,
+                 extra={"PICAM_LABEL": result.label or "", "PICAM_SCORE": f"{result.score:.4f}",
+                        "PICAM_ENGINE": result.engine})  # fmt: skip
+        self.state.announce(Change("label", result.captured, label=result.label, previous=previous,
+                                   score=result.score, result=result, frame=frame))  # fmt: skip
+
+    # -- losses ----------------------------------------------------------
+
+    def _lose(self, part: str, reason: str, hint: str) -> None:
+        if part == "camera":  # what was seen is no longer so
+            self._lost_s, self._forget = time.monotonic(), True
+            self.state.results.clear()
+        if self.state.lose(part, reason, hint):
+            log.warning("%s lost: %s; %s", part, reason, hint, extra={"PICAM_LOST": part})
+
+    def _found(self, part: str, what: str) -> None:
+        if self.state.losses:
+            gone_s = self.state.find(part)
+            if gone_s is not None:
+                log.info("%s is back after %.1f s: %s", part, gone_s, what, extra={"PICAM_FOUND": part})
+
+
+def _back_off() -> Iterator[float]:
+    yield from _BACK_OFF_S
+    while True:
+        yield _BACK_OFF_S[-1]

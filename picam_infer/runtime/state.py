@@ -1,0 +1,321 @@
+"""What the loops share: one-slot mailboxes, counters, losses, live settings, and news of changes."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, TypeVar
+
+from picam_infer.config import Decide
+from picam_infer.core import Frame, Result, Telemetry
+from picam_infer.models.bundle import Chain
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """A one-slot mailbox: the newest item wins. Many may look; `skipped` counts items that no `take` saw."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._item: T | None = None
+        self._number = 0
+        self._taken = 0
+        self._closed = False
+        self.skipped = 0
+
+    @property
+    def number(self) -> int:
+        """How many items were put so far."""
+        return self._number
+
+    @property
+    def idle(self) -> bool:
+        """Whether `take` has had everything that was put."""
+        with self._condition:
+            return self._taken == self._number
+
+    def put(self, item: T) -> None:
+        """Replace the item."""
+        with self._condition:
+            if self._number > self._taken:
+                self.skipped += 1
+            self._item = item
+            self._number += 1
+            self._condition.notify_all()
+
+    def put_when_taken(self, item: T, timeout_s: float) -> bool:
+        """Replace the item once `take` has had the one before; False when that took too long or it is closed."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._taken == self._number or self._closed, timeout_s):
+                return False
+            if self._closed:
+                return False
+        self.put(item)
+        return True
+
+    def take(self, timeout_s: float) -> T | None:
+        """Return the newest item that `take` has not returned yet, waiting for one; None: none came."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._number > self._taken or self._closed, timeout_s):
+                return None
+            if self._number == self._taken:
+                return None
+            self._taken = self._number
+            self._condition.notify_all()
+            return self._item
+
+    def look(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, T] | None:
+        """Return (number, item) newer than number `after` without taking it, waiting for one; None: none came."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._number > after or self._closed, timeout_s)
+            if self._number <= after or self._item is None:
+                return None
+            return self._number, self._item
+
+    def clear(self) -> None:
+        """Forget the item: what it showed is no longer true."""
+        with self._condition:
+            self._item = None
+            self._taken = self._number
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        """Wake everyone that waits; later waits return at once."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class Rate:
+    """Events a second over the last few seconds. One thread ticks, any may read."""
+
+    def __init__(self, window_s: float = 2.0) -> None:
+        self._window_s = window_s
+        self._ticks: deque[float] = deque(maxlen=512)
+        self.total = 0
+
+    def tick(self, now_s: float | None = None) -> None:
+        """Count one event."""
+        self._ticks.append(time.monotonic() if now_s is None else now_s)
+        self.total += 1
+
+    def per_second(self, now_s: float | None = None) -> float:
+        """Return the rate now; 0 when nothing happened within the window."""
+        now = time.monotonic() if now_s is None else now_s
+        recent = [t for t in tuple(self._ticks) if now - t <= self._window_s]
+        if len(recent) < 2:
+            return len(recent) / self._window_s
+        # From the first event until now, so that a stalled source's rate falls instead of freezing.
+        span_s = max(recent[-1] - recent[0], (now - recent[0]) * (len(recent) - 1) / len(recent))
+        return (len(recent) - 1) / span_s if span_s > 0 else 0.0
+
+
+class Histogram:
+    """Counts of durations in fixed buckets (upper bounds in seconds)."""
+
+    bounds_s = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.bounds_s) + 1)
+        self.sum_s = 0.0
+
+    def add(self, duration_s: float) -> None:
+        """Count one duration."""
+        self.counts[bisect.bisect_left(self.bounds_s, duration_s)] += 1
+        self.sum_s += duration_s
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters since the start. Each has one writer; reading needs no lock."""
+
+    started_s: float = field(default_factory=time.monotonic)
+    frames: Rate = field(default_factory=Rate)
+    inferences: Rate = field(default_factory=Rate)
+    shown: Rate = field(default_factory=Rate)
+    shown_age_s: deque[float] = field(default_factory=lambda: deque(maxlen=2000))
+    """Age of the frames last shown, from the sensor's stamp until the display had them."""
+    bad_reads: int = 0
+    bad_decodes: int = 0
+    label_changes: int = 0
+    latency: dict[str, Histogram] = field(default_factory=dict)
+    """Inference time by engine name."""
+    losses: dict[str, int] = field(default_factory=dict)
+    lost_s: dict[str, float] = field(default_factory=dict)
+    """Losses and the seconds they lasted (ended ones) by part."""
+
+    @property
+    def bad_frames(self) -> int:
+        """Damaged frames that were skipped."""
+        return self.bad_reads + self.bad_decodes
+
+
+Part = Literal["camera", "engine", "display"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A part that is gone and is being looked for."""
+
+    part: str
+    reason: str
+    hint: str
+    since: float
+    """Unix seconds."""
+    since_monotonic_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something a person or a program may want to hear of."""
+
+    kind: Literal["label", "lost", "found", "engine", "tuning"]
+    at: float
+    """Unix seconds."""
+    label: str | None = None
+    previous: str | None = None
+    score: float = 0.0
+    part: str = ""
+    reason: str = ""
+    hint: str = ""
+    result: Result | None = field(default=None, repr=False, compare=False)
+    """The label's result; by the time a listener has it, without its pictures."""
+    frame: Frame | None = field(default=None, repr=False, compare=False)
+    """The label's picture, for listeners that asked for pictures."""
+
+    def bare(self) -> Change:
+        """Return it without any picture, to be kept for as long as one likes."""
+        result = replace(self.result, patch=None, frame=None) if self.result else None
+        return replace(self, result=result, frame=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The settings that may change while running: the chain's numbers and the decision's."""
+
+    preprocess: Chain
+    decide: Decide
+
+
+class State:
+    """The one object that the loops, the displays, the web page and the service have in common."""
+
+    def __init__(self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = ()) -> None:
+        self.frames: Latest[Frame] = Latest()
+        self.results: Latest[Result] = Latest()
+        self.stats = Stats()
+        self.model = model
+        self.labels = labels
+        self.source = ""
+        """What the source granted."""
+        self.engine = ""
+        self.display = ""
+        self.notice: tuple[str, float] = ("", 0.0)
+        """The engine's last news of itself, and when on CLOCK_MONOTONIC it came."""
+        self.telemetry: Telemetry | None = None
+        """The engine's device's own readings, where it has any."""
+        self.history: deque[Change] = deque(maxlen=1000)
+        self.reports: dict[str, Callable[[], Any]] = {}
+        """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
+        self._tuning = tuning
+        self._losses: dict[str, Loss] = {}
+        self._listeners: dict[Callable[[Change], None], bool] = {}
+        """Who hears of changes, and whether with their pictures."""
+        self._lock = threading.Lock()
+
+    @property
+    def tuning(self) -> Tuning:
+        """The settings in force."""
+        return self._tuning
+
+    def tune(self, preprocess: Chain | None = None, decide: Decide | None = None) -> None:
+        """Replace live settings; the next frame uses them."""
+        with self._lock:
+            now = self._tuning
+            self._tuning = replace(now, preprocess=preprocess or now.preprocess, decide=decide or now.decide)
+        self.announce(Change("tuning", time.time()))
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """The parts that are lost now, the longest lost first."""
+        return tuple(self._losses.values())
+
+    def lose(self, part: str, reason: str, hint: str = "") -> bool:
+        """Note that a part is gone; True when that (or its reason) is news."""
+        with self._lock:
+            known = self._losses.get(part)
+            if known and known.reason == reason:
+                return False
+            since, since_s = (known.since, known.since_monotonic_s) if known else (time.time(), time.monotonic())
+            self._losses[part] = Loss(part, reason, hint, since, since_s)
+            if not known:
+                self.stats.losses[part] = self.stats.losses.get(part, 0) + 1
+        self.announce(Change("lost", time.time(), part=part, reason=reason, hint=hint))
+        return True
+
+    def find(self, part: str) -> float | None:
+        """Note that a part is back; returns the seconds it was gone, None when it was not lost."""
+        with self._lock:
+            loss = self._losses.pop(part, None)
+            if loss is None:
+                return None
+            gone_s = time.monotonic() - loss.since_monotonic_s
+            self.stats.lost_s[part] = self.stats.lost_s.get(part, 0.0) + gone_s
+        self.announce(Change("found", time.time(), part=part))
+        return gone_s
+
+    def engine_says(self, text: str) -> None:
+        """Note that the engine switched, or why it does not use its stick."""
+        self.notice = (text, time.monotonic())
+        self.announce(Change("engine", time.time(), part="engine", reason=text))
+
+    def listen(self, listener: Callable[[Change], None], pictures: bool = False) -> Callable[[], None]:
+        """Call `listener` at every change, from the loop that made it: it must return at once. Returns the undo.
+
+        `pictures`: with `Change.frame`, a whole picture, of which the listener keeps no more than a few.
+        """
+        with self._lock:
+            self._listeners[listener] = pictures
+        return lambda: self._leave(listener)
+
+    def _leave(self, listener: Callable[[Change], None]) -> None:
+        with self._lock:
+            self._listeners.pop(listener, None)
+
+    def announce(self, change: Change) -> None:
+        """Tell the listeners, and remember it for the timeline.
+
+        The one place where changes lose their pictures: whoever keeps many of them keeps no picture.
+        """
+        bare = change.bare()
+        self.history.append(bare)
+        with self._lock:
+            listeners = tuple(self._listeners.items())
+        for listener, pictures in listeners:
+            listener(replace(bare, frame=change.frame) if pictures else bare)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a snapshot of counters, losses and the newest result."""
+        newest = self.results.look()
+        return {
+            "model": self.model,
+            "source": self.source,
+            "engine": self.engine,
+            "display": self.display,
+            "notice": self.notice[0],
+            "stick_c": self.telemetry.temperature_c if self.telemetry else None,
+            "frames": self.stats.frames.total,
+            "frames_per_s": round(self.stats.frames.per_second(), 1),
+            "inferences": self.stats.inferences.total,
+            "inferences_per_s": round(self.stats.inferences.per_second(), 1),
+            "skipped": self.frames.skipped,
+            "bad_frames": self.stats.bad_frames,
+            "lost": [{"part": x.part, "reason": x.reason, "hint": x.hint, "since": x.since} for x in self.losses],
+            "result": newest[1].as_json() if newest else None,
+            **{name: report() for name, report in tuple(self.reports.items())},
+        }

@@ -1,0 +1,604 @@
+"""`picam-infer run`: wires source, engine and display together and keeps them running, as a daemon or at a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import cv2
+import msgspec
+
+from picam_infer import config as configs
+from picam_infer import sources
+from picam_infer.config import Config
+from picam_infer.core import BadFrame, ConfigError, Display, Frame, Lost, PicamError, Pixels, Result
+from picam_infer.imaging import decode
+from picam_infer.inference import engines, preprocess
+from picam_infer.inference.postprocess import Decider
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle, Edges
+from picam_infer.outputs import annotate, display
+from picam_infer.platform import malloc, sysinfo
+from picam_infer.platform.systemd import Notifier, journal_handler
+from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline
+from picam_infer.runtime.state import State, Tuning
+
+if TYPE_CHECKING:
+    from picam_infer.outputs.web.handlers import Kept
+
+log = logging.getLogger("picam_infer")
+
+_RETRY_S = 2.0
+_TICK_S = 0.1
+_STATUS_S = 2.0
+_NEWS_S = 10.0
+_END_S = 1.7
+_CANNY_STEP = 5.0
+_CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
+
+
+class Outcome(Enum):
+    """Why a round of the main loop ended."""
+
+    STOP = "stop"
+    RELOAD = "reload"
+    END = "end"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `run`'s options."""
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE",
+                        help=f"configuration file (default: {configs.INSTALLED} if it exists)")  # fmt: skip
+    parser.add_argument("--source", metavar="S", help="camera, /dev/video0, camera:NAME, camera:usb:VID:PID, a video "
+                        "file, a picture, a folder, rtsp:// or http://, picamera, demo")  # fmt: skip
+    parser.add_argument("-m", "--model", metavar="M", help="a model's name or folder")
+    parser.add_argument("--engine", metavar="E", choices=["auto", "openvino", "ncs"], help="auto, openvino or ncs")
+    parser.add_argument("--display", metavar="D", choices=["auto", "window", "kms", "framebuffer", "none"],
+                        help="auto, window, kms, framebuffer or none")  # fmt: skip
+    parser.add_argument("--frames", type=_positive, metavar="N", help="stop after N results")
+    parser.add_argument("--json", action="store_true", help="print each result as one JSON object a line on stdout")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until told to stop; returns the exit code."""
+    malloc.few_pools()
+    options = Options.of(args)
+    config = options.config()
+    logging.basicConfig(handlers=[journal_handler()], level=config.log.level.upper(), force=True)
+    # Its pictures are small: OpenCV's own threads would spend more time waiting for each other than they save.
+    cv2.setNumThreads(1)
+    service = Service(config, options, Notifier())
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        service.on_signal(number, frame)
+        if number != signal.SIGHUP:  # a driver or a dead endpoint must not hold up the end
+            last = threading.Timer(_END_S, _leave, (0,))
+            last.daemon = True
+            last.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    code = 0
+    try:
+        service.run()
+    except PicamError as error:
+        log.error("%s", error)
+        code = error.exit_code
+    if service.stuck or service.stopped:
+        _leave(code)
+    return code
+
+
+def _leave(code: int) -> None:
+    """End the process without tearing it down: threads that wait inside a driver would be waited for, or crash."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line's wishes; they win over the file."""
+
+    path: Path | None
+    source: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    display: str | None = None
+    frames: int | None = None
+    json: bool = False
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Options:
+        """Return the options of a parsed command line."""
+        path = args.config
+        if path is None and configs.INSTALLED.exists():
+            path = configs.INSTALLED
+        return cls(path, args.source, args.model, args.engine, args.display, args.frames, args.json)
+
+    def config(self) -> Config:
+        """Read the file and apply the options. Raises `ConfigError`."""
+        config = configs.load(self.path) if self.path else Config()
+        if self.source:
+            config = msgspec.structs.replace(config, source=self.source)
+        if self.model:
+            config = msgspec.structs.replace(config, model=self.model)
+        if self.engine:
+            config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, kind=self.engine))
+        if self.display:
+            display = msgspec.structs.replace(config.display, kind=self.display)
+            config = msgspec.structs.replace(config, display=display)
+        return config
+
+
+class Service:
+    """The main loop: builds the parts from a configuration, shows what they see, rebuilds them on SIGHUP."""
+
+    def __init__(self, config: Config, options: Options, notifier: Notifier) -> None:
+        self.config = config
+        self.options = options
+        self.notifier = notifier
+        self.stuck = False
+        """Whether a thread had to be left behind in a driver."""
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        self._ready = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Take SIGTERM, SIGINT (stop) and SIGHUP (reload)."""
+        (self._reload if number == signal.SIGHUP else self._stop).set()
+
+    def run(self) -> None:
+        """Run rounds until told to stop. Raises `PicamError` for what waiting cannot mend."""
+        outcome = Outcome.RELOAD
+        while outcome is Outcome.RELOAD and not self._stop.is_set():
+            self.notifier.loading()
+            with contextlib.closing(Screen(self.config, patient=self.notifier.active)) as screen:
+                try:
+                    screen.placard("starting", f"loading model {self.config.model}", colour=annotate.KNOWN)
+                    outcome = self._round(screen)
+                except PicamError as error:
+                    # At a terminal a person reads the message; a service has nobody, so it says it on the screen.
+                    if not self.notifier.active or isinstance(error, ConfigError):
+                        raise
+                    log.error("%s", error)
+                    outcome = self._wait_out(screen, error)
+        self.notifier.stopping()
+
+    def _round(self, screen: Screen) -> Outcome:
+        bundle = bundles.load(self.config.model)
+        tuning = Tuning(configs.tuned(bundle.card, self.config.preprocess), self.config.decide)
+        state = State(tuning, bundle.name, bundle.labels)
+        pipeline = Pipeline(state, self._parts(bundle, state))
+        pipeline.keep_patches = screen.wanted
+        with contextlib.ExitStack() as company:
+            kept = self._listeners(company, state)
+            pipeline.start()
+            try:
+                self._page(company, state, kept)
+                return self._watch(screen, state, pipeline)
+            finally:
+                self.stuck = not pipeline.stop() or self.stuck
+
+    def _listeners(self, company: contextlib.ExitStack, state: State) -> Kept | None:
+        """Start what must not miss the first result: events and kept pictures. What is off is not even imported."""
+        if self.config.events:
+            from picam_infer.outputs.events import Events
+
+            company.enter_context(Events(self.config.events, state))
+        keep = configs.chosen(self.config.keep, configs.Keep)
+        if keep is None:
+            return None
+        from picam_infer.outputs.dataset import Keeper
+
+        return company.enter_context(Keeper(keep, state))
+
+    def _page(self, company: contextlib.ExitStack, state: State, kept: Kept | None) -> None:
+        """Start the page, while the model is loading."""
+        web = configs.chosen(self.config.web, configs.Web)
+        if web is not None:
+            from picam_infer.outputs.web.server import Web
+
+            painter = Painter(state, self.config)
+            company.enter_context(Web(web, state, painter, config_path=self.options.path, kept=kept))
+
+    def _parts(self, bundle: Bundle, state: State) -> Parts:
+        config = self.config
+        decider = Decider(bundle.labels, bundle.card.reject)
+        left = [self.options.frames or 0]
+
+        def report(text: str) -> None:
+            log.warning("%s", text, extra={"PICAM_ENGINE": state.engine})
+            state.engine_says(text)
+
+        def on_result(result: Result) -> None:
+            if self._stop.is_set():
+                return
+            if self.options.json:
+                self._print(result)
+            left[0] -= 1
+            if left[0] == 0:
+                self._stop.set()
+
+        return Parts(
+            open_source=lambda: sources.open_source(config.source, config.capture),
+            open_engine=lambda stopping: engines.open_engine(config.engine, bundle, cache_folder(), report=report,
+                                                             stopping=stopping),
+            make_preprocessor=lambda chain: preprocess.build(chain, bundle.card.input),
+            decide=decider, forget=decider.reset, on_result=on_result,
+        )  # fmt: skip
+
+    def _print(self, result: Result) -> None:
+        try:
+            # In one piece: events may go to the same place.
+            sys.stdout.write(json.dumps(result.as_json(), ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has had enough
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            self._stop.set()
+
+    def _watch(self, screen: Screen, state: State, pipeline: Pipeline) -> Outcome:
+        """Show, listen to keys, feed the watchdog, until something ends the round."""
+        viewer = Viewer(screen, state, self.options.path)
+        worked, next_status_s = 0, 0.0
+        while not self._stop.is_set():
+            shown = viewer.step()
+            pipeline.watch()
+            if pipeline.failure is not None:
+                raise pipeline.failure
+            if viewer.quit:
+                return Outcome.STOP
+            if self._reload.is_set() and self._reloaded(state):
+                return Outcome.RELOAD
+            # Liveness is work done: a new result, or a placard while it is known what is missing.
+            done = state.stats.inferences.total
+            if not pipeline.stuck and (done != worked or state.losses):
+                if not self._ready and (done or shown):
+                    self._say_ready()
+                    next_status_s = 0.0
+                worked = done
+                self.notifier.feed()
+            if time.monotonic() >= next_status_s:
+                next_status_s = time.monotonic() + _STATUS_S
+                self.notifier.status(sentence(state))
+            if pipeline.finished.is_set():
+                return Outcome.END
+        return Outcome.STOP
+
+    def _say_ready(self) -> None:
+        if not self._ready:
+            self._ready = True
+            malloc.give_back()  # what loading took and left
+            self.notifier.ready()
+
+    def _reloaded(self, state: State | None) -> bool:
+        """Read the file again; False (and all stays as it is) when it is not good."""
+        self._reload.clear()
+        self.notifier.reloading()
+        try:
+            config = self.options.config()
+            configs.tuned(bundles.load(config.model).card, config.preprocess)
+        except PicamError as error:
+            log.error("the new configuration is refused, the old one stays: %s", error)
+            self.notifier.ready()
+            return False
+        self.config = config
+        self._ready = False  # said again by the next round, which ends the reload
+        logging.getLogger().setLevel(config.log.level.upper())
+        log.info("configuration read again")
+        return True
+
+    def _wait_out(self, screen: Screen, error: PicamError) -> Outcome:
+        """Say on the screen what is wrong until it is time to try again."""
+        until_s = time.monotonic() + _RETRY_S
+        while not self._stop.is_set() and time.monotonic() < until_s:
+            screen.placard("cannot start", error.message, error.hint)
+            self.notifier.status(f"cannot start: {error}")
+            self._say_ready()
+            self.notifier.feed()
+            if self._reload.is_set() and self._reloaded(None):
+                break
+            if "q" in screen.keys():
+                return Outcome.STOP
+            self._stop.wait(_TICK_S)
+        return Outcome.RELOAD
+
+
+class Screen:
+    """The display, or the search for one: opened again whenever it is lost."""
+
+    def __init__(self, config: Config, patient: bool) -> None:
+        """`patient`: a display that was asked for by name and is not there is waited for, else it is an error."""
+        self.settings = config.display
+        self._size = (config.capture.width, config.capture.height)
+        self._display: Display | None = None
+        self._next_try_s = 0.0
+        self._lost = ""
+        self.wanted = config.display.kind != "none"
+        self._open(patient or config.display.kind == "auto")
+
+    @property
+    def name(self) -> str:
+        """The display's name; empty while there is none."""
+        return self._display.name if self._display else ""
+
+    def use(self, display: Display) -> None:
+        """Show on a display that was opened elsewhere."""
+        self.close()
+        self._display, self.wanted = display, True
+
+    def there(self) -> bool:
+        """Whether pictures can be shown now; looks for a display when it is time to."""
+        if self._display is None and self.wanted and time.monotonic() >= self._next_try_s:
+            self._open(patient=True)
+        return self._display is not None
+
+    def show(self, image: Pixels) -> bool:
+        """Show BGR (H, W, 3); False when there is no display."""
+        if self._display is None:
+            return False
+        try:
+            self._display.show(image)
+        except Lost as loss:
+            self._gone(loss)
+        return self._display is not None
+
+    def placard(
+        self, title: str, reason: str = "", hint: str = "", foot: str = "", *, colour: annotate.Colour = annotate.LOST
+    ) -> bool:
+        """Show a placard; False when there is no display."""
+        return self.there() and self.show(annotate.placard(*self._size, title, reason, hint, foot, colour=colour))
+
+    def keys(self) -> list[str]:
+        """Return the keys pressed since the last call."""
+        if self._display is None:
+            return []
+        try:
+            return ["q" if key == "esc" else key for key in self._display.keys()]
+        except Lost as loss:
+            self._gone(loss)
+            return []
+
+    def close(self) -> None:
+        """Give the display back."""
+        if self._display is not None:
+            self._display.close()
+            self._display = None
+
+    def _open(self, patient: bool) -> None:
+        try:
+            self._display = display.open_display(self.settings)
+        except Lost as loss:
+            if not patient:
+                raise
+            self._gone(loss)
+            return
+        if self._display is None:
+            self.wanted = False
+        else:
+            log.info("display: %s", self._display.name)
+            self._lost = ""
+
+    def _gone(self, loss: Lost) -> None:
+        self.close()
+        self._next_try_s = time.monotonic() + _RETRY_S / 2
+        if loss.message != self._lost:
+            self._lost = loss.message
+            log.info("no display now: %s", loss)
+
+
+class Painter:
+    """Draws for the page's stream what the monitor would show. Several threads may call it."""
+
+    def __init__(self, state: State, config: Config) -> None:
+        self._state = state
+        self._config = config
+
+    def __call__(self, frame: Frame | None) -> Pixels | None:
+        """Return the frame with its overlay, or (None) the placard that stands in its place. Raises `BadFrame`."""
+        if frame is None:
+            return self._placard()
+        image = decode.bgr(frame)
+        box = preprocess.box(image.shape[1], image.shape[0], self._state.tuning.preprocess.roi)
+        stats = stats_line(self._state) if self._config.display.stats else ""
+        look = annotate.Look(box, stats, self._state.notice[0], self._config.display.inset)
+        return annotate.draw(image, fresh_result(self._state), look)
+
+    def _placard(self) -> Pixels | None:
+        loss = next((loss for loss in self._state.losses if loss.part != "display"), None)
+        if loss is None:
+            return None
+        capture = self._config.capture
+        size = (capture.width, capture.height)
+        width, height = size if capture.rotate % 180 == 0 else size[::-1]
+        since = time.strftime("%H:%M:%S", time.localtime(loss.since))
+        return annotate.placard(width, height, f"{loss.part} lost", loss.reason, loss.hint,
+                               f"since {since}, still looking for it")  # fmt: skip
+
+
+class Viewer:
+    """Draws the newest frame with the newest result, at the camera's rate and never faster."""
+
+    def __init__(self, screen: Screen, state: State, path: Path | None) -> None:
+        self._screen = screen
+        self._state = state
+        self._path = path
+        self._number = 0
+        self._frozen = False
+        self._stats_line = ("", 0.0)
+        self._notice = ("", 0.0)
+        self._placard_s = 0.0
+        self.quit = False
+
+    def step(self) -> bool:
+        """Wait a moment for a frame and show it, or a placard; True when something is on it (or none is wanted)."""
+        for key in self._screen.keys():
+            self._press(key)
+        if not self._screen.there():
+            self._state.display = ""
+            # Without a monitor nothing is decoded; results set the pace of this loop.
+            self._state.frames.look(self._state.frames.number, _TICK_S)
+            return True
+        self._state.display = self._screen.name
+        if self._state.losses and self._state.losses[0].part != "display":
+            return self._show_loss()
+        newest = self._state.frames.look(self._number, _TICK_S)
+        if newest is None or self._frozen:
+            return self._number > 0
+        self._number, frame = newest
+        try:
+            image = decode.bgr(frame)
+        except BadFrame:
+            return True
+        self._draw(image, frame)
+        if self._screen.show(image):
+            self._state.stats.shown.tick()
+            self._state.stats.shown_age_s.append(time.monotonic() - frame.monotonic_s)
+        return True
+
+    def _draw(self, image: Pixels, frame: Frame) -> None:
+        tuning = self._state.tuning
+        result = fresh_result(self._state)
+        box = preprocess.box(image.shape[1], image.shape[0], tuning.preprocess.roi)
+        notice = self._notice_now()
+        settings = self._screen.settings
+        look = annotate.Look(box, self._stats() if settings.stats else "",
+                            notice, settings.inset)  # fmt: skip
+        annotate.draw(image, result, look)
+
+    def _show_loss(self) -> bool:
+        if time.monotonic() - self._placard_s < 0.5:
+            time.sleep(_TICK_S)
+            return True
+        self._placard_s = time.monotonic()
+        loss = self._state.losses[0]
+        since = time.strftime("%H:%M:%S", time.localtime(loss.since))
+        shown = self._screen.placard(f"{loss.part} lost", loss.reason, loss.hint,
+                                     f"since {since}, still looking for it")  # fmt: skip
+        return shown
+
+    def _notice_now(self) -> str:
+        """Return what a key just did, else why the engine is not the one that was wished for."""
+        text, until_s = self._notice
+        if time.monotonic() < until_s:
+            return text
+        news, since_s = self._state.notice
+        passing = self._state.engine.startswith("ncs") and time.monotonic() - since_s > _NEWS_S
+        return "" if passing else news
+
+    def _stats(self) -> str:
+        text, until_s = self._stats_line
+        if time.monotonic() >= until_s:
+            text = stats_line(self._state)
+            self._stats_line = (text, time.monotonic() + 1)
+        return text
+
+    def _press(self, key: str) -> None:
+        if key == "q":
+            self.quit = True
+        elif key == "space":
+            self._frozen = not self._frozen
+        elif key in _CANNY_KEYS:
+            self._turn_canny(*_CANNY_KEYS[key])
+        elif key == "p":
+            self._keep()
+
+    def _turn_canny(self, which: int, direction: int) -> None:
+        chain = self._state.tuning.preprocess
+        if not isinstance(chain, Edges):
+            self._say("this model has no Canny thresholds")
+            return
+        canny = list(chain.canny)
+        canny[which] = min(1000.0, max(0.0, canny[which] + direction * _CANNY_STEP))
+        self._state.tune(preprocess=msgspec.structs.replace(chain, canny=(canny[0], canny[1])))
+        self._say(f"Canny {canny[0]:g} / {canny[1]:g}   (p keeps it)")
+
+    def _keep(self) -> None:
+        chain = self._state.tuning.preprocess
+        if self._path is None:
+            self._say("there is no configuration file to keep this in: start with -c FILE")
+        elif isinstance(chain, Edges):
+            try:
+                configs.keep(self._path, {"preprocess.canny": [*map(_tidy, chain.canny)]})
+                self._say(f"kept in {self._path}")
+            except ConfigError as error:
+                log.error("%s", error)
+                self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        self._notice = (text, time.monotonic() + 4)
+
+
+def _tidy(number: float) -> float | int:
+    return int(number) if number == int(number) else number
+
+
+def fresh_result(state: State) -> Result | None:
+    """Return the newest result, None when it is too old to be true still."""
+    newest = state.results.look()
+    # A slow model's result is this old when it comes, and as old again when the next one comes.
+    if newest is None or time.monotonic() - newest[1].monotonic_s > STALE_S + 2 * newest[1].age_ms / 1e3:
+        return None
+    return newest[1]
+
+
+def stats_line(state: State) -> str:
+    """Return the overlay's line of figures."""
+    newest = state.results.look()
+    parts = [f"{state.stats.shown.per_second():.0f} fps", f"{state.stats.inferences.per_second():.0f} inferred/s"]
+    if newest:
+        parts += [f"{newest[1].infer_ms:.1f} ms", f"age {newest[1].age_ms:.0f} ms", newest[1].engine]
+    if state.telemetry and state.telemetry.temperature_c:
+        parts.append(f"stick {state.telemetry.temperature_c:.0f} °C")
+    if machine := str(sysinfo.read()):
+        parts.append(machine)
+    return "  ·  ".join(parts)
+
+
+def sentence(state: State) -> str:
+    """Return the service's state as `systemctl status` shows it."""
+    if state.losses:
+        loss = state.losses[0]
+        return f"{loss.part} lost: {loss.reason}; {loss.hint}" if loss.hint else f"{loss.part} lost: {loss.reason}"
+    newest = fresh_result(state)
+    if newest is None:
+        return f"waiting for {state.source or 'the camera'} and the model {state.model}"
+    seen = f"sees {newest.label} ({newest.score:.0%})" if newest.label is not None else "sees nothing it knows"
+    news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
+    return f"{seen}, {state.stats.inferences.per_second():.0f} results/s on {newest.engine}, from {state.source}{news}"
+
+
+def cache_folder() -> Path | None:
+    """Return where compiled networks are kept; None when no such folder can be made."""
+    given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
+    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "picam-infer"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return base if os.access(base, os.W_OK) else None

@@ -1,0 +1,1 @@
+"""Training the digit model, and compiling models for the Movidius stick."""

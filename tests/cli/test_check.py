@@ -1,0 +1,121 @@
+"""`picam-infer check` and `devices`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import stick_lab
+from makers import make_bundle
+from stick_lab import StickLab
+
+from picam_infer import cli
+from picam_infer.cli import check as check_verb
+from picam_infer.cli import devices
+from picam_infer.core import Lost
+
+
+def settings(tmp_path: Path, **changes: object) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        json.dumps({"source": "demo", "model": str(tmp_path / "m"), "display": {"kind": "none"}, **changes})
+    )
+    return path
+
+
+def check(capsys: pytest.CaptureFixture[str], path: Path) -> tuple[int, dict[str, dict[str, str]]]:
+    code = cli.main(["check", "--json", "-c", str(path)])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return code, {row["part"]: row for row in rows}
+
+
+def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(tmp_path / "m")
+    code, found = check(capsys, settings(tmp_path))
+    assert code == 0, found
+    assert {found[part]["grade"] for part in ("config", "model", "openvino", "source", "display")} == {"ok"}
+
+
+def no_display(settings: object) -> None:
+    raise Lost("no desktop is running", "start one")
+
+
+def test_every_finding_has_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_verb, "open_display", no_display)
+    code, found = check(capsys, settings(tmp_path, source="camera:none such", display={"kind": "window"}))
+    assert code == 1
+    errors = [row for row in found.values() if row["grade"] == "error"]
+    assert {row["part"] for row in errors} >= {"model", "source", "display"}
+    assert all(row["hint"] for row in errors)
+
+
+def test_a_bad_configuration_is_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("sourze: demo\n")
+    code, found = check(capsys, path)
+    assert code == 78
+    assert "did you mean source?" in found["config"]["hint"]
+
+
+def test_text_is_one_line_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(tmp_path / "m")
+    assert cli.main(["check", "-c", str(settings(tmp_path))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(("ok    ", "note  ", "ERROR ")) for line in lines)
+
+
+def test_devices_lists_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["devices"]) == 0
+    said = capsys.readouterr().out
+    assert all(title in said for title in devices.LISTINGS)
+    assert cli.main(["devices", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert any(row["kind"] == "openvino" and row["name"] == "CPU" for row in rows)
+
+
+def test_monitors_are_read_from_sysfs(tmp_path: Path) -> None:
+    port = tmp_path / "card1-HDMI-A-1"
+    port.mkdir()
+    (port / "status").write_text("connected\n")
+    (port / "modes").write_text("1920x1080\n1280x720\n1280x720\n")
+    (row,) = devices.monitors(tmp_path)
+    assert row == {"name": "card1-HDMI-A-1", "status": "connected", "modes": ["1920x1080", "1280x720"],
+                   "text": "card1-HDMI-A-1  connected 1920x1080"}  # fmt: skip
+
+
+needs_compiler = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
+
+
+@pytest.fixture
+def plugged(sticks: StickLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StickLab:
+    """A stick, and a model for it and the CPU in `m`."""
+    for place in ("engines.sticks.Usb", "engines.ncs.engine.Usb"):
+        monkeypatch.setattr(f"picam_infer.{place}", lambda: sticks.usb)
+    sticks.plug()
+    sticks.set("2", ms=0)
+    stick_lab.twin(tmp_path / "m")
+    return sticks
+
+
+@needs_compiler
+def test_a_stick_by_name(plugged: StickLab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["check", "-c", str(settings(tmp_path, engine={"kind": "ncs", "device": "2-ma2450"}))])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "ncs:2-ma2450 took the graph" in said and "on CPU:" in said and "up to 0.00" in said
+    assert cli.main(["check", "-c", str(settings(tmp_path, engine={"kind": "ncs", "device": "other"}))]) == 1
+    assert "there is 2-ma2450, not other" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_bench_measures_the_stick(plugged: StickLab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "-m", str(tmp_path / "m"), "--json"]) == 0
+    rows = {row["name"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    (stick,) = (row for name, row in rows.items() if "ncs:2-ma2450" in name)
+    assert "differ from the CPU's by up to 0.00" in stick["note"]
+    plugged.unplug()
+    assert cli.main(["bench", "-m", str(tmp_path / "m")]) == 0
+    assert "ncs:" not in capsys.readouterr().out

@@ -1,0 +1,159 @@
+"""Configuration: strict reading with helpful errors, and keeping single keys without touching the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from picam_infer import config
+from picam_infer.config import Config
+from picam_infer.core import ConfigError
+from picam_infer.models.bundle import Card, Edges, Input
+
+SHIPPED = Path(__file__).parents[2] / "config" / "picam-infer.yaml"
+
+
+def test_shipped_file_loads_to_exactly_the_defaults() -> None:
+    assert config.load(SHIPPED) == Config()
+
+
+def test_shipped_file_has_every_key() -> None:
+    import msgspec
+
+    def keys(plain: object, prefix: str = "") -> set[str]:
+        if not isinstance(plain, dict):
+            return {prefix}
+        return set().union({prefix} if prefix else set(), *(keys(v, f"{prefix}.{k}") for k, v in plain.items()))
+
+    assert keys(yaml.safe_load(SHIPPED.read_text())) == keys(msgspec.to_builtins(Config()))
+
+
+def test_empty_file_is_good() -> None:
+    assert config.parse("") == Config()
+    assert config.parse("# only a comment\n") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("captur: {}\n", r"f\.yaml:1: captur: no such key; did you mean capture\?"),
+        ("source: demo\ncapture:\n  widht: 3\n", r"f\.yaml:3: capture\.widht: no such key; did you mean width\?"),
+        ("capture: {zzz: 1}\n", r"no such key; keys here: width, height"),
+        ("capture:\n  width: wide\n", r"f\.yaml:2: capture\.width: expected a whole number, got text"),
+        ("capture:\n\n  width: 3\n", r"f\.yaml:3: capture\.width: .*16"),
+        ("engine: {kind: ncss}\n", r"engine\.kind: .*did you mean ncs\? one of: auto, openvino, ncs"),
+        ("capture: {rotate: 45}\n", r"capture\.rotate: .*one of: 0, 90, 180, 270"),
+        ("decide: 3\n", r"f\.yaml:1: decide: expected a block of keys, got a whole number"),
+        ("source: a\nsource: b\n", r"f\.yaml:2: source is set twice \(first in line 1\)"),
+        ("- 1\n", r"f\.yaml:1: expected `key: value` lines"),
+        ("a: [\n", r"f\.yaml:2: not valid YAML"),
+        ("a: \t b: c\n", r"f\.yaml:1: not valid YAML"),
+        ("source: \x07\n", r"not valid YAML"),
+        ("source: 2020-99-99\n", r"f\.yaml"),
+        ("decide: {threshold: .nan}\n", r"decide\.threshold"),
+        ("web:\n  listen: 0.0.0.0:65536\n", r"f\.yaml:2: web\.listen: .*for example 0\.0\.0\.0:8080"),
+        ("events:\n  - kind: webhook\n    url: http://[::1\n", r"f\.yaml:3: events\.0\.url: .*for example https://"),
+        ("events: [{kind: webhook, url: 'http://a:99999/'}]\n", r"events\.0\.url: .*for example https://"),
+    ],
+)
+def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    said = str(caught.value)
+    assert re.search(expected, said), said
+    assert "\n" not in said
+    assert caught.value.exit_code == 78
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        config.load(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"source: caf\xe9\n")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.load(tmp_path / "latin.yaml")
+
+
+CARD = Card(name="digits", input=Input((1, 28, 28, 1)), preprocess=Edges())
+
+
+def test_overrides_of_the_card() -> None:
+    assert config.tuned(CARD, {"canny": [80, 20], "roi": 0.5}) == Edges(roi=0.5, canny=(80.0, 20.0))
+    with pytest.raises(ConfigError, match="edges: roi, canny"):
+        config.tuned(CARD, {"colour": "rgb"})
+    with pytest.raises(ConfigError, match="roi"):
+        config.tuned(CARD, {"roi": 7})
+
+
+COMMENTED = """\
+# mine
+source: demo   # drawn
+capture:
+  # big
+  width: 640   # px
+preprocess: {}  # none yet
+decide: {threshold: 0.7}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("source", "camera", "source: camera   # drawn"),
+        ("capture.width", 1280, "  width: 1280   # px"),
+        ("capture.height", 720, "  height: 720"),
+        ("preprocess.canny", [80, 30], "preprocess: {canny: [80, 30]}  # none yet"),
+        ("decide.smooth", 0.5, "decide: {threshold: 0.7, smooth: 0.5}"),
+        ("decide.threshold", 0.9, "decide: {threshold: 0.9}"),
+        ("engine.kind", "ncs", "engine: {kind: ncs}"),
+    ],
+)
+def test_keep_changes_one_key_and_nothing_else(tmp_path: Path, key: str, value: object, line: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(COMMENTED)
+    config.keep(path, {key: value})
+    after = path.read_text().splitlines()
+    assert line in after
+    before = COMMENTED.splitlines()
+    changed = [old for old in before if old not in after]
+    assert len(changed) <= 1
+    node: object = yaml.safe_load(path.read_text())
+    for part in key.split("."):
+        node = node[part]  # type: ignore[index]
+    assert node == value
+
+
+def test_keep_refuses_what_would_not_load_and_leaves_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(COMMENTED)
+    with pytest.raises(ConfigError):
+        config.keep(path, {"decide.threshold": 7})
+    assert path.read_text() == COMMENTED
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_keep_preserves_permissions_and_creates_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\n")
+    path.chmod(0o640)
+    config.keep(path, {"decide.threshold": 0.5})
+    assert path.stat().st_mode & 0o777 == 0o640
+    config.keep(tmp_path / "new.yaml", {"decide.threshold": 0.5})
+    assert config.load(tmp_path / "new.yaml").decide.threshold == 0.5
+
+
+def test_keep_sweeps_up_what_a_power_cut_left(tmp_path: Path) -> None:
+    path, old, young, other = (tmp_path / n for n in ("c.yaml", ".c.yaml.12345678", ".c.yaml.abcdefgh", ".c.yaml.swp"))
+    for file in (path, old, young, other):
+        file.write_text("")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    config.keep(path, {"decide.threshold": 0.5})
+    assert {*tmp_path.iterdir()} == {path, young, other}

@@ -1,0 +1,154 @@
+"""Raw frames to pixels: only what is asked for, the right way up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from makers import jpeg_frame
+
+from picam_infer.core import BadFrame, Frame
+from picam_infer.imaging import decode
+
+
+def quadrants(width: int = 640, height: int = 480) -> np.ndarray:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2] = (255, 0, 0)
+    image[: height // 2, width // 2 :] = (0, 255, 0)
+    image[height // 2 :, : width // 2] = (0, 0, 255)
+    return image
+
+
+def raw(image: np.ndarray, codec: str = "bgr") -> Frame:
+    return Frame(image, codec, image.shape[1], image.shape[0], time.monotonic(), time.time(), 0)  # type: ignore[arg-type]
+
+
+def yuyv(image: np.ndarray) -> Frame:
+    yuv = cv2.cvtColor(image, cv2.COLOR_BGR2YUV)
+    packed = np.empty((*image.shape[:2], 2), np.uint8)
+    packed[:, :, 0] = yuv[:, :, 0]
+    packed[:, 0::2, 1] = yuv[:, 0::2, 1]
+    packed[:, 1::2, 1] = yuv[:, 0::2, 2]
+    return raw(packed, "yuyv")
+
+
+@pytest.mark.parametrize("make", [jpeg_frame, raw, yuyv])
+def test_every_codec_gives_the_same_picture(make: object) -> None:
+    image = cv2.GaussianBlur(quadrants(), (31, 31), 0)
+    got = decode.bgr(make(image))  # type: ignore[operator]
+    assert got.shape == image.shape
+    assert np.abs(got.astype(int) - image).mean() < 3
+
+
+@pytest.mark.parametrize("make", [jpeg_frame, raw, yuyv])
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+@pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
+def test_a_square_is_the_middle_of_the_upright_picture(make: object, rotate: int, flip: str) -> None:
+    image = cv2.GaussianBlur(quadrants(), (31, 31), 0)
+    frame = replace(make(image), rotate=rotate, flip=flip)  # type: ignore[operator]
+    whole = decode.bgr(frame)
+    assert (whole.shape[1], whole.shape[0]) == decode.size(frame)
+    side = decode.side_px(*decode.size(frame), 0.5)
+    x, y = (whole.shape[1] - side) // 2, (whole.shape[0] - side) // 2
+    square = decode.bgr_square(frame, 0.5, 10_000)
+    assert square.shape == (side, side, 3)
+    assert np.abs(square.astype(int) - whole[y : y + side, x : x + side]).mean() < 3
+    grey = decode.grey_square(frame, 0.5, 10_000)
+    assert np.abs(grey.astype(int) - cv2.cvtColor(square, cv2.COLOR_BGR2GRAY)).mean() < 3
+
+
+def test_jpeg_is_decoded_no_larger_than_needed() -> None:
+    frame = jpeg_frame(quadrants(1280, 720))
+    assert decode.grey_square(frame, 0.4, 144).shape == (144, 144)
+    assert decode.grey_square(frame, 0.4, 145).shape == (288, 288)
+    assert decode.bgr_square(frame, 1.0, 224).shape == (360, 360, 3)
+    assert decode.bgr_square(frame, 1.0, 90).shape == (90, 90, 3)
+
+
+def textured(width: int = 1280, height: int = 720) -> np.ndarray:
+    noise = np.random.default_rng(3).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def coded(image: np.ndarray, *options: int, padding: int = 0) -> Frame:
+    """Return a JPEG frame coded with OpenCV's options."""
+    frame = jpeg_frame(image)
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85, *options])[1].reshape(-1)
+    return replace(frame, data=np.concatenate([data, np.zeros(padding, np.uint8)]))
+
+
+CODINGS = {
+    "4:2:0": (), "4:2:2": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+    "4:4:4": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), "restart markers": (cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", CODINGS.values(), ids=CODINGS)
+@pytest.mark.parametrize("shape", [(1280, 720), (640, 480), (1920, 1080), (333, 251)])
+@pytest.mark.parametrize(("roi", "at_least_px"), [(0.4, 28), (0.4, 144), (0.4, 10_000), (0.9, 224), (1.0, 100)])
+def test_what_is_left_undecoded_is_not_missed(
+    options: tuple[int, ...], shape: tuple[int, int], roi: float, at_least_px: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    frame = coded(textured(*shape), *options)
+    for square, flags in ((decode.grey_square, cv2.IMREAD_GRAYSCALE), (decode.bgr_square, cv2.IMREAD_COLOR)):
+        got = square(frame, roi, at_least_px)
+        reduction = round(decode.side_px(*shape, roi) / got.shape[0])
+        whole = cv2.imdecode(frame.data, flags if reduction == 1 else flags | 8 * reduction)
+        y, x = ((n - got.shape[0]) // 2 for n in whole.shape[:2])
+        assert np.array_equal(got, whole[y : y + got.shape[0], x : x + got.shape[0]])
+    assert capfd.readouterr().err == ""  # the decoder complains there about whatever it finds odd
+
+
+def test_rows_below_the_square_are_not_decoded() -> None:
+    frame = coded(textured(), padding=700)
+    damaged = frame.data.copy()
+    damaged[len(damaged) * 4 // 5 : -702] = 0x55
+    assert not np.array_equal(decode.bgr(frame), decode.bgr(replace(frame, data=damaged)))
+    for padding in (0, 700):
+        cut = replace(frame, data=damaged[: len(damaged) - 700 + padding])
+        assert np.array_equal(decode.grey_square(frame, 0.4, 144), decode.grey_square(cut, 0.4, 144))
+
+
+@pytest.mark.parametrize("height", [480, 1000])
+def test_the_pictures_own_height_counts(height: int) -> None:
+    frame = coded(textured())
+    square = decode.grey_square(replace(frame, height=height), 0.4, 10_000)
+    assert np.array_equal(square, decode.grey_square(frame, 0.4, 10_000))
+
+
+def test_bgr_is_the_callers_to_draw_on() -> None:
+    frame = raw(quadrants())
+    decode.bgr(frame)[:] = 0
+    assert frame.data.max() == 255
+
+
+@pytest.mark.parametrize("keep", [0, 2, 100, 0.5, 0.98])
+def test_a_cut_off_jpeg_is_a_bad_frame(keep: float) -> None:
+    frame = jpeg_frame(quadrants())
+    length = int(keep if keep > 1 or keep == 0 else len(frame.data) * keep)
+    cut = replace(frame, data=frame.data[:length])
+    assert not decode.whole_jpeg(cut.data)
+    for call in (decode.bgr, lambda f: decode.grey_square(f, 0.4, 100)):
+        with pytest.raises(BadFrame):
+            call(cut)
+
+
+def test_padding_after_the_end_is_allowed_and_garbage_is_not_a_jpeg() -> None:
+    frame = jpeg_frame(quadrants())
+    padded = np.concatenate([frame.data, np.zeros(4000, np.uint8)])
+    assert decode.whole_jpeg(padded)
+    assert decode.bgr(replace(frame, data=padded)).shape == (480, 640, 3)
+    noise = np.random.default_rng(1).integers(0, 256, 5000, np.uint8)
+    noise[:2], noise[-2:] = (0xFF, 0xD8), (0xFF, 0xD9)
+    with pytest.raises(BadFrame):
+        decode.bgr(replace(frame, data=noise))
+
+
+def test_tiny_and_thin_pictures_do_not_break_the_crop() -> None:
+    for width, height in ((2, 2), (3, 500), (500, 3), (1, 1)):
+        square = decode.bgr_square(raw(np.zeros((height, width, 3), np.uint8)), 0.4, 28)
+        assert min(square.shape[:2]) >= 1

@@ -1,0 +1,67 @@
+"""Top classes, unknown, smoothing and hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from picam_infer.config import Decide
+from picam_infer.inference.postprocess import Decider
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def test_best_first_and_only_as_many_as_asked() -> None:
+    label, top = Decider("abcd")(scores(0.1, 0.7, 0.15, 0.05), Decide(top=2))
+    assert label == "b"
+    assert [p.label for p in top] == ["b", "c"]
+    assert top[0].score == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [(Decide(threshold=0.5), "a"), (Decide(threshold=0.56), None), (Decide(threshold=0.5, margin=0.2), None),
+     (Decide(threshold=0.5, margin=0.05), "a")],
+)  # fmt: skip
+def test_threshold_and_margin(settings: Decide, label: str | None) -> None:
+    assert Decider("ab")(scores(0.55, 0.45), settings)[0] == label
+
+
+def test_the_reject_class_makes_it_unknown_and_is_never_listed() -> None:
+    decider = Decider(["0", "1", "none"], reject="none")
+    label, top = decider(scores(0.25, 0.05, 0.7), Decide(threshold=0.1))
+    assert label is None
+    assert [p.label for p in top] == ["0", "1"]
+    assert decider(scores(0.9, 0.05, 0.05), Decide())[0] == "0"
+
+
+def test_smoothing_lets_one_odd_frame_pass() -> None:
+    decider, settings = Decider("ab"), Decide(smooth=0.8, threshold=0.5)
+    for _ in range(10):
+        decider(scores(1, 0), settings)
+    assert decider(scores(0, 1), settings)[0] == "a"
+    for _ in range(10):
+        label, _ = decider(scores(0, 1), settings)
+    assert label == "b"
+
+
+def test_hold_waits_for_equal_answers_in_a_row() -> None:
+    decider, settings = Decider("ab"), Decide(hold=3)
+    a, b = scores(0.9, 0.1), scores(0.1, 0.9)
+    assert [decider(s, settings)[0] for s in (a, a, a)] == [None, None, "a"]
+    assert [decider(s, settings)[0] for s in (b, b, a, b, b, b)] == ["a", "a", "a", "a", "a", "b"]
+
+
+def test_reset_forgets_the_past() -> None:
+    decider, settings = Decider("ab"), Decide(smooth=0.9, hold=2)
+    for _ in range(5):
+        decider(scores(1, 0), settings)
+    decider.reset()
+    assert decider(scores(0, 1), settings)[0] is None
+    assert decider(scores(0, 1), settings)[0] == "b"
+
+
+def test_one_class_is_enough() -> None:
+    assert Decider(["only"])(scores(0.9), Decide(margin=0.5))[0] == "only"

@@ -1,0 +1,372 @@
+import mmap
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from picam_infer.config import DisplaySettings
+from picam_infer.core import Display, Lost
+from picam_infer.imaging.letterbox import Fitter
+from picam_infer.outputs import display
+from picam_infer.outputs.display import framebuffer, keyboard, owner
+from picam_infer.platform import x11, x11_access
+
+# -- who has the screen ------------------------------------------------------
+
+
+def connector(sys: Path, name: str, status: str, modes: str = "") -> None:
+    folder = sys / "class/drm" / name
+    folder.mkdir(parents=True)
+    (folder / "status").write_text(status + "\n")
+    (folder / "modes").write_text(modes)
+
+
+def test_outlets_the_certain_first_and_no_writeback(tmp_path: Path) -> None:
+    connector(tmp_path, "card0-HDMI-A-1", "disconnected")
+    connector(tmp_path, "card1-DPI-1", "unknown", "800x480\n")
+    connector(tmp_path, "card1-Composite-1", "unknown")
+    connector(tmp_path, "card1-HDMI-A-2", "connected", "1920x1080\n")
+    connector(tmp_path, "card1-Writeback-1", "unknown", "1920x1080\n")
+    found = owner.outlets(tmp_path)
+    assert [(o.card, o.name, o.plugged) for o in found] == [
+        ("card1", "HDMI-A-2", True), ("card1", "DPI-1", True), ("card0", "HDMI-A-1", False),
+        ("card1", "Composite-1", False)]  # fmt: skip
+    assert not owner.outlet("card7", "HDMI-A-1", tmp_path).plugged
+
+
+def process(proc: Path, pid: int, name: str, *files: str) -> None:
+    (proc / str(pid) / "fd").mkdir(parents=True)
+    (proc / str(pid) / "comm").write_text(name + "\n")
+    for i, file in enumerate(files):
+        (proc / str(pid) / "fd" / str(i)).symlink_to(file)
+
+
+def test_the_holder_is_named(tmp_path: Path) -> None:
+    device = Path("/dev/dri/card0")
+    process(tmp_path, 9, "bash", "/dev/tty1")
+    assert owner.holder(device, tmp_path) == ""
+    process(tmp_path, 812, "Xorg")
+    assert owner.holder(device, tmp_path) == "Xorg (PID 812)"  # its files are hidden from us: the likely one
+    process(tmp_path, 77, "picam-infer")  # somebody's check, that looks at the monitor and goes
+    assert owner.holder(device, tmp_path) == "Xorg (PID 812)"
+    (tmp_path / "77/cmdline").write_bytes(b"python3\0/usr/local/bin/picam-infer\0run\0-c\0c.yaml\0")
+    assert owner.holder(device, tmp_path) == "picam-infer (PID 77)"
+    process(tmp_path, 500, "systemd-logind", "/dev/dri/card0")
+    assert owner.holder(device, tmp_path) == "systemd-logind (PID 500)"
+    process(tmp_path, 900, "labwc", "/dev/dri/card0")
+    assert owner.holder(device, tmp_path) == "labwc (PID 900)"
+
+
+def test_own_console_is_the_first_or_where_it_was_started(tmp_path: Path) -> None:
+    sys, proc = tmp_path / "sys", tmp_path / "proc"
+    assert owner.console_in_use(sys, proc) == ""
+    (sys / "class/tty/tty0").mkdir(parents=True)
+    (sys / "class/tty/tty0/active").write_text("tty2\n")
+    assert owner.console_in_use(sys, proc) == "tty2"
+    (proc / "self").mkdir(parents=True)
+    (proc / "self/stat").write_text(f"7 (a) b) S 1 7 7 {4 << 8 | 2} 7\n")
+    assert owner.console_in_use(sys, proc) == ""
+
+
+def test_a_desktop_is_expected_only_where_one_starts(tmp_path: Path) -> None:
+    units = tmp_path / "systemd/system"
+    units.mkdir(parents=True)
+    assert not owner.desktop_expected(tmp_path)
+    (units / "display-manager.service").symlink_to("/lib/systemd/system/lightdm.service")
+    assert owner.desktop_expected(tmp_path)
+    (units / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
+    assert not owner.desktop_expected(tmp_path)
+
+
+# -- the frame buffer --------------------------------------------------------
+
+
+def screen_info(
+    width: int, height: int, bits: int, line: int, red: int = 16, blue: int = 0, y: int = 0
+) -> tuple[bytes, bytes]:
+    variable = struct.pack("15I", width, height, width, height, 0, y, bits, 0, red, 8, 0, 8, 8, 0, blue).ljust(
+        160, b"\0"
+    )
+    return variable, bytes(48) + struct.pack("I", line).ljust(32, b"\0")
+
+
+def test_layouts() -> None:
+    layout = framebuffer.geometry(*screen_info(320, 240, 32, 1344, y=2))
+    assert (layout.width, layout.height, layout.line_bytes, layout.start) == (320, 240, 1344, 2688)
+    assert layout.conversion == cv2.COLOR_BGR2BGRA
+    assert framebuffer.geometry(*screen_info(1, 1, 32, 4, red=0, blue=16)).conversion == cv2.COLOR_BGR2RGBA
+    with pytest.raises(Lost, match="8 bits"):
+        _ = framebuffer.geometry(*screen_info(1, 1, 8, 1)).conversion
+
+
+@pytest.mark.parametrize(("bits", "red"), [(16, [0, 0xF8]), (32, [0, 0, 255, 255])])
+def test_pixels_land_in_the_file(tmp_path: Path, bits: int, red: list[int]) -> None:
+    layout = framebuffer.Geometry(8, 4, 8 * bits // 8 + 12, bits)
+    file = tmp_path / "fb0"
+    file.write_bytes(b"\xee" * layout.line_bytes * 4)
+    with file.open("r+b") as handle, mmap.mmap(handle.fileno(), 0) as memory:
+        screen = framebuffer.pixels(memory, layout)
+        Fitter(layout.conversion).draw(np.full((4, 8, 3), (0, 0, 255), np.uint8), screen, clear=True)
+        del screen
+    data = file.read_bytes()
+    size = bits // 8
+    assert list(data[:size]) == red
+    assert data[8 * size : layout.line_bytes] == b"\xee" * 12
+    assert list(data[layout.line_bytes * 3 :][7 * size : 8 * size]) == red
+
+
+def test_no_frame_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framebuffer, "DEVICE", tmp_path / "fb0")
+    monkeypatch.setattr(owner, "outlets", lambda: [])
+    monkeypatch.setattr(owner, "leave_to_a_person", lambda: None)
+    with pytest.raises(Lost, match="there is no frame buffer"):
+        framebuffer.Framebuffer(DisplaySettings())
+
+
+# -- keys --------------------------------------------------------------------
+
+
+def event(code: int, value: int, kind: int = 1) -> bytes:
+    return struct.pack("qqHHi", 0, 0, kind, code, value)
+
+
+class Pipe(keyboard.Device):
+    """A device that a test types on; grabs are remembered."""
+
+    is_keyboard = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.grabs: list[bool] = []
+        self.again: list[tuple[int, int]] = []
+
+    def _grab(self) -> None:
+        self._grabbed = True
+        self.grabs.append(True)
+
+    def _press_again(self, code: int, value: int) -> None:
+        self.again.append((code, value))
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[keyboard.Keyboard, int, Path]]:
+    os.mkfifo(tmp_path / "event0")
+    end = os.open(tmp_path / "event0", os.O_RDWR | os.O_NONBLOCK)
+    monkeypatch.setattr(keyboard, "Device", Pipe)
+    monkeypatch.setattr(keyboard, "_SCAN_S", 0.0)
+    monkeypatch.setattr(keyboard.fcntl, "ioctl", lambda *_: 0)
+    keys = keyboard.Keyboard(tmp_path, tmp_path / "layout")
+    keys.keys()
+    yield keys, end, tmp_path
+    keys.close()
+    os.close(end)
+
+
+def test_names_repeats_and_releases(typed: tuple[keyboard.Keyboard, int, Path]) -> None:
+    keys, end, _ = typed
+    os.write(
+        end, event(16, 1) + event(0, 0, 0) + event(16, 2) + event(16, 0) + event(57, 1) + event(1, 1) + event(700, 1)
+    )
+    assert keys.keys() == ["q", "q", "space", "esc"]
+    assert keys.keys() == []
+
+
+def test_keys_with_control_are_not_ours(typed: tuple[keyboard.Keyboard, int, Path]) -> None:
+    keys, end, _ = typed
+    os.write(end, event(29, 1) + event(16, 1) + event(16, 0) + event(29, 0) + event(17, 1))
+    assert keys.keys() == ["w"]
+
+
+def test_ctrl_alt_chords_go_to_the_console(typed: tuple[keyboard.Keyboard, int, Path]) -> None:
+    keys, end, folder = typed
+    device = keys._devices[folder / "event0"]
+    assert isinstance(device, Pipe)
+    assert device.grabs == [True]
+    os.write(end, event(29, 1) + event(56, 1) + event(60, 1) + event(60, 0))
+    assert keys.keys() == []
+    assert {(29, 1), (56, 1)} <= set(device.again)
+    assert device.again[-2:] == [(60, 1), (60, 0)]
+    assert len(device.grabs) == 1
+    os.write(end, event(29, 0) + event(56, 0) + event(30, 1))
+    assert keys.keys() == ["a"]
+    os.write(end, event(30, 0))
+    keys.keys()
+    assert len(device.grabs) == 2  # ours again as soon as nothing is down
+
+
+def test_an_unplugged_keyboard_and_a_new_one(
+    typed: tuple[keyboard.Keyboard, int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, _, folder = typed
+    first = keys._devices[folder / "event0"]
+
+    def gone() -> Iterator[int]:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(first, "pressed", gone)
+    (folder / "event0").unlink()
+    os.mkfifo(folder / "event7")
+    other = os.open(folder / "event7", os.O_RDWR | os.O_NONBLOCK)
+    os.write(other, event(25, 1))
+    assert keys.keys() == ["p"]
+    assert list(keys._devices) == [folder / "event7"]
+    os.close(other)
+
+
+def test_what_is_printed_on_the_keys(tmp_path: Path) -> None:
+    file = tmp_path / "keyboard"
+    file.write_text('XKBMODEL="pc105"\nXKBLAYOUT="fr,us"\n')
+    keys = keyboard.Keyboard(tmp_path, file)
+    assert "q".translate(keys._print) == "a"
+    assert "z".translate(keys._print) == "w"
+    assert keyboard._layout(tmp_path / "none") == ""
+
+
+def test_a_file_is_no_keyboard(tmp_path: Path) -> None:
+    (tmp_path / "event0").write_bytes(event(16, 1))
+    keys = keyboard.Keyboard(tmp_path)
+    assert keys.keys() == []
+    assert keys._others == {tmp_path / "event0"}
+
+
+# -- a desktop's session -----------------------------------------------------
+
+
+def authority(number: bytes, key: bytes) -> bytes:
+    fields = (b"picam", number, b"MIT-MAGIC-COOKIE-1", key)
+    return struct.pack(">H", 256) + b"".join(struct.pack(">H", len(f)) + f for f in fields)
+
+
+@pytest.fixture(params=["file", "abstract"])
+def x_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, list[bytes]]]:
+    """An X server on :3 that lets in whoever has the key `sesame`."""
+    sockets, seen = tmp_path / "x", list[bytes]()
+    sockets.mkdir()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(("\0" if request.param == "abstract" else "") + str(sockets / "X3"))
+    # The file is how others learn of it; of a Wayland compositor's they may not use more than the name.
+    (sockets / "X3").touch()
+    server.listen()
+
+    def serve() -> None:
+        while True:
+            try:
+                link, _ = server.accept()
+            except OSError:
+                return
+            with link:
+                hello = link.recv(4096)
+                seen.append(hello)
+                good = b"sesame" in hello
+                reason = b"" if good else b"No protocol specified\n"
+                padded = reason + bytes(-len(reason) % 4)
+                link.sendall(struct.pack("<BBHHH", good, len(reason), 11, 0, len(padded) // 4) + padded)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield sockets, seen
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join()
+
+
+def test_a_session_is_found_by_its_socket_and_key(
+    tmp_path: Path, x_server: tuple[Path, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sockets, _ = x_server
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = tmp_path / "run"
+    with pytest.raises(Lost, match=r"desktop on :3 refuses user .*No protocol"):
+        x11.find({}, sockets, run)
+    (tmp_path / ".Xauthority").write_bytes(authority(b"9", b"other!") + authority(b"3", b"sesame"))
+    found = x11.find({"DISPLAY": ":8"}, sockets, run)
+    assert (found.display, found.authority) == (":3", str(tmp_path / ".Xauthority"))
+    assert found.link is not None and found.link.fileno() >= 0  # it keeps the place
+    found.release()
+    assert found.link.fileno() == -1
+
+
+def test_no_session(tmp_path: Path) -> None:
+    (tmp_path / "X0").write_text("a left-over")
+    with pytest.raises(Lost, match="no desktop session"):
+        x11.find({"DISPLAY": "nonsense"}, tmp_path, tmp_path)
+
+
+def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter(["down", "down", "up", "down"])
+    let_in = []
+
+    def find() -> x11.Session:
+        if next(states, "down") == "down":
+            raise Lost("no desktop session is running")
+        return x11.Session(":0", "")
+
+    monkeypatch.setattr(x11, "find", find)
+    monkeypatch.setattr(x11_access, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(x11_access, "let_in", lambda desktop, user: let_in.append((desktop.display, user)) or "")
+    assert x11_access.main([], gone_s=0.2) == 0
+    assert let_in == [(":0", "picam-infer")]
+
+
+def test_a_damaged_authority_file_gives_what_it_can() -> None:
+    data = authority(b"0", b"key")
+    assert [entry[4] for entry in x11.entries(data + data[:9])] == [b"key"]
+
+
+# -- the door ----------------------------------------------------------------
+
+
+class Fake:
+    name = "fake"
+
+
+def refusing(message: str) -> Display:
+    raise Lost(message)
+
+
+def test_the_first_that_opens() -> None:
+    fake: Display = Fake()  # type: ignore[assignment]
+    assert display.first([lambda: refusing("a"), lambda: fake, lambda: refusing("b")], False) is fake
+
+
+def test_the_reason_is_the_one_to_mend() -> None:
+    openers = [lambda: refusing("no desktop"), lambda: refusing("no monitor"), lambda: refusing("no frame buffer")]
+    with pytest.raises(Lost, match="no monitor"):
+        display.first(openers, False)
+    with pytest.raises(Lost, match="no desktop"):
+        display.first(openers, True)
+
+
+def test_the_frame_buffer_is_not_painted_behind_another_programs_picture() -> None:
+    def held() -> Display:
+        raise owner.Held("the monitor is held by kodi.bin (PID 3)", "end that program")
+
+    with pytest.raises(Lost, match="kodi"):
+        display.first([held, lambda: pytest.fail("tried the frame buffer")], desktop=False)
+
+
+def test_auto_waits_for_an_expected_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def opened(kind: str, settings: DisplaySettings) -> Display:
+        tried.append(kind)
+        return refusing(kind)
+
+    monkeypatch.setattr(display, "_open", opened)
+    for expected, kinds in ((True, ["window"]), (False, ["window", "kms", "framebuffer"])):
+        tried.clear()
+        monkeypatch.setattr(owner, "desktop_expected", lambda expected=expected: expected)
+        with pytest.raises(Lost):
+            display.open_display(DisplaySettings())
+        assert tried == kinds
+    tried.clear()
+    with pytest.raises(Lost):
+        display.open_display(DisplaySettings(kind="kms"))
+    assert tried == ["kms"]
+    assert display.open_display(DisplaySettings(kind="none")) is None

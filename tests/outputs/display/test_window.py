@@ -1,0 +1,191 @@
+"""The window on a real X server (Xvfb): what a person sees and presses."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from makers import make_bundle
+
+from picam_infer import config
+from picam_infer.models.bundle import Edges
+from picam_infer.outputs import annotate
+from picam_infer.platform import x11
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool (Debian: xvfb, xdotool)"
+)
+
+
+class Desktop:
+    """An X server without a monitor, whose screen can be read and whose keys can be pressed."""
+
+    def __init__(self, folder: Path) -> None:
+        read_end, write_end = os.pipe()
+        self._server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write_end), "-noreset", "-screen", "0", "800x600x24", "-fbdir", str(folder)],
+            pass_fds=[write_end], stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(write_end)
+        with os.fdopen(read_end) as pipe:
+            number = pipe.readline().strip()
+        self.environment = {**os.environ, "DISPLAY": f":{number}"}
+        self._screen = folder / "Xvfb_screen0"
+
+    def picture(self) -> np.ndarray:
+        """Return the screen as BGR (600, 800, 3), read from the server's own memory (X Window Dump format)."""
+        raw = self._screen.read_bytes()
+        header = np.frombuffer(raw[:100], ">u4")
+        size, width, height, stride, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
+        pixels = np.frombuffer(raw, np.uint8, stride * height, size + colours * 12)
+        return pixels.reshape(height, stride // 4, 4)[:, :width, :3]
+
+    def press(self, key: str) -> None:
+        # Without a window manager the keys go to the window under the pointer.
+        subprocess.run(["xdotool", "mousemove", "100", "100", "key", key], env=self.environment, check=True, timeout=20)
+
+    def map_again(self) -> None:
+        """Do what a window manager does to each new window; without one Qt may miss that its window can be seen."""
+        chain = ["search", "--name", "picam-infer", "windowunmap", "%1", "windowmap", "%1"]
+        subprocess.run(["xdotool", *chain], env=self.environment, check=False, timeout=20, capture_output=True)
+
+    def close(self) -> None:
+        self._server.terminate()
+        self._server.wait(10)
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
+    (tmp_path / "screen").mkdir()
+    made = Desktop(tmp_path / "screen")
+    yield made
+    made.close()
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+def wait_for_colour(desktop: Desktop, colour: tuple[int, int, int], pixels: int, what: str) -> None:
+    """Wait until more than so many pixels of the screen are (nearly) of that colour."""
+    mapped_s = time.monotonic()
+
+    def there() -> bool:
+        nonlocal mapped_s
+        if time.monotonic() - mapped_s > 4:
+            desktop.map_again()
+            mapped_s = time.monotonic()
+        return colours(desktop, colour) > pixels
+
+    wait_for(there, what)
+
+
+def colours(desktop: Desktop, colour: tuple[int, int, int]) -> int:
+    """Return how many pixels of the screen are (nearly) of that colour."""
+    return int((np.abs(desktop.picture().astype(int) - colour).sum(2) < 30).sum())
+
+
+@pytest.fixture
+def running(desktop: Desktop, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "picam_infer", "run", "--display", "window", *map(str, words)],
+            stderr=subprocess.PIPE, text=True, env={**desktop.environment, "HOME": str(tmp_path)},
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_label_the_box_and_the_keys(
+    desktop: Desktop, running: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "m", chain=Edges(), shape=(1, 28, 28, 1))
+    settings = tmp_path / "c.yaml"
+    settings.write_text(f"source: demo\nmodel: {tmp_path / 'm'}   # tiny\n")
+    process = running("-c", settings)
+    wait_for_colour(desktop, annotate.KNOWN, 200, "the label and the box in green")
+    assert desktop.picture()[10, 200].max() < 30, "the bar above the picture is black"
+
+    def kept() -> bool:
+        # A window that has just come up may not take keys yet: press until it does.
+        desktop.press("w")
+        desktop.press("p")
+        canny = config.load(settings).preprocess.get("canny")
+        return canny is not None and canny[0] > 90 and canny[1] == 30
+
+    wait_for(kept, "the threshold in the file")
+    assert "# tiny" in settings.read_text()
+    desktop.press("q")
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+
+
+def refusal(display: str) -> str | None:
+    """Return why a desktop does not let us in (empty: it does), and leave it again."""
+    answered = x11.knock(display, "")
+    if answered is None:
+        return None
+    link, reason = answered
+    link.close()
+    return reason
+
+
+def test_a_desktop_lets_the_service_in_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+    """The server forgets whom it let in when its last program leaves: the one that asked must stay."""
+    key = tmp_path / "authority"
+    fields = (b"", b"", b"MIT-MAGIC-COOKIE-1", b"0123456789abcdef")
+    key.write_bytes(b"\xff\xff" + b"".join(len(f).to_bytes(2, "big") + f for f in fields))
+    read_end, write_end = os.pipe()
+    server = subprocess.Popen(["Xvfb", "-displayfd", str(write_end), "-auth", str(key)], pass_fds=[write_end],
+                              stderr=subprocess.DEVNULL)  # fmt: skip
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        display = f":{pipe.readline().strip()}"
+    try:
+        assert refusal(display)  # a reason: nobody is let in without the key
+        environment = {**os.environ, "DISPLAY": display, "XAUTHORITY": str(key), "HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "picam_infer.platform.x11_access"]
+        wrong = subprocess.run([*command, "no such user"], env=environment, text=True, capture_output=True, timeout=60)
+        assert wrong.returncode == 1 and wrong.stderr.count("\n") == 1 and "no such user" in wrong.stderr
+        with subprocess.Popen([*command, getpass.getuser()], env=environment) as staying:
+            wait_for(lambda: refusal(display) == "", "being let in")
+            assert [refusal(display) for _ in range(3)] == ["", "", ""]
+            staying.terminate()
+        wait_for(lambda: refusal(display), "being forgotten")
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def test_a_lost_camera_is_a_placard(
+    desktop: Desktop, running: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "m")
+    process = running("--source", "camera:none such", "--model", tmp_path / "m")
+    wait_for_colour(desktop, annotate.LOST, 50, "the placard's red")
+    began_s = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert time.monotonic() - began_s < 2

@@ -1,0 +1,76 @@
+"""Events for a program: no shell, JSON on stdin, a time limit for all it started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from events_room import change
+
+from picam_infer import config
+from picam_infer.outputs.events.command import Program
+from picam_infer.outputs.events.outlet import Event, Undelivered
+
+
+def run(*argv: str, timeout_s: float = 5.0) -> None:
+    Program(config.Command(argv=argv, timeout_s=timeout_s)).deliver(Event(change("one")), lambda s: True)
+
+
+def test_gets_the_json_and_no_shell(tmp_path: Path) -> None:
+    program = tmp_path / "take it"
+    program.write_text('#!/bin/sh\ncat > "$1"\necho noise\n')
+    program.chmod(0o755)
+    out = tmp_path / "$(touch pwned); out"
+    run(str(program), str(out))
+    assert json.loads(out.read_bytes())["label"] == "one"
+
+
+def test_failures_say_why(tmp_path: Path) -> None:
+    with pytest.raises(Undelivered, match=r"ended with 3: bad luck") as error:
+        run("sh", "-c", "cat >/dev/null; echo fine; echo bad luck >&2; exit 3")
+    assert error.value.final
+    with pytest.raises(Undelivered, match="cannot be started: No such file"):
+        run(str(tmp_path / "missing"))
+
+
+def test_one_that_does_not_read_is_fine() -> None:
+    run("true")
+
+
+def test_what_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    began_s = time.monotonic()
+    with pytest.raises(Undelivered, match=r"longer than 0\.5 s"):
+        run("sh", "-c", f"sleep 60 & echo $! > {note}; wait", timeout_s=0.5)
+    assert time.monotonic() - began_s < 3
+    child = int(note.read_text())
+    end_s = time.monotonic() + 5
+    while time.monotonic() < end_s and _runs(child):
+        time.sleep(0.02)
+    assert not _runs(child)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_it_may_say_any_amount() -> None:
+    with pytest.raises(Undelivered, match=r"ended with 4: the end$"):
+        run("sh", "-c", "head -c 30000000 /dev/zero >&2; echo >&2; echo the end >&2; exit 4", timeout_s=30)
+
+
+def test_what_it_leaves_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    began_s = time.monotonic()
+    try:
+        run("sh", "-c", f"sleep 60 & echo $! > {note}", timeout_s=20)
+        assert time.monotonic() - began_s < 10 and _runs(int(note.read_text()))
+    finally:
+        os.kill(int(note.read_text()), signal.SIGKILL)

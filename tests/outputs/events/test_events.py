@@ -1,0 +1,169 @@
+"""Outlets: filters, queues that do not grow, retries, and loops that never wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from events_room import change, state, until
+
+from picam_infer import config
+from picam_infer.outputs.events import Events
+from picam_infer.outputs.events.outlet import PICTURES, Event, Outlet, Undelivered
+from picam_infer.runtime.state import Change
+
+
+class Place:
+    """A way whose other side can be stuck or broken."""
+
+    name, retries, pictures = "place", None, True
+
+    def __init__(self) -> None:
+        self.got: list[Event] = []
+        self.error: Exception | None = None
+        self.open = threading.Event()
+        self.open.set()
+        self.tries = 0
+
+    def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
+        self.tries += 1
+        self.open.wait(10)
+        if self.error:
+            raise self.error
+        self.got.append(event)
+
+    def idle(self, waiting: Callable[[float], bool]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def labels(place: Place) -> list[str | None]:
+    return [event.change.label for event in place.got]
+
+
+def test_filters_by_label_score_and_kind() -> None:
+    place = Place()
+    outlet = Outlet(config.Jsonl(path="-", labels=("one", "unknown"), min_score=0.5), place)
+    for sent in (
+        change("one"),
+        change("zero"),
+        change("one", 0.4),
+        change(None, 0.6),
+        Change("lost", 0, part="camera"),
+    ):
+        outlet.offer(sent)
+    outlet.end(1)
+    outlet.join(5)
+    assert labels(place) == ["one", None]
+
+
+def test_tells_of_losses_when_asked() -> None:
+    place, run = Place(), state()
+    outlet = Outlet(config.Jsonl(path="-", about=("lost", "found")), place)
+    run.listen(outlet.offer)
+    run.lose("camera", "unplugged", "plug it in")
+    run.find("camera")
+    outlet.end(1)
+    outlet.join(5)
+    assert [(e.as_json()["event"], e.as_json()["part"]) for e in place.got] == [("lost", "camera"), ("found", "camera")]
+
+
+def test_a_stuck_place_costs_the_loops_nothing_and_the_queue_stays_short() -> None:
+    place = Place()
+    place.open.clear()
+    outlet = Outlet(config.Jsonl(path="-", queue=20), place)
+    item = change("one")
+    began_s = time.monotonic()
+    for _ in range(2000):
+        outlet.offer(item)
+    assert (time.monotonic() - began_s) / 2000 < 0.001
+    report = outlet.report()
+    assert report["queued"] == 20 and report["dropped"] == 1980
+    assert sum(event.frame is not None for event in outlet._queue) <= PICTURES
+    assert outlet._queue[-1].frame is not None
+    place.open.set()
+    outlet.end(2)
+    outlet.join(5)
+    assert outlet.report()["queued"] == 0
+
+
+def test_tries_again_until_it_works_and_in_order() -> None:
+    place = Place()
+    place.error = Undelivered("away")
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    outlet.offer(change("zero"))
+    until(lambda: place.tries >= 1 and outlet.reason == "away")
+    assert not outlet.report()["ok"]
+    place.error = None
+    until(lambda: outlet.sent == 2)
+    assert labels(place) == ["one", "zero"] and outlet.report()["ok"]
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_gives_up_what_cannot_succeed() -> None:
+    place = Place()
+    place.error = Undelivered("no such address", final=True)
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    until(lambda: outlet.failed == 1)
+    assert place.tries == 1 and outlet.report()["queued"] == 0
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_a_fault_of_ours_costs_one_event_and_not_the_outlet(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place()
+    place.error = ZeroDivisionError("ours")
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    until(lambda: outlet.failed == 1)
+    assert "an error of its own" in outlet.report()["reason"] and "ZeroDivisionError" in caplog.text
+    place.error = None
+    outlet.offer(change("zero"))
+    until(lambda: outlet.sent == 1)
+    assert labels(place) == ["zero"] and outlet.report()["ok"]
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_closing_does_not_wait_for_a_dead_place() -> None:
+    place = Place()
+    place.error = Undelivered("away")
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    until(lambda: place.tries)
+    began_s = time.monotonic()
+    outlet.end(0.3)
+    outlet.join(5)
+    assert time.monotonic() - began_s < 2 and not outlet._thread.is_alive()
+
+
+def test_outlets_of_the_same_name_are_told_apart() -> None:
+    alike = [config.Command(argv=("true", word)) for word in "abc"]
+    with Events(alike, state()) as made:
+        assert [report["name"] for report in made.report()] == ["true", "true #2", "true #3"]
+
+
+def test_state_shows_every_outlet(tmp_path: object) -> None:
+    run = state()
+    with Events([config.Jsonl(path=f"{tmp_path}/a.jsonl"), config.Command(argv=("true",))], run) as events:
+        run.announce(change("one"))
+        until(lambda: all(x["sent"] == 1 for x in run.as_json()["events"]))
+        assert [x["kind"] for x in events.report()] == ["jsonl", "command"]
+    assert "events" not in run.as_json()
+
+
+@pytest.mark.parametrize("item", [config.Jsonl(path="-"), config.Command(argv=("x",))])
+def test_no_kind_loads_anothers_library(item: config.Event) -> None:
+    import subprocess
+    import sys
+
+    kind = type(item).__name__.lower()
+    code = f"import sys; from picam_infer.outputs.events import {kind}; sys.exit('paho' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,265 @@
+"""Events for a real mosquitto, that is restarted in mid-run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from events_room import change, state, until
+from paho.mqtt.enums import CallbackAPIVersion
+
+from picam_infer import config
+from picam_infer.outputs.events import Events
+from picam_infer.runtime.state import State
+
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+
+class Broker:
+    """mosquitto on a port that stays the same over restarts."""
+
+    def __init__(self, folder: Path, extra: str = "allow_anonymous true\n") -> None:
+        if MOSQUITTO is None:
+            pytest.skip("needs the mosquitto broker (Debian package mosquitto)")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.config = folder / "mosquitto.conf"
+        self.config.write_text(f"listener {self.port} 127.0.0.1\npersistence false\n{extra}")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        assert MOSQUITTO is not None
+        self.process = subprocess.Popen([MOSQUITTO, "-c", self.config], stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)  # fmt: skip
+        until(self.answers)
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+class Listener:
+    """Someone who hears everything."""
+
+    def __init__(self, port: int, **login: str) -> None:
+        self.heard: list[tuple[str, bytes, bool]] = []
+        self.ready = threading.Event()
+        self.client = paho.Client(CallbackAPIVersion.VERSION2)
+        if login:
+            self.client.username_pw_set(**login)
+        self.client.reconnect_delay_set(1, 1)
+        self.client.on_connect = lambda client, *_: client.subscribe("#", 1)
+        self.client.on_subscribe = lambda *_: self.ready.set()
+        self.client.on_message = lambda c, d, m: self.heard.append((m.topic, m.payload, m.retain))
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        assert self.ready.wait(10)
+
+    def of(self, ending: str) -> list[Any]:
+        return [json.loads(body) for topic, body, _ in list(self.heard) if topic.endswith(ending)]
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    made = Broker(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def listener(broker: Broker) -> Iterator[Listener]:
+    made = Listener(broker.port)
+    yield made
+    made.close()
+
+
+def connected(run: State, broker: Broker, **settings: Any) -> Events:
+    settings = {"host": "127.0.0.1", "port": broker.port, "name": "pi"} | settings
+    return Events([config.Mqtt(**settings)], run)
+
+
+def tell(run: State, label: str | None, score: float = 0.9, seq: int = 1) -> None:
+    item = change(label, score, seq)
+    assert item.result is not None
+    run.results.put(item.result)
+    run.announce(item)
+
+
+def test_label_state_picture_and_availability(broker: Broker, listener: Listener) -> None:
+    run = state()
+    with connected(run, broker) as events:
+        tell(run, "one")
+        until(lambda: events.report()[0]["sent"] == 1)
+    until(lambda: ("picam-infer/pi/availability", b"offline", False) in listener.heard)
+    assert ("picam-infer/pi/availability", b"online", False) in listener.heard
+    assert listener.of("pi/event")[0]["label"] == "one"
+    assert listener.of("pi/state")[-1] == {"label": "one", "score": 90.0, "engine": "openvino:CPU", "camera": "ok",
+                                           "engine_state": "ok"}  # fmt: skip
+    pictures = [body for topic, body, _ in listener.heard if topic == "picam-infer/pi/snapshot"]
+    assert pictures[0][:2] == b"\xff\xd8"
+
+
+def test_late_listeners_find_the_retained_state(broker: Broker) -> None:
+    run = state()
+    with connected(run, broker) as events:
+        tell(run, "one")
+        until(lambda: events.report()[0]["sent"] == 1)
+        late = Listener(broker.port)
+        until(lambda: late.of("pi/state"))
+        assert ("picam-infer/pi/availability", b"online", True) in late.heard
+        assert late.of("pi/state")[0]["label"] == "one" and not late.of("pi/event")
+        late.close()
+
+
+def test_home_assistant_finds_its_entities(broker: Broker, listener: Listener) -> None:
+    with connected(state(), broker) as events:
+        until(lambda: len(listener.of("/config")) == 5)
+        assert events.report()[0]["ok"]
+    found = {topic: json.loads(body) for topic, body, _ in listener.heard if topic.endswith("/config")}
+    assert set(found) == {f"homeassistant/{path}/config" for path in (
+        "sensor/picam-infer-pi/label", "sensor/picam-infer-pi/score", "sensor/picam-infer-pi/engine",
+        "binary_sensor/picam-infer-pi/camera", "image/picam-infer-pi/snapshot")}  # fmt: skip
+    for topic, entity in found.items():
+        kind, _, name = topic.removeprefix("homeassistant/").removesuffix("/config").split("/")
+        assert entity["default_entity_id"] == f"{kind}.picam_infer_pi_{name}"
+        assert entity["origin"]["name"] == "picam-infer"
+        assert entity["availability_topic"] == "picam-infer/pi/availability"
+        assert entity["unique_id"] and entity["device"]["identifiers"] == ["picam-infer-pi"]
+
+
+def test_a_lost_camera_shows_in_the_state(broker: Broker, listener: Listener) -> None:
+    run = state()
+    with connected(run, broker):
+        until(lambda: listener.of("pi/state"))
+        run.lose("camera", "unplugged")
+        until(lambda: listener.of("pi/state")[-1]["camera"] == "lost")
+        run.find("camera")
+        until(lambda: listener.of("pi/state")[-1]["camera"] == "ok")
+
+
+def test_the_end_of_a_wanted_label_is_told(broker: Broker, listener: Listener) -> None:
+    run = state()
+    with connected(run, broker, labels=("one",)) as events:
+        tell(run, "one")
+        tell(run, "zero")
+        tell(run, "zero")
+        until(lambda: events.report()[0]["sent"] == 2)
+    assert [e["label"] for e in listener.of("pi/event")] == ["one", "zero"]
+    assert listener.of("pi/state")[-1]["label"] == "unknown"
+
+
+def test_a_restart_of_the_broker_loses_nothing(broker: Broker) -> None:
+    run = state()
+    first = Listener(broker.port)
+    with connected(run, broker) as events:
+        for number in range(3):
+            tell(run, "one", seq=number)
+        until(lambda: events.report()[0]["sent"] == 3)
+        seen = [e["result"]["seq"] for e in first.of("pi/event")]
+        broker.stop()
+        for number in range(3, 8):
+            tell(run, "zero", seq=number)
+        until(lambda: not events.report()[0]["ok"])
+        assert events.report()[0]["queued"] == 5 and events.report()[0]["reason"]
+        broker.start()
+        second = Listener(broker.port)
+        until(lambda: events.report()[0]["sent"] == 8, 20)
+        until(lambda: len(second.of("pi/event")) >= 5)
+    # QoS 1: at least once, and in order.
+    later = [e["result"]["seq"] for e in second.of("pi/event")]
+    assert list(dict.fromkeys(seen)) == [0, 1, 2] and list(dict.fromkeys(later)) == [3, 4, 5, 6, 7]
+    first.close()
+    second.close()
+
+
+def test_a_connection_that_ends_while_publishing_loses_nothing(broker: Broker, listener: Listener) -> None:
+    run = state()
+    with connected(run, broker) as events:
+        until(lambda: events.report()[0]["ok"] and listener.of("pi/state"))
+        client = events.outlets[0]._way._client  # type: ignore[attr-defined]
+
+        def publish(*args: Any, **more: Any) -> paho.MQTTMessageInfo:
+            found = paho.MQTTMessageInfo(1)
+            found.rc = paho.MQTT_ERR_NO_CONN  # as paho answers when it has seen the end before we have
+            return found
+
+        client.publish = publish
+        tell(run, "one", seq=7)
+        until(lambda: events.report()[0]["sent"] == 1)
+        assert [e["result"]["seq"] for e in listener.of("pi/event")] == [7] and events.report()[0]["failed"] == 0
+
+
+def test_a_kill_shows_as_offline(broker: Broker, listener: Listener) -> None:
+    events = connected(state(), broker)
+    until(lambda: ("picam-infer/pi/availability", b"online", False) in listener.heard)
+    client = events.outlets[0]._way._client  # type: ignore[attr-defined]
+    client._sock.close()  # as a dead machine does: no goodbye
+    until(lambda: ("picam-infer/pi/availability", b"offline", False) in listener.heard)
+    events.close()
+
+
+def test_user_and_password_from_a_file(tmp_path: Path) -> None:
+    if not shutil.which("mosquitto_passwd"):
+        pytest.skip("needs mosquitto_passwd (Debian package mosquitto)")
+    users = tmp_path / "users"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", users, "pi", "right"], check=True, capture_output=True)
+    users.chmod(0o644)
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    broker = Broker(tmp_path, f"allow_anonymous false\nuser root\npassword_file {users}\n")
+    run = state()
+    try:
+        with connected(run, broker, user="pi", password_file=str(password)) as events:
+            until(lambda: "refuses" in events.report()[0]["reason"])
+            password.write_text("right\n")
+            tell(run, "one")
+            until(lambda: events.report()[0]["sent"] == 1, 20)
+    finally:
+        broker.stop()
+
+
+def test_tls_and_a_broker_that_nobody_vouches_for(tmp_path: Path) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+                   check=True, capture_output=True)  # fmt: skip
+    key.chmod(0o644)
+    broker = Broker(tmp_path, f"allow_anonymous true\nuser root\ncertfile {cert}\nkeyfile {key}\n")
+    try:
+        with connected(state(), broker, tls=True) as events:
+            until(lambda: "not trusted" in events.report()[0]["reason"])
+        run = state()
+        with connected(run, broker, tls=True, ca_file=str(cert)) as events:
+            tell(run, "one")
+            until(lambda: events.report()[0]["sent"] == 1)
+    finally:
+        broker.stop()
+
+
+def test_no_broker_says_so_and_ends_at_once() -> None:
+    run = state()
+    with Events([config.Mqtt(host="127.0.0.1", port=9)], run) as events:
+        tell(run, "one")
+        until(lambda: "refused" in events.report()[0]["reason"])
+    assert events.report()[0]["queued"] == 1

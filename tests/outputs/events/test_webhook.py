@@ -1,0 +1,154 @@
+"""Events as POSTs, to a real server that fails, hangs and trickles."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from events_room import change, state, until
+
+from picam_infer import config
+from picam_infer.outputs.events import Events
+from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.webhook import Hook
+
+
+class Receiver(ThreadingHTTPServer):
+    """Answers as `plan` says: a status, `hang`, or `trickle`; the last one again and again."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.plan: list[int | str] = [200]
+        self.released = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/hook?to=me"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+        step = self.server.plan.pop(0) if len(self.server.plan) > 1 else self.server.plan[0]
+        if step == "hang":
+            self.server.released.wait(20)
+            return
+        if step == "trickle":
+            for _ in range(100):
+                if self.server.released.wait(0.1):
+                    return
+                self.wfile.write(b"H")
+        self.send_response(int(step))
+        self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.released.set()
+    server.shutdown()
+    server.server_close()
+
+
+def post(receiver: Receiver, **settings: object) -> None:
+    hook = Hook(config.Webhook(url=receiver.url, **settings))  # type: ignore[arg-type]
+    hook.deliver(Event(change("one")), lambda s: True)
+
+
+def test_signed_json_with_a_picture(receiver: Receiver, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("very secret\n")
+    post(receiver, secret_file=str(secret), snapshot=True)
+    headers, body = receiver.got[0]
+    plain = json.loads(body)
+    assert plain["label"] == "one" and headers["content-type"] == "application/json"
+    assert base64.b64decode(plain["snapshot"]["base64"])[:2] == b"\xff\xd8"
+    assert headers["x-picam-event"] == plain["id"]
+    signed = headers["x-picam-timestamp"].encode() + b"." + body
+    assert headers["x-picam-signature-256"] == "sha256=" + hmac.new(b"very secret", signed, hashlib.sha256).hexdigest()
+    assert abs(int(headers["x-picam-timestamp"]) - time.time()) < 60
+
+
+def test_no_picture_unless_asked(receiver: Receiver) -> None:
+    post(receiver)
+    assert "snapshot" not in json.loads(receiver.got[0][1])
+
+
+@pytest.mark.parametrize(("status", "final"), [(500, False), (503, False), (429, False), (404, True), (302, True)])
+def test_which_answers_are_worth_another_try(receiver: Receiver, status: int, final: bool) -> None:
+    receiver.plan = [status]
+    with pytest.raises(Undelivered, match=str(status)) as error:
+        post(receiver)
+    assert error.value.final is final and len(receiver.got) == 1
+
+
+@pytest.mark.parametrize("step", ["hang", "trickle"])
+def test_a_server_that_keeps_us_waiting_is_left_in_time(receiver: Receiver, step: str) -> None:
+    receiver.plan = [step]
+    began_s = time.monotonic()
+    with pytest.raises(Undelivered, match=r"no answer within 0\.4 s"):
+        post(receiver, timeout_s=0.4)
+    assert time.monotonic() - began_s < 2
+
+
+def test_letters_of_any_alphabet_in_the_address(receiver: Receiver) -> None:
+    Hook(config.Webhook(url=f"{receiver.url}/tür%201?wer=größer")).deliver(Event(change("one")), lambda s: True)
+    assert len(receiver.got) == 1
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(Undelivered, match="refused"):
+        Hook(config.Webhook(url="http://127.0.0.1:9/")).deliver(Event(change("one")), lambda s: True)
+
+
+def test_a_missing_secret_is_said_and_used_up_no_try(receiver: Receiver, tmp_path: Path) -> None:
+    with pytest.raises(Undelivered, match="cannot be read") as error:
+        post(receiver, secret_file=str(tmp_path / "missing"))
+    assert not error.value.counts and not receiver.got
+
+
+def test_fails_then_works_in_order_with_the_same_identity(receiver: Receiver) -> None:
+    receiver.plan = [500, 500, 200]
+    run = state()
+    with Events([config.Webhook(url=receiver.url)], run) as events:
+        run.announce(change("one"))
+        until(lambda: events.report()[0]["reason"])
+        assert run.as_json()["events"][0]["reason"].startswith("answered 500")
+        run.announce(change("zero"))
+        until(lambda: events.report()[0]["sent"] == 2)
+    bodies = [json.loads(body) for _, body in receiver.got]
+    assert [b["label"] for b in bodies] == ["one", "one", "one", "zero"]
+    assert len({b["id"] for b in bodies}) == 2 and events.report()[0]["ok"]
+
+
+def test_gives_up_after_the_retries(receiver: Receiver) -> None:
+    receiver.plan = [500]
+    run = state()
+    with Events([config.Webhook(url=receiver.url, retries=1)], run) as events:
+        run.announce(change("one"))
+        until(lambda: events.report()[0]["failed"] == 1)
+    assert len(receiver.got) == 2
+
+
+def test_passwords_in_the_address_are_sent_but_not_shown() -> None:
+    hook = Hook(config.Webhook(url="https://me:hidden@example.org:8443/x"))
+    assert hook.name == "example.org:8443", "nor the path, which may be a secret too"
+    assert hook._headers(b"", "1")["Authorization"] == "Basic " + base64.b64encode(b"me:hidden").decode()

@@ -1,0 +1,113 @@
+"""The overlay and placards: pure, readable on any background, any size, any script."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from picam_infer.core import Prediction, Result
+from picam_infer.outputs import annotate
+
+SIZES = [(160, 120), (320, 240), (640, 480), (1280, 720), (1920, 1080), (480, 640), (2, 2)]
+LOOK = annotate.Look(
+    (10, 10, 40, 40), "30 fps · 1 ms", "a notice that is longer than one line of a small picture", True
+)
+
+
+def result(label: str | None, score: float = 0.98, channels: int = 1) -> Result:
+    patch = np.full((28, 28, channels), 200, np.uint8)
+    return Result(1, 0, 0, label, score, (Prediction(label or "x", score),), "openvino:CPU", 1.0, 2.0, patch)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("label", ["7", None, "a very long label indeed, longer than any picture is wide " * 3])
+def test_it_fits_any_size(width: int, height: int, label: str | None) -> None:
+    image = np.full((height, width, 3), 128, np.uint8)
+    assert annotate.draw(image, result(label), LOOK) is image
+    assert image.shape == (height, width, 3)
+
+
+@pytest.mark.parametrize("background", [0, 60, 128, 200, 255])
+def test_the_label_stands_out_on_any_background(background: int) -> None:
+    image = np.full((480, 640, 3), background, np.uint8)
+    annotate.draw(image, result("7"), annotate.Look())
+    text = image[:60, :120].reshape(-1, 3).astype(int)
+    green, plate = np.array(annotate.KNOWN), np.median(text, 0)
+    assert (np.abs(text - green).sum(1) < 40).sum() > 100, "the letters are there"
+    assert np.abs(plate - green).sum() > 150, "and so is their dark plate"
+
+
+def test_unknown_is_a_question_mark_in_another_colour() -> None:
+    known, unknown = (np.full((480, 640, 3), 90, np.uint8) for _ in range(2))
+    annotate.draw(known, result("?"), annotate.Look())
+    annotate.draw(unknown, result(None), annotate.Look())
+    assert not np.array_equal(known, unknown)
+    assert (np.abs(unknown.astype(int) - annotate.UNKNOWN).sum(2) < 40).any()
+
+
+def test_the_inset_shows_what_the_network_sees_at_the_bottom_right() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    annotate.draw(image, result("7"), annotate.Look(inset=True))
+    assert (image[380:460, 540:620] == 200).mean() > 0.8
+    without = np.zeros((480, 640, 3), np.uint8)
+    annotate.draw(without, result("7"), annotate.Look(inset=False))
+    assert not without[380:460, 540:620].any()
+
+
+def test_colour_patches_keep_their_colours() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    red = result("x", channels=3)
+    assert red.patch is not None
+    red.patch[:] = (255, 0, 0)  # RGB
+    annotate.draw(image, red, annotate.Look())
+    assert (image[400:450, 560:600] == (0, 0, 255)).all()
+
+
+@pytest.mark.parametrize("text", ["고양이", "猫", "кошка", "çğışöü İ", "mèo – chó", "ασδφ"])
+def test_letters_of_the_worlds_labels_are_drawn(text: str) -> None:
+    size = 40
+    beyond = "".join(filter(annotate._needs_shaping, text))
+    if beyond and annotate._system_font(beyond) is None:
+        pytest.skip(f"neither this OpenCV nor the system has a font for {beyond}")
+    stencils = [annotate._stencil(c, size) for c in text if not c.isspace()]
+    missing = annotate._stencil("\ue123", size)
+    for character, stencil in zip((c for c in text if not c.isspace()), stencils, strict=True):
+        assert stencil.max() == 255, character
+        assert stencil.shape != missing.shape or not np.array_equal(stencil, missing), character
+
+
+def test_letters_that_this_opencv_lacks_come_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(annotate, "_missing", lambda character: character in "猫α")
+    monkeypatch.setattr(annotate, "_drawn_by_system_font", lambda text, size: asked.append(text))
+    for text in ("猫 1", "ασ", "7 98 %", "кошка"):
+        annotate._stencil.__wrapped__(text, 20)
+    assert asked == ["猫 1", "ασ"]
+
+
+def test_what_opencv_lacks_is_known_by_its_box() -> None:
+    assert annotate._missing("\ue124") and not annotate._missing("к")
+
+
+def test_text_is_wrapped_and_cut_to_its_room() -> None:
+    lines = annotate.wrap("one two three four five", 120, 20)
+    assert len(lines) > 1
+    assert " ".join(lines) == "one two three four five"
+    assert all(annotate.measure(line, 20)[0] <= 120 for line in lines)
+    cut = annotate.shorten("w" * 100, 100, 20)
+    assert cut.endswith("…")
+    assert annotate.measure(cut, 20)[0] <= 100
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_placards_fit_any_size(width: int, height: int) -> None:
+    image = annotate.placard(width, height, "camera lost", "it was unplugged " * 9, "plug it in", "since noon")
+    assert image.shape == (height, width, 3)
+
+
+def test_a_placard_says_all_it_is_given() -> None:
+    short = annotate.placard(1280, 720, "camera lost")
+    longer = annotate.placard(1280, 720, "camera lost", "unplugged")
+    longest = annotate.placard(1280, 720, "camera lost", "unplugged", "plug it in")
+    lit = [(image.max(2) > 128).sum() for image in (short, longer, longest)]
+    assert lit[0] < lit[1] < lit[2]

@@ -1,0 +1,188 @@
+"""Kept pictures: which, how many, and never the card's last space."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+import zipfile
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from events_room import state, until
+from makers import jpeg_frame
+
+from picam_infer import config
+from picam_infer.core import Frame, Prediction, Result
+from picam_infer.outputs import dataset
+from picam_infer.outputs.dataset import Keeper, folder_name
+from picam_infer.runtime.state import Change, State
+
+
+def result(label: str | None, score: float = 0.95, second: float = 0.01, seq: int = 1, **frame: Any) -> Result:
+    noise = np.random.default_rng(seq).integers(0, 255, (48, 64, 3), np.uint8)
+    made = jpeg_frame(noise, seq, **frame)
+    return Result(seq, 1_700_000_000 + seq, made.monotonic_s, label, score,
+                  (Prediction(label or "one", score), Prediction("two", second)), "openvino:CPU", 3.0, 20.0,
+                  frame=made)  # fmt: skip
+
+
+def settings(folder: Path, **more: Any) -> config.Keep:
+    return config.Keep(**{"folder": str(folder), "every_s": 0.1, "reserve_mb": 0.0} | more)
+
+
+def show(run: State, keeper: Keeper, shown: Result) -> None:
+    before = keeper.report()["pictures"], keeper.failures
+    run.results.put(shown)
+    run.announce(Change("label", shown.captured, label=shown.label, result=shown, frame=shown.frame))
+    until(lambda: (keeper.report()["pictures"], keeper.failures) != before)
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [("unknown", {4}), ("uncertain", {2, 3, 4}), ("every", {1, 2, 3, 4}), ("change", {1, 2, 3, 4})],
+)
+def test_which(tmp_path: Path, when: str, expected: set[int]) -> None:
+    shown = [result("one", seq=1), result("one", 0.7, seq=2), result("one", 0.85, 0.7, seq=3), result(None, 0.3, seq=4)]
+    run = state()
+    with Keeper(settings(tmp_path / "kept", when=when), run) as keeper:
+        for item in shown:
+            if item.seq in expected:
+                show(run, keeper, item)
+                time.sleep(0.12)
+            else:
+                run.results.put(item)
+                time.sleep(0.06)
+    kept = {json.loads(path.read_text())["seq"] for path in (tmp_path / "kept").glob("*.json")}
+    assert kept == expected
+
+
+def test_the_cameras_own_jpeg_with_its_result_beside_it(tmp_path: Path) -> None:
+    shown, run = result(None, 0.31), state()
+    with Keeper(settings(tmp_path), run) as keeper:
+        show(run, keeper, shown)
+        name = keeper.entries(5)[0]["name"]
+        assert keeper.entries(5)[0]["score"] == 0.31 and keeper.entries(5)[0]["label"] is None
+    assert shown.frame is not None
+    assert (tmp_path / name).read_bytes() == shown.frame.data.tobytes()
+    note = json.loads((tmp_path / name).with_suffix(".json").read_text())
+    assert note == {**shown.as_json(), "model": "digits"}
+
+
+def test_a_turned_camera_gives_upright_pictures(tmp_path: Path) -> None:
+    run = state()
+    with Keeper(settings(tmp_path), run) as keeper:
+        show(run, keeper, result(None, rotate=90))
+    assert cv2.imread(str(next(tmp_path.glob("*.jpg")))).shape == (64, 48, 3)
+
+
+def test_not_oftener_than_asked(tmp_path: Path) -> None:
+    run = state()
+    with Keeper(settings(tmp_path, every_s=60.0), run) as keeper:
+        show(run, keeper, result(None, seq=1))
+        for number in range(2, 20):
+            run.results.put(result(None, seq=number))
+        time.sleep(0.1)
+        assert keeper.report()["pictures"] == 1
+
+
+def test_the_oldest_go_first_and_strangers_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x" * 50_000)
+    run = state()
+    with Keeper(settings(tmp_path, max_mb=0.03), run) as keeper:
+        for number in range(1, 13):
+            show_or_replace(run, keeper, result(None, seq=number))
+        report = keeper.report()
+        assert report["bytes"] <= 30_000 and 2 <= report["pictures"] < 12
+        newest = [entry["name"].rpartition("_")[2] for entry in keeper.entries(100)]
+    assert newest[0] == "12.jpg" and len(list(tmp_path.glob("*.json"))) == len(newest)
+    assert (tmp_path / "holiday.jpg").stat().st_size == 50_000
+
+
+def show_or_replace(run: State, keeper: Keeper, shown: Result) -> None:
+    run.results.put(shown)
+    until(lambda: any(x["name"].endswith(f"_{shown.seq}.jpg") for x in keeper.entries(1)))
+
+
+def test_earlier_runs_pictures_count(tmp_path: Path) -> None:
+    for number in (1, 2):
+        run = state()
+        with Keeper(settings(tmp_path), run) as keeper:
+            show_or_replace(run, keeper, result(None, seq=number))
+            assert keeper.report()["pictures"] == number
+
+
+def test_the_disks_reserve_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    free = [600_000_000]
+    monkeypatch.setattr(dataset.shutil, "disk_usage", lambda path: usage(0, 0, free[0]))
+    run = state()
+    with Keeper(settings(tmp_path, reserve_mb=500.0), run) as keeper:
+        show(run, keeper, result(None, seq=1))
+        free[0] = 500_000_100
+        show(run, keeper, result(None, seq=2))
+        assert keeper.failures == 1 and "500 MB" in run.as_json()["keep"]["reason"]
+        assert keeper.report()["pictures"] == 0, "what was kept made room first"
+        free[0] = 600_000_000
+        show(run, keeper, result(None, seq=3))
+        assert keeper.reason == ""
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    run = state()
+    with Keeper(settings(tmp_path / "file" / "kept"), run) as keeper:
+        show(run, keeper, result(None, seq=1))
+        show(run, keeper, result(None, seq=2))
+        assert keeper.failures == 2
+    assert sum("keep:" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_zip_is_sorted_in_label_folders(tmp_path: Path) -> None:
+    run = state()
+    with Keeper(settings(tmp_path, when="every"), run) as keeper:
+        for number, label in enumerate(("one", None, "../évil/x"), 1):
+            show_or_replace(run, keeper, result(label, seq=number))
+        blocks = list(keeper.zipped())
+    with zipfile.ZipFile(io.BytesIO(b"".join(blocks))) as archive:
+        assert archive.testzip() is None
+        folders = [name.split("/") for name in archive.namelist()]
+    assert sorted(parts[0] for parts in folders) == ["-évil-x", "one", "unknown"]
+    assert all(len(parts) == 2 for parts in folders) and len(blocks) == 4
+
+
+@pytest.mark.parametrize("name", ["../secret", "holiday.jpg", "20240101-000000-000_x_1.jpg/../a", "", "a\0b"])
+def test_only_its_own_pictures_are_given(tmp_path: Path, name: str) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with Keeper(settings(tmp_path), state()) as keeper:
+        assert keeper.picture(name) is None
+
+
+def test_links_and_pipes_that_are_called_like_pictures_give_nothing(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    link, pipe = "20240101-000000-000_x_1.jpg", "20240101-000000-000_x_2.jpg"
+    (tmp_path / link).symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / pipe)
+    with Keeper(settings(tmp_path), state()) as keeper:
+        assert keeper.picture(link) is None and keeper.picture(pipe) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "name"), [(None, "unknown"), ("", "unknown"), ("a/b", "a-b"), ("..", "unknown"), ("x" * 99, "x" * 40)]
+)
+def test_labels_as_folders(label: str | None, name: str) -> None:
+    assert folder_name(label) == name
+
+
+def test_other_codecs_are_encoded(tmp_path: Path) -> None:
+    frame = Frame(np.full((48, 64, 3), 99, np.uint8), "bgr", 64, 48, time.monotonic(), time.time(), 5)
+    run = state()
+    with Keeper(settings(tmp_path), run) as keeper:
+        item = Result(5, 1.0, 0.0, None, 0.1, (Prediction("one", 0.1),), "openvino:CPU", 1.0, 1.0, frame=frame)
+        show_or_replace(run, keeper, item)
+    assert cv2.imread(str(next(tmp_path.glob("*.jpg")))).shape == (48, 64, 3)

@@ -1,0 +1,216 @@
+"""The rules: hosts, sites, tokens, patience."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from pathlib import Path
+
+import pytest
+from visitors import make_certificate
+
+from picam_infer.config import Web as Settings
+from picam_infer.core import PicamError
+from picam_infer.outputs.web import token
+from picam_infer.outputs.web.access import Access, Patience, Refused
+from picam_infer.outputs.web.token import Token
+
+SECRET = "a-token-long-enough-to-be-one"
+REMOTE = "192.0.2.7"
+
+
+def access(tmp_path: Path, secret: str = SECRET, **settings: object) -> Access:
+    path = tmp_path / "token"
+    if secret:
+        path.write_text(secret + "\n")
+    return Access(Settings(**settings), Token(path))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8080", "localhost", "LOCALHOST:80", "[::1]:8080", "192.168.1.9:8080", socket.gethostname(),
+             "cam.example.org", "cam.example.org.:443"],
+)  # fmt: skip
+def test_own_names_and_addresses_pass(tmp_path: Path, host: str) -> None:
+    access(tmp_path, hosts=("cam.example.org",)).check_host(host)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "", "127.0.0.1.evil.example", "localhost.x"])
+def test_foreign_names_do_not(tmp_path: Path, host: str) -> None:
+    with pytest.raises(Refused) as refused:
+        access(tmp_path).check_host(host)
+    assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "passes"),
+    [
+        ("GET", {}, True),
+        ("POST", {}, True),
+        ("POST", {"Sec-Fetch-Site": "same-origin"}, True),
+        ("POST", {"Origin": "http://pi:8080", "Host": "pi:8080"}, True),
+        ("POST", {"Origin": "http://evil.example", "Host": "pi:8080"}, False),
+        ("POST", {"Origin": "null", "Host": "pi:8080"}, False),
+        ("POST", {"Origin": "http://pi:9999", "Host": "pi:8080"}, False),
+        ("PATCH", {"Sec-Fetch-Site": "cross-site"}, False),
+        ("POST", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, False),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, False),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, False),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, True),
+    ],
+)
+def test_other_sites(method: str, headers: dict[str, str], passes: bool) -> None:
+    if passes:
+        Access.check_site(method, headers)
+    else:
+        with pytest.raises(Refused):
+            Access.check_site(method, headers)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.8.8.8", ""])
+def test_this_machine_needs_no_token(tmp_path: Path, peer: str) -> None:
+    access(tmp_path).check_token(peer, {}, "")
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
+def test_behind_a_proxy_nobody_is_local(tmp_path: Path, header: str) -> None:
+    with pytest.raises(Refused, match="needs the token"):
+        access(tmp_path).check_token("127.0.0.1", {header: "192.0.2.7"}, "")
+
+
+def test_always_means_this_machine_too(tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        access(tmp_path, token="always").check_token("127.0.0.1", {}, "")
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"any:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("value", [f"Bearer {SECRET}", f"bearer {SECRET}", basic(SECRET)])
+def test_the_token_opens(tmp_path: Path, value: str) -> None:
+    access(tmp_path).check_token(REMOTE, {"Authorization": value}, "")
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Bearer", "Bearer x", f"Bearer {SECRET}x", basic("x"), "Basic !!!", "Basic /w==", "x"]
+)
+def test_anything_else_does_not(tmp_path: Path, value: str) -> None:
+    with pytest.raises(Refused) as refused:
+        access(tmp_path).check_token(REMOTE, {"Authorization": value}, "")
+    assert refused.value.status == 401
+
+
+@pytest.mark.parametrize("secret", ["", "short"])
+def test_without_a_good_token_nobody_gets_in_from_outside(tmp_path: Path, secret: str) -> None:
+    with pytest.raises(Refused, match="only this machine") as refused:
+        access(tmp_path, secret).check_token(REMOTE, {"Authorization": f"Bearer {secret}"}, "")
+    assert refused.value.status == 403 and "picam-infer check" in refused.value.hint
+
+
+def test_cookies_hold_a_while_and_only_with_the_same_token(tmp_path: Path) -> None:
+    rules = access(tmp_path)
+    cookie = rules.session(now=1000.0)
+    assert rules.session_holds(cookie, now=1001.0)
+    assert not rules.session_holds(cookie, now=1000.0 + 31 * 86400)
+    ends, _, signature = cookie.partition(".")
+    for forged in (f"{int(ends) + 1}.{signature}", f"{ends}.", f"{ends}.{'0' * 64}", "", ".", "é.é", f"-1.{signature}"):
+        assert not rules.session_holds(forged, now=1001.0)
+    (tmp_path / "token").write_text("another-token-long-enough\n")
+    assert not rules.session_holds(cookie, now=1001.0)
+
+
+def test_an_old_session_is_no_guess_but_a_forged_one_is(tmp_path: Path) -> None:
+    rules = access(tmp_path)
+    old = rules.session(now=1000.0)
+    for _ in range(20):
+        with pytest.raises(Refused, match="needs the token"):
+            rules.check_token(REMOTE, {}, old)
+    assert rules.patience.wait_s(REMOTE) == 0
+    for _ in range(6):
+        with pytest.raises(Refused):
+            rules.check_token(REMOTE, {}, old.replace(".", "0."))
+    assert rules.patience.wait_s(REMOTE) > 0
+
+
+def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path) -> None:
+    now = [0.0]
+    rules = access(tmp_path)
+    rules.patience = Patience(lambda: now[0])
+    statuses = [try_(rules, "wrong") for _ in range(7)]
+    assert statuses == [401] * 5 + [429] * 2
+    assert try_(rules, SECRET) == 429, "guessing goes on while waiting"
+    now[0] += 1.1
+    assert try_(rules, "wrong") == 401
+    assert rules.patience.wait_s(REMOTE) == pytest.approx(2.0)
+    assert try_(rules, "wrong", "192.0.2.8") == 401, "others are not punished"
+    now[0] += 2.1
+    assert try_(rules, SECRET) == 200 and rules.patience.wait_s(REMOTE) == 0
+    for _ in range(20):
+        now[0] += 100
+        try_(rules, "wrong")
+    assert rules.patience.wait_s(REMOTE) == pytest.approx(Patience.longest_s)
+
+
+def test_a_session_is_not_stopped_by_anothers_guesses(tmp_path: Path) -> None:
+    rules = access(tmp_path)
+    for _ in range(8):
+        try_(rules, "wrong")
+    rules.check_token(REMOTE, {}, rules.session())
+
+
+def test_one_ipv6_network_counts_as_one_and_memory_is_bounded() -> None:
+    patience = Patience(lambda: 0.0)
+    for number in range(5):
+        patience.wrong(f"2001:db8::{number:x}")
+    assert patience.wait_s("2001:db8::ffff") > 0 and patience.wait_s("2001:db8:1::1") == 0
+    for number in range(3000):
+        patience.wrong(f"10.{number >> 8}.{number & 255}.1")
+    assert len(patience._wrong) == Patience.remembered
+
+
+def try_(rules: Access, given: str, peer: str = REMOTE) -> int:
+    try:
+        rules.check_token(peer, {"Authorization": f"Bearer {given}"}, "")
+    except Refused as refused:
+        return refused.status
+    return 200
+
+
+def test_a_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "token"
+    assert token.make(path) and not token.make(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text().strip()) >= 32
+    (tmp_path / "file").touch()
+    with pytest.raises(PicamError, match="cannot be written"):
+        token.make(tmp_path / "file" / "token")
+
+
+def test_what_check_says(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    here = list(token.findings(Settings(token_file=str(path))))
+    assert here == [("ok", "http://127.0.0.1:8080/", "")] and not path.exists()
+    far = list(token.findings(Settings(listen="0.0.0.0:80", token_file=str(path))))
+    assert path.exists() and [grade for grade, *_ in far] == ["ok", "ok", "note"]
+    path.chmod(0o644)
+    path.write_text("short")
+    bad = list(token.findings(Settings(listen=":80", token_file=str(path), tls_cert=str(tmp_path / "none"))))
+    assert [grade for grade, *_ in bad].count("error") == 4
+
+
+def test_check_tries_the_certificate(tmp_path: Path) -> None:
+    pair = make_certificate(tmp_path)
+    if pair is None:
+        pytest.skip("needs openssl")
+    mixed = Settings(tls_cert=pair[0], tls_key=pair[0])
+    assert [grade for grade, *_ in token.findings(Settings(tls_cert=pair[0], tls_key=pair[1]))] == ["ok"]
+    assert any("not a certificate and its key" in what for _, what, _ in token.findings(mixed))
+
+
+def test_the_file_may_change_while_running(tmp_path: Path) -> None:
+    rules = access(tmp_path, "")
+    assert not rules.token
+    (tmp_path / "token").write_text(SECRET)
+    assert rules.token.equals(SECRET) and not rules.token.equals("")
+    (tmp_path / "token").unlink()
+    assert not rules.token and not rules.token.equals("")

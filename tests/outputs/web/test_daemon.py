@@ -1,0 +1,55 @@
+"""The page of a whole daemon, and a daemon without one."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from visitors import ask, ask_json, until, watching
+
+
+def test_the_daemon_serves_what_it_sees_and_ends_at_once(tmp_path: Path) -> None:
+    path, log = tmp_path / "c.yaml", tmp_path / "log"
+    path.write_text("source: demo\ncapture: {width: 640, height: 480}\ndisplay: {kind: none}\n"
+                    f"web: {{listen: '127.0.0.1:0'}}\nevents: [{{kind: jsonl, path: {tmp_path}/e.jsonl}}]\n"
+                    f"keep: {{when: change, every_s: 0.1, folder: {tmp_path}/kept, reserve_mb: 0}}\n")  # fmt: skip
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "picam_infer", "run", "-c", str(path)]
+        daemon = subprocess.Popen(command, stderr=out, stdout=out)
+    try:
+        port = until(lambda: re.search(r"web: http://127\.0\.0\.1:(\d+)/", log.read_text()), 60)[1]
+        web: Any = SimpleNamespace(port=int(port))
+        until(lambda: ask_json(web, "/healthz")[0] == 200, 60)
+        with watching(web) as drawn, watching(web, "/stream.mjpg?raw=1") as raw:
+            assert next(drawn)[1][:2] == next(raw)[1][:2] == b"\xff\xd8"
+            state = until(lambda: (now := ask_json(web, "/api/state")[1])["keep"]["pictures"] and now)
+            assert state["model"] == "digits" and state["events"][0]["sent"] >= 1 and state["result"]["top"]
+            assert b"picam_inferences_total" in ask(web, "/metrics")[2]
+            began_s = time.monotonic()
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(30) == 0 and time.monotonic() - began_s < 10
+    finally:
+        daemon.kill()
+        daemon.wait()
+    assert (tmp_path / "e.jsonl").read_text().count("\n") >= 1
+
+
+def test_off_imports_nothing_even_while_running(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\ncapture: {width: 640, height: 480}\ndisplay: {kind: none}\nweb: off\n")
+    code = (
+        "import sys; from picam_infer.cli import main;"
+        f"code = main(['run', '-c', {str(path)!r}, '--frames', '3']);"
+        "bad = {m.split('.')[0] for m in sys.modules} & {'aiohttp', 'paho', 'prometheus_client'};"
+        "rooms = ('picam_infer.outputs.web', 'picam_infer.outputs.events', 'picam_infer.outputs.dataset');"
+        "bad |= {m for m in sys.modules if m.startswith(rooms)};"
+        "sys.exit(str(bad) if bad or code else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr

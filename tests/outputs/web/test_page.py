@@ -1,0 +1,293 @@
+"""The page in a real browser."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, chromium
+from visitors import Run, own_address, serving, until
+
+from picam_infer import config
+from picam_infer.config import Web as Settings
+from picam_infer.outputs.dataset import Keeper
+from picam_infer.outputs.web import token
+from picam_infer.outputs.web.server import Web
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    made = Run(size=(640, 480))
+    until(lambda: made.state.stats.inferences.total)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def web(run: Run, tmp_path: Path) -> Iterator[Web]:
+    path = tmp_path / "c.yaml"
+    path.write_text("decide:\n  threshold: 0.6  # mine\n")
+    with serving(run, config_path=path) as made:
+        yield made
+
+
+def visit(browser: Browser, web: Web, width: int = 1280, height: int = 800, theme: str = "light") -> None:
+    browser.size(width, height)
+    browser.theme(theme)
+    browser.open(f"http://127.0.0.1:{web.port}/")
+    until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures) > 2"))
+    until(lambda: browser.js("return document.querySelectorAll('.slider').length > 0"))
+
+
+def text(browser: Browser, selector: str) -> str:
+    return str(browser.js("return document.querySelector(arguments[0]).innerText", selector))
+
+
+def shown(browser: Browser, selector: str) -> bool:
+    return bool(browser.js("return document.querySelector(arguments[0]).checkVisibility()", selector))
+
+
+def pixel(browser: Browser, x: float, y: float) -> list[int]:
+    """Return RGB at shares of the picture's width and height."""
+    code = """const c = document.getElementById('picture');
+    return [...c.getContext('2d').getImageData(arguments[0] * c.width, arguments[1] * c.height, 1, 1).data]"""
+    return [int(value) for value in browser.js(code, x, y)][:3]
+
+
+def test_the_picture_moves_and_the_label_follows(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    greys = set()
+    until(lambda: greys.add(pixel(browser, 0.9, 0.9)[0]) or len(greys) > 5)
+    assert text(browser, "#label") == "one" and text(browser, "#health") == "live"
+    assert text(browser, "#bars li:first-child").split() == ["one", "90", "%"]
+    run.label = "two"
+    until(lambda: text(browser, "#label") == "two" and browser.js("return document.title").startswith("two"))
+    run.label = None
+    until(lambda: text(browser, "#label") == "unknown")
+    assert "two\u2069 · 90 %" in until(lambda: text(browser, "#changes"))
+    until(lambda: text(browser, "#said") == "unknown", 5)
+    assert "640 × 480" in text(browser, "#numbers")
+    assert browser.complaints() == [], "no script error, and nothing that the policy refuses"
+
+
+def test_nothing_comes_from_elsewhere(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    names = browser.js("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert names and all(name.startswith(f"http://127.0.0.1:{web.port}/") for name in names)
+
+
+def test_the_box_is_where_the_network_looks(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    middle, side = 320, 0.4 * 480
+
+    def edge() -> list[int]:
+        return pixel(browser, (middle - side / 2) / 640, 0.6)
+
+    until(lambda: edge()[1] > edge()[0] + 40)  # green
+    browser.js("document.getElementById('boxes').click()")
+    until(lambda: max(edge()) - min(edge()) < 30)  # the scene's grey
+
+
+@pytest.mark.parametrize(("rotate", "flip", "at"), [(90, "none", (0.97, 0.03)), (180, "none", (0.97, 0.97)),
+                                                    (0, "horizontal", (0.97, 0.03))])  # fmt: skip
+def test_a_turned_camera_is_upright(browser: Browser, web: Web, run: Run, rotate: int, flip: str, at: Any) -> None:
+    run.more = {"rotate": rotate, "flip": flip}
+    until(lambda: run.state.frames.look()[1].rotate == rotate)
+    visit(browser, web)
+    until(lambda: pixel(browser, *at)[0] > 200 and pixel(browser, *at)[2] < 90)  # the red mark
+    assert browser.js("return document.getElementById('picture').width") == (480 if rotate == 90 else 640)
+
+
+def test_sliders_act_at_once_by_keyboard_are_kept_and_undone(
+    browser: Browser, web: Web, run: Run, tmp_path: Path
+) -> None:
+    visit(browser, web)
+    browser.js("document.querySelector('[data-key=\"decide.threshold\"]').focus()")
+    browser.keys("\ue014" * 5)  # arrow right
+    until(lambda: run.state.tuning.decide.threshold == 0.65)
+    browser.js("document.querySelector('[data-key=\"preprocess.canny.0\"]').focus()")
+    browser.keys("\ue012" * 2)  # arrow left
+    until(lambda: run.state.tuning.preprocess.canny == (80.0, 30.0))  # type: ignore[union-attr]
+    until(lambda: browser.js("return document.querySelectorAll('.slider.changed').length") == 2)
+    browser.js("document.getElementById('keep').click()")
+    until(lambda: "threshold: 0.65  # mine" in (tmp_path / "c.yaml").read_text())
+    until(lambda: browser.js("return document.querySelectorAll('.slider.changed').length") == 0)
+    assert text(browser, "#kept-note") == "kept"
+    browser.js("document.getElementById('undo').click()")
+    until(lambda: run.state.tuning.preprocess.canny == (90.0, 30.0))  # type: ignore[union-attr]
+    until(lambda: browser.js("return document.querySelector('[data-key=\"preprocess.canny.0\"]').value") == "90")
+
+
+def test_a_setting_changed_elsewhere_shows(browser: Browser, web: Web, run: Run) -> None:
+    from picam_infer.config import Decide
+
+    visit(browser, web)
+    run.state.tune(decide=Decide(threshold=0.42))
+    until(lambda: browser.js("return document.querySelector('[data-key=\"decide.threshold\"]').value") == "0.42")
+
+
+def test_loss_and_return_of_the_camera(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    assert not shown(browser, "#placard")
+    run.pull()
+    until(lambda: shown(browser, "#placard") and "camera lost" in text(browser, "#placard"))
+    card = text(browser, "#placard")
+    assert "has been unplugged" in card and "plug it in again" in card and "still looking" in card
+    assert text(browser, "#health") == "camera lost" and text(browser, "#label") == "–"
+    run.plug()
+    until(lambda: not shown(browser, "#placard") and text(browser, "#label") == "one")
+    assert "camera is back" in text(browser, "#changes")
+
+
+def test_the_pi_goes_away_and_comes_back(browser: Browser, run: Run) -> None:
+    with serving(run) as web:
+        port = web.port
+        visit(browser, web)
+    until(lambda: "no connection to the Pi" in text(browser, "#placard"))
+    with serving(run, Settings(listen=f"127.0.0.1:{port}")):
+        until(lambda: not shown(browser, "#placard"), 20)
+        before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
+        until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > before + 3)
+    browser.complaints()
+
+
+def test_a_network_that_falls_silent_is_noticed(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    silence, loop = threading.Event(), web._loop
+    assert loop is not None
+    loop.call_soon_threadsafe(silence.wait, 15)
+    # Not seven seconds of test, but a clock that is seven seconds on.
+    browser.js("const old = performance.now.bind(performance); performance.now = () => old() + 7000")
+    until(lambda: "no connection to the Pi" in text(browser, "#placard") and text(browser, "#label") == "–")
+    before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
+    silence.set()
+    until(lambda: not shown(browser, "#placard") and text(browser, "#label") == "one")
+    until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > before + 3)
+    browser.complaints()
+
+
+def test_names_from_right_to_left_turn_nothing_round(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    run.label = "قطة"
+    until(lambda: "\u2068قطة\u2069 · 90 %" in text(browser, "#changes"))
+    assert browser.js("return getComputedStyle(document.getElementById('label')).direction") == "rtl"
+
+
+def test_pause_by_keyboard_ends_the_stream(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    browser.js("document.activeElement.blur()")
+    browser.keys(" ")
+    until(lambda: web.clients()["raw"] == 0)
+    assert browser.js("return document.getElementById('pause').getAttribute('aria-pressed')") == "true"
+    browser.keys(" ")
+    until(lambda: web.clients()["raw"] == 1)
+
+
+def test_screen_readers_find_names_for_everything(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    nodes = browser.devtools("Accessibility.getFullAXTree")["nodes"]
+    wanted = ("slider", "button", "link", "checkbox", "combobox", "image")
+    named = [(n.get("role", {}).get("value"), n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+    controls = [(role, name) for role, name in named if role in wanted]
+    assert len(controls) > 12 and all(name for _, name in controls), controls
+    assert {name for role, name in controls if role == "slider"} >= {"Threshold", "Smoothing"}
+    headings = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == "heading"]
+    assert headings[0].strip() == "picam-infer" and "settings" in map(str.lower, headings)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling(browser: Browser, web: Web, theme: str) -> None:
+    visit(browser, web, 360, 740, theme)
+    assert browser.js("return document.documentElement.scrollWidth") <= 360
+    background = browser.js("return getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(243, 245, 247)" if theme == "light" else "rgb(14, 19, 24)")
+    small = browser.js("""return [...document.querySelectorAll('button, a.button, select')]
+        .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 40).length""")
+    assert small == 0, "fingers need room"
+
+
+def test_kept_pictures_are_shown(browser: Browser, run: Run, tmp_path: Path) -> None:
+    run.label = None
+    with Keeper(config.Keep(folder=str(tmp_path / "kept"), every_s=0.1, reserve_mb=0), run.state) as keeper:
+        until(lambda: keeper.report()["pictures"] >= 3)
+        run.label = "one"
+        with serving(run, kept=keeper) as web:
+            visit(browser, web)
+            until(lambda: browser.js("return document.querySelectorAll('#gallery img').length >= 3"))
+            browser.js("document.querySelector('#gallery').scrollIntoView()")
+            until(lambda: browser.js("return document.querySelector('#gallery img').naturalWidth") == 640)
+            assert shown(browser, "#zip") and text(browser, "#gallery li span span") == "unknown"
+
+
+def test_login_with_the_token(browser: Browser, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    # As from another machine: there a browser does not say what a request is for.
+    host = own_address() or "127.0.0.1"
+    with serving(run, Settings(listen="0.0.0.0:0", token="always", token_file=str(path))) as web:
+        browser.open(f"http://{host}:{web.port}/")
+        enter = "document.getElementById('token').value = arguments[0]; document.forms[0].submit()"
+        browser.js(enter, "not the token")
+        until(lambda: "Wrong token" in text(browser, ".login main"))
+        browser.js(enter, path.read_text().strip())
+        until(lambda: browser.js("return Number(document.getElementById('picture')?.dataset.pictures) > 2"))
+        assert browser.js("return document.cookie") == "", "scripts cannot read it"
+        path.write_text("a-new-token-that-is-long-enough\n")
+        until(lambda: browser.js("return document.getElementById('token') !== null"), 20)
+        assert "Wrong token" not in text(browser, ".login main"), "nobody has tried one"
+    browser.complaints()
+
+
+_EVIL = """const [url] = arguments;
+const send = (path, init) => fetch(url + path, init).then((r) => r.text(), () => 'refused');
+const image = new Image();
+const loaded = new Promise((done) => {
+  image.onload = () => done('loaded');
+  image.onerror = () => done('refused');
+});
+image.src = url + '/snapshot.jpg';
+const change = (type) => ({method: 'PATCH', headers: {'Content-Type': type}, body: '{"decide.threshold": 0.1}'});
+return Promise.all([loaded, send('/api/config', change('text/plain')), send('/api/config', change('application/json')),
+                    send('/api/config/undo', {method: 'POST', mode: 'no-cors', body: '{}'}), send('/api/state')])"""
+
+
+def test_another_sites_page_gets_nothing(browser: Browser, web: Web, run: Run) -> None:
+    class Evil(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><body>evil")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        browser.open(f"http://localhost:{server.server_port}/")
+        before = run.state.tuning
+        done = browser.js(_EVIL, f"http://127.0.0.1:{web.port}")
+        assert done == ["refused"] * 5
+        assert run.state.tuning is before
+    finally:
+        server.shutdown()
+        server.server_close()
+    browser.complaints()
+
+
+def test_a_page_left_open_costs_little_when_hidden(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    until(lambda: web.clients()["raw"] == 1)
+    browser.js("Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+               "document.dispatchEvent(new Event('visibilitychange'))")  # fmt: skip
+    until(lambda: web.clients()["raw"] == 0)

@@ -1,0 +1,354 @@
+"""Hostile visitors over real sockets: outsiders, forged hosts, other sites, slow, stuck and oversized ones."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from visitors import Run, ask, ask_json, make_certificate, own_address, serving, until, watching
+
+from picam_infer.config import Web as Settings
+from picam_infer.outputs.web import token
+from picam_infer.outputs.web.handlers import MAX_BODY
+from picam_infer.outputs.web.server import Web
+
+PRIVATE = ["/", "/stream.mjpg", "/stream.mjpg?raw=1", "/snapshot.jpg", "/api/state", "/api/events", "/api/config",
+           "/api/kept", "/kept.zip", "/metrics", "/healthz", "/openapi.json", "/page/page.js"]  # fmt: skip
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    made = Run()
+    until(lambda: made.state.stats.inferences.total)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def web(run: Run) -> Iterator[Web]:
+    with serving(run) as made:
+        yield made
+
+
+def from_outside(address: str, port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection(address, port, timeout=10)
+    connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    answer = connection.getresponse()
+    try:
+        body = b"" if answer.status == 200 and "stream" in path else answer.read()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, body
+    finally:
+        answer.close()
+        connection.close()
+
+
+def test_outsiders_need_the_token_everywhere(run: Run, tmp_path: Path) -> None:
+    address, path = own_address(), tmp_path / "token"
+    if not address:
+        pytest.skip("this machine has no address but loopback")
+    with serving(run, Settings(listen="0.0.0.0:0", token_file=str(path))) as web:
+        assert {from_outside(address, web.port, p)[0] for p in PRIVATE} == {403}, "no token yet"
+        assert ask(web, "/api/state")[0] == 200, "this machine may look"
+        token.make(path)
+        secret = path.read_text().strip()
+        for page in PRIVATE:
+            status, _, body = from_outside(address, web.port, page)
+            assert status == 401 and b"\xff\xd8" not in body and b"digits" not in body
+        right = {"Authorization": f"Bearer {secret}"}
+        assert {from_outside(address, web.port, p, **right)[0] for p in PRIVATE if p != "/api/events"} == {200, 404}
+        pair = base64.b64encode(f"pi:{secret}".encode()).decode()
+        assert from_outside(address, web.port, "/snapshot.jpg", Authorization=f"Basic {pair}")[0] == 200
+
+
+def test_the_login_form_gives_a_strict_cookie(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    secret = path.read_text().strip()
+    settings = Settings(listen="127.0.0.1:0", token="always", token_file=str(path))
+    with serving(run, settings) as web:
+        form = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+        status, _, page = ask(web, "/", Accept="text/html")
+        assert status == 401 and b'<form method="post" action="/login">' in page
+        assert ask(web, "/page/page.css")[0] == 200 and ask(web, "/page/page.js")[0] == 401
+        status, _, page = ask(web, "/login", "POST", b"token=wrong", **form)
+        assert status == 401 and b"Wrong token" in page
+        status, headers, _ = ask(web, "/login", "POST", f"token={secret}".encode(), **form)
+        assert status == 303 and headers["location"] == "/"
+        cookie = headers["set-cookie"]
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and secret not in cookie
+        assert ask(web, "/api/state", Cookie=cookie.partition(";")[0])[0] == 200
+        assert ask(web, "/api/state", Cookie="picam_session=9999999999." + "0" * 64)[0] == 401
+        statuses = [ask(web, "/login", "POST", b"token=x", **form)[0] for _ in range(8)]
+        assert statuses[-1] == 429 and 401 in statuses
+        assert ask(web, "/api/state", Cookie=cookie.partition(";")[0])[0] == 200, "who is in stays in"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.nip.example"])
+def test_a_forged_host_is_refused(web: Web, host: str) -> None:
+    assert ask(web, "/snapshot.jpg", Host=host)[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PATCH", "/api/config"), ("POST", "/api/config/keep"), ("POST", "/api/config/undo"),
+                         ("POST", "/login")],
+)  # fmt: skip
+def test_another_sites_page_changes_nothing(web: Web, run: Run, method: str, path: str) -> None:
+    before = run.state.tuning
+    body = b'{"decide.threshold": 0.1}'
+    kind = {"Content_Type": "application/json"}
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec_Fetch_Site": "cross-site"}):
+        assert ask(web, path, method, body, **kind, **headers)[0] == 403
+    if path != "/login":
+        for sort in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+            assert ask(web, path, method, body, Content_Type=sort)[0] == 415, "a form of another site can send these"
+    assert run.state.tuning is before
+    assert ask(web, path, "OPTIONS", Origin="http://evil.example", Access_Control_Request_Method=method)[0] >= 400
+
+
+def test_pictures_are_not_for_other_sites(web: Web) -> None:
+    embedded = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"}
+    assert ask(web, "/snapshot.jpg", **embedded)[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/snapshot.jpg", "/api/state", "/nope", "/metrics"])
+def test_every_answer_has_the_headers(web: Web, path: str) -> None:
+    headers = ask(web, path)[1]
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-resource-policy"] == "same-origin" and headers["cache-control"] == "no-store"
+    assert headers["server"] == "picam-infer"
+
+
+@pytest.mark.parametrize("path", ["/stream.mjpg", "/api/events", "/kept.zip"])
+def test_a_head_of_a_stream_holds_no_place(web: Web, path: str) -> None:
+    assert ask(web, path, "HEAD")[0] == 405
+
+
+def test_oversized_bodies_are_refused(web: Web) -> None:
+    assert ask(web, "/api/config", "PATCH", b" " * (MAX_BODY + 1), Content_Type="application/json")[0] == 413
+    with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
+        sock.sendall(b"PATCH /api/config HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                     b"Transfer-Encoding: chunked\r\n\r\n")  # fmt: skip
+        sent = 0
+        with_chunk = b"1000\r\n" + b" " * 0x1000 + b"\r\n"
+        answer = b""
+        try:
+            while sent < 100 * MAX_BODY and not answer:
+                sock.sendall(with_chunk)
+                sent += len(with_chunk)
+                sock.settimeout(0.05)
+                try:
+                    answer = sock.recv(100)
+                except TimeoutError:
+                    sock.settimeout(10)
+        except (BrokenPipeError, ConnectionResetError):
+            answer = answer or b"HTTP/1.1 413"
+    assert answer.startswith(b"HTTP/1.1 413") and sent < 100 * MAX_BODY
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET /" + b"a" * 9000, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 9000]
+)
+def test_oversized_heads_are_refused(web: Web, request_line: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
+        sock.sendall(request_line + b"\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.0 400") or sock.recv(100) == b""
+
+
+def closed_after_s(sock: socket.socket, drip: bytes = b"") -> float:
+    """Return how long the server kept a connection that sends no more than `drip` now and then."""
+    began_s = time.monotonic()
+    sock.settimeout(0.1)
+    while time.monotonic() - began_s < 10:
+        try:
+            if drip:
+                sock.send(drip)
+            if sock.recv(1000) == b"":
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - began_s
+
+
+@pytest.mark.parametrize(
+    ("head", "drip"),
+    [(b"", b""), (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"a"), (b"GET /heal", b""),
+     (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b""),
+     (b"PATCH /api/config HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n",
+      b" ")],
+)  # fmt: skip
+def test_slow_visitors_are_cut_off(run: Run, head: bytes, drip: bytes) -> None:
+    with serving(run, patience_s=0.5) as web:
+        with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
+            sock.sendall(head)
+            assert 0.3 < closed_after_s(sock, drip) < 5
+        assert ask(web, "/healthz")[0] == 200
+
+
+def test_a_crowd_of_silent_connections_keeps_nobody_out(run: Run) -> None:
+    with serving(run, Settings(listen="127.0.0.1:0", max_clients=4)) as web:
+        crowd = [socket.create_connection(("127.0.0.1", web.port), 10) for _ in range(120)]
+        try:
+            assert ask(web, "/healthz")[0] == 200
+            assert until(lambda: web.clients()["connections"] <= 40)
+        finally:
+            for sock in crowd:
+                sock.close()
+
+
+def test_slow_logins_of_one_stranger_take_no_more_than_a_few_places(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
+        head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        crowd = [socket.create_connection(("127.0.0.1", web.port), 10) for _ in range(6)]
+        for sock in crowd:
+            sock.sendall(head + b"Content-Length: 99\r\n\r\n")
+        assert sorted(until(lambda: _first_bytes(crowd, 2))) == [b"HTTP/1.1 503"] * 2
+        for sock in crowd:
+            sock.close()
+        secret = path.read_text().strip().encode()
+        form = {"Content_Type": "application/x-www-form-urlencoded"}
+        until(lambda: ask(web, "/login", "POST", b"token=" + secret, **form)[0] == 303)
+
+
+def _first_bytes(socks: list[socket.socket], count: int) -> list[bytes]:
+    """Return what those that got an answer got, once there are as many as that."""
+    found = []
+    for sock in socks:
+        sock.settimeout(0.05)
+        try:
+            found.append(sock.recv(12, socket.MSG_PEEK))
+        except TimeoutError:
+            continue
+    return found if len(found) >= count else []
+
+
+def test_no_more_watchers_than_allowed(run: Run) -> None:
+    with serving(run, Settings(listen="127.0.0.1:0", max_clients=2)) as web:
+        with watching(web) as one, watching(web, "/stream.mjpg?raw=1") as two:
+            next(one), next(two)
+            status, headers, _ = ask(web, "/stream.mjpg")
+            assert status == 503 and headers["retry-after"]
+            assert ask(web, "/healthz")[0] == 200
+        until(lambda: web.clients()["raw"] + web.clients()["drawn"] == 0)
+        with watching(web) as again:
+            next(again)
+
+
+def test_a_stuck_watcher_is_dropped_and_slows_nobody() -> None:
+    run = Run(size=(1280, 720))
+    try:
+        with serving(run, patience_s=1.0) as web:
+            stuck = []
+            for path in (b"/stream.mjpg?raw=1", b"/stream.mjpg", b"/api/events"):
+                sock = socket.socket()
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                sock.connect(("127.0.0.1", web.port))
+                sock.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                stuck.append(sock)
+            until(lambda: web.clients()["raw"] and web.clients()["drawn"] and web.clients()["events"])
+            with watching(web, "/stream.mjpg?raw=1") as parts:
+                next(parts)
+                before = run.state.stats.frames.total
+                ages = [time.time() - float(next(parts)[0]["x-timestamp"]) for _ in range(20)]
+                assert run.state.stats.frames.total - before < 40
+            assert sorted(ages)[10] < 0.2
+            until(lambda: web.clients()["raw"] + web.clients()["drawn"] == 0)
+            for sock in stuck:
+                sock.close()
+    finally:
+        run.close()
+
+
+def test_a_slow_watcher_gets_fewer_pictures_not_older_ones() -> None:
+    run = Run(size=(1280, 720))
+    try:
+        with serving(run) as web, watching(web, "/stream.mjpg?raw=1") as parts:
+            seqs, ages = [], []
+            for _ in range(12):
+                head = next(parts)[0]
+                seqs.append(int(head["x-seq"]))
+                ages.append(time.time() - float(head["x-timestamp"]))
+                time.sleep(0.15)
+        assert seqs == sorted(set(seqs))
+    finally:
+        run.close()
+
+
+def test_tls_from_files(run: Run, tmp_path: Path) -> None:
+    pair = make_certificate(tmp_path)
+    if pair is None:
+        pytest.skip("needs openssl")
+    settings = Settings(listen="127.0.0.1:0", tls_cert=pair[0], tls_key=pair[1])
+    with serving(run, settings, patience_s=1.0) as web:
+        context = ssl.create_default_context(cafile=pair[0])
+        connection = http.client.HTTPSConnection("localhost", web.port, timeout=10, context=context)
+        connection.request("GET", "/api/state")
+        assert connection.getresponse().status == 200
+        connection.close()
+        with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
+            assert 0.3 < closed_after_s(sock) < 6, "a handshake that never comes"
+
+
+def test_a_bad_certificate_is_said_and_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picam_infer.outputs.web.server._RETRY_S", 0.1)
+    cert = tmp_path / "cert.pem"
+    with Web(Settings(listen="127.0.0.1:0", tls_cert=str(cert), tls_key=str(tmp_path / "key.pem")), run.state,
+             run.render) as web:  # fmt: skip
+        until(lambda: "No such file or directory" in web.report()["reason"] and str(cert) in web.report()["reason"])
+        cert.write_text("nonsense")
+        until(lambda: "certificate" in web.report()["reason"] or "No such" in web.report()["reason"])
+        if make_certificate(tmp_path):
+            assert web.listening.wait(10)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused_by_name(web: Web, method: str) -> None:
+    status, headers, _ = ask(web, "/api/config", method)
+    assert status == 405 and sorted(headers["allow"].split(",")) == ["GET", "HEAD", "PATCH"]
+
+
+def request(head: str, body: bytes, kind: str) -> bytes:
+    return f"{head} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n".encode() + (
+        body if b"\r\n\r\n" in body else b"Content-Length: %d\r\n\r\n" % len(body) + body
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [request("POST /login", b"token=abc", "application/x-www-form-urlencoded; charset=utf-77"),
+     request("POST /login", b"token=%ff\xff", "application/x-www-form-urlencoded"),
+     request("POST /login", b"--x\nno form", "multipart/form-data; boundary=x"),
+     request("POST /login", b"no form", "multipart/form-data"),
+     request("PATCH /api/config", b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "application/json"),
+     request("PATCH /api/config", b"\xff{}", "application/json"),
+     request("PATCH /api/config", b"[" * 9000, "application/json"),
+     b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b"\x16\x03\x01\x02\x00\x01",
+     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 200 + b"\r\n"],
+)  # fmt: skip
+def test_damaged_requests_are_the_visitors_fault_and_fill_no_journal(
+    web: Web, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
+        sock.sendall(data)
+        assert sock.recv(12)[9:10] == b"4"
+    assert ask(web, "/healthz")[0] == 200
+    assert not caplog.records
+
+
+def test_errors_tell_nothing_of_the_inside(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    web._room.live.values = lambda: 1 / 0  # type: ignore[union-attr,method-assign,return-value]
+    status, _, body = ask(web, "/api/config")
+    assert status == 500 and b"Traceback" not in body and b"division" not in body
+    assert "no answer to GET /api/config" in caplog.text and "ZeroDivisionError" in caplog.text
+    assert ask_json(web, "/healthz")[0] == 200

@@ -1,0 +1,354 @@
+"""The endpoints, over real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from visitors import Run, ask, ask_json, serving, until, watching
+
+from picam_infer import config
+from picam_infer.config import Web as Settings
+from picam_infer.outputs.dataset import Keeper
+from picam_infer.outputs.web.server import Web
+from picam_infer.runtime.state import Histogram
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    made = Run()
+    until(lambda: made.state.stats.inferences.total)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def web(run: Run) -> Iterator[Web]:
+    with serving(run) as made:
+        yield made
+
+
+def image(data: bytes) -> np.ndarray:
+    made = cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+    assert made is not None
+    return made
+
+
+def test_the_raw_stream_is_the_cameras_own_bytes(web: Web, run: Run) -> None:
+    with watching(web, "/stream.mjpg?raw=1") as parts:
+        head, data = next(parts)
+        seqs = [int(head["x-seq"]), *(int(next(parts)[0]["x-seq"]) for _ in range(10))]
+    assert head["content-type"] == "image/jpeg" and head["x-size"] == "320x240"
+    assert seqs == sorted(set(seqs)), "newer each time"
+    frame = until(lambda: run.state.frames.look())[1]
+    assert abs(float(head["x-timestamp"]) - frame.captured) < 5
+    assert data[:4] == bytes(frame.data[:4])
+
+
+def test_the_drawn_stream_is_made_once_for_all_and_only_when_watched(web: Web, run: Run) -> None:
+    drawn = 0
+    render = web._room.drawn._make._render  # type: ignore[union-attr]
+
+    def counted(frame: Any) -> Any:
+        nonlocal drawn
+        drawn += 1
+        return render(frame)
+
+    web._room.drawn._make._render = counted  # type: ignore[union-attr]
+    with watching(web) as one, watching(web) as two:
+        seen = {next(one)[1] for _ in range(8)} & {next(two)[1] for _ in range(8)}
+        assert len(seen) >= 6, "both see the same pictures"
+        watched, began = drawn, time.monotonic()
+    assert watched <= 16 and began
+    until(lambda: web.clients()["drawn"] == 0)
+    at_rest = until(lambda: drawn)
+    time.sleep(0.3)
+    assert drawn <= at_rest + 1
+
+
+def test_fps_slows_one_watcher_down(web: Web) -> None:
+    with watching(web, "/stream.mjpg?raw=1&fps=5") as parts:
+        next(parts)
+        began_s = time.monotonic()
+        for _ in range(4):
+            next(parts)
+        assert time.monotonic() - began_s > 0.6
+
+
+@pytest.mark.parametrize("query", ["fps=x", "fps=nan"])
+def test_odd_numbers(web: Web, query: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=5)
+    connection.request("GET", f"/stream.mjpg?{query}")
+    assert connection.getresponse().status == (422 if query == "fps=x" else 200)
+    connection.close()
+
+
+def test_pictures_of_a_turned_camera_are_upright(web: Web, run: Run) -> None:
+    run.more = {"rotate": 90}
+    until(lambda: run.state.frames.look()[1].rotate == 90)
+    for path in ("/snapshot.jpg", "/snapshot.jpg?raw=1"):
+        seen = image(ask(web, path)[2])
+        assert seen.shape == (320, 240, 3)
+        corner = seen[30:50, -30:-10].mean((0, 1))  # the mark, from the top left to the top right
+        assert corner[2] > 200 and corner[0] < 60
+    with watching(web, "/stream.mjpg?raw=1") as parts:
+        head, data = next(parts)
+    assert head["x-size"] == "240x320" and image(data).shape == (320, 240, 3)
+
+
+def test_a_loss_shows_as_placard_and_ends(web: Web, run: Run) -> None:
+    with watching(web) as parts:
+        assert "x-seq" in next(parts)[0]
+        run.pull()
+        placard = until(lambda: next((data for head, data in (next(parts),) if "x-seq" not in head), None))
+        assert image(placard).mean() < 60
+        assert ask_json(web, "/healthz") == (503, {"ok": False, "reason": "camera lost: the camera has been unplugged"})
+        assert ask(web, "/snapshot.jpg?raw=1")[0] == 503
+        assert image(ask(web, "/snapshot.jpg")[2]).mean() < 60
+        run.plug()
+        until(lambda: "x-seq" in next(parts)[0])
+    until(lambda: ask_json(web, "/healthz")[0] == 200)
+
+
+def test_health_is_red_when_pictures_stop(run: Run) -> None:
+    with serving(run, Settings(listen="127.0.0.1:0", stale_s=0.3)) as web:
+        until(lambda: ask_json(web, "/healthz")[0] == 200)
+        run._on.clear()
+        _, body = until(lambda: (found := ask_json(web, "/healthz"))[0] == 503 and found)
+        assert re.match(r"the last picture is \d+ s old", body["reason"])
+        run._on.set()
+
+
+def test_state_has_what_the_page_shows(web: Web) -> None:
+    status, body = ask_json(web, "/api/state")
+    assert status == 200 and body["result"]["label"] == "one" and body["labels"] == ["zero", "one", "two"]
+    assert body["picture"]["box"] == [112, 72, 96, 96] and body["web"]["listening"]
+    assert body["machine"]["memory_mb"] > 10 and body["version"]
+
+
+class Ear:
+    """Hears server-sent events."""
+
+    def __init__(self, web: Web, last: str = "") -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+        self.connection.request("GET", "/api/events", headers={"Last-Event-ID": last} if last else {})
+        self.answer = self.connection.getresponse()
+        assert self.answer.getheader("Content-Type") == "text/event-stream"
+        self.ident = ""
+
+    def next(self, wanted: str) -> Any:
+        kind = ""
+        while line := self.answer.readline().decode().rstrip("\n"):
+            pass
+        while True:
+            line = self.answer.readline().decode().rstrip("\n")
+            if line.startswith("id: "):
+                self.ident = line[4:]
+            elif line.startswith("event: "):
+                kind = line[7:]
+            elif line.startswith("data: ") and kind == wanted:
+                return json.loads(line[6:])
+
+    def close(self) -> None:
+        self.answer.close()
+        self.connection.close()
+
+
+def test_news_of_changes_results_and_state(web: Web, run: Run) -> None:
+    ear = Ear(web)
+    history = ear.next("history")["changes"]
+    assert history[-1]["label"] == "one"
+    assert ear.next("state")["live"]["values"]["decide.threshold"] == 0.6
+    run.label = "two"
+    assert ear.next("change") | {"at": 0, "score": 0} == {"kind": "label", "at": 0, "label": "two", "previous": "one",
+                                                         "score": 0}  # fmt: skip
+    until(lambda: ear.next("result")["result"]["label"] == "two")
+    run.pull()
+    lost = ear.next("change")
+    assert (lost["kind"], lost["part"], lost["hint"]) == ("lost", "camera", "plug it in again")
+    ident = ear.ident
+    ear.close()
+    run.plug()
+    again = Ear(web, ident)
+    assert again.next("change")["kind"] == "found", "what happened meanwhile is caught up"
+    again.close()
+
+
+def test_sliders_act_at_once_and_are_undone(web: Web, run: Run) -> None:
+    status, body = ask_json(web, "/api/config", "PATCH", {"decide.threshold": 0.9, "preprocess.canny": [50, 20]})
+    assert status == 200 and body["changed"] == ["decide.threshold", "preprocess.canny"]
+    assert run.state.tuning.decide.threshold == 0.9
+    assert ask_json(web, "/api/config/undo", "POST", {})[1]["changed"] == []
+    assert ask_json(web, "/api/config", "PATCH", {"decide.threshold": 7})[0] == 422
+    assert ask_json(web, "/api/config", "PATCH", [1])[0] == 422
+    assert ask(web, "/api/config", "PATCH", b"{", Content_Type="application/json")[0] == 400
+    assert ask(web, "/api/config", "PATCH", b"[" * 15000, Content_Type="application/json")[0] == 400
+
+
+def test_keep_writes_the_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("decide: {threshold: 0.6} # mine\n")
+    with serving(run, config_path=path) as web:
+        ask_json(web, "/api/config", "PATCH", {"decide.threshold": 0.7})
+        status, body = ask_json(web, "/api/config/keep", "POST", {})
+    assert status == 200 and body["written"] == ["decide.threshold"]
+    assert path.read_text() == "decide: {threshold: 0.7} # mine\n"
+
+
+def test_metrics_are_what_prometheus_reads(web: Web, run: Run) -> None:
+    run.pull()
+    run.state.stats.latency["openvino:CPU"] = Histogram()
+    run.state.stats.latency["openvino:CPU"].add(0.003)
+    outlet = {"name": "b", "kind": "mqtt", "ok": False, "sent": 3, "failed": 0, "dropped": 1, "queued": 2}
+    run.state.reports["events"] = lambda: [outlet]
+    status, headers, body = ask(web, "/metrics")
+    assert status == 200 and headers["content-type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(body.decode())}
+    values = {(s.name, *sorted(s.labels.items())): s.value for f in families.values() for s in f.samples}
+    assert values["picam_frames_total",] > 0 and values["picam_uptime_seconds",] >= 0
+    assert values["picam_lost", ("part", "camera")] == 1 and values["picam_losses_total", ("part", "camera")] == 1
+    assert values["picam_lost_seconds_total", ("part", "camera")] > 0
+    assert values["picam_inference_seconds_bucket", ("engine", "openvino:CPU"), ("le", "0.005")] == 1
+    assert values["picam_inference_seconds_count", ("engine", "openvino:CPU")] == 1
+    assert values["picam_events_dropped_total", ("kind", "mqtt"), ("outlet", "b")] == 1
+    assert values["picam_web_clients", ("kind", "raw")] == 0
+    assert families["picam_inference_seconds"].type == "histogram"
+    open_metrics = ask(web, "/metrics", Accept="application/openmetrics-text; version=1.0.0")[2]
+    assert open_metrics.endswith(b"# EOF\n")
+
+
+def test_kept_pictures_are_shown_and_zipped(run: Run, tmp_path: Path) -> None:
+    run.label = None
+    with Keeper(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as keeper:
+        until(lambda: keeper.report()["pictures"] >= 2)
+        with serving(run, kept=keeper) as web:
+            body = ask_json(web, "/api/kept")[1]
+            assert body["on"] and body["pictures"][0]["label"] is None
+            name = body["pictures"][0]["name"]
+            assert image(ask(web, f"/kept/{name}")[2]).shape == (240, 320, 3)
+            assert ask(web, "/kept/..%2f..%2fetc%2fpasswd")[0] == 404
+            status, headers, data = ask(web, "/kept.zip")
+            assert status == 200 and "digits-kept.zip" in headers["content-disposition"]
+            names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+            assert len(names) >= 2 and all(n.startswith("unknown/") for n in names)
+
+
+def test_nothing_is_kept_when_off(web: Web) -> None:
+    assert ask_json(web, "/api/kept")[1] == {"on": False, "pictures": []}
+    assert ask(web, "/kept.zip")[0] == 404
+
+
+def test_the_description_names_every_endpoint(web: Web) -> None:
+    described = ask_json(web, "/openapi.json")[1]
+    paths = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
+    from picam_infer.outputs.web.handlers import Endpoints
+
+    assert web._room is not None
+    assert paths == {(route.method, route.path) for route in Endpoints(web._room).routes()}  # type: ignore[attr-defined]
+    schemas = described["components"]["schemas"]
+    state, result = ask_json(web, "/api/state")[1], schemas["Result"]
+    assert set(state["result"]) == set(result["required"]) == set(result["properties"])
+    assert set(schemas["State"]["required"]) <= set(state) <= set(schemas["State"]["properties"])
+    live = ask_json(web, "/api/config")[1]
+    assert set(live) == set(schemas["Live"]["required"])
+    for reference in re.findall(r'"#/components/(\w+)/(\w+)"', json.dumps(described)):
+        assert reference[1] in described["components"][reference[0]]
+
+
+def test_a_port_in_use_is_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("picam_infer.outputs.web.server._RETRY_S", 0.1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with Web(Settings(listen=f"127.0.0.1:{port}"), run.state, run.render) as web:
+            until(lambda: run.state.as_json()["web"]["reason"] == "Address already in use")
+            time.sleep(0.3)
+            assert not web.listening.is_set()
+            taken.close()
+            assert web.listening.wait(5)
+            assert ask(web, "/healthz")[0] == 200 and run.state.as_json()["web"]["reason"] == ""
+    assert sum("cannot listen" in record.getMessage() for record in caplog.records) == 1
+    assert "web" not in run.state.as_json()
+
+
+def test_closing_hangs_up_on_watchers_at_once(run: Run) -> None:
+    with serving(run) as web, watching(web) as drawn, watching(web, "/stream.mjpg?raw=1") as raw:
+        ear = Ear(web)
+        next(drawn), next(raw), ear.next("state")
+        began_s = time.monotonic()
+        web.close()
+        assert time.monotonic() - began_s < 3
+        assert not web._thread.is_alive()
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("web")]
+    ear.close()
+
+
+def test_it_opens_again_on_the_same_port(run: Run) -> None:
+    with serving(run) as web, watching(web) as parts:
+        next(parts)
+        port = web.port
+    with serving(run, Settings(listen=f"127.0.0.1:{port}")) as again:
+        assert ask(again, "/healthz")[0] == 200
+
+
+def test_ipv6_and_names(run: Run) -> None:
+    with serving(run, Settings(listen="localhost:0")) as web:
+        assert ask(web, "/healthz", Host=f"localhost:{web.port}")[0] == 200
+
+
+def test_web_off_imports_nothing_of_it() -> None:
+    code = (
+        "import sys, picam_infer.runtime.supervisor, picam_infer.cli, picam_infer.cli.check;"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('aiohttp', 'paho', 'prometheus_client', 'asyncio', 'ssl')"
+        " or m.startswith(tuple('picam_infer.outputs.' + name for name in ('web.server', 'events', 'dataset')))];"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_loads_only_what_it_needs() -> None:
+    code = (
+        "import sys, picam_infer.outputs.web.server;"
+        "bad = {'aiohttp.client', 'aiohttp.connector', 'prometheus_client'} & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_server_that_needs_its_client_gets_it(tmp_path: Path) -> None:
+    package = tmp_path / "aiohttp"
+    package.mkdir()
+    (package / "__init__.py").write_text("client = 1\n")
+    (package / "web.py").write_text("from aiohttp import client\n")
+    code = "import sys, picam_infer.outputs.web; import aiohttp.web; sys.exit(0 if aiohttp.web.client == 1 else 1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_slow_handlers_do_not_pile_up_threads(web: Web) -> None:
+    before = threading.active_count()
+    for _ in range(20):
+        assert ask(web, "/snapshot.jpg")[0] == 200
+    assert threading.active_count() <= before + 8

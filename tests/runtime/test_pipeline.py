@@ -1,0 +1,285 @@
+"""The loops, with sources and engines that misbehave as real ones do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+import pytest
+from makers import jpeg_frame, picture
+
+from picam_infer.config import Decide
+from picam_infer.core import BadFrame, Frame, Lost, Result
+from picam_infer.inference.postprocess import Decider
+from picam_infer.models.bundle import Photo
+from picam_infer.runtime import pipeline as pipelines
+from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.state import State, Tuning
+
+FRAME = jpeg_frame(picture(200))
+
+
+class ListSource:
+    """Delivers what it is given: frames, exceptions to raise, or callables to call."""
+
+    description = "a list"
+
+    def __init__(self, items: Iterable[object], live: bool = False) -> None:
+        self.live = live
+        self._items = iter(items)
+        self.closed = False
+
+    def read(self) -> Frame | None:
+        item = next(self._items, None)
+        if isinstance(item, Exception):
+            raise item
+        if callable(item):
+            item()
+            return self.read()
+        return item  # type: ignore[return-value]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeEngine:
+    """Answers (0.1, 0.9) after `before` was called."""
+
+    telemetry = None
+
+    def __init__(self, before: Callable[[], None] = lambda: None, name: str = "fake", depth: int = 1) -> None:
+        self.name, self.depth = name, depth
+        self.most = 0
+        self._before = before
+        self._under_way = 0
+
+    def submit(self, patch: np.ndarray) -> None:
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        assert self._under_way <= self.depth
+
+    def collect(self) -> np.ndarray:
+        self._before()
+        self._under_way -= 1
+        return np.array([0.1, 0.9], np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+class Preprocess:
+    def __call__(self, frame: Frame) -> np.ndarray:
+        if frame.seq < 0:
+            raise BadFrame
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+def frames(count: int, start: int = 0) -> Iterator[Frame]:
+    for seq in range(start, start + count):
+        now = time.monotonic()
+        yield Frame(FRAME.data, "jpeg", 320, 240, now, time.time(), seq)
+
+
+class Running:
+    def __init__(self, sources: Iterable[object], engines: Iterable[object]) -> None:
+        self.results: list[Result] = []
+        self.enough = threading.Condition()
+        source_queue, engine_queue = iter(sources), iter(engines)
+        self.state = State(Tuning(Photo(), Decide()))
+        decider = Decider(["a", "b"])
+        self.pipeline = Pipeline(self.state, Parts(
+            lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: Preprocess(),
+            decider, decider.reset, self._got,
+        ))  # fmt: skip
+        self.pipeline.start()
+
+    def _next(self, queue: Iterator[object]) -> object:
+        item = next(queue, None) or Lost("nothing more", "")
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def _got(self, result: Result) -> None:
+        with self.enough:
+            self.results.append(result)
+            self.enough.notify_all()
+
+    def wait_for(self, condition: Callable[[], object], timeout_s: float = 10) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline_s, "waited in vain"
+            with self.enough:
+                self.enough.wait(0.01)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Running]]:
+    made: list[Running] = []
+
+    def start(sources: Iterable[object], engines: Iterable[object]) -> Running:
+        made.append(Running(sources, engines))
+        return made[-1]
+
+    yield start
+    for running in made:
+        running.pipeline.stop()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines, "_BACK_OFF_S", (0.01,))
+
+
+def test_a_file_is_played_in_full(run: Callable[..., Running]) -> None:
+    source = ListSource(frames(300))
+    running = run([source], [FakeEngine()])
+    assert running.pipeline.finished.wait(10)
+    assert [r.seq for r in running.results] == list(range(300))
+    assert running.state.frames.skipped == 0
+    assert running.results[0].label == "b"
+    running.wait_for(lambda: source.closed)
+
+
+def test_an_empty_file_ends_at_once(run: Callable[..., Running]) -> None:
+    running = run([ListSource([])], [FakeEngine()])
+    assert running.pipeline.finished.wait(10)
+    assert not running.results
+
+
+def test_a_slow_engine_gets_the_newest_of_a_live_source(run: Callable[..., Running]) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        busy.set()
+        go_on.wait(10)
+
+    def until_busy() -> None:
+        busy.wait(10)
+
+    source = ListSource([*frames(1), until_busy, *frames(50, 1), go_on.set], live=True)
+    running = run([source], [FakeEngine(slow)])
+    running.wait_for(lambda: len(running.results) == 2)
+    assert [r.seq for r in running.results] == [0, 50]
+    assert running.state.frames.skipped == 49
+
+
+def test_two_requests_are_kept_under_way(run: Callable[..., Running]) -> None:
+    engine = FakeEngine(depth=2)
+    running = run([ListSource(frames(50))], [engine])
+    assert running.pipeline.finished.wait(10)
+    assert [r.seq for r in running.results] == list(range(50))
+
+
+def test_damaged_frames_are_counted_and_skipped(run: Callable[..., Running]) -> None:
+    items = [*frames(2), BadFrame(), *frames(1, -1), *frames(2, 2)]
+    running = run([ListSource(items)], [FakeEngine()])
+    assert running.pipeline.finished.wait(10)
+    assert [r.seq for r in running.results] == [0, 1, 2, 3]
+    assert running.state.stats.bad_frames == 2
+
+
+def test_a_lost_camera_is_opened_again(run: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    gone = Lost("the camera was unplugged", "plug it in")
+    hold = threading.Event()
+    back = ListSource(chain(frames(3, 10), [hold.wait]), live=True)
+    sources = [ListSource([*frames(3), gone], live=True), gone, gone, back]
+    running = run(sources, [FakeEngine()])
+    running.wait_for(lambda: running.results and running.results[-1].seq == 12)
+    hold.set()
+    messages = [r.message for r in caplog.records if "camera" in r.message]
+    assert messages[0] == "camera lost: the camera was unplugged; plug it in"
+    assert len([m for m in messages if "lost" in m]) == 1, "one line a loss, however often it is tried"
+    assert len([m for m in messages if "camera is back" in m]) == 1
+    assert running.state.stats.losses["camera"] == 1
+
+
+def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> None:
+    proceed = threading.Event()
+    running = run([ListSource([*frames(1), proceed.wait, Lost("gone", "")], live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.results)
+    assert running.state.results.look() is not None
+    proceed.set()
+    running.wait_for(lambda: running.state.losses)
+    assert running.state.results.look() is None
+
+
+def test_a_silent_camera_is_lost_after_two_seconds(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "STALE_S", 0.05)
+    thaw = threading.Event()
+    end = threading.Event()
+    items = chain(frames(1), [thaw.wait], frames(1, 5), [end.wait])
+    running = run([ListSource(items, live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.results)
+    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
+    assert "no picture for" in running.state.losses[0].reason
+    thaw.set()
+    running.wait_for(lambda: running.results[-1].seq == 5)
+    end.set()
+
+
+def test_a_camera_whose_driver_never_answers_is_stuck(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a kernel that lost a thread in a camera's unplugging: nothing but a new process brings it back."""
+    monkeypatch.setattr(pipelines, "STALE_S", 0.05)
+    back, end = threading.Event(), threading.Event()
+    items = chain(frames(1), [back.wait], frames(1, 5), [end.wait])
+    running = run([ListSource(items, live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.results)
+    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
+    assert not running.pipeline.stuck, "a silent camera is not: it may come back"
+    monkeypatch.setattr(pipelines, "STUCK_S", 0.1)
+    running.wait_for(lambda: running.pipeline.stuck)
+    running.pipeline.watch()
+    assert "driver has not answered" in running.state.losses[0].reason
+    back.set()
+    running.wait_for(lambda: not running.state.losses and running.results[-1].seq == 5)
+    end.set()
+
+
+def test_a_lost_engine_is_opened_again_and_the_camera_goes_on(run: Callable[..., Running]) -> None:
+    calls = [0]
+
+    def fail_at_third() -> None:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise Lost("the stick is gone", "plug it in")
+
+    running = run(
+        [ListSource(frames(10))], [FakeEngine(fail_at_third, "one"), Lost("not yet", ""), FakeEngine(name="two")]
+    )
+    assert running.pipeline.finished.wait(10)
+    assert [r.engine for r in running.results] == ["one"] * 2 + ["two"] * 7
+    assert running.state.losses == ()
+    assert running.state.stats.losses == {"engine": 1}
+
+
+def test_an_unexpected_error_reaches_the_main_loop(run: Callable[..., Running]) -> None:
+    running = run([ListSource([ZeroDivisionError("bug")])], [FakeEngine()])
+    assert running.pipeline.finished.wait(10)
+    assert isinstance(running.pipeline.failure, ZeroDivisionError)
+
+
+def test_stop_does_not_wait_for_a_stuck_driver(run: Callable[..., Running]) -> None:
+    forever = threading.Event()
+    running = run([ListSource([*frames(1), forever.wait], live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.results)
+    began_s = time.monotonic()
+    assert not running.pipeline.stop(patience_s=0.2)
+    assert time.monotonic() - began_s < 1.5
+    forever.set()
+
+
+def test_label_changes_are_announced_once(run: Callable[..., Running]) -> None:
+    running = run([ListSource(frames(20))], [FakeEngine()])
+    assert running.pipeline.finished.wait(10)
+    changes = [c for c in running.state.history if c.kind == "label"]
+    assert [(c.previous, c.label) for c in changes] == [(None, "b")]
+    assert running.state.stats.label_changes == 1
+    assert sum(running.state.stats.latency["fake"].counts) == 20

@@ -1,0 +1,146 @@
+"""Mailboxes, rates, losses and news."""
+
+from __future__ import annotations
+
+import threading
+
+from picam_infer.config import Decide
+from picam_infer.models.bundle import Photo
+from picam_infer.runtime.state import Change, Histogram, Latest, Rate, State, Tuning
+
+
+def make_state() -> State:
+    return State(Tuning(Photo(), Decide()))
+
+
+def test_newest_wins_and_what_is_skipped_is_counted() -> None:
+    box: Latest[int] = Latest()
+    for item in (1, 2, 3):
+        box.put(item)
+    assert box.take(0) == 3
+    assert box.take(0) is None
+    assert box.skipped == 2
+
+
+def test_looking_does_not_take() -> None:
+    box: Latest[str] = Latest()
+    assert box.look() is None
+    box.put("a")
+    assert box.look() == (1, "a")
+    assert box.look(after=1) is None
+    assert box.take(0) == "a"
+    assert box.look() == (1, "a")
+
+
+def test_a_file_is_handed_over_without_loss() -> None:
+    box: Latest[int] = Latest()
+    got: list[int] = []
+
+    def reader() -> None:
+        while len(got) < 200:
+            item = box.take(5)
+            assert item is not None
+            got.append(item)
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    for item in range(200):
+        assert box.put_when_taken(item, 5)
+    thread.join(5)
+    assert got == list(range(200))
+    assert box.skipped == 0
+
+
+def test_put_when_taken_gives_up_when_nobody_takes() -> None:
+    box: Latest[int] = Latest()
+    assert box.put_when_taken(1, 0)
+    assert not box.put_when_taken(2, 0.01)
+    assert not box.idle
+    assert box.take(0) == 1
+    assert box.idle
+
+
+def test_close_wakes_those_who_wait() -> None:
+    box: Latest[int] = Latest()
+    woken = threading.Event()
+
+    def wait() -> None:
+        assert box.take(60) is None
+        woken.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    box.close()
+    assert woken.wait(5)
+    thread.join(5)
+
+
+def test_clear_forgets() -> None:
+    box: Latest[int] = Latest()
+    box.put(1)
+    box.clear()
+    assert box.look() is None
+    assert box.take(0) is None
+
+
+def test_rate_of_a_steady_and_of_a_stalled_source() -> None:
+    rate = Rate(window_s=2)
+    for i in range(60):
+        rate.tick(i / 30)
+    assert abs(rate.per_second(59 / 30) - 30) < 0.6
+    assert rate.per_second(59 / 30 + 1) < 22
+    assert rate.per_second(59 / 30 + 5) == 0
+    assert rate.total == 60
+
+
+def test_histogram() -> None:
+    histogram = Histogram()
+    for duration_s in (0.0001, 0.0009, 0.3, 99):
+        histogram.add(duration_s)
+    assert sum(histogram.counts) == 4
+    assert histogram.counts[0] == 1
+    assert histogram.counts[1] == 1
+    assert histogram.counts[-1] == 1
+
+
+def test_a_loss_is_news_once() -> None:
+    state = make_state()
+    heard: list[Change] = []
+    state.listen(heard.append)
+    assert state.lose("camera", "unplugged", "plug it in")
+    assert not state.lose("camera", "unplugged", "plug it in")
+    assert [loss.part for loss in state.losses] == ["camera"]
+    assert state.find("camera") is not None
+    assert state.find("camera") is None
+    assert [change.kind for change in heard] == ["lost", "found"]
+    assert state.stats.losses == {"camera": 1}
+    assert state.stats.lost_s["camera"] >= 0
+
+
+def test_a_new_reason_keeps_the_time_of_the_loss() -> None:
+    state = make_state()
+    state.lose("camera", "no picture")
+    since = state.losses[0].since
+    state.lose("camera", "unplugged")
+    assert state.losses[0].since == since
+    assert state.losses[0].reason == "unplugged"
+    assert state.stats.losses == {"camera": 1}
+
+
+def test_tuning_is_replaced_whole() -> None:
+    state = make_state()
+    before = state.tuning
+    state.tune(decide=Decide(threshold=0.9))
+    assert state.tuning.decide.threshold == 0.9
+    assert state.tuning.preprocess is before.preprocess
+    assert before.decide.threshold == 0.6
+
+
+def test_listeners_can_leave() -> None:
+    state = make_state()
+    heard: list[Change] = []
+    leave = state.listen(heard.append)
+    leave()
+    state.lose("camera", "x")
+    assert not heard
+    assert [change.kind for change in state.history] == ["lost"]

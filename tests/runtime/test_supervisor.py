@@ -1,0 +1,501 @@
+"""The main loop as its users meet it: a process, its signals, its screen, its service manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import stick_lab
+from makers import jpeg_frame, make_bundle, picture
+
+from picam_infer import config
+from picam_infer.config import Config, Decide, DisplaySettings
+from picam_infer.core import Lost, Pixels, Prediction, Result
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Edges, Photo
+from picam_infer.outputs import display
+from picam_infer.runtime import supervisor
+from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.supervisor import Screen, Viewer
+
+Start = Callable[..., subprocess.Popen[str]]
+PATIENCE_S = 300 if "PICAM_EMULATED" in os.environ else 20
+END_S = 20 if "PICAM_EMULATED" in os.environ else 2
+"""How long a started program may take to do what it does in a second or two."""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `picam-infer WORDS…` as a real process; what is left at the end is killed."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(*words: object, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "picam_infer", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env={**os.environ, "HOME": str(tmp_path), **environment},
+        )  # fmt: skip
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for i, value in enumerate((0, 255, 0)):
+        cv2.imwrite(str(folder / f"{i}.png"), picture(value))
+    return folder
+
+
+class Manager:
+    """systemd's end of the notification socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sock.bind(str(folder / "notify"))
+        self.said: list[str] = []
+        self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "5000000"}
+
+    def hears(self, text: str, timeout_s: float = PATIENCE_S) -> str:
+        """Wait for a message that holds the text, and return it."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            self._sock.settimeout(max(0.01, deadline_s - time.monotonic()))
+            try:
+                message = self._sock.recv(4096).decode()
+            except TimeoutError:
+                raise AssertionError(f"never heard {text!r}, only {self.said}") from None
+            self.said.append(f"{time.monotonic():.2f} {message}")
+            if text in message:
+                return message
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    made = Manager(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_folder_of_pictures_is_named_in_full(start: Start, tmp_path: Path, album: Path) -> None:
+    make_bundle(tmp_path / "m")
+    process = start("run", "--source", album, "--model", tmp_path / "m", "--display", "none", "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    results = [json.loads(line) for line in out.splitlines()]
+    assert [r["label"] for r in results] == ["dark", "bright", "dark"]
+    assert set(results[0]) == {"seq", "captured", "label", "score", "top", "engine", "infer_ms", "age_ms"}
+    assert results[0]["engine"] == "openvino:CPU"
+    assert "Traceback" not in err
+
+
+def test_the_demo_prints_as_many_results_as_asked(start: Start, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    process = start("run", "--source", "demo", "--model", tmp_path / "m", "--display", "none", "--frames", 10, "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(out.splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--model", "nope", "--source", "demo"], 66, "no model called 'nope'"),
+        (["--source", "/no/such/file.mp4"], 66, "/no/such/file.mp4"),
+        (["-c", "/no/such.yaml"], 78, "no such file"),
+        (["--frames", "0"], 2, "must be 1 or more"),
+        (["--engine", "gpu"], 2, "invalid choice"),
+    ],
+)
+def test_mistakes_are_one_line_and_an_exit_code(
+    start: Start, tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    make_bundle(tmp_path / "m")
+    model = [] if "--model" in words else ["--model", str(tmp_path / "m")]
+    process = start("run", "--display", "none", *model, *words)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert said in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_in_time(start: Start, tmp_path: Path, number: int) -> None:
+    make_bundle(tmp_path / "m")
+    process = start("run", "--source", "demo", "--model", tmp_path / "m", "--display", "none", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    began_s = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert time.monotonic() - began_s < END_S
+    assert "Traceback" not in err
+
+
+def test_a_source_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/stream"
+        process = start("run", "--source", address, "--model", tmp_path / "m", "--display", "none")
+        server.settimeout(30)
+        visitor, _ = server.accept()  # and never an answer
+        with visitor:
+            began_s = time.monotonic()
+            process.terminate()
+            _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert time.monotonic() - began_s < END_S
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C compiler for the stand-in libmvnc")
+def test_a_stick_comes_goes_and_hangs(start: Start, sticks: stick_lab.StickLab, tmp_path: Path) -> None:
+    """Against a libmvnc whose sticks are not on the kernel's list: all that the service knows, it has from there."""
+    stick_lab.twin(tmp_path / "twin")
+    settings = {"source": "demo", "model": str(tmp_path / "twin"), "display": {"kind": "none"},
+                "capture": {"width": 640, "height": 480}, "engine": {"deadline_s": 0.5}}  # fmt: skip
+    (tmp_path / "c.yaml").write_text(json.dumps(settings))
+    sticks.plug()
+    process = start("run", "-c", tmp_path / "c.yaml", "--json")
+
+    def until(name: str) -> float:
+        """Return the longest gap (s) between the results up to the first from this engine."""
+        assert process.stdout
+        longest_s, before_s = 0.0, time.monotonic()
+        for line in process.stdout:
+            longest_s, before_s = max(longest_s, time.monotonic() - before_s), time.monotonic()
+            if json.loads(line)["engine"] == name:
+                return longest_s
+        raise AssertionError("it ended")
+
+    until("ncs:2-ma2450")
+    sticks.unplug()
+    assert until("openvino:CPU") < 3
+    sticks.plug()
+    until("ncs:2-ma2450")
+    sticks.set("2", hang="")
+    assert until("openvino:CPU") < 0.5 + 1
+    began_s = time.monotonic()
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert time.monotonic() - began_s < 2 and "Traceback" not in err
+
+
+def test_a_reader_that_leaves_ends_it_quietly(start: Start, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    process = start("run", "--source", "demo", "--model", tmp_path / "m", "--display", "none", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+
+
+def service_file(tmp_path: Path, **changes: object) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        json.dumps({"source": "demo", "model": str(tmp_path / "m"), "display": {"kind": "none"}, **changes})
+    )
+    return path
+
+
+def test_ready_comes_after_the_first_answer_and_the_watchdog_is_fed(
+    start: Start, manager: Manager, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "m")
+    process = start("run", "-c", service_file(tmp_path), **manager.environment)
+    manager.hears("READY=1")
+    manager.hears("WATCHDOG=1")
+    manager.hears("STATUS=sees")
+    process.terminate()
+    manager.hears("STOPPING=1")
+    assert process.wait(10) == 0
+
+
+def test_a_driver_that_never_answers_does_not_feed_the_watchdog(manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    code = (
+        "import sys; from picam_infer import cli; from picam_infer.runtime import pipeline; "
+        "from picam_infer.sources import network\n"
+        "pipeline.STUCK_S, network.OPEN_S = 0.3, 300.0; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes the call and says nothing
+        file = service_file(tmp_path, source=f"http://127.0.0.1:{server.getsockname()[1]}/stream")
+        process = subprocess.Popen([sys.executable, "-c", code, "run", "-c", str(file)], stderr=subprocess.PIPE,
+                                   env={**os.environ, **manager.environment})  # fmt: skip
+        try:
+            manager.hears("STATUS=camera lost: its driver has not answered")
+            with pytest.raises(AssertionError, match="never heard"):
+                manager.hears("WATCHDOG=1", 2)
+        finally:
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
+
+
+def test_a_camera_that_is_not_there_is_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    process = start("run", "-c", service_file(tmp_path, source="camera:no such camera"), **manager.environment)
+    manager.hears("READY=1")
+    assert "camera lost" in manager.hears("STATUS=camera")
+    manager.hears("WATCHDOG=1")
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert err.count("camera lost") == 1, "one line a loss"
+
+
+def test_a_model_that_is_not_there_is_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
+    process = start("run", "-c", service_file(tmp_path), **manager.environment)
+    assert "no model folder" in manager.hears("STATUS=cannot start") or "no model called" in manager.said[-1]
+    manager.hears("READY=1")
+    make_bundle(tmp_path / "m")
+    manager.hears("STATUS=sees")
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_a_broken_configuration_is_final(start: Start, manager: Manager, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\ncaptur: {}\n")
+    process = start("run", "-c", path, **manager.environment)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert f"{path}:2: captur: no such key; did you mean capture?" in err
+
+
+def test_reload_takes_a_good_file_and_refuses_a_bad_one(start: Start, manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    make_bundle(tmp_path / "other", labels=("x", "y"))
+    path = service_file(tmp_path)
+    process = start("run", "-c", path, **manager.environment)
+    manager.hears("STATUS=sees")
+    path.write_text("source: demo\nmodle: x\n")
+    process.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1")
+    service_file(tmp_path, model=str(tmp_path / "missing"))
+    process.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1")
+    service_file(tmp_path, model=str(tmp_path / "other"), decide={"threshold": 0.01})
+    process.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1")
+    assert manager.hears("STATUS=sees").startswith(("STATUS=sees x", "STATUS=sees y"))
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    refused = [line for line in err.splitlines() if "the old one stays" in line]
+    assert len(refused) == 2
+    assert "did you mean model?" in refused[0]
+
+
+# -- the screen ------------------------------------------------------------
+
+
+class Monitor:
+    """A display that remembers what it showed."""
+
+    name = "monitor"
+
+    def __init__(self) -> None:
+        self.shown: list[Pixels] = []
+        self.pressed: list[str] = []
+        self.unplugged = False
+
+    def show(self, image: Pixels) -> None:
+        if self.unplugged:
+            raise Lost("the monitor was unplugged", "plug it in")
+        self.shown.append(np.array(image))
+
+    def keys(self) -> list[str]:
+        pressed, self.pressed = self.pressed, []
+        return pressed
+
+    def close(self) -> None:
+        pass
+
+
+class Watching:
+    """A viewer of a state that a test fills by hand."""
+
+    def __init__(self, tmp_path: Path, path: Path | None = None, chain: Edges | Photo | None = None) -> None:
+        self.monitor = Monitor()
+        chain = chain or Edges()
+        model = make_bundle(tmp_path / "m", chain=chain, shape=(1, 28, 28, 1))
+        self.state = State(Tuning(chain, Decide()), model.name, model.labels)
+        self.screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
+        self.screen.use(self.monitor)
+        self.viewer = Viewer(self.screen, self.state, path)
+        self.seq = 0
+
+    def frame(self, value: int = 90, label: str | None = "dark") -> None:
+
+        self.seq += 1
+        frame = jpeg_frame(picture(value, 640, 480), self.seq)
+        self.state.frames.put(frame)
+        self.state.results.put(Result(self.seq, frame.captured, frame.monotonic_s, label, 0.9,
+                                      (Prediction(label or "x", 0.9),), "openvino:CPU", 1, 2,
+                                      np.zeros((28, 28, 1), np.uint8)))  # fmt: skip
+
+    def press(self, *keys: str) -> None:
+        self.monitor.pressed += keys
+        self.frame()
+        self.viewer.step()
+
+
+def test_every_frame_is_shown_once_with_its_overlay(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.frame()
+    watching.viewer.step()
+    watching.viewer.step()
+    assert len(watching.monitor.shown) == 1
+    assert watching.monitor.shown[0].shape == (480, 640, 3)
+    assert not (watching.monitor.shown[0] == 90).all()
+
+
+def test_keys_move_the_thresholds_and_only_p_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("# mine\nmodel: m   # the tiny one\npreprocess: {}\n")
+    before = path.read_text()
+    watching = Watching(tmp_path, path)
+    watching.press("w", "w", "d", "a", "a", "s")
+    chain = watching.state.tuning.preprocess
+    assert isinstance(chain, Edges)
+    assert chain.canny == (95.0, 25.0)
+    assert path.read_text() == before
+    watching.press("p")
+    assert config.load(path).preprocess == {"canny": [95, 25]}
+    assert path.read_text().startswith("# mine\nmodel: m   # the tiny one\n")
+
+
+def test_thresholds_stay_in_range(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.press(*["a"] * 20)
+    chain = watching.state.tuning.preprocess
+    assert isinstance(chain, Edges)
+    assert chain.canny == (90.0, 0.0)
+
+
+def test_keeping_without_a_file_or_with_another_chain_only_says_so(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.press("w", "p")
+    assert not (tmp_path / "c.yaml").exists()
+    photo = Watching(tmp_path / "photo", chain=Photo())
+    photo.press("w", "p")
+    assert photo.state.tuning.preprocess == Photo()
+
+
+def test_q_and_escape_quit(tmp_path: Path) -> None:
+    for key in ("q", "esc"):
+        watching = Watching(tmp_path / key)
+        watching.press(key)
+        assert watching.viewer.quit
+
+
+def test_space_freezes_the_picture(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.press("x")
+    count = len(watching.monitor.shown)
+    watching.press("space")
+    watching.press("x")
+    assert len(watching.monitor.shown) == count
+    watching.press("space")
+    watching.press("x")
+    assert len(watching.monitor.shown) > count
+
+
+def test_a_loss_becomes_a_placard_and_the_picture_comes_back(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.frame(value=200)
+    watching.viewer.step()
+    watching.state.lose("camera", "it was unplugged", "plug it in")
+    watching.viewer.step()
+    placard = watching.monitor.shown[-1]
+    assert np.median(placard) < 60
+    watching.state.find("camera")
+    watching.frame(value=200)
+    watching.viewer.step()
+    assert np.median(watching.monitor.shown[-1]) > 150
+
+
+def test_a_monitor_that_goes_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = Watching(tmp_path)
+    watching.monitor.unplugged = True
+    watching.frame()
+    watching.viewer.step()
+    assert not watching.screen.name
+    back = Monitor()
+    monkeypatch.setattr(display, "open_display", lambda settings: back)
+    monkeypatch.setattr(supervisor, "_RETRY_S", 0.0)
+    deadline_s = time.monotonic() + 10
+    while not back.shown:
+        assert time.monotonic() < deadline_s
+        watching.frame()
+        watching.viewer.step()
+    assert watching.screen.name == "monitor"
+
+
+def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(settings: DisplaySettings) -> None:
+        raise Lost("no desktop is running", "start one")
+
+    monkeypatch.setattr(display, "open_display", none)
+    with pytest.raises(Lost):
+        Screen(Config(display=DisplaySettings(kind="window")), patient=False)
+
+
+def test_an_old_result_is_no_result(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.frame()
+    assert supervisor.fresh_result(watching.state) is not None
+    newest = watching.state.results.look()
+    assert newest is not None
+    from dataclasses import replace
+
+    old = replace(newest[1], monotonic_s=newest[1].monotonic_s - 10)
+    watching.state.results.put(old)
+    assert supervisor.fresh_result(watching.state) is None
+    # A model that takes 6 s a picture: 10 s old is what its newest result is before the next one comes.
+    watching.state.results.put(replace(old, age_ms=6000.0))
+    assert supervisor.fresh_result(watching.state) is not None
+
+
+def test_the_sentence_says_what_is_wrong_first(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.frame()
+    assert supervisor.sentence(watching.state).startswith("sees dark (90%)")
+    watching.state.lose("camera", "it was unplugged", "plug it in")
+    assert supervisor.sentence(watching.state) == "camera lost: it was unplugged; plug it in"
+
+
+def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: camera\nengine: {threads: 3}\n")
+    options = supervisor.Options(path, source="demo", engine="openvino", display="none")
+    read = options.config()
+    assert (read.source, read.engine.kind, read.engine.threads, read.display.kind) == ("demo", "openvino", 3, "none")
+    assert bundles.BUILT_IN.name == "models"

@@ -1,0 +1,100 @@
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALL = ROOT / "scripts/install.sh"
+
+
+def run(*words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"} if path else None
+    return subprocess.run([*words], capture_output=True, text=True, env=environment, timeout=20, check=False)
+
+
+def pretend(folder: Path, **commands: str) -> Path:
+    """Put commands that print something in front of the machine's own."""
+    for name, text in commands.items():
+        file = folder / name.replace("_", "-")
+        file.write_text(f"#!/bin/sh\necho {text}\n")
+        file.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("script", ["install.sh", "uninstall.sh"])
+def test_help_and_unknown_options(script: str) -> None:
+    helped = run(str(ROOT / "scripts" / script), "--help")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "set -" not in helped.stdout
+    assert script in helped.stdout
+    wrong = run(str(ROOT / "scripts" / script), "--wrong")
+    assert wrong.returncode == 1
+    assert "unknown option --wrong" in wrong.stderr
+
+
+def test_wheels_must_be_a_folder(tmp_path: Path) -> None:
+    assert "needs a folder" in run(str(INSTALL), "--wheels").stderr
+    assert "no such folder" in run(str(INSTALL), "--wheels", str(tmp_path / "none")).stderr
+
+
+@pytest.mark.parametrize("arch", ["armhf", "i386"])
+def test_32_bit_systems_are_refused_in_one_line(tmp_path: Path, arch: str) -> None:
+    done = run(str(INSTALL), path=pretend(tmp_path, dpkg=arch))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"32-bit ({arch})" in done.stderr
+    assert "64-bit Raspberry Pi OS" in done.stderr
+
+
+def test_root_is_asked_for(tmp_path: Path) -> None:
+    done = run(str(INSTALL), path=pretend(tmp_path, dpkg="arm64", id="1000"))
+    assert done.returncode == 1
+    assert "needs root: sudo" in done.stderr
+
+
+def test_scripts_are_sound() -> None:
+    for script in ("install.sh", "uninstall.sh", "test-system", "test-arm64"):
+        file = ROOT / "scripts" / script
+        assert "set -euo pipefail" in file.read_text()
+        assert os.access(file, os.X_OK)
+        assert run("bash", "-n", str(file)).stderr == ""
+        if shutil.which("shellcheck"):
+            assert run("shellcheck", str(file)).stdout == ""
+
+
+def settings(name: str) -> list[str]:
+    lines = (ROOT / "systemd" / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_the_two_units_differ_only_in_names() -> None:
+    one = [re.sub(r"config\.yaml|%i\.yaml", "FILE", line) for line in settings("picam-infer.service")]
+    many = [re.sub(r"config\.yaml|%i\.yaml", "FILE", line) for line in settings("picam-infer@.service")]
+    differing = [
+        a for a, b in zip(one, many, strict=True) if a != b.replace("-%i", "").replace("camera %i", "the camera")
+    ]
+    assert differing == []
+
+
+def test_what_the_units_promise() -> None:
+    lines = settings("picam-infer.service")
+    for line in ("Type=notify", "Restart=always", "RestartPreventExitStatus=78", "StartLimitIntervalSec=0",
+                 "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed"):  # fmt: skip
+        assert line in lines
+
+
+@pytest.mark.parametrize("unit", ["picam-infer.service", "picam-infer@.service"])
+def test_systemd_finds_no_fault(tmp_path: Path, unit: str) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("needs systemd-analyze")
+    program = tmp_path / "picam-infer"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    copy = tmp_path / unit.replace("@", "@x")
+    text = (ROOT / "systemd" / unit).read_text()
+    copy.write_text(text.replace("/opt/picam-infer/current/bin/picam-infer", str(program)))
+    found = run("systemd-analyze", "verify", "--man=no", str(copy))
+    assert not [line for line in found.stderr.splitlines() if unit.split(".")[0].rstrip("@") in line], found.stderr

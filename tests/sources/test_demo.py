@@ -1,0 +1,96 @@
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from picam_infer.config import Capture
+from picam_infer.core import Lost, Source
+from picam_infer.imaging import decode
+from picam_infer.sources.demo import ROI, Demo, Scene
+
+FAST = {"fps": 240}
+
+
+def test_it_is_a_live_source_of_jpegs_at_the_size_asked_for():
+    demo = Demo(Capture(width=640, height=480, **FAST))
+    assert isinstance(demo, Source) and demo.live
+    frames = [demo.read() for _ in range(5)]
+    assert [f.seq for f in frames] == [0, 1, 2, 3, 4] and {f.codec for f in frames} == {"jpeg"}
+    assert decode.bgr(frames[0]).shape == (480, 640, 3)
+    assert not np.array_equal(frames[0].data, frames[4].data)
+
+
+def test_the_same_seed_shows_the_same():
+    one, two, other = (Demo(Capture(width=320, height=240, **FAST), seed) for seed in (1, 1, 2))
+    assert all(one.read().data.tobytes() == two.read().data.tobytes() for _ in range(10))
+    assert [one.truth(s) for s in range(0, 9000, 300)] != [other.truth(s) for s in range(0, 9000, 300)]
+
+
+def test_every_digit_comes_and_at_times_goes_away():
+    demo = Demo(Capture(fps=30))
+    shown = [demo.truth(seq) for seq in range(30 * 60)]
+    assert set(shown) == {*range(10), None}
+    assert 0.05 < shown.count(None) / len(shown) < 0.3 and shown[0] is not None
+    assert sum(truth is not None for truth in shown[:100]) > 60  # most of the first hundred are named
+
+
+def test_the_truth_is_in_the_picture():
+    demo = Demo(Capture(width=640, height=480, fps=30))
+    bare = next(s for s in range(2000) if demo.truth(s) is None)
+    squares = []
+    for seq in (0, bare):
+        image = cv2.imdecode(np.frombuffer(demo._scene.draw(demo._lines(seq)), np.uint8), cv2.IMREAD_GRAYSCALE)
+        side = round(ROI * 480)
+        squares.append(image[240 - side // 2 : 240 + side // 2, 320 - side // 2 : 320 + side // 2])
+    ink, paper = (np.ptp(square.astype(int)) for square in squares)
+    assert ink > 80 and paper < 40
+
+
+def test_the_digit_stays_inside_the_centre_square():
+    demo = Demo(Capture(width=1280, height=720, fps=30))
+    half = ROI * 720 / 2
+    for seq in range(0, 3000, 7):
+        lines = demo._lines(seq)
+        assert not lines or np.abs(np.concatenate(lines)).max() + demo._scene._pen_px / 2 < half
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (640, 480), (1000, 700), (333, 217), (50, 300), (64, 48), (16, 16)])
+def test_splicing_gives_the_picture_that_coding_the_whole_would(size):
+    scene = Scene(*size)
+    x, y, w, h = scene._window
+    lines = [np.array([[-5, -5], [5, 5], [0, 8]], np.float32)]
+    still, drawn = (cv2.imdecode(np.frombuffer(scene.draw(which), np.uint8), 1) for which in ([], lines))
+    assert still.shape == drawn.shape == (size[1], size[0], 3)
+    changed = np.abs(still.astype(int) - drawn).max(axis=2) > 0
+    assert changed.any()
+    outside = changed.copy()
+    outside[max(0, y - 8) : y + h + 8, max(0, x - 8) : x + w + 8] = False
+    assert not outside.any()
+    assert decode.whole_jpeg(np.frombuffer(scene.draw(lines), np.uint8))
+
+
+def test_frames_come_at_their_rate_and_a_pause_is_not_caught_up():
+    demo = Demo(Capture(width=160, height=120, fps=50))
+    demo.read()
+    began_s = time.monotonic()
+    for _ in range(10):
+        demo.read()
+    assert 0.15 < time.monotonic() - began_s < 1
+    demo._due_s -= 1.0  # as if the reader had been away for a second
+    began_s = time.monotonic()
+    for _ in range(6):
+        demo.read()
+    assert time.monotonic() - began_s > 0.06
+
+
+def test_closing_wakes_the_reader():
+    demo = Demo(Capture(width=160, height=120, fps=1))
+    demo.read()
+    threading.Timer(0.05, demo.close).start()
+    began_s = time.monotonic()
+    with pytest.raises(Lost):
+        demo.read()
+    assert time.monotonic() - began_s < 0.9
+    demo.close()

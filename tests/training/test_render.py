@@ -1,0 +1,98 @@
+"""The renderer: sizes, repeatability, and that what it draws is there."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from picam_infer.training import glyphs, negatives, render
+
+
+def field(digit: int, seed: int = 0) -> np.ndarray:
+    return glyphs.strokes_field(glyphs.digit_strokes(digit, np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1280, 720), (1920, 1080)])
+def test_a_frame_has_its_size_and_the_digit_in_its_centre_square(size: tuple[int, int]) -> None:
+    view = render.View.frame(*size)
+    calm = render.RenderParams(height=(0.5, 0.6), ink=(0.05, 0.1), chalk=0.0, ruled=0.0, noise=(0.0, 1.0), shadow=0.0)
+    grey = render.render_digit(field(8), False, view, calm, np.random.default_rng(1))
+    assert grey.shape == (size[1], size[0])
+    assert grey.dtype == np.uint8
+    y, x, half = size[1] // 2, size[0] // 2, view.roi_px // 2
+    square = grey[y - half : y + half, x - half : x + half]
+    assert np.ptp(square.astype(int)) > 60
+
+
+@pytest.mark.parametrize("kind", [*negatives.INK, *negatives.PICTURES, "bare", "edge", "fingers", "cut"])
+def test_every_kind_without_a_digit_renders_as_a_crop_and_as_a_frame(kind: str) -> None:
+    for view in (render.View.crop(144), render.View.frame(320, 240)):
+        grey = render.render_none(kind, view, render.TRAIN, np.random.default_rng(3))
+        assert grey.shape == (view.height, view.width)
+        assert grey.dtype == np.uint8
+
+
+def test_the_same_seed_gives_the_same_picture() -> None:
+    def draw() -> np.ndarray:
+        rng = np.random.default_rng(5)
+        return render.render_digit(field(3), False, render.View.crop(192), render.TRAIN, rng)
+
+    assert np.array_equal(draw(), draw())
+
+
+def test_evaluation_uses_other_ranges_and_content_than_training() -> None:
+    assert {kind for kind, _ in render.EVAL.none} - {kind for kind, _ in render.TRAIN.none}
+    same = [
+        n
+        for n in ("height", "pen", "paper", "ink", "light", "focus", "motion", "noise", "jpeg")
+        if getattr(render.TRAIN, n) == getattr(render.EVAL, n)
+    ]
+    assert same == []
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_built_in_strokes_fill_about_the_unit_square(digit: int) -> None:
+    for seed in range(5):
+        lines = glyphs.digit_strokes(digit, np.random.default_rng(seed))
+        every = np.concatenate(lines)
+        assert all(line.dtype == np.float32 and line.shape[1] == 2 for line in lines)
+        assert every.min() > -0.3
+        assert every.max() < 1.3
+        assert np.ptp(every[:, 1]) > 0.8
+
+
+def test_a_skeleton_is_one_pixel_wide_and_keeps_the_loop() -> None:
+    image = np.zeros((28, 28), np.uint8)
+    cv2.ellipse(image, (14, 14), (6, 9), 0, 0, 360, 255, 3)
+    thin = glyphs.skeletons(image[None])[0]
+    assert 30 < thin.sum() < 90
+    holes = cv2.connectedComponents(1 - thin, connectivity=4)[0]
+    assert holes == 3  # label 0, outside, inside
+
+
+def test_a_reduced_decode_halves_the_frame() -> None:
+    frame = render.tinted(np.full((240, 320), 200, np.uint8), np.random.default_rng(0))
+    assert render.through_jpeg(frame, 80).shape == (240, 320)
+    assert render.through_jpeg(frame, 80, 2).shape == (120, 160)
+    assert abs(int(render.through_jpeg(frame, 80).mean()) - 200) <= 3
+
+
+@pytest.mark.skipif("PICAM_EMULATED" in os.environ, reason="an emulated processor's speed says nothing")
+def test_the_scene_is_drawn_at_camera_rate() -> None:
+    rng = np.random.default_rng(0)
+    paper = render.paper_background(1280, 720, rng)
+    lines = glyphs.digit_strokes(5, rng)
+    best_s = 1.0
+    for _ in range(5):
+        start = time.perf_counter()
+        frame = render.draw_scene(1280, 720, lines, (0.05, 0.0), 4.0, rng, background=paper)
+        best_s = min(best_s, time.perf_counter() - start)
+    assert frame.shape == (720, 1280, 3)
+    assert frame.dtype == np.uint8
+    assert best_s < 0.033
+    bare = render.draw_scene(1280, 720, None, (0.0, 0.0), 0.0, rng, background=paper)
+    assert np.abs(bare.astype(int) - frame).max() > 80

@@ -1,0 +1,154 @@
+"""The committed digit model's bars, and the training program on a small scale."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picam_infer.core import NoInput
+from picam_infer.inference.preprocess import edges
+from picam_infer.models.bundle import load
+from picam_infer.training import glyphs, render, train
+
+HERE = Path(__file__).resolve().parents[2]
+MNIST = Path(os.environ.get("PICAM_MNIST", HERE.parent / "shared" / "data" / "mnist"))
+needs_mnist = pytest.mark.skipif(
+    not MNIST.is_dir(), reason="no MNIST here: set PICAM_MNIST to a folder of its idx files"
+)
+# Half of the frames hold digits. An emulated processor needs half a second for each: few there, and looser bars.
+FRAMES, SLACK = (120, 0.03) if "PICAM_EMULATED" in os.environ else (600, 0.0)
+needs_tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed (extra `train`)"
+)
+
+
+@pytest.fixture(scope="module")
+def predict() -> train.Predict:
+    return train.openvino_predict(load("digits").network)
+
+
+@pytest.fixture(scope="module")
+def some_digits() -> train.Digits:
+    images, labels = train.read_mnist(MNIST, "t10k")
+    return train.Digits.of(images[2000:2450], labels[2000:2450])
+
+
+def test_the_bundle_is_whole_and_small() -> None:
+    bundle = load("digits")
+    assert bundle.labels == train.LABELS
+    assert bundle.card.reject == bundle.labels[train.REJECT]
+    assert sum(f.stat().st_size for f in bundle.folder.iterdir()) <= 1_000_000
+
+
+@needs_mnist
+@pytest.mark.parametrize(("side", "reduce"), [(192, 1), (288, 2), (432, 2)], ids=["480p", "720p", "1080p"])
+def test_the_bars_hold_on_frames_training_never_saw(
+    predict: train.Predict, some_digits: train.Digits, side: int, reduce: int
+) -> None:
+    """On the centre squares alone, to be quick; `picam-infer train digits` evaluates on whole frames."""
+    rng, view, params = np.random.default_rng(side), render.View.crop(side), render.EVAL
+    inputs, labels = [], []
+    for i in range(FRAMES):
+        if i % 2:
+            label, grey = train.REJECT, render.render_none(render.none_kind(params, rng), view, params, rng)
+        else:
+            label, grey = train._digit_frame(some_digits, i // 2, view, params, rng)
+        grey = render.through_jpeg(grey, round(rng.uniform(*params.jpeg)), reduce)
+        inputs.append(edges(grey, train.CANNY))
+        labels.append(label)
+    rates = train.Rates.of(predict(np.stack(inputs)), np.array(labels))
+    # The bars are 98.5, 1 and 2 %; 300 frames of either kind scatter by about 0.7 % around a rate of 1.5 %.
+    assert rates.top1 >= 0.97 - SLACK
+    assert rates.wrong_claims <= 0.015 + SLACK
+    assert rates.none_claims <= 0.03 + SLACK
+
+
+def test_the_built_in_strokes_are_recognised(predict: train.Predict) -> None:
+    rng = np.random.default_rng(4)
+    truth = np.repeat(np.arange(10), 12)
+    inputs = []
+    for digit in truth:
+        lines = glyphs.digit_strokes(int(digit), rng)
+        frame = render.draw_scene(640, 480, lines, (0.0, 0.0), float(rng.uniform(-8, 8)), rng, size=0.6)
+        grey = render.through_jpeg(frame, 80)
+        inputs.append(edges(grey[144:336, 224:416], train.CANNY))
+    scores = predict(np.stack(inputs))
+    assert float((scores.argmax(axis=1) == truth).mean()) >= 0.96
+
+
+def test_bare_paper_and_flat_pictures_are_no_digit(predict: train.Predict) -> None:
+    rng = np.random.default_rng(1)
+    inputs = [np.zeros((28, 28), np.uint8)]
+    for _ in range(20):
+        grey = render.through_jpeg(render.draw_scene(640, 480, None, (0.0, 0.0), 0.0, rng), 80)
+        inputs.append(edges(grey[144:336, 224:416], train.CANNY))
+    assert (predict(np.stack(inputs)).argmax(axis=1) == train.REJECT).all()
+
+
+def test_rates_count_claims_by_the_best_score() -> None:
+    scores = np.zeros((4, 11), np.float32)
+    scores[0, 3], scores[1, 4], scores[2, 4], scores[3, 5] = 0.9, 0.7, 0.5, 0.8
+    rates = train.Rates.of(scores, np.array([3, 3, 3, train.REJECT]))
+    assert rates.top1 == pytest.approx(1 / 3)
+    assert rates.wrong_claims == pytest.approx(1 / 3)
+    assert rates.right_claims == pytest.approx(1 / 3)
+    assert rates.none_claims == 1
+    assert rates.confusion.sum() == 4
+
+
+def test_a_folder_without_mnist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match="no MNIST in"):
+        train.load_digits(tmp_path)
+
+
+@needs_mnist
+def test_the_same_seed_renders_the_same_training_frames(some_digits: train.Digits) -> None:
+    def draw(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return np.stack([train._train_sample(some_digits, rng, render.TRAIN)[0] for _ in range(5)])
+
+    assert np.array_equal(draw(1), draw(1))
+    assert not np.array_equal(draw(1), draw(2))
+
+
+@needs_tensorflow
+def test_the_average_network_answers_as_its_members_do_together(tmp_path: Path) -> None:
+    keras, _ = train._tensorflow()
+    rng = np.random.default_rng(0)
+    members = [train.build_network(keras) for _ in range(2)]
+    for member in members:
+        member.set_weights([w + rng.uniform(0, 0.2, w.shape).astype(np.float32) for w in member.get_weights()])
+    network = train.average(keras, members)
+    inputs = rng.integers(0, 256, (8, 28, 28)).astype(np.uint8)
+    inputs[:, -1], inputs[:, :, -1] = 0, 0  # what is moved out of the picture
+    aside = np.roll(inputs, 1, axis=(1, 2))
+    logits = np.mean([m.predict(train.scaled(x), verbose=0) for m in members for x in (inputs, aside)], axis=0)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    assert network.predict(train.scaled(inputs), verbose=0) == pytest.approx(
+        powers / powers.sum(axis=1, keepdims=True), abs=1e-4
+    )
+    assert network.count_params() < 450_000
+
+
+@needs_tensorflow
+@pytest.mark.timeout(300)
+def test_training_leaves_the_files_and_a_bundle(tmp_path: Path) -> None:
+    if not MNIST.is_dir():
+        pytest.skip("no MNIST here: set PICAM_MNIST to a folder of its idx files")
+    images, labels = train.read_mnist(MNIST, "train")
+    small = train.Digits.of(images[:600], labels[:600])
+    keras, _ = train._tensorflow()
+    inputs, truth = train.training_set(small, 1000, 1, 2)
+    network = train.average(keras, [train._fit(keras, inputs, truth, 1, 1)])
+    train._save_keras(network, tmp_path)
+    keras.models.model_from_json((tmp_path / "model.json").read_text()).load_weights(tmp_path / "weights.h5")
+    assert keras.models.load_model(tmp_path / "model.h5", compile=False).count_params() == network.count_params()
+    bundle = train._save_bundle(tmp_path, ())
+    assert load(bundle.folder).card.origin.file == "model.h5"
+    assert load(bundle.folder).card.reject == "none"
+    theirs = network.predict(train.scaled(inputs[:8]), verbose=0)
+    assert train.openvino_predict(bundle.folder / "model.xml")(inputs[:8]) == pytest.approx(theirs, abs=0.01)
