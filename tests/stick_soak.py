@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from stick_lab import Cpu, StickLab, expected
 
-from picam_infer.inference.engines.failover import Switching
+from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.models.bundle import Bundle
 
 STICK, CPU = "ncs:2-ma2450", "openvino:CPU"
@@ -27,7 +27,9 @@ class Running:
         self.said: list[str] = []
         self.cpu = Cpu(model)
         self.model = model
-        self.engine = Switching(model, lambda: self.cpu, self.said.append, usb=lab.usb, deadline_s=DEADLINE_S, **more)
+        self.engine = FailoverEngine(
+            model, lambda: self.cpu, self.said.append, usb=lab.usb, deadline_s=DEADLINE_S, **more
+        )
         self.sent: list[np.ndarray] = []
         self.names: list[str] = []
         self.longest_s = 0.0

@@ -87,7 +87,7 @@ def findings(path: Path | None) -> Iterator[Finding]:
         stick = engines.stick_name(config.engine)
         cpu = msgspec.structs.replace(config, engine=EngineSettings(kind="openvino")) if stick else config
         yield engine(cpu, model)
-        for verdict in diagnostics.checkup(model, config.engine, stick, lambda: engines.open_engine(
+        for verdict in diagnostics.diagnose(model, config.engine, stick, lambda: engines.open_engine(
                 EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
             yield Finding(verdict.grade, "stick", verdict.text, verdict.hint)
     yield source(config)

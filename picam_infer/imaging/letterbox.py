@@ -15,7 +15,7 @@ def box(width: int, height: int, screen_width: int, screen_height: int) -> tuple
     return (screen_width - fitted_width) // 2, (screen_height - fitted_height) // 2, fitted_width, fitted_height
 
 
-class Fitter:
+class Letterbox:
     """Draws pictures into screen memory, which it only ever writes: reading it is slow on a Pi."""
 
     def __init__(self, conversion: int = cv2.COLOR_BGR2BGRA) -> None:

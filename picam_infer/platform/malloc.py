@@ -8,13 +8,13 @@ _ARENA_MAX = -8
 """`M_ARENA_MAX` of malloc.h."""
 
 
-def few_pools() -> None:
+def limit_arenas() -> None:
     """Let threads share two pools: glibc makes one for each, and each keeps its own scraps for ever."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_ARENA_MAX, 2)
 
 
-def give_back() -> None:
+def trim() -> None:
     """Return free memory to the machine; takes about a millisecond."""
     if (trim := _function("malloc_trim")) is not None:
         trim(0)

@@ -51,7 +51,7 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
     refused = ""
     for display in _displays(environ, sockets):
         for authority in _authorities(environ, run):
-            answered = knock(display, authority, sockets)
+            answered = try_connect(display, authority, sockets)
             if answered is None:
                 break
             link, answer = answered
@@ -64,7 +64,7 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
     raise Lost("no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor")
 
 
-def knock(display: str, authority: str, sockets: Path = SOCKETS) -> tuple[socket.socket, str] | None:
+def try_connect(display: str, authority: str, sockets: Path = SOCKETS) -> tuple[socket.socket, str] | None:
     """Return the connection to a desktop's X server and its refusal (empty: we are let in); None: it is not there.
 
     Qt would end the whole process in the last two cases.

@@ -33,7 +33,7 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
             time.sleep(_AGAIN_S)
             continue
         try:
-            refused = let_in(desktop, user)
+            refused = grant_access(desktop, user)
         except OSError:
             refused = ""
         finally:
@@ -45,7 +45,7 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
         time.sleep(_AGAIN_S)
 
 
-def let_in(desktop: x11.Session, user: str) -> str:
+def grant_access(desktop: x11.Session, user: str) -> str:
     """Let a user in and wait until the X server ends; at once why it refuses, if it does. Raises `OSError`."""
     link = desktop.link
     assert link is not None, "a session that was found keeps its place"

@@ -80,7 +80,7 @@ def _positive(text: str) -> int:
 
 def main(args: argparse.Namespace) -> int:
     """Run until told to stop; returns the exit code."""
-    malloc.few_pools()
+    malloc.limit_arenas()
     options = Options.of(args)
     config = options.config()
     logging.basicConfig(handlers=[journal_handler()], level=config.log.level.upper(), force=True)
@@ -293,7 +293,7 @@ class Service:
     def _say_ready(self) -> None:
         if not self._ready:
             self._ready = True
-            malloc.give_back()  # what loading took and left
+            malloc.trim()  # what loading took and left
             self.notifier.ready()
 
     def _reloaded(self, state: State | None) -> bool:

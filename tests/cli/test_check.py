@@ -92,8 +92,8 @@ needs_compiler = pytest.mark.skipif(not stick_lab.COMPILER, reason="needs a C co
 @pytest.fixture
 def plugged(sticks: StickLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StickLab:
     """A stick, and a model for it and the CPU in `m`."""
-    for place in ("engines.sticks.Usb", "engines.ncs.engine.Usb"):
-        monkeypatch.setattr(f"picam_infer.{place}", lambda: sticks.usb)
+    for place in ("sticks.Usb", "ncs.engine.Usb"):
+        monkeypatch.setattr(f"picam_infer.inference.engines.{place}", lambda: sticks.usb)
     sticks.plug()
     sticks.set("2", ms=0)
     stick_lab.twin(tmp_path / "m")

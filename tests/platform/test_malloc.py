@@ -27,11 +27,11 @@ def test_what_is_free_goes_back_to_the_machine() -> None:
     thread.start()
     thread.join()
     assert resident_kb() - before > 30_000
-    malloc.give_back()
+    malloc.trim()
     assert resident_kb() - before < 20_000
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: object())
-    malloc.few_pools()
-    malloc.give_back()
+    malloc.limit_arenas()
+    malloc.trim()

@@ -18,7 +18,7 @@ import numpy as np
 from stick_lab import Cpu, bundle, expected
 
 from picam_infer.core import Lost
-from picam_infer.inference.engines.failover import Switching
+from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.ncs.engine import Ncs
 
 _OUT = threading.Lock()
@@ -61,7 +61,7 @@ def main() -> None:
     stick = sys.argv[2] if len(sys.argv) > 2 else ""
 
     def auto() -> Any:
-        return Switching(_MODEL, lambda: Cpu(_MODEL), lambda text: tell(report=text), stick=stick)
+        return FailoverEngine(_MODEL, lambda: Cpu(_MODEL), lambda text: tell(report=text), stick=stick)
 
     def alone() -> Any:
         return Ncs(_MODEL, stick, stopping=ended, noticed=lambda text: tell(report=text))

@@ -44,9 +44,9 @@ def open_engine(
     if settings.kind == "auto" and bundle.graph is None and sticks.Usb().plugged():
         report(f"the stick is not used: model {bundle.name} has no graph for it; picam-infer compile-ncs makes one")
     if settings.kind == "auto" and bundle.graph is not None:
-        from picam_infer.inference.engines.failover import Switching
+        from picam_infer.inference.engines.failover import FailoverEngine
 
-        return Switching(bundle, lambda: _openvino(settings, bundle, cache), report, stick=stick,
+        return FailoverEngine(bundle, lambda: _openvino(settings, bundle, cache), report, stick=stick,
                          deadline_s=settings.deadline_s)  # fmt: skip
     return _openvino(settings, bundle, cache)
 

@@ -35,7 +35,7 @@ class Request:
     engine: Engine | None
 
 
-class Switching:
+class FailoverEngine:
     """`open_cpu`'s engine at once and always ready; a stick in front of it as soon as one answers a probe.
 
     `report` hears one sentence for every switch, and for every new reason why a stick is not used. A thread looks

@@ -18,7 +18,7 @@ import numpy as np
 
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Lost, Pixels
-from picam_infer.imaging.letterbox import Fitter
+from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import owner
 from picam_infer.outputs.display.keyboard import Keyboard
 
@@ -116,7 +116,7 @@ class Framebuffer:
             fcntl.ioctl(handle, _GET_VARIABLE, variable)
             fcntl.ioctl(handle, _GET_FIXED, fixed)
             layout = geometry(bytes(variable), bytes(fixed))
-            self._fitter = Fitter(layout.conversion)
+            self._fitter = Letterbox(layout.conversion)
             self._map = mmap.mmap(handle, layout.start + layout.line_bytes * layout.height)
         finally:
             os.close(handle)
@@ -127,7 +127,7 @@ class Framebuffer:
     def _look(self) -> None:
         """Notice a monitor that went, where the machine can tell, and a person at another console."""
         self._next_look_s = time.monotonic() + _LOOK_S
-        owner.leave_to_a_person()
+        owner.require_active_vt()
         found = owner.outlets()
         if found and not any(outlet.plugged for outlet in found):
             raise Lost("no monitor is plugged in", "plug one in: it is used at once")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Lost, Pixels
-from picam_infer.imaging.letterbox import Fitter
+from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import drm, owner
 from picam_infer.outputs.display.keyboard import Keyboard
 
@@ -31,7 +31,7 @@ class Kms:
         self.name = ""
         self._card: drm.Card | None = None
         self._buffers: list[drm.Buffer] = []
-        self._fitter = Fitter()
+        self._fitter = Letterbox()
         self._keyboard: Keyboard | None = None
         self._before: drm.Crtc | None = None
         self._flipping = False
@@ -41,7 +41,7 @@ class Kms:
         """Show BGR (H, W, 3) from the next refresh on. Raises `Lost`."""
         if self._card is None:
             raise Lost("the monitor was given back", "")
-        self._leave_to_a_person()
+        self._require_active_vt()
         if time.monotonic() >= self._next_look_s:
             self._look()
         try:
@@ -76,7 +76,7 @@ class Kms:
     # -- taking the monitor ------------------------------------------------
 
     def _open(self) -> None:
-        owner.leave_to_a_person()
+        owner.require_active_vt()
         found = owner.outlets()
         if not found:
             raise Lost("this machine has no graphics card that can drive a monitor", "on a Raspberry Pi "
@@ -154,10 +154,10 @@ class Kms:
         self._flipping = True
         self._buffers.reverse()
 
-    def _leave_to_a_person(self) -> None:
+    def _require_active_vt(self) -> None:
         """At once: a desktop that starts at another console fails when the graphics card is not free by then."""
         try:
-            owner.leave_to_a_person()
+            owner.require_active_vt()
         except Lost:
             self.close()
             raise

@@ -66,7 +66,7 @@ def console_in_use(sys: Path = SYS, proc: Path = PROC) -> str:
     return active if active and active != _home(proc) else ""
 
 
-def leave_to_a_person() -> None:
+def require_active_vt() -> None:
     """Raise `Lost` while a person works at another console."""
     console = console_in_use()
     if console:

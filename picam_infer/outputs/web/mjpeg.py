@@ -91,7 +91,7 @@ class Feed:
         number = 0
         while True:
             if not self._wanted.is_set():
-                malloc.give_back()  # what drawing took
+                malloc.trim()  # what drawing took
                 self._wanted.wait()
             if self.closed:
                 return

@@ -21,7 +21,7 @@ from picam_infer.config import EngineSettings
 from picam_infer.core import Lost
 from picam_infer.inference import engines
 from picam_infer.inference.engines import failover
-from picam_infer.inference.engines.failover import Switching
+from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.ncs import engine
 from picam_infer.inference.engines.sticks import Usb
 from picam_infer.models.bundle import Bundle
@@ -211,7 +211,7 @@ def test_a_cpu_that_does_not_open(model: Bundle, sticks: StickLab) -> None:
     before = threading.active_count()
     sticks.plug()
     with pytest.raises(Lost, match="no CPU"):
-        Switching(model, fails, print, usb=sticks.usb)
+        FailoverEngine(model, fails, print, usb=sticks.usb)
     assert threading.active_count() == before
 
 

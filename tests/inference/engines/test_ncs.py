@@ -91,6 +91,18 @@ def test_scale_offset_and_channels_arrive(tmp_path: Path, sticks: StickLab) -> N
         np.testing.assert_allclose(engine.collect(), wanted, atol=1e-3)
 
 
+def test_a_talkative_library_does_not_fill_the_memory(model: Bundle, sticks: StickLab) -> None:
+    sticks.plug()
+    with opened(model, sticks) as engine:
+        written = Path(f"/proc/{engine.pid}/fd/1")
+        for _ in range(3):
+            with written.open("ab") as stdout:
+                stdout.write(b"W: [         0] a line of libmvnc's\n" * 30_000)
+            engine.submit(patch())
+            engine.collect()
+            assert written.stat().st_size < 100_000
+
+
 def test_more_opens_than_a_process_has(model: Bundle, sticks: StickLab) -> None:
     sticks.plug()
     for _ in range(18):
@@ -467,9 +479,9 @@ def test_the_child_needs_nothing_but_mvnc() -> None:
 # -- check ---------------------------------------------------------------
 
 
-def checked(model: Bundle, lab: StickLab, kind: str = "auto") -> list[diagnostics.Verdict]:
+def checked(model: Bundle, lab: StickLab, kind: str = "auto") -> list[diagnostics.Diagnosis]:
     settings = EngineSettings(kind=kind)  # type: ignore[arg-type]
-    return list(diagnostics.checkup(model, settings, open_cpu=lambda: stick_lab.Cpu(model), usb=lab.usb))
+    return list(diagnostics.diagnose(model, settings, open_cpu=lambda: stick_lab.Cpu(model), usb=lab.usb))
 
 
 def test_check_proves_the_whole_chain(model: Bundle, sticks: StickLab) -> None:

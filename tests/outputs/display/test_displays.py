@@ -12,7 +12,7 @@ import pytest
 
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Display, Lost
-from picam_infer.imaging.letterbox import Fitter
+from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs import display
 from picam_infer.outputs.display import framebuffer, keyboard, owner
 from picam_infer.platform import x11, x11_access
@@ -112,7 +112,7 @@ def test_pixels_land_in_the_file(tmp_path: Path, bits: int, red: list[int]) -> N
     file.write_bytes(b"\xee" * layout.line_bytes * 4)
     with file.open("r+b") as handle, mmap.mmap(handle.fileno(), 0) as memory:
         screen = framebuffer.pixels(memory, layout)
-        Fitter(layout.conversion).draw(np.full((4, 8, 3), (0, 0, 255), np.uint8), screen, clear=True)
+        Letterbox(layout.conversion).draw(np.full((4, 8, 3), (0, 0, 255), np.uint8), screen, clear=True)
         del screen
     data = file.read_bytes()
     size = bits // 8
@@ -124,7 +124,7 @@ def test_pixels_land_in_the_file(tmp_path: Path, bits: int, red: list[int]) -> N
 def test_no_frame_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framebuffer, "DEVICE", tmp_path / "fb0")
     monkeypatch.setattr(owner, "outlets", lambda: [])
-    monkeypatch.setattr(owner, "leave_to_a_person", lambda: None)
+    monkeypatch.setattr(owner, "require_active_vt", lambda: None)
     with pytest.raises(Lost, match="there is no frame buffer"):
         framebuffer.Framebuffer(DisplaySettings())
 
@@ -300,7 +300,7 @@ def test_no_session(tmp_path: Path) -> None:
 
 def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     states = iter(["down", "down", "up", "down"])
-    let_in = []
+    grant_access = []
 
     def find() -> x11.Session:
         if next(states, "down") == "down":
@@ -309,9 +309,11 @@ def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(x11, "find", find)
     monkeypatch.setattr(x11_access, "_AGAIN_S", 0.01)
-    monkeypatch.setattr(x11_access, "let_in", lambda desktop, user: let_in.append((desktop.display, user)) or "")
+    monkeypatch.setattr(
+        x11_access, "grant_access", lambda desktop, user: grant_access.append((desktop.display, user)) or ""
+    )
     assert x11_access.main([], gone_s=0.2) == 0
-    assert let_in == [(":0", "picam-infer")]
+    assert grant_access == [(":0", "picam-infer")]
 
 
 def test_a_damaged_authority_file_gives_what_it_can() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Lost
-from picam_infer.imaging.letterbox import Fitter, box
+from picam_infer.imaging.letterbox import Letterbox, box
 from picam_infer.outputs.display import drm, kms, owner
 from picam_infer.outputs.display.kms import Kms
 
@@ -71,7 +71,7 @@ def test_aspect_is_kept(picture: tuple[int, int], screen: tuple[int, int], expec
 def test_drawing_goes_into_padded_memory_and_clears_the_bars() -> None:
     memory = np.full((90, 200, 4), 7, np.uint8)
     screen = memory[:, :160]
-    fitter = Fitter()
+    fitter = Letterbox()
     fitter.draw(np.full((60, 60, 3), (1, 2, 3), np.uint8), screen, clear=True)
     assert screen[45, 80, :3].tolist() == [1, 2, 3]
     assert screen[45, 10, :3].tolist() == [0, 0, 0]

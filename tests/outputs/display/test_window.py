@@ -143,7 +143,7 @@ def test_the_label_the_box_and_the_keys(
 
 def refusal(display: str) -> str | None:
     """Return why a desktop does not let us in (empty: it does), and leave it again."""
-    answered = x11.knock(display, "")
+    answered = x11.try_connect(display, "")
     if answered is None:
         return None
     link, reason = answered

@@ -17,7 +17,7 @@ from picam_infer.models.bundle import Bundle
 ROUNDS = 10
 
 
-class Verdict(NamedTuple):
+class Diagnosis(NamedTuple):
     """One link of the chain."""
 
     grade: Literal["ok", "note", "error"]
@@ -25,13 +25,13 @@ class Verdict(NamedTuple):
     hint: str = ""
 
 
-def checkup(
+def diagnose(
     bundle: Bundle,
     settings: EngineSettings,
     stick: str = "",
     open_cpu: Callable[[], Engine] | None = None,
     usb: sticks.Usb | None = None,
-) -> Iterator[Verdict]:
+) -> Iterator[Diagnosis]:
     """Yield verdicts, cheapest first; what is missing is an error where the settings ask for a stick, else a note."""
     bad: Literal["note", "error"] = "error" if settings.kind == "ncs" else "note"
     usb = usb or sticks.Usb()
@@ -39,41 +39,43 @@ def checkup(
     for found in listed:
         cause = sticks.trouble(found)
         text = f"{found.kind} at {found.path} (usb {sticks.VENDOR}:{found.product})"
-        yield Verdict(bad, f"{text}: {cause.message}", cause.hint) if cause else Verdict("ok", text)
+        yield Diagnosis(bad, f"{text}: {cause.message}", cause.hint) if cause else Diagnosis("ok", text)
     if settings.kind == "openvino":
         return
     if not sticks.installed():
         told = any("mvnc is not installed" in cause.message for found in listed if (cause := sticks.trouble(found)))
         if not told and (settings.kind == "ncs" or listed):
-            yield Verdict(bad, "the Python module mvnc is not installed", causes.INSTALL)
+            yield Diagnosis(bad, "the Python module mvnc is not installed", causes.INSTALL)
         return
     if bundle.graph is None:
-        yield Verdict(bad, f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL")
+        yield Diagnosis(
+            bad, f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL"
+        )
         return
     try:
         yield from _run(bundle, settings, stick, open_cpu, usb)
     except Lost as loss:
-        yield Verdict(bad, loss.message, loss.hint)
+        yield Diagnosis(bad, loss.message, loss.hint)
 
 
 def _run(
     bundle: Bundle, settings: EngineSettings, stick: str, open_cpu: Callable[[], Engine] | None, usb: sticks.Usb
-) -> Iterator[Verdict]:
+) -> Iterator[Diagnosis]:
     began_s, heard = time.monotonic(), list[str]()
     engine = Ncs(bundle, stick, settings.deadline_s, usb=usb, noticed=heard.append)
     try:
         for sentence in heard:
-            yield Verdict("note", sentence)
-        yield Verdict("ok", f"{engine.name} took the graph after {time.monotonic() - began_s:.1f} s")
+            yield Diagnosis("note", sentence)
+        yield Diagnosis("ok", f"{engine.name} took the graph after {time.monotonic() - began_s:.1f} s")
         picture, began_s = probe_patch(bundle), time.monotonic()
         for _ in range(ROUNDS):
             engine.submit(picture)
             scores = engine.collect()
         took_ms = (time.monotonic() - began_s) / ROUNDS * 1e3
         felt = engine.telemetry
-        yield Verdict("ok", f"{engine.name}: {took_ms:.1f} ms an inference, {felt.temperature_c:.0f} °C")
+        yield Diagnosis("ok", f"{engine.name}: {took_ms:.1f} ms an inference, {felt.temperature_c:.0f} °C")
         if felt.warning:
-            yield Verdict("note", felt.warning, "move it away from heat; use an extension cable")
+            yield Diagnosis("note", felt.warning, "move it away from heat; use an extension cable")
     finally:
         engine.close()
     if open_cpu is None:
@@ -87,4 +89,4 @@ def _run(
         sentence = compare(scores, cpu.collect())
     finally:
         cpu.close()
-    yield Verdict("note" if sentence.endswith("?") else "ok", f"{engine.name}: {sentence}")
+    yield Diagnosis("note" if sentence.endswith("?") else "ok", f"{engine.name}: {sentence}")

@@ -27,7 +27,7 @@ _slowness = {"import": 1.0}
 """By how much a step's deadline is stretched: an import that missed its own gets twice the time at the next try."""
 SLOWEST = 4.0
 
-_shunned = set[str]()
+_failed_sticks = set[str]()
 """Sticks that did not let themselves be opened last time: the next child tries the others first."""
 
 
@@ -67,13 +67,13 @@ class Ncs:
                 noticed(sentence)
         card = bundle.card.input
         sizes = (4 * card.height * card.width * card.channels, 4 * len(bundle.labels))
-        self._process = Process(bundle.graph, stick, sizes, wait=wait, last=sorted(_shunned), stopping=stopping)
+        self._process = Process(bundle.graph, stick, sizes, wait=wait, last=sorted(_failed_sticks), stopping=stopping)
         try:
             self._start(stage)
             self._check_sizes(bundle)
         except Lost as error:
             if self._process.step == "open" and not (stopping and stopping.is_set()):
-                _shunned.add(self._process.trying)
+                _failed_sticks.add(self._process.trying)
             with contextlib.suppress(Lost):
                 self._process.send(CLOSE)
             self._process.end(0.0 if stopping and stopping.is_set() else _patience_s(self._process.step))
@@ -97,7 +97,7 @@ class Ncs:
             if stage:
                 stage(self._process.step)
         about = event["ready"]
-        _shunned.discard(about["name"])
+        _failed_sticks.discard(about["name"])
         self.name = f"ncs:{about['name']}"
         self._sizes: tuple[int, int] = tuple(about["sizes"])
         self._shape: list[int] = about["shape"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -22,6 +23,8 @@ from picam_infer.inference.engines.ncs.child import RESULT
 PROGRAM = Path(__file__).with_name("child.py")
 SLICE_S = 0.1
 NOTE_BYTES = 4096
+MOST_NOTES = 1 << 16
+"""Bytes of libmvnc's messages that are held in memory at the most, one answer's apart."""
 
 
 class Process:
@@ -53,6 +56,8 @@ class Process:
             self.memory = owned(os.memfd_create("picam-infer-ncs"), ours)
             self._notes = owned(os.memfd_create("picam-infer-ncs-notes"), ours)
             os.set_blocking(self._notes, False)
+            flags = fcntl.fcntl(self._notes, fcntl.F_GETFL)
+            fcntl.fcntl(self._notes, fcntl.F_SETFL, flags | os.O_APPEND)  # what comes after a trim begins at the start
             reader, writer = os.pipe()
             owned(writer, ours)
             owned(reader, childs)
@@ -99,6 +104,7 @@ class Process:
         if not message:
             raise self._gone()
         self._raise_failure(message)
+        self._trim_notes()
         return message
 
     def next_event(self, deadline_s: float) -> dict[str, Any]:
@@ -144,10 +150,10 @@ class Process:
                     return f" [{line.strip()[:200]}]"
         return ""
 
-    def trim_notes(self) -> None:
+    def _trim_notes(self) -> None:
         """Forget what was written, so that a talkative library does not fill the memory."""
         with contextlib.suppress(OSError):
-            if os.fstat(self._notes).st_size > 1 << 16:
+            if os.fstat(self._notes).st_size > MOST_NOTES:
                 os.ftruncate(self._notes, 0)
 
     def end(self, patience_s: float = 0.0) -> None:
