@@ -2,6 +2,7 @@
 
 from picam_infer.config.reader import load, parse, tuned
 from picam_infer.config.schema import (
+    DAYS,
     INSTALLED,
     Capture,
     Command,
@@ -10,6 +11,7 @@ from picam_infer.config.schema import (
     DisplaySettings,
     EngineSettings,
     Event,
+    Hours,
     Jsonl,
     Keep,
     Log,
@@ -23,6 +25,7 @@ from picam_infer.config.schema import (
 from picam_infer.config.writer import keep, with_value
 
 __all__ = [
+    "DAYS",
     "INSTALLED",
     "Capture",
     "Command",
@@ -31,6 +34,7 @@ __all__ = [
     "DisplaySettings",
     "EngineSettings",
     "Event",
+    "Hours",
     "Jsonl",
     "Keep",
     "Log",

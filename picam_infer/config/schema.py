@@ -12,12 +12,17 @@ from picam_infer.core import Flip
 
 INSTALLED = Path("/etc/picam-infer/config.yaml")
 
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Count = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=16, le=16384)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 T = TypeVar("T")
 _PORT = "(0*[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _LISTEN = rf"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):{_PORT}$"
+_DAY = "(mon(day)?|tue(s|sday)?|wed(nesday)?|thu(r|rs|rsday)?|fri(day)?|sat(urday)?|sun(day)?)"
+_DAYS = rf"(?i)^\s*{_DAY}(\s*-\s*{_DAY})?(\s*,\s*{_DAY}(\s*-\s*{_DAY})?)*\s*$"
+_CLOCK = "([01]?[0-9]|2[0-3]):[0-5][0-9]"
+_HOURS = rf"^\s*{_CLOCK}\s*[-–]\s*({_CLOCK}|24:00)\s*$"
 _URL = rf"^https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:{_PORT})?([/?#]\S*)?$"
 
 
@@ -82,7 +87,7 @@ class Web(Section, frozen=True):
 class Outlet(Section, frozen=True, kw_only=True):
     """What every kind of event outlet takes."""
 
-    about: tuple[Literal["label", "lost", "found"], ...] = ("label",)
+    about: tuple[Literal["label", "lost", "found", "paused", "resumed"], ...] = ("label",)
     labels: tuple[str, ...] = ()
     min_score: Unit = 0.0
     queue: Annotated[int, Meta(ge=1, le=10_000)] = 200
@@ -143,6 +148,13 @@ class Keep(Section, frozen=True):
     reserve_mb: Annotated[float, Meta(ge=0)] = 500.0
 
 
+class Hours(Section, frozen=True):
+    """When to watch, on some days; beyond midnight they end on the next one."""
+
+    days: Annotated[str, Meta(pattern=_DAYS, examples=['mon-fri, or "sat, sun"'])] = "mon-sun"
+    hours: Annotated[str, Meta(pattern=_HOURS, examples=['"08:00-17:30"'])] = "00:00-24:00"
+
+
 class Log(Section, frozen=True):
     """What the journal gets."""
 
@@ -162,6 +174,7 @@ class Config(Section, frozen=True):
     web: Web | bool = Web()
     events: tuple[Event, ...] = ()
     keep: Keep | bool = False
+    schedule: tuple[Hours, ...] = ()
     log: Log = Log()
 
 

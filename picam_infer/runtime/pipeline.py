@@ -112,6 +112,10 @@ class Pipeline:
         waits_s = _back_off()
         while not self._stop.is_set():
             self._moved_s = time.monotonic()
+            if self.state.pause.now:
+                self._rest()
+                waits_s = _back_off()
+                continue
             try:
                 with contextlib.closing(self._parts.open_source()) as source:
                     self._live = source.live
@@ -127,9 +131,14 @@ class Pipeline:
         self._drained.set()
 
     def _read(self, source: Source) -> bool:
-        """Hand on frames until the source ends (True) or the loops stop; raises `Lost`."""
+        """Hand on frames until the source ends or the loops stop (True) or it pauses; raises `Lost`."""
         while not self._stop.is_set():
             self._moved_s = time.monotonic()
+            if self.state.pause.now:
+                if source.live:
+                    return False
+                self._rest()  # a file goes on where it was
+                continue
             try:
                 frame = source.read()
             except BadFrame:
@@ -137,6 +146,8 @@ class Pipeline:
                 continue
             if frame is None:
                 return True
+            if source.live and self.state.pause.now:
+                return False
             self._fresh_s = time.monotonic()
             self.state.stats.frames.tick(self._fresh_s)
             self._found("camera", source.description)
@@ -146,6 +157,15 @@ class Pipeline:
                 while not self.state.frames.put_when_taken(frame, 0.2) and not self._stop.is_set():
                     self._moved_s = time.monotonic()
         return True
+
+    def _rest(self) -> None:
+        """Wait for the pause to end. A live source is closed meanwhile, and what it showed is no longer so."""
+        self._fresh_s = 0.0
+        if self._live:
+            self._forget_seen()
+            self.state.frames.clear()
+        while not (self._stop.is_set() or self.state.pause.wait(0.2)):
+            self._moved_s = time.monotonic()
 
     # -- inference -------------------------------------------------------
 
@@ -196,7 +216,7 @@ class Pipeline:
         if self._forget:
             self._forget = False
             self._parts.forget()
-        if frame.monotonic_s < self._lost_s:
+        if frame.monotonic_s < self._lost_s or (self._live and self.state.pause.now):
             return
         label, top = self._parts.decide(scores, self.state.tuning.decide)
         result = Result(
@@ -225,11 +245,15 @@ class Pipeline:
     # -- losses ----------------------------------------------------------
 
     def _lose(self, part: str, reason: str, hint: str) -> None:
-        if part == "camera":  # what was seen is no longer so
-            self._lost_s, self._forget = time.monotonic(), True
-            self.state.results.clear()
+        if part == "camera":
+            self._forget_seen()
         if self.state.lose(part, reason, hint):
             log.warning("%s lost: %s; %s", part, reason, hint, extra={"PICAM_LOST": part})
+
+    def _forget_seen(self) -> None:
+        """What was seen until now is no longer so."""
+        self._lost_s, self._forget = time.monotonic(), True
+        self.state.results.clear()
 
     def _found(self, part: str, what: str) -> None:
         if self.state.losses:

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 from picam_infer.config import Decide
 from picam_infer.core import Frame, Result, Telemetry
 from picam_infer.models.bundle import Chain
+from picam_infer.runtime.pause import By, Pause
 
 T = TypeVar("T")
 
@@ -72,8 +73,10 @@ class Latest(Generic[T]):
     def look(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, T] | None:
         """Return (number, item) newer than number `after` without taking it, waiting for one; None: none came."""
         with self._condition:
-            self._condition.wait_for(lambda: self._number > after or self._closed, timeout_s)
-            if self._number <= after or self._item is None:
+            news = self._condition.wait_for(
+                lambda: (self._number > after and self._item is not None) or self._closed, timeout_s
+            )
+            if not news or self._number <= after or self._item is None:
                 return None
             return self._number, self._item
 
@@ -174,7 +177,7 @@ class Loss:
 class Change:
     """Something a person or a program may want to hear of."""
 
-    kind: Literal["label", "lost", "found", "engine", "tuning"]
+    kind: Literal["label", "lost", "found", "engine", "tuning", "paused", "resumed"]
     at: float
     """Unix seconds."""
     label: str | None = None
@@ -183,6 +186,10 @@ class Change:
     part: str = ""
     reason: str = ""
     hint: str = ""
+    by: str = ""
+    """Who paused or resumed: as `pause.By`."""
+    until: float | None = None
+    """When the pause ends by itself, Unix seconds."""
     result: Result | None = field(default=None, repr=False, compare=False)
     """The label's result; by the time a listener has it, without its pictures."""
     frame: Frame | None = field(default=None, repr=False, compare=False)
@@ -205,7 +212,9 @@ class Tuning:
 class State:
     """The one object that the loops, the displays, the web page and the service have in common."""
 
-    def __init__(self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = (), pause: Pause | None = None
+    ) -> None:
         self.frames: Latest[Frame] = Latest()
         self.results: Latest[Result] = Latest()
         self.stats = Stats()
@@ -227,6 +236,9 @@ class State:
         self._listeners: dict[Callable[[Change], None], bool] = {}
         """Who hears of changes, and whether with their pictures."""
         self._lock = threading.Lock()
+        self.pause = pause or Pause()
+        """The switch of watching, which outlives this run."""
+        self.pause.tell = self._paused_or_resumed
 
     @property
     def tuning(self) -> Tuning:
@@ -269,6 +281,18 @@ class State:
         self.announce(Change("found", time.time(), part=part))
         return gone_s
 
+    def _paused_or_resumed(self, by: By) -> None:
+        paused = self.pause.now
+        if paused is None:
+            self.announce(Change("resumed", time.time(), by=by))
+        else:
+            self.announce(Change("paused", time.time(), by=by, until=paused.until))
+
+    @property
+    def watching(self) -> bool:
+        """Whether there are pictures to show: not paused, and nothing lost but perhaps the monitor."""
+        return self.pause.now is None and all(loss.part == "display" for loss in self.losses)
+
     def engine_says(self, text: str) -> None:
         """Note that the engine switched, or why it does not use its stick."""
         self.notice = (text, time.monotonic())
@@ -301,7 +325,7 @@ class State:
 
     def as_json(self) -> dict[str, Any]:
         """Return a snapshot of counters, losses and the newest result."""
-        newest = self.results.look()
+        newest, paused = self.results.look(), self.pause.now
         return {
             "model": self.model,
             "source": self.source,
@@ -316,6 +340,7 @@ class State:
             "skipped": self.frames.skipped,
             "bad_frames": self.stats.bad_frames,
             "lost": [{"part": x.part, "reason": x.reason, "hint": x.hint, "since": x.since} for x in self.losses],
+            "paused": paused.as_json() if paused else None,
             "result": newest[1].as_json() if newest else None,
             **{name: report() for name, report in tuple(self.reports.items())},
         }

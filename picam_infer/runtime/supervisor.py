@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -32,7 +33,9 @@ from picam_infer.models.bundle import Bundle, Edges
 from picam_infer.outputs import annotate, display
 from picam_infer.platform import malloc, sysinfo
 from picam_infer.platform.systemd import Notifier, journal_handler
+from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline
+from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.state import State, Tuning
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ _TICK_S = 0.1
 _STATUS_S = 2.0
 _NEWS_S = 10.0
 _END_S = 1.7
+_SWITCH = {signal.SIGUSR1: True, signal.SIGUSR2: False}
+"""Whether a signal pauses or resumes."""
 _CANNY_STEP = 5.0
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
 
@@ -90,12 +95,12 @@ def main(args: argparse.Namespace) -> int:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         service.on_signal(number, frame)
-        if number != signal.SIGHUP:  # a driver or a dead endpoint must not hold up the end
+        if number in (signal.SIGTERM, signal.SIGINT):  # a driver or a dead endpoint must not hold up the end
             last = threading.Timer(_END_S, _leave, (0,))
             last.daemon = True
             last.start()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_SWITCH):
         signal.signal(number, on_signal)
     code = 0
     try:
@@ -158,8 +163,11 @@ class Service:
         self.config = config
         self.options = options
         self.notifier = notifier
+        self.pause = Pause(Schedule(config.schedule))
         self.stuck = False
         """Whether a thread had to be left behind in a driver."""
+        self._wishes: deque[bool] = deque()
+        """What signals want: to pause, or not. They come at any moment, also while the pause is being decided on."""
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._ready = False
@@ -170,8 +178,11 @@ class Service:
         return self._stop.is_set()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Take SIGTERM, SIGINT (stop) and SIGHUP (reload)."""
-        (self._reload if number == signal.SIGHUP else self._stop).set()
+        """Take SIGTERM, SIGINT (stop), SIGHUP (reload), SIGUSR1 (pause) and SIGUSR2 (resume)."""
+        if number in _SWITCH:
+            self._wishes.append(_SWITCH[signal.Signals(number)])
+        else:
+            (self._reload if number == signal.SIGHUP else self._stop).set()
 
     def run(self) -> None:
         """Run rounds until told to stop. Raises `PicamError` for what waiting cannot mend."""
@@ -193,7 +204,7 @@ class Service:
     def _round(self, screen: Screen) -> Outcome:
         bundle = bundles.load(self.config.model)
         tuning = Tuning(configs.tuned(bundle.card, self.config.preprocess), self.config.decide)
-        state = State(tuning, bundle.name, bundle.labels)
+        state = State(tuning, bundle.name, bundle.labels, self.pause)
         pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_patches = screen.wanted
         with contextlib.ExitStack() as company:
@@ -268,6 +279,7 @@ class Service:
         worked, next_status_s = 0, 0.0
         while not self._stop.is_set():
             shown = viewer.step()
+            self._switch()
             pipeline.watch()
             if pipeline.failure is not None:
                 raise pipeline.failure
@@ -275,9 +287,9 @@ class Service:
                 return Outcome.STOP
             if self._reload.is_set() and self._reloaded(state):
                 return Outcome.RELOAD
-            # Liveness is work done: a new result, or a placard while it is known what is missing.
+            # Liveness is work done: a new result, or a placard while it is known why there are none.
             done = state.stats.inferences.total
-            if not pipeline.stuck and (done != worked or state.losses):
+            if not pipeline.stuck and (done != worked or state.losses or state.pause.now):
                 if not self._ready and (done or shown):
                     self._say_ready()
                     next_status_s = 0.0
@@ -289,6 +301,12 @@ class Service:
             if pipeline.finished.is_set():
                 return Outcome.END
         return Outcome.STOP
+
+    def _switch(self) -> None:
+        """Pause or resume as signals and the schedule want it."""
+        while self._wishes:
+            self.pause.set(self._wishes.popleft(), "signal")
+        self.pause.tick()
 
     def _say_ready(self) -> None:
         if not self._ready:
@@ -308,6 +326,7 @@ class Service:
             self.notifier.ready()
             return False
         self.config = config
+        self.pause.follow(Schedule(config.schedule))
         self._ready = False  # said again by the next round, which ends the reload
         logging.getLogger().setLevel(config.log.level.upper())
         log.info("configuration read again")
@@ -320,6 +339,7 @@ class Service:
             screen.placard("cannot start", error.message, error.hint)
             self.notifier.status(f"cannot start: {error}")
             self._say_ready()
+            self._switch()
             self.notifier.feed()
             if self._reload.is_set() and self._reloaded(None):
                 break
@@ -430,15 +450,13 @@ class Painter:
         return annotate.draw(image, fresh_result(self._state), look)
 
     def _placard(self) -> Pixels | None:
-        loss = next((loss for loss in self._state.losses if loss.part != "display"), None)
-        if loss is None:
+        words = standstill(self._state)
+        if words is None:
             return None
         capture = self._config.capture
         size = (capture.width, capture.height)
         width, height = size if capture.rotate % 180 == 0 else size[::-1]
-        since = time.strftime("%H:%M:%S", time.localtime(loss.since))
-        return annotate.placard(width, height, f"{loss.part} lost", loss.reason, loss.hint,
-                               f"since {since}, still looking for it")  # fmt: skip
+        return annotate.placard(width, height, words.title, words.reason, words.hint, words.foot, colour=words.colour)
 
 
 class Viewer:
@@ -465,8 +483,8 @@ class Viewer:
             self._state.frames.look(self._state.frames.number, _TICK_S)
             return True
         self._state.display = self._screen.name
-        if self._state.losses and self._state.losses[0].part != "display":
-            return self._show_loss()
+        if words := standstill(self._state):
+            return self._show_words(words)
         newest = self._state.frames.look(self._number, _TICK_S)
         if newest is None or self._frozen:
             return self._number > 0
@@ -491,16 +509,12 @@ class Viewer:
                             notice, settings.inset)  # fmt: skip
         annotate.draw(image, result, look)
 
-    def _show_loss(self) -> bool:
+    def _show_words(self, words: Words) -> bool:
         if time.monotonic() - self._placard_s < 0.5:
             time.sleep(_TICK_S)
             return True
         self._placard_s = time.monotonic()
-        loss = self._state.losses[0]
-        since = time.strftime("%H:%M:%S", time.localtime(loss.since))
-        shown = self._screen.placard(f"{loss.part} lost", loss.reason, loss.hint,
-                                     f"since {since}, still looking for it")  # fmt: skip
-        return shown
+        return self._screen.placard(words.title, words.reason, words.hint, words.foot, colour=words.colour)
 
     def _notice_now(self) -> str:
         """Return what a key just did, else why the engine is not the one that was wished for."""
@@ -558,6 +572,33 @@ def _tidy(number: float) -> float | int:
     return int(number) if number == int(number) else number
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What stands on a placard."""
+
+    title: str
+    reason: str
+    hint: str
+    foot: str
+    colour: annotate.Colour = annotate.LOST
+
+
+def standstill(state: State) -> Words | None:
+    """Return what is shown in the picture's place; None: there is a picture."""
+    if paused := state.pause.now:
+        hint = "to go on at once: the page, MQTT, or the signal SIGUSR2"
+        return Words("paused", paused.reason, hint, f"since {_clock(paused.since)}", annotate.UNKNOWN)
+    for loss in state.losses:
+        if loss.part != "display":
+            foot = f"since {_clock(loss.since)}, still looking for it"
+            return Words(f"{loss.part} lost", loss.reason, loss.hint, foot)
+    return None
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
 def fresh_result(state: State) -> Result | None:
     """Return the newest result, None when it is too old to be true still."""
     newest = state.results.look()
@@ -582,6 +623,8 @@ def stats_line(state: State) -> str:
 
 def sentence(state: State) -> str:
     """Return the service's state as `systemctl status` shows it."""
+    if paused := state.pause.now:
+        return str(paused)
     if state.losses:
         loss = state.losses[0]
         return f"{loss.part} lost: {loss.reason}; {loss.hint}" if loss.hint else f"{loss.part} lost: {loss.reason}"

@@ -313,6 +313,47 @@ def test_reload_takes_a_good_file_and_refuses_a_bad_one(start: Start, manager: M
     assert "did you mean model?" in refused[0]
 
 
+def test_signals_pause_and_resume_and_a_reload_keeps_the_pause(start: Start, manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    path = service_file(tmp_path)
+    process = start("run", "-c", path, **manager.environment)
+    manager.hears("STATUS=sees")
+    process.send_signal(signal.SIGUSR1)
+    manager.hears("STATUS=paused by a signal")
+    manager.hears("WATCHDOG=1")
+    process.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1")
+    manager.hears("WATCHDOG=1")
+    assert not any("STATUS=sees" in said for said in manager.said[-3:])
+    process.send_signal(signal.SIGUSR2)
+    manager.hears("STATUS=sees")
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    told = [line for line in err.splitlines() if "paused" in line or "watching again" in line]
+    assert told == ["picam-infer: paused by a signal", "picam-infer: watching again, by a signal"]
+
+
+def test_outside_its_hours_a_service_starts_paused_and_a_reload_takes_new_hours(
+    start: Start, manager: Manager, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "m")
+    soon = time.localtime(time.time() + 7200)  # an hour that is not now
+    hours = f"{soon.tm_hour:02d}:00-{soon.tm_hour:02d}:59"
+    path = service_file(tmp_path, schedule=[{"hours": hours}], source="camera:no such camera")
+    process = start("run", "-c", path, **manager.environment)
+    manager.hears("READY=1")
+    assert manager.hears("STATUS=paused by the schedule until").endswith(f"{soon.tm_hour:02d}:00")
+    manager.hears("WATCHDOG=1")
+    service_file(tmp_path)
+    process.send_signal(signal.SIGHUP)
+    manager.hears("STATUS=sees")
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0 and "camera lost" not in err
+
+
 # -- the screen ------------------------------------------------------------
 
 
@@ -490,6 +531,18 @@ def test_the_sentence_says_what_is_wrong_first(tmp_path: Path) -> None:
     assert supervisor.sentence(watching.state).startswith("sees dark (90%)")
     watching.state.lose("camera", "it was unplugged", "plug it in")
     assert supervisor.sentence(watching.state) == "camera lost: it was unplugged; plug it in"
+
+
+def test_a_pause_is_on_the_screen(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.frame()
+    watching.state.pause.set(True, "page")
+    watching.viewer.step()
+    assert (watching.monitor.shown[-1] != 90).mean() > 0.9, "a placard, not the picture"
+    watching.state.pause.set(False, "page")
+    watching.frame()
+    watching.viewer.step()
+    assert np.median(watching.monitor.shown[-1]) == 90
 
 
 def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ class Event:
             body |= {"label": change.label, "previous": change.previous, "score": round(change.score, 4)}
             if change.result is not None:
                 body["result"] = change.result.as_json()
+        elif change.kind in ("paused", "resumed"):
+            body["by"] = change.by
+            if change.kind == "paused":
+                body["until"] = change.until
         else:
             body |= {"part": change.part, "reason": change.reason, "hint": change.hint}
         return body

@@ -23,7 +23,8 @@ def change_json(change: Change) -> dict[str, Any]:
     if change.kind == "label":
         body |= {"label": change.label, "previous": change.previous, "score": round(change.score, 4)}
     else:
-        body |= {name: getattr(change, name) for name in ("part", "reason", "hint") if getattr(change, name)}
+        names = ("part", "reason", "hint", "by", "until")
+        body |= {name: getattr(change, name) for name in names if getattr(change, name)}
     return body
 
 

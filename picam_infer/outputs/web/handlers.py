@@ -186,7 +186,9 @@ def problem(status: int, reason: str, hint: str = "", close: bool = False) -> we
 
 
 def illness(state: State, stale_s: float) -> str:
-    """Return why pictures or results are not fresh; empty when they are."""
+    """Return why pictures or results are not fresh; empty when they are, or when nobody expects them to be."""
+    if state.pause.now:
+        return ""
     for loss in state.losses:
         if loss.part != "display":
             return f"{loss.part} lost: {loss.reason}"
@@ -265,6 +267,7 @@ class Endpoints:
             web.get("/snapshot.jpg", self.snapshot),
             web.get("/api/state", self.state),
             web.get("/api/events", self.events, allow_head=False),
+            web.post("/api/pause", self.pause),
             web.get("/api/config", self.config),
             web.patch("/api/config", self.change),
             web.post("/api/config/undo", self.undo),
@@ -345,7 +348,7 @@ class Endpoints:
         if _flag(request, "raw"):
             newest = state.frames.look()
             if newest is None or (reason and "result" not in reason):
-                raise Refused(503, reason)
+                raise Refused(503, reason or str(state.pause.now or "no picture yet"))
             try:
                 return _jpeg(await asyncio.to_thread(jpeg.portable, newest[1]), newest[1].captured)
             except BadFrame as error:
@@ -367,7 +370,7 @@ class Endpoints:
 
     def _draw(self) -> Picture | None:
         state = self._room.state
-        newest = None if any(loss.part != "display" for loss in state.losses) else state.frames.look()
+        newest = state.frames.look() if state.watching else None
         return self._room.snapshot.make(newest[1] if newest else None)
 
     # -- numbers ---------------------------------------------------------
@@ -412,6 +415,15 @@ class Endpoints:
         """200 while pictures and results are fresh, else 503 with the reason."""
         reason = illness(self._room.state, self._room.settings.stale_s)
         return web.json_response({"ok": not reason, "reason": reason}, status=503 if reason else 200)
+
+    async def pause(self, request: web.Request) -> web.StreamResponse:
+        """Pause watching, or go on."""
+        wish = await self._json(request)
+        if not isinstance(wish, dict) or set(wish) != {"paused"} or not isinstance(wish["paused"], bool):
+            raise Refused(422, 'expected {"paused": true} or {"paused": false}')
+        pause = self._room.state.pause
+        pause.set(wish["paused"], "page")
+        return web.json_response({"paused": pause.now.as_json() if pause.now else None})
 
     # -- settings --------------------------------------------------------
 

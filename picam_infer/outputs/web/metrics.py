@@ -58,6 +58,7 @@ class StateCollector(Collector):
     def _gauges(self) -> Iterator[Metric]:
         now_s = time.monotonic()
         yield GaugeMetricFamily("picam_uptime_seconds", "Since the start.", value=now_s - self._state.stats.started_s)
+        yield GaugeMetricFamily("picam_paused", "1 while watching is paused.", value=self._state.pause.now is not None)
         frame, result = self._state.frames.look(), self._state.results.look()
         if frame:
             yield GaugeMetricFamily("picam_frame_age_seconds", "Age of the newest picture.",

@@ -140,7 +140,7 @@ class Drawn:
 
     def __call__(self, number: int) -> Picture | None:
         """Return a picture when it is time for one, as `Make`."""
-        lost = any(loss.part != "display" for loss in self._state.losses)
+        lost = not self._state.watching
         pause_s = (_PLACARD_S if lost else 1 / self._fps()) - (time.monotonic() - self._last_s)
         if pause_s > 0:
             time.sleep(min(pause_s, _PATIENCE_S))

@@ -254,6 +254,21 @@ def test_nothing_is_kept_when_off(web: Web) -> None:
     assert ask(web, "/kept.zip")[0] == 404
 
 
+def test_pausing_from_the_page(run: Run, web: Web) -> None:
+    status, body = ask_json(web, "/api/pause", "POST", {"paused": True})
+    assert status == 200 and body["paused"]["by"] == "page" and body["paused"]["text"] == "paused by the page"
+    assert ask_json(web, "/api/state")[1]["paused"] == body["paused"]
+    run.pull()  # no pictures, and nobody expects any
+    run.state.frames.clear()
+    assert ask_json(web, "/healthz") == (200, {"ok": True, "reason": ""})
+    assert image(ask(web, "/snapshot.jpg")[2]).shape == (240, 320, 3)
+    assert ask_json(web, "/snapshot.jpg?raw=1")[1]["error"] == "paused by the page"
+    assert ask_json(web, "/api/pause", "POST", {"paused": False}) == (200, {"paused": None})
+    assert ask_json(web, "/healthz")[0] == 503
+    for wrong in ({}, [], {"paused": 1}, {"paused": True, "by": "x"}):
+        assert ask_json(web, "/api/pause", "POST", wrong)[0] == 422
+
+
 def test_the_description_names_every_endpoint(web: Web) -> None:
     described = ask_json(web, "/openapi.json")[1]
     paths = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}

@@ -324,8 +324,8 @@ def main(arguments: list[str]) -> NoReturn:
     """Serve the parent whose descriptors are given."""
     sock, memory, life = map(int, arguments)
     die_with_parent(life)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # what reaches the whole group is for the parent to decide on
     channel = socket.socket(fileno=sock)
     if task := channel.recv(1 << 16):
         task = json.loads(task)

@@ -1,0 +1,106 @@
+"""Whether watching is paused, by whom and until when: by hand or by the schedule, decided in one place."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from picam_infer.runtime.schedule import Schedule, in_words
+
+log = logging.getLogger(__name__)
+
+By = Literal["schedule", "page", "mqtt", "signal"]
+_LOOK_S = 1.0
+"""The schedule is looked at once in this time, and when the clock was set."""
+_NAMES: dict[By, str] = {"schedule": "the schedule", "page": "the page", "mqtt": "MQTT", "signal": "a signal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A pause."""
+
+    by: By
+    since: float
+    until: float | None
+    """When it ends by itself. Both in Unix seconds; None: it lasts until somebody ends it."""
+
+    def __str__(self) -> str:
+        """Return it for people: `paused by the schedule until Mon 08:00`."""
+        return f"paused {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """Who paused, and until when: `by the schedule until Mon 08:00`."""
+        until = "" if self.until is None else f" until {in_words(self.until, time.time())}"
+        return f"by {_NAMES[self.by]}{until}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return its part of `/api/state`."""
+        return {"by": self.by, "since": round(self.since, 3), "until": self.until, "text": str(self)}
+
+
+class Pause:
+    """The switch of watching. Any thread may use it, except a signal handler.
+
+    What is set by hand holds until the schedule comes to the same: when its next hours begin, or end.
+    It outlives reloads; the loops see it as `now` before every picture.
+    """
+
+    def __init__(self, schedule: Schedule | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.now: Paused | None = None
+        """The pause that holds; None: watching."""
+        self.tell: Callable[[By], None] = lambda by: None
+        """Called after every change, with who made it: the run's `State` passes it on."""
+        self._clock = clock
+        self._schedule = schedule or Schedule()
+        self._by_hand: tuple[bool, By] | None = None
+        self._changed = threading.Condition(threading.RLock())
+        self._looked = 0.0
+        with self._changed:
+            self._decide("schedule")
+
+    def set(self, paused: bool, by: By) -> None:
+        """Pause or resume by hand."""
+        with self._changed:
+            self._by_hand = (paused, by)
+            self._decide(by)
+
+    def follow(self, schedule: Schedule) -> None:
+        """Go by another schedule."""
+        time.tzset()  # the time zone may be a new one, too
+        with self._changed:
+            self._schedule = schedule
+            self._decide("schedule")
+
+    def tick(self) -> None:
+        """Notice that hours have begun or ended. To be called a few times a second."""
+        with self._changed:
+            if not 0 <= self._clock() - self._looked < _LOOK_S:
+                self._decide("schedule")
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the pause to end; False when it still holds after that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.now is None, timeout_s)
+
+    def _decide(self, by: By) -> None:
+        self._looked, before = self._clock(), self.now
+        on, next_start = self._schedule.at(self._looked)
+        planned = not on
+        if self._by_hand is not None and self._by_hand[0] == planned:
+            self._by_hand = None
+        paused, owner = self._by_hand or (planned, "schedule")
+        since = before.since if before else self._looked
+        self.now = Paused(owner, since, next_start) if paused else None
+        if (before is None) == (self.now is None):
+            return
+        if self.now is not None:
+            log.info("%s", self.now, extra={"PICAM_PAUSED": by})
+        else:
+            log.info("watching again, by %s", _NAMES[by], extra={"PICAM_RESUMED": by})
+        self._changed.notify_all()
+        self.tell(by)
