@@ -28,6 +28,7 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.web import server as web
 from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.supervisor import Screen, Viewer
 
@@ -275,7 +276,7 @@ def age(model: Bundle, seconds: float) -> None:
     screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
     paper: Display = Paper()
     screen.use(paper)
-    viewer = Viewer(screen, running.state, None)
+    viewer = Viewer(screen, running.state, RuntimeSettings(running.state))
     running.start()
     spent_s: list[float] = []
     until_s = time.monotonic() + seconds

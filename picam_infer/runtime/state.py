@@ -246,11 +246,10 @@ class State:
         return self._tuning
 
     def tune(self, preprocess: Chain | None = None, decide: Decide | None = None) -> None:
-        """Replace live settings; the next frame uses them."""
+        """Replace live settings; the next frame uses them. `RuntimeSettings` is who calls this, and tells of it."""
         with self._lock:
             now = self._tuning
             self._tuning = replace(now, preprocess=preprocess or now.preprocess, decide=decide or now.decide)
-        self.announce(Change("tuning", time.time()))
 
     @property
     def losses(self) -> tuple[Loss, ...]:

@@ -36,6 +36,7 @@ from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline
 from picam_infer.runtime.schedule import Schedule
+from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 
 if TYPE_CHECKING:
@@ -205,14 +206,15 @@ class Service:
         bundle = bundles.load(self.config.model)
         tuning = Tuning(configs.tuned(bundle.card, self.config.preprocess), self.config.decide)
         state = State(tuning, bundle.name, bundle.labels, self.pause)
+        settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
         pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_patches = screen.wanted
         with contextlib.ExitStack() as company:
             kept = self._listeners(company, state)
             pipeline.start()
             try:
-                self._page(company, state, kept)
-                return self._watch(screen, state, pipeline)
+                self._page(company, state, settings, kept)
+                return self._watch(Viewer(screen, state, settings), state, pipeline)
             finally:
                 self.stuck = not pipeline.stop() or self.stuck
 
@@ -229,14 +231,14 @@ class Service:
 
         return company.enter_context(Keeper(keep, state))
 
-    def _page(self, company: contextlib.ExitStack, state: State, kept: Kept | None) -> None:
+    def _page(self, company: contextlib.ExitStack, state: State, settings: RuntimeSettings, kept: Kept | None) -> None:
         """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
         if web is not None:
             from picam_infer.outputs.web.server import Web
 
             painter = Painter(state, self.config)
-            company.enter_context(Web(web, state, painter, config_path=self.options.path, kept=kept))
+            company.enter_context(Web(web, state, painter, live=settings, kept=kept))
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config
@@ -273,9 +275,8 @@ class Service:
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             self._stop.set()
 
-    def _watch(self, screen: Screen, state: State, pipeline: Pipeline) -> Outcome:
+    def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline) -> Outcome:
         """Show, listen to keys, feed the watchdog, until something ends the round."""
-        viewer = Viewer(screen, state, self.options.path)
         worked, next_status_s = 0, 0.0
         while not self._stop.is_set():
             shown = viewer.step()
@@ -462,10 +463,10 @@ class Painter:
 class Viewer:
     """Draws the newest frame with the newest result, at the camera's rate and never faster."""
 
-    def __init__(self, screen: Screen, state: State, path: Path | None) -> None:
+    def __init__(self, screen: Screen, state: State, settings: RuntimeSettings) -> None:
         self._screen = screen
         self._state = state
-        self._path = path
+        self._settings = settings
         self._number = 0
         self._frozen = False
         self._stats_line = ("", 0.0)
@@ -547,29 +548,22 @@ class Viewer:
         if not isinstance(chain, Edges):
             self._say("this model has no Canny thresholds")
             return
-        canny = list(chain.canny)
-        canny[which] = min(1000.0, max(0.0, canny[which] + direction * _CANNY_STEP))
-        self._state.tune(preprocess=msgspec.structs.replace(chain, canny=(canny[0], canny[1])))
-        self._say(f"Canny {canny[0]:g} / {canny[1]:g}   (p keeps it)")
+        value = min(1000.0, max(0.0, chain.canny[which] + direction * _CANNY_STEP))
+        self._settings.change({f"preprocess.canny.{which}": value})
+        strong, joined = self._settings.values()["preprocess.canny"]
+        self._say(f"Canny {strong:g} / {joined:g}   (p keeps it)")
 
     def _keep(self) -> None:
-        chain = self._state.tuning.preprocess
-        if self._path is None:
-            self._say("there is no configuration file to keep this in: start with -c FILE")
-        elif isinstance(chain, Edges):
-            try:
-                configs.keep(self._path, {"preprocess.canny": [*map(_tidy, chain.canny)]})
-                self._say(f"kept in {self._path}")
-            except ConfigError as error:
+        try:
+            self._settings.save()
+            self._say(f"kept in {self._settings.path}")
+        except ConfigError as error:
+            if self._settings.path is not None:
                 log.error("%s", error)
-                self._say(str(error))
+            self._say(str(error))
 
     def _say(self, text: str) -> None:
         self._notice = (text, time.monotonic() + 4)
-
-
-def _tidy(number: float) -> float | int:
-    return int(number) if number == int(number) else number
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Edges, Photo
 from picam_infer.outputs import display
 from picam_infer.runtime import supervisor
+from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.supervisor import Screen, Viewer
 
@@ -390,7 +391,8 @@ class Watching:
         self.state = State(Tuning(chain, Decide()), model.name, model.labels)
         self.screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
         self.screen.use(self.monitor)
-        self.viewer = Viewer(self.screen, self.state, path)
+        self.settings = RuntimeSettings(self.state, path)
+        self.viewer = Viewer(self.screen, self.state, self.settings)
         self.seq = 0
 
     def frame(self, value: int = 90, label: str | None = "dark") -> None:
@@ -431,6 +433,22 @@ def test_keys_move_the_thresholds_and_only_p_writes_them(tmp_path: Path) -> None
     watching.press("p")
     assert config.load(path).preprocess == {"canny": [95, 25]}
     assert path.read_text().startswith("# mine\nmodel: m   # the tiny one\n")
+
+
+def test_keys_and_the_page_change_undo_and_save_the_same_settings(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("decide: {threshold: 0.6}\n")
+    watching = Watching(tmp_path, path)
+    page = watching.settings
+    page.change({"decide.threshold": 0.7}, gesture="slider")
+    mine = page.as_json()["undo"]["id"]
+    watching.press("w")
+    assert page.as_json()["undo"]["keys"] == ["preprocess.canny.0"] and len(page.as_json()["changed"]) == 2
+    page.undo(mine)
+    assert watching.state.tuning == Tuning(Edges(canny=(95.0, 30.0)), Decide())
+    watching.press("p")
+    assert page.as_json()["changed"] == [], "the page hears that the key saved them"
+    assert config.load(path).preprocess == {"canny": [95, 30]}
 
 
 def test_thresholds_stay_in_range(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from picam_infer.outputs.web.access import COOKIE, NEEDED, SAFE, SESSION_S, Acce
 from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
 from picam_infer.outputs.web.http import web
-from picam_infer.outputs.web.live_settings import Live
 from picam_infer.outputs.web.mjpeg import BOUNDARY, Drawn, Feed, Picture
 from picam_infer.platform import sysinfo
+from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _QUIET_S = 15.0
 _ADMITTED_S = 5.0
 _LOGINS = 4
 """Under way at once from one address."""
+_GESTURE = 64
+"""Characters of a gesture's name that count."""
 _FORM = "application/x-www-form-urlencoded"
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
           ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip
@@ -81,7 +83,7 @@ class Room:
     settings: Settings
     state: State
     access: Access
-    live: Live
+    live: RuntimeSettings
     news: News
     clients: Callable[[], Mapping[str, int]]
     raw: Feed
@@ -436,17 +438,21 @@ class Endpoints:
         values = await self._json(request)
         if not isinstance(values, dict):
             raise Refused(422, "expected an object: dotted key → value")
-        self._room.live.change(values)
+        self._room.live.change(values, request.query.get("gesture", "")[:_GESTURE])
         return web.json_response(self._room.live.as_json())
 
     async def undo(self, request: web.Request) -> web.StreamResponse:
-        """Go back to before the last change."""
-        self._room.live.undo()
+        """Take back the change with the `id` that is given, or the last one."""
+        wish = await self._json(request)
+        ident = wish.get("id") if isinstance(wish, dict) else wish
+        if ident is not None and type(ident) is not int:
+            raise Refused(422, "id: expected a whole number")
+        self._room.live.undo(ident)
         return web.json_response(self._room.live.as_json())
 
     async def keep(self, request: web.Request) -> web.StreamResponse:
         """Write the live keys to the configuration file."""
-        written = await asyncio.to_thread(self._room.live.keep)
+        written = await asyncio.to_thread(self._room.live.save)
         return web.json_response({**self._room.live.as_json(), "written": written})
 
     # -- kept pictures ---------------------------------------------------

@@ -19,9 +19,9 @@ from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
 from picam_infer.outputs.web.handlers import STUCK_S, Kept, Room, application, snapshot
 from picam_infer.outputs.web.http import web
-from picam_infer.outputs.web.live_settings import Live
 from picam_infer.outputs.web.mjpeg import Drawn, Feed, Raw, Render
 from picam_infer.outputs.web.token import Token
+from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ _LEAST_FPS = 1.0
 class Web:
     """Serves the page until `close`. Never stops the daemon: what goes wrong is in the journal once, and in the state.
 
-    `render` draws for those who watch the stream with the overlay; `config_path` is where *keep* writes; `kept` has the
-    pictures kept for training.
+    `render` draws for those who watch the stream with the overlay; `live` has the settings that the page may change;
+    `kept` has the pictures kept for training.
     """
 
-    def __init__(self, settings: Settings, state: State, render: Render, *, config_path: Path | None = None,
+    def __init__(self, settings: Settings, state: State, render: Render, *, live: RuntimeSettings | None = None,
                  kept: Kept | None = None, patience_s: float = STUCK_S) -> None:  # fmt: skip
         self.port = 0
         """Where it listens; 0: not yet."""
@@ -50,7 +50,7 @@ class Web:
         self._settings = settings
         self._state = state
         self._render = render
-        self._config_path = config_path
+        self._live = live or RuntimeSettings(state)
         self._kept = kept
         self._patience_s = patience_s
         self._room: Room | None = None
@@ -133,7 +133,7 @@ class Web:
     @contextlib.contextmanager
     def _furnished(self) -> Iterator[Room]:
         loop = asyncio.get_running_loop()
-        live = Live(self._state, self._config_path)
+        live = self._live
         news = News(self._state, loop, lambda: snapshot(self._state), live.as_json)
         drawn = Drawn(self._state, self._render, lambda: max(_LEAST_FPS, self._settings.fps))
         try:

@@ -201,6 +201,26 @@ def test_sliders_act_at_once_and_are_undone(web: Web, run: Run) -> None:
     assert ask(web, "/api/config", "PATCH", b"[" * 15000, Content_Type="application/json")[0] == 400
 
 
+def test_a_drag_is_one_entry_of_the_stream_and_undo_names_what_it_takes_back(web: Web, run: Run) -> None:
+    ear = Ear(web)
+    ear.next("state")
+    for value in (0.61, 0.64, 0.7):
+        ask_json(web, "/api/config?gesture=drag-1", "PATCH", {"decide.threshold": value})
+    body = ask_json(web, "/api/config", "PATCH", {"preprocess.canny.0": 92})[1]
+    assert body["values"]["preprocess.canny"] == [92, 30]
+    drags = [ear.next("change") for _ in range(2)]
+    assert [(change["kind"], change["part"]) for change in drags] == [
+        ("tuning", "decide.threshold"), ("tuning", "preprocess.canny.0")
+    ]  # fmt: skip
+    ear.close()
+    newest = ask_json(web, "/api/config")[1]["undo"]["id"]
+    assert ask_json(web, "/api/config/undo", "POST", {"id": 10**9})[0] == 422
+    assert ask_json(web, "/api/config/undo", "POST", {"id": "x"})[0] == 422
+    drag = next(i for i in range(newest - 1, 0, -1) if ask_json(web, "/api/config/undo", "POST", {"id": i})[0] == 200)
+    assert drag and run.state.tuning.decide.threshold == 0.6
+    assert ask_json(web, "/api/config")[1]["values"]["preprocess.canny"] == [92, 30]
+
+
 def test_keep_writes_the_file(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("decide: {threshold: 0.6} # mine\n")

@@ -24,6 +24,7 @@ from picam_infer.imaging import decode
 from picam_infer.models.bundle import Edges
 from picam_infer.outputs import annotate
 from picam_infer.outputs.web.server import Web
+from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import Change, State, Tuning
 
 LABELS = ("zero", "one", "two")
@@ -99,8 +100,9 @@ class Run:
 
 
 @contextlib.contextmanager
-def serving(run: Run, settings: Settings | None = None, **more: Any) -> Iterator[Web]:
+def serving(run: Run, settings: Settings | None = None, config_path: Path | None = None, **more: Any) -> Iterator[Web]:
     """Serve a run on a free port."""
+    more.setdefault("live", RuntimeSettings(run.state, config_path))
     with Web(settings or Settings(listen="127.0.0.1:0"), run.state, run.render, **more) as web:
         assert web.listening.wait(10), web.reason
         yield web

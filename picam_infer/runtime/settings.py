@@ -1,0 +1,230 @@
+"""The one owner of the settings that change while running, for keyboard and page: read, change, undo, save."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from picam_infer import config
+from picam_infer.core import ConfigError
+from picam_infer.runtime.state import Change, State, Tuning
+
+_DECIDE = ("threshold", "margin", "smooth", "hold")
+_CHAIN = ("roi", "canny")
+_PAUSE_S = 1.5
+"""Changes of the same numbers that follow each other faster (a key held down) are one entry of the history."""
+_ENTRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change: the numbers that it changed, by dotted key (`preprocess.canny.0`), before and after it."""
+
+    ident: int
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    gesture: str
+    at_s: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the page shows it."""
+        return {"id": self.ident, "keys": list(self.after), "before": dict(self.before), "after": dict(self.after)}
+
+    @property
+    def empty(self) -> bool:
+        """Whether all is as before: a slider that was dragged back."""
+        return self.before == self.after
+
+
+class RuntimeSettings:
+    """The live settings of one run. Any thread may use it; `save` may block on the disk.
+
+    `path` is the configuration file, or None; its values are those that `state` starts with. `defaults` is what holds
+    where it says nothing.
+    """
+
+    def __init__(
+        self, state: State, path: Path | None = None, *, defaults: Tuning | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.path = path
+        self._state = state
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._saved = self.values()
+        self._defaults = _values(defaults or state.tuning)
+        self._history: deque[Entry] = deque(maxlen=_ENTRIES)
+        self._revision = 0
+
+    def values(self) -> dict[str, Any]:
+        """Return the values in force by dotted key; a tuple is a list, a block a dictionary."""
+        return _values(self._state.tuning)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return values, defaults, what the file has, and what can be undone and saved."""
+        with self._lock:
+            values, newest = self.values(), self._newest()
+            return {
+                "values": values,
+                "defaults": self._defaults,
+                "kept": self._saved,
+                "changed": [key for key, value in values.items() if value != self._saved.get(key)],
+                "can_undo": newest is not None,
+                "undo": newest.as_json() if newest else None,
+                "can_keep": self.path is not None,
+                "file": str(self.path) if self.path else None,
+                "revision": self._revision,
+            }
+
+    def change(self, values: Mapping[str, Any], gesture: str = "") -> None:
+        """Set values by dotted key, or single numbers of them (`preprocess.canny.0`); none when one is wrong.
+
+        Changes that name the same `gesture` (a slider being dragged) are one entry of the history; without a name
+        those are that follow each other quickly. Raises `ConfigError`.
+        """
+        with self._lock:
+            before = _leaves(self.values())
+            self._apply(values)
+            after = _leaves(self.values())
+            keys = frozenset(key for key, value in after.items() if before.get(key) != value)
+            fresh = bool(keys) and self._remember(keys, before, after, gesture)
+        if fresh:
+            self._announce(keys)
+
+    def undo(self, ident: int | None = None) -> bool:
+        """Take back one change (None: the newest) and nothing else; False when there is none to take back.
+
+        What has been changed since stays as it is. Raises `ConfigError` when that is all of it, or the change is gone.
+        """
+        with self._lock:
+            newest = self._newest()
+            if newest is None and ident is None:
+                return False
+            entry = newest if ident is None else next((e for e in self._history if e.ident == ident), None)
+            if entry is None:
+                raise ConfigError("this change has been undone already", "see what the settings are now")
+            now = _leaves(self.values())
+            back = {key: value for key, value in entry.before.items() if now.get(key) == entry.after[key]}
+            if not back and entry is not newest:
+                raise ConfigError(f"{', '.join(entry.after)} has been changed since", "undo the later change first")
+            self._history.remove(entry)
+            self._apply(back)
+            self._revision += 1
+        self._announce(frozenset(back))
+        return True
+
+    def save(self) -> list[str]:
+        """Write what differs from the file into it and return its keys. Raises `ConfigError`."""
+        if self.path is None:
+            raise ConfigError("there is no configuration file to keep this in", "start with -c FILE")
+        with self._lock:
+            values = self.values()
+            news = {key: value for key, value in values.items() if value != self._saved.get(key)}
+            if news:
+                config.keep(self.path, {key: _tidy(value) for key, value in news.items()})
+                self._saved = values
+                self._revision += 1
+        return list(news)
+
+    def _apply(self, values: Mapping[str, Any]) -> None:
+        now = self._state.tuning
+        parts: dict[str, dict[str, Any]] = {"decide": {}, "preprocess": {}}
+        for key, value in _wholes(values, self.values()).items():
+            section, _, name = key.partition(".")
+            parts[section][name] = value
+        chain = _changed(now.preprocess, parts["preprocess"], "preprocess")
+        decide = _changed(now.decide, parts["decide"], "decide")
+        if Tuning(chain, decide) != now:
+            self._state.tune(chain, decide)
+
+    def _remember(
+        self, keys: frozenset[str], before: Mapping[str, Any], after: Mapping[str, Any], gesture: str
+    ) -> bool:
+        """Note a change in the history; True when it begins an entry of its own."""
+        self._revision += 1
+        now_s, was, ident = self._clock(), {key: before[key] for key in sorted(keys)}, self._revision
+        begun = self._begun(keys, gesture, now_s)
+        if begun is not None:
+            self._history.remove(begun)
+            was, ident = {**was, **begun.before}, begun.ident
+        self._history.append(Entry(ident, was, {key: after[key] for key in was}, gesture, now_s))
+        return begun is None
+
+    def _begun(self, keys: frozenset[str], gesture: str, now_s: float) -> Entry | None:
+        """Return the entry that a change goes on with, if there is one."""
+        if gesture:
+            return next((entry for entry in self._history if entry.gesture == gesture), None)
+        last = self._history[-1] if self._history else None
+        quick = last is not None and not last.gesture and now_s - last.at_s <= _PAUSE_S
+        return last if last is not None and quick and keys == last.after.keys() else None
+
+    def _newest(self) -> Entry | None:
+        """Return the newest entry that changed anything."""
+        return next((entry for entry in reversed(self._history) if not entry.empty), None)
+
+    def _announce(self, keys: frozenset[str]) -> None:
+        if keys:
+            self._state.announce(Change("tuning", time.time(), part=", ".join(sorted(keys))))
+
+
+def _values(tuning: Tuning) -> dict[str, Any]:
+    chain = msgspec.to_builtins(tuning.preprocess)
+    found = {f"decide.{name}": getattr(tuning.decide, name) for name in _DECIDE}
+    return found | {f"preprocess.{name}": _plain(chain[name]) for name in _CHAIN if name in chain}
+
+
+def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the single numbers put into them. Raises `ConfigError`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in now:
+            found[key] = value
+            continue
+        whole, _, part = key.rpartition(".")
+        block = found.get(whole, now.get(whole))
+        if isinstance(block, list) and part.isascii() and part.isdigit() and int(part) < len(block):
+            found[whole] = [value if at == int(part) else old for at, old in enumerate(block)]
+        elif isinstance(block, dict) and part in block:
+            found[whole] = {**block, part: value}
+        else:
+            raise ConfigError(f"{key}: cannot be changed while running", f"live keys: {', '.join(now)}")
+    return found
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the single numbers in `values` by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, list):
+            value = dict(zip(map(str, range(len(value))), value, strict=True))
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def _changed(section: Any, values: Mapping[str, Any], where: str) -> Any:
+    if not values:
+        return section
+    try:
+        return msgspec.convert({**msgspec.to_builtins(section), **values}, type(section), strict=True)
+    except msgspec.ValidationError as error:
+        text = str(error).replace(" - at `$.", f" - at `{where}.")
+        raise ConfigError(text, "see the shipped picam-infer.yaml for what it takes") from error
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tidy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _tidy(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value == int(value) else value

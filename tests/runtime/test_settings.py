@@ -1,0 +1,164 @@
+"""Runtime settings: changed at once, undone one by one, saved in the file with its comments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from picam_infer import config
+from picam_infer.config import Decide
+from picam_infer.core import ConfigError
+from picam_infer.models.bundle import Edges, Photo
+from picam_infer.runtime.settings import RuntimeSettings
+from picam_infer.runtime.state import State, Tuning
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def live(path: Path | None = None, chain: Any = None) -> tuple[State, RuntimeSettings, Clock]:
+    state, clock = State(Tuning(chain or Edges(), Decide())), Clock()
+    return state, RuntimeSettings(state, path, clock=clock), clock
+
+
+def test_only_the_chains_own_numbers() -> None:
+    assert live()[1].values()["preprocess.canny"] == [90.0, 30.0]
+    assert "preprocess.canny" not in live(chain=Photo())[1].values()
+
+
+def test_a_change_acts_at_once() -> None:
+    state, page, _ = live()
+    page.change({"decide.threshold": 0.8, "preprocess.canny": [100, 20]})
+    assert state.tuning == Tuning(Edges(canny=(100.0, 20.0)), Decide(threshold=0.8))
+    assert page.as_json()["changed"] == ["decide.threshold", "preprocess.canny"]
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"decide.threshold": 2}, "decide.threshold"),
+        ({"decide.threshold": "x"}, "decide.threshold"),
+        ({"preprocess.canny": [1]}, "preprocess.canny"),
+        ({"preprocess.roi": 0}, "preprocess.roi"),
+        ({"source": "demo"}, "cannot be changed while running"),
+        ({"decide.top": 5}, "cannot be changed while running"),
+        ({"decide.smooth": 0.5, "decide.threshold": -1}, "decide.threshold"),
+    ],
+)
+def test_wrong_values_change_nothing(values: dict[str, Any], match: str) -> None:
+    state, page, _ = live()
+    before = state.tuning
+    with pytest.raises(ConfigError, match=match):
+        page.change(values)
+    assert state.tuning is before and not page.as_json()["can_undo"]
+
+
+def test_undo_takes_back_a_drag_as_one_and_steps_one_by_one() -> None:
+    state, page, clock = live()
+    for value in (0.61, 0.65, 0.7):
+        clock.now += 0.1
+        page.change({"decide.threshold": value})
+    clock.now += 5
+    page.change({"decide.threshold": 0.9})
+    page.change({"decide.smooth": 0.5})
+    seen = []
+    while page.undo():
+        seen.append((state.tuning.decide.threshold, state.tuning.decide.smooth))
+    assert seen == [(0.9, 0.0), (0.7, 0.0), (0.6, 0.0)]
+
+
+def test_a_named_gesture_is_one_entry_however_slow_it_is_and_whatever_comes_between() -> None:
+    state, settings, clock = live()
+    told: list[str] = []
+    state.listen(lambda change: told.append(f"{change.kind} {change.part}"))
+    for value in (0.61, 0.65, 0.7):
+        clock.now += 20
+        settings.change({"decide.threshold": value}, gesture="a")
+        if value == 0.65:
+            settings.change({"preprocess.canny.1": 35})  # a key of the attached keyboard
+    settings.change({"decide.threshold": 0.8}, gesture="b")
+    assert told == ["tuning decide.threshold", "tuning preprocess.canny.1", "tuning decide.threshold"]
+    assert settings.undo() and state.tuning.decide.threshold == 0.7
+    assert settings.undo() and state.tuning.decide.threshold == 0.6
+    assert state.tuning.preprocess == Edges(canny=(90.0, 35.0)), "the undo of one thing left the other"
+
+
+def test_undo_names_its_change_and_takes_back_nothing_else() -> None:
+    state, settings, _ = live()
+    settings.change({"decide.threshold": 0.7}, gesture="page")
+    mine = settings.as_json()["undo"]
+    assert mine["keys"] == ["decide.threshold"] and mine["before"] == {"decide.threshold": 0.6}
+    settings.change({"preprocess.canny.0": 95})
+    settings.undo(mine["id"])
+    assert state.tuning == Tuning(Edges(canny=(95.0, 30.0)), Decide())
+    with pytest.raises(ConfigError, match="undone already"):
+        settings.undo(mine["id"])
+
+
+def test_what_was_changed_again_is_not_undone_by_its_first_change() -> None:
+    state, settings, clock = live()
+    settings.change({"decide.threshold": 0.7})
+    first = settings.as_json()["undo"]["id"]
+    clock.now += 60
+    settings.change({"decide.threshold": 0.9})
+    with pytest.raises(ConfigError, match="changed since"):
+        settings.undo(first)
+    assert state.tuning.decide.threshold == 0.9
+    assert settings.undo() and settings.undo() and state.tuning.decide.threshold == 0.6
+
+
+def test_two_hands_on_the_two_numbers_of_one_key_do_not_overwrite_each_other() -> None:
+    _, settings, _ = live()
+    settings.change({"preprocess.canny.0": 92})
+    settings.change({"preprocess.canny.1": 31})
+    assert settings.values()["preprocess.canny"] == [92, 31]
+    assert settings.undo() and settings.values()["preprocess.canny"] == [92, 30]
+
+
+def test_a_slider_dragged_back_leaves_nothing_to_undo() -> None:
+    _, settings, _ = live()
+    for value in (0.7, 0.6):
+        settings.change({"decide.threshold": value}, gesture="a")
+    assert not settings.as_json()["can_undo"] and not settings.undo()
+
+
+@pytest.mark.parametrize("key", ["preprocess.canny.2", "preprocess.canny.x", "preprocess.canny.0.0", "decide", ""])
+def test_keys_that_name_no_setting(key: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be changed while running"):
+        live()[1].change({key: 1})
+
+
+def test_save_writes_what_differs_and_leaves_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("# mine\ndecide:\n  threshold: 0.6  # tried\nsource: demo\n")
+    _, page, _ = live(path)
+    page.change({"decide.threshold": 0.75, "preprocess.canny": [80, 30]})
+    assert page.save() == ["decide.threshold", "preprocess.canny"]
+    text = path.read_text()
+    assert "# mine" in text and "threshold: 0.75  # tried" in text and "source: demo" in text
+    read = config.load(path)
+    assert read.decide.threshold == 0.75 and read.preprocess == {"canny": [80, 30]}
+    assert page.as_json()["changed"] == [] and page.save() == []
+
+
+def test_save_without_a_file_says_how(tmp_path: Path) -> None:
+    _, page, _ = live()
+    page.change({"decide.threshold": 0.75})
+    assert not page.as_json()["can_keep"]
+    with pytest.raises(ConfigError, match="start with -c FILE"):
+        page.save()
+
+
+def test_a_file_that_cannot_be_written_keeps_the_change_open(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "c.yaml"
+    _, page, _ = live(path)
+    page.change({"decide.threshold": 0.75})
+    with pytest.raises(ConfigError, match="cannot be written"):
+        page.save()
+    assert page.as_json()["changed"] == ["decide.threshold"]
