@@ -21,6 +21,7 @@ from picam_infer.core import NoInput, PicamError
 BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
 
+Stamp = tuple[tuple[str, int, int], ...]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Gradient = Annotated[float, Meta(ge=0, le=1000)]
 
@@ -146,6 +147,16 @@ def load(model: str | Path, search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> B
     if not labels:
         raise BundleError(f"{folder / 'labels.txt'} is empty", "it needs one class a line")
     return Bundle(folder, card, labels)
+
+
+def stamp(model: str | Path, search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> Stamp:
+    """Return what tells one state of a bundle's files from another: name, size and time of each; empty: none there."""
+    try:
+        folder = _find(str(model), search)
+        files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    except (PicamError, OSError):
+        return ()
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in files)
 
 
 def _find(model: str, search: Sequence[Path]) -> Path:

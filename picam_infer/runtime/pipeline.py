@@ -13,8 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from picam_infer.config import Decide
-from picam_infer.core import BadFrame, Engine, Frame, Lost, Pixels, Prediction, Preprocessor, Result, Scores, Source
-from picam_infer.models.bundle import Chain
+from picam_infer.core import (
+    BadFrame,
+    ConfigError,
+    Engine,
+    Frame,
+    Lost,
+    PicamError,
+    Pixels,
+    Prediction,
+    Preprocessor,
+    Result,
+    Scores,
+    Source,
+)
+from picam_infer.models.bundle import BundleError, Chain
 from picam_infer.runtime.state import Change, Histogram, State
 
 log = logging.getLogger(__name__)
@@ -24,6 +37,8 @@ STALE_S = 2.0
 STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
+_SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
+"""For an engine that this machine may never have: each try may load libraries and the model."""
 
 Decision = Callable[[Scores, Decide], tuple[str | None, tuple[Prediction, ...]]]
 
@@ -41,6 +56,8 @@ class Parts:
     """Resets `decide`'s memory."""
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result, in order, from the inference loop."""
+    patient: bool = False
+    """Whether what cannot be opened is waited for, although it is not known to come back: a file that is missing."""
 
 
 class Pipeline:
@@ -109,12 +126,12 @@ class Pipeline:
     # -- capture ---------------------------------------------------------
 
     def _capture(self) -> None:
-        waits_s = _back_off()
+        waits_s = back_off()
         while not self._stop.is_set():
             self._moved_s = time.monotonic()
             if self.state.pause.now:
                 self._rest()
-                waits_s = _back_off()
+                waits_s = back_off()
                 continue
             try:
                 with contextlib.closing(self._parts.open_source()) as source:
@@ -123,8 +140,10 @@ class Pipeline:
                     self._fresh_s = time.monotonic()
                     if self._read(source):
                         break
-                    waits_s = _back_off()
-            except Lost as loss:
+                    waits_s = back_off()
+            except PicamError as loss:
+                if not self._waits_for(loss):
+                    raise
                 self._fresh_s, self._moved_s = 0.0, time.monotonic()
                 self._lose("camera", loss.message, loss.hint)
                 self._stop.wait(next(waits_s))
@@ -170,17 +189,19 @@ class Pipeline:
     # -- inference -------------------------------------------------------
 
     def _infer(self) -> None:
-        waits_s = _back_off()
+        waits_s, slow_waits_s = back_off(), back_off(_SLOW_BACK_OFF_S)
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
                 with contextlib.closing(self._parts.open_engine(self._stop)) as engine:
                     self._feed(engine)
-                    waits_s = _back_off()
-            except Lost as loss:
+                    waits_s = back_off()
+            except PicamError as loss:
                 if self._stop.is_set():  # an opening that the end cut short is no loss
                     return
+                if not self._waits_for(loss):
+                    raise
                 self._lose("engine", loss.message, loss.hint)
-                self._stop.wait(next(waits_s))
+                self._stop.wait(next(waits_s if isinstance(loss, Lost) else slow_waits_s))
 
     def _feed(self, engine: Engine) -> None:
         chain, preprocess = None, None
@@ -244,6 +265,10 @@ class Pipeline:
 
     # -- losses ----------------------------------------------------------
 
+    def _waits_for(self, error: PicamError) -> bool:
+        # A wrong bundle has to be read again as a whole: its labels, too.
+        return isinstance(error, Lost) or (self._parts.patient and not isinstance(error, BundleError | ConfigError))
+
     def _lose(self, part: str, reason: str, hint: str) -> None:
         if part == "camera":
             self._forget_seen()
@@ -262,7 +287,9 @@ class Pipeline:
                 log.info("%s is back after %.1f s: %s", part, gone_s, what, extra={"PICAM_FOUND": part})
 
 
-def _back_off() -> Iterator[float]:
-    yield from _BACK_OFF_S
+def back_off(waits_s: tuple[float, ...] | None = None) -> Iterator[float]:
+    """Yield how long to wait before each next try, without end."""
+    waits_s = waits_s or _BACK_OFF_S
+    yield from waits_s
     while True:
-        yield _BACK_OFF_S[-1]
+        yield waits_s[-1]

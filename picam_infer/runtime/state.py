@@ -158,7 +158,7 @@ class Stats:
         return self.bad_reads + self.bad_decodes
 
 
-Part = Literal["camera", "engine", "display"]
+Part = Literal["camera", "engine", "display", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,15 @@ class Loss:
     since: float
     """Unix seconds."""
     since_monotonic_s: float
+
+    @property
+    def title(self) -> str:
+        """In two words."""
+        return "cannot start" if self.part == "model" else f"{self.part} lost"
+
+    def __str__(self) -> str:
+        """Return title, reason and remedy on one line."""
+        return f"{self.title}: {self.reason}" + (f"; {self.hint}" if self.hint else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,17 @@ import msgspec
 from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config
-from picam_infer.core import BadFrame, ConfigError, Display, Frame, Lost, PicamError, Pixels, Result
+from picam_infer.core import BadFrame, ConfigError, Display, Frame, Lost, NoInput, PicamError, Pixels, Result
 from picam_infer.imaging import decode
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
-from picam_infer.models.bundle import Bundle, Edges
+from picam_infer.models.bundle import Bundle, Edges, Photo
 from picam_infer.outputs import annotate, display
 from picam_infer.platform import malloc, sysinfo
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.pause import Pause
-from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline
+from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline, back_off
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
@@ -172,6 +172,7 @@ class Service:
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._ready = False
+        self._next_status_s = 0.0
 
     @property
     def stopped(self) -> bool:
@@ -191,15 +192,15 @@ class Service:
         while outcome is Outcome.RELOAD and not self._stop.is_set():
             self.notifier.loading()
             with contextlib.closing(Screen(self.config, patient=self.notifier.active)) as screen:
+                screen.placard("starting", f"loading model {self.config.model}", colour=annotate.KNOWN)
+                tried = bundles.stamp(self.config.model)
                 try:
-                    screen.placard("starting", f"loading model {self.config.model}", colour=annotate.KNOWN)
                     outcome = self._round(screen)
                 except PicamError as error:
                     # At a terminal a person reads the message; a service has nobody, so it says it on the screen.
                     if not self.notifier.active or isinstance(error, ConfigError):
                         raise
-                    log.error("%s", error)
-                    outcome = self._wait_out(screen, error)
+                    outcome = self._wait_for_model(screen, error, tried)
         self.notifier.stopping()
 
     def _round(self, screen: Screen) -> Outcome:
@@ -211,6 +212,7 @@ class Service:
         pipeline.keep_patches = screen.wanted
         with contextlib.ExitStack() as company:
             kept = self._listeners(company, state)
+            self.pause.follow(Schedule(self.config.schedule))
             pipeline.start()
             try:
                 self._page(company, state, settings, kept)
@@ -263,7 +265,7 @@ class Service:
             open_engine=lambda stopping: engines.open_engine(config.engine, bundle, cache_folder(), report=report,
                                                              stopping=stopping),
             make_preprocessor=lambda chain: preprocess.build(chain, bundle.card.input),
-            decide=decider, forget=decider.reset, on_result=on_result,
+            decide=decider, forget=decider.reset, on_result=on_result, patient=self.notifier.active,
         )  # fmt: skip
 
     def _print(self, result: Result) -> None:
@@ -277,76 +279,107 @@ class Service:
 
     def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline) -> Outcome:
         """Show, listen to keys, feed the watchdog, until something ends the round."""
-        worked, next_status_s = 0, 0.0
+        worked = 0
         while not self._stop.is_set():
             shown = viewer.step()
-            self._switch()
             pipeline.watch()
             if pipeline.failure is not None:
                 raise pipeline.failure
-            if viewer.quit:
-                return Outcome.STOP
-            if self._reload.is_set() and self._reloaded(state):
-                return Outcome.RELOAD
             # Liveness is work done: a new result, or a placard while it is known why there are none.
             done = state.stats.inferences.total
             if not pipeline.stuck and (done != worked or state.losses or state.pause.now):
-                if not self._ready and (done or shown):
+                if done or shown:
                     self._say_ready()
-                    next_status_s = 0.0
                 worked = done
                 self.notifier.feed()
-            if time.monotonic() >= next_status_s:
-                next_status_s = time.monotonic() + _STATUS_S
-                self.notifier.status(sentence(state))
+            outcome = self._attend(viewer, state)
+            if outcome is not None:
+                return outcome
             if pipeline.finished.is_set():
                 return Outcome.END
         return Outcome.STOP
 
-    def _switch(self) -> None:
-        """Pause or resume as signals and the schedule want it."""
+    def _attend(self, viewer: Viewer, state: State) -> Outcome | None:
+        """Do what keys, signals and the schedule want, and tell the status; the outcome if that ends the round."""
         while self._wishes:
             self.pause.set(self._wishes.popleft(), "signal")
         self.pause.tick()
+        if time.monotonic() >= self._next_status_s:
+            self._next_status_s = time.monotonic() + _STATUS_S
+            self.notifier.status(sentence(state))
+        if viewer.quit:
+            return Outcome.STOP
+        if self._reload.is_set() and self._reloaded(state):
+            return Outcome.RELOAD
+        return None
 
     def _say_ready(self) -> None:
         if not self._ready:
             self._ready = True
             malloc.trim()  # what loading took and left
             self.notifier.ready()
+            self._next_status_s = 0.0
 
-    def _reloaded(self, state: State | None) -> bool:
+    def _reloaded(self, state: State) -> bool:
         """Read the file again; False (and all stays as it is) when it is not good."""
         self._reload.clear()
         self.notifier.reloading()
         try:
             config = self.options.config()
-            configs.tuned(bundles.load(config.model).card, config.preprocess)
+            self._try_model(config, waiting=any(loss.part == "model" for loss in state.losses))
         except PicamError as error:
             log.error("the new configuration is refused, the old one stays: %s", error)
             self.notifier.ready()
             return False
         self.config = config
-        self.pause.follow(Schedule(config.schedule))
         self._ready = False  # said again by the next round, which ends the reload
         logging.getLogger().setLevel(config.log.level.upper())
         log.info("configuration read again")
         return True
 
-    def _wait_out(self, screen: Screen, error: PicamError) -> Outcome:
-        """Say on the screen what is wrong until it is time to try again."""
-        until_s = time.monotonic() + _RETRY_S
-        while not self._stop.is_set() and time.monotonic() < until_s:
-            screen.placard("cannot start", error.message, error.hint)
-            self.notifier.status(f"cannot start: {error}")
-            self._say_ready()
-            self._switch()
-            self.notifier.feed()
-            if self._reload.is_set() and self._reloaded(None):
-                break
-            if "q" in screen.keys():
-                return Outcome.STOP
-            self._stop.wait(_TICK_S)
+    @staticmethod
+    def _try_model(config: Config, waiting: bool) -> None:
+        """Raise `PicamError` when a configuration's model is not to be used; one that waits can go on waiting."""
+        try:
+            configs.tuned(bundles.load(config.model).card, config.preprocess)
+        except (NoInput, bundles.BundleError):
+            if not waiting:
+                raise
+
+    def _wait_for_model(self, screen: Screen, error: PicamError, tried: bundles.Stamp) -> Outcome:
+        """Stay up without a model: screen, page and status say why, until there is one to try or a reload.
+
+        `tried`: the state of its files that did not work.
+        """
+        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause)
+        settings = RuntimeSettings(state)  # those of a model that is not there cannot be saved
+        viewer = Viewer(screen, state, settings)
+        with contextlib.ExitStack() as company:
+            self._page(company, state, settings, self._listeners(company, state))
+            self.pause.follow(Schedule(self.config.schedule))
+            for pause_s in back_off():
+                if state.lose("model", error.message, error.hint):
+                    log.error("%s", state.losses[0], extra={"PICAM_LOST": "model"})
+                next_try_s = time.monotonic() + pause_s
+                while time.monotonic() < next_try_s:
+                    if self._stop.is_set():
+                        return Outcome.STOP
+                    if viewer.step():
+                        self._say_ready()
+                    self.notifier.feed()
+                    outcome = self._attend(viewer, state)
+                    if outcome is not None:
+                        return outcome
+                try:
+                    bundles.load(self.config.model)
+                except PicamError as again:
+                    error = again
+                    continue
+                # A broken model is tried again when it is another one, so that the page does not come and go.
+                if bundles.stamp(self.config.model) != tried or not isinstance(error, NoInput | bundles.BundleError):
+                    break
+            log.info("the model is there: starting", extra={"PICAM_FOUND": "model"})
+            state.find("model")
         return Outcome.RELOAD
 
 
@@ -585,7 +618,7 @@ def standstill(state: State) -> Words | None:
     for loss in state.losses:
         if loss.part != "display":
             foot = f"since {_clock(loss.since)}, still looking for it"
-            return Words(f"{loss.part} lost", loss.reason, loss.hint, foot)
+            return Words(loss.title, loss.reason, loss.hint, foot)
     return None
 
 
@@ -620,8 +653,7 @@ def sentence(state: State) -> str:
     if paused := state.pause.now:
         return str(paused)
     if state.losses:
-        loss = state.losses[0]
-        return f"{loss.part} lost: {loss.reason}; {loss.hint}" if loss.hint else f"{loss.part} lost: {loss.reason}"
+        return str(state.losses[0])
     newest = fresh_result(state)
     if newest is None:
         return f"waiting for {state.source or 'the camera'} and the model {state.model}"

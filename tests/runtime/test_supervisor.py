@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,12 +12,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import stick_lab
-from makers import jpeg_frame, make_bundle, picture
+from makers import jpeg_frame, make_bundle, picture, until
+from visitors import ask, ask_json
 
 from picam_infer import config
 from picam_infer.config import Config, Decide, DisplaySettings
@@ -40,9 +44,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start `picam-infer WORDS…` as a real process; what is left at the end is killed."""
     running: list[subprocess.Popen[str]] = []
 
-    def begin(*words: object, **environment: str) -> subprocess.Popen[str]:
+    def begin(*words: object, stderr: Any = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "picam_infer", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-m", "picam_infer", *map(str, words)], stdout=subprocess.PIPE, stderr=stderr,
             text=True, env={**os.environ, "HOME": str(tmp_path), **environment},
         )  # fmt: skip
         running.append(process)
@@ -268,14 +272,71 @@ def test_a_camera_that_is_not_there_is_waited_for(start: Start, manager: Manager
     assert err.count("camera lost") == 1, "one line a loss"
 
 
-def test_a_model_that_is_not_there_is_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
-    process = start("run", "-c", service_file(tmp_path), **manager.environment)
-    assert "no model folder" in manager.hears("STATUS=cannot start") or "no model called" in manager.said[-1]
-    manager.hears("READY=1")
+def served(process: subprocess.Popen[str], log: Path) -> SimpleNamespace:
+    """Wait for the page of a process that logs into a file."""
+    port = until(lambda: re.search(r"web: http://127\.0\.0\.1:(\d+)/", log.read_text()), PATIENCE_S)[1]
+    return SimpleNamespace(port=int(port))
+
+
+def test_a_model_that_is_not_there_is_waited_for_with_the_page_up(
+    start: Start, manager: Manager, tmp_path: Path
+) -> None:
+    path, log = service_file(tmp_path, web={"listen": "127.0.0.1:0"}), tmp_path / "log"
+    with log.open("w") as out:
+        process = start("run", "-c", path, stderr=out, **manager.environment)
+        manager.hears("READY=1")
+        assert "no model called" in manager.hears("STATUS=cannot start")
+        web = served(process, log)
+        state = ask_json(web, "/api/state")[1]
+        assert [(loss["part"], state["model"]) for loss in state["lost"]] == [("model", str(tmp_path / "m"))]
+        assert ask_json(web, "/healthz")[1]["reason"].startswith("cannot start: no model called")
+        assert ask(web, "/snapshot.jpg")[2][:2] == b"\xff\xd8"
+        assert ask(web, "/")[0] == 200
+        for _ in range(3):
+            manager.hears("WATCHDOG=1")
+        (tmp_path / "m").mkdir()
+        manager.hears("STATUS=cannot start: " + str(tmp_path / "m") + " is no model folder")
+        make_bundle(tmp_path / "m")
+        manager.hears("STATUS=sees")
+        process.terminate()
+        assert process.wait(10) == 0
+    lines = log.read_text().splitlines()
+    assert sum("cannot start: no model called" in line for line in lines) == 1, "one line a reason"
+    assert sum("cannot start" in line for line in lines) == 2 and "Traceback" not in log.read_text()
+
+
+def test_a_broken_model_is_waited_for_until_it_is_another(start: Start, manager: Manager, tmp_path: Path) -> None:
+    """As a folder is that is still being copied: first its labels are too few, then the network is cut off."""
+    make_bundle(tmp_path / "whole")
     make_bundle(tmp_path / "m")
+    network = (tmp_path / "m" / "model.xml").read_bytes()
+    (tmp_path / "m" / "model.xml").write_bytes(network[:200])
+    process = start("run", "-c", service_file(tmp_path), **manager.environment)
+    manager.hears("STATUS=cannot start")
+    for _ in range(4):
+        manager.hears("WATCHDOG=1")
+    (tmp_path / "m" / "labels.txt").write_text("one\n")
+    (tmp_path / "m" / "model.xml").write_bytes(network)
+    manager.hears("labels")
+    (tmp_path / "m" / "labels.txt").write_text("dark\nbright\n")
     manager.hears("STATUS=sees")
     process.terminate()
-    assert process.wait(10) == 0
+    _, err = process.communicate(timeout=10)
+    said = [line for line in err.splitlines() if "cannot start" in line]
+    assert len(said) == len(set(said)) and process.returncode == 0
+
+
+def test_a_file_that_is_not_there_is_waited_for_by_a_service(start: Start, manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    process = start("run", "-c", service_file(tmp_path, source=str(tmp_path / "a.png")), **manager.environment)
+    manager.hears("READY=1")
+    manager.hears(f"there is no {tmp_path}/a.png")
+    manager.hears("WATCHDOG=1")
+    cv2.imwrite(str(tmp_path / "b.png"), picture(255))
+    (tmp_path / "b.png").rename(tmp_path / "a.png")
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, "played in full"
+    assert err.count("there is no") == 1 and "sees bright" in err
 
 
 def test_a_broken_configuration_is_final(start: Start, manager: Manager, tmp_path: Path) -> None:

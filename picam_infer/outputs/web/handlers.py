@@ -193,7 +193,7 @@ def illness(state: State, stale_s: float) -> str:
         return ""
     for loss in state.losses:
         if loss.part != "display":
-            return f"{loss.part} lost: {loss.reason}"
+            return f"{loss.title}: {loss.reason}"
     now_s = time.monotonic()
     frame, result = state.frames.look(), state.results.look()
     for name, newest_s in (("picture", frame and frame[1].monotonic_s), ("result", result and result[1].monotonic_s)):
