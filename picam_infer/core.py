@@ -13,6 +13,8 @@ Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 Codec = Literal["jpeg", "bgr", "grey", "yuyv"]
 Flip = Literal["none", "horizontal", "vertical", "both"]
+ControlValue = bool | int | float | str
+"""What one of a camera's own settings may be given: a number, or the words of one of its choices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +158,7 @@ class Display(Protocol):
         """Show BGR (H, W, 3), fitted with its aspect kept. Raises `Lost` when the monitor is gone."""
 
     def keys(self) -> Sequence[str]:
-        """Return the keys pressed since the last call: a lower-case character, `space`, `esc`…"""
+        """Return the keys pressed since the last call: a lower-case character, `space`, `esc`, `left`, `pageup`…"""
 
     def close(self) -> None:
         """Give the monitor (and its console) back. May be called more than once."""

@@ -1,9 +1,12 @@
 """A stand-in for the kernel: a sysfs tree in a folder, and `ioctl` and `cv2.VideoCapture` as measured on a real one."""
 
+import ctypes
 import errno
 import os
+import struct
 import threading
 import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -27,12 +30,13 @@ class Kernel:
         self.roots = Roots(root / "sys", root / "dev", root / "proc")
         for folder in (self.roots.sys / "class/video4linux", self.roots.dev / "v4l/by-id", self.roots.proc):
             folder.mkdir(parents=True)
-        self.devices, self.errors = {}, {}
+        self.devices, self.errors, self.set = {}, {}, []
         monkeypatch.setattr(v4l2.fcntl, "ioctl", self.ioctl)
         self._open = os.open
         monkeypatch.setattr(v4l2.os, "open", self.open)
 
-    def plug(self, number, name, *, driver="uvcvideo", caps=CAPTURE, formats=None, usb="", serial="", index=0, link=""):
+    def plug(self, number, name, *, driver="uvcvideo", caps=CAPTURE, formats=None, usb="", serial="", index=0, link="",
+             controls=()):  # fmt: skip
         node = self.roots.dev / f"video{number}"
         node.touch()
         device = self.roots.sys / f"devices/pci/usb1/1-{number + 1}/1-{number + 1}:1.0"
@@ -50,7 +54,8 @@ class Kernel:
         (self.roots.sys / f"class/video4linux/video{number}").symlink_to(entry)
         if link:
             (self.roots.dev / "v4l/by-id" / link).symlink_to(f"../../video{number}")
-        self.devices[str(node)] = {"caps": caps, "formats": formats if formats is not None else C270}
+        self.devices[str(node)] = {"caps": caps, "formats": formats if formats is not None else C270,
+                                   "controls": [replace(control) for control in controls]}  # fmt: skip
 
     def unplug(self, number):
         node = self.roots.dev / f"video{number}"
@@ -91,7 +96,54 @@ class Kernel:
             size = tuple(int.from_bytes(buffer[at : at + 4], "little") for at in (8, 12))
             rate = self._nth(self._format(device, buffer)[size], buffer)
             v4l2._FRMIVAL.pack_into(buffer, 0, 0, 0, 0, 0, 1, 1, rate, 0, 0, 0, 0, 0, 0)
+        elif request in CONTROL_REQUESTS:
+            CONTROL_REQUESTS[request](self, device["controls"], buffer)
         return 0
+
+    def control(self, number, name):
+        """Return a control of /dev/video`number`."""
+        return next(c for c in self.devices[str(self.roots.dev / f"video{number}")]["controls"] if c.name == name)
+
+    def query_control(self, controls, buffer):
+        (asked,) = struct.unpack_from("=I", buffer)
+        assert asked & 0x80000000 and len(buffer) == 232
+        after = sorted((c for c in controls if c.id > asked & 0x0FFFFFFF), key=lambda c: c.id)
+        if not after:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        one = after[0]
+        struct.pack_into("=II32sqqQqI", buffer, 0, one.id, one.type, one.name.encode(), one.low, one.high, one.step,
+                         one.default, one.flags | (0x10 if one.ruled(controls) else 0))  # fmt: skip
+
+    def query_menu(self, controls, buffer):
+        number, index = struct.unpack_from("=II", buffer)
+        one = next(c for c in controls if c.id == number)
+        if index not in one.menu:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        words = one.menu[index]
+        struct.pack_into("=32s", buffer, 8, words.encode() if isinstance(words, str) else struct.pack("=q", words))
+
+    def get_control(self, controls, buffer):
+        one, at = self._ext(controls, buffer)
+        ctypes.memmove(at + 12, struct.pack("=q" if one.type == 5 else "=i4x", one.value), 8)
+
+    def set_control(self, controls, buffer):
+        one, at = self._ext(controls, buffer)
+        form = "=q" if one.type == 5 else "=i4x"
+        value = struct.unpack(form, ctypes.string_at(at + 12, 8))[0]
+        self.set.append((one.name, value))
+        if one.fails or one.ruled(controls):  # uvcvideo says EACCES of what an automatic rules
+            number = one.fails or errno.EACCES
+            raise OSError(number, os.strerror(number))
+        if not one.low <= value <= one.high:
+            raise OSError(errno.ERANGE, os.strerror(errno.ERANGE))
+        one.value = value - (value - one.low) % one.step
+
+    @staticmethod
+    def _ext(controls, buffer):
+        which, count, _, _, _, at = struct.unpack("=IIIiI4xQ", buffer)
+        assert which == 0 and count == 1
+        number = struct.unpack("=I", ctypes.string_at(at, 4))[0]
+        return next(c for c in controls if c.id == number), at
 
     def _format(self, device, buffer):
         return device["formats"][bytes(buffer[4:8]).decode()]
@@ -101,6 +153,52 @@ class Kernel:
         if index >= len(things):
             raise OSError(errno.EINVAL, "Invalid argument")
         return list(things)[index]
+
+
+CONTROL_REQUESTS = {0xC0E85667: Kernel.query_control, 0xC02C5625: Kernel.query_menu, 0xC0205647: Kernel.get_control,
+                    0xC0205648: Kernel.set_control}  # fmt: skip
+
+
+@dataclass
+class Knob:
+    """One of a camera's controls, with the kernel's numbers for types and flags."""
+
+    id: int
+    type: int
+    name: str
+    low: int
+    high: int
+    default: int
+    step: int = 1
+    flags: int = 0
+    menu: dict = field(default_factory=dict)
+    ruler: tuple = ()
+    """Name of the automatic and the value with which it does not rule this one."""
+    fails: int = 0
+    value: int = None
+
+    def __post_init__(self):
+        self.value = self.default if self.value is None else self.value
+
+    def ruled(self, controls):
+        return bool(self.ruler) and any(c.name == self.ruler[0] and c.value != self.ruler[1] for c in controls)
+
+
+EXPOSURES = {1: "Manual Mode", 3: "Aperture Priority Mode"}
+C920_CONTROLS = (
+    Knob(0x00980001, 6, "User Controls", 0, 0, 0, flags=0x44),
+    Knob(0x00980900, 1, "Brightness", -64, 64, 0),
+    Knob(0x0098090C, 2, "White Balance, Automatic", 0, 1, 1),
+    Knob(0x00980918, 3, "Power Line Frequency", 0, 2, 2, menu={0: "Disabled", 1: "50 Hz", 2: "60 Hz"}),
+    Knob(0x0098091A, 1, "White Balance Temperature", 2000, 6500, 4000, step=10, flags=0x80,
+         ruler=("White Balance, Automatic", 0)),
+    Knob(0x009A0901, 3, "Auto Exposure", 0, 3, 3, menu=EXPOSURES),
+    Knob(0x009A0902, 1, "Exposure Time, Absolute", 3, 2047, 250, ruler=("Auto Exposure", 1)),
+    Knob(0x009A090A, 1, "Focus, Absolute", 0, 250, 0, step=5, ruler=("Focus, Automatic Continuous", 0)),
+    Knob(0x009A090C, 2, "Focus, Automatic Continuous", 0, 1, 1),
+    Knob(0x009A090F, 4, "Iris, Reset", 0, 0, 0, flags=0x48),
+)  # fmt: skip
+"""As a webcam has them under Linux 6; older kernels call the automatics otherwise."""
 
 
 def jpeg(width=1280, height=720, shade=128):

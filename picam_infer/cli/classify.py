@@ -15,6 +15,7 @@ import msgspec
 from picam_infer.config import Decide, EngineSettings
 from picam_infer.core import Frame, NoInput, PicamError, Pixels, Result
 from picam_infer.imaging.pictures import SUFFIXES, read_picture
+from picam_infer.imaging.region import Region, Roi
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
@@ -26,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
     parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
     parser.add_argument("--engine", choices=["auto", "openvino", "ncs"], default="auto", help="auto, openvino or ncs")
-    parser.add_argument("--roi", type=_share, metavar="SHARE",
-                        help="side of the centre square to look at, as a share of the picture's height")  # fmt: skip
+    parser.add_argument("--roi", type=_roi, metavar="[X,Y,]SIZE",
+                        help="the square to look at: its side as a share of the picture's height, and before that its "
+                        "middle as shares of width and height (0.5,0.5)")  # fmt: skip
     parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (3)")
     parser.add_argument("--threshold", type=_share, default=0.6, metavar="P", help="below this it is unknown (0.6)")
     parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees")
@@ -39,6 +41,13 @@ def _share(text: str) -> float:
     if not 0 < number <= 1:
         raise argparse.ArgumentTypeError("must be above 0, at most 1")
     return number
+
+
+def _roi(text: str) -> Roi:
+    *place, size = (float(part) for part in text.split(","))
+    if len(place) not in (0, 2) or not (0 < size <= 1 and all(0 <= share <= 1 for share in place)):
+        raise argparse.ArgumentTypeError("expected SIZE (above 0, at most 1) or X,Y,SIZE (X and Y from 0 to 1)")
+    return Region(place[0], place[1], size) if place else size
 
 
 def main(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import msgspec
 
 from picam_infer.core import PicamError
 from picam_infer.inference.engines import openvino, sticks
+from picam_infer.runtime.camera_controls import Control
 from picam_infer.sources import v4l2
+from picam_infer.sources.v4l2 import CameraInfo
+from picam_infer.sources.v4l2_controls import NodeControls
 
 Row = Mapping[str, Any]
 
@@ -39,15 +42,25 @@ def main(args: argparse.Namespace) -> int:
 def cameras() -> Iterator[Row]:
     """Yield the capture devices with their formats."""
     for camera in v4l2.list_cameras():
-        plain = msgspec.to_builtins(camera)
+        plain = {**msgspec.to_builtins(camera), "controls": [control.as_json() for control in controls(camera)]}
         offers = [str(each) for each in camera.formats]
         usb = f" (usb {camera.usb_id})" if camera.usb_id else ""
         lines = [f"{camera.node}  {camera.name}{usb}", *offers]
+        settings = [f"  {control}" for control in controls(camera)]
+        lines += ["what capture.controls can set:", *settings] if settings else []
         if camera.busy_by:
             lines.append(f"in use by {camera.busy_by}")
         if camera.problem:
             lines.append(camera.problem)
         yield {**plain, "text": "\n      ".join(lines)}
+
+
+def controls(camera: CameraInfo) -> Sequence[Control]:
+    """Return a camera's own settings; nothing when it cannot be asked."""
+    try:
+        return NodeControls(camera.node).controls()
+    except OSError:
+        return ()
 
 
 def compute_sticks() -> Iterator[Row]:

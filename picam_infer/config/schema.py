@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from picam_infer.core import Flip
+from picam_infer.core import ControlValue, Flip
 
 INSTALLED = Path("/etc/picam-infer/config.yaml")
 
@@ -39,6 +39,7 @@ class Capture(Section, frozen=True):
     format: Literal["mjpg", "yuyv", "any"] = "mjpg"
     rotate: Literal[0, 90, 180, 270] = 0
     flip: Flip = "none"
+    controls: dict[str, ControlValue] = {}
 
 
 class EngineSettings(Section, frozen=True):

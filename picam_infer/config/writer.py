@@ -35,19 +35,25 @@ def with_value(text: str, keys: Sequence[str], value: Any) -> str:
     node = node_at(root, keys) if root is not None else None
     if node is not None and node.start_mark.index < node.end_mark.index and not _is_block(node):
         return text[: node.start_mark.index] + literal + text[node.end_mark.index :]
-    parent = node_at(root, keys[:-1]) if root is not None else None
-    if isinstance(parent, yaml.MappingNode) and parent.flow_style:
-        at = int(parent.end_mark.index) - 1
-        comma = ", " if parent.value else ""
-        return text[:at].rstrip() + f"{comma}{keys[-1]}: {literal}" + text[at:]
-    if isinstance(parent, yaml.MappingNode) and parent.value:
-        first = parent.value[0][0].start_mark
-        start, column = int(first.index), int(first.column)
-        return text[:start] + f"{keys[-1]}: {literal}\n" + " " * column + text[start:]
-    block = literal
-    for key in reversed(keys[1:]):
-        block = f"{{{key}: {block}}}"
-    return text + ("" if not text or text.endswith("\n") else "\n") + f"{keys[0]}: {block}\n"
+    for depth in range(len(keys) - 1, 0, -1):
+        parent = node_at(root, keys[:depth]) if root is not None else None
+        entry = f"{keys[depth]}: {_nested(keys[depth + 1 :], literal)}"
+        if isinstance(parent, yaml.MappingNode) and parent.flow_style:
+            at = int(parent.end_mark.index) - 1
+            comma = ", " if parent.value else ""
+            return text[:at].rstrip() + f"{comma}{entry}" + text[at:]
+        if isinstance(parent, yaml.MappingNode) and parent.value:
+            first = parent.value[0][0].start_mark
+            start, column = int(first.index), int(first.column)
+            return text[:start] + f"{entry}\n" + " " * column + text[start:]
+    return text + ("" if not text or text.endswith("\n") else "\n") + f"{keys[0]}: {_nested(keys[1:], literal)}\n"
+
+
+def _nested(keys: Sequence[str], literal: str) -> str:
+    """Return a literal as the value of nested keys: `{b: {c: 1}}`."""
+    for key in reversed(keys):
+        literal = f"{{{key}: {literal}}}"
+    return literal
 
 
 def _is_block(node: yaml.Node) -> bool:
@@ -55,7 +61,7 @@ def _is_block(node: yaml.Node) -> bool:
 
 
 def _literal(value: Any) -> str:
-    flow: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    flow: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
     return str(flow).removesuffix("\n").removesuffix("\n...").strip()
 
 

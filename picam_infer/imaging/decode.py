@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from picam_infer.core import BadFrame, Frame, Pixels
+from picam_infer.imaging import region
+from picam_infer.imaging.region import Box, Roi
 
 _GREY = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
          8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
@@ -35,11 +37,7 @@ def _end(data: Pixels) -> int | None:
 
 def size(frame: Frame) -> tuple[int, int]:
     """Return width, height in pixels after rotation."""
-    return _turned(frame, frame.width, frame.height)
-
-
-def _turned(frame: Frame, width: int, height: int) -> tuple[int, int]:
-    return (height, width) if frame.rotate in (90, 270) else (width, height)
+    return region.upright_size(frame, frame.width, frame.height)
 
 
 def bgr(frame: Frame) -> Pixels:
@@ -56,38 +54,33 @@ def bgr(frame: Frame) -> Pixels:
     return image.copy() if image is frame.data else image
 
 
-def grey_square(frame: Frame, roi: float, at_least_px: int) -> Pixels:
-    """Return the centre square, (S, S) uint8: `roi` of the frame's height, decoded so that S ≥ `at_least_px` if it can.
+def grey_square(frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
+    """Return the square that `roi` means, (S, S) uint8, decoded so that S ≥ `at_least_px` if it can.
 
     Raises `BadFrame`.
     """
     if frame.codec == "jpeg":
-        image = _jpeg_centre(frame, roi, _GREY, _reduction(frame, roi, at_least_px))
+        image = _jpeg_square(frame, roi, _GREY, at_least_px)
     elif frame.codec == "yuyv":
-        image = np.ascontiguousarray(_centre(frame.data, frame, roi)[:, :, 0])
+        image = np.ascontiguousarray(_square(frame.data, frame, roi)[:, :, 0])
     elif frame.codec == "grey":
-        image = _centre(frame.data, frame, roi)
+        image = _square(frame.data, frame, roi)
     else:
-        image = cv2.cvtColor(_centre(frame.data, frame, roi), cv2.COLOR_BGR2GRAY)
+        image = cv2.cvtColor(_square(frame.data, frame, roi), cv2.COLOR_BGR2GRAY)
     return _upright(image, frame)
 
 
-def bgr_square(frame: Frame, roi: float, at_least_px: int) -> Pixels:
-    """Return the centre square as `grey_square` does, in colour: (S, S, 3) uint8."""
+def bgr_square(frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
+    """Return the square as `grey_square` does, in colour: (S, S, 3) uint8."""
     if frame.codec == "jpeg":
-        image = _jpeg_centre(frame, roi, _COLOUR, _reduction(frame, roi, at_least_px))
+        image = _jpeg_square(frame, roi, _COLOUR, at_least_px)
     elif frame.codec == "yuyv":
-        image = cv2.cvtColor(_centre(frame.data, frame, roi), cv2.COLOR_YUV2BGR_YUYV)
+        image = cv2.cvtColor(_square(frame.data, frame, roi), cv2.COLOR_YUV2BGR_YUYV)
     elif frame.codec == "grey":
-        image = cv2.cvtColor(_centre(frame.data, frame, roi), cv2.COLOR_GRAY2BGR)
+        image = cv2.cvtColor(_square(frame.data, frame, roi), cv2.COLOR_GRAY2BGR)
     else:
-        image = _centre(frame.data, frame, roi)
+        image = _square(frame.data, frame, roi)
     return _upright(image, frame)
-
-
-def side_px(width: int, height: int, roi: float) -> int:
-    """Return the side of the centre square of an upright picture."""
-    return max(2, min(round(roi * height), width, height))
 
 
 def _jpeg(frame: Frame, flags: int) -> Pixels:
@@ -104,27 +97,29 @@ def _unpacked(frame: Frame, data: Pixels, flags: int) -> Pixels:
     return image
 
 
-def _jpeg_centre(frame: Frame, roi: float, flags: dict[int, int], reduction: int) -> Pixels:
-    """Return the centre square of a JPEG frame, having decoded its picture only as far down as that.
+def _jpeg_square(frame: Frame, roi: Roi, flags: dict[int, int], at_least_px: int) -> Pixels:
+    """Return the square of a JPEG frame, having decoded its picture only as far down as that.
 
-    A third of the rows lie below the square, and unpacking Huffman codes is most of the work. Rows are coded from the
-    top down: told of a lesser height the decoder leaves the rest alone.
+    In the middle, a third of the rows lie below the square, and unpacking Huffman codes is most of the work. Rows are
+    coded from the top down: told of a lesser height the decoder leaves the rest alone.
     """
     end, data = _end(frame.data), frame.data
     if end is None:
         raise BadFrame(f"frame {frame.seq} is no whole JPEG")
-    height, at = None, _height_at(data)
-    if at is not None:
-        whole = int(data[at]) << 8 | int(data[at + 1])
-        # A block has sixteen rows at most; the blocks below lend a colour decoder their chroma.
-        side = side_px(*_turned(frame, frame.width, whole), roi)
-        rows = ((whole + side) // 2 + 31) & ~15
-        if rows < whole:
-            # Without its end marker, or the decoder looks for it and complains about what lies before it.
-            data = data[:end].copy()
-            data[at], data[at + 1] = rows >> 8, rows & 0xFF
-            height = -(-whole // reduction)
-    return _centre(_unpacked(frame, data, flags[reduction]), frame, roi, height)
+    reduction = _reduction(frame, roi, at_least_px)
+    at = _height_at(data)
+    if at is None:
+        image = _unpacked(frame, data, flags[reduction])
+        return _cut(image, region.raw_box(roi, frame, image.shape[1], image.shape[0]))
+    whole, wide = (int.from_bytes(data[i : i + 2].tobytes(), "big") for i in (at, at + 2))
+    square = region.raw_box(roi, frame, -(-wide // reduction), -(-whole // reduction))
+    # A block has sixteen rows at most; the blocks below lend a colour decoder their chroma.
+    rows = ((square.y + square.height) * reduction + 31) & ~15
+    if rows < whole:
+        # Without its end marker, or the decoder looks for it and complains about what lies before it.
+        data = data[:end].copy()
+        data[at], data[at + 1] = rows >> 8, rows & 0xFF
+    return _cut(_unpacked(frame, data, flags[reduction]), square)
 
 
 def _height_at(data: Pixels) -> int | None:
@@ -148,20 +143,21 @@ def _height_at(data: Pixels) -> int | None:
     return None
 
 
-def _reduction(frame: Frame, roi: float, at_least_px: int) -> int:
-    side = side_px(*size(frame), roi)
+def _reduction(frame: Frame, roi: Roi, at_least_px: int) -> int:
+    side = region.box(roi, *size(frame)).width
     return next((n for n in (8, 4, 2) if side // n >= at_least_px), 1)
 
 
-def _centre(image: Pixels, frame: Frame, roi: float, height: int | None = None) -> Pixels:
-    """Return the centre square of a picture whose lowest rows may be missing: `height` counts them in."""
-    # Cut before it is turned: the square is in the middle either way, and a small picture turns faster.
-    height, width = height or image.shape[0], image.shape[1]
-    side = side_px(*_turned(frame, width, height), roi)
-    x, y = (width - side) // 2, (height - side) // 2
+def _square(image: Pixels, frame: Frame, roi: Roi) -> Pixels:
+    """Cut the square out of a picture as it came. Cut before it is turned: a small picture turns faster."""
+    square = region.raw_box(roi, frame, image.shape[1], image.shape[0])
     if frame.codec == "yuyv":  # two pixels share their colour
-        x, side = x & ~1, side & ~1
-    return image[y : y + side, x : x + side]
+        square = Box(square.x & ~1, square.y, square.width & ~1, square.height & ~1)
+    return _cut(image, square)
+
+
+def _cut(image: Pixels, at: Box) -> Pixels:
+    return image[at.y : at.y + at.height, at.x : at.x + at.width]
 
 
 def _upright(image: Pixels, frame: Frame) -> Pixels:

@@ -17,9 +17,9 @@ _DILATE = np.ones((3, 3), np.uint8)
 
 
 def edges(crop: Pixels, canny: tuple[float, float]) -> Pixels:
-    """Return the digit network's input: thickened outlines of what the centre square shows.
+    """Return the digit network's input: thickened outlines of what the square shows.
 
-    `crop` is S x S uint8 grey, already cut out of the frame (S = roi * frame height, any S); `canny` the two
+    `crop` is S x S uint8 grey, already cut out of the frame, any S; `canny` the two
     thresholds in grey levels per pixel as `cv2.Canny` takes them. Returns 28 x 28 uint8, 0..255.
     """
     side = crop.shape[0]
@@ -33,7 +33,7 @@ def edges(crop: Pixels, canny: tuple[float, float]) -> Pixels:
 
 
 def photo(square: Pixels, width: int, height: int, colour: str) -> Pixels:
-    """Return a network's input (height, width, C) uint8 from a BGR centre square (S, S, 3).
+    """Return a network's input (height, width, C) uint8 from a BGR square (S, S, 3).
 
     `colour` is the order the network was trained on: rgb, bgr or grey (C = 1). Pixel values stay 0…255; the card's
     scale and offset are applied by the engine.
@@ -53,7 +53,7 @@ def photo(square: Pixels, width: int, height: int, colour: str) -> Pixels:
 
 
 class EdgesChain:
-    """Frame → centre crop → edges, for one setting of the thresholds."""
+    """Frame → square → edges, for one setting of region and thresholds."""
 
     def __init__(self, chain: Edges, network: Input) -> None:
         self._chain = chain
@@ -70,7 +70,7 @@ class EdgesChain:
 
 
 class PhotoChain:
-    """Frame → centre square → the network's size and colour order."""
+    """Frame → square → the network's size and colour order."""
 
     def __init__(self, chain: Photo, network: Input) -> None:
         self._chain = chain
@@ -83,12 +83,6 @@ class PhotoChain:
         square = decode.bgr_square(frame, self._chain.roi, max(width, height))
         self._patch[:] = photo(square, width, height, self._colour)
         return self._patch
-
-
-def box(width: int, height: int, roi: float) -> tuple[int, int, int, int]:
-    """Return x, y, width, height in pixels of the crop in an upright picture."""
-    side = decode.side_px(width, height, roi)
-    return (width - side) // 2, (height - side) // 2, side, side
 
 
 def build(chain: Chain, network: Input) -> EdgesChain | PhotoChain:

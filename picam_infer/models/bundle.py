@@ -17,12 +17,12 @@ import yaml
 from msgspec import Meta
 
 from picam_infer.core import NoInput, PicamError
+from picam_infer.imaging.region import Roi
 
 BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
 
 Stamp = tuple[tuple[str, int, int], ...]
-Share = Annotated[float, Meta(gt=0, le=1)]
 Gradient = Annotated[float, Meta(ge=0, le=1000)]
 
 
@@ -31,10 +31,10 @@ class BundleError(PicamError):
 
 
 class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_unknown_fields=True):
-    """Centre crop → Canny → dilate → resize, for line drawings such as digits."""
+    """Square → Canny → dilate → resize, for line drawings such as digits."""
 
-    roi: Share = 0.4
-    """Side of the centre square, as a share of the frame's height."""
+    roi: Roi = 0.4
+    """The square the network sees: a share of the upright picture's height (in the middle), or a `Region`."""
     canny: tuple[Gradient, Gradient] = (90.0, 30.0)
     """Canny's two hysteresis thresholds (8-bit gradient units), in either order."""
     scale: float = 1 / 255
@@ -43,9 +43,9 @@ class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_
 
 
 class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_unknown_fields=True):
-    """Centre square → resize → colour order → scale, for photographs."""
+    """Square → resize → colour order → scale, for photographs."""
 
-    roi: Share = 1.0
+    roi: Roi = 1.0
     colour: Literal["rgb", "bgr", "grey"] = "rgb"
     scale: float = 1 / 127.5
     offset: float = -1.0

@@ -7,8 +7,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from picam_infer.config import Decide
 from picam_infer.core import (
     BadFrame,
     ConfigError,
+    ControlValue,
     Engine,
     Frame,
     Lost,
@@ -28,6 +29,8 @@ from picam_infer.core import (
     Source,
 )
 from picam_infer.models.bundle import BundleError, Chain
+from picam_infer.runtime import camera_controls
+from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.runtime.state import Change, Histogram, State
 
 log = logging.getLogger(__name__)
@@ -79,6 +82,8 @@ class Pipeline:
         self._moved_s = time.monotonic()
         self._lost_s = 0.0
         self._forget = False
+        self._controls: Mapping[str, ControlValue] = {}
+        self._said: frozenset[str] = frozenset()
         self._threads = [
             threading.Thread(target=self._guarded, args=(loop,), name=loop.__name__.strip("_"), daemon=True)
             for loop in (self._capture, self._infer)
@@ -158,6 +163,10 @@ class Pipeline:
                     return False
                 self._rest()  # a file goes on where it was
                 continue
+            if self._controls is not self.state.tuning.controls or self.state.camera.report is None:
+                self._adjust(source)
+            elif self.state.camera.waiting:
+                self._look_at(source)
             try:
                 frame = source.read()
             except BadFrame:
@@ -185,6 +194,26 @@ class Pipeline:
             self.state.frames.clear()
         while not (self._stop.is_set() or self.state.pause.wait(0.2)):
             self._moved_s = time.monotonic()
+
+    def _adjust(self, source: Source) -> None:
+        """Ask the camera for the settings that are wanted now, and say once what it does not take."""
+        self._controls = wanted = self.state.tuning.controls
+        if isinstance(source, Adjustable):
+            report = camera_controls.apply(source, source.description, wanted)
+        else:
+            report = camera_controls.nothing_to_set(source.description, wanted)
+        for problem in report.problems.values():
+            if problem not in self._said:
+                log.warning("%s", problem)
+        self._said = frozenset(report.problems.values())
+        self.state.camera.tell(report)
+
+    def _look_at(self, source: Source) -> None:
+        report = self.state.camera.report
+        if report is not None and isinstance(source, Adjustable):
+            with contextlib.suppress(OSError):  # unplugged just now: the next read tells
+                report = replace(report, controls=tuple(source.controls()))
+        self.state.camera.tell(report)
 
     # -- inference -------------------------------------------------------
 
@@ -276,7 +305,8 @@ class Pipeline:
             log.warning("%s lost: %s; %s", part, reason, hint, extra={"PICAM_LOST": part})
 
     def _forget_seen(self) -> None:
-        """What was seen until now is no longer so."""
+        """What was seen until now is no longer so, and the next camera is to be set up again."""
+        self.state.camera.tell(None)
         self._lost_s, self._forget = time.monotonic(), True
         self.state.results.clear()
 

@@ -14,10 +14,15 @@ import msgspec
 
 from picam_infer import config
 from picam_infer.core import ConfigError
+from picam_infer.imaging import region
+from picam_infer.runtime import camera_controls
+from picam_infer.runtime.camera_controls import Control
 from picam_infer.runtime.state import Change, State, Tuning
 
 _DECIDE = ("threshold", "margin", "smooth", "hold")
 _CHAIN = ("roi", "canny")
+_CONTROLS = "capture.controls."
+_REGION = "preprocess.roi"
 _PAUSE_S = 1.5
 """Changes of the same numbers that follow each other faster (a key held down) are one entry of the history."""
 _ENTRIES = 100
@@ -90,8 +95,10 @@ class RuntimeSettings:
         those are that follow each other quickly. Raises `ConfigError`.
         """
         with self._lock:
-            before = _leaves(self.values())
+            values, found = self._with_controls(values)
+            before = _leaves(self.values()) | found
             self._apply(values)
+            self._saved |= found
             after = _leaves(self.values())
             keys = frozenset(key for key, value in after.items() if before.get(key) != value)
             fresh = bool(keys) and self._remember(keys, before, after, gesture)
@@ -133,16 +140,45 @@ class RuntimeSettings:
                 self._revision += 1
         return list(news)
 
+    def _with_controls(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the values with the camera's own settings by the names and numbers that are stored.
+
+        The second dictionary has what the camera had of those that nobody had asked for yet: undo goes back there.
+        """
+        stored: dict[str, Any] = {}
+        found: dict[str, Any] = {}
+        controls = self._state.tuning.controls
+        for key, value in values.items():
+            if not key.startswith(_CONTROLS):
+                stored[key] = value
+                continue
+            control = self._control(key)
+            name = camera_controls.asked_name(control, controls) or control.name
+            number = camera_controls.number(control, control.default if value is None else value)
+            stored[_CONTROLS + name] = number
+            if name not in controls:
+                found[_CONTROLS + name] = control.default if control.value is None else control.value
+        return stored, found
+
+    def _control(self, key: str) -> Control:
+        report = self._state.camera.report
+        if report is None:
+            raise ConfigError(f"{key}: no camera is open", "try again when there is a picture")
+        return camera_controls.find(key.removeprefix(_CONTROLS), report.controls, report.camera)
+
     def _apply(self, values: Mapping[str, Any]) -> None:
         now = self._state.tuning
-        parts: dict[str, dict[str, Any]] = {"decide": {}, "preprocess": {}}
-        for key, value in _wholes(values, self.values()).items():
-            section, _, name = key.partition(".")
-            parts[section][name] = value
-        chain = _changed(now.preprocess, parts["preprocess"], "preprocess")
-        decide = _changed(now.decide, parts["decide"], "decide")
-        if Tuning(chain, decide) != now:
-            self._state.tune(chain, decide)
+        parts: dict[str, dict[str, Any]] = {"decide.": {}, "preprocess.": {}, _CONTROLS: {}}
+        controls = {key: value for key, value in values.items() if key.startswith(_CONTROLS)}
+        others = {key: value for key, value in values.items() if key not in controls}
+        for key, value in (_wholes(others, self.values()) | controls).items():
+            section = next(section for section in parts if key.startswith(section))
+            parts[section][key.removeprefix(section)] = value
+        chain = _changed(now.preprocess, parts["preprocess."], "preprocess")
+        decide = _changed(now.decide, parts["decide."], "decide")
+        asked = now.controls | parts[_CONTROLS] if controls else now.controls
+        if Tuning(chain, decide, asked) != now:
+            self._state.tune(chain, decide, asked)
 
     def _remember(
         self, keys: frozenset[str], before: Mapping[str, Any], after: Mapping[str, Any], gesture: str
@@ -177,7 +213,8 @@ class RuntimeSettings:
 def _values(tuning: Tuning) -> dict[str, Any]:
     chain = msgspec.to_builtins(tuning.preprocess)
     found = {f"decide.{name}": getattr(tuning.decide, name) for name in _DECIDE}
-    return found | {f"preprocess.{name}": _plain(chain[name]) for name in _CHAIN if name in chain}
+    found |= {f"preprocess.{name}": _plain(chain[name]) for name in _CHAIN if name in chain}
+    return found | {f"{_CONTROLS}{name}": value for name, value in tuning.controls.items()}
 
 
 def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,11 +225,11 @@ def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
             found[key] = value
             continue
         whole, _, part = key.rpartition(".")
-        block = found.get(whole, now.get(whole))
+        block = _opened(whole, found.get(whole, now.get(whole)))
         if isinstance(block, list) and part.isascii() and part.isdigit() and int(part) < len(block):
             found[whole] = [value if at == int(part) else old for at, old in enumerate(block)]
         elif isinstance(block, dict) and part in block:
-            found[whole] = {**block, part: value}
+            found[whole] = region.simplest({**block, part: value}) if whole == _REGION else {**block, part: value}
         else:
             raise ConfigError(f"{key}: cannot be changed while running", f"live keys: {', '.join(now)}")
     return found
@@ -202,10 +239,16 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the single numbers in `values` by dotted key."""
     found: dict[str, Any] = {}
     for key, value in values.items():
+        value = _opened(prefix + key, value)
         if isinstance(value, list):
             value = dict(zip(map(str, range(len(value))), value, strict=True))
         found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
+
+
+def _opened(key: str, value: Any) -> Any:
+    """Return a value as the block that it stands for: a region is three numbers even when its place is left out."""
+    return msgspec.to_builtins(region.of(value)) if key == _REGION and isinstance(value, (int, float)) else value
 
 
 def _changed(section: Any, values: Mapping[str, Any], where: str) -> Any:

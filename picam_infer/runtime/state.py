@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.config import Decide
-from picam_infer.core import Frame, Result, Telemetry
+from picam_infer.core import ControlValue, Frame, Result, Telemetry
 from picam_infer.models.bundle import Chain
+from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.pause import By, Pause
 
 T = TypeVar("T")
@@ -212,10 +213,46 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The settings that may change while running: the chain's numbers and the decision's."""
+    """The settings that may change while running: the chain's numbers, the decision's, and the camera's own."""
 
     preprocess: Chain
     decide: Decide
+    controls: dict[str, ControlValue] = field(default_factory=dict)
+    """`capture.controls`: what is asked of the camera."""
+
+
+class CameraDesk:
+    """Where the source's thread says what the camera's settings are, and others ask for them to be read again."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._report: Report | None = None
+        self._asked = self._answered = 0
+
+    @property
+    def report(self) -> Report | None:
+        """What the source's thread said last; None while no camera is open."""
+        return self._report
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._asked > self._answered
+
+    def tell(self, report: Report | None) -> None:
+        """Give the answer, and all that ask for it go on."""
+        with self._condition:
+            self._report, self._answered = report, self._asked
+            self._condition.notify_all()
+
+    def ask(self, timeout_s: float) -> Report | None:
+        """Wait for the next answer; after `timeout_s` return the last one."""
+        with self._condition:
+            self._asked += 1
+            number = self._asked
+            if self._report is not None:
+                self._condition.wait_for(lambda: self._answered >= number, timeout_s)
+            return self._report
 
 
 class State:
@@ -238,6 +275,8 @@ class State:
         self.telemetry: Telemetry | None = None
         """The engine's device's own readings, where it has any."""
         self.history: deque[Change] = deque(maxlen=1000)
+        self.camera = CameraDesk()
+        """The camera's own settings."""
         self.reports: dict[str, Callable[[], Any]] = {}
         """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
         self._tuning = tuning
@@ -254,11 +293,13 @@ class State:
         """The settings in force."""
         return self._tuning
 
-    def tune(self, preprocess: Chain | None = None, decide: Decide | None = None) -> None:
+    def tune(self, preprocess: Chain | None = None, decide: Decide | None = None,
+             controls: dict[str, ControlValue] | None = None) -> None:  # fmt: skip
         """Replace live settings; the next frame uses them. `RuntimeSettings` is who calls this, and tells of it."""
         with self._lock:
             now = self._tuning
-            self._tuning = replace(now, preprocess=preprocess or now.preprocess, decide=decide or now.decide)
+            self._tuning = Tuning(preprocess or now.preprocess, decide or now.decide,
+                                  now.controls if controls is None else controls)  # fmt: skip
 
     @property
     def losses(self) -> tuple[Loss, ...]:

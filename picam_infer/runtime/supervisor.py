@@ -25,7 +25,8 @@ from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config
 from picam_infer.core import BadFrame, ConfigError, Display, Frame, Lost, NoInput, PicamError, Pixels, Result
-from picam_infer.imaging import decode
+from picam_infer.imaging import decode, region
+from picam_infer.imaging.region import Roi
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
@@ -52,6 +53,11 @@ _END_S = 1.7
 _SWITCH = {signal.SIGUSR1: True, signal.SIGUSR2: False}
 """Whether a signal pauses or resumes."""
 _CANNY_STEP = 5.0
+_REGION_STEP = 0.02
+_REGION_KEYS = {"left": (-_REGION_STEP, 0.0, 0.0), "right": (_REGION_STEP, 0.0, 0.0), "up": (0.0, -_REGION_STEP, 0.0),
+                "down": (0.0, _REGION_STEP, 0.0), "pageup": (0.0, 0.0, _REGION_STEP),
+                "pagedown": (0.0, 0.0, -_REGION_STEP)}  # fmt: skip
+"""Shares of the picture's height: to the right, down, larger."""
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
 
 
@@ -205,7 +211,8 @@ class Service:
 
     def _round(self, screen: Screen) -> Outcome:
         bundle = bundles.load(self.config.model)
-        tuning = Tuning(configs.tuned(bundle.card, self.config.preprocess), self.config.decide)
+        config = self.config
+        tuning = Tuning(configs.tuned(bundle.card, config.preprocess), config.decide, config.capture.controls)
         state = State(tuning, bundle.name, bundle.labels, self.pause)
         settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
         pipeline = Pipeline(state, self._parts(bundle, state))
@@ -478,7 +485,7 @@ class Painter:
         if frame is None:
             return self._placard()
         image = decode.bgr(frame)
-        box = preprocess.box(image.shape[1], image.shape[0], self._state.tuning.preprocess.roi)
+        box = region.box(self._state.tuning.preprocess.roi, image.shape[1], image.shape[0])
         stats = stats_line(self._state) if self._config.display.stats else ""
         look = annotate.Look(box, stats, self._state.notice[0], self._config.display.inset)
         return annotate.draw(image, fresh_result(self._state), look)
@@ -536,7 +543,7 @@ class Viewer:
     def _draw(self, image: Pixels, frame: Frame) -> None:
         tuning = self._state.tuning
         result = fresh_result(self._state)
-        box = preprocess.box(image.shape[1], image.shape[0], tuning.preprocess.roi)
+        box = region.box(tuning.preprocess.roi, image.shape[1], image.shape[0])
         notice = self._notice_now()
         settings = self._screen.settings
         look = annotate.Look(box, self._stats() if settings.stats else "",
@@ -573,6 +580,11 @@ class Viewer:
             self._frozen = not self._frozen
         elif key in _CANNY_KEYS:
             self._turn_canny(*_CANNY_KEYS[key])
+        elif key in _REGION_KEYS:
+            self._move_region(*_REGION_KEYS[key])
+        elif key == "home":
+            roi = self._state.tuning.preprocess.roi
+            self._change_region(region.of(roi).size)
         elif key == "p":
             self._keep()
 
@@ -585,6 +597,17 @@ class Viewer:
         self._settings.change({f"preprocess.canny.{which}": value})
         strong, joined = self._settings.values()["preprocess.canny"]
         self._say(f"Canny {strong:g} / {joined:g}   (p keeps it)")
+
+    def _move_region(self, right: float, down: float, larger: float) -> None:
+        newest = self._state.frames.look()
+        if newest is not None:
+            size, roi = decode.size(newest[1]), self._state.tuning.preprocess.roi
+            self._change_region(region.moved(roi, *size, right, down, larger))
+
+    def _change_region(self, roi: Roi) -> None:
+        self._settings.change({"preprocess.roi": msgspec.to_builtins(roi)})
+        at = region.of(roi)
+        self._say(f"region {at.size:.0%} at {at.x:.0%}, {at.y:.0%}   (p keeps it)")
 
     def _keep(self) -> None:
         try:

@@ -12,10 +12,12 @@ import cv2
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Codec, Frame, Lost, Pixels, UsageError
 from picam_infer.imaging.decode import whole_jpeg
+from picam_infer.runtime.camera_controls import Control, Number
 from picam_infer.sources import v4l2
 from picam_infer.sources.frames import jpeg_size, make_frame
 from picam_infer.sources.thread_safe_capture import SELECT_TIMEOUT_S, Guarded
 from picam_infer.sources.v4l2 import CameraInfo, Format, Roots
+from picam_infer.sources.v4l2_controls import NodeControls
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Camera:
         """Open the camera that `address` means. Raises `Lost` with the reason and the remedy."""
         self._asked, self._roots = capture, roots
         self.info = _known[address] = find(address, roots)
+        self._settings = NodeControls(self.info.node)
         self._capture = Guarded(self.info.path, cv2.CAP_V4L2)
         try:
             if not self._capture.opened:
@@ -136,6 +139,14 @@ class Camera:
         # CLOCK_MONOTONIC from UVC and most others; some drivers send zero or another clock.
         stamp_s, now_s = self._capture.position_ms / 1e3, time.monotonic()
         return stamp_s if stamp_s > 0 and 0 <= now_s - stamp_s < _OLDEST_STAMP_S else None
+
+    def controls(self) -> Sequence[Control]:
+        """Return the camera's own settings. Raises `OSError` when it is gone."""
+        return self._settings.controls()
+
+    def set_control(self, control: Control, value: Number) -> None:
+        """Set one of them. Raises `OSError` when the driver refuses."""
+        self._settings.set_control(control, value)
 
     def close(self) -> None:
         """Give the camera back; a thread that hangs in `read` does so itself when it returns. Never waits."""

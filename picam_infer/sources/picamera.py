@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
 from picam_infer.config import Capture
 from picam_infer.core import Frame, Lost, Unavailable
+from picam_infer.runtime.camera_controls import Control, Number
 from picam_infer.sources.frames import make_frame
 
 log = logging.getLogger(__name__)
 
 QUIET_S = 2.0
 _BUFFERS = 3
+_OURS = ("FrameDurationLimits", "ScalerCrop")
+"""What `capture.fps` sets, and no number can."""
 _CABLE = "check the ribbon cable (with the power off); `rpicam-hello --list-cameras` shows what the system sees"
 
 
@@ -43,6 +49,7 @@ class PiCamera:
             self._camera.close()
             raise _failed(model, error) from error
         self._model, self._seq = model, 0
+        self._set: dict[str, Number] = {}
         self.description = f"{model} {self._size[0]}×{self._size[1]} {capture.fps} fps"
         log.info("%s", self.description)
 
@@ -91,6 +98,20 @@ class PiCamera:
         seq, self._seq = self._seq, self._seq + 1
         return make_frame(image, "bgr", self._size, seq, self._asked, _monotonic_s(stamp_ns))
 
+    def controls(self) -> Sequence[Control]:
+        """Return libcamera's own settings with names in V4L2's style: `ExposureTime` is `exposure_time`, in µs."""
+        listed = [_control(name, *limits) for name, limits in sorted(self._camera.camera_controls.items())]
+        return [replace(c, value=self._set.get(c.title)) for c in listed if c is not None]
+
+    def set_control(self, control: Control, value: Number) -> None:
+        """Set one; it holds from one of the next pictures on. Raises `OSError`."""
+        given = bool(value) if control.kind == "boolean" else value
+        try:
+            self._camera.set_controls({control.title: given})
+        except Exception as error:  # libcamera's own kinds
+            raise OSError(" ".join(str(error).split())) from error
+        self._set[control.title] = value
+
     def close(self) -> None:
         """Give the camera back; a thread that waits in `read` does so itself when it returns. Never waits."""
         with self._lock:
@@ -105,6 +126,20 @@ class PiCamera:
             self._camera.stop()
         with contextlib.suppress(RuntimeError, OSError):
             self._camera.close()
+
+
+def _control(title: str, low: object, high: object, default: object) -> Control | None:
+    """Return one of libcamera's settings, if a number can set it (rectangles and gains in pairs it cannot)."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", title).lower()
+    if title in _OURS or not (isinstance(low, (int, float)) and isinstance(high, (int, float))):
+        return None
+    start = default if isinstance(default, (int, float)) else low
+    low, high, start = (each if isinstance(high, float) else int(each) for each in (low, high, start))
+    kind: Literal["boolean", "float", "integer"] = (
+        "boolean" if isinstance(high, bool) else "float" if isinstance(high, float) else "integer"
+    )
+    step = 0.001 if kind == "float" else 1
+    return Control(name, title, kind, low, high, step, start)
 
 
 def _picamera2() -> Any:

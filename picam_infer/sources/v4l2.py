@@ -25,20 +25,21 @@ _REQBUFS = struct.Struct("5I")
 _BUFFER = struct.Struct("5I4xqq16xIIQII4x4x")
 
 
-def _request(direction: int, number: int, size: int) -> int:
+def request(direction: int, number: int, size: int) -> int:
+    """Return an ioctl's number: direction 2 reads, 1 writes, 3 both; `size` of its struct in bytes."""
     return direction << 30 | size << 16 | ord("V") << 8 | number
 
 
 _READ, _WRITE, _BOTH = 2, 1, 3
-QUERYCAP = _request(_READ, 0, _CAPABILITY.size)
-ENUM_FMT = _request(_BOTH, 2, _FMTDESC.size)
-S_FMT = _request(_BOTH, 5, _FORMAT.size)
-REQBUFS = _request(_BOTH, 8, _REQBUFS.size)
-QBUF = _request(_BOTH, 15, _BUFFER.size)
-STREAMON = _request(_WRITE, 18, 4)
-STREAMOFF = _request(_WRITE, 19, 4)
-ENUM_FRAMESIZES = _request(_BOTH, 74, _FRMSIZE.size)
-ENUM_FRAMEINTERVALS = _request(_BOTH, 75, _FRMIVAL.size)
+QUERYCAP = request(_READ, 0, _CAPABILITY.size)
+ENUM_FMT = request(_BOTH, 2, _FMTDESC.size)
+S_FMT = request(_BOTH, 5, _FORMAT.size)
+REQBUFS = request(_BOTH, 8, _REQBUFS.size)
+QBUF = request(_BOTH, 15, _BUFFER.size)
+STREAMON = request(_WRITE, 18, 4)
+STREAMOFF = request(_WRITE, 19, 4)
+ENUM_FRAMESIZES = request(_BOTH, 74, _FRMSIZE.size)
+ENUM_FRAMEINTERVALS = request(_BOTH, 75, _FRMIVAL.size)
 
 _CAPTURE, _MMAP = 1, 1
 _CAP_CAPTURE, _CAP_CAPTURE_MPLANE, _CAP_M2M, _CAP_M2M_MPLANE = 0x1, 0x1000, 0x8000, 0x4000
@@ -141,8 +142,8 @@ def _is_camera(node: Path, roots: Roots) -> bool:
     if _NOT_CAMERAS.search(words) or _RIBBON.search(words):
         return False
     try:
-        with _opened(roots.dev / node.name) as handle:
-            answer = _CAPABILITY.unpack(_ask(handle, QUERYCAP, bytes(_CAPABILITY.size)))
+        with opened(roots.dev / node.name) as handle:
+            answer = _CAPABILITY.unpack(ask(handle, QUERYCAP, bytes(_CAPABILITY.size)))
     except OSError:
         # Not allowed or in use: a webcam's first node takes pictures, its others carry metadata.
         return _text(node / "index") in ("0", "")
@@ -205,7 +206,8 @@ def is_settling(camera: CameraInfo) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(node: Path) -> Iterator[int]:
+def opened(node: str | Path) -> Iterator[int]:
+    """Open a device node for asking. Raises `OSError`."""
     handle = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield handle
@@ -213,7 +215,8 @@ def _opened(node: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _ask(handle: int, request: int, data: bytes) -> bytes:
+def ask(handle: int, request: int, data: bytes) -> bytes:
+    """Give the driver a struct and return what it made of it. Raises `OSError`."""
     buffer = bytearray(data)
     fcntl.ioctl(handle, request, buffer)
     return bytes(buffer)
@@ -221,10 +224,10 @@ def _ask(handle: int, request: int, data: bytes) -> bytes:
 
 def _examined(camera: CameraInfo, roots: Roots) -> CameraInfo:
     try:
-        with _opened(Path(camera.node)) as handle:
+        with opened(camera.node) as handle:
             formats = tuple(_formats(handle))
             try:
-                _ask(handle, REQBUFS, _REQBUFS.pack(0, _CAPTURE, _MMAP, 0, 0))
+                ask(handle, REQBUFS, _REQBUFS.pack(0, _CAPTURE, _MMAP, 0, 0))
                 busy = False
             except OSError as error:
                 busy = error.errno == errno.EBUSY
@@ -237,7 +240,7 @@ def _examined(camera: CameraInfo, roots: Roots) -> CameraInfo:
 def formats(node: str) -> tuple[Format, ...]:
     """Return what the camera at `node` offers; nothing when it cannot be asked."""
     try:
-        with _opened(Path(node)) as handle:
+        with opened(node) as handle:
             return tuple(_formats(handle))
     except OSError:
         return ()
@@ -247,7 +250,7 @@ def _enumerate(handle: int, request: int, layout: struct.Struct, *rest: int) -> 
     for index in range(256):
         start = struct.pack(f"{1 + len(rest)}I", index, *rest)
         try:
-            yield layout.unpack(_ask(handle, request, start.ljust(layout.size, b"\0")))
+            yield layout.unpack(ask(handle, request, start.ljust(layout.size, b"\0")))
         except OSError:
             return
 
@@ -321,14 +324,14 @@ def hidden_service(roots: Roots = Roots()) -> str:
 def start_error(node: str, fourcc: str, width: int, height: int) -> OSError | None:
     """Start and stop the camera as OpenCV does and return the error it hides; None when it starts."""
     try:
-        with _opened(Path(node)) as handle:
+        with opened(node) as handle:
             pixel = int.from_bytes(fourcc.encode().ljust(4)[:4], "little")
-            _ask(handle, S_FMT, _FORMAT.pack(_CAPTURE, width, height, pixel, *([0] * 9)))
-            count = _REQBUFS.unpack(_ask(handle, REQBUFS, _REQBUFS.pack(2, _CAPTURE, _MMAP, 0, 0)))[0]
+            ask(handle, S_FMT, _FORMAT.pack(_CAPTURE, width, height, pixel, *([0] * 9)))
+            count = _REQBUFS.unpack(ask(handle, REQBUFS, _REQBUFS.pack(2, _CAPTURE, _MMAP, 0, 0)))[0]
             for index in range(count):
-                _ask(handle, QBUF, _BUFFER.pack(index, _CAPTURE, 0, 0, 0, 0, 0, 0, _MMAP, 0, 0, 0))
-            _ask(handle, STREAMON, struct.pack("i", _CAPTURE))
-            _ask(handle, STREAMOFF, struct.pack("i", _CAPTURE))
+                ask(handle, QBUF, _BUFFER.pack(index, _CAPTURE, 0, 0, 0, 0, 0, 0, _MMAP, 0, 0, 0))
+            ask(handle, STREAMON, struct.pack("i", _CAPTURE))
+            ask(handle, STREAMOFF, struct.pack("i", _CAPTURE))
     except OSError as error:
         return error
     return None

@@ -11,7 +11,7 @@ import pytest
 from makers import jpeg_frame
 
 from picam_infer.core import BadFrame, Frame
-from picam_infer.imaging import decode
+from picam_infer.imaging import decode, region
 
 
 def quadrants(width: int = 640, height: int = 480) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_a_square_is_the_middle_of_the_upright_picture(make: object, rotate: int
     frame = replace(make(image), rotate=rotate, flip=flip)  # type: ignore[operator]
     whole = decode.bgr(frame)
     assert (whole.shape[1], whole.shape[0]) == decode.size(frame)
-    side = decode.side_px(*decode.size(frame), 0.5)
+    side = region.box(0.5, *decode.size(frame)).width
     x, y = (whole.shape[1] - side) // 2, (whole.shape[0] - side) // 2
     square = decode.bgr_square(frame, 0.5, 10_000)
     assert square.shape == (side, side, 3)
@@ -96,7 +96,7 @@ def test_what_is_left_undecoded_is_not_missed(
     frame = coded(textured(*shape), *options)
     for square, flags in ((decode.grey_square, cv2.IMREAD_GRAYSCALE), (decode.bgr_square, cv2.IMREAD_COLOR)):
         got = square(frame, roi, at_least_px)
-        reduction = round(decode.side_px(*shape, roi) / got.shape[0])
+        reduction = round(region.box(roi, *shape).width / got.shape[0])
         whole = cv2.imdecode(frame.data, flags if reduction == 1 else flags | 8 * reduction)
         y, x = ((n - got.shape[0]) // 2 for n in whole.shape[:2])
         assert np.array_equal(got, whole[y : y + got.shape[0], x : x + got.shape[0]])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from picam_infer.core import BadFrame, Frame, Lost, Result
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
 from picam_infer.runtime import pipeline as pipelines
+from picam_infer.runtime.camera_controls import Control
 from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.state import State, Tuning
 
@@ -84,11 +87,11 @@ def frames(count: int, start: int = 0) -> Iterator[Frame]:
 
 
 class Running:
-    def __init__(self, sources: Iterable[object], engines: Iterable[object]) -> None:
+    def __init__(self, sources: Iterable[object], engines: Iterable[object], controls: Any = None) -> None:
         self.results: list[Result] = []
         self.enough = threading.Condition()
         source_queue, engine_queue = iter(sources), iter(engines)
-        self.state = State(Tuning(Photo(), Decide()))
+        self.state = State(Tuning(Photo(), Decide(), controls or {}))
         decider = Decider(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
             lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: Preprocess(),
@@ -119,8 +122,8 @@ class Running:
 def run() -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
-    def start(sources: Iterable[object], engines: Iterable[object]) -> Running:
-        made.append(Running(sources, engines))
+    def start(sources: Iterable[object], engines: Iterable[object], controls: Any = None) -> Running:
+        made.append(Running(sources, engines, controls))
         return made[-1]
 
     yield start
@@ -283,3 +286,63 @@ def test_label_changes_are_announced_once(run: Callable[..., Running]) -> None:
     assert [(c.previous, c.label) for c in changes] == [(None, "b")]
     assert running.state.stats.label_changes == 1
     assert sum(running.state.stats.latency["fake"].counts) == 20
+
+
+class Adjusted(ListSource):
+    """A camera with one control, that reads its frames slowly."""
+
+    def __init__(self, items: Iterable[object], log: list[object]) -> None:
+        super().__init__(items, live=True)
+        self.knob = Control("gain", "Gain", "integer", 0, 255, 1, 64, 64)
+        self._log = log
+
+    def controls(self) -> list[Control]:
+        return [self.knob]
+
+    def set_control(self, control: Control, value: int | float) -> None:
+        self._log.append((id(self), value))
+        if value == 13:
+            raise OSError(5, "Input/output error")
+        self.knob = replace(self.knob, value=value)
+
+
+def slowly(count: int) -> Iterator[object]:
+    for frame in frames(count):
+        yield lambda: time.sleep(0.005)
+        yield frame
+
+
+def test_the_cameras_settings_are_set_again_after_every_reconnect_and_live(run: Callable[..., Running]) -> None:
+    log: list[object] = []
+    first = Adjusted(chain(slowly(3), [Lost("unplugged", "")]), log)
+    second = Adjusted(slowly(5000), log)
+    running = run([first, second], [FakeEngine()], {"gain": 100})
+    running.wait_for(lambda: (id(second), 100) in log)
+    assert log == [(id(first), 100), (id(second), 100)]
+    running.state.tune(controls={"gain": 120})
+    report = running.state.camera.ask(5)
+    assert report is not None and report.camera == "a list" and report.asked == {"gain": 120}
+    assert report.controls[0].value == 120
+    second.knob = replace(second.knob, value=7)  # as an automatic does
+    again = running.state.camera.ask(5)
+    assert again is not None and again.controls[0].value == 7 and log[2:] == [(id(second), 120)]
+
+
+def test_a_refused_setting_is_said_once_and_the_stream_goes_on(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[object] = []
+    sources = [Adjusted(chain(slowly(2), [Lost("unplugged", "")]), log) for _ in range(3)]
+    running = run([*sources, Adjusted(slowly(5000), log)], [FakeEngine()], {"gain": 13, "gian": 1})
+    running.wait_for(lambda: len(log) == 4)
+    running.wait_for(lambda: running.state.results.look())
+    warned = [record.message for record in caplog.records if "capture.controls" in record.message]
+    assert len(warned) == 2 and any("refuses 13 (Input/output error)" in line for line in warned)
+    assert any("gian: a list has no such control; did you mean gain?" in line for line in warned)
+
+
+def test_a_source_without_settings_says_so_once(run: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
+    running = run([ListSource(frames(5))], [FakeEngine()], {"gain": 13, "focus": 1})
+    assert running.pipeline.finished.wait(10) and len(running.results) == 5
+    (line,) = [record.message for record in caplog.records if "capture.controls" in record.message]
+    assert "a list has no controls that can be set" in line

@@ -10,7 +10,9 @@ import pytest
 from picam_infer import config
 from picam_infer.config import Decide
 from picam_infer.core import ConfigError
+from picam_infer.imaging.region import Region
 from picam_infer.models.bundle import Edges, Photo
+from picam_infer.runtime.camera_controls import Control, Report
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 
@@ -162,3 +164,76 @@ def test_a_file_that_cannot_be_written_keeps_the_change_open(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="cannot be written"):
         page.save()
     assert page.as_json()["changed"] == ["decide.threshold"]
+
+
+def test_a_region_is_moved_number_by_number_and_in_the_middle_it_is_a_share_again(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("preprocess: {roi: 0.4}  # the box\n")
+    state, settings, clock = live(path)
+    settings.change({"preprocess.roi": {"x": 0.2, "y": 0.5, "size": 0.3}})
+    assert state.tuning.preprocess.roi == Region(0.2, 0.5, 0.3)
+    clock.now += 60
+    settings.change({"preprocess.roi.y": 0.7})
+    assert settings.as_json()["undo"]["keys"] == ["preprocess.roi.y"]
+    assert settings.save() == ["preprocess.roi"]
+    assert path.read_text() == "preprocess: {roi: {x: 0.2, y: 0.7, size: 0.3}}  # the box\n"
+    assert config.load(path).preprocess == {"roi": {"x": 0.2, "y": 0.7, "size": 0.3}}
+    while settings.undo():
+        pass
+    assert settings.values()["preprocess.roi"] == 0.4 and state.tuning.preprocess == Edges()
+
+
+@pytest.mark.parametrize(
+    "roi", [{"x": 0.2, "y": 0.2}, {"x": -0.1, "y": 0, "size": 1}, {"x": 0, "y": 0, "size": 0}, "half", [0.1, 0.2, 0.3],
+            {"x": 0, "y": 0, "size": 1, "width": 1}, None],
+)  # fmt: skip
+def test_what_is_no_region(roi: Any) -> None:
+    state, settings, _ = live(chain=Photo())
+    with pytest.raises(ConfigError, match=r"preprocess\.roi"):
+        settings.change({"preprocess.roi": roi})
+    assert state.tuning.preprocess == Photo()
+
+
+GAIN = Control("gain", "Gain", "integer", 0, 255, 1, 64, 90)
+FOCUS = Control("focus_automatic_continuous", "", "boolean", 0, 1, 1, 1, 1, aliases=("focus_auto",))
+
+
+def with_camera(path: Path | None = None, **asked: Any) -> tuple[State, RuntimeSettings]:
+    state = State(Tuning(Edges(), Decide(), asked))
+    state.camera.tell(Report("cam", (GAIN, FOCUS), asked))
+    return state, RuntimeSettings(state, path)
+
+
+def test_the_cameras_own_settings_are_live_undone_and_saved(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("capture:\n  width: 640\n")
+    state, settings = with_camera(path)
+    settings.change({"capture.controls.gain": 120})
+    assert state.tuning.controls == {"gain": 120} and settings.as_json()["changed"] == ["capture.controls.gain"]
+    assert settings.undo() and state.tuning.controls == {"gain": 90}, "what the camera had before"
+    assert settings.as_json()["changed"] == [] and settings.save() == []
+    settings.change({"capture.controls.gain": None})
+    assert state.tuning.controls == {"gain": 64}, "null is the camera's default"
+    assert settings.save() == ["capture.controls.gain"]
+    assert config.load(path).capture.controls == {"gain": 64} and "width: 640" in path.read_text()
+
+
+def test_one_control_has_one_name_whatever_the_kernel_calls_it() -> None:
+    state, settings = with_camera(focus_auto=1)
+    settings.change({"capture.controls.focus_automatic_continuous": 0})
+    assert state.tuning.controls == {"focus_auto": 0}
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [({"capture.controls.gian": 1}, "did you mean gain"), ({"capture.controls.gain": 256}, "out of range; 0 to 255"),
+     ({"capture.controls.gain": 3, "decide.threshold": 7}, "threshold")],
+)  # fmt: skip
+def test_a_wrong_control_changes_nothing(values: dict[str, Any], match: str) -> None:
+    state, settings = with_camera()
+    with pytest.raises(ConfigError, match=match):
+        settings.change(values)
+    assert state.tuning.controls == {} and not settings.as_json()["can_undo"]
+    state.camera.tell(None)
+    with pytest.raises(ConfigError, match="no camera is open"):
+        settings.change({"capture.controls.gain": 1})

@@ -25,6 +25,8 @@ from visitors import ask, ask_json
 from picam_infer import config
 from picam_infer.config import Config, Decide, DisplaySettings
 from picam_infer.core import Lost, Pixels, Prediction, Result
+from picam_infer.imaging import region
+from picam_infer.imaging.region import Region
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Edges, Photo
 from picam_infer.outputs import display
@@ -510,6 +512,25 @@ def test_keys_and_the_page_change_undo_and_save_the_same_settings(tmp_path: Path
     watching.press("p")
     assert page.as_json()["changed"] == [], "the page hears that the key saved them"
     assert config.load(path).preprocess == {"canny": [95, 30]}
+
+
+@pytest.mark.parametrize("chain", [Edges(), Photo(roi=0.4)])
+def test_arrows_move_the_region_and_p_writes_it(tmp_path: Path, chain: Edges | Photo) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("preprocess: {}   # none yet\n")
+    watching = Watching(tmp_path, path, chain)
+    watching.press("x", *["left"] * 3, "up", "pageup")
+    roi = watching.state.tuning.preprocess.roi
+    assert roi == Region(round(0.5 - 0.06 * 480 / 640, 4), 0.48, 0.42)
+    watching.press("p")
+    assert config.load(path).preprocess == {"roi": {"x": 0.455, "y": 0.48, "size": 0.42}}
+    assert "# none yet" in path.read_text()
+    shown = watching.monitor.shown[-1]
+    x, y, width, height = region.box(roi, 640, 480)
+    line = [shown[y + height // 2, at] for at in (x, x + width - 1)]
+    assert all((pixel != 90).any() for pixel in line), "the box is drawn there"
+    watching.press("home", "p")
+    assert config.load(path).preprocess == {"roi": 0.42}
 
 
 def test_thresholds_stay_in_range(tmp_path: Path) -> None:

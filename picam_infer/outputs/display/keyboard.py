@@ -17,7 +17,8 @@ _EV_SYN, _EV_KEY = 0, 1
 _SCAN_S = 1.0
 _CTRL, _ALT = (29, 97), (56, 100)
 
-_NAMES = {1: "esc", 28: "enter", 57: "space", 96: "enter",
+_NAMES = {1: "esc", 28: "enter", 57: "space", 96: "enter", 102: "home", 103: "up", 104: "pageup", 105: "left",
+          106: "right", 108: "down", 109: "pagedown",
           **{2 + i: c for i, c in enumerate("1234567890")},
           **{16 + i: c for i, c in enumerate("qwertyuiop")},
           **{30 + i: c for i, c in enumerate("asdfghjkl")},
@@ -57,7 +58,7 @@ class Keyboard:
         self._next_scan_s = 0.0
 
     def keys(self) -> Sequence[str]:
-        """Return the keys pressed or repeated since the last call: a lower-case character, `space`, `esc`, `enter`."""
+        """Return the keys pressed or repeated since the last call: a lower-case character, `space`, `esc`, `left`…"""
         if time.monotonic() >= self._next_scan_s:
             self._next_scan_s = time.monotonic() + _SCAN_S
             self._scan()

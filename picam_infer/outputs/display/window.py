@@ -13,7 +13,9 @@ from picam_infer.imaging import letterbox
 from picam_infer.platform import x11
 
 _TITLE = "picam-infer"
-_NAMES = {27: "esc", 32: "space", 13: "enter"}
+_NAMES = {27: "esc", 32: "space", 13: "enter", 0xFF50: "home", 0xFF51: "left", 0xFF52: "up", 0xFF53: "right",
+          0xFF54: "down", 0xFF55: "pageup", 0xFF56: "pagedown", 0xFF1B: "esc", 0xFF0D: "enter"}  # fmt: skip
+"""Characters, and X11's keysyms for the keys that have none."""
 
 
 class Window:
@@ -47,9 +49,11 @@ class Window:
     def keys(self) -> Sequence[str]:
         """Return the keys pressed since the last call; also lets the window draw itself."""
         pressed = []
-        while (code := cv2.waitKey(1)) >= 0:
-            code &= 0xFF
-            pressed.append(_NAMES.get(code, chr(code).lower()))
+        # Not `waitKey`: it keeps the lowest byte only, and Left (0xFF51) would be Q, which ends everything.
+        while (code := cv2.waitKeyEx(1)) >= 0:
+            code &= 0xFFFF
+            if code in _NAMES or code < 0xFF00:
+                pressed.append(_NAMES.get(code, chr(code).lower()))
         if "f" in pressed:
             self._full = not self._full
             self._apply()

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from picam_infer import __version__
 from picam_infer.config import Web as Settings
 from picam_infer.core import BadFrame, ConfigError
-from picam_infer.imaging import decode, jpeg
+from picam_infer.imaging import decode, jpeg, region
 from picam_infer.outputs.web.access import COOKIE, NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
 from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
 from picam_infer.outputs.web.http import web
 from picam_infer.outputs.web.mjpeg import BOUNDARY, Drawn, Feed, Picture
 from picam_infer.platform import sysinfo
+from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
 
@@ -42,6 +43,7 @@ STUCK_S = 10.0
 """A watcher that has not taken a picture for so long is dropped."""
 _QUIET_S = 15.0
 _ADMITTED_S = 5.0
+_CAMERA_S = 1.0
 _LOGINS = 4
 """Under way at once from one address."""
 _GESTURE = 64
@@ -210,9 +212,8 @@ def snapshot(state: State) -> dict[str, Any]:
     newest, now, machine = state.frames.look(), time.time(), sysinfo.read()
     if newest:
         width, height = decode.size(newest[1])
-        side = decode.side_px(width, height, state.tuning.preprocess.roi)
         age_s = round(time.monotonic() - newest[1].monotonic_s, 2)
-        box = [(width - side) // 2, (height - side) // 2, side, side]
+        box = list(region.box(state.tuning.preprocess.roi, width, height))
         body["picture"] = {"width": width, "height": height, "age_s": age_s, "box": box}
     return body | {
         "labels": list(state.labels),
@@ -274,6 +275,8 @@ class Endpoints:
             web.patch("/api/config", self.change),
             web.post("/api/config/undo", self.undo),
             web.post("/api/config/keep", self.keep),
+            web.get("/api/controls", self.controls),
+            web.post("/api/controls", self.set_controls),
             web.get("/api/kept", self.kept),
             web.get("/kept/{name}", self.kept_picture),
             web.get("/kept.zip", self.kept_zip, allow_head=False),
@@ -454,6 +457,21 @@ class Endpoints:
         """Write the live keys to the configuration file."""
         written = await asyncio.to_thread(self._room.live.save)
         return web.json_response({**self._room.live.as_json(), "written": written})
+
+    # -- the camera's own settings ---------------------------------------
+
+    async def controls(self, request: web.Request) -> web.StreamResponse:
+        """What the camera lets be set, with the values now; nothing while no camera is open."""
+        report = await asyncio.to_thread(self._room.state.camera.ask, _CAMERA_S)
+        return web.json_response((report or Report("")).as_json())
+
+    async def set_controls(self, request: web.Request) -> web.StreamResponse:
+        """Set some of them by name (null: the camera's default), and say what came of it."""
+        values = await self._json(request)
+        if not isinstance(values, dict):
+            raise Refused(422, "expected an object: name of a control → value")
+        self._room.live.change({f"capture.controls.{name}": value for name, value in values.items()})
+        return await self.controls(request)
 
     # -- kept pictures ---------------------------------------------------
 

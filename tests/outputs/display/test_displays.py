@@ -175,6 +175,8 @@ def test_names_repeats_and_releases(typed: tuple[keyboard.Keyboard, int, Path]) 
     )
     assert keys.keys() == ["q", "q", "space", "esc"]
     assert keys.keys() == []
+    os.write(end, b"".join(event(code, 1) for code in (103, 105, 106, 108, 102, 104, 109)))
+    assert keys.keys() == ["up", "left", "right", "down", "home", "pageup", "pagedown"]
 
 
 def test_keys_with_control_are_not_ours(typed: tuple[keyboard.Keyboard, int, Path]) -> None:

@@ -128,12 +128,13 @@ def test_the_label_the_box_and_the_keys(
 
     def kept() -> bool:
         # A window that has just come up may not take keys yet: press until it does.
-        desktop.press("w")
-        desktop.press("p")
-        canny = config.load(settings).preprocess.get("canny")
-        return canny is not None and canny[0] > 90 and canny[1] == 30
+        for key in ("w", "Left", "p"):
+            desktop.press(key)
+        kept = config.load(settings).preprocess
+        canny, roi = kept.get("canny", [0, 0]), kept.get("roi", {"x": 1})
+        return canny[0] > 90 and canny[1] == 30 and roi["x"] < 0.5
 
-    wait_for(kept, "the threshold in the file")
+    wait_for(kept, "the threshold and the region in the file")
     assert "# tiny" in settings.read_text()
     desktop.press("q")
     _, err = process.communicate(timeout=20)

@@ -27,6 +27,7 @@ from picam_infer import config
 from picam_infer.config import Web as Settings
 from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.web.server import Web
+from picam_infer.runtime.camera_controls import Control, Report
 from picam_infer.runtime.state import Histogram
 
 
@@ -219,6 +220,39 @@ def test_a_drag_is_one_entry_of_the_stream_and_undo_names_what_it_takes_back(web
     drag = next(i for i in range(newest - 1, 0, -1) if ask_json(web, "/api/config/undo", "POST", {"id": i})[0] == 200)
     assert drag and run.state.tuning.decide.threshold == 0.6
     assert ask_json(web, "/api/config")[1]["values"]["preprocess.canny"] == [92, 30]
+
+
+def test_the_region_is_changed_by_programs_and_the_state_tells_its_box(web: Web, run: Run) -> None:
+    roi = {"x": 0.25, "y": 0.75, "size": 0.5}
+    status, body = ask_json(web, "/api/config", "PATCH", {"preprocess.roi": roi})
+    assert status == 200 and body["values"]["preprocess.roi"] == roi
+    until(lambda: ask_json(web, "/api/state")[1]["picture"]["box"] == [20, 120, 120, 120])
+    run.more = {"rotate": 90}
+    until(lambda: ask_json(web, "/api/state")[1]["picture"]["box"] == [0, 160, 160, 160])
+    assert ask_json(web, "/api/config", "PATCH", {"preprocess.roi": 0.4})[1]["values"]["preprocess.roi"] == 0.4
+    status, body = ask_json(web, "/api/config", "PATCH", {"preprocess.roi": {"x": 2, "y": 0, "size": 1}})
+    assert status == 422 and "preprocess.roi" in body["error"]
+
+
+def test_the_cameras_settings_are_listed_and_set(web: Web, run: Run) -> None:
+    assert ask_json(web, "/api/controls")[1] == {"camera": "", "controls": [], "problems": []}
+    assert ask_json(web, "/api/controls", "POST", {"gain": 3})[0] == 422
+    menu = Control("auto_exposure", "Auto Exposure", "menu", 0, 3, 1, 3, 3, {1: "Manual Mode", 3: "Aperture Priority"})
+    gain = Control("gain", "Gain", "integer", 0, 255, 1, 64, 64)
+    run.state.camera.tell(Report("C920", (menu, gain)))
+    status, body = ask_json(web, "/api/controls")  # nobody reads the camera here: the last answer, after a while
+    assert status == 200 and [c["name"] for c in body["controls"]] == ["auto_exposure", "gain"]
+    assert body["controls"][0]["menu"] == [
+        {"value": 1, "text": "Manual Mode"},
+        {"value": 3, "text": "Aperture Priority"},
+    ]
+    assert ask_json(web, "/api/controls", "POST", {"gain": 100, "auto_exposure": "manual mode"})[0] == 200
+    assert run.state.tuning.controls == {"gain": 100, "auto_exposure": 1}
+    for wrong, said in (({"gian": 1}, "did you mean gain?"), ({"gain": 999}, "0 to 255, default 64"), ([1], "")):
+        status, body = ask_json(web, "/api/controls", "POST", wrong)
+        assert status == 422 and said in body["hint"]
+    undone = ask_json(web, "/api/config/undo", "POST", {})[1]
+    assert undone["changed"] == [] and run.state.tuning.controls == {"gain": 64, "auto_exposure": 3}
 
 
 def test_keep_writes_the_file(run: Run, tmp_path: Path) -> None:

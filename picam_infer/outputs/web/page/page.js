@@ -32,8 +32,7 @@ function overlay() {
   const roi = settings.live?.values?.["preprocess.roi"] ?? live?.["preprocess.roi"];
   if (roi === undefined) return;
   const { width, height } = canvas;
-  const side = Math.max(2, Math.min(Math.round(roi * height), width, height));
-  const [x, y] = [(width - side) / 2, (height - side) / 2];
+  const [x, y, side] = square(roi, width, height);
   const unit = Math.max(2, Math.min(width, height) / 180, (1.6 * width) / (canvas.clientWidth || width));
   const known = now.result && now.result.label !== null;
   const tint = known ? "#52d98b" : "#f6b657";
@@ -54,6 +53,14 @@ function overlay() {
   pen.fillStyle = tint;
   pen.textBaseline = "middle";
   pen.fillText(text, left + size / 2, top + size * 0.74);
+}
+
+// Where the network looks, in pixels: the same sum as `Region` in openapi.json has.
+function square(roi, width, height) {
+  const { x, y, size } = typeof roi === "number" ? { x: 0.5, y: 0.5, size: roi } : roi;
+  const side = Math.max(2, Math.min(Math.round(size * height), width, height));
+  const at = (share, whole) => Math.min(Math.max(Math.floor(share * whole - side / 2 + 1e-6), 0), whole - side);
+  return [at(x, width), at(y, height), side];
 }
 
 // A name that is too wide for the picture ends in an ellipsis; its percentage stays.

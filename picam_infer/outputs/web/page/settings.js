@@ -66,7 +66,8 @@ export class Settings {
 
   put(slider, value) {
     if (slider.index === undefined) {
-      this.waiting[slider.key] = value;
+      const place = slider.key === "preprocess.roi" && typeof this.live.values[slider.key] === "object";
+      this.waiting[place ? "preprocess.roi.size" : slider.key] = value;
     } else {
       const pair = (this.waiting[slider.key] ?? this.live.values[slider.key]).slice();
       pair[slider.index] = value;
@@ -103,6 +104,6 @@ export class Settings {
 }
 
 function pick(values, slider) {
-  const value = values?.[slider.key];
+  const value = slider.key === "preprocess.roi" ? values?.[slider.key]?.size ?? values?.[slider.key] : values?.[slider.key];
   return slider.index === undefined ? value : value?.[slider.index];
 }

@@ -1,0 +1,109 @@
+"""The square that a network looks at: where it is in the picture, in shares and in pixels. Nobody else computes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from picam_infer.core import Frame
+
+Share = Annotated[float, Meta(gt=0, le=1)]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+SMALLEST = 0.05
+"""What keys shrink a region to at most, as a share of the picture's height."""
+
+
+class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A square anywhere in the upright picture (after rotation and flip).
+
+    A square that would reach over an edge is moved inwards, so any numbers are good for any picture.
+    """
+
+    x: Unit
+    """Its middle, as a share of the picture's width from the left."""
+    y: Unit
+    """Its middle, as a share of the picture's height from the top."""
+    size: Share
+    """Its side, as a share of the picture's height; never more than the picture is wide."""
+
+
+Roi = Share | Region
+"""A share of the picture's height alone means a square in the middle."""
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels; x, y is its top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def of(roi: Roi) -> Region:
+    """Return the region that `preprocess.roi` means."""
+    return roi if isinstance(roi, Region) else Region(0.5, 0.5, roi)
+
+
+def simplest(region: Mapping[str, float]) -> Mapping[str, float] | float:
+    """Return a region's numbers as a person would write them: in the middle, its size alone."""
+    return region["size"] if region["x"] == region["y"] == 0.5 else region
+
+
+def box(roi: Roi, width: int, height: int) -> Box:
+    """Return the square in an upright picture of `width` x `height` pixels, wholly inside it."""
+    region = of(roi)
+    side = max(1, min(max(2, round(region.size * height)), width, height))
+    # A hair more: 0.29 * 100 is a little less than 29, and must not be one pixel short of it.
+    left, top = (
+        math.floor(share * whole - side / 2 + 1e-6) for share, whole in ((region.x, width), (region.y, height))
+    )
+    return Box(min(max(left, 0), width - side), min(max(top, 0), height - side), side, side)
+
+
+def upright_size(frame: Frame, width: int, height: int) -> tuple[int, int]:
+    """Return the width and height that a picture of `frame`'s camera has once it is turned the right way up."""
+    return (height, width) if frame.rotate in (90, 270) else (width, height)
+
+
+def raw_box(roi: Roi, frame: Frame, width: int, height: int) -> Box:
+    """Return the same square as it lies in the camera's own picture, before `frame`'s rotation and flip.
+
+    `width` and `height` are that picture's pixels, which are fewer than the frame's when it was decoded reduced.
+    """
+    wide, high = upright_size(frame, width, height)
+    x, y, side, _ = box(roi, wide, high)
+    if frame.flip in ("horizontal", "both"):
+        x = wide - x - side
+    if frame.flip in ("vertical", "both"):
+        y = high - y - side
+    if frame.rotate == 90:
+        x, y = y, wide - x - side
+    elif frame.rotate == 180:
+        x, y = wide - x - side, high - y - side
+    elif frame.rotate == 270:
+        x, y = high - y - side, x
+    return Box(x, y, side, side)
+
+
+def moved(roi: Roi, width: int, height: int, right: float = 0.0, down: float = 0.0, larger: float = 0.0) -> Roi:
+    """Return the region moved and enlarged by shares of the picture's height, wholly inside the picture.
+
+    In the middle it is a plain share of the height again.
+    """
+    region, widest = of(roi), min(width / height, 1.0)
+    size = round(min(max(min(region.size, widest) + larger, SMALLEST), widest), 4)
+    x = _inside(region.x, size * height / width, right * height / width)
+    y = _inside(region.y, size, down)
+    return size if (x, y) == (0.5, 0.5) else Region(x, y, size)
+
+
+def _inside(at: float, side: float, by: float) -> float:
+    """Return the middle moved `by` from where it is drawn, which may be further in than it says."""
+    least = min(side / 2, 0.5)
+    now = min(max(at, least), 1 - least)
+    return round(min(max(now + by, least), 1 - least), 4)
