@@ -1,22 +1,27 @@
-"""What was given: a file, a folder or a zip; which model is in it; and nothing that it could do to us."""
+"""What was given: a file, a folder or an archive; which model is in it; and nothing that it could do to us."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import stat
-import zipfile
-import zlib
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
+import h5py
+
+from picam_infer.convert import archives, lookalikes
+from picam_infer.convert.archives import Budget
 from picam_infer.core import NoInput, PicamError
 
-MAX_ENTRIES = 10_000
-MAX_UNPACKED = 4 * 2**30
-MAX_RATIO = 200
-FREE = 64 * 2**20
-"""Below this many unpacked bytes the ratio does not matter."""
+MAX_DEPTH = 6
+"""How deep in folders a model may lie."""
+MAX_NESTED = 4
+"""How many archives may lie inside each other."""
+MAX_JSON = 64 << 20
 
 Format = Literal["hdf5", "keras", "json", "tflite", "onnx", "ir", "savedmodel", "pb", "meta"]
 _ORDER: tuple[Format, ...] = ("keras", "hdf5", "json", "savedmodel", "tflite", "onnx", "ir", "pb", "meta")
@@ -24,10 +29,16 @@ _SUFFIXES: dict[str, Format] = {
     ".h5": "hdf5", ".hdf5": "hdf5", ".keras": "keras", ".json": "json", ".tflite": "tflite", ".lite": "tflite",
     ".onnx": "onnx", ".xml": "ir", ".pb": "pb", ".meta": "meta",
 }  # fmt: skip
-_NOT_MODELS = frozenset(
-    {"metadata.json", "package.json", "training_config.json", "fingerprint.pb", "keras_metadata.pb"}
-)
+_NAMES = {
+    "hdf5": "an HDF5 file", "keras": "a Keras archive", "json": "a JSON file", "tflite": "a TensorFlow Lite file",
+    "ir": "an OpenVINO file",
+}  # fmt: skip
+_NOT_MODELS = frozenset({"fingerprint.pb", "keras_metadata.pb"})
+_SAVED_PARTS = frozenset({"assets", "assets.extra", "variables"})
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".tm")
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 _KNOWN = "known are .h5, .keras, model.json, .tflite, .onnx, .pb, .meta, .xml, SavedModel folders, and zips of these"
+_EXPORT = "export the model itself; in Teachable Machine: Export Model, Tensorflow, Keras"
 
 
 @dataclass(frozen=True)
@@ -41,107 +52,304 @@ class Found:
     """Where labels and weights lie beside it."""
     root: Path | None = None
     """The folder or the unpacked archive that was given, if one was."""
+    outside: Path | None = None
+    """The folder that was given, where the model lay in an archive in it."""
+    notes: tuple[str, ...] = ()
+    """What was chosen among several."""
+
+
+@dataclass
+class _Search:
+    """One input's way from archive to archive."""
+
+    scratch: Path
+    budget: Budget = field(default_factory=Budget)
+    opened: int = 0
+
+    def unpack(self, archive: Path, place: Path | None = None) -> Path:
+        """Return the folder that an archive was unpacked into. Raises `PicamError`."""
+        if self.opened >= MAX_NESTED:
+            raise PicamError(f"{archive.name} lies in {MAX_NESTED} archives inside each other",
+                             "unpack them, and give the model")  # fmt: skip
+        self.opened += 1
+        folder = place or archive.with_name(f"{archive.name}.unpacked")
+        archives.unpack(archive, folder, self.budget)
+        return folder
 
 
 def find(given: Path, scratch: Path) -> Found:
-    """Return the model in a file, folder or zip, which is unpacked into `scratch`. Raises `NoInput`, `PicamError`."""
+    """Return the model in a file, folder or archive; archives are unpacked into `scratch`.
+
+    Raises `NoInput` or `PicamError`.
+    """
     try:
         mode = given.stat().st_mode
     except (OSError, ValueError) as error:
-        raise NoInput(f"there is no {given}", "check the name") from error
+        raise _missing(given) from error
     if (given / "model.yaml").is_file():
         raise PicamError(f"{given} is a bundle already", f"run it: picam-infer run --model {given}")
+    search = _Search(scratch)
     if stat.S_ISDIR(mode):
-        return _opened(_in_folder(given, given.name), scratch)
+        found = _in_folder(given, given.resolve().name, search)
+        return found if found.root == given else replace(found, outside=given)
     if not stat.S_ISREG(mode):
         raise NoInput(f"{given} is not a regular file")
-    head = _head(given)
-    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        unpack(given, scratch)
-        if (scratch / "config.json").is_file() and (scratch / "model.weights.h5").is_file():
-            return Found("keras", scratch, given.parent)
-        return _opened(_in_folder(scratch, given.name), scratch)
-    return Found(sniff(given, head), given, given.parent)
+    return _file(given, search)
 
 
-def _opened(found: Found, scratch: Path) -> Found:
-    """Unpack a `.keras` file that lay in a folder or a zip."""
-    if found.format != "keras":
-        return found
-    inside = scratch / ".keras-archive"
-    unpack(found.path, inside)
-    if not (inside / "config.json").is_file() or not (inside / "model.weights.h5").is_file():
-        raise PicamError(f"{found.path.name} lacks its configuration or weights", "copy or export it again")
-    return replace(found, path=inside)
-
-
-def _head(path: Path) -> bytes:
+def _missing(given: Path) -> PicamError:
+    """Return the error for a path that leads nowhere."""
     try:
-        with path.open("rb") as file:
-            return file.read(64)
-    except OSError as error:
-        raise NoInput(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
+        target = given.readlink().as_posix() if given.is_symlink() else ""
+    except (OSError, ValueError):
+        target = ""
+    if "annex/objects/" in target:
+        return PicamError(f"{given.name} is a git-annex link, its content is not here", f"fetch it with: git annex get {given.name}")  # fmt: skip
+    if target:
+        return NoInput(f"{given} is a link to {target}, which is not there", "copy the file itself")
+    return NoInput(f"there is no {given}", "check the name")
 
 
-def sniff(path: Path, head: bytes | None = None) -> Format:
+def _file(path: Path, search: _Search) -> Found:
+    """Return the model in one file, which may be an archive."""
+    start = lookalikes.head(path)
+    if archives.kind(start):
+        return _in_archive(path, start, search, search.scratch / "unpacked")
+    kind = sniff(path, start)
+    if path.name == "saved_model.pb":
+        return _saved_model(path.parent, path.parent, search)
+    return Found(kind, path, path.parent)
+
+
+def _in_archive(path: Path, start: bytes, search: _Search, place: Path | None = None) -> Found:
+    """Return the model in an archive, which may be a Keras archive itself."""
+    if archives.kind(start) == "zip":
+        archives.refuse_lookalikes(path)
+    folder = search.unpack(path, place)
+    if _is_keras(folder):
+        return Found("keras", folder, path.parent)
+    if path.suffix.lower() == ".keras":
+        raise PicamError(f"{path.name} lacks its configuration or weights", "copy or export it again")
+    return _in_folder(folder, path.name, search)
+
+
+def _is_keras(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / "model.weights.h5").is_file()
+
+
+def sniff(path: Path, start: bytes | None = None) -> Format:
     """Return a file's format by its first bytes, by its name where those do not tell. Raises `PicamError`."""
-    head = _head(path) if head is None else head
-    if not head:
-        raise PicamError(f"{path.name} is empty", "copy or export it again")
-    if head[:8] == b"\x89HDF\r\n\x1a\n":
+    start = lookalikes.head(path) if start is None else start
+    if start[:8] == b"\x89HDF\r\n\x1a\n":
         return "hdf5"
-    if head[4:8] == b"TFL3":
+    if start[4:8] == b"TFL3":
         return "tflite"
-    if head[:2] == b"PK" and path.suffix.lower() == ".keras":
-        return "keras"
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start[:5] == b"<?xml" or start[:4] == b"<net":
-        return "ir"
-    if start[:1] in (b"{", b'"') and path.suffix.lower() not in (".pb", ".onnx", ".meta"):
-        return "json"
     named = _SUFFIXES.get(path.suffix.lower())
-    if named in ("pb", "onnx", "meta"):
+    strange = lookalikes.tell(path, start)
+    if strange is not None:
+        raise strange
+    text = lookalikes.as_text(start)
+    if text is not None and text.startswith(("<?xml", "<net", "<Net", "<!--")):
+        return "ir"
+    if named in ("pb", "onnx", "meta") and (text is None or text[0] not in '{["'):
         return named
+    if text is not None and text[0] in '{["':
+        return "json"
+    if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
+        raise PicamError(f"{path.name} holds only weights", f"give {path.stem}.xml, which lies beside it")
     if named:
-        raise PicamError(f"{path.name} is damaged or cut short: it does not begin as such a file does", "copy it again")
+        what = "a text" if text is not None else "something else"
+        raise PicamError(f"{path.name} is not {_NAMES[named]}, as its name says: it begins as {what} does",
+                         "save or download it again where it comes from")  # fmt: skip
     raise PicamError(f"{path.name} is no model file", _KNOWN)
 
 
-def _in_folder(folder: Path, title: str) -> Found:
-    """Return the best model in a folder."""
-    candidates: list[Found] = []
+def _files(folder: Path, title: str) -> Iterator[Path]:
+    """Yield the files in a folder that a person put there, by name. Raises `PicamError` if they are too many."""
     for number, path in enumerate(sorted(folder.rglob("*"))):
-        if number > MAX_ENTRIES:
-            raise PicamError(f"{title} holds more than {MAX_ENTRIES} files", "name the model file itself")
-        inside = path.relative_to(folder)
-        if (
-            path.is_symlink()
-            or any(part.startswith((".", "__MACOSX")) for part in inside.parts)
-            or len(inside.parts) > 6
-        ):
+        if number > archives.MAX_ENTRIES:
+            raise PicamError(f"{title} holds more than {archives.MAX_ENTRIES} files", "name the model file itself")
+        parts = path.relative_to(folder).parts
+        if any(part.startswith((".", "__MACOSX")) for part in parts) or len(parts) > MAX_DEPTH:
             continue
-        if path.name == "saved_model.pb":
-            candidates.append(Found("savedmodel", path.parent, path.parent.parent))
-        elif path.is_file() and path.name.lower() not in _NOT_MODELS:
-            named = _SUFFIXES.get(path.suffix.lower())
-            if named and not (named == "pb" and (path.parent / "saved_model.pb").exists()):
-                candidates.append(Found(named, path, path.parent))
+        if path.is_file() or path.is_symlink():
+            yield path
+
+
+def _in_folder(folder: Path, title: str, search: _Search) -> Found:
+    """Return the best model in a folder; of several that are alike none is guessed at."""
+    files = list(_files(folder, title))
+    candidates = _candidates(files)
     whole = [found for found in candidates if not _only_weights(found, candidates)]
-    for kind in _ORDER:
-        fitting = [found for found in whole if found.format == kind]
-        if len(fitting) > 1:
-            usual = [f for f in fitting if f.path.name.lower() in ("keras_model.h5", "model.json")]
-            fitting = usual if len({f.folder for f in fitting}) == 1 and usual else fitting
-        if len(fitting) > 1:
-            names = ", ".join(found.path.relative_to(folder).as_posix() for found in fitting[:4])
-            raise PicamError(f"{title} holds several models: {names}", "name one of them")
-        if fitting:
-            found = replace(fitting[0], root=folder)
-            return found if found.format == "savedmodel" else replace(found, format=sniff(found.path))
-    zips = sorted(path.name for path in folder.rglob("*.[zZ][iI][pP]"))
-    if zips:
-        raise PicamError(f"{title} holds no model, but {zips[0][:80]}", "unpack that one and give the model in it")
-    raise PicamError(f"{title} holds no model", _KNOWN)
+    for lacking in (False, True):
+        for kind in _ORDER:
+            fitting = [found for found in whole if found.format == kind and _lacks_a_part(found, files) == lacking]
+            if fitting:
+                chosen = fitting[0] if lacking else _the_one(fitting, folder, title)
+                others = [found for found in whole if found is not chosen and found not in fitting]
+                return _opened(replace(chosen, root=folder, notes=_told(chosen, others, folder, title)), search)
+    return _in_nested(folder, files, title, search)
+
+
+def _candidates(files: list[Path]) -> list[Found]:
+    saved = {path.parent for path in files if path.name == "saved_model.pb"}
+    found = [Found("savedmodel", folder, folder.parent) for folder in sorted(saved)]
+    for path in files:
+        if path.name.lower() in _NOT_MODELS or _part_of_saved_model(path, saved):
+            continue
+        named = _SUFFIXES.get(path.suffix.lower())
+        if named and not (named == "json" and not _is_description(path)):
+            found.append(Found(named, path, path.parent))
+    return found
+
+
+def _part_of_saved_model(path: Path, saved: set[Path]) -> bool:
+    """Tell whether a file belongs to a SavedModel: its assets may hold anything."""
+    for folder in saved & set(path.parents):
+        first = path.relative_to(folder).parts[0]
+        if first in _SAVED_PARTS or first.endswith(".pb"):
+            return True
+    return False
+
+
+def _is_description(path: Path) -> bool:
+    """Tell whether a JSON file describes a network; the many others beside models are left alone."""
+    try:
+        if path.stat().st_size > MAX_JSON:
+            return False
+        data = path.read_bytes()
+    except OSError:
+        return False
+    if b"class_name" not in data and b"modelTopology" not in data and b"weightsManifest" not in data:
+        return path.name.lower() == "model.json"  # the name of a model: what is wrong with it is said
+    try:
+        content = json.loads(data)
+        content = json.loads(content) if isinstance(content, str) else content
+    except (ValueError, RecursionError):
+        return path.name.lower().startswith(("model", "config"))
+    return isinstance(content, dict) and bool({"modelTopology", "weightsManifest"} & set(content) or (
+        "class_name" in content and "config" in content))  # fmt: skip
+
+
+def _lacks_a_part(found: Found, files: list[Path]) -> bool:
+    """Tell whether a candidate cannot be a model by itself: a description without weights, weights without one."""
+    if found.format == "json":
+        data = found.path.read_bytes() if found.path.stat().st_size <= MAX_JSON else b""
+        if b"weightsManifest" in data:
+            return False
+        return not any(path.parent == found.folder and path.suffix.lower() in (".h5", ".hdf5") for path in files)
+    return found.format == "hdf5" and _weights_alone(found.path)
+
+
+def _weights_alone(path: Path) -> bool:
+    try:
+        with h5py.File(path, "r") as file:
+            return "model_config" not in file.attrs
+    except (OSError, RuntimeError, ValueError, KeyError):
+        return False  # whatever is wrong with it is said when it is read
+
+
+def _the_one(fitting: list[Found], folder: Path, title: str) -> Found:
+    if len(fitting) > 1:
+        usual = [f for f in fitting if f.path.name.lower() in ("keras_model.h5", "model.json")]
+        fitting = usual if len({f.folder for f in fitting}) == 1 and len(usual) == 1 else fitting
+    if len(fitting) > 1:
+        names = ", ".join(_short(found.path, folder) for found in fitting[:4])
+        raise PicamError(f"{title} holds {len(fitting)} models: {names}", "name the one that you want")
+    return fitting[0]
+
+
+def _short(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()[:80]
+
+
+def _told(chosen: Found, others: list[Found], folder: Path, title: str) -> tuple[str, ...]:
+    """Return the note that says which of several models was taken."""
+    left = [found for found in others if not (found.format == "json" and found.folder == chosen.folder)]
+    if not left:
+        return ()
+    names = ", ".join(_short(found.path, folder) for found in left[:4])
+    return (f"of the models in {title} {_short(chosen.path, folder)} was taken; name another to convert it: {names}",)
+
+
+def _opened(found: Found, search: _Search) -> Found:
+    """Return a candidate by what its file turns out to be; the parts of a SavedModel are put where they belong."""
+    if found.format == "savedmodel":
+        return replace(_saved_model(found.path, found.folder, search), root=found.root, notes=found.notes)
+    if not found.path.exists():
+        raise _missing(found.path)
+    start = lookalikes.head(found.path)
+    if not archives.kind(start):
+        return replace(found, format=sniff(found.path, start))
+    inside = _in_archive(found.path, start, search, search.scratch / ".opened")
+    return replace(inside, folder=found.folder, root=found.root) if inside.format == "keras" else inside
+
+
+def _saved_model(path: Path, folder: Path, search: _Search) -> Found:
+    """Return a SavedModel; one whose variables lie beside its graph, as after moving files by hand, is put in order."""
+    parts = sorted(path.glob("variables.*"))
+    for part in (path / "saved_model.pb", *sorted((path / "variables").glob("variables.*")), *parts):
+        _refuse_pointer(part)
+    if not parts or (path / "variables").is_dir():
+        return Found("savedmodel", path, folder)
+    ordered = search.scratch / ".savedmodel" / path.resolve().name
+    (ordered / "variables").mkdir(parents=True)
+    shutil.copyfile(path / "saved_model.pb", ordered / "saved_model.pb")
+    for part in parts:
+        shutil.copyfile(part, ordered / "variables" / part.name)
+    return Found("savedmodel", ordered, path)
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Raise `PicamError` if a part of a model is a pointer, a web page or the like."""
+    start = lookalikes.head(path)
+    if not start and path.suffix != ".pb":
+        return  # a checkpoint may have an empty shard
+    strange = lookalikes.tell(path, start)
+    # The names of a checkpoint's parts mean something else outside of a SavedModel.
+    if strange is not None and (lookalikes.as_text(start) is not None or not start):
+        raise strange
+
+
+def _in_nested(folder: Path, files: list[Path], title: str, search: _Search) -> Found:
+    """Return the model in the only archive of a folder that holds none itself."""
+    inside = [path for path in files if path.suffix.lower() in _ARCHIVES and path.is_file()]
+    packed = [path for path in inside if archives.kind(lookalikes.head(path)[:512])]
+    if len(packed) > 1:
+        names = ", ".join(_short(path, folder) for path in packed[:4])
+        raise PicamError(f"{title} holds {len(packed)} archives: {names}", "name the one that you want")
+    if packed:
+        own = folder.is_relative_to(search.scratch)
+        place = None if own else search.scratch / "unpacked"
+        found = _in_archive(packed[0], lookalikes.head(packed[0]), search, place)
+        # Labels may lie in the outer archive, beside the inner one.
+        return replace(found, root=folder) if own else found
+    _refuse_folder(folder, files, title)
+    raise PicamError(f"{title} holds no model{_held(files)}", _KNOWN if not files else _EXPORT)
+
+
+def _refuse_folder(folder: Path, files: list[Path], title: str) -> None:
+    """Raise `PicamError` for a folder whose files show what it is instead of a model."""
+    project = lookalikes.tell_archive(Path(title), [_short(path, folder) for path in files])
+    if project is not None:
+        raise project
+    for path in files:
+        if path.is_symlink() and not path.exists():
+            raise _missing(path)
+        strange = lookalikes.by_suffix(path) or lookalikes.tell(path, lookalikes.head(path))
+        if strange is not None and path.suffix.lower() not in (*_PICTURES, ".txt", ".md", ".html", ".htm", ".pdf"):
+            raise strange
+
+
+def _held(files: list[Path]) -> str:
+    """Say in a few words what a folder without a model holds."""
+    if not files:
+        return ": it is empty"
+    pictures = sum(path.suffix.lower() in _PICTURES for path in files)
+    if pictures:
+        return f", but {pictures} picture{'s' if pictures > 1 else ''}"
+    names = ", ".join(path.name[:40] for path in files[:3])
+    return f", but {names}{' …' if len(files) > 3 else ''}"
 
 
 def _only_weights(found: Found, candidates: list[Found]) -> bool:
@@ -149,59 +357,6 @@ def _only_weights(found: Found, candidates: list[Found]) -> bool:
     if found.format != "hdf5" or found.path.name.lower() == "keras_model.h5":
         return False
     return any(other.format == "json" and other.folder == found.folder for other in candidates)
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip. Raises `PicamError` for bombs, names that climb out, links, and damaged entries."""
-    try:
-        with zipfile.ZipFile(archive) as file:
-            entries = file.infolist()
-            _check(archive, entries)
-            left = MAX_UNPACKED
-            for entry in entries:
-                if not entry.is_dir() and not entry.filename.endswith("\\"):
-                    left -= _write(file, entry, folder / _path(entry), left)
-    except PicamError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())[:100]
-        raise PicamError(f"{archive.name} is damaged or cut short ({reason})", "copy or export it again") from error
-
-
-def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
-    """Return an entry's path; some Windows programs write backslashes."""
-    return PurePosixPath(entry.filename.replace("\\", "/"))
-
-
-def _check(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
-    if len({_path(entry) for entry in entries}) < len(entries):
-        raise PicamError(f"{archive.name} holds two files of the same name", "pack it again")
-    if len(entries) > MAX_ENTRIES:
-        raise PicamError(f"{archive.name} holds {len(entries)} files", "it is no model export")
-    total = sum(entry.file_size for entry in entries)
-    packed = archive.stat().st_size
-    if total > MAX_UNPACKED or (total > FREE and total > packed * MAX_RATIO):
-        raise PicamError(f"{archive.name} would unpack to {total >> 20} MB, from {packed >> 10} KB", "it is a zip bomb")
-    for entry in entries:
-        path, name = _path(entry), entry.filename[:80]
-        if path.is_absolute() or ".." in path.parts or ":" in str(path).split("/")[0]:
-            raise PicamError(f"{archive.name} holds the path {name!r}, which leads out of it", "do not trust this file")
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise PicamError(f"{archive.name} holds a link ({name})", "do not trust this file")
-        if entry.flag_bits & 1:
-            raise PicamError(f"{archive.name} is encrypted", "unpack it first")
-
-
-def _write(file: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
-    with file.open(entry) as source, path.open("xb") as target:
-        while block := source.read(1 << 20):
-            written += len(block)
-            if written > min(entry.file_size, left):
-                raise PicamError(f"{entry.filename[:80]} is larger than the zip says", "it is a zip bomb")
-            target.write(block)
-    return written
 
 
 def digest(given: Path) -> str:

@@ -79,15 +79,16 @@ def convert(
 
 def _source(found: Found, given: Path, options: Options, phase: Callable[[str], None]) -> _Source:
     named = options.labels or labels.find_near(found.folder, found.root)
+    named = named or (labels.find(found.outside) if found.outside else None)
     exported = (found.folder / "metadata.json").is_file() and found.format == "json"
     teachable = exported or found.path.name.lower() in _TEACHABLE
     if found.format in native_formats.FORMATS:
         network = native_formats.read(found.path, found.format, options.output_layer)
-        return _Source(network, native_formats.FORMATS[found.format], (network.name,), named, teachable, ())
+        return _Source(network, native_formats.FORMATS[found.format], (network.name,), named, teachable, found.notes)
     keras = keras_files.read(found, options.weights, options.output_layer)
     backbone = {"Conv1_pad", "block_16_project_BN"} <= set(keras.names)
     known = teachable and backbone
-    return _Source(keras.network, keras.format, tuple(keras.names), named, known, tuple(keras.notes))
+    return _Source(keras.network, keras.format, tuple(keras.names), named, known, (*found.notes, *keras.notes))
 
 
 def _bundle(

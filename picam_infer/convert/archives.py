@@ -1,0 +1,231 @@
+"""Archives: zip, tar and their compressed kinds, unpacked so that nothing in them can do anything to us."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Literal
+
+from picam_infer.convert import lookalikes
+from picam_infer.core import PicamError
+
+MAX_ENTRIES = 10_000
+MAX_UNPACKED = 4 * 2**30
+MAX_RATIO = 200
+FREE = 64 * 2**20
+"""Below this many unpacked bytes the ratio does not matter."""
+
+Kind = Literal["zip", "tar", "gzip", "bzip2", "xz"]
+_OPEN: dict[str, Callable[[Path], IO[bytes]]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}  # type: ignore[dict-item]
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, OSError,
+           NotImplementedError, RuntimeError, ValueError)  # fmt: skip
+_BOMB, _TRUST, _AGAIN = "it is a zip bomb", "do not trust this file", "copy or export it again"
+_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
+
+
+@dataclass
+class Budget:
+    """What may still be unpacked, all archives inside each other together."""
+
+    bytes: int = MAX_UNPACKED
+    entries: int = MAX_ENTRIES
+
+    def spend(self, size: int, name: str) -> None:
+        """Take `size` bytes. Raises `PicamError` when there is no more."""
+        self.bytes -= size
+        if self.bytes < 0:
+            raise PicamError(f"{name} would unpack to more than {MAX_UNPACKED >> 20} MB", _BOMB)
+
+
+def kind(start: bytes) -> Kind | None:
+    """Return what an archive's first bytes (512 or more) say it is; None for no archive."""
+    if start[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
+        return "zip"
+    if start[:2] == b"\x1f\x8b":
+        return "gzip"
+    if start[:3] == b"BZh" and start[4:10] == b"1AY&SY":
+        return "bzip2"
+    if start[:6] == b"\xfd7zXZ\0":
+        return "xz"
+    return "tar" if start[257:262] == b"ustar" else None
+
+
+def names(archive: Path) -> list[str]:
+    """Return the names of the files in a zip. Raises `PicamError`."""
+    with _guarded(archive), zipfile.ZipFile(archive) as file:
+        return [entry.filename for entry in file.infolist() if not entry.is_dir()]
+
+
+def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
+    """Unpack an archive of a `kind` into a folder.
+
+    Raises `PicamError` for bombs, names that climb out, links, encryption, and what is cut short or damaged.
+    """
+    budget = budget or Budget()
+    with archive.open("rb") as file:
+        what = kind(file.read(512))
+    folder.mkdir(parents=True, exist_ok=True)
+    with _guarded(archive):
+        if what == "zip":
+            _zip(archive, folder, budget)
+        elif what == "tar":
+            with archive.open("rb") as file:
+                _tar(archive, file, folder, budget)
+        elif what is not None:
+            _compressed(archive, _OPEN[what], folder, budget)
+
+
+class _guarded:  # noqa: N801  # used as a function
+    """Turns what the libraries raise about an archive into one line of ours."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Literal[False]:
+        if isinstance(error, _BROKEN) and not isinstance(error, PicamError):
+            raise _meant(self._archive, error) from error
+        return False
+
+
+def _meant(archive: Path, error: BaseException) -> PicamError:
+    """Return our line for a library's error."""
+    name, said = archive.name, str(error)
+    if isinstance(error, OSError) and error.errno:
+        return PicamError(f"{name} cannot be unpacked ({error.strerror})", "is the disk full?")
+    if isinstance(error, NotImplementedError) or "compression" in said.lower():
+        return PicamError(f"{name} is packed in a way that cannot be unpacked here", "unpack it on another computer, and give the model in it")  # fmt: skip
+    if "not a zip file" in said or isinstance(error, EOFError) or "end of data" in said or "truncated" in said:
+        return PicamError(f"{name} is cut short: its end is missing", "download or copy it again")
+    if "password" in said or "encrypted" in said:
+        return PicamError(f"{name} is encrypted", "unpack it with its password, and give the model in it")
+    if "multiple disks" in said:
+        return PicamError(f"{name} is one part of several", "unpack them together, and give the model in it")
+    return PicamError(f"{name} is damaged: what it holds does not agree with its own list or checksums", _AGAIN)
+
+
+def _zip(archive: Path, folder: Path, budget: Budget) -> None:
+    with zipfile.ZipFile(archive) as file:
+        entries = file.infolist()
+        _check_zip(archive, entries, budget)
+        for entry in entries:
+            if entry.is_dir() or entry.filename.endswith("\\"):
+                continue
+            _store(lambda entry=entry: file.open(entry), folder / _path(entry.filename), entry.file_size,  # type: ignore[misc]
+                   entry.filename, budget)  # fmt: skip
+
+
+def _path(name: str) -> PurePosixPath:
+    """Return an entry's path; some Windows programs write backslashes."""
+    return PurePosixPath(name.replace("\\", "/"))
+
+
+def _check_zip(archive: Path, entries: list[zipfile.ZipInfo], budget: Budget) -> None:
+    _check_names(archive, [entry.filename for entry in entries], budget)
+    total = sum(entry.file_size for entry in entries)
+    packed = archive.stat().st_size
+    if total > budget.bytes or (total > FREE and total > packed * MAX_RATIO):
+        raise PicamError(f"{archive.name} would unpack to {total >> 20} MB, from {packed >> 10} KB", _BOMB)
+    for entry in entries:
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise PicamError(f"{archive.name} holds a link ({entry.filename[:80]})", _TRUST)
+        if entry.flag_bits & 1:
+            raise PicamError(f"{archive.name} is encrypted", "unpack it with its password, and give the model in it")
+        if entry.compress_type in _METHODS:
+            how = _METHODS[entry.compress_type]
+            raise PicamError(f"{archive.name} is packed with {how}, which cannot be unpacked here",
+                             "unpack it on another computer, and give the model in it")  # fmt: skip
+
+
+def _check_names(archive: Path, names: list[str], budget: Budget) -> None:
+    if len({_path(name) for name in names}) < len(names):
+        raise PicamError(f"{archive.name} holds two files of the same name", "pack it again")
+    budget.entries -= len(names)
+    if budget.entries < 0:
+        raise PicamError(f"{archive.name} holds {len(names)} files", "it is no model export")
+    for name in names:
+        path = _path(name)
+        if path.is_absolute() or ".." in path.parts or ":" in str(path).split("/")[0]:
+            raise PicamError(f"{archive.name} holds the path {name[:80]!r}, which leads out of it", _TRUST)
+
+
+def _tar(archive: Path, stream: IO[bytes], folder: Path, budget: Budget) -> None:
+    with tarfile.open(fileobj=stream, mode="r|") as file:
+        for entry in file:
+            if entry.isdir():
+                continue
+            _check_names(archive, [entry.name], budget)
+            if not entry.isfile():
+                what = "a link" if entry.issym() or entry.islnk() else "a device"
+                raise PicamError(f"{archive.name} holds {what} ({entry.name[:80]})", _TRUST)
+            source = file.extractfile(entry)
+            if source is None:
+                raise PicamError(f"{archive.name} holds {entry.name[:80]} without its content", _AGAIN)
+            path = folder / _path(entry.name)
+            if path.exists():
+                raise PicamError(f"{archive.name} holds two files of the same name", "pack it again")
+            _store(lambda source=source: source, path, entry.size, entry.name, budget)  # type: ignore[misc]
+
+
+def _compressed(archive: Path, opened: Callable[[Path], IO[bytes]], folder: Path, budget: Budget) -> None:
+    """Unpack a compressed tar, or the one file that was compressed."""
+    with opened(archive) as stream:
+        is_tar = kind(stream.read(512)) == "tar"
+    limit = max(FREE, archive.stat().st_size * MAX_RATIO)
+    with opened(archive) as stream:
+        limited = _Limited(stream, limit, archive)
+        if is_tar:
+            _tar(archive, limited, folder, budget)  # type: ignore[arg-type]
+            return
+        name = archive.stem if archive.suffix.lower() in (".gz", ".bz2", ".xz") else archive.name
+        _store(lambda: limited, folder / (name or "model"), limit, name, budget)  # type: ignore[arg-type,return-value]
+
+
+class _Limited:
+    """A stream that ends with `PicamError` when more comes out of it than its archive's size warrants."""
+
+    def __init__(self, stream: IO[bytes], limit: int, archive: Path) -> None:
+        self._stream, self._left, self._archive = stream, limit, archive
+
+    def read(self, size: int = 1 << 20) -> bytes:
+        """Return at most `size` bytes."""
+        block = self._stream.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise PicamError(f"{self._archive.name} unpacks to more than {MAX_RATIO} times its size", _BOMB)
+        return block
+
+    def __enter__(self) -> _Limited:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _store(opened: Callable[[], IO[bytes]], path: Path, promised: int, name: str, budget: Budget) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with opened() as source, path.open("xb") as target:
+        while block := source.read(1 << 20):
+            written += len(block)
+            if written > promised:
+                raise PicamError(f"{name[:80]} is larger than the archive says", _BOMB)
+            budget.spend(len(block), name[:80])
+            target.write(block)
+
+
+def refuse_lookalikes(archive: Path) -> None:
+    """Raise `PicamError` if a zip is a package of something else than a model: a project, a document…"""
+    found = lookalikes.tell_archive(archive, names(archive))
+    if found is not None:
+        raise found
