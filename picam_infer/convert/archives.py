@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from picam_infer.convert import lookalikes
 from picam_infer.core import PicamError
@@ -28,6 +28,7 @@ _OPEN: dict[str, Callable[[Path], IO[bytes]]] = {"gzip": gzip.open, "bzip2": bz2
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, OSError,
            NotImplementedError, RuntimeError, ValueError)  # fmt: skip
 _BOMB, _TRUST, _AGAIN = "it is a zip bomb", "do not trust this file", "copy or export it again"
+_ELSEWHERE = "unpack it on another computer, and give the model in it"
 _METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 
 
@@ -92,7 +93,7 @@ class _guarded:  # noqa: N801  # used as a function
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Literal[False]:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> Literal[False]:
         if isinstance(error, _BROKEN) and not isinstance(error, PicamError):
             raise _meant(self._archive, error) from error
         return False
@@ -104,7 +105,7 @@ def _meant(archive: Path, error: BaseException) -> PicamError:
     if isinstance(error, OSError) and error.errno:
         return PicamError(f"{name} cannot be unpacked ({error.strerror})", "is the disk full?")
     if isinstance(error, NotImplementedError) or "compression" in said.lower():
-        return PicamError(f"{name} is packed in a way that cannot be unpacked here", "unpack it on another computer, and give the model in it")  # fmt: skip
+        return PicamError(f"{name} is packed in a way that cannot be unpacked here", _ELSEWHERE)
     if "not a zip file" in said or isinstance(error, EOFError) or "end of data" in said or "truncated" in said:
         return PicamError(f"{name} is cut short: its end is missing", "download or copy it again")
     if "password" in said or "encrypted" in said:
@@ -143,8 +144,7 @@ def _check_zip(archive: Path, entries: list[zipfile.ZipInfo], budget: Budget) ->
             raise PicamError(f"{archive.name} is encrypted", "unpack it with its password, and give the model in it")
         if entry.compress_type in _METHODS:
             how = _METHODS[entry.compress_type]
-            raise PicamError(f"{archive.name} is packed with {how}, which cannot be unpacked here",
-                             "unpack it on another computer, and give the model in it")  # fmt: skip
+            raise PicamError(f"{archive.name} is packed with {how}, which cannot be unpacked here", _ELSEWHERE)
 
 
 def _check_names(archive: Path, names: list[str], budget: Budget) -> None:

@@ -104,7 +104,8 @@ def _missing(given: Path) -> PicamError:
     except (OSError, ValueError):
         target = ""
     if "annex/objects/" in target:
-        return PicamError(f"{given.name} is a git-annex link, its content is not here", f"fetch it with: git annex get {given.name}")  # fmt: skip
+        hint = f"fetch it with: git annex get {given.name}"
+        return NoInput(f"{given.name} is a git-annex link, its content is not here", hint)
     if target:
         return NoInput(f"{given} is a link to {target}, which is not there", "copy the file itself")
     return NoInput(f"there is no {given}", "check the name")

@@ -13,6 +13,7 @@ from picam_infer.convert import container, input_spec, ir, keras_files, labels, 
 from picam_infer.convert.container import Found
 from picam_infer.convert.labels import Labels
 from picam_infer.convert.network import Network
+from picam_infer.convert.openvino_errors import FORMATS
 from picam_infer.convert.report import Report
 from picam_infer.core import PicamError, UsageError
 from picam_infer.models import bundle
@@ -82,9 +83,9 @@ def _source(found: Found, given: Path, options: Options, phase: Callable[[str], 
     named = named or (labels.find(found.outside) if found.outside else None)
     exported = (found.folder / "metadata.json").is_file() and found.format == "json"
     teachable = exported or found.path.name.lower() in _TEACHABLE
-    if found.format in native_formats.FORMATS:
+    if found.format in FORMATS:
         network = native_formats.read(found.path, found.format, options.output_layer)
-        return _Source(network, native_formats.FORMATS[found.format], (network.name,), named, teachable, found.notes)
+        return _Source(network, FORMATS[found.format], (network.name,), named, teachable, found.notes)
     keras = keras_files.read(found, options.weights, options.output_layer)
     backbone = {"Conv1_pad", "block_16_project_BN"} <= set(keras.names)
     known = teachable and backbone

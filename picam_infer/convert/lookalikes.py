@@ -1,4 +1,4 @@
-"""Files that bear a model's name and are something else, told apart by their content: each with what it is and a remedy."""
+"""Files that bear a model's name and are something else: what each is, told by its content, and the remedy."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def as_text(start: bytes) -> str | None:
             text = start.decode("utf-8-sig", "strict")
         except UnicodeDecodeError as error:
             # The cut may have split a character; web pages of other encodings show by their tags.
-            if error.start < len(start) - 4 and not start.lstrip()[:1] == b"<":
+            if error.start < len(start) - 4 and start.lstrip()[:1] != b"<":
                 return None
             text = start.decode("latin-1" if start.lstrip()[:1] == b"<" else "utf-8", "ignore")
     text = text.lstrip("\ufeff \t\r\n")
@@ -140,7 +140,9 @@ def _text(name: str, path: Path, text: str) -> PicamError | None:
         return PicamError(f"{name} is a Git LFS pointer{of}, not the file itself",
                           "fetch the file with: git lfs pull, or by the download button of its page")  # fmt: skip
     if _ANNEX.match(text):
-        return PicamError(f"{name} is a git-annex pointer, not the file itself", f"fetch the file with: git annex get {name}")
+        return PicamError(
+            f"{name} is a git-annex pointer, not the file itself", f"fetch the file with: git annex get {name}"
+        )
     if re.match(r"(?:md5:|outs:)", text) and "md5:" in text and path.suffix != ".json":
         return PicamError(f"{name} is a DVC pointer, not the file itself", f"fetch the file with: dvc pull {name}")
     if re.match(r"\[(?:InternetShortcut|Desktop Entry)\]", text):
@@ -158,8 +160,11 @@ def _markup(name: str, text: str) -> PicamError | None:
     if not _HTML.search(text[:4096]):
         code = re.search(r"<Code>\s*([\w.-]{1,60})\s*</Code>", text)
         if code:
-            return PicamError(f"{name} is a server's refusal ({code[1]}), not the file", "its link has expired or needs a login: download it again")  # fmt: skip
-        return None if text.startswith("<?xml") else PicamError(f"{name} is a text, not a model", "give the model itself")
+            hint = "its link has expired or needs a login: download it again"
+            return PicamError(f"{name} is a server's refusal ({code[1]}), not the file itself", hint)
+        return (
+            None if text.startswith("<?xml") else PicamError(f"{name} is a text, not a model", "give the model itself")
+        )
     title = _TITLE.search(text)
     shown = f" («{' '.join(title[1].split())[:60]}»)" if title and title[1].strip() else ""
     return PicamError(f"{name} is a web page{shown}, not the file itself", _page_hint(text))
@@ -184,17 +189,26 @@ def _message(name: str, text: str) -> PicamError | None:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return PicamError(f"{name} is a JSON text, not a model", _DOWNLOAD)
-    said = content if isinstance(content, dict) else {}
-    for _ in range(2):
-        value = next((said[key] for key in ("message", "error_description", "error", "detail", "title", "errors")
-                      if isinstance(said, dict) and said.get(key)), "")  # fmt: skip
-        said = value
-    shown = f" that says «{' '.join(said.split())[:80]}»" if isinstance(said, str) and said else ""
+    said = _said(content)
+    shown = f" that says «{said}»" if said else ""
     return PicamError(f"{name} is a server's answer as JSON{shown}, not the file itself", "download it again")
 
 
+def _said(content: object) -> str:
+    """Return the sentence in a server's JSON answer, however deep its customs put it."""
+    for _ in range(3):
+        if isinstance(content, str):
+            return " ".join(content.split())[:80]
+        if isinstance(content, list):
+            content = content[0] if content else ""
+        elif isinstance(content, dict):
+            keys = ("message", "error_description", "error", "detail", "title", "errors")
+            content = next((content[key] for key in keys if content.get(key)), "")
+    return ""
+
+
 def tell_archive(path: Path, names: Iterable[str]) -> PicamError | None:
-    """Return the error for a zip, or a folder, that its files' names show to be something else than a model's package."""
+    """Return the error for a zip or a folder whose files' names show that it is no model's package."""
     inside = [PurePosixPath(name.replace("\\", "/")) for name in names]
     files = {entry.name for entry in inside}
     samples = [entry for entry in inside if "-!-" in entry.name]

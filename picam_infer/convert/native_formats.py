@@ -11,30 +11,19 @@ import openvino as ov
 import openvino.opset13 as op
 from openvino.preprocess import PrePostProcessor
 
+from picam_infer.convert import augmentation, lookalikes, openvino_errors
 from picam_infer.convert.network import FREE_SIDE, MAX_ELEMENTS, VENDOR_ERRORS, Network
 from picam_infer.core import PicamError
-
-FORMATS = {
-    "savedmodel": "TensorFlow SavedModel",
-    "tflite": "TensorFlow Lite",
-    "pb": "TensorFlow frozen graph",
-    "meta": "TensorFlow checkpoint",
-    "onnx": "ONNX",
-    "ir": "OpenVINO IR",
-}
-
 
 def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
     """Read a file through OpenVINO and bring its input and output to the bundle's contract. Raises `PicamError`.
 
     Contract: batch of 1, every size fixed, float32 in and out.
     """
-    _refuse_edge_tpu(path, kind)
-    if kind == "ir" and not path.with_suffix(".bin").is_file():
-        raise PicamError(f"{path.name} lacks its weights, {path.stem}.bin", "put both files into one folder")
+    _refuse(path, kind)
     notes: list[str] = []
     try:
-        model = ov.Core().read_model(path)
+        model = _read(path, kind, notes)
         _choose_output(model, output_layer, notes)
         model = _single_output(model)
         _fix_shapes(model, notes)
@@ -42,11 +31,7 @@ def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
     except PicamError:
         raise
     except VENDOR_ERRORS as error:
-        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-        reason = (lines[-1] if lines else type(error).__name__)[:200]
-        raise PicamError(
-            f"OpenVINO cannot read {path.name} ({reason})", "it is damaged, or uses what it lacks"
-        ) from error
+        raise openvino_errors.explain(path, kind, error) from error
     nodes = model.get_ordered_ops()
     constants = [n for n in nodes if n.get_type_name() == "Constant" and n.get_output_element_type(0).is_real()]
     parameters = sum(int(np.prod(n.get_output_shape(0), dtype=object)) for n in constants)
@@ -60,7 +45,31 @@ def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
     )  # fmt: skip
 
 
-def _refuse_edge_tpu(path: Path, kind: str) -> None:
+def _read(path: Path, kind: str, notes: list[str]) -> Any:
+    """Return OpenVINO's model of a file, without the random layers that it may have from training."""
+    try:
+        model = ov.Core().read_model(path)
+        dropped = augmentation.drop(model)
+    except VENDOR_ERRORS as error:
+        lacking = openvino_errors.missing_operations(str(error))
+        found = augmentation.read_without(path) if lacking and kind in ("savedmodel", "pb", "meta") else None
+        if found is None:
+            raise
+        model, dropped = found
+    if dropped:
+        names = ", ".join(name.rpartition("/")[2] for name in dropped[:5]) + (" …" if len(dropped) > 5 else "")
+        notes.append(f"random layers, which are for training, were taken out: {names}")
+    return model
+
+
+def _refuse(path: Path, kind: str) -> None:
+    """Raise `PicamError` for what OpenVINO would not read, or not with a reason that says what to do."""
+    if kind == "ir":
+        openvino_errors.refuse_old_ir(path)
+        weights = path.with_suffix(".bin")
+        if not weights.is_file():
+            raise PicamError(f"{path.name} lacks its weights, {weights.name}", "put both files into one folder")
+        lookalikes.refuse(weights)
     if kind == "tflite" and b"edgetpu-custom-op" in path.read_bytes():
         raise PicamError(
             f"{path.name} was compiled for an Edge TPU, nothing else can run it",
