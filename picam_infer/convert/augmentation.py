@@ -50,7 +50,7 @@ def drop(model: Any) -> list[str]:
 
 
 def _kind(node: Any) -> str:
-    """Return a node's type; of an operation that OpenVINO does not know its name, which TensorFlow makes of its type."""
+    """Return a node's type; for one that OpenVINO does not know, its name, which TensorFlow makes of the type."""
     if _unknown(node):
         return str(node.get_friendly_name().rpartition("/")[2])
     return str(node.get_type_name())
@@ -77,7 +77,9 @@ def _fed(nodes: list[Any]) -> set[str]:
     fed: set[str] = set()
     for node in nodes:
         sources = (port.get_source_output().get_node().get_friendly_name() for port in node.inputs())
-        if node.get_type_name() == "Parameter" or (node.get_type_name() not in _ASKS and any(s in fed for s in sources)):
+        if node.get_type_name() == "Parameter" or (
+            node.get_type_name() not in _ASKS and any(s in fed for s in sources)
+        ):
             fed.add(node.get_friendly_name())
     return fed
 
@@ -88,7 +90,8 @@ def _members(name: str, nodes: list[Any]) -> dict[str, Any]:
     for node in reversed(nodes):
         own = node.get_friendly_name()
         users = _users(node)
-        if own not in inside and "/" not in own and users and node.get_type_name() != "Parameter" \
+        nameless = re.fullmatch(rf"{node.get_type_name()}_\d+", own)
+        if nameless and own not in inside and users and node.get_type_name() != "Parameter" \
                 and all(user.get_friendly_name() in inside for user in users):  # fmt: skip
             inside[own] = node
     return inside

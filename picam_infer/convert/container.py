@@ -53,7 +53,7 @@ class Found:
     root: Path | None = None
     """The folder or the unpacked archive that was given, if one was."""
     outside: Path | None = None
-    """The folder that was given, where the model lay in an archive in it."""
+    """Where else labels may lie: the folder that was given, or the one around it."""
     notes: tuple[str, ...] = ()
     """What was chosen among several."""
 
@@ -91,7 +91,9 @@ def find(given: Path, scratch: Path) -> Found:
     search = _Search(scratch)
     if stat.S_ISDIR(mode):
         found = _in_folder(given, given.resolve().name, search)
-        return found if found.root == given else replace(found, outside=given)
+        # Labels may lie beside the archive that the model was in, or beside the SavedModel that was given.
+        outside = given if found.root != given else given.resolve().parent if found.format == "savedmodel" else None
+        return replace(found, outside=outside)
     if not stat.S_ISREG(mode):
         raise NoInput(f"{given} is not a regular file")
     return _file(given, search)
@@ -187,8 +189,11 @@ def _in_folder(folder: Path, title: str, search: _Search) -> Found:
             fitting = [found for found in whole if found.format == kind and _lacks_a_part(found, files) == lacking]
             if fitting:
                 chosen = fitting[0] if lacking else _the_one(fitting, folder, title)
+                beside = folder if chosen.path == folder else chosen.folder
                 others = [found for found in whole if found is not chosen and found not in fitting]
-                return _opened(replace(chosen, root=folder, notes=_told(chosen, others, folder, title)), search)
+                return _opened(
+                    replace(chosen, folder=beside, root=folder, notes=_told(chosen, others, folder, title)), search
+                )
     return _in_nested(folder, files, title, search)
 
 
@@ -290,7 +295,7 @@ def _saved_model(path: Path, folder: Path, search: _Search) -> Found:
     """Return a SavedModel; one whose variables lie beside its graph, as after moving files by hand, is put in order."""
     parts = sorted(path.glob("variables.*"))
     for part in (path / "saved_model.pb", *sorted((path / "variables").glob("variables.*")), *parts):
-        _refuse_pointer(part)
+        lookalikes.refuse_part(part)
     if not parts or (path / "variables").is_dir():
         return Found("savedmodel", path, folder)
     ordered = search.scratch / ".savedmodel" / path.resolve().name
@@ -299,17 +304,6 @@ def _saved_model(path: Path, folder: Path, search: _Search) -> Found:
     for part in parts:
         shutil.copyfile(part, ordered / "variables" / part.name)
     return Found("savedmodel", ordered, path)
-
-
-def _refuse_pointer(path: Path) -> None:
-    """Raise `PicamError` if a part of a model is a pointer, a web page or the like."""
-    start = lookalikes.head(path)
-    if not start and path.suffix != ".pb":
-        return  # a checkpoint may have an empty shard
-    strange = lookalikes.tell(path, start)
-    # The names of a checkpoint's parts mean something else outside of a SavedModel.
-    if strange is not None and (lookalikes.as_text(start) is not None or not start):
-        raise strange
 
 
 def _in_nested(folder: Path, files: list[Path], title: str, search: _Search) -> Found:

@@ -22,7 +22,6 @@ MAX_BYTES = 4 * 2**30
 MAX_RATIO = 200
 """How many times larger than the file its unpacked weights may be."""
 
-_CUT = "the file is damaged or cut short"
 _AGAIN = "copy or export it again"
 
 
@@ -46,17 +45,21 @@ def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5]:
     try:
         file = h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r")
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise PicamError(f"{name} is no HDF5 file, damaged or cut short", _AGAIN) from error
+        raise _unreadable(name, error) from error
     with contextlib.closing(file):
         try:
             content = _structure(file, size)
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, UnicodeError, AttributeError) as error:
-            raise PicamError(f"{name}: {_CUT} ({_brief(error)})", _AGAIN) from error
+            raise PicamError(f"{name} is damaged: its inner tables do not agree", _AGAIN) from error
         yield content
 
 
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+def _unreadable(name: str, error: BaseException) -> PicamError:
+    """Return our error for a file that HDF5's library does not open."""
+    sizes = re.search(r"truncated file: eof = (\d+), .*stored_eof = (\d+)", str(error))
+    if sizes:
+        return PicamError(f"{name} is cut short: {int(sizes[1]):,} of {int(sizes[2]):,} bytes", _AGAIN)
+    return PicamError(f"{name} begins as an HDF5 file and goes on as something else: it is damaged", _AGAIN)
 
 
 def _structure(file: Any, size: int) -> Hdf5:
@@ -101,7 +104,7 @@ class _Budget:
         self.size -= size
         self.items -= 1
         if self.size < 0 or self.items < 0:
-            raise PicamError(f"the weights in {name} are far larger than the file", "it is damaged or a trap")
+            raise PicamError(f"the weights in {name} are far larger than the file", "do not trust this file")
 
 
 def _groups(weights: Any, budget: _Budget) -> list[Group]:
@@ -149,7 +152,7 @@ def _stored(item: Any, name: str, budget: _Budget) -> Stored:
         try:
             return np.asarray(item[()], np.float32).reshape(shape)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-            raise PicamError(f"weight {name[:80]} cannot be read: {_CUT}", _AGAIN) from error
+            raise PicamError(f"weight {name[:80]} cannot be read: the file is damaged", _AGAIN) from error
 
     return Stored(name, shape, read)
 

@@ -79,8 +79,9 @@ def compiled(model: Any) -> Any:
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         return _core().compile_model(model, "CPU", config)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[-160:]
-        raise PicamError(f"OpenVINO cannot run the network ({reason})", "please report this model") from error
+        raise PicamError(
+            "OpenVINO reads the network, but cannot run it on the CPU", "please report this model"
+        ) from error
 
 
 def check(model: Any, files: dict[str, bytes], low: float, high: float) -> Check:
@@ -90,7 +91,10 @@ def check(model: Any, files: dict[str, bytes], low: float, high: float) -> Check
     run = compiled(load(files))
     after = run(feeds)[0]
     if not np.isfinite(before).all() or not np.isfinite(after).all():
-        raise PicamError("the network answers with values that are not numbers", "its weights are damaged or overflow")
+        raise PicamError(
+            "the network answers with values that are not numbers",
+            "a weight or a step of it overflows: export it again",
+        )
     took_s: list[float] = []
     while len(took_s) < 5 and sum(took_s) < ENOUGH_S:
         start = time.perf_counter()

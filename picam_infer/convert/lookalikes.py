@@ -63,12 +63,10 @@ _TITLE = re.compile(r"<title[^>]*>\s*([^<]{1,200})", re.IGNORECASE)
 _LOGIN = re.compile(r"\b(?:sign[- ]?in|log[- ]?in|login|anmelden|password)\b", re.IGNORECASE)
 
 
-def refuse(path: Path, expected: str = "") -> None:
-    """Raise `PicamError` if a file is one of these, or `NoInput` if it cannot be read; `expected` is what it should be.
-
-    Nothing is raised for a file that is unknown here: it may be a model.
-    """
-    found = tell(path, head(path), expected)
+def refuse_part(path: Path) -> None:
+    """Raise `PicamError` if a part of a model (its weights) is a pointer, a web page or the like. Raises `NoInput`."""
+    text = as_text(head(path))
+    found = _text(path.name, path, text) if text is not None else None
     if found is not None:
         raise found
 
@@ -86,14 +84,14 @@ def _reason(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or "its name is not valid"
 
 
-def tell(path: Path, start: bytes, expected: str = "") -> PicamError | None:
+def tell(path: Path, start: bytes) -> PicamError | None:
     """Return the error for a file that is something else than a model, knowing its first bytes."""
     name = path.name
     if not start:
         return PicamError(f"{name} is empty", "copy or export it again")
     text = as_text(start)
     if text is not None:
-        return _text(name, path, text)
+        return _text(name, path, text) or by_suffix(path)
     for magic, what, hint in _MAGICS:
         if start.startswith(magic):
             return PicamError(f"{name} is {what}", hint)
@@ -149,9 +147,9 @@ def _text(name: str, path: Path, text: str) -> PicamError | None:
         return PicamError(f"{name} is a link, not the file itself", "copy the file that it leads to")
     if text[0] == "<":
         return _markup(name, text)
-    if text[0] in "{[" and path.suffix.lower() != ".json":
-        return _message(name, text)
-    return by_suffix(path)
+    if text[0] in "{[":
+        return _message(name, text, path.suffix.lower() == ".json")
+    return None
 
 
 def _markup(name: str, text: str) -> PicamError | None:
@@ -181,15 +179,19 @@ def _page_hint(text: str) -> str:
     return _DOWNLOAD
 
 
-def _message(name: str, text: str) -> PicamError | None:
-    """Return the error for JSON under another name: a server's answer, unless it is a model's description."""
+def _message(name: str, text: str, honest: bool) -> PicamError | None:
+    """Return the error for JSON that is no model's description: a server's answer, or (`honest`, by its name) other."""
     if re.search(r'"(?:class_name|modelTopology|weightsManifest)"', text):
         return None
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        return PicamError(f"{name} is a JSON text, not a model", _DOWNLOAD)
+        return None if honest else PicamError(f"{name} is a JSON text, not a model", _DOWNLOAD)
     said = _said(content)
+    if honest and not said:
+        return PicamError(
+            f"{name} describes no network", "give the model.json of TensorFlow.js or of Keras, or the model itself"
+        )
     shown = f" that says «{said}»" if said else ""
     return PicamError(f"{name} is a server's answer as JSON{shown}, not the file itself", "download it again")
 

@@ -15,6 +15,7 @@ from picam_infer.convert import augmentation, lookalikes, openvino_errors
 from picam_infer.convert.network import FREE_SIDE, MAX_ELEMENTS, VENDOR_ERRORS, Network
 from picam_infer.core import PicamError
 
+
 def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
     """Read a file through OpenVINO and bring its input and output to the bundle's contract. Raises `PicamError`.
 
@@ -69,7 +70,7 @@ def _refuse(path: Path, kind: str) -> None:
         weights = path.with_suffix(".bin")
         if not weights.is_file():
             raise PicamError(f"{path.name} lacks its weights, {weights.name}", "put both files into one folder")
-        lookalikes.refuse(weights)
+        lookalikes.refuse_part(weights)
     if kind == "tflite" and b"edgetpu-custom-op" in path.read_bytes():
         raise PicamError(
             f"{path.name} was compiled for an Edge TPU, nothing else can run it",

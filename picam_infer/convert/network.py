@@ -211,7 +211,7 @@ class _Builder:
                 values[key] = self._use(spec, _filled(use, values, spec), path)
                 pending.pop()
             elif key in open_:
-                raise PicamError(f"layer {spec.name} depends on itself", "the file is damaged; export it again")
+                raise PicamError(f"layer {spec.name} depends on itself", "export the model again")
             else:
                 open_.add(key)
                 pending.extend(reversed(missing))
@@ -240,9 +240,8 @@ class _Builder:
                 function = operation if spec.operation or kind is None else kind.build
                 out = function(Call(owner, use.args, use.kwargs))
             self._count(owner, out, path)
-        except VENDOR_ERRORS as error:
-            reason = " ".join(str(error).split())[-160:]
-            owner.fail(f"it cannot be built ({reason})", "its settings, weights and input do not fit together")
+        except VENDOR_ERRORS:
+            owner.fail("its settings, weights and input do not fit together", "export the model again")
         self.named += 1  # not `builds`: a layer inside a wrapper has a name of its own
         _name(out, path[-1], self.named)
         return out

@@ -16,10 +16,13 @@ FORMATS = {
     "ir": "OpenVINO IR",
 }
 _AGAIN = "download, copy or export it again"
+_WHOLE = "copy the whole folder of the SavedModel"
 _SOURCE = "convert the Keras, ONNX or TensorFlow file that it was made from"
 _REPORT = "export it again, as Keras or ONNX if you can; if another program runs it, please report it"
 _ENCODED = {"DecodeJpeg", "DecodePng", "DecodeImage", "DecodeRaw", "DecodeBase64", "ParseExample", "ParseExampleV2"}
-_RANDOM = re.compile(r"Stateless(?:Random|Truncated|Sample|Multinomial)|Random|ImageProjectiveTransform|Multinomial|AdjustHue")
+_RANDOM = re.compile(
+    r"Stateless(?:Random|Truncated|Sample|Multinomial)|Random|ImageProjectiveTransform|Multinomial|AdjustHue"
+)
 _INDEX_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 _MIN_IR = 10
 
@@ -29,7 +32,9 @@ def refuse_old_ir(path: Path) -> None:
     head = path.read_bytes()[: 1 << 16].decode("utf-8", "replace")
     root = re.search(r"<net\b[^>]*>", head, re.IGNORECASE)
     if root is None:
-        raise PicamError(f"{path.name} is an XML file, but no network of OpenVINO's", "give the .xml whose .bin lies beside it")
+        raise PicamError(
+            f"{path.name} is an XML file, but no network of OpenVINO's", "give the .xml whose .bin lies beside it"
+        )
     version = re.search(r"""\bversion\s*=\s*["'](\d{1,4})["']""", root[0], re.IGNORECASE)
     if version is None or int(version[1]) < _MIN_IR:
         which = f"version {version[1]}" if version else "a version without a number"
@@ -95,13 +100,18 @@ def _saved_model(folder: Path, said: str) -> PicamError | None:
     variables = folder / "variables"
     index, shards = variables / "variables.index", sorted(variables.glob("variables.data-*"))
     if "is not initialized" in said and not (index.is_file() and shards):
-        part = "its folder variables" if not variables.is_dir() else "variables.index or variables.data in its folder variables"
-        return NoInput(f"{folder.name} lacks {part}, which holds the weights", "copy the whole folder of the SavedModel")
+        part = (
+            "its folder variables"
+            if not variables.is_dir()
+            else "variables.index or variables.data in its folder variables"
+        )
+        return NoInput(f"{folder.name} lacks {part}, which holds the weights", _WHOLE)
     if index.is_file() and index.read_bytes()[-8:] != _INDEX_MAGIC:
         return PicamError(f"{folder.name}/variables/variables.index is cut short: its end is missing", _AGAIN)
     total = re.search(r"-of-(\d{5})\Z", shards[0].name) if shards else None
     if total and len(shards) < int(total[1]):
-        return NoInput(f"{folder.name}/variables holds {len(shards)} of {int(total[1])} files variables.data", "copy the whole folder of the SavedModel")  # fmt: skip
+        held = f"{folder.name}/variables holds {len(shards)} of {int(total[1])} files variables.data"
+        return NoInput(held, _WHOLE)
     if "exceed data size" in said:
         return PicamError(f"the weights in {folder.name}/variables are cut short", _AGAIN)
     return None
@@ -145,8 +155,8 @@ def _ir(path: Path) -> PicamError | None:
         return PicamError(f"{path.name} is cut short: its end is missing", _AGAIN)
     ends = [int(a) + int(b) for a, b in re.findall(rb'offset="(\d{1,15})" size="(\d{1,15})"', text)]
     weights = path.with_suffix(".bin")
-    if ends and max(ends) > weights.stat().st_size:
-        return PicamError(
-            f"{weights.name} is cut short, or belongs to another model: {weights.stat().st_size:,} bytes, {path.name} needs {max(ends):,}", _AGAIN
-        )
+    size = weights.stat().st_size
+    if ends and max(ends) > size:
+        what = f"{weights.name} is cut short, or belongs to another model"
+        return PicamError(f"{what}: {size:,} bytes, {path.name} needs {max(ends):,}", _AGAIN)
     return None

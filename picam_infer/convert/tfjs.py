@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from picam_infer.convert import lookalikes
 from picam_infer.convert.tensor import Array
 from picam_infer.convert.weights import Stored
 from picam_infer.core import NoInput, PicamError
@@ -66,6 +67,8 @@ def _group(group: Mapping[str, Any], folder: Path, given: Path | None) -> list[S
             f"the weights {error.filename and Path(error.filename).name} are missing",
             "put them beside model.json, or give them with --weights",
         ) from error
+    for file in files:
+        lookalikes.refuse_part(file)
     return _arrays(_entries(group), data, ", ".join(file.name for file in files))
 
 
