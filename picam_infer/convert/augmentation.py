@@ -12,6 +12,8 @@ from openvino.frontend import FrontEndManager
 _RANDOM = re.compile(r"(?:Stateless)?(?:Random|TruncatedNormal|Multinomial|SampleDistorted)")
 _ASKS = frozenset({"ShapeOf", "Shape", "Size", "Rank"})
 """What only looks at a tensor's shape."""
+_LAYOUT = frozenset({"Transpose", "Squeeze", "Unsqueeze", "Reshape"})
+_LAYERS = frozenset({"Convolution", "GroupConvolution", "MaxPool", "AvgPool", "MatMul", "Pad", "ReduceMean", *_ASKS})
 MAX_LAYERS = 64
 
 
@@ -68,8 +70,22 @@ def _layer(node: Any, nodes: list[Any]) -> tuple[str, Any, Any] | None:
         inside = _members(name, nodes)
         entries, exits = _entries(inside, fed), _exits(inside)
         if len(entries) == 1 and len(exits) == 1:
-            return name, entries[0], exits[0]
+            return (name, entries[0], exits[0]) if _ends(exits[0], inside) else None
     return None
+
+
+def _ends(leaving: Any, inside: dict[str, Any]) -> bool:
+    """Tell whether the layer surely ends there: OpenVINO may have moved its last steps on and taken their names."""
+    pending = [target.get_node() for target in leaving.get_target_inputs()]
+    while pending:
+        node = pending.pop()
+        if node.get_friendly_name() in inside:
+            continue
+        if node.get_type_name() in _LAYOUT:
+            pending.extend(_users(node))
+        elif _nameless(node) and node.get_type_name() not in _LAYERS:
+            return False
+    return True
 
 
 def _fed(nodes: list[Any]) -> set[str]:
@@ -90,11 +106,15 @@ def _members(name: str, nodes: list[Any]) -> dict[str, Any]:
     for node in reversed(nodes):
         own = node.get_friendly_name()
         users = _users(node)
-        nameless = re.fullmatch(rf"{node.get_type_name()}_\d+", own)
-        if nameless and own not in inside and users and node.get_type_name() != "Parameter" \
+        if _nameless(node) and own not in inside and users and node.get_type_name() != "Parameter" \
                 and all(user.get_friendly_name() in inside for user in users):  # fmt: skip
             inside[own] = node
     return inside
+
+
+def _nameless(node: Any) -> bool:
+    """Tell whether OpenVINO named a node, not the network's author."""
+    return re.fullmatch(r"[A-Za-z]+_\d+", node.get_friendly_name()) is not None
 
 
 def _users(node: Any) -> list[Any]:
