@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 
 from picam_infer.core import BadFrame, Frame, Pixels
-from picam_infer.imaging import region
+from picam_infer.imaging import jpeg_header, native_stderr, region
+from picam_infer.imaging.jpeg_header import Header
+from picam_infer.imaging.limits import too_large
 from picam_infer.imaging.region import Box, Roi
 
 _GREY = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -84,14 +86,27 @@ def bgr_square(frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
 
 
 def _jpeg(frame: Frame, flags: int) -> Pixels:
-    if not whole_jpeg(frame.data):
-        raise BadFrame(f"frame {frame.seq} is no whole JPEG")
+    _head(frame)
     return _unpacked(frame, frame.data, flags)
 
 
+def _head(frame: Frame) -> Header:
+    """Return what a JPEG frame declares. Raises `BadFrame` before any memory is taken for its pixels."""
+    header = jpeg_header.read(frame.data) if whole_jpeg(frame.data) else None
+    if header is None:
+        raise BadFrame(f"frame {frame.seq} is no whole JPEG")
+    if excess := too_large(header.width, header.height, header.copies):
+        raise BadFrame(f"frame {frame.seq} is too large ({excess})")
+    return header
+
+
 def _unpacked(frame: Frame, data: Pixels, flags: int) -> Pixels:
-    # The camera's own turn is in `rotate`; a tag inside the JPEG would turn it twice.
-    image: Pixels | None = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        with native_stderr.taken():
+            # The camera's own turn is in `rotate`; a tag inside the JPEG would turn it twice.
+            image: Pixels | None = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise BadFrame(f"frame {frame.seq} cannot be decoded") from error
     if image is None:
         raise BadFrame(f"frame {frame.seq} cannot be decoded")
     return image
@@ -103,44 +118,34 @@ def _jpeg_square(frame: Frame, roi: Roi, flags: dict[int, int], at_least_px: int
     In the middle, a third of the rows lie below the square, and unpacking Huffman codes is most of the work. Rows are
     coded from the top down: told of a lesser height the decoder leaves the rest alone.
     """
-    end, data = _end(frame.data), frame.data
-    if end is None:
-        raise BadFrame(f"frame {frame.seq} is no whole JPEG")
+    header, data = _head(frame), frame.data
     reduction = _reduction(frame, roi, at_least_px)
-    at = _height_at(data)
-    if at is None:
+    if not _top_down_once(header):
         image = _unpacked(frame, data, flags[reduction])
         return _cut(image, region.raw_box(roi, frame, image.shape[1], image.shape[0]))
-    whole, wide = (int.from_bytes(data[i : i + 2].tobytes(), "big") for i in (at, at + 2))
-    square = region.raw_box(roi, frame, -(-wide // reduction), -(-whole // reduction))
+    square = region.raw_box(roi, frame, -(-header.width // reduction), -(-header.height // reduction))
     # A block has sixteen rows at most; the blocks below lend a colour decoder their chroma.
     rows = ((square.y + square.height) * reduction + 31) & ~15
-    if rows < whole:
+    complaints = native_stderr.complaints()
+    if rows < header.height:
         # Without its end marker, or the decoder looks for it and complains about what lies before it.
-        data = data[:end].copy()
+        at, data = header.height_at, data[: _end(data)].copy()
         data[at], data[at + 1] = rows >> 8, rows & 0xFF
-    return _cut(_unpacked(frame, data, flags[reduction]), square)
+    image = _unpacked(frame, data, flags[reduction])
+    if data is not frame.data and native_stderr.complaints() > complaints and _holds_another(data, header):
+        native_stderr.forget(complaints)
+    return _cut(image, square)
 
 
-def _height_at(data: Pixels) -> int | None:
-    """Return where a JPEG's height is, two bytes; None if its rows are not coded just once, from the top down.
+def _top_down_once(header: Header) -> bool:
+    """Tell whether the rows are coded just once, with Huffman codes, from the top down."""
+    # Restart markers in the rest would be taken for the end; other codings take several scans.
+    return header.coding in (0xC0, 0xC1) and header.scan_components == header.components and not header.restarts
 
-    Markers by ITU-T T.81, table B.1.
-    """
-    head, at, height, planes = data[:4096].tobytes(), 2, None, 0
-    while at + 10 <= len(head) and head[at] == 0xFF:
-        kind = head[at + 1]
-        if kind == 0xFF:  # fill bytes are allowed before a marker
-            at += 1
-            continue
-        if kind == 0xDA:
-            return height if head[at + 4] == planes else None
-        if kind in (0xC0, 0xC1):  # sequential, Huffman codes
-            height, planes = at + 5, head[at + 9]
-        elif kind == 0xDD or (0xC2 <= kind <= 0xCF and kind != 0xC4):
-            return None  # restart markers in the rest would be taken for the end; other codings take several scans
-        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-    return None
+
+def _holds_another(data: Pixels, header: Header) -> bool:
+    """Tell whether a JPEG without its end marker has one all the same: two fields, sent as two pictures in one."""
+    return data[header.scan_at :].tobytes().find(b"\xff\xd9") >= 0
 
 
 def _reduction(frame: Frame, roi: Roi, at_least_px: int) -> int:

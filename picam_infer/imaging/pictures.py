@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from picam_infer.core import NoInput, PicamError, Pixels
+from picam_infer.imaging import jpeg_header, native_stderr
+from picam_infer.imaging.limits import MAX_PIXELS, too_large
 
-MAX_PIXELS = 120_000_000
-"""Beyond this a picture is refused before it is unpacked: 360 MB as BGR, more than a Pi should spend on one file."""
 MAX_BYTES = 256 * 2**20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pgm", ".ppm"})
 """Names that a folder of pictures is searched for, in lower case."""
 
 _KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PGM and PPM are read"
+_SMALLER = f"at most {MAX_PIXELS // 1_000_000} million pixels are decoded: make it smaller first"
+_BAND_PX = 1_000_000
+"""Pixels that are laid on white at once: the sums need three times the picture's memory."""
+_PNM_HEAD = 4096  # bytes in which the size is looked for: comments may come before it
 _EXIF = 0  # cv2::ImageMetadataType::IMAGE_METADATA_EXIF
 
 # The reason for a failure is told by the error that is raised; OpenCV's own lines would only repeat it.
@@ -39,16 +44,18 @@ def decode_picture(data: bytes, name: str) -> Pixels:
     size = _declared_size(data)
     if size is None:
         raise PicamError(f"{name} is not a picture this program reads", _KINDS)
-    width, height = size
-    if width * height > MAX_PIXELS:
-        million = round(width * height / 1e6)
-        raise PicamError(f"{name} is too large ({width}×{height}, {million} million pixels)", "make it smaller first")
+    width, height, copies = size
+    if excess := too_large(width, height, copies, MAX_PIXELS):
+        raise PicamError(f"{name} is too large ({excess})", _SMALLER)
     raw = np.frombuffer(data, np.uint8)
     try:
-        picture = None if data[:2] == b"\xff\xd8" else _on_white(raw)
-        if picture is None:
-            picture = cv2.imdecode(raw, cv2.IMREAD_COLOR)
+        with native_stderr.taken():
+            picture = None if data[:2] == b"\xff\xd8" else _on_white(raw)
+            if picture is None:
+                picture = cv2.imdecode(raw, cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError, SystemError) as error:
+        if "MAX_IMAGE" in str(error):  # a size that OpenCV itself found, in a place we did not look
+            raise PicamError(f"{name} is too large", _SMALLER) from error
         raise PicamError(f"{name} cannot be decoded as a picture", "open it and save it again") from error
     if picture is None or picture.ndim != 3 or picture.shape[2] != 3:
         raise PicamError(f"{name} is damaged or cut short", "copy it again, or open it and save it again")
@@ -76,14 +83,22 @@ def _on_white(raw: npt.NDArray[np.uint8]) -> npt.NDArray[Any] | None:
     plain, orientation = _unchanged(raw)
     if plain is None or plain.ndim != 3 or plain.shape[2] != 4 or plain.dtype not in (np.uint8, np.uint16):
         return None
-    full = int(np.iinfo(plain.dtype).max)
-    shallow = plain if full == 255 else cv2.convertScaleAbs(plain, alpha=1 / 257)
+    white = np.empty((*plain.shape[:2], 3), np.uint8)
+    rows = max(1, _BAND_PX // plain.shape[1])
+    for top in range(0, plain.shape[0], rows):
+        white[top : top + rows] = _mixed(plain[top : top + rows])
+    return _upright(white, orientation)
+
+
+def _mixed(band: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return rows with alpha, (H, W, 4) uint8 or uint16, on white: (H, W, 3) uint8."""
+    shallow = band if band.dtype == np.uint8 else cv2.convertScaleAbs(band, alpha=1 / 257)
     alpha = shallow[:, :, 3:].astype(np.uint16)
     mixed = shallow[:, :, :3].astype(np.uint16)
     mixed *= alpha
     mixed += (255 - alpha) * 255 + 127
     mixed //= 255
-    return _upright(mixed.astype(np.uint8), orientation)
+    return mixed.astype(np.uint8)
 
 
 def _unchanged(raw: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any] | None, int]:
@@ -121,10 +136,21 @@ def _upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[An
     return picture[:: -1 if down else 1, :: -1 if across else 1]
 
 
-def _declared_size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height (pixels) from the file's header; None if it is no picture of a known kind."""
+def _declared_size(data: bytes) -> tuple[int, int, int] | None:
+    """Return width and height (pixels) from the file's header, and how often decoding keeps them in memory.
+
+    None if it is no picture of a known kind. A header that gives no size is left to the decoder: it is damaged.
+    """
     if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
+        header = jpeg_header.read(data)
+        return (header.width, header.height, header.copies) if header else (1, 1, 1)
+    size = _plain_size(data)
+    if size is not None and data[:4] == b"\x89PNG" and len(data) > 25:  # its depth and colour type
+        return (*size, (2 if data[24] == 16 else 1) * (2 if data[25] & 4 else 1))
+    return None if size is None else (*size, 1)
+
+
+def _plain_size(data: bytes) -> tuple[int, int] | None:
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
@@ -132,27 +158,16 @@ def _declared_size(data: bytes) -> tuple[int, int] | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_size(data)
     if data[:2] == b"BM" and len(data) >= 26:
-        width, height = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (18, 22))
+        bytes_each = 2 if int.from_bytes(data[14:18], "little") == 12 else 4  # the first header had short numbers
+        places = (18, 18 + bytes_each)
+        width, height = (int.from_bytes(data[at : at + bytes_each], "little", signed=True) for at in places)
         return abs(width), abs(height)
     if data[:4] in (b"II*\0", b"MM\0*"):
         return _tiff_size(data)
     if data[:2] in (b"P2", b"P3", b"P5", b"P6"):
-        words = data[2:200].split()
+        words = re.sub(rb"#[^\r\n]*", b"", data[2:_PNM_HEAD]).split()
         return (int(words[0]), int(words[1])) if len(words) > 1 and all(w.isdigit() for w in words[:2]) else (1, 1)
     return None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        at += 2 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 1, 1  # no frame header: the decoder will say that it is damaged
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 from picam_infer.config import Capture
-from picam_infer.core import Codec, Frame, Pixels
+from picam_infer.core import BadFrame, Codec, Frame, Pixels
+from picam_infer.imaging import jpeg_header
+from picam_infer.imaging.limits import too_large
 
 
 def make_frame(
@@ -17,7 +19,12 @@ def make_frame(
     monotonic_s: float | None = None,
     name: str = "",
 ) -> Frame:
-    """Return a frame of `size` (width, height in pixels), stamped now unless the sensor's `monotonic_s` is known."""
+    """Return a frame of `size` (width, height in pixels), stamped now unless the sensor's `monotonic_s` is known.
+
+    Raises `BadFrame` for a size that no decoder here takes on.
+    """
+    if excess := too_large(*size):
+        raise BadFrame(f"frame {seq} is too large ({excess})")
     now_s = time.monotonic()
     stamp_s = now_s if monotonic_s is None else monotonic_s
     return Frame(
@@ -27,17 +34,6 @@ def make_frame(
 
 
 def jpeg_size(data: Pixels) -> tuple[int, int] | None:
-    """Return width and height (pixels) from the header of JPEG bytes (n,) (ITU-T T.81, B.2.2); None: there is none."""
-    head = data[:65536].tobytes()
-    at = 2
-    while at + 9 <= len(head) and head[at] == 0xFF:
-        marker = head[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(head[at + 7 : at + 9], "big"), int.from_bytes(head[at + 5 : at + 7], "big")
-        elif marker in (0xD9, 0xDA):
-            return None
-        else:
-            at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-    return None
+    """Return width and height (pixels) that JPEG bytes (n,) declare; None: they declare none."""
+    header = jpeg_header.read(data)
+    return None if header is None or not header.scan_at else (header.width, header.height)

@@ -1,0 +1,59 @@
+"""What the head of a JPEG declares, read without decoding it (ITU-T T.81, annex B)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from picam_infer.core import Pixels
+
+_SOS, _EOI, _DRI, _FILL = 0xDA, 0xD9, 0xDD, 0xFF
+_NOT_A_FRAME = (0xC4, 0xC8, 0xCC)  # DHT, JPG and DAC lie among the frame headers' markers
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The frame header's numbers, and where the coded picture begins."""
+
+    width: int
+    height: int
+    """Pixels, as declared."""
+    coding: int
+    """Which SOF marker: 0xC0 and 0xC1 are sequential, 0xC2 is progressive, from 0xC9 on arithmetic."""
+    components: int
+    height_at: int
+    """Where the two bytes of the height are."""
+    scan_at: int
+    """Where the first scan's header begins; 0: it has none."""
+    scan_components: int
+    restarts: bool
+
+    @property
+    def copies(self) -> int:
+        """How often decoding keeps the picture in memory: one coded in several scans is kept whole a second time."""
+        return 2 if self.coding not in (0xC0, 0xC1, 0xC9) or 0 < self.scan_components < self.components else 1
+
+
+def read(data: bytes | Pixels) -> Header | None:
+    """Return the header of JPEG bytes (n,), which need not be whole; None: there is no frame header."""
+    view = memoryview(data) if isinstance(data, bytes) else data.data
+    size, at, frame, restarts = len(view), 2, None, False
+    while at + 10 <= size and view[at] == 0xFF:
+        kind = view[at + 1]
+        if kind == _FILL:  # fill bytes are allowed before a marker
+            at += 1
+            continue
+        if kind in (_SOS, _EOI):
+            return _header(view, frame, at if kind == _SOS else 0, restarts) if frame else None
+        if 0xC0 <= kind <= 0xCF and kind not in _NOT_A_FRAME:
+            frame = frame or at
+        restarts = restarts or kind == _DRI
+        at += 2 if kind == 0x01 or 0xD0 <= kind <= 0xD8 else 2 + (view[at + 2] << 8 | view[at + 3])
+    return _header(view, frame, 0, restarts) if frame else None
+
+
+def _header(view: memoryview, frame: int, scan: int, restarts: bool) -> Header:
+    return Header(
+        width=view[frame + 7] << 8 | view[frame + 8], height=view[frame + 5] << 8 | view[frame + 6],
+        coding=view[frame + 1], components=view[frame + 9], height_at=frame + 5, scan_at=scan,
+        scan_components=view[scan + 4] if scan else 0, restarts=restarts,
+    )  # fmt: skip
