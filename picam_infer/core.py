@@ -95,10 +95,25 @@ class Source(Protocol):
     """What was granted, for people: `C270 HD WEBCAM 1280×720 MJPG 30 fps`."""
 
     def read(self) -> Frame | None:
-        """Return the next frame, or None at the end; raise `Lost` when the source is gone, `BadFrame` to skip one."""
+        """Return the next frame, or None at the end.
+
+        Raises `Lost` when the source is gone, `BadFrame` to skip one, `NotYet` when it is slow and lives.
+        """
 
     def close(self) -> None:
         """Give the device back."""
+
+
+@runtime_checkable
+class PacedSource(Source, Protocol):
+    """A live source that may be slow, and that knows what to say when it is silent or sends damaged pictures."""
+
+    patience_s: float
+    """How long it may be silent before its pace is known."""
+    silence: Lost
+    """The reason and the remedy when it sends nothing."""
+    other_pictures: str
+    """The remedy when it sends pictures that are of no use."""
 
 
 class Preprocessor(Protocol):
@@ -208,6 +223,10 @@ class Lost(Unavailable):
 
 class BadFrame(Exception):
     """One frame is damaged: it is counted and skipped."""
+
+
+class NotYet(Exception):
+    """A slow source has no picture yet: it lives, and is to be asked again."""
 
 
 def best(scores: Scores, count: int) -> Sequence[int]:

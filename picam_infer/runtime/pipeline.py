@@ -20,6 +20,7 @@ from picam_infer.core import (
     Engine,
     Frame,
     Lost,
+    NotYet,
     PicamError,
     Pixels,
     Prediction,
@@ -28,9 +29,14 @@ from picam_infer.core import (
     Scores,
     Source,
 )
+from picam_infer.imaging import native_stderr
 from picam_infer.models.bundle import BundleError, Chain
+<<<<<<< HEAD
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
+=======
+from picam_infer.runtime.liveness import Liveness
+>>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)
 from picam_infer.runtime.state import Change, Histogram, State
 
 log = logging.getLogger(__name__)
@@ -78,7 +84,8 @@ class Pipeline:
         self._stop = threading.Event()
         self._drained = threading.Event()
         self._live = True
-        self._fresh_s = 0.0
+        self._liveness = Liveness()
+        self._working = False
         self._moved_s = time.monotonic()
         self._lost_s = 0.0
         self._forget = False
@@ -110,16 +117,22 @@ class Pipeline:
         """Whether the source's thread is in a driver that does not answer, or died in it: only a new process helps."""
         return not self._drained.is_set() and time.monotonic() - self._moved_s > STUCK_S
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is due: all that came has been worked on, and the source is silent at its own pace."""
+        silent_s = time.monotonic() - self._liveness.fresh_s
+        idle = self.state.frames.number > 0 and self.state.frames.idle and not self._working
+        return idle and silent_s <= self._liveness.limit_s
+
     def watch(self) -> None:
-        """Notice a source that is open but silent. To be called a few times a second."""
+        """Notice a source that is open but silent, or of no use. To be called a few times a second."""
         if self.stuck:
             self._lose("camera", f"its driver has not answered for {STUCK_S:.0f} s", "the service's watchdog starts it "
                        "again; a picam-infer run by hand has to be ended and started")  # fmt: skip
             return
-        silent_s = time.monotonic() - self._fresh_s
-        if self._live and self._fresh_s and silent_s > STALE_S and not self._drained.is_set():
-            self._lose("camera", f"no picture for {STALE_S:.0f} s", "the camera is plugged in but sends nothing: "
-                       "replug it, or try another port or cable")  # fmt: skip
+        loss = None if self._drained.is_set() else self._liveness.complaint()
+        if loss is not None:
+            self._lose("camera", loss.message, loss.hint)
 
     def _guarded(self, loop: Callable[[], None]) -> None:
         try:
@@ -142,14 +155,17 @@ class Pipeline:
                 with contextlib.closing(self._parts.open_source()) as source:
                     self._live = source.live
                     self.state.source = source.description
-                    self._fresh_s = time.monotonic()
+                    self._liveness.opened(source, STALE_S)
+                    self.state.patience_s = self._liveness.limit_s
                     if self._read(source):
                         break
                     waits_s = back_off()
             except PicamError as loss:
                 if not self._waits_for(loss):
                     raise
-                self._fresh_s, self._moved_s = 0.0, time.monotonic()
+                if self._liveness.gone():
+                    waits_s = back_off()
+                self._moved_s = time.monotonic()
                 self._lose("camera", loss.message, loss.hint)
                 self._stop.wait(next(waits_s))
         self._drained.set()
@@ -169,16 +185,21 @@ class Pipeline:
                 self._look_at(source)
             try:
                 frame = source.read()
-            except BadFrame:
+            except NotYet:
+                continue
+            except BadFrame as error:
                 self.state.stats.bad_reads += 1
+                self._liveness.damaged(str(error))
                 continue
             if frame is None:
                 return True
             if source.live and self.state.pause.now:
                 return False
-            self._fresh_s = time.monotonic()
-            self.state.stats.frames.tick(self._fresh_s)
-            self._found("camera", source.description)
+            self._liveness.kept(time.monotonic())
+            self.state.patience_s = self._liveness.limit_s
+            self.state.stats.frames.tick(self._liveness.fresh_s)
+            if self._liveness.complaint() is None:
+                self._found("camera", source.description)
             if source.live:
                 self.state.frames.put(frame)
             else:
@@ -188,7 +209,7 @@ class Pipeline:
 
     def _rest(self) -> None:
         """Wait for the pause to end. A live source is closed meanwhile, and what it showed is no longer so."""
-        self._fresh_s = 0.0
+        self._liveness.gone()
         if self._live:
             self._forget_seen()
             self.state.frames.clear()
@@ -237,15 +258,15 @@ class Pipeline:
         under_way: deque[tuple[Frame, Pixels | None, float]] = deque()
         while not self._stop.is_set():
             if len(under_way) < engine.depth:
+                self._working = bool(under_way)
                 frame = self.state.frames.take(0.0 if under_way else 0.1)
                 if frame is not None:
+                    self._working = True
                     if preprocess is None or chain is not self.state.tuning.preprocess:
                         chain = self.state.tuning.preprocess
                         preprocess = self._parts.make_preprocessor(chain)
-                    try:
-                        patch = preprocess(frame)
-                    except BadFrame:
-                        self.state.stats.bad_decodes += 1
+                    patch = self._prepared(preprocess, frame)
+                    if patch is None:
                         continue
                     seen = np.array(patch) if self.keep_patches else None
                     began_s = time.monotonic()
@@ -258,6 +279,23 @@ class Pipeline:
             if under_way:
                 scores = engine.collect()
                 self._publish(engine, scores, *under_way.popleft())
+
+    def _prepared(self, preprocess: Preprocessor, frame: Frame) -> Pixels | None:
+        """Return what the network is to see of a frame; None: it is damaged."""
+        stats, complaints = self.state.stats, native_stderr.complaints()
+        try:
+            patch = preprocess(frame)
+        except BadFrame as error:
+            stats.bad_decodes += 1
+            self._liveness.undecodable(str(error))
+            return None
+        if self._liveness.decoded():
+            self._found("camera", self.state.source)
+        if native_stderr.complaints() > complaints:
+            stats.flawed += 1
+            if stats.flawed == 1:
+                log.info("a picture has damage inside: it is used all the same, and such pictures are counted")
+        return patch
 
     def _publish(self, engine: Engine, scores: Scores, frame: Frame, seen: Pixels | None, began_s: float) -> None:
         now_s = time.monotonic()

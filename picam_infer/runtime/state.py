@@ -146,6 +146,8 @@ class Stats:
     """Age of the frames last shown, from the sensor's stamp until the display had them."""
     bad_reads: int = 0
     bad_decodes: int = 0
+    flawed: int = 0
+    """Pictures with damage inside, which the decoder made something up for."""
     label_changes: int = 0
     latency: dict[str, Histogram] = field(default_factory=dict)
     """Inference time by engine name."""
@@ -268,6 +270,8 @@ class State:
         self.labels = labels
         self.source = ""
         """What the source granted."""
+        self.patience_s = 0.0
+        """How long the source may be silent at its own pace; a result stays true as long."""
         self.engine = ""
         self.display = ""
         self.notice: tuple[str, float] = ("", 0.0)
@@ -388,6 +392,8 @@ class State:
             "inferences_per_s": round(self.stats.inferences.per_second(), 1),
             "skipped": self.frames.skipped,
             "bad_frames": self.stats.bad_frames,
+            "flawed_frames": self.stats.flawed,
+            "patience_s": round(self.patience_s, 1),
             "lost": [{"part": x.part, "reason": x.reason, "hint": x.hint, "since": x.since} for x in self.losses],
             "paused": paused.as_json() if paused else None,
             "result": newest[1].as_json() if newest else None,

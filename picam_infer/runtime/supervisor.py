@@ -299,6 +299,8 @@ class Service:
                     self._say_ready()
                 worked = done
                 self.notifier.feed()
+            elif pipeline.resting:
+                self.notifier.feed()
             outcome = self._attend(viewer, state)
             if outcome is not None:
                 return outcome
@@ -653,7 +655,10 @@ def fresh_result(state: State) -> Result | None:
     """Return the newest result, None when it is too old to be true still."""
     newest = state.results.look()
     # A slow model's result is this old when it comes, and as old again when the next one comes.
-    if newest is None or time.monotonic() - newest[1].monotonic_s > STALE_S + 2 * newest[1].age_ms / 1e3:
+    if (
+        newest is None
+        or time.monotonic() - newest[1].monotonic_s > max(STALE_S, state.patience_s) + 2 * newest[1].age_ms / 1e3
+    ):
         return None
     return newest[1]
 

@@ -14,7 +14,8 @@ import pytest
 from makers import jpeg_frame, picture
 
 from picam_infer.config import Decide
-from picam_infer.core import BadFrame, Frame, Lost, Result
+from picam_infer.core import BadFrame, Frame, Lost, NotYet, Result
+from picam_infer.imaging import decode
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
 from picam_infer.runtime import pipeline as pipelines
@@ -87,14 +88,20 @@ def frames(count: int, start: int = 0) -> Iterator[Frame]:
 
 
 class Running:
+<<<<<<< HEAD
     def __init__(self, sources: Iterable[object], engines: Iterable[object], controls: Any = None) -> None:
+=======
+    def __init__(
+        self, sources: Iterable[object], engines: Iterable[object], preprocess: Callable[[], Preprocess] = Preprocess
+    ) -> None:
+>>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)
         self.results: list[Result] = []
         self.enough = threading.Condition()
         source_queue, engine_queue = iter(sources), iter(engines)
         self.state = State(Tuning(Photo(), Decide(), controls or {}))
         decider = Decider(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
-            lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: Preprocess(),
+            lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: preprocess(),
             decider, decider.reset, self._got,
         ))  # fmt: skip
         self.pipeline.start()
@@ -122,8 +129,15 @@ class Running:
 def run() -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
+<<<<<<< HEAD
     def start(sources: Iterable[object], engines: Iterable[object], controls: Any = None) -> Running:
         made.append(Running(sources, engines, controls))
+=======
+    def start(
+        sources: Iterable[object], engines: Iterable[object], preprocess: Callable[[], Preprocess] = Preprocess
+    ) -> Running:
+        made.append(Running(sources, engines, preprocess))
+>>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)
         return made[-1]
 
     yield start
@@ -288,6 +302,7 @@ def test_label_changes_are_announced_once(run: Callable[..., Running]) -> None:
     assert sum(running.state.stats.latency["fake"].counts) == 20
 
 
+<<<<<<< HEAD
 class Adjusted(ListSource):
     """A camera with one control, that reads its frames slowly."""
 
@@ -346,3 +361,78 @@ def test_a_source_without_settings_says_so_once(run: Callable[..., Running], cap
     assert running.pipeline.finished.wait(10) and len(running.results) == 5
     (line,) = [record.message for record in caplog.records if "capture.controls" in record.message]
     assert "a list has no controls that can be set" in line
+=======
+# -- slow and useless sources -----------------------------------------------
+
+
+def test_a_slow_source_neither_flaps_nor_starves_the_watchdog(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "STALE_S", 0.2)
+    turn, end = threading.Semaphore(0), threading.Event()
+    ticks = chain.from_iterable([lambda: turn.acquire(timeout=5), NotYet(), frame] for frame in frames(5))
+    running = run([ListSource(chain(ticks, [end.wait]), live=True)], [FakeEngine()])
+    for number in range(2):  # a pace of 0.3 s
+        turn.release()
+        running.wait_for(lambda wanted=number + 1: len(running.results) == wanted)
+        time.sleep(0.3)
+    for number in range(2, 5):
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < 0.4:  # twice the usual limit, and less than three times its pace
+            running.pipeline.watch()
+            assert running.state.losses == () and running.pipeline.resting
+            time.sleep(0.01)
+        turn.release()
+        running.wait_for(lambda wanted=number + 1: len(running.results) == wanted)
+    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
+    assert not running.pipeline.resting
+    end.set()
+
+
+def test_while_an_engine_hangs_nothing_rests(run: Callable[..., Running]) -> None:
+    hang, inside = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        inside.set()
+        hang.wait(10)
+
+    running = run([ListSource(chain(frames(1), [hang.wait]), live=True)], [FakeEngine(stuck)])
+    assert inside.wait(10)
+    assert not running.pipeline.resting
+    hang.set()
+    running.wait_for(lambda: running.results)
+
+
+def test_pictures_that_arrive_and_cannot_be_decoded_are_said(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "STALE_S", 0.5)
+    bad, seen, end = replace(FRAME, seq=-1), threading.Event(), threading.Event()
+
+    def until_seen() -> Iterator[object]:
+        while not seen.wait(0.01):
+            yield bad
+
+    running = run([ListSource(chain(until_seen(), frames(3), [end.wait]), live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
+    assert "can be decoded" in running.state.losses[0].reason
+    seen.set()
+    running.wait_for(lambda: running.results)
+    running.wait_for(lambda: not running.state.losses)
+    assert running.state.stats.losses == {"camera": 1}, "a picture that came is not yet one that is of use"
+    end.set()
+
+
+def test_damage_inside_a_picture_is_counted(run: Callable[..., Running]) -> None:
+    class Decoding(Preprocess):
+        def __call__(self, frame: Frame) -> np.ndarray:
+            return np.asarray(decode.bgr(frame))
+
+    noise = np.random.default_rng(1).integers(0, 255, (240, 320, 3)).astype(np.uint8)
+    whole = jpeg_frame(noise)
+    data = whole.data.copy()
+    data[data.size // 2 : data.size // 2 + 3] = [0xFF, 0xE3, 7]
+    running = run([ListSource([whole, replace(whole, data=data), whole])], [FakeEngine()], Decoding)
+    assert running.pipeline.finished.wait(10)
+    assert (running.state.stats.flawed, running.state.stats.bad_frames, len(running.results)) == (1, 0, 3)
+>>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)

@@ -201,7 +201,7 @@ def illness(state: State, stale_s: float) -> str:
     for name, newest_s in (("picture", frame and frame[1].monotonic_s), ("result", result and result[1].monotonic_s)):
         if newest_s is None:
             return f"no {name} yet"
-        if now_s - newest_s > stale_s:
+        if now_s - newest_s > max(stale_s, state.patience_s):
             return f"the last {name} is {now_s - newest_s:.0f} s old"
     return ""
 

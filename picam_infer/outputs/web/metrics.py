@@ -49,6 +49,7 @@ class StateCollector(Collector):
             ("frames_skipped", "Pictures that a newer one replaced before the model took them.",
              self._state.frames.skipped),
             ("frames_bad", "Damaged pictures.", stats.bad_frames),
+            ("frames_flawed", "Pictures with damage inside, used all the same.", stats.flawed),
             ("frames_shown", "Pictures on the monitor.", stats.shown.total),
             ("inferences", "Pictures that the model judged.", stats.inferences.total),
             ("label_changes", "Changes of the decided label.", stats.label_changes),

@@ -148,6 +148,7 @@ function showState(state) {
     ["Memory", machine.memory_mb === null ? null : `${machine.memory_mb.toFixed(0)} MB`],
     ["Monitor", state.display || "none"],
     ["Damaged pictures", state.bad_frames || null],
+    ["Flawed pictures", state.flawed_frames || null],
     ["Watching", String(watchers)],
     ["Running for", span(state.uptime_s)],
     ...(state.events || []).map((outlet) => [outlet.name, outlet.ok ? `${outlet.sent} sent` : outlet.reason]),
@@ -168,7 +169,7 @@ function showState(state) {
 
 function showHealth() {
   const loss = now.state?.lost.find(({ part }) => part !== "display");
-  const stale = now.state?.picture && now.state.picture.age_s > 5;
+  const stale = now.state?.picture && now.state.picture.age_s > Math.max(5, now.state.patience_s);
   let card = null;
   if (!now.connected && now.full) card = { title: "too many watchers", reason: "the Pi serves no more at once", hint: "close another page of it, or raise web.max_clients" };
   else if (!now.connected) card = { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };

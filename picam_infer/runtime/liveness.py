@@ -1,0 +1,113 @@
+"""Whether a source lives: a slow one is alive at its own pace, one that sends nothing of use is not."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from picam_infer.core import Lost, PacedSource, Source
+
+_TIMES = 3
+_KEPT = 10
+
+
+class Pace:
+    """How long a source may be silent: three times the longest of the gaps that it kept last."""
+
+    def __init__(self, least_s: float, unknown_s: float = 0.0) -> None:
+        """`least_s`: never less; `unknown_s`: until two pictures have come."""
+        self._least_s = least_s
+        self._gaps_s: deque[float] = deque(maxlen=_KEPT)
+        self._last_s: float | None = None
+        self.limit_s = max(least_s, unknown_s)
+        """Seconds after which silence is no longer its pace."""
+
+    def kept(self, now_s: float) -> None:
+        """Note that a picture came."""
+        if self._last_s is not None:
+            self._gaps_s.append(now_s - self._last_s)
+            self.limit_s = max(self._least_s, _TIMES * max(self._gaps_s))
+        self._last_s = now_s
+
+
+class Liveness:
+    """What is known of the source that is open. One thread reports, another asks."""
+
+    def __init__(self) -> None:
+        self.fresh_s = 0.0
+        """When it was opened or gave its last picture, on CLOCK_MONOTONIC; 0: none is open."""
+        self._gave = False
+        self._source: Source | None = None
+        self._pace = Pace(0.0)
+        self._damage: tuple[str, int] = ("", 0)
+        self._undecoded: tuple[str, float] = ("", 0.0)
+
+    def opened(self, source: Source, least_s: float) -> None:
+        """Note that a source was opened; `least_s`: the shortest silence that means anything."""
+        unknown_s = source.patience_s if isinstance(source, PacedSource) else least_s
+        self._source, self._pace = source, Pace(least_s, unknown_s)
+        self._damage, self._undecoded = ("", 0), ("", 0.0)
+        self.fresh_s = time.monotonic()
+
+    def kept(self, now_s: float) -> None:
+        """Note a whole picture."""
+        self.fresh_s, self._gave = now_s, True
+        self._pace.kept(now_s)
+        self._damage = ("", 0)
+
+    def damaged(self, why: str) -> None:
+        """Note a picture that had to be skipped. The first reason stays: the numbers in the next ones are no news."""
+        self._damage = (self._damage[0] or why, self._damage[1] + 1)
+
+    def undecodable(self, why: str) -> None:
+        """Note a picture that arrived whole and could not be decoded."""
+        if not self._undecoded[1]:
+            self._undecoded = (why, time.monotonic())
+
+    def decoded(self) -> bool:
+        """Note a picture that could be; True when the last one could not."""
+        if not self._undecoded[1]:
+            return False
+        self._undecoded = ("", 0.0)
+        return True
+
+    def gone(self) -> bool:
+        """Note that none is open; True when it had given a picture."""
+        gave, self._gave = self._gave, False
+        self._source, self.fresh_s = None, 0.0
+        return gave
+
+    @property
+    def limit_s(self) -> float:
+        """How long it may be silent now."""
+        return self._pace.limit_s
+
+    def complaint(self) -> Lost | None:
+        """Return why a live source counts as lost though it is open; None: it does not."""
+        source, now_s = self._source, time.monotonic()
+        if source is None or not source.live or not self.fresh_s:
+            return None
+        why, since_s = self._undecoded
+        if since_s and now_s - since_s > self.limit_s:
+            return Lost(
+                f"none of its pictures can be decoded{_because(why)}", _hint(source, "another format of the camera")
+            )
+        if now_s - self.fresh_s <= self.limit_s:
+            return None
+        why, count = self._damage
+        if count:
+            return Lost(
+                f"all its pictures are damaged{_because(why)}", _hint(source, "another port or cable, a smaller size")
+            )
+        if isinstance(source, PacedSource):
+            return source.silence
+        return Lost(f"no picture for {self.limit_s:.0f} s", "the camera is plugged in but sends nothing: "
+                    "replug it, or try another port or cable")  # fmt: skip
+
+
+def _hint(source: Source, otherwise: str) -> str:
+    return source.other_pictures if isinstance(source, PacedSource) else f"try {otherwise}"
+
+
+def _because(why: str) -> str:
+    return f" ({why})" if why else ""
