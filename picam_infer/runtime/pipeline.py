@@ -31,12 +31,9 @@ from picam_infer.core import (
 )
 from picam_infer.imaging import native_stderr
 from picam_infer.models.bundle import BundleError, Chain
-<<<<<<< HEAD
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
-=======
 from picam_infer.runtime.liveness import Liveness
->>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)
 from picam_infer.runtime.state import Change, Histogram, State
 
 log = logging.getLogger(__name__)

@@ -88,13 +88,10 @@ def frames(count: int, start: int = 0) -> Iterator[Frame]:
 
 
 class Running:
-<<<<<<< HEAD
-    def __init__(self, sources: Iterable[object], engines: Iterable[object], controls: Any = None) -> None:
-=======
     def __init__(
-        self, sources: Iterable[object], engines: Iterable[object], preprocess: Callable[[], Preprocess] = Preprocess
-    ) -> None:
->>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)
+        self, sources: Iterable[object], engines: Iterable[object], controls: Any = None,
+        preprocess: Callable[[], Preprocess] = Preprocess,
+    ) -> None:  # fmt: skip
         self.results: list[Result] = []
         self.enough = threading.Condition()
         source_queue, engine_queue = iter(sources), iter(engines)
@@ -129,15 +126,11 @@ class Running:
 def run() -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
-<<<<<<< HEAD
-    def start(sources: Iterable[object], engines: Iterable[object], controls: Any = None) -> Running:
-        made.append(Running(sources, engines, controls))
-=======
     def start(
-        sources: Iterable[object], engines: Iterable[object], preprocess: Callable[[], Preprocess] = Preprocess
-    ) -> Running:
-        made.append(Running(sources, engines, preprocess))
->>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)
+        sources: Iterable[object], engines: Iterable[object], controls: Any = None,
+        preprocess: Callable[[], Preprocess] = Preprocess,
+    ) -> Running:  # fmt: skip
+        made.append(Running(sources, engines, controls, preprocess))
         return made[-1]
 
     yield start
@@ -302,7 +295,6 @@ def test_label_changes_are_announced_once(run: Callable[..., Running]) -> None:
     assert sum(running.state.stats.latency["fake"].counts) == 20
 
 
-<<<<<<< HEAD
 class Adjusted(ListSource):
     """A camera with one control, that reads its frames slowly."""
 
@@ -361,7 +353,8 @@ def test_a_source_without_settings_says_so_once(run: Callable[..., Running], cap
     assert running.pipeline.finished.wait(10) and len(running.results) == 5
     (line,) = [record.message for record in caplog.records if "capture.controls" in record.message]
     assert "a list has no controls that can be set" in line
-=======
+
+
 # -- slow and useless sources -----------------------------------------------
 
 
@@ -432,7 +425,6 @@ def test_damage_inside_a_picture_is_counted(run: Callable[..., Running]) -> None
     whole = jpeg_frame(noise)
     data = whole.data.copy()
     data[data.size // 2 : data.size // 2 + 3] = [0xFF, 0xE3, 7]
-    running = run([ListSource([whole, replace(whole, data=data), whole])], [FakeEngine()], Decoding)
+    running = run([ListSource([whole, replace(whole, data=data), whole])], [FakeEngine()], preprocess=Decoding)
     assert running.pipeline.finished.wait(10)
     assert (running.state.stats.flawed, running.state.stats.bad_frames, len(running.results)) == (1, 0, 3)
->>>>>>> bd92afd (A source is alive at its own pace, three times its last gaps; pictures that are all damaged or that nobody can decode are said)
