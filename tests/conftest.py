@@ -15,8 +15,9 @@ from picam_infer.models.bundle import Bundle
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees this machine's caches, service manager or desktop."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "CACHE_DIRECTORY", "DISPLAY",
-                 "WAYLAND_DISPLAY"):  # fmt: skip
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "CACHE_DIRECTORY",
+                 "STATE_DIRECTORY", "DISPLAY", "WAYLAND_DISPLAY"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
 
 

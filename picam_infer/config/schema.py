@@ -24,6 +24,8 @@ _DAYS = rf"(?i)^\s*{_DAY}(\s*-\s*{_DAY})?(\s*,\s*{_DAY}(\s*-\s*{_DAY})?)*\s*$"
 _CLOCK = "([01]?[0-9]|2[0-3]):[0-5][0-9]"
 _HOURS = rf"^\s*{_CLOCK}\s*[-–]\s*({_CLOCK}|24:00)\s*$"
 _URL = rf"^https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:{_PORT})?([/?#]\S*)?$"
+# Not one of the broker's own ($SYS), no wildcards, and not only slashes.
+_TOPIC = r"(?!\$)[^#+\x00-\x1f]*[^#+\x00-\x1f/][^#+\x00-\x1f]*"
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,13 +110,14 @@ class Mqtt(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="mqtt"):
     host: Annotated[str, Meta(min_length=1)]
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$", examples=["front-door"])] = ""
-    prefix: Annotated[str, Meta(pattern=r"^[^#+]+$")] = "picam-infer"
+    prefix: Annotated[str, Meta(pattern=rf"^{_TOPIC}$", examples=["picam-infer"])] = "picam-infer"
     user: str = ""
     password_file: str = ""
     tls: bool = False
     ca_file: str = ""
-    discovery: Annotated[str, Meta(pattern=r"^[^#+]*$")] = "homeassistant"
+    discovery: Annotated[str, Meta(pattern=rf"^({_TOPIC})?$", examples=["homeassistant"])] = "homeassistant"
     snapshot: bool = True
+    control: bool = True
 
 
 class Webhook(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="webhook"):

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _LOADING_S = 300
@@ -106,3 +107,13 @@ def journal_handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("picam-infer: %(message)s"))
     return handler
+
+
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where what must outlive a restart is written: systemd's StateDirectory, else the user's."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    base = environ.get("XDG_STATE_HOME", "")
+    # The XDG specification: a relative path there is to be ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "picam-infer"

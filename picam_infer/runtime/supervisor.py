@@ -24,6 +24,7 @@ import msgspec
 from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config
+from picam_infer.config.instance import Instance
 from picam_infer.core import BadFrame, ConfigError, Display, Frame, Lost, NoInput, PicamError, Pixels, Result
 from picam_infer.imaging import decode, region
 from picam_infer.imaging.region import Roi
@@ -232,7 +233,7 @@ class Service:
         if self.config.events:
             from picam_infer.outputs.events import Events
 
-            company.enter_context(Events(self.config.events, state))
+            company.enter_context(Events(self.config.events, state, Instance(self.options.path)))
         keep = configs.chosen(self.config.keep, configs.Keep)
         if keep is None:
             return None

@@ -7,15 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from picam_infer import config
+from picam_infer.config.instance import Instance
 from picam_infer.outputs.events.outlet import Outlet, Way
+from picam_infer.outputs.events.retained import Memory
+from picam_infer.platform.systemd import state_folder
 from picam_infer.runtime.state import Change, State
 
 
 class Events:
     """All outlets of a configuration, until `close`."""
 
-    def __init__(self, settings: Sequence[config.Event], state: State) -> None:
-        ways = [way(item, state) for item in settings]
+    def __init__(self, settings: Sequence[config.Event], state: State, instance: Instance | None = None) -> None:
+        """`instance`: who tells; None: the installed service."""
+        instance = instance or Instance()
+        memory = Memory(state_folder() / f"mqtt-{instance.ident}.json")
+        ways = [way(item, state, instance, memory) for item in settings]
         names = [one.name for one in ways]
         for number, one in enumerate(ways):  # metrics tell them apart by it
             alike = names[:number].count(one.name)
@@ -52,7 +58,7 @@ class Events:
             outlet.offer(change)
 
 
-def way(settings: config.Event, state: State) -> Way:
+def way(settings: config.Event, state: State, instance: Instance, memory: Memory) -> Way:
     """Return how events of that kind are delivered; each kind's library is loaded only when it is used."""
     if isinstance(settings, config.Jsonl):
         from picam_infer.outputs.events.jsonl import JsonLines
@@ -61,7 +67,7 @@ def way(settings: config.Event, state: State) -> Way:
     if isinstance(settings, config.Mqtt):
         from picam_infer.outputs.events.mqtt import Broker
 
-        return Broker(settings, state)
+        return Broker(settings, state, instance, memory)
     if isinstance(settings, config.Webhook):
         from picam_infer.outputs.events.webhook import Hook
 

@@ -24,6 +24,7 @@ class Program:
 
     retries = 0
     pictures = False
+    note = ""
 
     def __init__(self, settings: Command) -> None:
         self.name = Path(settings.argv[0]).name
@@ -50,8 +51,9 @@ class Program:
                 f"ended with {process.returncode}" + "".join(f": {line[:200]}" for line in last), final=True
             )
 
-    def idle(self, waiting: Callable[[float], bool]) -> None:
+    def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Nothing is due."""
+        return False
 
     def close(self) -> None:
         """Nothing is open."""

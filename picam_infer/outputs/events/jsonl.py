@@ -19,6 +19,7 @@ class JsonLines:
 
     retries = None
     pictures = False
+    note = ""
 
     def __init__(self, settings: Jsonl) -> None:
         self.name = "stdout" if settings.path == "-" else settings.path
@@ -48,8 +49,9 @@ class JsonLines:
             self.close()
             raise Undelivered(f"cannot write: {error.strerror or error}") from error
 
-    def idle(self, waiting: Callable[[float], bool]) -> None:
+    def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Nothing is due."""
+        return False
 
     def close(self) -> None:
         """Close the file."""

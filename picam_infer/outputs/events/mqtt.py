@@ -1,237 +1,317 @@
-"""Events for an MQTT broker, and the entities that Home Assistant makes of them."""
+"""Events for an MQTT broker."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import secrets
 import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-
-from picam_infer import __version__
 from picam_infer.config import Mqtt
+from picam_infer.config.instance import Instance
 from picam_infer.core import BadFrame, Frame
 from picam_infer.imaging import jpeg
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events import homeassistant
+from picam_infer.outputs.events.mqtt_link import HungUp, Link, Message, TooLarge
+from picam_infer.outputs.events.mqtt_refusals import Refusals
+from picam_infer.outputs.events.mqtt_topics import Presence, Topics
+from picam_infer.outputs.events.outlet import UNKNOWN, Event, Undelivered
+from picam_infer.outputs.events.retained import Memory
 from picam_infer.runtime.state import State
 
-_ACK_S = 10.0
 _STATE_S = 10.0
-_LOST = "the broker hung up"
-_Message = tuple[str, bytes, bool]
-"""Topic, payload, whether the broker keeps it."""
+_LISTEN_S = 1.5
+"""How long somebody who uses a name has to say so, before it is cleared."""
+
+_DISCOVERY = "Home Assistant's discovery"
+
+Waiting = Callable[[float], bool]
 
 
 class Broker:
     """Keeps a connection, says who we are on each new one, and publishes with QoS 1.
 
-    The network runs in paho's thread; all else in the outlet's.
+    A broker that lets us in and then refuses a message, by its answer or by hanging up on it again and again, is not
+    sent that message any more: an event is given up, everything else left out with a note.
     """
 
-    retries = None
+    retries = 8
 
-    def __init__(self, settings: Mqtt, state: State) -> None:
-        port = settings.port or (8883 if settings.tls else 1883)
-        self.name = f"{settings.host}:{port}"
+    def __init__(self, settings: Mqtt, state: State, instance: Instance, memory: Memory) -> None:
+        self.topics = Topics.of(settings, instance)
+        self.name = self.topics.broker
         self.pictures = settings.snapshot
         self._settings = settings
         self._state = state
-        self._port = port
-        self._node = settings.name or re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())
-        self._base = f"{settings.prefix}/{self._node}"
-        self._client: paho.Client | None = None
-        self._up = threading.Event()
-        self._refusal = ""
+        self._memory = memory
+        self._me = Presence(secrets.token_hex(8), instance.ident, socket.gethostname())
+        self._link: Link | None = None
+        self._refusals = Refusals()
+        self._clash = ""
+        """The host of another service of our name."""
+        self._news: set[str] = set()
+        """What has to be said of ourselves: `here`, or `all`."""
+        self._heard: dict[str, Presence] = {}
         self._said: tuple[float, bytes] = (0.0, b"")
+        self._said_watching = b""
+        self._done: tuple[str, set[str]] = ("", set())
+        """The event under way, and what of it the broker already has."""
+        self._tidied = False
+        unwanted = {homeassistant.SNAPSHOT: not self.pictures, homeassistant.SWITCH: not settings.control}
+        self._entities = [one for one in homeassistant.ENTITIES if not unwanted.get(one)]
+        memory.want(self.topics.broker, self._retained())
+
+    @property
+    def note(self) -> str:
+        """What should be mended although events arrive."""
+        notes = [self._refusals.note]
+        if self._clash:
+            notes.append(f"another picam-infer, on {self._clash}, is called {self.topics.node} at this broker too, and "
+                         "their states mix: give one of them a `name` of its own")  # fmt: skip
+        return "; ".join(filter(None, notes))
 
     # -- what the outlet calls -----------------------------------------------
 
-    def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
-        """Publish the event, the state after it and the picture. Raises `Undelivered`; nothing is lost by that."""
-        self._connected(waiting)
-        self._publish((f"{self._base}/event", event.as_bytes(), False), waiting)
-        self._publish(self._state_now(event), waiting)
-        if event.frame is not None:
-            for message in self._picture(event.frame):
-                self._publish(message, waiting)
+    def deliver(self, event: Event, waiting: Waiting) -> None:
+        """Publish the event, the state after it and the picture. Raises `Undelivered`."""
+        link = self._connected(waiting)
+        if self._done[0] != event.ident:
+            self._done = (event.ident, set())
+        done = self._done[1]
+        if "event" not in done:
+            self._publish(link, Message(self.topics.own("event"), event.as_bytes()), f"event {event.ident}", waiting)
+            done.add("event")
+        if "state" not in done:
+            self._say_state(link, self._state_now(event), waiting)
+            done.add("state")
+        if event.frame is not None and self.pictures:
+            self._picture(link, event.frame, waiting)
 
-    def idle(self, waiting: Callable[[float], bool]) -> None:
+    def idle(self, waiting: Waiting) -> bool:
         """Connect if need be; the retained state follows engine, camera and score at a gentle pace."""
-        self._connected(waiting)
-        message = self._state_now()
+        fresh = self._link is None or not self._link.up
+        link = self._connected(waiting)
+        if self._said_watching != self._watching().payload:
+            self._say_watching(link, waiting)
+        now = self._state_now()
         due = time.monotonic() - self._said[0] > _STATE_S
-        if message[1] != self._said[1] and (due or _parts(message[1]) != _parts(self._said[1])):
-            self._publish(message, waiting)
+        if now != self._said[1] and (due or _parts(now) != _parts(self._said[1])):
+            self._say_state(link, now, waiting)
+            return True
+        return fresh
 
     def close(self) -> None:
         """Say that we are offline, and hang up."""
-        client, self._client = self._client, None
-        if client is None:
+        link, self._link = self._link, None
+        if link is None:
             return
-        if self._up.is_set():
-            with contextlib.suppress(ValueError, RuntimeError):
-                client.publish(f"{self._base}/availability", b"offline", 1, retain=True).wait_for_publish(1.0)
-        client.disconnect()
-        client.loop_stop()
+        if link.up:
+            ends_s = time.monotonic() + 1.0
+            with contextlib.suppress(Undelivered):
+                link.publish(self._availability("offline"), lambda pause_s: _slept(pause_s, ends_s))
+        link.close()
 
     # -- connection ------------------------------------------------------------
 
-    def _connected(self, waiting: Callable[[float], bool]) -> None:
-        if self._client is not None and self._up.is_set():
-            return
-        self._drop()
-        client = self._make()
-        self._refusal, self._up = "", threading.Event()
-        try:
-            client.connect(self._settings.host, self._port, keepalive=30)
-        except (OSError, ValueError) as error:
-            raise Undelivered(_reason(error)) from error
-        self._client = client
-        client.loop_start()
-        end_s = time.monotonic() + _ACK_S
-        while not self._up.is_set():
-            if self._refusal or time.monotonic() > end_s or not waiting(0.05):
-                raise Undelivered(self._refusal or "the broker does not answer")
-        for message in self._greeting():
-            self._publish(message, waiting)
+    def _connected(self, waiting: Waiting) -> Link:
+        link = self._link
+        if link is None or not link.up:
+            if link is not None:
+                self._refusals.reconnected()
+                link.close()
+            self._link = link = Link(self._settings, f"picam-infer-{self.topics.node}-{self._me.session[:6]}",
+                                     self._availability("offline"))  # fmt: skip
+            link.on_message = lambda message: self._hear(link, message)
+            link.open(waiting)
+            self._news.add("all")
+        for _ in range(len(self._news)):  # what comes meanwhile is for the next time
+            what = self._news.pop()
+            try:
+                self._introduce(link, waiting, what == "all")
+            except Undelivered:
+                self._news.add(what)
+                raise
+        return link
 
-    def _make(self) -> paho.Client:
-        settings = self._settings
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, f"picam-infer-{self._node}-{secrets.token_hex(3)}",
-            reconnect_on_failure=False,
-        )  # fmt: skip
-        client.connect_timeout = _ACK_S
-        client.will_set(f"{self._base}/availability", b"offline", 1, retain=True)
-        try:
-            if settings.user:
-                password = Path(settings.password_file).read_text("utf-8").strip() if settings.password_file else None
-                client.username_pw_set(settings.user, password)
-            if settings.tls:
-                client.tls_set_context(ssl.create_default_context(cafile=settings.ca_file or None))
-        except (OSError, UnicodeError) as error:
-            raise Undelivered(_reason(error)) from error
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        return client
+    def _introduce(self, link: Link, waiting: Waiting, whole: bool) -> None:
+        """Say that we are here; `whole`: and who we are, to a broker that may know nothing of us."""
+        if whole:
+            self._listen(link, waiting)
+            self._tidy(link, waiting)
+            self._memory.add(self.topics.broker, self.topics.base, self._retained())
+            if self.topics.discovery:
+                for message in homeassistant.discovery(self.topics, self._entities, self._state.model):
+                    self._offer(link, message, waiting)
+        self._offer(link, self._availability("online"), waiting)
+        if whole:
+            self._say_state(link, self._state_now(), waiting)
+            self._say_watching(link, waiting)
+        self._clash = ""
+        self._offer(link, Message(self.topics.own("presence"), self._me.as_bytes()), waiting)
 
-    def _on_connect(self, client: paho.Client, data: Any, flags: Any, code: Any, properties: Any) -> None:
-        if code.is_failure:
-            self._refusal = f"the broker refuses: {code}"
-        else:
-            self._up.set()
+    def _listen(self, link: Link, waiting: Waiting) -> None:
+        topics = [self.topics.own("presence"), self.topics.own("availability")]
+        if self.topics.discovery:
+            topics.append(self.topics.status)
+        if self._settings.control:
+            topics.append(self.topics.own("watching/set"))
+        self._optional(link, "subscriptions", 0, lambda: link.subscribe(topics, waiting))
 
-    def _on_disconnect(self, client: paho.Client, data: Any, flags: Any, code: Any, properties: Any) -> None:
-        self._refusal = self._refusal or _LOST
-        self._up.clear()
+    def _tidy(self, link: Link, waiting: Waiting) -> None:
+        """Clear what the broker still keeps of a former name, or of pictures that are no longer wanted."""
+        stale = dict(self._memory.stale(self.topics.broker))
+        own = self.topics.base
+        if not self._tidied and not self.pictures:  # whoever left it, perhaps before there was a memory
+            left = {self.topics.own("snapshot")} | self.topics.entities([homeassistant.SNAPSHOT])
+            stale[own] = stale.get(own, frozenset()) | left
+        for base, topics in stale.items():
+            if base == own or not self._used_by_others(link, base, waiting):
+                for topic in sorted(topics):
+                    self._offer(link, Message(topic, b"", retain=True), waiting)
+            self._memory.forget(self.topics.broker, base, topics)
+        self._tidied = True
 
-    def _publish(self, message: _Message, waiting: Callable[[float], bool]) -> None:
-        """Publish and wait for the broker's word that it has it."""
-        topic, payload, keep = message
-        assert self._client is not None
-        told = self._client.publish(topic, payload, 1, retain=keep)
-        end_s = time.monotonic() + _ACK_S
-        # One that finds the connection gone says so by its code; asked again, it would raise.
-        gone = told.rc != paho.MQTT_ERR_SUCCESS
-        while gone or not told.is_published():
-            if gone or not self._up.is_set() or time.monotonic() > end_s or not waiting(0.02):
-                reason = self._refusal or (_LOST if gone else "the broker does not confirm")
-                # A fresh client next time: the old one would send this again by itself, and we do as well.
-                self._drop()
-                raise Undelivered(reason)
-        if topic.endswith("/state"):
-            self._said = (time.monotonic(), payload)
+    def _used_by_others(self, link: Link, base: str, waiting: Waiting) -> bool:
+        """Ask whether a name that was ours has become another service's."""
+        topic = f"{base}/presence"
+        self._heard.pop(base, None)
+        if topic in link.subscribe([topic], waiting):
+            return False
+        self._offer(link, Message(topic, self._me.as_bytes()), waiting)
+        ends_s = time.monotonic() + _LISTEN_S
+        while base not in self._heard and time.monotonic() < ends_s and waiting(0.05):
+            pass
+        return base in self._heard
 
-    def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.disconnect()
-            client.loop_stop()
+    def _hear(self, link: Link, message: Message) -> None:
+        """Take what others say; paho's thread calls it."""
+        topic, payload = message.topic, message.payload
+        if topic == self.topics.own("availability"):
+            if payload != b"online":  # somebody else's last will, or one of ours that comes late
+                self._news.add("here" if payload else "all")
+        elif topic == self.topics.status:
+            if payload == b"online":  # Home Assistant has started
+                self._news.add("all")
+        elif topic == self.topics.own("watching/set"):
+            # A command that the broker keeps would be obeyed again at each connection.
+            if payload in (b"ON", b"OFF") and not message.retain:
+                self._state.pause.set(payload == b"OFF", "mqtt")
+                answer = self._watching()
+                link.say(answer)
+                self._said_watching = answer.payload
+        elif (said := Presence.parse(payload)) is not None and said.session != self._me.session:
+            base = topic.removesuffix("/presence")
+            self._heard[base] = said
+            if base == self.topics.base:
+                self._clash = said.host
+                if not said.answer:
+                    link.say(Message(topic, replace(self._me, answer=True).as_bytes()))
 
     # -- messages --------------------------------------------------------------
 
-    def _greeting(self) -> Iterator[_Message]:
-        yield from self._discovery()
-        yield f"{self._base}/availability", b"online", True
-        yield self._state_now()
+    def _publish(self, link: Link, message: Message, key: str, waiting: Waiting) -> None:
+        self._refusals.attempt(key, lambda: link.publish(message, waiting))
 
-    def _state_now(self, event: Event | None = None) -> _Message:
+    def _offer(self, link: Link, message: Message, waiting: Waiting) -> None:
+        """Publish what can be left out when the broker will never take it."""
+        discovery = self.topics.discovery
+        what = _DISCOVERY if discovery and message.topic.startswith(f"{discovery}/") else message.topic
+        self._optional(link, what, message.size, lambda: link.publish(message, waiting))
+
+    def _optional(self, link: Link, what: str, size: int, act: Callable[[], object]) -> None:
+        if self._refusals.cover(what, size):
+            return
+        try:
+            self._refusals.attempt(what, act)
+        except Undelivered as error:
+            if not error.final:
+                raise
+            self._refuse(what, size, error)
+            if not link.up:  # the next connection goes on without it
+                raise Undelivered(error.reason, counts=False) from error
+
+    def _refuse(self, what: str, size: int, error: Undelivered) -> None:
+        if what == self.topics.own("snapshot") and isinstance(error, (TooLarge, HungUp)):
+            self._refusals.remember(what, size, f"pictures are left out ({error.reason}): raise the broker's packet "
+                                    "limit, lower capture.width and height, or set snapshot: false")  # fmt: skip
+        elif what == _DISCOVERY:
+            self._refusals.remember(what, 0, f"{what} is left out ({error.reason}): allow {self.topics.discovery}/# in "
+                                    "the broker's access list, or set discovery: ''")  # fmt: skip
+        else:
+            self._refusals.remember(what, 0, f"{what} is left out ({error.reason}): allow {self.topics.base}/# in the "
+                                    "broker's access list")  # fmt: skip
+
+    def _picture(self, link: Link, frame: Frame, waiting: Waiting) -> None:
+        try:
+            message = Message(self.topics.own("snapshot"), jpeg.portable(frame), retain=True)
+        except BadFrame:
+            return
+        try:
+            self._offer(link, message, waiting)
+        except Undelivered as error:
+            if not error.counts:
+                raise
+            # Not now, says the broker: the next picture is newer anyway.
+
+    def _availability(self, word: str) -> Message:
+        return Message(self.topics.own("availability"), word.encode(), retain=True)
+
+    def _retained(self) -> frozenset[str]:
+        """Return the topics that the broker keeps for us."""
+        own = ["availability", "state", *(["snapshot"] if self.pictures else []),
+               *(["watching"] if self._settings.control else [])]  # fmt: skip
+        return frozenset(map(self.topics.own, own)) | self.topics.entities(self._entities)
+
+    def _watching(self) -> Message:
+        return Message(self.topics.own("watching"), b"OFF" if self._state.pause.now else b"ON", retain=True)
+
+    def _say_state(self, link: Link, payload: bytes, waiting: Waiting) -> None:
+        self._offer(link, Message(self.topics.own("state"), payload, retain=True), waiting)
+        self._said = (time.monotonic(), payload)
+
+    def _say_watching(self, link: Link, waiting: Waiting) -> None:
+        if self._settings.control:
+            message = self._watching()
+            self._offer(link, message, waiting)
+            self._said_watching = message.payload
+
+    def _state_now(self, event: Event | None = None) -> bytes:
         newest = self._state.results.look()
         result = event.change.result if event is not None and event.change.result is not None else newest and newest[1]
         lost = {loss.part for loss in self._state.losses}
         unwanted = event is not None and event.change.kind == "label" and not self._wanted(event)
-        known = result is not None and not unwanted and self._passes(result.label, result.score)
+        known = (
+            result is not None
+            and not unwanted
+            and not self._state.pause.now
+            and self._passes(result.label, result.score)
+        )
         body = {
-            "label": (result.label if result and result.label is not None else "unknown") if known else "unknown",
+            "label": (result.label if result and result.label is not None else UNKNOWN) if known else UNKNOWN,
             "score": round(100 * result.score, 1) if result and known else 0,
             "engine": self._state.engine,
             "camera": "lost" if "camera" in lost else "ok",
             "engine_state": "lost" if "engine" in lost else "ok",
         }
-        return f"{self._base}/state", json.dumps(body, ensure_ascii=False).encode(), True
+        return json.dumps(body, ensure_ascii=False).encode()
 
     def _wanted(self, event: Event) -> bool:
         return self._passes(event.change.label, event.change.score)
 
     def _passes(self, label: str | None, score: float) -> bool:
         labels = self._settings.labels
-        return (not labels or ("unknown" if label is None else label) in labels) and score >= self._settings.min_score
-
-    def _picture(self, frame: Frame) -> Iterator[_Message]:
-        with contextlib.suppress(BadFrame):
-            yield f"{self._base}/snapshot", jpeg.portable(frame), True
-
-    def _discovery(self) -> Iterator[_Message]:
-        """Yield one retained message for each Home Assistant entity."""
-        if not self._settings.discovery:
-            return
-        device = {"identifiers": [f"picam-infer-{self._node}"], "name": f"picam-infer {self._node}",
-                  "model": self._state.model, "sw_version": __version__}  # fmt: skip
-        origin = {"name": "picam-infer", "sw_version": __version__}
-        common = {"availability_topic": f"{self._base}/availability", "device": device, "origin": origin}
-        state = {"state_topic": f"{self._base}/state"}
-        entities: dict[str, dict[str, Any]] = {
-            "sensor/label": state | {"name": "Label", "value_template": "{{ value_json.label }}", "icon": "mdi:eye"},
-            "sensor/score": state | {"name": "Score", "value_template": "{{ value_json.score }}",
-                                     "unit_of_measurement": "%", "state_class": "measurement"},
-            "sensor/engine": state | {"name": "Engine", "value_template": "{{ value_json.engine }}",
-                                      "entity_category": "diagnostic"},
-            "binary_sensor/camera": state | {"name": "Camera", "value_template": "{{ value_json.camera }}",
-                                             "payload_on": "ok", "payload_off": "lost",
-                                             "device_class": "connectivity", "entity_category": "diagnostic"},
-        }  # fmt: skip
-        if self.pictures:
-            entities["image/snapshot"] = {"name": "Snapshot", "image_topic": f"{self._base}/snapshot",
-                                          "content_type": "image/jpeg"}  # fmt: skip
-        for path, entity in entities.items():
-            kind, _, name = path.partition("/")
-            ident = f"picam-infer-{self._node}-{name}"
-            entity_id = f"{kind}.{ident.replace('-', '_').lower()}"
-            body = entity | common | {"unique_id": ident, "default_entity_id": entity_id}
-            topic = f"{self._settings.discovery}/{kind}/picam-infer-{self._node}/{name}/config"
-            yield topic, json.dumps(body, ensure_ascii=False).encode(), True
+        return (not labels or (UNKNOWN if label is None else label) in labels) and score >= self._settings.min_score
 
 
-def _parts(payload: bytes) -> tuple[Any, ...]:
+def _slept(pause_s: float, ends_s: float) -> bool:
+    time.sleep(pause_s)
+    return time.monotonic() < ends_s
+
+
+def _parts(payload: bytes) -> tuple[object, ...]:
     """Return what of a state is worth telling at once: all but the score."""
     body = json.loads(payload) if payload else {}
     return tuple(body.get(name) for name in ("label", "engine", "camera", "engine_state"))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
-    if isinstance(error, TimeoutError):
-        return "the broker does not answer"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__

@@ -20,20 +20,29 @@ from picam_infer.runtime.state import Change
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 60.0
+LONGEST_LOOK_S = 15.0
+"""Between attempts to reach a place that nothing has to be sent to yet."""
 PICTURES = 8
 """Events in a queue that may carry their picture: a dead endpoint must not fill the memory."""
 UNKNOWN = "unknown"
 """How filters and folders call what has no label."""
+_REASONS = 8
+"""Different reasons that are logged before a delivery works again: a place that always says something new is quiet."""
 
 
 class Undelivered(Exception):
-    """An event did not arrive. `final`: trying again cannot help; `counts`: the attempt uses up one of the retries."""
+    """An event did not arrive.
 
-    def __init__(self, reason: str, final: bool = False, counts: bool = True) -> None:
+    `final`: this receiver will never take it; `counts`: the attempt uses up one of the retries; `after_s`: the
+    receiver asks for no other attempt before so many seconds.
+    """
+
+    def __init__(self, reason: str, final: bool = False, counts: bool = True, after_s: float = 0.0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.final = final
         self.counts = counts
+        self.after_s = after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +88,21 @@ class Way(Protocol):
     """Whether it sends pictures."""
 
     @property
+    def note(self) -> str:
+        """What should be mended although events arrive; empty: nothing."""
+
+    @property
     def retries(self) -> int | None:
-        """How often an event is tried again; None: until it arrives."""
+        """How often an event is tried again by attempts that count; None: until it arrives."""
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
         """Deliver or raise `Undelivered`. `waiting(seconds)` sleeps; False: there is no more time."""
 
-    def idle(self, waiting: Callable[[float], bool]) -> None:
-        """Do what is due without an event, or raise `Undelivered`; called about once a second."""
+    def idle(self, waiting: Callable[[float], bool]) -> bool:
+        """Do what is due without an event, or raise `Undelivered`; called about once a second.
+
+        True: the other side took something, so it is known to work.
+        """
 
     def close(self) -> None:
         """Say goodbye."""
@@ -97,14 +113,22 @@ class Outlet:
 
     def __init__(self, settings: config.Outlet, way: Way) -> None:
         self.sent = self.failed = self.dropped = 0
+        self.ok: bool | None = None
+        """Whether the last delivery worked; None: there was none yet."""
         self.reason = ""
-        """Why the last delivery did not work; empty: it did."""
+        """Why it did not; empty: it did, or there was none."""
         self._settings = settings
         self._way = way
         self._queue: deque[Event] = deque()
         self._condition = threading.Condition()
         self._ends_s: float | None = None
         self._seen = False
+        self._owes = False
+        """Whether an event failed since the last that arrived: nothing less than an event shows that events arrive."""
+        self._told: set[str] = set()
+        self._note = ""
+        self._idle_due_s = 0.0
+        self._idle_failures = 0
         self._thread = threading.Thread(target=self._run, name=f"events {way.name}"[:60], daemon=True)
         self._thread.start()
 
@@ -127,8 +151,9 @@ class Outlet:
     def report(self) -> dict[str, Any]:
         """Return its part of the state."""
         kind = type(self._settings).__name__.lower()
-        return {"name": self._way.name, "kind": kind, "ok": not self.reason, "reason": self.reason, "sent": self.sent,
-                "failed": self.failed, "dropped": self.dropped, "queued": len(self._queue)}  # fmt: skip
+        return {"name": self._way.name, "kind": kind, "ok": self.ok, "reason": self.reason, "note": self._way.note,
+                "sent": self.sent, "failed": self.failed, "dropped": self.dropped,
+                "queued": len(self._queue)}  # fmt: skip
 
     def end(self, patience_s: float) -> None:
         """Tell the thread to end once the queue is empty or the time is over."""
@@ -157,11 +182,11 @@ class Outlet:
 
     def _run(self) -> None:
         try:
-            self._try(lambda: self._way.idle(self._waiting))
+            self._idle()
             while self._next():
                 pass
         except Exception:  # a thread's top: the recognition goes on without this outlet
-            self.reason = "an error of its own; see the journal"
+            self.ok, self.reason = False, "an error of its own; see the journal"
             log.exception("events: %s has stopped", self._way.name)
         finally:
             self._way.close()
@@ -174,49 +199,81 @@ class Outlet:
         if event is None:
             if self._ends_s is not None:
                 return False
-            self._try(lambda: self._way.idle(self._waiting))
+            self._idle()
             return True
-        tries = 0
-        while not self._try(lambda: self._way.deliver(event, self._waiting)):
-            tries += self._last.counts
-            if self._last.final or (self._way.retries is not None and tries > self._way.retries):
-                self.failed += 1
-                break
-            pause_s = min(LONGEST_WAIT_S, 0.25 * 2**tries) * random.uniform(0.8, 1.2)
-            if not self._waiting(pause_s) or not self._still(event):
-                return self._ends_s is None
-        else:
-            self.sent += 1
+        if not self._send(event):
+            return self._ends_s is None
         with self._condition:
             if self._queue and self._queue[0].ident == event.ident:
                 self._queue.popleft()
         return True
+
+    def _send(self, event: Event) -> bool:
+        """Deliver an event or give it up; False when the time is over or the queue has pushed it out."""
+        tries = counted = 0
+        while (error := self._try(lambda: self._way.deliver(event, self._waiting))) is not None:
+            self._owes = True
+            tries, counted = tries + 1, counted + error.counts
+            if error.final or (self._way.retries is not None and counted > self._way.retries):
+                self.failed += 1
+                return True
+            pause_s = min(LONGEST_WAIT_S, max(0.25 * 2 ** min(tries, 10), error.after_s)) * random.uniform(0.8, 1.2)
+            if not self._waiting(pause_s) or not self._still(event):
+                return False
+        self._owes = False
+        self._works()
+        self.sent += 1
+        return True
+
+    def _idle(self) -> None:
+        """Let the way do what is due; one that fails is asked less and less often."""
+        if time.monotonic() < self._idle_due_s:
+            return
+        took: list[bool] = []
+        if self._try(lambda: took.append(self._way.idle(self._waiting))) is not None:
+            self._idle_failures += 1
+            pause_s = min(LONGEST_LOOK_S, 0.5 * 2 ** min(self._idle_failures, 10))
+            self._idle_due_s = time.monotonic() + pause_s * random.uniform(0.8, 1.2)
+            return
+        self._idle_failures = 0
+        if took == [True] and not self._owes:
+            self._works()
 
     def _still(self, event: Event) -> bool:
         """Whether an event has not been pushed out of the queue while it was tried."""
         with self._condition:
             return any(waiting.ident == event.ident for waiting in self._queue)
 
-    def _try(self, act: Callable[[], None]) -> bool:
+    def _try(self, act: Callable[[], None]) -> Undelivered | None:
+        """Act; return what went wrong, after it was noted and said."""
+        failure = None
         try:
             act()
         except Undelivered as error:
-            self._last = error
-            if not self.reason:
+            failure = error
+            if error.reason not in self._told and len(self._told) < _REASONS:
+                self._told.add(error.reason)
                 log.warning("events: %s: %s", self._way.name, error.reason)
-            self.reason = error.reason
-            return False
         except Exception:  # a fault of ours: this event is lost, the next ones start afresh
-            self._last = Undelivered("an error of its own; see the journal", final=True)
-            if self.reason != self._last.reason:
+            failure = Undelivered("an error of its own; see the journal", final=True)
+            if failure.reason not in self._told:
+                self._told.add(failure.reason)
                 log.exception("events: %s", self._way.name)
-            self.reason = self._last.reason
             self._way.close()
-            return False
-        if self.reason:
+        if failure is not None:
+            self.ok, self.reason = False, failure.reason
+        if self._way.note != self._note:
+            self._note = self._way.note
+            if self._note:
+                log.warning("events: %s: %s", self._way.name, self._note)
+        return failure
+
+    def _works(self) -> None:
+        """Note that something was delivered."""
+        if self.ok is False:
             log.info("events: %s works again", self._way.name)
-            self.reason = ""
-        return True
+        self.ok, self.reason = True, ""
+        self._told.clear()
 
     def _waiting(self, seconds: float) -> bool:
         """Sleep, but not past the end; False when it has come."""

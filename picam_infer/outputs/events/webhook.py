@@ -11,7 +11,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -19,10 +21,38 @@ from picam_infer import __version__
 from picam_infer.config import Webhook
 from picam_infer.core import BadFrame, ConfigError
 from picam_infer.imaging import jpeg
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import LONGEST_WAIT_S, Event, Undelivered
+from picam_infer.outputs.events.reasons import reason
 
 _AGAIN = frozenset({408, 425, 429})
 _IN_PATHS = "/?%:@!$&'()*+,;=~[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What of a response counts."""
+
+    status: int
+    location: str = ""
+    retry_after: str = ""
+
+    def refusal(self) -> Undelivered:
+        """Return what a status other than 2xx means."""
+        said = f"answered {self.status} {http.client.responses.get(self.status, '')}".strip()
+        if self.status // 100 == 3:
+            return Undelivered(f"{said}: {self.redirect}", final=True)
+        later = self.status // 100 == 5 or self.status in _AGAIN
+        after_s = float(self.retry_after) if self.retry_after.isascii() and self.retry_after.isdigit() else 0.0
+        return Undelivered(said, final=not later, after_s=min(after_s, LONGEST_WAIT_S))
+
+    @property
+    def redirect(self) -> str:
+        """Where a redirect points, without its path, which may be a secret."""
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(self.location)
+            if parts.netloc:
+                return f"redirects are not followed; give {parts.scheme}://{parts.netloc.rpartition('@')[2]}/… as url"
+        return "redirects are not followed; give the address that it redirects to as url"
 
 
 class Hook:
@@ -36,31 +66,52 @@ class Hook:
             raise ConfigError(f"events: {settings.url} is no address ({error})", "correct its url") from error
         # Without its path, which is the secret of many a service.
         self.name = self._url.netloc.rpartition("@")[2]
+        self._too_large = 0
+        """The smallest body with a picture that was too large, in bytes; 0: none was yet."""
         self.retries: int | None = settings.retries
         self.pictures = settings.snapshot
+        self.note = ""
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
-        """Post it. Raises `Undelivered`, final for answers 4xx that will not change."""
-        status = self._post(self._body(event), event.ident)
-        if status // 100 != 2:
-            final = status // 100 != 5 and status not in _AGAIN
-            raise Undelivered(f"answered {status} {http.client.responses.get(status, '')}".strip(), final)
+        """Post it. Raises `Undelivered`, final for answers that will not change."""
+        picture = self._picture(event)
+        body = self._body(event, picture)
+        if picture and self._too_large and len(body) >= self._too_large:
+            picture, body = "", self._body(event)
+        answer = self._post(body, event.ident)
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and picture:
+            self._too_large = len(body)
+            self.note = (f"pictures are left out (it does not take {len(body)} bytes): raise the receiver's limit, "
+                         "lower capture.width and height, or set snapshot: false")  # fmt: skip
+            answer = self._post(self._body(event), event.ident)
+        if answer.status // 100 != 2:
+            raise answer.refusal()
 
-    def idle(self, waiting: Callable[[float], bool]) -> None:
+    def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Nothing is due."""
+        return False
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _body(self, event: Event) -> bytes:
-        body = event.as_json()
+    def _picture(self, event: Event) -> str:
+        """Return the picture in base64; empty: none."""
         if event.frame is not None and self.pictures:
             with contextlib.suppress(BadFrame):
-                picture = base64.b64encode(jpeg.portable(event.frame)).decode()
-                body["snapshot"] = {"type": "image/jpeg", "base64": picture}
+                return base64.b64encode(jpeg.portable(event.frame)).decode()
+        return ""
+
+    def _body(self, event: Event, picture: str = "") -> bytes:
+        body = event.as_json()
+        if picture:
+            body["snapshot"] = {"type": "image/jpeg", "base64": picture}
         return json.dumps(body, ensure_ascii=False).encode()
 
-    def _post(self, body: bytes, ident: str) -> int:
+    def _post(self, body: bytes, ident: str) -> Answer:
+        return self.request("POST", body, self._headers(body, ident))
+
+    def request(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Send one request and return what was answered. Raises `Undelivered`."""
         timeout_s = self._settings.timeout_s
         connection = self._connection(timeout_s)
         # A socket's time-out starts anew with every byte; this one is for the whole exchange.
@@ -70,12 +121,17 @@ class Hook:
         began_s = time.monotonic()
         try:
             path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
-            connection.request("POST", quote(path, safe=_IN_PATHS), body, self._headers(body, ident))
-            return connection.getresponse().status
+            try:
+                connection.request(method, quote(path, safe=_IN_PATHS), body, dict(headers))
+            except (BrokenPipeError, ConnectionResetError):
+                # Who finds the body too large may answer and hang up before all of it is sent.
+                if connection.sock is None:
+                    raise
+            response = connection.getresponse()
+            return Answer(response.status, response.getheader("Location", ""), response.getheader("Retry-After", ""))
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = time.monotonic() - began_s >= timeout_s * 0.95
-            reason = f"no answer within {timeout_s:g} s" if late else _reason(error)
-            raise Undelivered(reason) from error
+            raise Undelivered(f"no answer within {timeout_s:g} s" if late else reason(error)) from error
         finally:
             alarm.cancel()
             connection.close()
@@ -105,7 +161,7 @@ class Hook:
                 return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
         except (OSError, ValueError) as error:
-            raise Undelivered(_reason(error), counts=False) from error
+            raise Undelivered(reason(error), counts=False) from error
 
 
 def _secret(path: str) -> bytes:
@@ -120,11 +176,3 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

@@ -121,11 +121,12 @@ def _outlets(reports: list[dict[str, Any]]) -> Iterator[Metric]:
         ("sent", "Events delivered."), ("failed", "Events given up after retries."),
         ("dropped", "Events that a full queue pushed out."))}  # fmt: skip
     gauges = {name: GaugeMetricFamily(f"picam_events_{name}", text, labels=labels) for name, text in (
-        ("queued", "Events waiting."), ("ok", "1: the outlet's last delivery worked."))}  # fmt: skip
+        ("queued", "Events waiting."), ("ok", "1: the outlet's last delivery worked; absent: none yet."))}  # fmt: skip
     families: dict[str, Any] = {**counts, **gauges}
     for report in reports:
         for name, family in families.items():
-            family.add_metric([report["name"], report["kind"]], float(report[name]))
+            if report[name] is not None:
+                family.add_metric([report["name"], report["kind"]], float(report[name]))
     yield from (family for family in families.values() if family.samples)
 
 

@@ -18,7 +18,7 @@ from picam_infer.runtime.state import Change
 class Place:
     """A way whose other side can be stuck or broken."""
 
-    name, retries, pictures = "place", None, True
+    name, retries, pictures, note = "place", None, True, ""
 
     def __init__(self) -> None:
         self.got: list[Event] = []
@@ -26,6 +26,8 @@ class Place:
         self.open = threading.Event()
         self.open.set()
         self.tries = 0
+        self.idles = False
+        self.idled = 0
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
         self.tries += 1
@@ -34,8 +36,9 @@ class Place:
             raise self.error
         self.got.append(event)
 
-    def idle(self, waiting: Callable[[float], bool]) -> None:
-        pass
+    def idle(self, waiting: Callable[[float], bool]) -> bool:
+        self.idled += 1
+        return self.idles
 
     def close(self) -> None:
         pass
@@ -101,9 +104,68 @@ def test_tries_again_until_it_works_and_in_order() -> None:
     assert not outlet.report()["ok"]
     place.error = None
     until(lambda: outlet.sent == 2)
-    assert labels(place) == ["one", "zero"] and outlet.report()["ok"]
+    assert labels(place) == ["one", "zero"] and outlet.report()["ok"] is True
     outlet.end(0)
     outlet.join(5)
+
+
+def test_it_works_again_only_after_a_delivery(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    place = Place()
+    place.error = Undelivered("not for me", final=True)
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    assert outlet.report()["ok"] is None
+    outlet.offer(change("one"))
+    until(lambda: outlet.failed == 1)
+    place.idles = True  # the other side is there; that does not make it take events
+    heard = place.idled
+    until(lambda: place.idled > heard + 1)
+    assert outlet.report()["ok"] is False and outlet.report()["reason"] == "not for me"
+    outlet.offer(change("one"))
+    until(lambda: outlet.failed == 2)
+    place.error = None
+    outlet.offer(change("one"))
+    until(lambda: outlet.report()["ok"])
+    outlet.end(0)
+    outlet.join(5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "events: place: not for me", "events: place works again"]  # fmt: skip
+
+
+def test_what_was_taken_without_an_event_shows_that_it_works() -> None:
+    place = Place()
+    place.idles = True
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    until(lambda: outlet.report()["ok"])
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_attempts_that_count_are_numbered_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.001)
+    place = Place()
+    monkeypatch.setattr(Place, "retries", 2)
+    place.error = Undelivered("away", counts=False)
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    until(lambda: place.tries > 6)
+    assert outlet.failed == 0
+    place.error = Undelivered("not now")
+    until(lambda: outlet.failed == 1)
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_a_place_that_always_says_something_else_does_not_fill_the_journal(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place()
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    for number in range(30):
+        place.error = Undelivered(f"reason {number}", final=True)
+        outlet.offer(change("one"))
+        until(lambda number=number: outlet.failed == number + 1)
+    outlet.end(0)
+    outlet.join(5)
+    assert 1 <= len(caplog.records) <= 10
 
 
 def test_gives_up_what_cannot_succeed() -> None:

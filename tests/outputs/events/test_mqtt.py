@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -132,12 +133,13 @@ def test_late_listeners_find_the_retained_state(broker: Broker) -> None:
 
 def test_home_assistant_finds_its_entities(broker: Broker, listener: Listener) -> None:
     with connected(state(), broker) as events:
-        until(lambda: len(listener.of("/config")) == 5)
-        assert events.report()[0]["ok"]
+        until(lambda: events.report()[0]["ok"])
+        until(lambda: len(listener.of("/config")) == 6)
     found = {topic: json.loads(body) for topic, body, _ in listener.heard if topic.endswith("/config")}
     assert set(found) == {f"homeassistant/{path}/config" for path in (
         "sensor/picam-infer-pi/label", "sensor/picam-infer-pi/score", "sensor/picam-infer-pi/engine",
-        "binary_sensor/picam-infer-pi/camera", "image/picam-infer-pi/snapshot")}  # fmt: skip
+        "binary_sensor/picam-infer-pi/camera", "image/picam-infer-pi/snapshot",
+        "switch/picam-infer-pi/watching")}  # fmt: skip
     for topic, entity in found.items():
         kind, _, name = topic.removeprefix("homeassistant/").removesuffix("/config").split("/")
         assert entity["default_entity_id"] == f"{kind}.picam_infer_pi_{name}"
@@ -154,6 +156,54 @@ def test_a_lost_camera_shows_in_the_state(broker: Broker, listener: Listener) ->
         until(lambda: listener.of("pi/state")[-1]["camera"] == "lost")
         run.find("camera")
         until(lambda: listener.of("pi/state")[-1]["camera"] == "ok")
+
+
+def watching(listener: Listener) -> list[bytes]:
+    return [body for topic, body, _ in list(listener.heard) if topic == "picam-infer/pi/watching"]
+
+
+def test_a_switch_pauses_and_resumes(broker: Broker, listener: Listener) -> None:
+    run = state()
+    with connected(run, broker) as events:
+        until(lambda: events.report()[0]["ok"])
+        until(lambda: watching(listener) == [b"ON"])
+        listener.client.publish("picam-infer/pi/watching/set", b"OFF", 1)
+        until(lambda: watching(listener)[-1] == b"OFF")
+        assert run.pause.now is not None and run.pause.now.by == "mqtt"
+        run.pause.set(False, "page")
+        until(lambda: watching(listener)[-1] == b"ON")
+        listener.client.publish("picam-infer/pi/watching/set", b"nonsense", 1)
+        listener.client.publish("picam-infer/pi/watching/set", b"OFF", 1)
+        until(lambda: run.pause.now)
+        listener.client.publish("picam-infer/pi/watching/set", b"ON", 1)
+        until(lambda: not run.pause.now)
+
+
+def test_a_command_that_the_broker_keeps_is_not_obeyed_at_each_start(broker: Broker, listener: Listener) -> None:
+    listener.client.publish("picam-infer/pi/watching/set", b"OFF", 1, retain=True).wait_for_publish(5)
+    run = state()
+    with connected(run, broker) as events:
+        until(lambda: events.report()[0]["ok"])
+        listener.client.publish("picam-infer/pi/availability", b"offline", 1)
+        until(lambda: availability(listener)[-1] == b"online")  # what came before has been heard, then
+        assert run.pause.now is None
+
+
+def test_without_control_nobody_pauses_it(broker: Broker, listener: Listener) -> None:
+    for control in (True, False):
+        run = state()
+        with connected(run, broker, control=control) as events:
+            until(lambda events=events: events.report()[0]["ok"])
+            if not control:
+                listener.client.publish("picam-infer/pi/watching/set", b"OFF", 1)
+                listener.client.publish("picam-infer/pi/availability", b"offline", 1)
+                until(lambda: availability(listener)[-1] == b"online")
+                assert run.pause.now is None
+    late = Listener(broker.port)
+    late.client.publish("end-of/retained", b"", 1)
+    until(lambda: any(topic == "end-of/retained" for topic, _, _ in list(late.heard)))
+    assert not [topic for topic, _, _ in late.heard if "watching" in topic]
+    late.close()
 
 
 def test_the_end_of_a_wanted_label_is_told(broker: Broker, listener: Listener) -> None:
@@ -191,30 +241,73 @@ def test_a_restart_of_the_broker_loses_nothing(broker: Broker) -> None:
     second.close()
 
 
-def test_a_connection_that_ends_while_publishing_loses_nothing(broker: Broker, listener: Listener) -> None:
+class Wire:
+    """A way to the broker that can be cut, as a dead network does: nobody says goodbye."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port = self._door.getsockname()[1]
+        self._ends: list[socket.socket] = []
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._door.accept()
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._ends += [near, far]
+                self.connections += 1
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+
+    def cut(self) -> None:
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._ends.clear()
+
+    def close(self) -> None:
+        self._door.close()
+        self.cut()
+
+
+@pytest.fixture
+def wire(broker: Broker) -> Iterator[Wire]:
+    made = Wire(broker.port)
+    yield made
+    made.close()
+
+
+def test_a_connection_that_is_cut_loses_nothing(broker: Broker, wire: Wire, listener: Listener) -> None:
     run = state()
-    with connected(run, broker) as events:
-        until(lambda: events.report()[0]["ok"] and listener.of("pi/state"))
-        client = events.outlets[0]._way._client  # type: ignore[attr-defined]
-
-        def publish(*args: Any, **more: Any) -> paho.MQTTMessageInfo:
-            found = paho.MQTTMessageInfo(1)
-            found.rc = paho.MQTT_ERR_NO_CONN  # as paho answers when it has seen the end before we have
-            return found
-
-        client.publish = publish
-        tell(run, "one", seq=7)
-        until(lambda: events.report()[0]["sent"] == 1)
-        assert [e["result"]["seq"] for e in listener.of("pi/event")] == [7] and events.report()[0]["failed"] == 0
+    with connected(run, broker, port=wire.port) as events:
+        until(lambda: events.report()[0]["ok"])
+        for number in range(6):
+            wire.cut()
+            tell(run, "one", seq=number)
+        until(lambda: events.report()[0]["sent"] == 6, 20)
+        until(lambda: len(dict.fromkeys(e["result"]["seq"] for e in listener.of("pi/event"))) == 6)
+    assert list(dict.fromkeys(e["result"]["seq"] for e in listener.of("pi/event"))) == list(range(6))
+    assert events.report()[0]["failed"] == 0 and wire.connections > 1
 
 
-def test_a_kill_shows_as_offline(broker: Broker, listener: Listener) -> None:
-    events = connected(state(), broker)
-    until(lambda: ("picam-infer/pi/availability", b"online", False) in listener.heard)
-    client = events.outlets[0]._way._client  # type: ignore[attr-defined]
-    client._sock.close()  # as a dead machine does: no goodbye
-    until(lambda: ("picam-infer/pi/availability", b"offline", False) in listener.heard)
-    events.close()
+def test_a_cut_shows_as_offline_and_ends_as_online(broker: Broker, wire: Wire, listener: Listener) -> None:
+    with connected(state(), broker, port=wire.port):
+        until(lambda: availability(listener)[-1:] == [b"online"])
+        wire.cut()
+        until(lambda: b"offline" in availability(listener))
+        until(lambda: availability(listener)[-1] == b"online")
+
+
+def availability(listener: Listener, name: str = "pi") -> list[bytes]:
+    return [body for topic, body, _ in list(listener.heard) if topic == f"picam-infer/{name}/availability"]
 
 
 def test_user_and_password_from_a_file(tmp_path: Path) -> None:

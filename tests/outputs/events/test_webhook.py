@@ -30,6 +30,8 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.plan: list[int | str] = [200]
+        self.headers: dict[str, str] = {}
+        self.largest = 1_000_000
         self.released = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/hook?to=me"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -50,7 +52,9 @@ class Handler(BaseHTTPRequestHandler):
                 if self.server.released.wait(0.1):
                     return
                 self.wfile.write(b"H")
-        self.send_response(int(step))
+        self.send_response(413 if len(body) > self.server.largest else int(step))
+        for header in self.server.headers.items():
+            self.send_header(*header)
         self.send_header("Location", "http://127.0.0.1:9/elsewhere")
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -92,12 +96,64 @@ def test_no_picture_unless_asked(receiver: Receiver) -> None:
     assert "snapshot" not in json.loads(receiver.got[0][1])
 
 
-@pytest.mark.parametrize(("status", "final"), [(500, False), (503, False), (429, False), (404, True), (302, True)])
+LATER = (408, 425, 429, 500, 502, 503, 504)
+NEVER = (301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 413, 422)
+
+
+@pytest.mark.parametrize(("status", "final"), [(one, False) for one in LATER] + [(one, True) for one in NEVER])
 def test_which_answers_are_worth_another_try(receiver: Receiver, status: int, final: bool) -> None:
     receiver.plan = [status]
     with pytest.raises(Undelivered, match=str(status)) as error:
         post(receiver)
     assert error.value.final is final and len(receiver.got) == 1
+
+
+def test_a_redirect_says_where_to_but_not_the_path(receiver: Receiver) -> None:
+    receiver.plan = [301]
+    with pytest.raises(Undelivered, match=r"give http://127\.0\.0\.1:9/… as url") as error:
+        post(receiver)
+    assert "elsewhere" not in error.value.reason
+
+
+def test_a_receiver_says_when_to_come_again(receiver: Receiver) -> None:
+    receiver.plan, receiver.headers = [429], {"Retry-After": "7"}
+    with pytest.raises(Undelivered) as error:
+        post(receiver)
+    assert error.value.after_s == 7
+
+
+def test_a_picture_that_is_too_large_is_left_out_and_that_is_said_once(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.largest = 1000
+    run = state()
+    with Events([config.Webhook(url=receiver.url, snapshot=True)], run) as events:
+        for _ in range(3):
+            run.announce(change("one"))
+        until(lambda: events.report()[0]["sent"] == 3)
+        until(lambda: "left out" in caplog.text)
+    assert [len(body) > 1000 for _, body in receiver.got] == [True, False, False, False]
+    assert "set snapshot: false" in events.report()[0]["note"] and events.report()[0]["failed"] == 0
+    assert caplog.text.count("left out") == 1
+
+
+@pytest.mark.parametrize("status", [301, 404])
+def test_it_works_again_only_after_a_delivery(
+    receiver: Receiver, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    receiver.plan = [status]
+    run = state()
+    with Events([config.Webhook(url=receiver.url)], run) as events:
+        assert events.report()[0]["ok"] is None
+        for count in (1, 2):
+            run.announce(change("one"))
+            until(lambda count=count: events.report()[0]["failed"] == count)
+        receiver.plan = [200]
+        run.announce(change("one"))
+        until(lambda: events.report()[0]["ok"] is True)
+    said = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert len(said) == 2 and f"answered {status}" in said[0] and said[1].endswith("works again"), said
 
 
 @pytest.mark.parametrize("step", ["hang", "trickle"])

@@ -151,7 +151,7 @@ function showState(state) {
     ["Flawed pictures", state.flawed_frames || null],
     ["Watching", String(watchers)],
     ["Running for", span(state.uptime_s)],
-    ...(state.events || []).map((outlet) => [outlet.name, outlet.ok ? `${outlet.sent} sent` : outlet.reason]),
+    ...(state.events || []).map((outlet) => [outlet.name, outlet.reason || outlet.note || `${outlet.sent} sent`]),
   ].filter(([, value]) => value !== null);
   at("numbers").replaceChildren(...numbers.flatMap(([term, value]) => {
     const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];

@@ -1,0 +1,58 @@
+"""Which of several services this is: names that differ between machines and between the configurations of one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from picam_infer.config.schema import INSTALLED
+
+_APPLICATION = b"picam-infer instance"
+_MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"))
+"""A copied card has the same machine id as its original; the board's serial number tells the two apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One service: a machine and the configuration file it runs with."""
+
+    config: Path | None = None
+    machine: str = ""
+    """What identifies the machine; empty: its own ids."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others for people: empty for the installed configuration, `bench` for bench.yaml."""
+        return "" if self._path == INSTALLED else self._path.stem
+
+    @property
+    def ident(self) -> str:
+        """Twelve hexadecimal digits, the same at every start. The machine id cannot be told from them."""
+        told = f"{self.machine or _machine()}\0{self._path}".encode("utf-8", "surrogateescape")
+        return hmac.new(_APPLICATION, told, hashlib.sha256).hexdigest()[:12]
+
+    @property
+    def network_name(self) -> str:
+        """A name that no other service on the network has: host, instance and six digits, only A–Z a–z 0–9 _ -."""
+        words = (socket.gethostname().partition(".")[0], self.name, self.ident[:6])
+        return "-".join(plain for word in words if (plain := re.sub(r"[^A-Za-z0-9_]+", "-", word).strip("-")))
+
+    @property
+    def _path(self) -> Path:
+        # Not resolved: a link stays the same name when what it points to is replaced.
+        return INSTALLED if self.config is None else Path(os.path.abspath(self.config))  # noqa: PTH100
+
+
+def _machine() -> str:
+    found = []
+    for path in _MACHINE_IDS:
+        with contextlib.suppress(OSError, UnicodeError):
+            found.append(path.read_text("ascii").strip("\0\n "))
+    return "\0".join(found) or f"{socket.gethostname()} {uuid.getnode():012x}"
