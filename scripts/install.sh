@@ -142,12 +142,17 @@ pip_install() {
     local source
     if [ -n "$wheels" ]; then
         source=$(own_wheel)
-        "$1" -m pip install -q --disable-pip-version-check --no-index --find-links "$wheels" "$source"
+        "$1" -m pip install -q --disable-pip-version-check --no-index --find-links "$wheels" "$source$(extras)"
         return
     fi
     source=$(copy_of_source)
-    "$1" -m pip install -q --disable-pip-version-check "$source"
+    "$1" -m pip install -q --disable-pip-version-check "$source$(extras)"
     rm -rf "$source"
+}
+
+# What a configuration that is there asks for: messages through Apprise.
+extras() {
+    ! grep -Eqs '^[^#]*kind: *["'\'']?notify\b' "$etc"/*.yaml || echo '[notify]'
 }
 
 own_wheel() {
@@ -168,7 +173,7 @@ copy_of_source() {
 fetch_wheels() {
     local source
     source=$(copy_of_source)
-    python3 -m pip wheel -q --disable-pip-version-check -w "$fetch" "$source"
+    python3 -m pip wheel -q --disable-pip-version-check -w "$fetch" "$source[notify]"
     rm -rf "$source"
     say "$(find "$fetch" -name '*.whl' | wc -l) wheels in $fetch, for $(python3 -V) on $(uname -m)"
 }

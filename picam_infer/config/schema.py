@@ -138,7 +138,17 @@ class Command(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="command"
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
 
 
-Event = Jsonl | Mqtt | Webhook | Command
+class Notify(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="notify"):
+    """A message with a picture for people: Telegram, email and others, through the library Apprise."""
+
+    urls_file: Annotated[str, Meta(min_length=1)]
+    title: Annotated[str, Meta(min_length=1, max_length=200)] = "picam-infer"
+    snapshot: bool = True
+    timeout_s: Annotated[float, Meta(gt=0, le=300)] = 30.0
+    retries: Annotated[int, Meta(ge=0, le=100)] = 5
+
+
+Event = Jsonl | Mqtt | Webhook | Command | Notify
 
 
 class Keep(Section, frozen=True):

@@ -72,6 +72,10 @@ def way(settings: config.Event, state: State, instance: Instance, memory: Memory
         from picam_infer.outputs.events.webhook import Hook
 
         return Hook(settings)
+    if isinstance(settings, config.Notify):
+        from picam_infer.outputs.events.notify import Messages
+
+        return Messages(settings)
     from picam_infer.outputs.events.command import Program
 
     return Program(settings)

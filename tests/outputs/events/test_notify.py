@@ -1,0 +1,269 @@
+"""Messages through Apprise, to a real mail server and a real HTTP server."""
+
+from __future__ import annotations
+
+import base64
+import email
+import json
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from email import policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from events_room import change, state, until
+
+from picam_infer import config
+from picam_infer.outputs.events import Events
+from picam_infer.outputs.events.notify import Messages
+from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.runtime.state import Change
+
+pytest.importorskip("apprise", reason="needs Apprise (extra notify)")
+SECRET = "s3cr3t-t0ken"
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes Apprise's json:// messages, and answers with `plan`, the last one again and again."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.got: list[dict[str, Any]] = []
+        self.plan = [200]
+        self.largest = 1_000_000
+        self.released = threading.Event()
+        self.released.set()
+        self.url = f"json://user:{SECRET}@127.0.0.1:{self.server_port}/{SECRET}"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.released.wait(10)
+        self.server.got.append(json.loads(body))
+        status = self.server.plan.pop(0) if len(self.server.plan) > 1 else self.server.plan[0]
+        self.send_response(413 if len(body) > self.server.largest else status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.released.set()
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def mail() -> Iterator[tuple[int, list[Any]]]:
+    """A mail server's port, and what it got."""
+    controller = pytest.importorskip("aiosmtpd.controller", reason="needs aiosmtpd")
+    got: list[Any] = []
+
+    class Box:
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+            got.append(email.message_from_bytes(envelope.content, policy=policy.default))
+            return "250 OK"
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    made = controller.Controller(Box(), "127.0.0.1", port)
+    made.start()
+    yield port, got
+    made.stop()
+
+
+def addresses(tmp_path: Path, *lines: str) -> str:
+    path = tmp_path / "addresses"
+    path.write_text("\n".join(("# ours", "", *lines)) + "\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+def send(tmp_path: Path, *lines: str, event: Event | None = None, **settings: Any) -> None:
+    messages = Messages(config.Notify(urls_file=addresses(tmp_path, *lines), **settings))
+    messages.deliver(event or Event(change("one")), lambda pause_s: True)
+
+
+def test_a_message_with_a_picture_by_email(tmp_path: Path, mail: tuple[int, list[Any]]) -> None:
+    port, got = mail
+    send(tmp_path, f"mailto://127.0.0.1:{port}?from=pi@example.org&to=me@example.org", title="Letter box")
+    (message,) = got
+    assert message["Subject"] == "Letter box" and message["To"] == "me@example.org"
+    (picture,) = (part for part in message.walk() if part.get_content_type() == "image/jpeg")
+    assert picture.get_payload(decode=True)[:2] == b"\xff\xd8"
+    assert "sees one (90%)" in next(p for p in message.walk() if p.get_content_type() == "text/plain").get_content()
+
+
+def test_a_message_with_a_picture_over_http(tmp_path: Path, receiver: Receiver) -> None:
+    send(tmp_path, receiver.url)
+    (message,) = receiver.got
+    assert message["message"] == "sees one (90%)" and message["title"] == "picam-infer"
+    assert base64.b64decode(message["attachments"][0]["base64"])[:2] == b"\xff\xd8"
+    send(tmp_path, receiver.url, snapshot=False)
+    assert not receiver.got[1]["attachments"]
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (Change("lost", 0, part="camera", reason="unplugged", hint="plug it in"), "camera lost: unplugged; plug it in"),
+        (Change("found", 0, part="camera"), "camera is back"),
+        (change(None), "sees nothing it knows"),
+    ],
+)
+def test_every_event_is_a_sentence(tmp_path: Path, receiver: Receiver, told: Change, text: str) -> None:
+    send(tmp_path, receiver.url, event=Event(told))
+    assert receiver.got[0]["message"] == text
+
+
+@pytest.mark.parametrize(("status", "final"), [(400, True), (401, True), (404, True), (429, False), (503, False)])
+def test_which_answers_are_worth_another_try(tmp_path: Path, receiver: Receiver, status: int, final: bool) -> None:
+    receiver.plan = [status]
+    with pytest.raises(Undelivered, match=f"answered {status}") as error:
+        send(tmp_path, receiver.url)
+    assert error.value.final is final and SECRET not in error.value.reason
+
+
+def test_filters_retries_and_nothing_secret_is_shown(
+    tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("DEBUG")
+    logging.getLogger().addHandler(plain := logging.StreamHandler(sys.stderr))
+    receiver.plan = [503, 200]
+    run = state()
+    settings = config.Notify(urls_file=addresses(tmp_path, receiver.url), labels=("one",))
+    try:
+        with Events([settings], run) as events:
+            for label in ("zero", "one", "zero"):
+                run.announce(change(label))
+            until(lambda: events.report()[0]["sent"] == 1)
+            report = json.dumps(run.as_json())
+    finally:
+        logging.getLogger().removeHandler(plain)
+    assert [one["message"] for one in receiver.got] == ["sees one (90%)"] * 2
+    shown = capfd.readouterr()
+    for text in (report, caplog.text, shown.out, shown.err):
+        assert SECRET not in text
+    assert "answered 503" in caplog.text and "works again" in caplog.text
+
+
+def test_who_has_got_it_does_not_get_it_again(tmp_path: Path, receiver: Receiver) -> None:
+    second = Receiver()
+    second.plan = [503, 200]
+    messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url, second.url)))
+    event = Event(change("one"))
+    with pytest.raises(Undelivered):
+        messages.deliver(event, lambda pause_s: True)
+    messages.deliver(event, lambda pause_s: True)
+    assert (len(receiver.got), len(second.got)) == (1, 2)
+    second.shutdown()
+    second.server_close()
+
+
+def test_a_picture_that_is_too_large_is_left_out(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.largest = 700
+    messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url)))
+    messages.deliver(Event(change("one")), lambda pause_s: True)
+    assert [len(one["attachments"]) for one in receiver.got] == [1, 0] and "set snapshot: false" in messages.note
+
+
+def test_one_that_hangs_is_left_in_time(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.released.clear()
+    messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url), timeout_s=0.3))
+    with pytest.raises(Undelivered, match=r"no answer|still busy"):
+        messages.deliver(Event(change("one")), lambda pause_s: True)
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(Undelivered, match="connection refused") as error:
+        send(tmp_path, "json://127.0.0.1:9/x")
+    assert not error.value.final
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"tgramm://{SECRET}/1", "line 3: begins with tgramm:// and is no address"),
+        (SECRET, "line 3: has no scheme"),
+        (f"tgram://{SECRET}", "line 3: begins with tgram:// and"),
+        ("# nothing", "holds no address"),
+    ],
+)
+def test_what_is_no_address_is_named_by_its_line(tmp_path: Path, line: str, words: str) -> None:
+    with pytest.raises(Undelivered, match=words) as error:
+        send(tmp_path, line)
+    assert SECRET not in error.value.reason and not error.value.counts
+
+
+def test_a_corrected_file_is_read_again(tmp_path: Path, receiver: Receiver) -> None:
+    run = state()
+    path = tmp_path / "addresses"
+    with Events([config.Notify(urls_file=str(path))], run) as events:
+        run.announce(change("one"))
+        until(lambda: "cannot be read" in events.report()[0]["reason"])
+        addresses(tmp_path, receiver.url)
+        until(lambda: events.report()[0]["sent"] == 1)
+        path.chmod(0o644)
+        run.announce(change("one"))
+        until(lambda: "chmod 640" in events.report()[0]["note"])
+
+
+def test_without_the_library_it_says_what_to_install(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(Undelivered, match="pip install apprise"):
+        send(tmp_path, receiver.url)
+
+
+class _Telegram(BaseHTTPRequestHandler):
+    """What of Telegram's bot API a message needs."""
+
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append({"method": self.path.rpartition("/")[2], "body": body})
+        status = self.server.plan[0]
+        answer = json.dumps({"ok": status == 200, "description": "no", "result": {"message_id": 1}}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_telegram_gets_the_words_and_the_picture(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from apprise.plugins.telegram import NotifyTelegram
+
+    monkeypatch.setattr(NotifyTelegram, "notify_url", f"http://127.0.0.1:{receiver.server_port}/bot")
+    receiver.RequestHandlerClass = _Telegram
+    token = "123456789:AAabcdefghijklmnopqrstuvwxyzABCDE12"
+    send(tmp_path, f"tgram://{token}/-1001234")
+    (message,) = receiver.got
+    assert message["method"] == "sendPhoto" and b"sees one" in message["body"] and b"\xff\xd8\xff" in message["body"]
+    receiver.plan = [401]
+    with pytest.raises(Undelivered, match="Telegram: answered 401") as error:
+        send(tmp_path, f"tgram://{token}/-1001234")
+    assert error.value.final and token not in error.value.reason
