@@ -1,4 +1,4 @@
-"""The YAML configuration: `schema` (the keys), `reader` (file → data), `writer` (single keys back into it)."""
+"""The YAML configuration: `schema` (the keys), `reader` (file → data), `writer` (single keys back into the file)."""
 
 from picam_infer.config.reader import load, parse, tuned
 from picam_infer.config.schema import (
@@ -23,7 +23,7 @@ from picam_infer.config.schema import (
     Webhook,
     chosen,
 )
-from picam_infer.config.writer import keep, with_value
+from picam_infer.config.writer import NotSaved, keep
 
 __all__ = [
     "DAYS",
@@ -40,6 +40,7 @@ __all__ = [
     "Keep",
     "Log",
     "Mqtt",
+    "NotSaved",
     "Notify",
     "Outlet",
     "Section",
@@ -50,5 +51,4 @@ __all__ = [
     "load",
     "parse",
     "tuned",
-    "with_value",
 ]

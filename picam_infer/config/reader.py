@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from picam_infer.config.schema import Config
-from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line
+from picam_infer.config.schema import Config, is_path
+from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Chain
 
 T = TypeVar("T")
+_MOST_BYTES = 1_000_000
 
 
 def load(path: Path) -> Config:
@@ -26,9 +28,13 @@ def load(path: Path) -> Config:
 
 
 def read_text(path: Path) -> str:
-    """Return a configuration file's text. Raises `ConfigError`."""
+    """Return a configuration file's text, its line ends as they are. Raises `ConfigError`."""
     try:
-        return path.read_text("utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ConfigError(f"{path}: is larger than a configuration can be", "is it another file?")
+        return data.decode()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file", "give one with -c, or leave -c out for the defaults") from error
     except OSError as error:
@@ -39,6 +45,7 @@ def read_text(path: Path) -> str:
 
 def parse(text: str, where: str = "config") -> Config:
     """Return the configuration that YAML text describes; `where` names it in errors."""
+    text = text.removeprefix("\ufeff")
     root = compose(text, where)
     if root is None:
         return Config()
@@ -46,7 +53,33 @@ def parse(text: str, where: str = "config") -> Config:
         plain = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: {one_line(error)}", "correct the value") from error
-    return _convert(plain, Config, root, where)
+    config = _convert(plain, Config, root, where)
+    refuse_old_numbers(root, where)
+    return _at_home(config, root, where, [])
+
+
+def _at_home(section: T, root: yaml.Node, where: str, keys: list[str]) -> T:
+    """Return a section with the `~` of its paths replaced by the home folder."""
+    changes: dict[str, Any] = {}
+    for name, kind in ((field.name, field.type) for field in msgspec.structs.fields(section)):  # type: ignore[arg-type]
+        value, at = getattr(section, name), [*keys, name]
+        if isinstance(value, msgspec.Struct):
+            changes[name] = _at_home(value, root, where, at)
+        elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+            changes[name] = tuple(_at_home(item, root, where, [*at, str(n)]) for n, item in enumerate(value))
+        elif isinstance(value, str) and is_path(kind):
+            changes[name] = _expanded(value, root, where, at)
+        elif isinstance(value, tuple) and is_path(kind):  # a program and its arguments
+            changes[name] = (_expanded(value[0], root, where, at), *value[1:])
+    return msgspec.structs.replace(section, **changes)  # type: ignore[type-var]
+
+
+def _expanded(text: str, root: yaml.Node, where: str, keys: list[str]) -> str:
+    path = os.path.expanduser(text)  # noqa: PTH111 - an empty text is none, `-` may mean standard output
+    if path.startswith("~"):
+        place = f"{where}:{line_of(root, keys)}: {'.'.join(keys)}"
+        raise ConfigError(f"{place}: {text.partition('/')[0]} is nobody's home here", "write the whole path")
+    return path
 
 
 def _convert(plain: Any, kind: type[T], root: yaml.Node, where: str) -> T:
@@ -69,12 +102,40 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
         near = difflib.get_close_matches(unknown[1], options, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"keys here: {', '.join(options)}"
         return ConfigError(f"{place}: no such key", hint)
-    return ConfigError(f"{place}: {_plain_words(text)}", _options_hint(kind, keys, root))
+    hint = _options_hint(kind, keys, root) or _rewritten(text, keys, root)
+    return ConfigError(f"{place}: {_plain_words(text)}", hint or "see the shipped picam-infer.yaml for what it takes")
+
+
+def _rewritten(text: str, keys: Sequence[str], root: yaml.Node) -> str:
+    """Return how a value should have been written, where only its form is wrong."""
+    node = node_at(root, keys)
+    if not isinstance(node, yaml.ScalarNode):
+        return ""
+    wanted, _, got = text.partition(", got ")
+    if got == "`null`" and not node.value:
+        return "give it a value, or remove the line"
+    if "`str`" in wanted and got:
+        return quote(node)
+    if got != "`str`":
+        return ""
+    if "`bool" in wanted and node.value.lower() in ("on", "off", "yes", "no", "true", "false"):
+        return f"without quotes: {node.value}"
+    if "`int" in wanted or "`float" in wanted:
+        return _as_number(node.value)
+    return ""
+
+
+def _as_number(text: str) -> str:
+    try:
+        number = float(text.strip().replace(",", "."))
+    except ValueError:
+        return ""
+    return f"write {number:g}" if abs(number) < 1e15 else ""
 
 
 def _plain_words(text: str) -> str:
     words = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
-             "object": "a block of keys", "null": "nothing"}  # fmt: skip
+             "object": "a block of keys", "null": "nothing", "date": "a date", "datetime": "a date"}  # fmt: skip
     named = re.sub(
         r"`(\w+(?: \| \w+)*)`", lambda m: " or ".join(words.get(w, f"`{w}`") for w in m[1].split(" | ")), text
     )
@@ -88,7 +149,7 @@ def _options_hint(kind: type[Any], keys: Sequence[str], root: yaml.Node) -> str:
     if keys and keys[-1] == "kind" and not options:
         options = [str(k.__struct_config__.tag) for k in _structs(_type_at(kind, keys[:-1]))]
     if not options:
-        return _forms(kind, keys) or "see the shipped picam-infer.yaml for what it takes"
+        return _forms(kind, keys)
     node = node_at(root, keys)
     given = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
     near = difflib.get_close_matches(given, options, n=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,10 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Count = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=16, le=16384)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
+FilePath = Annotated[str, Meta(extra={"path": True})]
+"""The path of a file or folder; `~` stands for the home folder."""
+GivenPath = Annotated[str, Meta(min_length=1, extra={"path": True})]
+"""One that cannot be left empty."""
 T = TypeVar("T")
 _PORT = "(0*[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _LISTEN = rf"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):{_PORT}$"
@@ -79,9 +83,9 @@ class Web(Section, frozen=True):
     listen: Annotated[str, Meta(pattern=_LISTEN, examples=["0.0.0.0:8080"])] = "127.0.0.1:8080"
     hosts: tuple[str, ...] = ()
     token: Literal["remote", "always"] = "remote"
-    token_file: Annotated[str, Meta(min_length=1)] = "/var/lib/picam-infer/web-token"
-    tls_cert: str = ""
-    tls_key: str = ""
+    token_file: GivenPath = "/var/lib/picam-infer/web-token"
+    tls_cert: FilePath = ""
+    tls_key: FilePath = ""
     max_clients: Annotated[int, Meta(ge=1, le=1000)] = 64
     fps: Annotated[float, Meta(gt=0, le=60)] = 15.0
     stale_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
@@ -99,7 +103,7 @@ class Outlet(Section, frozen=True, kw_only=True):
 class Jsonl(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="jsonl"):
     """One JSON object a line, in a file that is rotated by size, or on stdout."""
 
-    path: Annotated[str, Meta(min_length=1)]
+    path: GivenPath
     max_mb: Annotated[float, Meta(gt=0)] = 10.0
     files: Annotated[int, Meta(ge=1, le=100)] = 5
 
@@ -112,9 +116,9 @@ class Mqtt(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="mqtt"):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$", examples=["front-door"])] = ""
     prefix: Annotated[str, Meta(pattern=rf"^{_TOPIC}$", examples=["picam-infer"])] = "picam-infer"
     user: str = ""
-    password_file: str = ""
+    password_file: FilePath = ""
     tls: bool = False
-    ca_file: str = ""
+    ca_file: FilePath = ""
     discovery: Annotated[str, Meta(pattern=rf"^({_TOPIC})?$", examples=["homeassistant"])] = "homeassistant"
     snapshot: bool = True
     control: bool = True
@@ -124,17 +128,17 @@ class Webhook(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="webhook"
     """A JSON POST."""
 
     url: Annotated[str, Meta(pattern=_URL, examples=["https://example.org/hook"])]
-    secret_file: str = ""
+    secret_file: FilePath = ""
     snapshot: bool = False
     timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
     retries: Annotated[int, Meta(ge=0, le=100)] = 5
-    ca_file: str = ""
+    ca_file: FilePath = ""
 
 
 class Command(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="command"):
     """A program that gets the event as JSON on its standard input; no shell."""
 
-    argv: Annotated[tuple[str, ...], Meta(min_length=1)]
+    argv: Annotated[tuple[str, ...], Meta(min_length=1, extra={"path": True})]
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
 
 
@@ -157,7 +161,7 @@ class Keep(Section, frozen=True):
     when: Literal["unknown", "uncertain", "change", "every"] = "uncertain"
     below: Unit = 0.8
     every_s: Annotated[float, Meta(ge=0.1, le=1e6)] = 10.0
-    folder: Annotated[str, Meta(min_length=1)] = "/var/lib/picam-infer/kept"
+    folder: GivenPath = "/var/lib/picam-infer/kept"
     max_mb: Annotated[float, Meta(gt=0)] = 200.0
     reserve_mb: Annotated[float, Meta(ge=0)] = 500.0
 
@@ -178,9 +182,9 @@ class Log(Section, frozen=True):
 class Config(Section, frozen=True):
     """The whole file. Every key has a default: an empty file is a good one."""
 
-    source: Annotated[str, Meta(min_length=1)] = "camera"
+    source: GivenPath = "camera"
     capture: Capture = Capture()
-    model: Annotated[str, Meta(min_length=1)] = "digits"
+    model: GivenPath = "digits"
     engine: EngineSettings = EngineSettings()
     preprocess: dict[str, Any] = {}
     decide: Decide = Decide()
@@ -190,6 +194,11 @@ class Config(Section, frozen=True):
     keep: Keep | bool = False
     schedule: tuple[Hours, ...] = ()
     log: Log = Log()
+
+
+def is_path(kind: Any) -> bool:
+    """Tell whether a key of that type holds a path; of a list of words it is the first."""
+    return any((meta.extra or {}).get("path", False) for meta in get_args(kind)[1:] if isinstance(meta, Meta))
 
 
 def chosen(section: T | bool, kind: type[T]) -> T | None:

@@ -10,59 +10,49 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from picam_infer.config.reader import parse, read_text
-from picam_infer.config.yaml_tree import node_at
+from picam_infer.config.yaml_edit import CannotEdit, literal, with_value
 from picam_infer.core import ConfigError
 
 _YOUNG_S = 60
 
 
+class NotSaved(ConfigError):
+    """Some values could not be written; `keys` are theirs, all others are in the file."""
+
+    def __init__(self, message: str, hint: str, keys: Sequence[str]) -> None:
+        super().__init__(message, hint)
+        self.keys = keys
+
+
 def keep(path: Path, values: Mapping[str, Any]) -> None:
-    """Write values (dotted key → value) into the file; every other character of it stays. Raises `ConfigError`."""
+    """Write values (dotted key → value) into the file; every other character of it stays.
+
+    Raises `NotSaved` after having written the others when some stand where they cannot be changed alone, `ConfigError`
+    when nothing was written.
+    """
+    path = Path(os.path.realpath(path))  # a link stays one
     text = read_text(path) if path.exists() else ""
-    for dotted, value in values.items():
-        text = with_value(text, dotted.split("."), value)
+    mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
     parse(text, str(path))
-    _write(path, text)
+    made, left = text, {}
+    for dotted, value in values.items():
+        try:
+            made = with_value(made, dotted.split("."), value)
+        except CannotEdit as error:
+            left[dotted] = error
+    parse(made, str(path))
+    if made != text:
+        _write(path, mark + made)
+    if left:
+        raise _not_saved(path, values, left)
 
 
-def with_value(text: str, keys: Sequence[str], value: Any) -> str:
-    """Return YAML text with one key set: in place where it stands, else added to its block."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    literal = _literal(value)
-    node = node_at(root, keys) if root is not None else None
-    if node is not None and node.start_mark.index < node.end_mark.index and not _is_block(node):
-        return text[: node.start_mark.index] + literal + text[node.end_mark.index :]
-    for depth in range(len(keys) - 1, 0, -1):
-        parent = node_at(root, keys[:depth]) if root is not None else None
-        entry = f"{keys[depth]}: {_nested(keys[depth + 1 :], literal)}"
-        if isinstance(parent, yaml.MappingNode) and parent.flow_style:
-            at = int(parent.end_mark.index) - 1
-            comma = ", " if parent.value else ""
-            return text[:at].rstrip() + f"{comma}{entry}" + text[at:]
-        if isinstance(parent, yaml.MappingNode) and parent.value:
-            first = parent.value[0][0].start_mark
-            start, column = int(first.index), int(first.column)
-            return text[:start] + f"{entry}\n" + " " * column + text[start:]
-    return text + ("" if not text or text.endswith("\n") else "\n") + f"{keys[0]}: {_nested(keys[1:], literal)}\n"
-
-
-def _nested(keys: Sequence[str], literal: str) -> str:
-    """Return a literal as the value of nested keys: `{b: {c: 1}}`."""
-    for key in reversed(keys):
-        literal = f"{{{key}: {literal}}}"
-    return literal
-
-
-def _is_block(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.CollectionNode) and not node.flow_style
-
-
-def _literal(value: Any) -> str:
-    flow: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
-    return str(flow).removesuffix("\n").removesuffix("\n...").strip()
+def _not_saved(path: Path, values: Mapping[str, Any], left: Mapping[str, CannotEdit]) -> NotSaved:
+    found = [f"{path}:{error.line}: {dotted} cannot be changed here ({error.why})" for dotted, error in left.items()]
+    lines = ", ".join(f"{dotted}: {literal(values[dotted])}" for dotted in left)
+    others = "; all others are saved" if len(left) < len(values) else ""
+    return NotSaved("; ".join(found), f"write it yourself: {lines}{others}", tuple(left))
 
 
 def _write(path: Path, text: str) -> None:
@@ -70,8 +60,8 @@ def _write(path: Path, text: str) -> None:
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
             if path.exists():

@@ -1,50 +1,157 @@
-"""Where a key stands in a YAML file: its node and its line."""
+"""The nodes of a YAML file: what is refused before any value is looked at, and on which line a key stands."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 import yaml
 
 from picam_infer.core import ConfigError
 
+_TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"
+_KINDS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq")}
+_MOST = 10_000
+"""Values in a file, those behind aliases counted wherever they are referred to."""
+_OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+"""Octal and base-60 numbers, as YAML 1.1 reads `0640` and `1:30`."""
+_constructor = yaml.constructor.SafeConstructor()
+
 
 def compose(text: str, where: str) -> yaml.Node | None:
     """Return the file's tree of nodes, None for an empty file. Raises `ConfigError`."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if isinstance(root, yaml.ScalarNode) and not root.value:  # between its markers there is nothing
+            root = None
+        if root is not None:
+            _Checked(where).size(root, [])
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(f"{where}:{line}: not valid YAML: {problem}", "check indentation and quotes") from error
-    except (yaml.YAMLError, RecursionError) as error:
+        hint = "use spaces, not tabs" if "'\\t'" in problem else "check indentation and quotes"
+        raise ConfigError(f"{where}:{line}: not valid YAML: {problem}", hint) from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: its blocks are nested too deeply", "see the shipped picam-infer.yaml") from error
+    except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {one_line(error)}", "save it as plain text") from error
-    if root is not None:
-        _refuse_twice(root, where)
-        if not isinstance(root, yaml.MappingNode):
-            raise ConfigError(f"{where}:1: expected `key: value` lines", "see the shipped picam-infer.yaml")
+    if root is not None and not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{where}:1: expected `key: value` lines", "see the shipped picam-infer.yaml")
     return root
 
 
-def _refuse_twice(node: yaml.Node, where: str) -> None:
-    # YAML lets the last one win in silence: a setting would be lost.
-    if isinstance(node, yaml.MappingNode):
+class _Checked:
+    """A walk through a tree that raises `ConfigError` for what must not be in it."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._sizes: dict[int, int] = {}
+        self._open: set[int] = set()
+
+    def size(self, node: yaml.Node, keys: list[str]) -> int:
+        """Return how many values a node stands for."""
+        if id(node) in self._open:
+            self._refuse(node, keys, "refers to itself", "write out what is meant instead of the * alias")
+        if id(node) not in self._sizes:
+            self._open.add(id(node))
+            self._sizes[id(node)] = 1 + self._inside(node, keys)
+            self._open.discard(id(node))
+        if self._sizes[id(node)] > _MOST:
+            self._refuse(node, keys, f"stands for more than {_MOST} values", "use fewer * aliases")
+        return self._sizes[id(node)]
+
+    def _inside(self, node: yaml.Node, keys: list[str]) -> int:
+        if node.tag not in _KINDS:
+            if node.tag == f"{_TAG}value":
+                self._refuse(node, keys, f"{node.value} has a meaning of its own in YAML", quote(node))
+            self._refuse(node, keys, f"the tag {node.tag.replace(_TAG, '!!')} means nothing here", "remove it")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, keys)
+        if isinstance(node, yaml.SequenceNode):
+            return sum(self.size(item, [*keys, str(number)]) for number, item in enumerate(node.value))
+        self._scalar(node, keys)
+        return 0
+
+    def _mapping(self, node: yaml.MappingNode, keys: list[str]) -> int:
         seen: dict[str, int] = {}
+        total = 0
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
-            if name in seen:
-                raise ConfigError(f"{where}:{line}: {name} is set twice (first in line {seen[name]})", "keep one")
+            if key.tag == _MERGE:
+                self._merge(value, keys)
+            elif not isinstance(key, yaml.ScalarNode):
+                self._refuse(key, keys, "a list or a block cannot be a key", "write one word before the colon")
+            elif key.tag == f"{_TAG}value":
+                self._inside(key, [*keys, name])
+            elif key.tag != f"{_TAG}str":
+                self._refuse(key, [*keys, name], f"a key must be text, this is {_kind(key)}", quote(key))
+            if name in seen:  # YAML lets the last one win in silence: a setting would be lost
+                self._refuse(key, [], f"{name} is set twice (first in line {seen[name]})", "keep one")
             seen[name] = line
-            _refuse_twice(value, where)
+            self._scalar(key, keys)
+            total += self.size(value, [*keys, name])
+        return total
+
+    def _merge(self, value: yaml.Node, keys: list[str]) -> None:
+        blocks = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        if not all(isinstance(block, yaml.MappingNode) for block in blocks):
+            self._refuse(value, [*keys, "<<"], "only blocks of keys can be merged", "name the anchor of one: <<: *name")
+
+    def _scalar(self, node: yaml.Node, keys: list[str]) -> None:
+        if node.tag == _MERGE:
+            return
+        try:
+            _constructor.construct_object(node)
+        except (ValueError, OverflowError, yaml.YAMLError):
+            self._refuse(node, keys, f"{node.value[:40]} looks like {_kind(node)} but is none", quote(node))
+        if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in node.value):
+            self._refuse(node, keys, "there is a control character in it", "remove it")
+
+    def _refuse(self, node: yaml.Node, keys: list[str], what: str, hint: str) -> None:
+        place = f"{self._where}:{node.start_mark.line + 1}: " + (f"{'.'.join(keys)}: " if keys else "")
+        raise ConfigError(place + what, hint)
+
+
+def refuse_old_numbers(root: yaml.Node, where: str, keys: Sequence[str] = ()) -> None:
+    """Raise `ConfigError` for numbers that YAML reads otherwise than a person does."""
+    if isinstance(root, yaml.ScalarNode):
+        number = root.tag in (f"{_TAG}int", f"{_TAG}float")
+        if number and _OLD_NUMBER.fullmatch(root.value) and root.value.strip("+-0_"):
+            plain = root.value.lstrip("+-0").replace("_", "") if ":" not in root.value else ""
+            hint = f"write {plain}, or {quote(root)}" if plain else quote(root)
+            place = f"{where}:{root.start_mark.line + 1}: {'.'.join(keys)}"
+            raise ConfigError(f"{place}: YAML reads {root.value} as {_constructor.construct_object(root)}", hint)
+    elif isinstance(root, yaml.MappingNode):
+        for key, item in root.value:
+            refuse_old_numbers(item, where, [*keys, str(key.value)])
+    else:
+        for index, item in enumerate(root.value):
+            refuse_old_numbers(item, where, [*keys, str(index)])
+
+
+def quote(node: yaml.Node) -> str:
+    """Return the advice to quote a scalar."""
+    text = str(node.value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'quote it: "{text}"'
+
+
+def _kind(node: yaml.Node) -> str:
+    names = {"int": "a number", "float": "a number", "bool": "true or false", "null": "nothing", "timestamp": "a date"}
+    return names.get(node.tag.removeprefix(_TAG), "a text")
 
 
 def entry(node: yaml.Node, key: str) -> tuple[yaml.Node, yaml.Node] | None:
-    """Return the nodes of a key and of its value; of an item of a list twice the item."""
-    if isinstance(node, yaml.MappingNode):
-        return next(((k, v) for k, v in node.value if k.value == key), None)
+    """Return the nodes of a key and of its value, merged ones too; of an item of a list twice the item."""
     if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
         return node.value[int(key)], node.value[int(key)]
-    return None
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    own = next(((k, v) for k, v in node.value if k.value == key), None)
+    merged = [v for k, v in node.value if k.tag == _MERGE]
+    blocks = [b for v in merged for b in (v.value if isinstance(v, yaml.SequenceNode) else [v])]
+    return own or next((found for block in blocks if (found := entry(block, key))), None)
 
 
 def node_at(root: yaml.Node, keys: Sequence[str]) -> yaml.Node | None:

@@ -135,7 +135,13 @@ class RuntimeSettings:
             values = self.values()
             news = {key: value for key, value in values.items() if value != self._saved.get(key)}
             if news:
-                config.keep(self.path, {key: _tidy(value) for key, value in news.items()})
+                try:
+                    config.keep(self.path, {key: _tidy(value) for key, value in news.items()})
+                except config.NotSaved as error:
+                    before = {key: value for key, value in self._saved.items() if key in error.keys}
+                    self._saved = {key: value for key, value in values.items() if key not in error.keys} | before
+                    self._revision += 1
+                    raise
                 self._saved = values
                 self._revision += 1
         return list(news)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
+import msgspec
 import pytest
 import yaml
 
 from picam_infer import config
 from picam_infer.config import Config
+from picam_infer.config.schema import is_path
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Edges, Input
 
@@ -82,6 +87,105 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
 
 
 CARD = Card(name="digits", input=Input((1, 28, 28, 1)), preprocess=Edges())
+
+
+BOMB = "preprocess:\n" + "".join(
+    f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9 if i else ['x'])}]\n" for i in range(30)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("events: [{kind: jsonl, path: x, labels: [7]}]", 'labels.0: expected text, got a whole number; quote it: "7"'),
+        ("events: [{kind: jsonl, path: x, labels: [no]}]", 'got true or false; quote it: "no"'),
+        ("events: [{kind: jsonl, path: x, labels: [2024-01-02]}]", 'got a date; quote it: "2024-01-02"'),
+        ("events: [{kind: jsonl, path: x, labels: [2024-13-02]}]", "2024-13-02 looks like a date but is none"),
+        ("events: [{kind: jsonl, path: x, labels: [0640]}]", 'quote it: "0640"'),
+        ("source: 0", 'source: expected text, got a whole number; quote it: "0"'),
+        ("source: ~", 'quote it: "~"'),
+        ("source: =", 'source: = has a meaning of its own in YAML; quote it: "="'),
+        ("capture: {width: 0640}", "capture.width: YAML reads 0640 as 416; write 640, or quote it"),
+        ("preprocess: {canny: [010, 30]}", "preprocess.canny.0: YAML reads 010 as 8; write 10"),
+        ("capture: {width: 10:40}", "capture.width: YAML reads 10:40 as 640"),
+        ("engine: {threads: 08}", "expected a whole number, got text; write 8"),
+        ("decide: {threshold: 5e-1}", "write 0.5"),
+        ('decide: {threshold: "0,5"}', "write 0.5"),
+        ("log: {level: off}", "log.level: expected text, got true or false; one of: debug"),
+        ("web: {listen: 8080}", "for example 0.0.0.0:8080"),
+        ('keep: "off"', "without quotes: off"),
+        ("decide:\n  hold:\n", "expected a whole number, got nothing; give it a value, or remove the line"),
+        ("preprocess: &a {x: *a}", "preprocess.x: refers to itself"),
+        ("events: &e [{kind: jsonl, path: a}, *e]", "events.1: refers to itself"),
+        ("decide: {1: 2}", 'decide.1: a key must be text, this is a number; quote it: "1"'),
+        ("on: 2", 'a key must be text, this is true or false; quote it: "on"'),
+        ("? [a]\n: c", "a list or a block cannot be a key"),
+        ("source: !!python/name:os.system x", "the tag !!python/name:os.system means nothing here; remove it"),
+        ("preprocess: {<<: 3}", "only blocks of keys can be merged"),
+        ("decide: {<<: *nope}", "found undefined alias"),
+        ('source: "a\\x1b[31m"', "source: there is a control character in it"),
+        ("decide:\n\thold: 2", "use spaces, not tabs"),
+        ("events: [{kind: jsonl, path: ~nobody-here/x}]", "events.0.path: ~nobody-here is nobody's home here"),
+        ("preprocess: " + "[" * 3000, "nested too deeply"),
+        ("preprocess: {n: " + "9" * 5000 + "}", "looks like a number but is none"),
+        (BOMB, "stands for more than 10000 values"),
+    ],
+)  # fmt: skip
+def test_what_yaml_makes_of_values_is_told_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        config.parse(text, "c.yaml")
+    assert said in str(raised.value) and str(raised.value).startswith("c.yaml:")
+    assert "\n" not in str(raised.value)
+
+
+def test_anchors_and_merges_are_read() -> None:
+    read = config.parse(
+        "decide: &d {threshold: 0.5, hold: 3}\nengine: {threads: 0x2}\npreprocess: {<<: *d, roi: 0.5}\n"
+    )
+    assert read.decide.hold == 3 and read.preprocess == {"threshold": 0.5, "hold": 3, "roi": 0.5}
+    assert config.parse("---\n# nothing\n...\n") == Config()
+
+
+def test_every_path_starts_at_home_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    read = config.parse(
+        """
+source: ~/clip.mp4
+model: ~/model
+web: {token_file: ~/token, tls_cert: ~/cert, tls_key: ~/key}
+keep: {folder: ~/kept}
+events:
+  - {kind: jsonl, path: ~/events}
+  - {kind: mqtt, host: h, password_file: ~/pw, ca_file: ~/ca}
+  - {kind: webhook, url: "http://h/", secret_file: ~/secret, ca_file: ~}
+  - {kind: command, argv: [~/bin/tell, ~/as-it-is]}
+""".replace("ca_file: ~}", "ca_file: ~/ca}")
+    )
+    told = json.dumps(msgspec.to_builtins(read))
+    assert told.count(f'"{tmp_path}/') == 12 and told.count('"~/') == 1
+    assert read.events[3].argv == (f"{tmp_path}/bin/tell", "~/as-it-is")  # type: ignore[union-attr]
+
+
+def test_every_key_that_names_a_file_is_a_path() -> None:
+    """A new one that is not is found by its name."""
+
+    def keys(kind: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+        for field in msgspec.structs.fields(kind):
+            yield f"{at}{field.name}", field.type
+            inner = field.type
+            for part in (inner, *get_args(inner), *(p for a in get_args(inner) for p in get_args(a))):
+                if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                    yield from keys(part, f"{at}{field.name}.")
+
+    named = [(name, kind) for name, kind in keys(Config) if name.rpartition(".")[2].endswith(("_file", "path", "folder",
+             "tls_cert", "tls_key"))]  # fmt: skip
+    assert len(named) >= 8
+    assert [name for name, kind in named if not is_path(kind)] == []
+
+
+def test_what_is_no_configuration_is_not_read_whole() -> None:
+    with pytest.raises(ConfigError, match="larger than a configuration can be"):
+        config.load(Path("/dev/zero"))
 
 
 def test_overrides_of_the_card() -> None:

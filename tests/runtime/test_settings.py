@@ -237,3 +237,14 @@ def test_a_wrong_control_changes_nothing(values: dict[str, Any], match: str) -> 
     state.camera.tell(None)
     with pytest.raises(ConfigError, match="no camera is open"):
         settings.change({"capture.controls.gain": 1})
+
+
+def test_what_cannot_be_saved_alone_stays_open_and_the_rest_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    state, settings, _ = live(path)
+    path.write_text("decide: &d {threshold: 0.6}\npreprocess: {roi: 0.4, other: *d}\n")
+    settings.change({"decide.threshold": 0.7, "preprocess.roi": 0.5})
+    with pytest.raises(ConfigError, match=r"c\.yaml:1: decide\.threshold cannot be changed here"):
+        settings.save()
+    assert settings.as_json()["changed"] == ["decide.threshold"]
+    assert "roi: 0.5" in path.read_text() and state.tuning.decide.threshold == 0.7
