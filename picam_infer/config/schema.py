@@ -145,7 +145,7 @@ class Command(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="command"
 class Notify(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="notify"):
     """A message with a picture for people: Telegram, email and others, through the library Apprise."""
 
-    urls_file: Annotated[str, Meta(min_length=1)]
+    urls_file: GivenPath
     title: Annotated[str, Meta(min_length=1, max_length=200)] = "picam-infer"
     snapshot: bool = True
     timeout_s: Annotated[float, Meta(gt=0, le=300)] = 30.0
