@@ -192,3 +192,9 @@ def _tiff_size(data: bytes) -> tuple[int, int]:
         if number(entry, 2) in found:
             found[number(entry, 2)] = number(entry + 8, 2 if number(entry + 2, 2) == 3 else 4)
     return found[256], found[257]
+
+
+def png(image: Pixels) -> bytes:
+    """Return RGB or grey (H, W, C) as a PNG."""
+    turned = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[2] == 3 else image
+    return bytes(cv2.imencode(".png", turned)[1])

@@ -265,7 +265,7 @@ class Pipeline:
                     patch = self._prepared(preprocess, frame)
                     if patch is None:
                         continue
-                    seen = np.array(patch) if self.keep_patches else None
+                    seen = np.array(patch) if self.keep_patches or self.state.input_wanted else None
                     began_s = time.monotonic()
                     engine.submit(patch)
                     under_way.append((frame, seen, began_s))

@@ -17,6 +17,7 @@ from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.pause import By, Pause
 
 T = TypeVar("T")
+_INPUT_S = 5.0
 
 
 class Latest(Generic[T]):
@@ -284,6 +285,7 @@ class State:
         self.reports: dict[str, Callable[[], Any]] = {}
         """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
         self._tuning = tuning
+        self._input_wanted_until_s = 0.0
         self._losses: dict[str, Loss] = {}
         self._listeners: dict[Callable[[Change], None], bool] = {}
         """Who hears of changes, and whether with their pictures."""
@@ -291,6 +293,15 @@ class State:
         self.pause = pause or Pause()
         """The switch of watching, which outlives this run."""
         self.pause.tell = self._paused_or_resumed
+
+    @property
+    def input_wanted(self) -> bool:
+        """Whether somebody looks at what the network sees: only then results carry it."""
+        return time.monotonic() < self._input_wanted_until_s
+
+    def want_input(self) -> None:
+        """Have the next results carry what the network saw; to be said again within seconds."""
+        self._input_wanted_until_s = time.monotonic() + _INPUT_S
 
     @property
     def tuning(self) -> Tuning:

@@ -39,7 +39,7 @@ from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline, back_off
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
-from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.state import Rate, State, Tuning
 
 if TYPE_CHECKING:
     from picam_infer.outputs.web.handlers import Kept
@@ -482,14 +482,19 @@ class Painter:
     def __init__(self, state: State, config: Config) -> None:
         self._state = state
         self._config = config
+        self._drawn = Rate()
+        """Its own pictures a second: without a monitor there is no other rate."""
 
     def __call__(self, frame: Frame | None) -> Pixels | None:
         """Return the frame with its overlay, or (None) the placard that stands in its place. Raises `BadFrame`."""
         if frame is None:
             return self._placard()
+        if self._config.display.inset:
+            self._state.want_input()
         image = decode.bgr(frame)
+        self._drawn.tick()
         box = region.box(self._state.tuning.preprocess.roi, image.shape[1], image.shape[0])
-        stats = stats_line(self._state) if self._config.display.stats else ""
+        stats = stats_line(self._state, self._drawn) if self._config.display.stats else ""
         look = annotate.Look(box, stats, self._state.notice[0], self._config.display.inset)
         return annotate.draw(image, fresh_result(self._state), look)
 
@@ -572,7 +577,7 @@ class Viewer:
     def _stats(self) -> str:
         text, until_s = self._stats_line
         if time.monotonic() >= until_s:
-            text = stats_line(self._state)
+            text = stats_line(self._state, self._state.stats.shown)
             self._stats_line = (text, time.monotonic() + 1)
         return text
 
@@ -664,10 +669,10 @@ def fresh_result(state: State) -> Result | None:
     return newest[1]
 
 
-def stats_line(state: State) -> str:
-    """Return the overlay's line of figures."""
+def stats_line(state: State, shown: Rate) -> str:
+    """Return the overlay's line of figures; `shown` counts the pictures of that screen or stream."""
     newest = state.results.look()
-    parts = [f"{state.stats.shown.per_second():.0f} fps", f"{state.stats.inferences.per_second():.0f} inferred/s"]
+    parts = [f"{shown.per_second():.0f} fps", f"{state.stats.inferences.per_second():.0f} inferred/s"]
     if newest:
         parts += [f"{newest[1].infer_ms:.1f} ms", f"age {newest[1].age_ms:.0f} ms", newest[1].engine]
     if state.telemetry and state.telemetry.temperature_c:

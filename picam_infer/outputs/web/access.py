@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import ipaddress
 import math
+import secrets
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from picam_infer.config import Web
 from picam_infer.outputs.web.token import Token
 
 SESSION_S = 30 * 86400
-COOKIE = "picam_session"
+_RENEW_S = 86400
+"""A session that is older than this is renewed: who comes by once a month stays in."""
+_LOGGED_OUT = 1000
+"""How many ended sessions are remembered."""
 SAFE = frozenset({"GET", "HEAD"})
 NEEDED = "this needs the token"
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
@@ -73,6 +81,10 @@ class Access:
         self.token = token
         self.patience = Patience()
         self._always = settings.token == "always"
+        self.cookie = f"picam_session_{_instance(settings)}"
+        """The cookie's name. Browsers send a host's cookies to all of its ports: each instance has one of its own."""
+        self._logged_out: OrderedDict[str, float] = OrderedDict()
+        """Idents of sessions that were ended, and when they would have."""
         name = socket.gethostname().lower()
         own = {"localhost", name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
         self._hosts = own | {host.lower() for host in settings.hosts}
@@ -113,7 +125,7 @@ class Access:
         if cookie and self.session_holds(cookie):
             return
         given = _shown(headers)
-        if given or (cookie and not self.session_holds(cookie, now=0.0)):  # an old session is no guess
+        if given or (cookie and self._session(cookie) is None):  # an old session is no guess
             self.try_token(peer, given, "wrong token" if given else NEEDED)
             return
         raise Refused(401, NEEDED)
@@ -133,20 +145,66 @@ class Access:
         local = peer == "" or _address(peer).is_loopback
         return self._always or not local or any(name in headers for name in _FORWARDED)
 
-    def session(self, now: float | None = None) -> str:
-        """Return a new cookie's value."""
-        ends = str(int((time.time() if now is None else now) + SESSION_S))
-        return f"{ends}.{self.token.sign(f'session {ends}')}"
+    def session(self, now: float | None = None, ident: str = "") -> str:
+        """Return a cookie's value, of a new session or (`ident`) of one that goes on."""
+        ends = int((time.time() if now is None else now) + SESSION_S)
+        ident = ident or secrets.token_hex(8)
+        return f"{ends}.{ident}.{self._signature(ends, ident)}"
 
     def session_holds(self, cookie: str, now: float | None = None) -> bool:
-        """Whether a cookie's value is one of ours and not too old."""
-        import hmac
+        """Whether a cookie's value is one of ours, not too old and not logged out."""
+        session = self._session(cookie)
+        return session is not None and session.ends > _now(now) and session.ident not in self._logged_out
 
-        ends, _, signature = cookie.partition(".")
-        if not (ends.isascii() and ends.isdigit() and len(ends) < 15 and signature.isascii()):
-            return False
-        genuine = hmac.compare_digest(signature, self.token.sign(f"session {ends}"))
-        return genuine and bool(self.token) and int(ends) > (time.time() if now is None else now)
+    def renewed(self, cookie: str, now: float | None = None) -> str:
+        """Return a new value for the cookie of a session that goes on; empty when it holds for long enough, or not."""
+        session = self._session(cookie)
+        if session is None or not self.session_holds(cookie, now) or session.ends > _now(now) + SESSION_S - _RENEW_S:
+            return ""
+        return self.session(now, session.ident)
+
+    def log_out(self, cookie: str) -> None:
+        """End a session: no cookie of it holds any more, until the next start."""
+        session = self._session(cookie)
+        if session is not None:
+            self._logged_out[session.ident] = time.time() + SESSION_S  # it may have been renewed elsewhere
+        while self._logged_out and (
+            len(self._logged_out) > _LOGGED_OUT or next(iter(self._logged_out.values())) < time.time()
+        ):
+            self._logged_out.popitem(last=False)
+
+    def _session(self, cookie: str) -> _Session | None:
+        """Return what a genuine cookie says; None for any other."""
+        ends, _, rest = cookie.partition(".")
+        ident, _, signature = rest.partition(".")
+        if not (ends.isascii() and ends.isdigit() and len(ends) < 15 and cookie.isascii()):
+            return None
+        genuine = hmac.compare_digest(signature, self._signature(int(ends), ident))
+        return _Session(int(ends), ident) if genuine and bool(self.token) else None
+
+    def _signature(self, ends: int, ident: str) -> str:
+        return self.token.sign(f"session {ends} {ident}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    ends: int
+    """Unix seconds."""
+    ident: str
+
+
+def _now(given: float | None) -> float:
+    return time.time() if given is None else given
+
+
+def _instance(settings: Web) -> str:
+    """Return a name for this instance that no other has, on this machine or behind another of its tunnels."""
+    try:
+        machine = Path("/etc/machine-id").read_text("ascii").strip()
+    except (OSError, UnicodeError):
+        machine = socket.gethostname()
+    whole = "\n".join((machine, settings.listen, settings.token_file))
+    return hashlib.sha256(whole.encode()).hexdigest()[:10]
 
 
 def _shown(headers: Headers) -> str:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from picam_infer import __version__
 from picam_infer.config import Web as Settings
 from picam_infer.core import BadFrame, ConfigError
-from picam_infer.imaging import decode, jpeg, region
-from picam_infer.outputs.web.access import COOKIE, NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
+from picam_infer.imaging import decode, jpeg, pictures, region
+from picam_infer.outputs.web.access import NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
 from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
 from picam_infer.outputs.web.http import web
@@ -44,10 +44,14 @@ STUCK_S = 10.0
 _QUIET_S = 15.0
 _ADMITTED_S = 5.0
 _CAMERA_S = 1.0
+_ENTRIES = 200
+_THUMBNAIL_PX = 320
+_FOR_EVER = "private, max-age=31536000, immutable"
 _LOGINS = 4
 """Under way at once from one address."""
 _GESTURE = 64
 """Characters of a gesture's name that count."""
+_FORMS = ("/login", "/logout")
 _FORM = "application/x-www-form-urlencoded"
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
           ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip
@@ -103,9 +107,9 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
         with doorman().serving(request):
             try:
                 admit(room, request)
-                return await handler(request)
+                return renew(room, request, await handler(request))
             except Refused as refusal:
-                return refuse(request, refusal)
+                return refuse(room, request, refusal)
             except ConfigError as error:
                 return problem(422, error.message, error.hint)
             except web.HTTPException as error:
@@ -122,7 +126,9 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
                 return problem(500, "an error of its own; see the journal", close=True)
 
     async def dress(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["Server"] = HEADERS["Server"]
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.on_response_prepare.append(dress)
@@ -138,15 +144,34 @@ def admit(room: Room, request: web.Request) -> None:
     if (request.content_length or 0) > MAX_BODY:
         raise Refused(413, "too large")
     if not _open(request):
-        access.check_token(peer(request), request.headers, request.cookies.get(COOKIE, ""))
-    kind = _FORM if request.path == "/login" else "application/json"
+        access.check_token(peer(request), request.headers, cookie(room, request))
+    kind = _FORM if request.path in _FORMS else "application/json"
     routed = request.match_info.http_exception is None
     if routed and request.method not in SAFE and request.content_type != kind:
         raise Refused(415, f"this takes {kind}")
 
 
 def _open(request: web.Request) -> bool:
-    return request.path in ("/login", "/page/page.css", "/page/icon.svg")
+    return request.path in (*_FORMS, "/page/page.css", "/page/icon.svg")
+
+
+def cookie(room: Room, request: web.Request) -> str:
+    """Return the value of the visitor's session cookie; empty without one."""
+    return request.cookies.get(room.access.cookie, "")
+
+
+def renew(room: Room, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Give a session that is used another month."""
+    value = "" if response.prepared or request.path in _FORMS else room.access.renewed(cookie(room, request))
+    if value:
+        set_cookie(room, request, response, value)
+    return response
+
+
+def set_cookie(room: Room, request: web.Request, response: web.StreamResponse, value: str) -> None:
+    """Add a session's cookie to an answer."""
+    response.set_cookie(room.access.cookie, value, max_age=SESSION_S, httponly=True, samesite="Strict",
+                        secure=request.secure, path="/")  # fmt: skip
 
 
 def peer(request: web.Request) -> str:
@@ -155,11 +180,11 @@ def peer(request: web.Request) -> str:
     return str(name[0]) if isinstance(name, tuple) else ""
 
 
-def refuse(request: web.Request, refusal: Refused) -> web.Response:
+def refuse(room: Room, request: web.Request, refusal: Refused) -> web.Response:
     """Return the answer to a request that is refused: the login form for a browser's visit, else JSON."""
     mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
     if refusal.status in (401, 429) and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
-        return login_form(refusal)
+        return login_form(room, refusal)
     answer = problem(refusal.status, refusal.reason, refusal.hint, close=refusal.status in (400, 408, 413))
     # A browser would open a window of its own over the page, for every picture and every fetch.
     if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
@@ -169,7 +194,7 @@ def refuse(request: web.Request, refusal: Refused) -> web.Response:
     return answer
 
 
-def login_form(refusal: Refused) -> web.Response:
+def login_form(room: Room, refusal: Refused) -> web.Response:
     """Return the form, with what was wrong about the last try."""
     reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
     shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
@@ -177,7 +202,7 @@ def login_form(refusal: Refused) -> web.Response:
     answer = web.Response(text=text, content_type="text/html", status=refusal.status)
     if refusal.wait_s:
         answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
-    answer.del_cookie(COOKIE)
+    answer.del_cookie(room.access.cookie)
     return answer
 
 
@@ -241,7 +266,7 @@ class Visit:
         if now_s - self._checked_s > _ADMITTED_S:
             self._checked_s = now_s
             try:
-                self._room.access.check_token(peer(request), request.headers, request.cookies.get(COOKIE, ""))
+                self._room.access.check_token(peer(request), request.headers, cookie(self._room, request))
             except Refused:
                 return False
         return True
@@ -266,8 +291,10 @@ class Endpoints:
             web.get("/page/{name}", self.asset),
             web.get("/openapi.json", self.openapi),
             web.post("/login", self.login),
+            web.post("/logout", self.logout),
             web.get("/stream.mjpg", self.stream, allow_head=False),
             web.get("/snapshot.jpg", self.snapshot),
+            web.get("/input.png", self.input),
             web.get("/api/state", self.state),
             web.get("/api/events", self.events, allow_head=False),
             web.post("/api/pause", self.pause),
@@ -279,6 +306,7 @@ class Endpoints:
             web.post("/api/controls", self.set_controls),
             web.get("/api/kept", self.kept),
             web.get("/kept/{name}", self.kept_picture),
+            web.get("/kept/thumbnail/{name}", self.kept_thumbnail),
             web.get("/kept.zip", self.kept_zip, allow_head=False),
             web.get("/metrics", self.metrics),
             web.get("/healthz", self.healthz),
@@ -287,8 +315,11 @@ class Endpoints:
     # -- page ------------------------------------------------------------
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        """The page itself."""
-        return _file(PAGE / "index.html")
+        """The page itself; who is logged in can log out."""
+        text = (PAGE / "index.html").read_text("utf-8")
+        if self._room.access.session_holds(cookie(self._room, request)):
+            text = text.replace("<html ", "<html data-session ", 1)
+        return web.Response(text=text, content_type="text/html")
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
         """A file of the page."""
@@ -313,10 +344,16 @@ class Endpoints:
         except Refused as refusal:
             if "text/html" not in request.headers.get("Accept", ""):
                 raise
-            return login_form(refusal)
+            return login_form(self._room, refusal)
         answer = web.HTTPSeeOther("/")
-        answer.set_cookie(COOKIE, access.session(), max_age=SESSION_S, httponly=True, samesite="Strict",
-                          secure=request.secure, path="/")  # fmt: skip
+        set_cookie(self._room, request, answer, access.session())
+        raise answer
+
+    async def logout(self, request: web.Request) -> web.StreamResponse:
+        """End the session that the cookie is of."""
+        self._room.access.log_out(cookie(self._room, request))
+        answer = web.HTTPSeeOther("/")
+        answer.del_cookie(self._room.access.cookie)
         raise answer
 
     # -- pictures --------------------------------------------------------
@@ -362,6 +399,15 @@ class Endpoints:
         if picture is None:
             raise Refused(503, reason or "no picture yet")
         return _jpeg(picture.jpeg, time.time())
+
+    async def input(self, request: web.Request) -> web.StreamResponse:
+        """What the network saw of the newest picture; 204: nothing yet, or it is old."""
+        state = self._room.state
+        state.want_input()
+        newest = state.results.look()
+        if newest is None or newest[1].patch is None or illness(state, self._room.settings.stale_s):
+            return web.Response(status=204)
+        return web.Response(body=await asyncio.to_thread(pictures.png, newest[1].patch), content_type="image/png")
 
     async def _drawn(self) -> Picture | None:
         """Return a picture drawn now, or just now for someone else."""
@@ -478,16 +524,29 @@ class Endpoints:
     async def kept(self, request: web.Request) -> web.StreamResponse:
         """The newest kept pictures."""
         kept = self._room.kept
-        entries = list(await asyncio.to_thread(kept.entries, 200)) if kept else []
+        count = int(_number(request, "count", _ENTRIES, 1, _ENTRIES))
+        entries = list(await asyncio.to_thread(kept.entries, count)) if kept else []
         return web.json_response({"on": kept is not None, "pictures": entries})
 
     async def kept_picture(self, request: web.Request) -> web.StreamResponse:
         """One kept picture."""
-        name = request.match_info["name"]
-        data = await asyncio.to_thread(self._room.kept.picture, name) if self._room.kept else None
+        return await self._kept(request, lambda data: data)
+
+    async def kept_thumbnail(self, request: web.Request) -> web.StreamResponse:
+        """One kept picture, small."""
+        return await self._kept(request, lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX))
+
+    async def _kept(self, request: web.Request, make: Callable[[bytes], bytes]) -> web.StreamResponse:
+        kept, name = self._room.kept, request.match_info["name"]
+        data = await asyncio.to_thread(kept.picture, name) if kept else None
         if data is None:
             raise web.HTTPNotFound
-        return web.Response(body=data, content_type="image/jpeg")
+        try:
+            body = await asyncio.to_thread(make, data)
+        except BadFrame:
+            raise web.HTTPNotFound from None
+        # A picture never changes under its name, so that a browser asks for it once.
+        return web.Response(body=body, content_type="image/jpeg", headers={"Cache-Control": _FOR_EVER})
 
     async def kept_zip(self, request: web.Request) -> web.StreamResponse:
         """All of them, in label folders."""

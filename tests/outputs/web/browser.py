@@ -45,8 +45,44 @@ class Browser:
                       mobile=width < 600)  # fmt: skip
 
     def theme(self, name: str) -> None:
-        """Prefer light or dark."""
-        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+        """Prefer light or dark, or force the system's colours (`forced`)."""
+        features = {"prefers-color-scheme": "light" if name == "forced" else name,
+                    "forced-colors": "active" if name == "forced" else "none"}  # fmt: skip
+        self.devtools("Emulation.setEmulatedMedia",
+                      features=[{"name": key, "value": value} for key, value in features.items()])  # fmt: skip
+
+    def new_tab(self) -> str:
+        """Open another tab, go there, and return its handle."""
+        handle = str(self.do("POST", "/window/new", {"type": "tab"})["handle"])
+        self.switch(handle)
+        return handle
+
+    @property
+    def tab(self) -> str:
+        """The handle of the tab that is shown."""
+        return str(self.do("GET", "/window"))
+
+    def switch(self, handle: str) -> None:
+        """Go to another tab."""
+        self.do("POST", "/window", {"handle": handle})
+
+    def close_tab(self, back_to: str) -> None:
+        """Close this tab."""
+        self.do("DELETE", "/window")
+        self.switch(back_to)
+
+    def drag(self, selector: str, path: list[tuple[float, float]], pause_ms: int = 20, touch: bool = False) -> None:
+        """Press at the first point, move along the others, let go; points are shares of the element's size."""
+        self.js("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        box = self.js("const r = document.querySelector(arguments[0]).getBoundingClientRect();"
+                      "return [r.x, r.y, r.width, r.height]", selector)  # fmt: skip
+        points = [(round(box[0] + x * box[2]), round(box[1] + y * box[3])) for x, y in path]
+        steps: list[dict[str, Any]] = [_move(points[0], 0), {"type": "pointerDown", "button": 0}]
+        steps += [_move(point, pause_ms) for point in points[1:]]
+        steps.append({"type": "pointerUp", "button": 0})
+        kind = "touch" if touch else "mouse"
+        pointer = {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}, "actions": steps}
+        self.do("POST", "/actions", {"actions": [pointer]})
 
     def devtools(self, command: str, **params: Any) -> Any:
         return self.do("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
@@ -83,6 +119,10 @@ class Browser:
         if isinstance(answer, dict) and "error" in answer:
             raise AssertionError(f"{answer['error']}: {answer['message'].splitlines()[0]}")
         return answer
+
+
+def _move(point: tuple[int, int], duration_ms: int) -> dict[str, Any]:
+    return {"type": "pointerMove", "duration": duration_ms, "x": point[0], "y": point[1], "origin": "viewport"}
 
 
 def _binary() -> str | None:

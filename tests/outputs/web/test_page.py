@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from browser import Browser, chromium
-from visitors import Run, own_address, serving, until
+from visitors import Run, ask_json, own_address, serving, until
 
 from picam_infer import config
 from picam_infer.config import Web as Settings
@@ -128,6 +130,72 @@ def test_sliders_act_at_once_by_keyboard_are_kept_and_undone(
     until(lambda: browser.js("return document.querySelector('[data-key=\"preprocess.canny.0\"]').value") == "90")
 
 
+def slider(browser: Browser, key: str) -> tuple[str, str, str]:
+    """Return its value, what is written beside it, and what a screen reader says."""
+    found = browser.js("""const input = document.querySelector(`[data-key="${arguments[0]}"]`);
+        return [input.value, input.closest('.slider').querySelector('.value').innerText,
+                input.getAttribute('aria-valuetext')]""", key)  # fmt: skip
+    return found[0], found[1].removesuffix(" •"), found[2]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [("preprocess.canny.0", 92, ("92", "92", "92")), ("preprocess.canny.1", 31, ("31", "31", "31")),
+     ("decide.smooth", 0.99, ("0.99", "99 %", "99 %")), ("decide.threshold", 0.333, ("0.333", "33.3 %", "33.3 %")),
+     ("preprocess.roi.size", 0.02, ("0.02", "2 %", "2 %")), ("preprocess.canny.0", 777.5, ("777.5", "777.5", "777.5"))],
+)  # fmt: skip
+def test_sliders_show_the_servers_value_whatever_their_steps(
+    browser: Browser, web: Web, run: Run, key: str, value: float, shown: tuple[str, ...]
+) -> None:
+    visit(browser, web)
+    assert ask_json(web, "/api/config", "PATCH", {key: value})[0] == 200
+    until(lambda: slider(browser, key) == shown)
+    before = run.state.tuning
+    browser.js(f"document.querySelector('[data-key=\"{key}\"]').focus()")
+    browser.keys("\ue004")  # Tab: looking at it changes nothing
+    until(lambda: slider(browser, key) == shown)
+    assert run.state.tuning == before
+
+
+def test_a_slow_drag_is_one_entry_that_undo_takes_back_alone(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    told: list[str] = []
+    run.state.listen(lambda change: told.append(change.part) if change.kind == "tuning" else None)
+    browser.drag("[data-key='decide.threshold']", [(0.6, 0.5), (0.5, 0.5), (0.4, 0.5), (0.3, 0.5)], pause_ms=800)
+    until(lambda: 0.2 < run.state.tuning.decide.threshold < 0.4)
+    browser.js("document.querySelector('[data-key=\"preprocess.canny.0\"]').focus()")
+    browser.keys("\ue014")
+    until(lambda: run.state.tuning.preprocess.canny == (95.0, 30.0))  # type: ignore[union-attr]
+    assert told == ["decide.threshold", "preprocess.canny.0"]
+    until(lambda: text(browser, "#changes").count("changed") == 2)
+    until(lambda: text(browser, "#undo") == "Undo canny")
+    browser.js("document.getElementById('undo').click()")
+    until(lambda: run.state.tuning.preprocess.canny == (90.0, 30.0))  # type: ignore[union-attr]
+    assert run.state.tuning.decide.threshold != 0.6, "the other change stays"
+    until(lambda: text(browser, "#undo") == "Undo threshold")
+    browser.js("document.getElementById('undo').click()")
+    until(lambda: run.state.tuning.decide.threshold == 0.6)
+    until(lambda: browser.js("return document.getElementById('undo').getAttribute('aria-disabled')") == "true")
+
+
+def test_a_key_at_the_monitor_shows_on_the_page_and_its_undo_leaves_the_pages_change(
+    browser: Browser, web: Web, run: Run
+) -> None:
+    visit(browser, web)
+    settings = web._live
+    browser.js("document.querySelector('[data-key=\"decide.threshold\"]').focus()")
+    browser.keys("\ue014")
+    until(lambda: run.state.tuning.decide.threshold == 0.61)
+    settings.change({"preprocess.canny.1": 35})  # what the key d does
+    until(lambda: slider(browser, "preprocess.canny.1")[0] == "35")
+    browser.js("document.querySelector('[data-key=\"preprocess.canny.0\"]').focus()")
+    browser.keys("\ue014")
+    until(lambda: run.state.tuning.preprocess.canny == (95.0, 35.0))  # type: ignore[union-attr]
+    settings.undo()
+    until(lambda: slider(browser, "preprocess.canny.0")[0] == "90")
+    assert run.state.tuning.decide.threshold == 0.61
+
+
 def test_a_setting_changed_elsewhere_shows(browser: Browser, web: Web, run: Run) -> None:
     from picam_infer.config import Decide
 
@@ -183,14 +251,66 @@ def test_names_from_right_to_left_turn_nothing_round(browser: Browser, web: Web,
     assert browser.js("return getComputedStyle(document.getElementById('label')).direction") == "rtl"
 
 
-def test_pause_by_keyboard_ends_the_stream(browser: Browser, web: Web) -> None:
+def test_freezing_by_keyboard_ends_the_stream(browser: Browser, web: Web) -> None:
     visit(browser, web)
     browser.js("document.activeElement.blur()")
     browser.keys(" ")
     until(lambda: web.clients()["raw"] == 0)
-    assert browser.js("return document.getElementById('pause').getAttribute('aria-pressed')") == "true"
+    assert browser.js("return document.getElementById('freeze').getAttribute('aria-pressed')") == "true"
     browser.keys(" ")
     until(lambda: web.clients()["raw"] == 1)
+
+
+_STILL = """return [document.getElementById('picture').toDataURL(), document.getElementById('label').innerText,
+    document.getElementById('bars').innerText, document.getElementById('health').innerText, document.title,
+    document.getElementById('placard').checkVisibility()]"""
+
+
+def test_a_frozen_picture_and_all_that_belongs_to_it_stand_still(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    until(lambda: text(browser, "#label") == "one")
+    browser.js("document.getElementById('freeze').click()")
+    frozen = browser.js(_STILL)
+    assert frozen[1] == "one" and frozen[3] == "frozen" and frozen[4].startswith("one")
+    ask_json(web, "/api/config", "PATCH", {"decide.threshold": 0.3, "preprocess.roi": 0.7})
+    run.label = "two"
+    until(lambda: "two" in text(browser, "#changes"))
+    assert browser.js(_STILL) == frozen
+    run.pull()
+    until(lambda: "camera lost" in text(browser, "#changes"))
+    assert browser.js(_STILL) == frozen, "even when the camera is lost"
+    run.plug()
+    browser.js("document.getElementById('freeze').click()")
+    until(lambda: text(browser, "#label") == "two" and text(browser, "#health") == "live")
+
+
+def test_saving_saves_the_picture_that_is_shown(browser: Browser, web: Web, run: Run, tmp_path: Path) -> None:
+    browser.devtools("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    run.label = "\u05d7\u05ea\u05d5\u05dc a/b"
+    visit(browser, web)
+    until(lambda: "a/b" in text(browser, "#label"))
+    browser.js("document.getElementById('boxes').click(); document.getElementById('freeze').click()")
+    run.label = "two"
+    until(lambda: "two" in text(browser, "#changes"))
+    shown_grey = pixel(browser, 0.9, 0.9)[0]
+    browser.js("document.getElementById('save').click()")
+    [saved] = until(lambda: list(tmp_path.glob("*.jpg")))
+    assert re.fullmatch(r"\d{8}-\d{6}-\d{3}_\u05d7\u05ea\u05d5\u05dc a-b\.jpg", saved.name)
+    picture = cv2.imread(str(saved))
+    assert picture is not None and picture.shape == (480, 640, 3)
+    assert abs(int(picture[432, 576, 0]) - shown_grey) <= 2, "the frozen one, not the newest"
+
+
+def test_watching_is_paused_and_resumed(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    until(lambda: text(browser, "#watching") == "Pause watching")
+    browser.js("document.getElementById('watching').click()")
+    until(lambda: run.state.pause.now and run.state.pause.now.by == "page")
+    until(lambda: text(browser, "#health") == "paused" and "by the page" in text(browser, "#placard"))
+    assert text(browser, "#watching") == "Resume watching" and "looking for it" not in text(browser, "#placard")
+    until(lambda: "paused by page" in text(browser, "#changes"))
+    browser.js("document.getElementById('watching').click()")
+    until(lambda: run.state.pause.now is None and text(browser, "#health") == "live")
 
 
 def test_screen_readers_find_names_for_everything(browser: Browser, web: Web) -> None:
@@ -225,7 +345,7 @@ def test_kept_pictures_are_shown(browser: Browser, run: Run, tmp_path: Path) -> 
             visit(browser, web)
             until(lambda: browser.js("return document.querySelectorAll('#gallery img').length >= 3"))
             browser.js("document.querySelector('#gallery').scrollIntoView()")
-            until(lambda: browser.js("return document.querySelector('#gallery img').naturalWidth") == 640)
+            until(lambda: browser.js("return document.querySelector('#gallery img').naturalWidth") == 320)
             assert shown(browser, "#zip") and text(browser, "#gallery li span span") == "unknown"
 
 

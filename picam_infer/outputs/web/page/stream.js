@@ -1,13 +1,14 @@
 // The camera's own pictures out of a multipart stream: the newest only, each decoded by the browser.
 
+import { loggedOut } from "./server.js";
+
 const decoder = new TextDecoder("latin1");
 
 export class PictureStream {
-  // `draw(bitmap, head)` is called with the newest picture, never with an older one later.
-  constructor(url, draw, refused) {
+  // `draw(bitmap, jpeg, head)` is called with the newest picture, never with an older one later; the bitmap is its to close.
+  constructor(url, draw) {
     this.url = url;
     this.draw = draw;
-    this.refused = refused;
     this.control = null;
     this.newest = null;
     this.decoding = false;
@@ -34,7 +35,7 @@ export class PictureStream {
     while (!signal.aborted) {
       try {
         const response = await fetch(this.url, { signal, cache: "no-store" });
-        if (response.status === 401) return this.refused();
+        if (loggedOut(response)) return;
         if (response.ok) {
           wait = 500;
           await this.read(response.body.getReader());
@@ -81,10 +82,11 @@ export class PictureStream {
     while (this.newest && this.running) {
       const { head, data } = this.newest;
       this.newest = null;
+      const jpeg = new Blob([data], { type: "image/jpeg" });
       try {
-        const bitmap = await createImageBitmap(new Blob([data], { type: "image/jpeg" }));
-        if (this.running) this.draw(bitmap, head);
-        bitmap.close();
+        const bitmap = await createImageBitmap(jpeg);
+        if (this.running) this.draw(bitmap, jpeg, head);
+        else bitmap.close();
       } catch (error) {
         console.debug("a damaged picture", error);
       }

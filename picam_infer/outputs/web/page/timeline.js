@@ -1,28 +1,11 @@
 // What was seen when, as coloured stretches, and below them when a part was lost.
 
-export const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+import { element } from "./dom.js";
+import { titles } from "./settings.js";
+import { apart, clock, name, percent } from "./text.js";
 
-export function name(label) {
-  return label === null || label === undefined ? "unknown" : label;
-}
-
-// Keeps a name that is written from right to left from turning round what stands beside it.
-export function apart(text) {
-  return `\u2068${text}\u2069`;
-}
-
-export function colour(label, dark) {
-  if (label === null || label === undefined) return dark ? "#55616d" : "#b4bec8";
-  let hash = 7;
-  for (const letter of label) hash = (hash * 31 + letter.codePointAt(0)) % 3600;
-  return `hsl(${(hash * 137) % 360} 55% ${dark ? 58 : 44}%)`;
-}
-
-// Black or white, whichever is read more easily on what the pen is filled with.
-function ink(pen) {
-  const [red, green, blue] = pen.fillStyle.match(/\w\w/g).map((pair) => (parseInt(pair, 16) / 255) ** 2.2);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#0b0f13" : "#fff";
-}
+const HEIGHT = 64;
+const ROWS = 60;
 
 export class Timeline {
   constructor(canvas, list) {
@@ -36,7 +19,7 @@ export class Timeline {
   set(changes) {
     this.changes = changes.slice();
     this.list.replaceChildren();
-    for (const change of this.changes.slice(-60)) this.write(change);
+    for (const change of this.changes.slice(-ROWS)) this.write(change);
     this.draw();
   }
 
@@ -47,62 +30,51 @@ export class Timeline {
   }
 
   write(change) {
-    if (change.kind === "tuning") return;
-    const item = document.createElement("li");
-    const time = document.createElement("time");
-    time.dateTime = new Date(change.at * 1000).toISOString();
-    time.textContent = clock.format(new Date(change.at * 1000));
-    const text = document.createElement("span");
-    if (change.kind === "label") {
-      text.textContent = change.label === null ? "unknown" : `${apart(change.label)} · ${Math.floor(change.score * 100)} %`;
-    } else if (change.kind === "lost") {
-      text.textContent = `${change.part} lost: ${change.reason}`;
-      text.className = "lost";
-    } else {
-      text.textContent = change.kind === "found" ? `${change.part} is back` : `${change.part || "engine"} changed`;
-    }
-    item.append(time, text);
-    this.list.prepend(item);
-    while (this.list.children.length > 60) this.list.lastChild.remove();
+    const moment = new Date(change.at * 1000);
+    const time = element("time", { dateTime: moment.toISOString(), textContent: clock.format(moment) });
+    const text = element("span", { textContent: sentence(change), className: change.kind === "lost" ? "lost" : "" });
+    this.list.prepend(element("li", {}, time, text));
+    while (this.list.children.length > ROWS) this.list.lastChild.remove();
   }
 
   draw() {
     const scale = window.devicePixelRatio || 1;
     const width = this.canvas.clientWidth;
-    const height = 64;
-    if (this.canvas.width !== Math.round(width * scale)) {
-      this.canvas.width = Math.round(width * scale);
-      this.canvas.height = height * scale;
-    }
-    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const [wide, high] = [Math.round(width * scale), Math.round(HEIGHT * scale)];
+    if (this.canvas.width !== wide || this.canvas.height !== high) Object.assign(this.canvas, { width: wide, height: high });
     const pen = this.canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, width, height);
+    pen.clearRect(0, 0, width, HEIGHT);
     const now = Date.now() / 1000 + this.offset;
     const since = now - this.minutes * 60;
     const x = (at) => Math.max(0, ((at - since) / (now - since)) * width);
-    pen.font = "600 12px system-ui, sans-serif";
+    const colours = palette(this.canvas);
     pen.textBaseline = "middle";
-    for (const { from, to, label } of this.stretches(now)) {
-      if (to < since) continue;
-      pen.fillStyle = colour(label, dark);
-      pen.fillRect(x(from), 0, Math.max(1, x(to) - x(from)), 34);
-      if (pen.measureText(name(label)).width + 12 < x(to) - x(from)) {
-        pen.fillStyle = ink(pen);
-        pen.fillText(name(label), x(from) + 6, 17);
-      }
-    }
-    pen.fillStyle = dark ? "#ff6b60" : "#b3261e";
+    pen.font = "600 12px system-ui, sans-serif";
+    for (const stretch of this.stretches(now)) if (stretch.to >= since) this.drawStretch(pen, x, stretch, colours);
+    pen.fillStyle = colours.lost;
     for (const { from, to, part } of this.losses(now)) {
-      if (to >= since) pen.fillRect(x(from), 37, Math.max(2, x(to) - x(from)), 7);
-      if (to >= since && x(to) - x(from) > 90) pen.fillText(`no ${part}`, x(from) + 2, 54);
+      if (to < since) continue;
+      pen.fillRect(x(from), 37, Math.max(2, x(to) - x(from)), 7);
+      if (x(to) - x(from) > 90) pen.fillText(`no ${part}`, x(from) + 2, 54);
     }
-    this.ticks(pen, x, since, now, dark);
+    this.drawTicks(pen, x, since, now, colours);
   }
 
-  ticks(pen, x, since, now, dark) {
+  // What is not known is a low band; two neighbours are parted by a gap, whatever their colours.
+  drawStretch(pen, x, { from, to, label }, colours) {
+    const [left, wide] = [x(from), Math.max(1, x(to) - x(from))];
+    const known = label !== null && label !== undefined;
+    pen.fillStyle = known ? colours.label(label) : colours.unknown;
+    pen.fillRect(left, known ? 0 : 22, wide > 3 ? wide - 1 : wide, known ? 34 : 12);
+    if (pen.measureText(name(label)).width + 12 >= wide) return;
+    pen.fillStyle = known ? colours.onLabel : colours.ink;
+    pen.fillText(apart(name(label)), left + 6, known ? 17 : 11);
+  }
+
+  drawTicks(pen, x, since, now, colours) {
     const step = this.minutes <= 1 ? 15 : this.minutes <= 5 ? 60 : 180;
-    pen.fillStyle = dark ? "#9fb0c0" : "#566473";
+    pen.fillStyle = colours.ink;
     pen.font = "11px system-ui, sans-serif";
     for (let at = Math.ceil(since / step) * step; at < now; at += step) {
       pen.fillRect(x(at), 46, 1, 5);
@@ -115,7 +87,7 @@ export class Timeline {
     const found = [];
     let open = null;
     for (const change of this.changes) {
-      const ends = change.kind === "label" || (change.kind === "lost" && change.part !== "display");
+      const ends = change.kind === "label" || change.kind === "paused" || (change.kind === "lost" && change.part !== "display");
       if (!ends) continue;
       if (open) found.push({ ...open, to: change.at });
       open = change.kind === "label" ? { from: change.at, label: change.label } : null;
@@ -137,4 +109,33 @@ export class Timeline {
     for (const [part, from] of open) found.push({ part, from, to: now });
     return found;
   }
+}
+
+function sentence(change) {
+  if (change.kind === "label") return change.label === null ? "unknown" : `${apart(change.label)} · ${percent(change.score)}`;
+  if (change.kind === "lost") return `${change.part} lost: ${change.reason}`;
+  if (change.kind === "found") return `${change.part} is back`;
+  if (change.kind === "paused") return `paused by ${change.by}`;
+  if (change.kind === "resumed") return `watching again, by ${change.by}`;
+  if (change.kind === "tuning") return change.part ? `${titles(change.part.split(", "))} changed` : "settings changed";
+  return change.reason || `${change.part || "engine"} changed`;
+}
+
+// The colours of the moment. Each stands out by 3:1 from what is behind it, and text on it by 4.5:1; colours that the
+// system forces are taken over as they are.
+function palette(canvas) {
+  const style = getComputedStyle(canvas);
+  const [ink, lost] = [style.color, style.borderTopColor];
+  if (matchMedia("(forced-colors: active)").matches) {
+    return { ink, lost, unknown: ink, label: () => style.outlineColor, onLabel: style.backgroundColor };
+  }
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const label = (text) => `oklch(${dark ? "0.74" : "0.48"} 0.12 ${hue(text)})`;
+  return { ink, lost, unknown: ink, label, onLabel: dark ? "#0b0f13" : "#fff" };
+}
+
+function hue(text) {
+  let hash = 7;
+  for (const letter of text) hash = (hash * 31 + letter.codePointAt(0)) % 3600;
+  return (hash * 137) % 360;
 }

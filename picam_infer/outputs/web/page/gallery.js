@@ -1,0 +1,45 @@
+// The newest kept pictures.
+
+import { element, reconcile } from "./dom.js";
+import { address, ask } from "./server.js";
+import { name, percent } from "./text.js";
+
+const MOST = 24;
+
+export class Gallery {
+  constructor(section, list, empty, zip) {
+    Object.assign(this, { section, list, empty, zip });
+    this.stamp = "";
+    this.busy = false;
+  }
+
+  // `report` is the state's: asked again only when it says that something changed.
+  async follow(report) {
+    this.section.hidden = !report;
+    const stamp = report ? `${report.pictures} ${report.bytes}` : "";
+    if (this.busy || stamp === this.stamp) return;
+    this.busy = true;
+    try {
+      if (report) this.show((await ask(`api/kept?count=${MOST}`)).pictures);
+      this.stamp = stamp;
+    } catch (error) {
+      console.debug(error); // the next state asks again
+    }
+    this.busy = false;
+  }
+
+  show(pictures) {
+    this.empty.hidden = pictures.length > 0;
+    this.zip.hidden = pictures.length === 0;
+    const known = new Map(pictures.slice(0, MOST).map((picture) => [picture.name, picture]));
+    reconcile(this.list, [...known.keys()], (file) => makeItem(known.get(file)));
+  }
+}
+
+function makeItem({ name: file, label, score, captured }) {
+  const image = element("img", { loading: "lazy", src: address(`kept/thumbnail/${encodeURIComponent(file)}`), width: 160, height: 120 });
+  image.alt = `${name(label)}, ${new Date(captured * 1000).toLocaleString()}`;
+  const text = element("span", {}, element("span", { textContent: name(label), dir: "auto" }),
+    element("span", { textContent: label === null ? "" : percent(score) }));
+  return element("li", {}, element("a", { href: address(`kept/${encodeURIComponent(file)}`) }, image), text);
+}

@@ -1,0 +1,66 @@
+// What is seen now: the label, the most probable classes, and what a screen reader is told of it.
+
+import { element, write } from "./dom.js";
+import { name, percent } from "./text.js";
+
+const LASTING_MS = 1500;
+const QUIET_MS = 3000;
+
+export class Seen {
+  constructor(label, bars) {
+    Object.assign(this, { label, bars });
+    new ResizeObserver(() => this.reachable()).observe(bars);
+  }
+
+  show(result, threshold) {
+    const { label, bars } = this;
+    write(label, result ? name(result.label) : "–");
+    label.className = result ? (result.label === null ? "unknown" : "") : "stale";
+    label.dataset.size = label.textContent.length > 36 ? "small" : label.textContent.length > 12 ? "medium" : "large";
+    const top = result ? result.top : [];
+    const before = bars.children.length;
+    while (bars.children.length < top.length) bars.append(bar());
+    while (bars.children.length > top.length) bars.lastChild.remove();
+    top.forEach(({ label: text, score }, number) => {
+      const item = bars.children[number];
+      write(item.querySelector(".name"), text);
+      write(item.querySelector(".percent"), percent(score));
+      item.querySelector("i").style.transform = `scaleX(${score})`;
+      item.querySelector("b").style.left = `${threshold * 100}%`;
+    });
+    if (before !== top.length) this.reachable();
+  }
+
+  // Only a list that scrolls is a stop for the Tab key.
+  reachable() {
+    const { bars } = this;
+    if (bars.scrollHeight > bars.clientHeight + 1) bars.tabIndex = 0;
+    else bars.removeAttribute("tabindex");
+  }
+}
+
+function bar() {
+  const made = element("li", {}, element("span", { className: "name", dir: "auto" }), element("span", { className: "percent" }),
+    element("span", { className: "bar" }, element("i"), element("b")));
+  made.lastChild.setAttribute("aria-hidden", "true");
+  return made;
+}
+
+// Tells a screen reader of what has lasted, and not too often: a label that flickers would talk without end.
+export class Announcer {
+  constructor(region) {
+    this.region = region;
+    this.text = "";
+    this.since = 0;
+    this.spoke = -QUIET_MS;
+  }
+
+  // Called again and again with what holds now.
+  say(text) {
+    const moment = performance.now();
+    if (text !== this.text) Object.assign(this, { text, since: moment });
+    if (this.region.textContent === text || moment - this.since < LASTING_MS || moment - this.spoke < QUIET_MS) return;
+    this.region.textContent = text;
+    this.spoke = moment;
+  }
+}

@@ -1,0 +1,41 @@
+// Whether all is well: the pill at the top and the status screen in the picture's place.
+
+import { write } from "./dom.js";
+import { clock } from "./text.js";
+
+const STALE_S = 5;
+
+// Returns why there is no picture as { title, reason, hint, since, held }; null: there is one. `held`: it is meant so.
+export function trouble({ connected, full, state }) {
+  if (!connected && full) return { title: "too many watchers", reason: "the Pi serves no more at once", hint: "close another page of it, or raise web.max_clients" };
+  if (!connected) return { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
+  if (state?.paused) return { title: "paused", reason: state.paused.text.replace(/^paused /, ""), hint: "“Resume watching” goes on at once", since: state.paused.since, held: true };
+  const loss = state?.lost.find(({ part }) => part !== "display");
+  if (loss) return { title: `${loss.part} lost`, reason: loss.reason, hint: loss.hint, since: loss.since };
+  const { picture } = state ?? {};
+  if (picture && picture.age_s > Math.max(STALE_S, state.patience_s ?? 0)) return { title: "no picture", reason: `the last one is ${Math.round(picture.age_s)} s old`, hint: "" };
+  if (state && !picture) return { title: "starting", reason: "", hint: "waiting for the first picture" };
+  return null;
+}
+
+export class Status {
+  constructor(pill, screen) {
+    Object.assign(this, { pill, screen });
+  }
+
+  show(card) {
+    this.screen.hidden = card === null;
+    if (card) {
+      const since = card.since ? `since ${clock.format(new Date(card.since * 1000))}` : "";
+      const foot = since && !card.held ? `${since}, still looking for it` : since;
+      const texts = { h2: card.title, ".reason": card.reason, ".hint": card.hint, ".foot": foot };
+      for (const [part, text] of Object.entries(texts)) write(this.screen.querySelector(part), text ?? "");
+    }
+    this.say(card ? card.title : "live", card ? (card.held ? "held" : "bad") : "good");
+  }
+
+  say(word, kind) {
+    write(this.pill, word);
+    this.pill.className = `pill ${kind}`;
+  }
+}

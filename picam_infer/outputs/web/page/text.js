@@ -1,0 +1,32 @@
+// How labels, shares and times are written.
+
+export const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+export function name(label) {
+  return label === null || label === undefined ? "unknown" : label;
+}
+
+// Keeps a name that is written from right to left from turning round what stands beside it.
+export function apart(text) {
+  return `\u2068${text}\u2069`;
+}
+
+// A probability in whole percent, rounded down: what is not certain is never "100 %".
+export function percent(score) {
+  return `${Math.floor(score * 100)} %`;
+}
+
+export function duration(seconds) {
+  const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;
+}
+
+// A file's name for a picture: when it was taken and what was seen, in characters that every system takes.
+export function fileName(captured, label) {
+  const two = (number) => String(number).padStart(2, "0");
+  const at = new Date(captured * 1000);
+  const day = `${at.getFullYear()}${two(at.getMonth() + 1)}${two(at.getDate())}`;
+  const time = `${two(at.getHours())}${two(at.getMinutes())}${two(at.getSeconds())}-${String(at.getMilliseconds()).padStart(3, "0")}`;
+  const plain = name(label).normalize("NFC").replace(/[^\p{L}\p{M}\p{N}\p{Extended_Pictographic} +-]+/gu, "-").trim();
+  return `${day}-${time}_${[...plain].slice(0, 40).join("") || "unknown"}.jpg`;
+}
