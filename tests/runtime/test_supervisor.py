@@ -29,7 +29,7 @@ from picam_infer.imaging import region
 from picam_infer.imaging.region import Region
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Edges, Photo
-from picam_infer.outputs import display
+from picam_infer.outputs import annotate, display
 from picam_infer.runtime import supervisor
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
@@ -531,6 +531,23 @@ def test_arrows_move_the_region_and_p_writes_it(tmp_path: Path, chain: Edges | P
     assert all((pixel != 90).any() for pixel in line), "the box is drawn there"
     watching.press("home", "p")
     assert config.load(path).preprocess == {"roi": 0.42}
+
+
+def test_the_pages_stream_tells_its_own_rate_and_has_results_carry_the_networks_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Watching(tmp_path)
+    looks: list[annotate.Look] = []
+    monkeypatch.setattr(annotate, "draw", lambda image, result, look: looks.append(look) or image)
+    painter = supervisor.Painter(watching.state, Config(display=DisplaySettings(kind="none")))
+    assert not watching.state.input_wanted
+    watching.frame()
+    newest = watching.state.frames.look()
+    assert newest is not None
+    for _ in range(20):
+        painter(newest[1])
+    assert watching.state.input_wanted and not looks[-1].stats.startswith("0 fps")
+    assert watching.state.stats.shown.total == 0, "no monitor has shown anything"
 
 
 def test_thresholds_stay_in_range(tmp_path: Path) -> None:

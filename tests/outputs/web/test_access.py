@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,36 @@ def test_an_old_session_is_no_guess_but_a_forged_one_is(tmp_path: Path) -> None:
         with pytest.raises(Refused):
             rules.check_token(REMOTE, {}, old.replace(".", "0."))
     assert rules.patience.wait_s(REMOTE) > 0
+
+
+def test_a_session_slides_and_logging_out_ends_all_of_it(tmp_path: Path) -> None:
+    rules, day_s, now = access(tmp_path), 86400, time.time()
+    first = rules.session(now)
+    assert rules.renewed(first, now + day_s / 2) == "", "not at every request"
+    second = rules.renewed(first, now + 20 * day_s)
+    assert rules.session_holds(second, now + 45 * day_s) and not rules.session_holds(first, now + 45 * day_s)
+    assert rules.renewed(first, now + 45 * day_s) == "", "what has ended is not brought back"
+    assert rules.renewed(second + "0", now + 45 * day_s) == ""
+    other = rules.session(now)
+    rules.log_out(second)
+    assert not rules.session_holds(first) and not rules.session_holds(second) and rules.renewed(first) == ""
+    assert rules.session_holds(other), "another browser stays in"
+
+
+def test_what_was_logged_out_is_remembered_within_bounds(tmp_path: Path) -> None:
+    rules = access(tmp_path)
+    cookies = [rules.session() for _ in range(1500)]
+    for cookie in cookies:
+        rules.log_out(cookie)
+        rules.log_out("9999999999." + "0" * 80)
+    held = [rules.session_holds(cookie) for cookie in cookies]
+    assert sum(held) == 500 and not any(held[500:])
+
+
+def test_instances_do_not_share_a_cookie(tmp_path: Path) -> None:
+    names = {access(tmp_path, listen=f"0.0.0.0:{port}").cookie for port in (8080, 8081)}
+    names.add(access(tmp_path, listen="0.0.0.0:8080", token_file="/other").cookie)
+    assert len(names) == 3 and access(tmp_path).cookie == access(tmp_path).cookie
 
 
 def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import socket
 import ssl
@@ -87,6 +88,66 @@ def test_the_login_form_gives_a_strict_cookie(run: Run, tmp_path: Path) -> None:
         statuses = [ask(web, "/login", "POST", b"token=x", **form)[0] for _ in range(8)]
         assert statuses[-1] == 429 and 401 in statuses
         assert ask(web, "/api/state", Cookie=cookie.partition(";")[0])[0] == 200, "who is in stays in"
+
+
+_FORM = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+
+
+def log_in(web: Web, path: Path, cookie: str = "") -> str:
+    """Return the cookie of a new session."""
+    body = f"token={path.read_text().strip()}".encode()
+    return ask(web, "/login", "POST", body, Cookie=cookie, **_FORM)[1]["set-cookie"].partition(";")[0]
+
+
+def test_two_instances_on_one_pi_do_not_log_each_other_out(run: Run, tmp_path: Path) -> None:
+    paths = [tmp_path / "one", tmp_path / "two"]
+    with contextlib.ExitStack() as both:
+        webs = []
+        for path in paths:
+            token.make(path)
+            settings = Settings(listen="127.0.0.1:0", token="always", token_file=str(path))
+            webs.append(both.enter_context(serving(run, settings)))
+        jar = "; ".join(log_in(web, path) for web, path in zip(webs, paths, strict=True))
+        assert jar.count("=") == 2 and len({part.partition("=")[0] for part in jar.split("; ")}) == 2
+        assert [ask(web, "/api/state", Cookie=jar)[0] for web in webs] == [200, 200]
+        gone = ask(webs[0], "/logout", "POST", b"", Cookie=jar, **_FORM)[1]["set-cookie"]
+        assert gone.partition("=")[0] == jar.partition("=")[0] and "Max-Age=0" in gone
+        assert [ask(web, "/api/state", Cookie=jar)[0] for web in webs] == [401, 200]
+
+
+def test_logging_out_ends_the_session_and_its_streams(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("picam_infer.outputs.web.handlers._ADMITTED_S", 0.1)
+    path = tmp_path / "token"
+    token.make(path)
+    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
+        mine, other = log_in(web, path), log_in(web, path)
+        assert b"<html data-session" in ask(web, "/", Cookie=mine)[2]
+        with watching(web, "/stream.mjpg?raw=1", Cookie=mine) as parts:
+            next(parts)
+            assert ask(web, "/logout", "POST", b"", Cookie=mine, Origin="http://evil.example", **_FORM)[0] == 403
+            status, headers, _ = ask(web, "/logout", "POST", b"", Cookie=mine, **_FORM)
+            assert status == 303 and headers["location"] == "/"
+            until(lambda: web.clients()["raw"] == 0)
+        assert ask(web, "/api/state", Cookie=mine)[0] == 401 and ask(web, "/api/state", Cookie=other)[0] == 200
+        assert ask(web, "/logout", "POST", b"", **_FORM)[0] == 303, "without a session too"
+        bearer = {"Authorization": f"Bearer {path.read_text().strip()}"}
+        assert b"<html data-session" not in ask(web, "/", **bearer)[2], "nothing to log out of"
+
+
+def test_a_session_in_use_is_renewed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
+        cookie = log_in(web, path)
+        assert "set-cookie" not in ask(web, "/api/state", Cookie=cookie)[1], "not at every request"
+        later = time.time() + 20 * 86400
+        monkeypatch.setattr("picam_infer.outputs.web.access.time.time", lambda: later)
+        fresh = ask(web, "/api/config", Cookie=cookie)[1]["set-cookie"]
+        assert "HttpOnly" in fresh and "SameSite=Strict" in fresh
+        assert int(fresh.partition("=")[2].partition(".")[0]) == int(later) + 30 * 86400
+        assert ask(web, "/api/state", Cookie=fresh.partition(";")[0])[0] == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.nip.example"])

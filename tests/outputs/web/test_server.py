@@ -14,6 +14,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,40 @@ def test_kept_pictures_are_shown_and_zipped(run: Run, tmp_path: Path) -> None:
             assert status == 200 and "digits-kept.zip" in headers["content-disposition"]
             names = zipfile.ZipFile(io.BytesIO(data)).namelist()
             assert len(names) >= 2 and all(n.startswith("unknown/") for n in names)
+
+
+def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path: Path) -> None:
+    run.label, run.more = None, {"rotate": 90}
+    until(lambda: run.state.frames.look()[1].rotate == 90)
+    with Keeper(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as keeper:
+        until(lambda: keeper.report()["pictures"] >= 3)
+        with serving(run, kept=keeper) as web:
+            assert len(ask_json(web, "/api/kept?count=2")[1]["pictures"]) == 2
+            name = ask_json(web, "/api/kept")[1]["pictures"][0]["name"]
+            whole, small = ask(web, f"/kept/{name}"), ask(web, f"/kept/thumbnail/{name}")
+            assert image(small[2]).shape == (320, 240, 3), "upright"
+            assert image(small[2])[40, -20, 2] > 200, "the mark, from the top left to the top right"
+            for _, headers, _ in (whole, small):
+                assert "immutable" in headers["cache-control"] and "private" in headers["cache-control"]
+            (tmp_path / name).write_bytes(b"\xff\xd8 no picture")
+            assert ask(web, f"/kept/thumbnail/{name}")[0] == 404
+            assert ask(web, "/kept/thumbnail/..%2fetc%2fpasswd")[0] == 404
+
+
+def test_what_the_network_sees_is_there_for_who_asks_even_without_a_monitor(web: Web, run: Run) -> None:
+    assert ask(web, "/input.png")[0] == 204 and run.state.input_wanted
+    result = until(lambda: run.state.results.look())[1]
+    patch = np.zeros((28, 20, 3), np.uint8)
+    patch[:, :, 0] = 200  # red, as the network has it
+    for given, colour in ((patch, [0, 0, 200]), (patch[:, :, :1], [200, 200, 200])):
+        run._on.clear()
+        time.sleep(0.1)
+        run.state.results.put(replace(result, patch=given, monotonic_s=time.monotonic()))
+        status, headers, data = ask(web, "/input.png")
+        assert status == 200 and headers["content-type"] == "image/png" and headers["cache-control"] == "no-store"
+        assert image(data).shape == (28, 20, 3) and image(data)[5, 5].tolist() == colour
+    run.pull()
+    assert ask(web, "/input.png")[0] == 204, "what was seen is no longer so"
 
 
 def test_nothing_is_kept_when_off(web: Web) -> None:

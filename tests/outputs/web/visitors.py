@@ -130,11 +130,11 @@ def ask_json(web: Web, path: str, method: str = "GET", body: Any = None, **heade
 
 
 @contextlib.contextmanager
-def watching(web: Web, path: str = "/stream.mjpg") -> Iterator[Iterator[tuple[dict[str, str], bytes]]]:
+def watching(web: Web, path: str = "/stream.mjpg", **headers: str) -> Iterator[Iterator[tuple[dict[str, str], bytes]]]:
     """Yield the parts of a stream: headers (lower case) and JPEG."""
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
         with answer:
