@@ -134,7 +134,7 @@ def names(search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> list[str]:
 
 
 def load(model: str | Path, search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> Bundle:
-    """Read the bundle of that name or folder. Raises `NoInput` (none there) or `BundleError` (broken)."""
+    """Read the bundle of that name, or of a folder (with a slash). Raises `NoInput` (none there) or `BundleError`."""
     folder = _find(str(model), search)
     card = _read_card(folder / "model.yaml")
     for part in ("model.xml", "model.bin", "labels.txt"):
@@ -160,19 +160,31 @@ def stamp(model: str | Path, search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> 
 
 
 def _find(model: str, search: Sequence[Path]) -> Path:
-    path = Path(model).expanduser()
-    if (path / "model.yaml").is_file():
-        return path
-    if path.is_dir():
-        raise NoInput(f"{path} is no model folder (it has no model.yaml)", "make one with: picam-infer convert FILE")
-    if "/" not in model:
-        for folder in search:
-            if (folder / model / "model.yaml").is_file():
-                return folder / model
-    if path.is_file():
-        raise NoInput(f"{path} is a file, not a model folder", f"convert it first: picam-infer convert {path}")
+    # A name is never looked up in the working folder: a service has another one, and may not even be let into it.
+    if "/" in model or model in (".", ".."):
+        return _model_folder(model)
+    for folder in search:
+        if (folder / model / "model.yaml").is_file():
+            return folder / model
     known = ", ".join(names(search)) or "none"
-    raise NoInput(f"no model called {model!r}", f"models here: {known}; or give a folder made by: picam-infer convert")
+    raise NoInput(f"no model called {model!r}", f"models here: {known}; a folder is written with a slash: ./{model}")
+
+
+def _model_folder(given: str) -> Path:
+    try:
+        path = Path(given).expanduser()
+        if (path / "model.yaml").is_file():
+            return path
+        kind = "folder" if path.is_dir() else "file" if path.is_file() else ""
+    except OSError as error:
+        raise NoInput(f"{given} cannot be read ({error.strerror})", "check the folders above it") from error
+    except RuntimeError as error:  # ~NAME without such a user
+        raise NoInput(f"{given}: no such user", "write the path in full") from error
+    if kind == "folder":
+        raise NoInput(f"{path} is no model folder (it has no model.yaml)", "make one with: picam-infer convert FILE")
+    if kind == "file":
+        raise NoInput(f"{path} is a file, not a model folder", f"convert it first: picam-infer convert {path}")
+    raise NoInput(f"there is no model folder {path}", "picam-infer convert makes one")
 
 
 def _read_card(path: Path) -> Card:

@@ -42,10 +42,20 @@ def test_found_by_name_installed_before_built_in(tmp_path: Path) -> None:
     assert bundles.names((installed, built_in)) == ["m"]
 
 
+def test_a_name_is_never_looked_up_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles.save(tmp_path / "here" / "m", CARD, ["x"], FILES)
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(NoInput, match=r"a folder is written with a slash: \./m"):
+        bundles.load("m", (tmp_path / "installed",))
+    assert bundles.load("./m", (tmp_path / "installed",)).labels == ("x",)
+
+
 def test_what_is_no_bundle_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.h5").touch()
-    for model, said in (("nope", "no model called 'nope'"), (str(tmp_path / "folder"), "has no model.yaml"),
+    for model, said in (("nope", "no model called 'nope'"), ("~nobody-of-this-name/m", "no such user"),
+                        (str(tmp_path / "nope"), "there is no model folder"),
+                        (str(tmp_path / "folder"), "has no model.yaml"),
                         (str(tmp_path / "file.h5"), "picam-infer convert")):  # fmt: skip
         with pytest.raises(NoInput, match=said) as caught:
             bundles.load(model, (tmp_path,))
