@@ -16,7 +16,7 @@ opt=/opt/picam-infer
 etc=/etc/picam-infer
 user=picam-infer
 wheels='' fetch='' start=yes
-new='' building=''
+new='' building='' scratch='' log=''
 
 say() { echo "install: $*"; }
 fail() {
@@ -28,16 +28,19 @@ main() {
     parse "$@"
     refuse_wrong_machine
     if [ -n "$fetch" ]; then
+        trap clean_up EXIT
         fetch_wheels
         return
     fi
     [ "$(id -u)" = 0 ] || fail "needs root: sudo $0 $*"
     command -v systemctl >/dev/null || fail "needs systemd: picam-infer runs as its service"
+    ! installed_as_package || fail "picam-infer is installed as a Debian package: upgrade it with apt, or remove it first"
     exec 9>/run/picam-infer-install.lock
     # Also what an installation that was killed left running: it would go on writing beside this one.
     flock -n 9 || { say "waiting for another installation to end" && flock -w 900 9; } ||
         fail "another installation is still under way: sudo fuser -v /run/picam-infer-install.lock names it"
     trap clean_up EXIT
+    remove_unfinished
     system_packages
     account
     build
@@ -85,6 +88,8 @@ refuse_wrong_machine() {
     esac
 }
 
+installed_as_package() { [ "$(dpkg-query -W -f '${db:Status-Status}' picam-infer 2>/dev/null)" = installed ]; }
+
 # Libraries that OpenCV's wheel and the stick load from the system, and the journal's fields.
 system_packages() {
     local missing=() pair known
@@ -120,35 +125,87 @@ account() {
         getent group "$group" >/dev/null || groupadd --system "$group"
         usermod -aG "$group" "$user"
     done
+    # Whoever installs may copy models in and change settings without sudo, from the next login on.
+    if [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then usermod -aG "$user" "$SUDO_USER"; fi
 }
 
 # The new version gets a folder of its own; the running one is not touched.
 build() {
-    local name
+    local name old
     name=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/picam_infer/__init__.py")-$(date +%Y%m%d%H%M%S)
+    old=$(readlink "$opt/current" 2>/dev/null || true)
     install -d -m 755 "$opt" "$opt/versions"
-    remove_unfinished
     new=$opt/versions/$name building=$new
-    say "building $new (a few minutes on a Pi)"
+    # On disk: /tmp may be half of a small machine's memory, which the running version needs.
+    scratch=$(mktemp -d "$opt/.scratch.XXXXXX") log=$scratch/pip.log
     # The system's own packages stay visible: python3-systemd, and picamera2 for ribbon-cable cameras.
-    python3 -m venv --system-site-packages "$new"
+    if reusable "$old"; then
+        say "building $new from $(basename "$old")"
+        # Files that stay the same are one on disk: pip replaces files, but venv would write into these.
+        cp -al "$old" "$new"
+        rm -rf "${new:?}/.complete" "${new:?}/pyvenv.cfg" "${new:?}/bin"
+        gently python3 -m venv --system-site-packages --without-pip "$new"
+    else
+        say "building $new (a few minutes on a Pi)"
+        gently python3 -m venv --system-site-packages "$new"
+    fi
     pip_install "$new/bin/python"
     sync -f "$opt"
     touch "$new/.complete"
     building=
 }
 
-pip_install() {
-    local source
-    if [ -n "$wheels" ]; then
-        source=$(own_wheel)
-        "$1" -m pip install -q --disable-pip-version-check --no-index --find-links "$wheels" "$source$(extras)"
-        return
-    fi
-    source=$(copy_of_source)
-    "$1" -m pip install -q --disable-pip-version-check "$source$(extras)"
-    rm -rf "$source"
+# Whether a version was made by this Python: its packages can then be taken over.
+reusable() {
+    [ -n "$1" ] && [ -x "$1/bin/python" ] && [ -e "$1/.complete" ] &&
+        [ "$("$1/bin/python" -V 2>/dev/null)" = "$(python3 -V)" ]
 }
+
+# The running version has the first claim on processor and card.
+gently() { nice -n 19 ionice -c 3 "$@"; }
+
+pip_install() {
+    local from=() wheel
+    if [ -n "$wheels" ]; then
+        from=(--no-index --find-links "$wheels")
+    else
+        pip "$1" wheel --no-deps -w "$scratch" "$(copy_of_source)" || fail "$(why_pip_failed)"
+    fi
+    wheel=$(own_wheel "${wheels:-$scratch}")
+    pip "$1" install "${from[@]}" --force-reinstall --no-deps "$wheel" || fail "$(why_pip_failed)"
+    pip "$1" install "${from[@]}" "$wheel$(extras)" || fail "$(why_pip_failed)"
+}
+
+# `pip PYTHON WORD…`, with a line for each package; the whole text is in $log.
+pip() {
+    local python=$1 line
+    shift
+    TMPDIR=$scratch gently "$python" -m pip --disable-pip-version-check --no-input --no-cache-dir \
+        --retries 2 --timeout 15 "$@" 2>&1 | while IFS= read -r line; do
+        printf '%s\n' "$line" >>"$log"
+        case $line in
+            Collecting* | *Building\ wheel\ for* | Installing\ collected*) say "  ${line:0:100}" ;;
+        esac
+    done
+}
+
+why_pip_failed() {
+    local kept=" The version before goes on unchanged."
+    [ -e "$opt/current" ] || kept=
+    if grep -Eq 'Failed to establish a new connection|Name or service not known|name resolution|Network is unreachable' "$log"; then
+        echo "no network. Connect it and run this again, or take the wheels from a machine of the same kind" \
+            "($(uname -m), $(python3 -V)): $0 --fetch DIR there, then --wheels DIR here.$kept"
+    elif grep -q 'No space left on device' "$log"; then
+        echo "the disk is full: $(df -h --output=avail "$opt" | tail -n 1 | tr -d ' ') left where $opt is.$kept"
+    elif [ -n "$wheels" ]; then
+        echo "$wheels does not serve this machine ($(uname -m), $(python3 -V)): $(last_error). Fill it with --fetch on" \
+            "a machine of the same kind.$kept"
+    else
+        echo "pip could not install: $(last_error).$kept"
+    fi
+}
+
+last_error() { grep -E '^ *(ERROR|error)' "$log" | tail -n 1 | sed 's/^ *ERROR: *//; s/\.$//' | cut -c 1-200; }
 
 # What a configuration that is there asks for: messages through Apprise.
 extras() {
@@ -157,41 +214,52 @@ extras() {
 
 own_wheel() {
     local found
-    found=$(find "$wheels" -name 'picam_infer-*.whl' | sort -V | tail -1)
-    [ -n "$found" ] || fail "$wheels holds no picam_infer wheel: fill it with $0 --fetch DIR"
+    found=$(find "$1" -name 'picam_infer-*.whl' | sort -V | tail -1)
+    [ -n "$found" ] || fail "$1 holds no picam_infer wheel: fill it with $0 --fetch DIR"
     echo "$found"
 }
 
 # pip leaves its traces in the folder that it builds from.
 copy_of_source() {
-    local copy
-    copy=$(mktemp -d /tmp/picam-infer.XXXXXX)
+    local copy=$scratch/source
+    mkdir -p "$copy"
     cp -r "$root"/{picam_infer,setup.cfg,pyproject.toml,README.md,LICENSE} "$copy/"
     echo "$copy"
 }
 
 fetch_wheels() {
+<<<<<<< HEAD
     local source
     source=$(copy_of_source)
     python3 -m pip wheel -q --disable-pip-version-check -w "$fetch" "$source[notify]"
     rm -rf "$source"
+=======
+    scratch=$(mktemp -d "$fetch/.scratch.XXXXXX") log=$scratch/pip.log
+    pip python3 wheel -w "$fetch" "$(copy_of_source)" || fail "$(why_pip_failed)"
+>>>>>>> 10cca15 (wip package)
     say "$(find "$fetch" -name '*.whl' | wc -l) wheels in $fetch, for $(python3 -V) on $(uname -m)"
 }
 
 settings() {
-    install -d -m 755 -o "$user" -g "$user" "$etc" /var/lib/picam-infer /var/lib/picam-infer/models
+    # Members of the group change settings and bring models: what they make belongs to the group too.
+    install -d -m 2775 -o "$user" -g "$user" "$etc" /var/lib/picam-infer /var/lib/picam-infer/models
     if [ -e "$etc/config.yaml" ]; then
         put "$root/config/picam-infer.yaml" "$etc/config.yaml.dist"
     else
         put "$root/config/picam-infer.yaml" "$etc/config.yaml"
         chown "$user:$user" "$etc/config.yaml"
+        chmod 664 "$etc/config.yaml"
     fi
 }
 
 system_files() {
-    put "$root/systemd/picam-infer.service" /etc/systemd/system/picam-infer.service
+    single_unit >"$scratch/picam-infer.service"
+    put "$scratch/picam-infer.service" /etc/systemd/system/picam-infer.service
     put "$root/systemd/picam-infer@.service" /etc/systemd/system/picam-infer@.service
     put "$root/systemd/99-picam-infer-ncs.rules" /etc/udev/rules.d/99-picam-infer-ncs.rules
+    put "$root/systemd/99-picam-infer-console.rules" /etc/udev/rules.d/99-picam-infer-console.rules
+    install -d -m 755 /etc/polkit-1/rules.d
+    put "$root/systemd/picam-infer.polkit" /etc/polkit-1/rules.d/50-picam-infer.rules
     install -d /etc/xdg/autostart
     put "$root/systemd/picam-infer.desktop" /etc/xdg/autostart/picam-infer.desktop
     install -d /usr/local/bin
@@ -199,6 +267,12 @@ system_files() {
     systemctl daemon-reload
     udevadm control --reload
     udevadm trigger --subsystem-match=usb --attr-match=idVendor=03e7 || true
+    udevadm trigger --sysname-match=tty0 || true
+}
+
+# picam-infer@NAME for the one camera that most machines have: its file is config.yaml.
+single_unit() {
+    sed -e 's/camera %i/the camera/; s/%i\.yaml/config.yaml/; s/-%i//' "$root/systemd/picam-infer@.service"
 }
 
 # A whole file or none, whatever happens in between.
@@ -255,6 +329,7 @@ back() {
 
 remove_unfinished() {
     local folder
+    rm -rf "$opt"/.scratch.*
     for folder in "$opt"/versions/*/; do
         [ ! -d "$folder" ] || [ -e "$folder/.complete" ] || rm -rf "$folder"
     done
@@ -262,15 +337,16 @@ remove_unfinished() {
 
 clean_up() {
     [ -z "$building" ] || rm -rf "$building"
+    [ -z "$scratch" ] || rm -rf "$scratch"
 }
 
 where_to_look() {
     cat <<END
   the monitor       shows what the camera sees; without one:  journalctl -fu picam-infer
   how it is         systemctl status picam-infer
-  what is wrong     sudo -u $user picam-infer check
+  what is wrong     sudo picam-infer check
   settings          $etc/config.yaml, then: sudo systemctl reload picam-infer
-  your own model    into /var/lib/picam-infer/models, its name as \`model:\` in the settings
+  your own model    picam-infer use FILE   (after the next login; until then with sudo)
 END
 }
 
