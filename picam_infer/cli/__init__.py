@@ -24,6 +24,8 @@ VERBS = {
     "run": Verb("picam_infer.runtime.supervisor", "watch a camera and say what it sees, until stopped"),
     "classify": Verb("picam_infer.cli.classify", "say what is on pictures"),
     "convert": Verb("picam_infer.cli.convert", "turn a Teachable Machine, Keras or other file into a bundle"),
+    "use": Verb("picam_infer.cli.use", "make the installed service run a model, and say what it sees"),
+    "instance": Verb("picam_infer.cli.instance", "add a service for one more camera"),
     "train": Verb("picam_infer.training.train", "train the built-in digit model"),
     "bench": Verb("picam_infer.cli.bench", "time a model through each engine and other libraries"),
     "compile-ncs": Verb("picam_infer.cli.compile_ncs", "put a Keras model onto the Movidius stick"),

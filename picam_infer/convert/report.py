@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from picam_infer.config import INSTALLED
+
 
 @dataclass
 class Report:
@@ -37,8 +39,11 @@ class Report:
     @property
     def command(self) -> str:
         """The command that runs the bundle live."""
-        where = self.bundle if "/" in self.bundle else f"./{self.bundle}"
-        return f"picam-infer run --model {shlex.quote(where)}"
+        return f"picam-infer run --model {shlex.quote(self._where)}"
+
+    @property
+    def _where(self) -> str:
+        return self.bundle if "/" in self.bundle else f"./{self.bundle}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON object."""
@@ -50,7 +55,14 @@ class Report:
         return cls(**{key: value for key, value in content.items() if key != "command"})
 
     def lines(self) -> list[str]:
-        """Return the report for a terminal."""
+        """Return the report for a terminal, with what to do next."""
+        said = [*self.about(), f"  done in {self.seconds:.1f} s; run it: {self.command}"]
+        if INSTALLED.exists():  # that command would meet the service's camera, monitor and page
+            said.append(f"  on the service: picam-infer use {shlex.quote(self._where)}")
+        return said
+
+    def about(self) -> list[str]:
+        """Return the report's lines about the model."""
         common = sorted(self.kinds.items(), key=lambda item: (-item[1], item[0]))
         kinds = ", ".join(f"{count} {kind}" for kind, count in common[:5])
         shown = ", ".join(self.labels[:8]) + (" …" if len(self.labels) > 8 else "")
@@ -70,5 +82,4 @@ class Report:
                 f"  int8        agrees with f16 on {q['agreement']:.0%} of {q['pictures']:.0f} pictures; "
                 f"{q['int8_ms']:.2f} ms against {q['f16_ms']:.2f} ms"
             )
-        said += [f"  note        {note}" for note in self.notes]
-        return [*said, f"  done in {self.seconds:.1f} s; run it: {self.command}"]
+        return said + [f"  note        {note}" for note in self.notes]

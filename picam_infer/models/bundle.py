@@ -127,15 +127,15 @@ class Bundle:
         return path if path.is_file() else None
 
 
-def names(search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> list[str]:
+def names(search: Sequence[Path] | None = None) -> list[str]:
     """Return the names of the bundles that `load` finds by name."""
-    found = {card.parent.name for folder in search for card in folder.glob("*/model.yaml")}
+    found = {card.parent.name for folder in search or (INSTALLED, BUILT_IN) for card in folder.glob("*/model.yaml")}
     return sorted(found)
 
 
-def load(model: str | Path, search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> Bundle:
+def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     """Read the bundle of that name, or of a folder (with a slash). Raises `NoInput` (none there) or `BundleError`."""
-    folder = _find(str(model), search)
+    folder = _find(str(model), search or (INSTALLED, BUILT_IN))
     card = _read_card(folder / "model.yaml")
     for part in ("model.xml", "model.bin", "labels.txt"):
         if not (folder / part).is_file():

@@ -1,0 +1,120 @@
+"""The installed services as systemd knows them: which there are, how they are, reading their settings again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from picam_infer.core import PicamError, Unavailable, UsageError
+
+SETTINGS = Path("/etc/picam-infer")
+MAIN = "config"
+"""The configuration's name without an ending; every other one belongs to picam-infer@NAME."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+SUDO = "put sudo in front; members of the group picam-infer may do it from their next login on"
+_LIMIT_S = 60
+_POLL_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service, by its configuration's name."""
+
+    name: str
+    folder: Path
+
+    @property
+    def unit(self) -> str:
+        """`picam-infer.service`, or `picam-infer@NAME.service`."""
+        return "picam-infer.service" if self.name == MAIN else f"picam-infer@{self.name}.service"
+
+    @property
+    def settings(self) -> Path:
+        """Its configuration file."""
+        return self.folder / f"{self.name}.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a service is."""
+
+    active: str
+    """active, reloading, activating, inactive or failed."""
+    status: str
+    """What it last said of itself."""
+    changed: str
+    """When it last changed from one into the other; a reload that ended is a change."""
+
+
+def named(name: str) -> Service:
+    """Return the service of that name. Raises `UsageError` for a name that no unit can have."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a service", "use letters, digits, - and _, for example bench")
+    return Service(name, SETTINGS)
+
+
+def services() -> list[Service]:
+    """Return the services that have a configuration, the one without a name first."""
+    names = [path.stem for path in sorted(SETTINGS.glob("*.yaml")) if _NAME.fullmatch(path.stem)]
+    return [Service(name, SETTINGS) for name in sorted(names, key=lambda name: name != MAIN)]
+
+
+def condition(service: Service) -> Condition:
+    """Return how a service is. Raises `Unavailable` where systemd does not answer."""
+    told = systemctl("show", "-p", "ActiveState,StatusText,StateChangeTimestampMonotonic", service.unit)
+    fields = dict(line.partition("=")[::2] for line in told.splitlines())
+    return Condition(
+        fields.get("ActiveState", ""), fields.get("StatusText", ""), fields.get("StateChangeTimestampMonotonic", "")
+    )
+
+
+def reload(service: Service, patience_s: float = _LIMIT_S) -> Condition:
+    """Make a service read its settings again, or start it, and wait until it sees something or says what is wrong.
+
+    Raises `Unavailable` where this is not allowed, `PicamError` when nothing comes of it in that time.
+    """
+    before = condition(service)
+    systemctl("reload-or-restart", service.unit)
+    return _until(service, lambda now: now.changed != before.changed and _settled(now), patience_s)
+
+
+def start(service: Service, patience_s: float = _LIMIT_S) -> Condition:
+    """Start a service, now and at every boot, and wait as `reload` does."""
+    systemctl("enable", "--now", "--quiet", service.unit)
+    return _until(service, _settled, patience_s)
+
+
+def _settled(now: Condition) -> bool:
+    return now.active == "failed" or (now.active == "active" and not now.status.startswith("waiting"))
+
+
+def _until(service: Service, over: Callable[[Condition], bool], patience_s: float) -> Condition:
+    ends_s = time.monotonic() + patience_s
+    while not over(now := condition(service)):
+        if time.monotonic() > ends_s:
+            told = now.status or now.active
+            raise PicamError(f"{service.unit} has seen nothing after {patience_s:.0f} s ({told})",
+                             f"journalctl -u {service.unit} -n 20 tells more")  # fmt: skip
+        time.sleep(_POLL_S)
+    return now
+
+
+def systemctl(*words: str) -> str:
+    """Run systemctl and return what it prints. Raises `Unavailable` with its reason."""
+    command = ("systemctl", "--no-ask-password", *words)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S * 6, check=False)
+    except FileNotFoundError as error:
+        raise Unavailable("this machine has no systemd", "picam-infer run works without a service") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"systemd did not answer `{' '.join(command)}`", "try again") from error
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        if any(word in said for word in ("ccess denied", "uthentication", "ermission")):
+            raise Unavailable(f"systemd refuses `systemctl {' '.join(words)}`", SUDO)
+        raise Unavailable(f"`systemctl {' '.join(words)}` failed: {said}", "systemctl status tells more")
+    return done.stdout

@@ -1,0 +1,151 @@
+"""`use` and `instance` against a systemctl that answers like the real one: the lowest thing that cannot be here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from makers import make_bundle
+
+from picam_infer import config as configs
+from picam_infer.cli import main
+from picam_infer.models import bundle as bundles
+from picam_infer.platform import service_manager
+from picam_infer.sources import v4l2
+
+SYSTEMCTL = """#!/bin/sh
+# `show` prints what the files beside this one hold; a reload changes the time stamp as a real one does.
+here=$(dirname "$0")
+echo "$*" >>"$here/calls"
+case "$*" in
+    *show*) cat "$here/state" ;;
+    *reload* | *enable*)
+        if [ -e "$here/refuse" ]; then echo "Failed to reload: Access denied" >&2; exit 4; fi
+        printf 'ActiveState=active\\nStatusText=%s\\nStateChangeTimestampMonotonic=%s\\n' \\
+            "$(cat "$here/says")" "$(date +%s%N)" >"$here/state"
+        ;;
+esac
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with the service installed: its folders, and systemctl in `bin`."""
+    for name in ("bin", "etc", "var/models"):
+        (tmp_path / name).mkdir(parents=True)
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.write_text(SYSTEMCTL)
+    systemctl.chmod(0o755)
+    (tmp_path / "bin/state").write_text("ActiveState=active\nStatusText=sees 7\nStateChangeTimestampMonotonic=1\n")
+    (tmp_path / "bin/says").write_text("sees bright (98 %), 15 results/s")
+    (tmp_path / "etc/config.yaml").write_text("# mine\nmodel: digits  # the first\nsource: demo\n")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(service_manager, "SETTINGS", tmp_path / "etc")
+    monkeypatch.setattr(bundles, "INSTALLED", tmp_path / "var/models")
+    return tmp_path
+
+
+def settings(machine: Path) -> str:
+    return (machine / "etc/config.yaml").read_text()
+
+
+def test_a_bundle_is_installed_used_and_taken_back(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(machine / "home/plants")
+    assert main(["use", str(machine / "home/plants")]) == 0
+    assert settings(machine) == "# mine\nmodel: plants  # the first\nsource: demo\n"
+    assert bundles.load("plants").labels == ("dark", "bright")
+    assert "sees bright" in capsys.readouterr().out
+    assert "reload-or-restart picam-infer.service" in (machine / "bin/calls").read_text()
+    assert main(["use", "--undo"]) == 0
+    assert "model: digits  # the first" in settings(machine)
+    assert main(["use", "--undo"]) == 0, "and forth again"
+    assert "model: plants  # the first" in settings(machine)
+
+
+def test_a_model_that_is_there_is_used_by_its_name(machine: Path) -> None:
+    make_bundle(machine / "var/models/plants")
+    assert main(["use", "plants"]) == 0
+    assert "model: plants" in settings(machine)
+    assert not (machine / "var/models/plants-2").exists()
+
+
+def test_two_models_of_one_name_do_not_replace_each_other(machine: Path) -> None:
+    for place in ("a", "b"):
+        make_bundle(machine / place / "converted_keras")
+        assert main(["use", str(machine / place / "converted_keras")]) == 0
+    assert "model: converted_keras-2" in settings(machine)
+
+
+def test_what_cannot_be_used_changes_nothing(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = settings(machine)
+    cv2.imwrite(str(machine / "cat.png"), np.zeros((4, 4, 3), np.uint8))
+    for words, code, said in (
+        (["use", "nope"], 66, "no model called 'nope'"),
+        (["use", str(machine / "nope.h5")], 66, "there is no"),
+        (["use", str(machine / "cat.png")], 1, "cat.png"),
+        (["use", "--undo"], 66, "no model was used before"),
+        (["use", "digits", "--instance", "no such"], 2, "is no name for a service"),
+        (["use", "digits", "--instance", "bench"], 69, "there is no service"),
+    ):
+        assert main(words) == code, words
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1, err
+    assert settings(machine) == before
+    assert not (machine / "bin/calls").exists()
+
+
+def test_settings_that_do_not_fit_the_model_are_named(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "etc/config.yaml").write_text("preprocess: {canny: [90, 30]}\n")
+    make_bundle(machine / "plants")
+    assert main(["use", str(machine / "plants")]) == 78
+    assert "preprocess" in capsys.readouterr().err
+    assert settings(machine) == "preprocess: {canny: [90, 30]}\n"
+
+
+def test_a_refusal_of_systemd_says_what_to_do(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "bin/refuse").touch()
+    assert main(["use", "digits"]) == 69
+    err = capsys.readouterr().err
+    assert "put sudo in front" in err and err.count("\n") == 1
+
+
+def test_a_service_that_does_not_see_anything_is_told(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "bin/says").write_text("camera lost: it was unplugged; plug it in")
+    assert main(["use", "digits"]) == 1
+    assert "camera lost" in capsys.readouterr().out
+
+
+def test_an_instance_has_a_camera_a_port_and_no_monitor_of_its_own(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["instance", "bench", "--source", "rtsp://cam/1"]) == 0
+    made = configs.load(machine / "etc/bench.yaml")
+    assert (made.source, made.display.kind) == ("rtsp://cam/1", "none")
+    assert made.web == configs.Web(listen="127.0.0.1:8081")
+    assert "enable --now --quiet picam-infer@bench.service" in (machine / "bin/calls").read_text()
+    assert main(["instance", "door", "--source", "demo", "--no-start"]) == 0
+    assert configs.load(machine / "etc/door.yaml").web == configs.Web(listen="127.0.0.1:8082")
+    capsys.readouterr()
+    assert main(["instance"]) == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[0] for line in listed.splitlines()] == [
+        "picam-infer.service", "picam-infer@bench.service", "picam-infer@door.service"]  # fmt: skip
+
+
+def test_what_another_service_has_is_refused(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "etc/config.yaml").write_text("source: camera:C270\n")
+    for words, said in (
+        (["--source", "camera:C270"], "picam-infer.service has the camera camera:C270"),
+        (["--source", "demo", "--port", "8080"], "picam-infer.service has the port 8080"),
+        (["--source", "demo", "--display", "kms"], "picam-infer.service has the monitor"),
+        *([] if v4l2.discover() else [([], "no camera is free")]),
+    ):
+        assert main(["instance", "bench", *words]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1, err
+    assert main(["instance", "config"]) == 2
+    assert main(["instance", "../x"]) == 2
+    assert not (machine / "etc/bench.yaml").exists()
