@@ -228,15 +228,8 @@ copy_of_source() {
 }
 
 fetch_wheels() {
-<<<<<<< HEAD
-    local source
-    source=$(copy_of_source)
-    python3 -m pip wheel -q --disable-pip-version-check -w "$fetch" "$source[notify]"
-    rm -rf "$source"
-=======
     scratch=$(mktemp -d "$fetch/.scratch.XXXXXX") log=$scratch/pip.log
-    pip python3 wheel -w "$fetch" "$(copy_of_source)" || fail "$(why_pip_failed)"
->>>>>>> 10cca15 (wip package)
+    pip python3 wheel -w "$fetch" "$(copy_of_source)[notify]" || fail "$(why_pip_failed)"
     say "$(find "$fetch" -name '*.whl' | wc -l) wheels in $fetch, for $(python3 -V) on $(uname -m)"
 }
 
