@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
 
 from picam_infer.core import Pixels, Result
-
-Colour = tuple[int, int, int]
+from picam_infer.outputs.text import Colour as Colour
+from picam_infer.outputs.text import isolated, measure, shorten, wrap, write
 
 INK: Colour = (250, 250, 250)
 DIM: Colour = (190, 190, 190)
@@ -49,13 +45,13 @@ def draw(image: Pixels, result: Result | None, look: Look) -> Pixels:
             _inset(image, result.patch, colour, unit)
     if look.stats:
         height = _text_height(unit)
-        panel(image, look.stats, (unit, image.shape[0] - unit - height - unit // 2 * 2), height, INK)
+        panel(image, look.stats, (unit, image.shape[0] - unit - _panel_height(height)), height, INK)
     if look.notice:
         height = _text_height(unit)
         room = image.shape[1] - 4 * unit
         lines = wrap(look.notice, room, height)[:3]
         for i, line in enumerate(lines):
-            top = unit * 2 + _headline_height(unit) + unit + i * (height + unit)
+            top = unit + _panel_height(_headline_height(unit)) + unit // 2 + i * _panel_height(height)
             panel(image, line, (unit, top), height, UNKNOWN)
     return image
 
@@ -87,6 +83,11 @@ def _unit(image: Pixels) -> int:
     return max(3, round(float(min(image.shape[0], image.shape[1] * 3 / 4)) / 72))
 
 
+def _panel_height(size: int) -> int:
+    """Return how high the plate of a line is, what hangs below it included."""
+    return round(1.4 * size) + max(2, size // 3) // 2
+
+
 def _text_height(unit: int) -> int:
     return max(13, unit + unit // 2 + 3)
 
@@ -108,11 +109,13 @@ def _headline(image: Pixels, result: Result, colour: Colour, unit: int) -> None:
     size = _headline_height(unit)
     name = result.label if result.label is not None else "?"
     percent = f"{math.floor(result.score * 100)} %" if result.label is not None else ""
-    while size > 2 * unit and measure(f"{name}  {percent}", size)[0] > image.shape[1] - 6 * unit:
+    room, line = image.shape[1] - 6 * unit, f"{isolated(name)}  {percent}".strip()
+    while size > 2 * unit and measure(line, size)[0] > room:
         size -= unit
-    room = image.shape[1] - 6 * unit - (measure(f"  {percent}", size)[0] if percent else 0)
-    name = shorten(name, room, size)
-    panel(image, f"{name}  {percent}".strip(), (unit, unit), size, colour)
+    if measure(line, size)[0] > room:
+        name = shorten(name, room - (measure(f"  {percent}", size)[0] if percent else 0), size)
+        line = f"{isolated(name)}  {percent}".strip()
+    panel(image, line, (unit, unit), size, colour)
 
 
 def _inset(image: Pixels, patch: Pixels, colour: Colour, unit: int) -> None:
@@ -132,123 +135,8 @@ def panel(image: Pixels, text: str, at: tuple[int, int], size: int, colour: Colo
     pad = max(2, size // 3)
     width, _ = measure(text, size)
     x, y = at
-    plate = image[max(0, y) : y + size + pad, max(0, x) : x + width + 2 * pad]
+    plate = image[max(0, y) : y + _panel_height(size), max(0, x) : x + width + 2 * pad]
     if plate.size:
         # A quarter of the picture shines through.
         cv2.addWeighted(plate, 0.25, np.full_like(plate, _PANEL), 0.75, 0, dst=plate)
     write(image, text, (x + pad, y + pad // 2), size, colour)
-
-
-def write(image: Pixels, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:
-    """Write one line whose letters are `size` pixels high, its top left corner at x, y; cut at the picture's edge."""
-    if not text:
-        return
-    stencil = _stencil(text, size)
-    x, y = at
-    part = image[y : y + stencil.shape[0], x : x + stencil.shape[1]]
-    if part.size:
-        alpha = stencil[: part.shape[0], : part.shape[1], None].astype(np.uint16)
-        part[:] = (part * (255 - alpha) + np.array(colour, np.uint16) * alpha) // 255
-
-
-def measure(text: str, size: int) -> tuple[int, int]:
-    """Return width, height in pixels that `write` needs."""
-    stencil = _stencil(text, size)
-    return stencil.shape[1], stencil.shape[0]
-
-
-def wrap(text: str, room_px: int, size: int) -> Sequence[str]:
-    """Break text into lines no wider than `room_px`, between words where it can."""
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and measure(longer, size)[0] <= room_px:
-            lines[-1] = longer
-        else:
-            lines.append(shorten(word, room_px, size))
-    return lines
-
-
-def shorten(text: str, room_px: int, size: int) -> str:
-    """Return text, cut with an ellipsis when it is wider than `room_px`."""
-    if measure(text, size)[0] <= room_px:
-        return text
-    for length in range(len(text) - 1, 0, -1):
-        if measure(text[:length] + "…", size)[0] <= room_px:
-            return text[:length] + "…"
-    return "…"
-
-
-@lru_cache(maxsize=64)
-def _stencil(text: str, size: int) -> Pixels:
-    """Return the text's coverage, (H, W) uint8 0…255; the same line is drawn many times, so it is kept."""
-    drawn = _drawn_by_system_font(text, size) if any(map(_needs_shaping, text)) else None
-    return _drawn_by_opencv(text, size) if drawn is None else drawn
-
-
-def _drawn_by_opencv(text: str, size: int) -> Pixels:
-    points = max(6, size)
-    if not hasattr(cv2, "FontFace"):  # before 5.0 there are only stroke fonts, without accents
-        plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() or "?"
-        scale, thick = size / 26, max(1, size // 12)
-        (width, height), base = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-        image = np.zeros((height + base + 2, width + 2), np.uint8)
-        cv2.putText(image, plain, (1, height + 1), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick, cv2.LINE_AA)
-        return image
-    face = _face()
-    (x, _, width, _) = cv2.getTextSize((8192, 512), text, (0, 256), face, points, 500)
-    canvas = np.zeros((points * 2, max(1, width + x + 2)), np.uint8)
-    cv2.putText(canvas, text, (1, round(points * 1.05)), 255, face, points, 500)
-    return np.ascontiguousarray(canvas[: round(points * 1.4)])
-
-
-@lru_cache(maxsize=1)
-def _face() -> Any:
-    return cv2.FontFace("sans")
-
-
-def _needs_shaping(character: str) -> bool:
-    """Whether OpenCV's own fonts lack the character or cannot join it to its neighbours (Arabic, Indic, Thai…)."""
-    code = ord(character)
-    if 0x0590 <= code < 0x1100 or 0x1200 <= code < 0x1E00 or 0xA800 <= code < 0xAC00 or code >= 0x1F000:
-        return True
-    return code >= 0x0250 and _missing(character)
-
-
-@lru_cache(maxsize=4096)
-def _missing(character: str) -> bool:
-    """Whether OpenCV draws a box for it: its arm64 wheel comes without the font for the world's letters."""
-    drawn, box = (_drawn_by_opencv(one, 20) for one in (character, "\ue123"))
-    return drawn.shape == box.shape and bool(np.array_equal(drawn, box))
-
-
-def _drawn_by_system_font(text: str, size: int) -> Pixels | None:
-    """Draw with a font of the system through Pillow, which shapes such scripts; None: not possible here."""
-    try:
-        from PIL import ImageFont
-
-        path = _system_font("".join(sorted(set(filter(_needs_shaping, text)))))
-        if path is None:
-            return None
-        font = ImageFont.truetype(path, max(6, round(size * 0.9)))
-        mask, (_, top) = font.getmask2(text, "L")
-        drawn = np.frombuffer(bytes(mask), np.uint8).reshape(mask.size[1], mask.size[0])
-        image = np.zeros((max(round(size * 1.4), drawn.shape[0] + top), drawn.shape[1] + 2), np.uint8)
-        image[top : top + drawn.shape[0], 1 : 1 + drawn.shape[1]] = drawn
-        return image
-    except (ImportError, OSError, ValueError):
-        return None
-
-
-@lru_cache(maxsize=64)
-def _system_font(characters: str) -> str | None:
-    import subprocess
-
-    wanted = " ".join(f"{ord(c):x}" for c in characters)
-    try:
-        found = subprocess.run(["fc-list", "-f", "%{file}\n", f":charset={wanted}"], capture_output=True, text=True,
-                               timeout=5, check=False).stdout.splitlines()  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    regular = [path for path in found if "Regular" in path and path.endswith((".ttf", ".otf", ".ttc"))]
-    return next(iter(sorted(regular) or sorted(found)), None)

@@ -63,42 +63,6 @@ def test_colour_patches_keep_their_colours() -> None:
     assert (image[400:450, 560:600] == (0, 0, 255)).all()
 
 
-@pytest.mark.parametrize("text", ["고양이", "猫", "кошка", "çğışöü İ", "mèo – chó", "ασδφ"])
-def test_letters_of_the_worlds_labels_are_drawn(text: str) -> None:
-    size = 40
-    beyond = "".join(filter(annotate._needs_shaping, text))
-    if beyond and annotate._system_font(beyond) is None:
-        pytest.skip(f"neither this OpenCV nor the system has a font for {beyond}")
-    stencils = [annotate._stencil(c, size) for c in text if not c.isspace()]
-    missing = annotate._stencil("\ue123", size)
-    for character, stencil in zip((c for c in text if not c.isspace()), stencils, strict=True):
-        assert stencil.max() == 255, character
-        assert stencil.shape != missing.shape or not np.array_equal(stencil, missing), character
-
-
-def test_letters_that_this_opencv_lacks_come_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(annotate, "_missing", lambda character: character in "猫α")
-    monkeypatch.setattr(annotate, "_drawn_by_system_font", lambda text, size: asked.append(text))
-    for text in ("猫 1", "ασ", "7 98 %", "кошка"):
-        annotate._stencil.__wrapped__(text, 20)
-    assert asked == ["猫 1", "ασ"]
-
-
-def test_what_opencv_lacks_is_known_by_its_box() -> None:
-    assert annotate._missing("\ue124") and not annotate._missing("к")
-
-
-def test_text_is_wrapped_and_cut_to_its_room() -> None:
-    lines = annotate.wrap("one two three four five", 120, 20)
-    assert len(lines) > 1
-    assert " ".join(lines) == "one two three four five"
-    assert all(annotate.measure(line, 20)[0] <= 120 for line in lines)
-    cut = annotate.shorten("w" * 100, 100, 20)
-    assert cut.endswith("…")
-    assert annotate.measure(cut, 20)[0] <= 100
-
-
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_placards_fit_any_size(width: int, height: int) -> None:
     image = annotate.placard(width, height, "camera lost", "it was unplugged " * 9, "plug it in", "since noon")

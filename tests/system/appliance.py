@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from picam_infer.core import Pixels
-from picam_infer.outputs import annotate
+from picam_infer.outputs import annotate, text
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = Path(os.environ.get("PICAM_LAB", ROOT.parent / "shared/lab"))
@@ -142,9 +142,9 @@ def _overlap(screen: Pixels, label: str) -> tuple[float, str]:
     unit = max(3, round(min(screen.shape[0], screen.shape[1] * 3 / 4) / 72))
     size = 5 * unit
     left, top = unit + max(2, size // 3), unit + max(2, size // 3) // 2
-    width, height = annotate.measure(label, size)
+    width, height = text.measure(label, size)
     drawn = np.zeros((height, width, 3), np.uint8)
-    annotate.write(drawn, label, (0, 0), size, annotate.KNOWN)
+    text.write(drawn, label, (0, 0), size, annotate.KNOWN)
     seen = screen[top : top + height, left : left + width]
     if seen.shape != drawn.shape:
         return 0.0, label
