@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import sys
@@ -17,7 +18,9 @@ import msgspec
 from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config, EngineSettings
-from picam_infer.core import BadFrame, PicamError
+from picam_infer.config.instance import Instance
+from picam_infer.core import BadFrame, Frame, PicamError
+from picam_infer.imaging import jpeg
 from picam_infer.inference import engines
 from picam_infer.inference.engines import openvino
 from picam_infer.inference.engines.ncs import diagnostics
@@ -90,9 +93,12 @@ def findings(path: Path | None) -> Iterator[Finding]:
         for verdict in diagnostics.diagnose(model, config.engine, stick, lambda: engines.open_engine(
                 EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
             yield Finding(verdict.grade, "stick", verdict.text, verdict.hint)
-    yield source(config)
+    found, frame = source(config)
+    yield found
     yield display(config)
     yield from web(config)
+    yield from events(config, path, frame)
+    yield from keep(config)
 
 
 def system() -> Iterator[Finding]:
@@ -132,25 +138,52 @@ def engine(config: Config, model: Bundle) -> Finding:
         return Finding("error", "openvino", error.message, error.hint)
 
 
-def source(config: Config) -> Finding:
+def source(config: Config) -> tuple[Finding, Frame | None]:
     """Open the source and read one frame."""
     try:
         opened = sources.open_source(config.source, config.capture)
         try:
             for _ in range(10):
                 try:
-                    if opened.read() is not None:
-                        return Finding("ok", "source", opened.description)
-                    return Finding("error", "source", f"{config.source} is empty")
+                    frame = opened.read()
                 except BadFrame:
                     continue
-            return Finding("error", "source", f"{opened.description}: only damaged frames", "try another cable or port")
+                if frame is not None:
+                    return Finding("ok", "source", opened.description), frame
+                return Finding("error", "source", f"{config.source} is empty"), None
+            text = f"{opened.description}: only damaged frames"
+            return Finding("error", "source", text, "try another cable or port"), None
         finally:
             opened.close()
     except Watched as error:
-        return Finding("note", "source", error.message, error.hint)
+        return Finding("note", "source", error.message, error.hint), None
     except PicamError as error:
-        return Finding("error", "source", error.message, error.hint)
+        return Finding("error", "source", error.message, error.hint), None
+
+
+def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[Finding]:
+    """Prove that each outlet can work, without sending an event."""
+    if not config.events:
+        return
+    from picam_infer.outputs.events import checks
+
+    size = None
+    if frame is not None:
+        with contextlib.suppress(BadFrame):
+            size = len(jpeg.portable(frame))
+    for grade, text, hint in checks.findings(config.events, Instance(path), size):
+        yield Finding(grade, "events", text, hint)
+
+
+def keep(config: Config) -> Iterator[Finding]:
+    """Prove that pictures can be kept."""
+    settings = configs.chosen(config.keep, configs.Keep)
+    if settings is None:
+        return
+    from picam_infer.outputs import dataset
+
+    for grade, text, hint in dataset.findings(settings):
+        yield Finding(grade, "keep", text, hint)
 
 
 def web(config: Config) -> Iterator[Finding]:

@@ -60,6 +60,21 @@ def test_a_bad_configuration_is_78(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "did you mean source?" in found["config"]["hint"]
 
 
+def test_outlets_and_the_folder_of_kept_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(tmp_path / "m")
+    outlets = [{"kind": "jsonl", "path": "/proc/nope/e"}, {"kind": "command", "argv": ["/not/there"]}]
+    path = settings(tmp_path, events=outlets, keep={"folder": "/proc/nope"})
+    code, found = check(capsys, path)
+    assert code == 1 and found["events"]["grade"] == found["keep"]["grade"] == "error"
+    assert found["events"]["hint"] and found["keep"]["hint"]
+    good = [{"kind": "jsonl", "path": str(tmp_path / "e")}]
+    keep = {"folder": str(tmp_path / "kept"), "reserve_mb": 0.0, "max_mb": 1.0}
+    code, found = check(capsys, settings(tmp_path, events=good, keep=keep))
+    assert code == 0 and found["events"]["grade"] == found["keep"]["grade"] == "ok"
+    code, found = check(capsys, settings(tmp_path, keep={**keep, "reserve_mb": 1e9}))
+    assert code == 1 and "reserve_mb" in found["keep"]["hint"]
+
+
 def test_text_is_one_line_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_bundle(tmp_path / "m")
     assert cli.main(["check", "-c", str(settings(tmp_path))]) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from picam_infer.config import Mqtt
 from picam_infer.outputs.events.outlet import Undelivered
-from picam_infer.outputs.events.reasons import reason
+from picam_infer.outputs.events.reasons import reason, tls_context
 
 ACK_S = 10.0
 """How long the broker may take for an answer."""
@@ -154,11 +154,12 @@ class Link:
 
     def _open(self, waiting: Waiting, protocol: MQTTProtocolVersion) -> None:
         settings = self._settings
-        port = port_of(settings)
+        if problem := address_problem(settings):
+            raise Undelivered("; ".join(problem), counts=False)
         client = self._make(protocol)
         self._end = None
         try:
-            client.connect(settings.host, port, keepalive=30)
+            client.connect(settings.host, port_of(settings), keepalive=30)
         except (OSError, ValueError) as error:
             raise Undelivered(reason(error), counts=False) from error
         self._client = client
@@ -184,7 +185,7 @@ class Link:
             if self._settings.user:
                 client.username_pw_set(self._settings.user, _password(self._settings.password_file))
             if self._settings.tls:
-                client.tls_set_context(ssl.create_default_context(cafile=self._settings.ca_file or None))
+                client.tls_set_context(tls_context(self._settings.ca_file))
         except (OSError, UnicodeError) as error:
             raise Undelivered(reason(error), counts=False) from error
         client.on_connect = self._on_connect
@@ -237,6 +238,31 @@ class Link:
 def port_of(settings: Mqtt) -> int:
     """Return the port that is meant."""
     return settings.port or (8883 if settings.tls else 1883)
+
+
+def host_of(settings: Mqtt) -> str:
+    """Return the host to show: what stands before an @ is a secret."""
+    return settings.host.rpartition("@")[2]
+
+
+def address_problem(settings: Mqtt) -> tuple[str, str] | None:
+    """Return what is wrong with `host` and how to write it; None: nothing."""
+    host, shown = settings.host, host_of(settings)
+    found = re.fullmatch(
+        r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:[^@/]*@)?([^@/:\s]+|\[[0-9A-Fa-f:.]+\])(?::(\d+))?/*", host
+    )
+    if found is None:
+        if re.fullmatch(r"[0-9A-Fa-f:.]+(%\w+)?", host):  # IPv6
+            return None
+        return f"{shown} is no host name", "write the broker's name or address alone, as host: broker.local"
+    scheme, bare, port = found[1], found[2].strip("[]"), found[3]
+    if host in (bare, bare.rstrip("/")):
+        return None
+    right = [f"host: {bare}", *([f"port: {port}"] if port else []),
+             *(["tls: true"] if (scheme or "").lower() in ("mqtts", "ssl", "tls", "wss", "https") else [])]  # fmt: skip
+    if "@" in host:
+        right.append("user and password_file")
+    return f"{shown} is more than a host", "write " + ", ".join(right)
 
 
 def _password(path: str) -> str | None:

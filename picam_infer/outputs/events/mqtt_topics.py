@@ -10,7 +10,7 @@ from typing import Any
 
 from picam_infer.config import Mqtt
 from picam_infer.config.instance import Instance
-from picam_infer.outputs.events.mqtt_link import port_of
+from picam_infer.outputs.events.mqtt_link import host_of, port_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Topics:
     def of(cls, settings: Mqtt, instance: Instance) -> Topics:
         """Return the names that a configuration means."""
         node = settings.name or instance.network_name
-        broker = f"{settings.host}:{port_of(settings)}"
+        broker = f"{host_of(settings)}:{port_of(settings)}"
         return cls(broker, node, _levels(settings.prefix) or "picam-infer", _levels(settings.discovery))
 
     @property

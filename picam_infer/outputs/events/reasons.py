@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
 
 # X509_V_ERR_…, which Python's ssl module has no names for.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _OTHER_NAME = frozenset({62, 64})
+
+
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """Return what checks the other side: the system's authorities, or those in a file. Raises `OSError`."""
+    if ca_file:
+        Path(ca_file).open("rb").close()  # ssl's own error does not name the file
+    return ssl.create_default_context(cafile=ca_file or None)
 
 
 def reason(error: BaseException) -> str:

@@ -8,7 +8,6 @@ import hmac
 import http.client
 import json
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from picam_infer.config import Webhook
 from picam_infer.core import BadFrame, ConfigError
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events.outlet import LONGEST_WAIT_S, Event, Undelivered
-from picam_infer.outputs.events.reasons import reason
+from picam_infer.outputs.events.reasons import reason, tls_context
 
 _AGAIN = frozenset({408, 425, 429})
 _IN_PATHS = "/?%:@!$&'()*+,;=~[]"
@@ -157,7 +156,7 @@ class Hook:
         try:
             host, port = self._url.hostname or "", self._url.port
             if self._url.scheme == "https":
-                context = ssl.create_default_context(cafile=self._settings.ca_file or None)
+                context = tls_context(self._settings.ca_file)
                 return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
         except (OSError, ValueError) as error:

@@ -1,0 +1,54 @@
+"""Whether files can be written to a folder, proved by writing one; and what to do when not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_PROBE = b"picam-infer" * 400
+
+
+def try_writing(folder: Path) -> None:
+    """Write a file in a folder, or in the new folder that it would become, and remove it. Raises `OSError`."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if there == folder.absolute():
+        _write_in(there)
+        return
+    fresh = tempfile.mkdtemp(prefix=".picam-infer-", dir=there)
+    try:
+        _write_in(Path(fresh))
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _write_in(folder: Path) -> None:
+    with tempfile.NamedTemporaryFile(prefix=".picam-infer-", dir=folder) as file:
+        file.write(_PROBE)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def free_mb(folder: Path) -> float:
+    """Return the room left for ordinary users on the disk of a folder, which need not exist yet. Raises `OSError`."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free / 1e6
+
+
+def remedy(error: OSError, folder: Path) -> str:
+    """Return what to do about a folder that cannot be written to."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"let the service's user write there (sudo chown picam-infer {folder}), or choose another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room on that disk, or choose a folder on another"
+    if error.errno == errno.EROFS:
+        return "that disk is mounted read-only: choose another folder"
+    return "choose another folder"
