@@ -19,6 +19,7 @@ from picam_infer.config import Web as Settings
 from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.server import Web
+from picam_infer.runtime.camera_controls import Control, Report
 
 
 @pytest.fixture(scope="module")
@@ -411,3 +412,71 @@ def test_a_page_left_open_costs_little_when_hidden(browser: Browser, web: Web) -
     browser.js("Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
                "document.dispatchEvent(new Event('visibilitychange'))")  # fmt: skip
     until(lambda: web.clients()["raw"] == 0)
+
+
+def region(run: Run) -> tuple[float, float, float]:
+    roi = run.state.tuning.preprocess.roi
+    return (0.5, 0.5, roi) if isinstance(roi, float | int) else (roi.x, roi.y, roi.size)
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_the_region_is_dragged_and_that_is_one_change(browser: Browser, web: Web, run: Run, touch: bool) -> None:
+    visit(browser, web, 390 if touch else 1280)
+    told: list[str] = []
+    run.state.listen(lambda change: told.append(change.part) if change.kind == "tuning" else None)
+    until(lambda: shown(browser, "#region"))
+    browser.drag("#region", [(0.5, 0.5), (0.7, 0.6), (1.0, 1.0)], pause_ms=100, touch=touch)
+    until(lambda: region(run)[0] > 0.6)
+    x, y, size = region(run)
+    assert x == pytest.approx(0.5 + 0.2 * 480 / 640, abs=0.02) and y == pytest.approx(0.7, abs=0.02) and size == 0.4
+    until(lambda: pixel(browser, x - size * 480 / 640 / 2, 0.7)[1] > pixel(browser, x - 0.2, 0.7)[0] + 40)  # the box
+    assert len(told) == 1
+    browser.drag("#region", [(0.97, 0.97), (1.2, 1.2)], touch=touch)
+    until(lambda: region(run)[2] == pytest.approx(0.48, abs=0.02))
+    assert region(run)[0] - region(run)[2] * 3 / 8 == pytest.approx(x - 0.4 * 3 / 8, abs=0.02), "its corner stays"
+    browser.js("const undo = document.getElementById('undo'); undo.click(); undo.click()")
+    until(lambda: run.state.tuning.preprocess.roi == 0.4)
+
+
+def test_the_region_is_moved_by_keys_and_stays_inside(browser: Browser, web: Web, run: Run) -> None:
+    visit(browser, web)
+    until(lambda: shown(browser, "#region"))
+    browser.js("document.getElementById('region').focus()")
+    browser.keys("\ue014\ue014\ue015+-+")  # right, right, down
+    until(lambda: region(run) == (0.53, 0.52, 0.42))
+    spoken = "return document.getElementById('region').getAttribute('aria-valuetext')"
+    assert browser.js(spoken) == "42 % of the height, middle at 53 %, 52 %"
+    browser.keys("\ue013" * 40)  # up
+    until(lambda: region(run)[1] == pytest.approx(0.21))
+    browser.keys("+" * 40)
+    until(lambda: region(run)[2] == 1.0)
+    browser.keys("\ue011")  # Home
+    until(lambda: run.state.tuning.preprocess.roi == 1.0)
+    assert not text(browser, "#kept-note")
+
+
+def test_the_cameras_settings_are_changed_and_undone(browser: Browser, web: Web, run: Run) -> None:
+    menu = Control("auto_exposure", "Auto Exposure", "menu", 0, 3, 1, 3, 3, {1: "Manual Mode", 3: "Aperture Priority"})
+    gain = Control("gain", "Gain", "integer", 0, 255, 1, 64, 65)
+    dark = Control("exposure_time_absolute", "Exposure Time, Absolute", "integer", 3, 2047, 1, 250, 250, inactive=True)
+    light = Control("white_balance_automatic", "White Balance, Automatic", "boolean", 0, 1, 1, 1, 1)
+    run.state.camera.tell(Report("C920", (menu, gain, dark, light)))
+    visit(browser, web)
+    until(lambda: shown(browser, "#camera"))
+    browser.js("document.querySelector('#camera details').open = true")
+    assert (
+        "65" in text(browser, "#controls")
+        and browser.js("return document.getElementById('control-gain').value") == "65"
+    )
+    assert browser.js("return document.getElementById('control-exposure_time_absolute').disabled") is True
+    browser.js("document.getElementById('control-gain').focus()")
+    browser.keys("\ue014" * 3)
+    until(lambda: run.state.tuning.controls == {"gain": 68})
+    browser.js(
+        "const menu = document.getElementById('control-auto_exposure'); menu.value = '1';"
+        "menu.dispatchEvent(new Event('change')); document.getElementById('control-white_balance_automatic').click()"
+    )
+    until(lambda: run.state.tuning.controls == {"gain": 68, "auto_exposure": 1, "white_balance_automatic": 0})
+    until(lambda: text(browser, "#undo") == "Undo camera")
+    browser.js("document.getElementById('keep').click()")
+    until(lambda: text(browser, "#kept-note") == "kept")

@@ -1,10 +1,12 @@
 // Ties the page together: the picture, what is seen, the figures, the timeline, the settings, the kept pictures.
 
 import { at, write } from "./dom.js";
+import { Camera } from "./camera.js";
 import { showFigures } from "./figures.js";
 import { Gallery } from "./gallery.js";
 import { NetworkInput } from "./network_input.js";
 import { Picture } from "./picture.js";
+import { RegionHandle } from "./region.js";
 import { Announcer, Seen } from "./seen.js";
 import { Events, address, ask, loggedOut } from "./server.js";
 import { Settings } from "./settings.js";
@@ -19,7 +21,10 @@ const RENEW_MS = 3600_000;
 
 const now = { state: null, result: null, connected: false, cut: false, full: false };
 const timeline = new Timeline(at("timeline"), at("changes"));
-const settings = new Settings(at("sliders"), at("undo"), at("keep"), at("kept-note"));
+const settings = new Settings(at("sliders"), at("undo"), at("keep"), at("kept-note"), () => camera.look());
+const putRegion = ({ x, y, size }, gesture) => settings.put({ "preprocess.roi.x": x, "preprocess.roi.y": y, "preprocess.roi.size": size }, gesture);
+const handle = new RegionHandle(at("region"), at("picture"), putRegion);
+const camera = new Camera(at("camera"), at("controls"), at("control-problems"), (values, gesture) => settings.put(values, gesture), () => settings.pending);
 const seen = new Seen(at("label"), at("bars"));
 const announcer = new Announcer(at("said"));
 const status = new Status(at("health"), at("placard"));
@@ -41,6 +46,7 @@ const events = new Events({
 function takePicture(bitmap, jpeg, head) {
   picture.take(bitmap, jpeg, head);
   at("save").disabled = false;
+  showHandle();
 }
 
 function takeResult(result) {
@@ -52,11 +58,12 @@ function takeState(state) {
   if (now.state && now.state.version !== state.version) location.reload(); // this page is the old program's
   now.state = state;
   timeline.offset = state.now - Date.now() / 1000;
-  settings.set(state.live);
+  settings.take(state.live);
   write(at("model"), [state.model, state.source].filter(Boolean).join(" · "));
   write(at("version"), `picam-infer ${state.version}`);
   showFigures(at("numbers"), at("findings"), state);
   gallery.follow(state.keep);
+  camera.follow();
   at("watching").hidden = false;
   write(at("watching"), state.paused ? "Resume watching" : "Pause watching");
   showStatus();
@@ -78,6 +85,7 @@ function disconnected(full) {
 
 // Where the network looks: `preprocess.roi`.
 function region() {
+  if (handle.held || (settings.pending && handle.region)) return handle.region; // the hand is ahead of the Pi
   return settings.live?.values["preprocess.roi"] ?? null;
 }
 
@@ -87,7 +95,12 @@ function showSeen() {
   seen.show(now.result, settings.live?.values?.["decide.threshold"] ?? 0);
 }
 
+function showHandle() {
+  handle.show(picture.frozen || !picture.boxes || !picture.shown || trouble(now) ? null : region());
+}
+
 function showStatus() {
+  showHandle();
   if (picture.frozen) return;
   const card = trouble(now);
   status.show(card);
@@ -136,6 +149,7 @@ at("watching").addEventListener("click", pauseOrResume);
 at("boxes").addEventListener("change", (event) => {
   picture.boxes = event.target.checked;
   picture.draw();
+  showHandle();
 });
 at("span").addEventListener("change", (event) => {
   timeline.minutes = Number(event.target.value);

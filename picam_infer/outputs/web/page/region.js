@@ -1,4 +1,12 @@
-// The square that the network looks at.
+// The square that the network looks at: where it is, and moving it by hand and by keys.
+
+import { newGesture, tidy } from "./range.js";
+
+const STEP = 0.02; // of the picture's height, as at the attached keyboard
+const SMALLEST = 0.05;
+const NEAR = 0.015; // so near to the middle it is meant
+const MOVES = { ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0],
+  "+": [0, 0, 1], "=": [0, 0, 1], PageUp: [0, 0, 1], "-": [0, 0, -1], _: [0, 0, -1], PageDown: [0, 0, -1] };
 
 // Returns what `preprocess.roi` means: the middle as shares of width and height, the side as a share of the height.
 export function regionOf(roi) {
@@ -11,4 +19,105 @@ export function square(roi, width, height) {
   const side = Math.max(2, Math.min(Math.round(size * height), width, height));
   const at = (share, whole) => Math.min(Math.max(Math.floor(share * whole - side / 2 + 1e-6), 0), whole - side);
   return { x: at(x, width), y: at(y, height), side };
+}
+
+// Returns the region with its middle and size in shares, wholly inside a picture of this aspect (width / height).
+function inside({ x, y, size }, aspect) {
+  const side = Math.min(Math.max(size, SMALLEST), 1, aspect);
+  const within = (at, half) => Math.min(Math.max(at, half), 1 - half);
+  return { x: tidy(within(x, Math.min(side / aspect / 2, 0.5))), y: tidy(within(y, side / 2)), size: tidy(side) };
+}
+
+// The frame over the picture: dragged in its middle it moves, at its corner it changes its size.
+export class RegionHandle {
+  // `move(region, gesture)` is called with what the hand does.
+  constructor(frame, canvas, move) {
+    Object.assign(this, { frame, canvas, move });
+    this.region = null; // what is shown
+    this.held = null; // { corner, gesture, from, x, y } while the hand is on it
+    frame.addEventListener("pointerdown", (event) => this.grab(event));
+    frame.addEventListener("pointermove", (event) => this.drag(event));
+    for (const end of ["pointerup", "pointercancel"]) frame.addEventListener(end, () => { this.held = null; });
+    frame.addEventListener("keydown", (event) => this.press(event));
+    new ResizeObserver(() => this.place()).observe(canvas);
+  }
+
+  // Shows the region that holds; null: there is nothing to move.
+  show(roi) {
+    this.frame.hidden = roi === null;
+    if (roi === null || this.held) return;
+    this.region = regionOf(roi);
+    this.place();
+  }
+
+  // Where the picture is inside its canvas element, and how large, in CSS pixels.
+  get picture() {
+    const { width, height, clientWidth, clientHeight } = this.canvas;
+    const scale = Math.min(clientWidth / width, clientHeight / height);
+    return { left: (clientWidth - width * scale) / 2, top: (clientHeight - height * scale) / 2, scale };
+  }
+
+  place() {
+    if (!this.region) return;
+    const { width, height } = this.canvas;
+    const { left, top, scale } = this.picture;
+    const { x, y, side } = square(this.region, width, height);
+    const { style } = this.frame;
+    style.left = `${left + x * scale}px`;
+    style.top = `${top + y * scale}px`;
+    style.width = style.height = `${side * scale}px`;
+    // A region as high as the picture leaves a finger no room to scroll the page: there it is touched first, then moved.
+    this.frame.classList.toggle("large", side > 0.8 * height);
+    const share = (value) => `${Math.round(value * 100)} %`;
+    this.frame.setAttribute("aria-valuenow", String(Math.round(this.region.size * 100)));
+    this.frame.setAttribute("aria-valuetext", `${share(this.region.size)} of the height, middle at ${share(this.region.x)}, ${share(this.region.y)}`);
+  }
+
+  grab(event) {
+    if (event.button !== 0) return;
+    this.frame.setPointerCapture(event.pointerId);
+    const corner = event.target !== this.frame;
+    this.held = { corner, gesture: newGesture(), from: this.seen(), x: event.clientX, y: event.clientY };
+  }
+
+  drag(event) {
+    if (!this.held) return;
+    const { corner, gesture, from, x, y } = this.held;
+    const { scale } = this.picture;
+    const [width, height] = [this.canvas.width * scale, this.canvas.height * scale];
+    const [right, down] = [event.clientX - x, event.clientY - y];
+    // The corner opposite to the hand stays where it is.
+    const side = from.size * height;
+    const room = Math.min(width - from.x * width, height - from.y * height) - side / 2;
+    const grown = Math.min(Math.max(right, down, SMALLEST * height - side), room);
+    const middle = (at) => (Math.abs(at - 0.5) < NEAR ? 0.5 : at);
+    this.change(corner ? { x: from.x + grown / 2 / width, y: from.y + grown / 2 / height, size: from.size + grown / height }
+      : { ...from, x: middle(from.x + right / width), y: middle(from.y + down / height) }, gesture);
+  }
+
+  press(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey || !(event.key in MOVES || event.key === "Home")) return;
+    event.preventDefault();
+    const { width, height } = this.canvas;
+    const [right, down, larger] = MOVES[event.key] ?? [0, 0, 0];
+    const from = event.key === "Home" ? { ...this.seen(), x: 0.5, y: 0.5 } : this.seen();
+    this.change({ x: from.x + (right * STEP * height) / width, y: from.y + down * STEP, size: from.size + larger * STEP }, "");
+  }
+
+  // The region as it is drawn, which may be further in than its numbers say.
+  seen() {
+    const { width, height } = this.canvas;
+    const { x, y, side } = square(this.region, width, height);
+    const drawn = { x: (x + side / 2) / width, y: (y + side / 2) / height, size: side / height };
+    const close = (name, room) => (Math.abs(this.region[name] - drawn[name]) < room ? this.region[name] : drawn[name]);
+    return { x: close("x", 1 / width), y: close("y", 1 / height), size: close("size", 1 / height) };
+  }
+
+  change(wanted, gesture) {
+    const region = inside(wanted, this.canvas.width / this.canvas.height);
+    if (JSON.stringify(region) === JSON.stringify(this.region)) return;
+    this.region = region;
+    this.place();
+    this.move(region, gesture);
+  }
 }

@@ -1,0 +1,59 @@
+// A slider that shows the value it is given, whatever its step: the step is what a key press or a drag moves by.
+
+import { element, write } from "./dom.js";
+
+const KEYS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
+let gestures = 0;
+
+// Changes of one gesture are one entry of the history, however long it takes.
+export function newGesture() {
+  gestures += 1;
+  return `${performance.timeOrigin.toString(36)}-${gestures}`;
+}
+
+// `move(value, gesture)` is called with what the hand does; `words(value)` is the value for people.
+export class Range {
+  constructor({ id, key, text, min, max, step, words }, move) {
+    Object.assign(this, { min, max, step, words, move, dragging: false, gesture: "" });
+    this.value = element("span", { className: "value" });
+    this.value.setAttribute("aria-hidden", "true"); // the slider itself says it
+    this.input = element("input", { type: "range", id, step: "any" });
+    this.input.dataset.key = key;
+    this.box = element("div", { className: "slider" }, element("label", { htmlFor: id, textContent: text }), this.value, this.input);
+    this.input.addEventListener("pointerdown", () => { this.gesture = newGesture(); });
+    this.input.addEventListener("input", () => {
+      this.dragging = true;
+      this.moveTo(Math.round((Number(this.input.value) - min) / step) * step + min);
+    });
+    this.input.addEventListener("change", () => Object.assign(this, { dragging: false, gesture: "" }));
+    this.input.addEventListener("keydown", (event) => this.press(event));
+  }
+
+  // Shows the value that holds; not while the hand is on it.
+  show(value) {
+    if (!this.dragging) this.write(value);
+  }
+
+  write(value) {
+    Object.assign(this.input, { min: Math.min(this.min, value), max: Math.max(this.max, value) });
+    this.input.value = value;
+    write(this.value, this.words(value));
+    this.input.setAttribute("aria-valuetext", this.words(value));
+  }
+
+  moveTo(value) {
+    const inside = tidy(Math.min(Number(this.input.max), Math.max(Number(this.input.min), value)));
+    this.write(inside);
+    this.move(inside, this.gesture);
+  }
+
+  press(event) {
+    if (!(event.key in KEYS) || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    this.moveTo(Number(this.input.value) + KEYS[event.key] * this.step);
+  }
+}
+
+export function tidy(value) {
+  return Number(value.toFixed(4));
+}
