@@ -19,7 +19,7 @@ from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config, EngineSettings
 from picam_infer.config.instance import Instance
-from picam_infer.core import BadFrame, Frame, PicamError
+from picam_infer.core import BadFrame, Frame, NotYet, PacedSource, PicamError, Source
 from picam_infer.imaging import jpeg
 from picam_infer.inference import engines
 from picam_infer.inference.engines import openvino
@@ -30,6 +30,8 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.display import open_display
 from picam_infer.platform import sysinfo
 from picam_infer.sources.v4l2 import Watched
+
+_TRIES = 10
 
 Grade = Literal["ok", "note", "error"]
 
@@ -141,20 +143,8 @@ def engine(config: Config, model: Bundle) -> Finding:
 def source(config: Config) -> tuple[Finding, Frame | None]:
     """Open the source and read one frame."""
     try:
-        opened = sources.open_source(config.source, config.capture)
-        try:
-            for _ in range(10):
-                try:
-                    frame = opened.read()
-                except BadFrame:
-                    continue
-                if frame is not None:
-                    return Finding("ok", "source", opened.description), frame
-                return Finding("error", "source", f"{config.source} is empty"), None
-            text = f"{opened.description}: only damaged frames"
-            return Finding("error", "source", text, "try another cable or port"), None
-        finally:
-            opened.close()
+        with contextlib.closing(sources.open_source(config.source, config.capture, config.source_login)) as opened:
+            return _first_picture(opened)
     except Watched as error:
         return Finding("note", "source", error.message, error.hint), None
     except PicamError as error:
@@ -184,6 +174,23 @@ def keep(config: Config) -> Iterator[Finding]:
 
     for grade, text, hint in dataset.findings(settings):
         yield Finding(grade, "keep", text, hint)
+
+
+def _first_picture(opened: Source) -> tuple[Finding, Frame | None]:
+    why = ""
+    for _ in range(_TRIES):
+        try:
+            frame = opened.read()
+        except NotYet:
+            continue
+        except BadFrame as error:
+            why = why or f"only damaged pictures ({error})"
+            continue
+        if frame is not None:
+            return Finding("ok", "source", opened.description), frame
+        return Finding("error", "source", f"{opened.description}: {why or 'it is empty'}"), None
+    hint = opened.other_pictures if isinstance(opened, PacedSource) else "try another cable or port"
+    return Finding("error", "source", f"{opened.description}: {why}", hint), None
 
 
 def web(config: Config) -> Iterator[Finding]:

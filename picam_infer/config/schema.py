@@ -46,6 +46,15 @@ class Capture(Section, frozen=True):
     rotate: Literal[0, 90, 180, 270] = 0
     flip: Flip = "none"
     controls: dict[str, ControlValue] = {}
+    every_s: Annotated[float, Meta(ge=0.1, le=86400)] = 1.0
+
+
+class SourceLogin(Section, frozen=True):
+    """How a network camera lets us in, so that no secret stands in `source`."""
+
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""
 
 
 class EngineSettings(Section, frozen=True):
@@ -183,6 +192,7 @@ class Config(Section, frozen=True):
     """The whole file. Every key has a default: an empty file is a good one."""
 
     source: GivenPath = "camera"
+    source_login: SourceLogin = SourceLogin()
     capture: Capture = Capture()
     model: GivenPath = "digits"
     engine: EngineSettings = EngineSettings()

@@ -20,7 +20,7 @@ _FLIP = {"horizontal": 1, "vertical": 0, "both": -1}
 
 
 def whole_jpeg(data: Pixels) -> bool:
-    """Tell whether bytes (n,) start and end as a JPEG does; zeros after the end are common and allowed.
+    """Tell whether bytes (n,) start and end as a JPEG does; zeros and line ends after it are common and allowed.
 
     Decoders fill a cut-off picture with grey and only print a warning, so this is asked first.
     """
@@ -33,7 +33,7 @@ def _end(data: Pixels) -> int | None:
         return None
     if data[-2] == 0xFF and data[-1] == 0xD9:
         return len(data) - 2
-    tail = data[-8192:].tobytes().rstrip(b"\0")
+    tail = data[-8192:].tobytes().rstrip(b"\0\r\n")
     return len(data) - min(len(data), 8192) + len(tail) - 2 if tail.endswith(b"\xff\xd9") else None
 
 

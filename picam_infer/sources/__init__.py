@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from picam_infer.config import Capture
+from picam_infer.config import Capture, SourceLogin
 from picam_infer.core import NoInput, Source, UsageError
+from picam_infer.sources.address import shown
 from picam_infer.sources.v4l2 import CameraInfo, Format, Mode, list_cameras
 
 __all__ = ["CameraInfo", "Format", "Mode", "list_cameras", "open_source"]
@@ -16,11 +17,11 @@ _SCHEMES = ("rtsp", "rtsps", "http", "https")
 _KINDS = "camera, camera:NAME, /dev/video0, picamera, demo, rtsp://…, http://…, a video, a picture or a folder"
 
 
-def open_source(address: str, capture: Capture) -> Source:
+def open_source(address: str, capture: Capture, login: SourceLogin = SourceLogin()) -> Source:  # noqa: B008
     """Open what `address` names (the README lists the kinds) and return it.
 
-    Raises `Lost` for a device or stream that is not there now, `NoInput` for a missing or useless file,
-    `UsageError` for an address that means nothing, `Unavailable` when a library is missing.
+    `login` is for network cameras. Raises `Lost` for a device or stream that is not there now, `NoInput` for a missing
+    or useless file, `UsageError` for an address that means nothing, `Unavailable` when a library is missing.
     """
     address = address.strip()
     if address in ("camera", "webcam") or address.startswith(("camera:", "/dev/")):
@@ -36,7 +37,7 @@ def open_source(address: str, capture: Capture) -> Source:
 
         return PiCamera(capture)
     if "://" in address:
-        return _stream(address, capture)
+        return _stream(address, capture, login)
     path = Path(address).expanduser()
     if address and path.exists():
         from picam_infer.sources.files import open_replay
@@ -45,7 +46,7 @@ def open_source(address: str, capture: Capture) -> Source:
     raise _unknown(address, path)
 
 
-def _stream(address: str, capture: Capture) -> Source:
+def _stream(address: str, capture: Capture, login: SourceLogin) -> Source:
     scheme = address.partition("://")[0].lower()
     if scheme == "file":
         return open_source(address.partition("://")[2], capture)
@@ -54,12 +55,16 @@ def _stream(address: str, capture: Capture) -> Source:
         raise UsageError(f"{scheme}:// is no kind of source", f"did you mean {near[0]}://?" if near else _KINDS)
     from picam_infer.sources.network import open_stream
 
-    return open_stream(address, capture)
+    return open_stream(address, capture, login)
 
 
 def _unknown(address: str, path: Path) -> UsageError | NoInput:
     if not address:
         return UsageError("the source is empty", f"one of: {_KINDS}")
+    if "@" in address and ":" in address.partition("@")[0]:
+        # An address of a camera that was written wrongly: what it begins with is a password.
+        scheme = next((scheme for scheme in _SCHEMES if address.lower().startswith(f"{scheme}:")), "rtsp")
+        return UsageError(f"{shown(address)} is no source", f"did you mean {scheme}://USER:PASSWORD@HOST/…?")
     if address.isdecimal():
         return UsageError(f"{address} is no source", f"did you mean /dev/video{address}?")
     word, _, rest = address.partition(":")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from pathlib import Path
-
-import cv2
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.imaging.pictures import SUFFIXES, read_picture
-from picam_infer.sources.frames import jpeg_size, make_frame
-from picam_infer.sources.thread_safe_capture import Guarded
+from picam_infer.sources.causes import CannotPlay
+from picam_infer.sources.frames import jpeg_size, make_frame, upright_by
 
 log = logging.getLogger(__name__)
 
@@ -98,48 +97,65 @@ class Video:
         self._path, self._asked = path, capture
         if _is_text(head):
             raise NoInput(f"{path} is neither a picture nor a video", _TEXT)
-        self._capture = Guarded(str(path), cv2.CAP_FFMPEG)
-        self._raw = self._capture.opened and self._starts_with_jpeg()
-        if not self._raw:
-            self._capture.close()
-            self._capture = Guarded(str(path), cv2.CAP_FFMPEG)
-        self._next = self._capture.read()
-        if self._next is None:
-            self._capture.close()
-            raise NoInput(f"{path} holds no video this program can play", "try: ffmpeg -i FILE new.mp4")
-        self._seq = 0
-        self._count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        from picam_infer.sources.ffmpeg import Player
+
+        try:
+            self._player = Player(str(path), live=False)
+            if self._player.codec == "mjpeg" and not self._turned():
+                self._player.close()
+                self._player = Player(str(path), live=False, packets=True)
+        except CannotPlay as error:
+            raise _no_video(path, head, str(error)) from None
+        self._seq, self._count, self._ended = 0, self._player.count, False
+        try:
+            self._next = self._read()
+        except BadFrame:
+            self._next, self._seq = None, 1
+            self._first_is_bad = True
+        else:
+            self._first_is_bad = False
+            if self._next is None:
+                raise _no_video(path, head, "it has no pictures")
         self.description = self._describe()
 
-    def _starts_with_jpeg(self) -> bool:
-        # A turned video is left to the decoder, which turns it back.
-        fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
-        if fourcc.to_bytes(4, "little").upper() != b"MJPG" or self._capture.get(cv2.CAP_PROP_ORIENTATION_META):
+    def _turned(self) -> bool:
+        # A turned video is left to the decoder: its pictures are told how.
+        try:
+            first = self._player.read()
+        except (BadFrame, CannotPlay):
             return False
-        if not self._capture.set(cv2.CAP_PROP_FORMAT, -1):
-            return False
-        first = self._capture.read()
-        worked = first is not None and whole_jpeg(first.reshape(-1)) and jpeg_size(first.reshape(-1)) is not None
-        self._capture.close()
-        self._capture = Guarded(str(self._path), cv2.CAP_FFMPEG)
-        return worked and self._capture.set(cv2.CAP_PROP_FORMAT, -1)
+        return first is not None and first[1] != 0
 
     def _describe(self) -> str:
-        width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        return f"{self._path} {width}×{height} {'MJPG ' if self._raw else ''}{fps:.3g} fps"
+        width, height = self._player.size
+        return f"{self._path} {width}×{height} {'MJPG ' if self._player.packets else ''}{self._player.fps:.3g} fps"
 
     def read(self) -> Frame | None:
         """Return the next frame, codec jpeg or bgr; None at the end. Raises `BadFrame`."""
-        image = self._next if self._next is not None else self._capture.read()
-        self._next = None
-        if image is None:
-            if not self._capture.closed and 0 < self._seq < self._count:
+        if self._first_is_bad:
+            self._first_is_bad = False
+            raise BadFrame(f"{self._path}: frame 0 is damaged")
+        frame, self._next = self._next or self._read(), None
+        if frame is None and not self._ended:
+            self._ended = True
+            if not self._player.closed and 0 < self._seq < self._count:
                 log.warning("%s ends after %d of %d frames", self._path, self._seq, self._count)
             self.close()
+        return frame
+
+    def _read(self) -> Frame | None:
+        try:
+            picture = self._player.read()
+        except CannotPlay:  # cut off: what is left is told by the count
+            return None
+        except BadFrame as error:
+            self._seq += 1
+            raise BadFrame(f"{self._path}: frame {self._seq - 1} is damaged") from error
+        if picture is None:
             return None
         seq, self._seq = self._seq, self._seq + 1
-        return self._jpeg(image.reshape(-1), seq) if self._raw else self._decoded(image, seq)
+        data, turn = picture
+        return self._jpeg(data, seq) if self._player.packets else self._decoded(data, turn, seq)
 
     def _jpeg(self, data: Pixels, seq: int) -> Frame:
         size = jpeg_size(data) if whole_jpeg(data) else None
@@ -147,13 +163,41 @@ class Video:
             raise BadFrame(f"{self._path}: frame {seq} is truncated")
         return make_frame(data, "jpeg", size, seq, self._asked, name=str(self._path))
 
-    def _decoded(self, image: Pixels, seq: int) -> Frame:
-        height, width = image.shape[:2]
-        return make_frame(image, "bgr", (width, height), seq, self._asked, name=str(self._path))
+    def _decoded(self, image: Pixels, turn: int, seq: int) -> Frame:
+        upright = upright_by(image, turn)
+        height, width = upright.shape[:2]
+        return make_frame(upright, "bgr", (width, height), seq, self._asked, name=str(self._path))
 
     def close(self) -> None:
         """Close the file."""
-        self._capture.close()
+        self._player.close()
+
+
+def _no_video(path: Path, head: bytes, why: str) -> NoInput:
+    if head[4:8] == b"ftyp" and not _has_index(path):
+        return NoInput(f"{path} was never finished: it has no index (moov), without which nothing in it can be found",
+                       "record it again and end the recording properly; to be safe from that, record as .mkv or .ts "
+                       "(the program untrunc can rebuild it with a whole file from the same camera)")  # fmt: skip
+    return NoInput(f"{path} holds no video this program can play ({why})", "try: ffmpeg -i FILE new.mp4")
+
+
+def _has_index(path: Path) -> bool:
+    """Tell whether an MP4 file has a `moov` box among its outermost (ISO/IEC 14496-12, 4.2)."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        end = file.seek(0, 2)
+        at = 0
+        while at + 8 <= end:
+            file.seek(at)
+            box = file.read(16)
+            size, kind = int.from_bytes(box[:4], "big"), box[4:8]
+            if kind == b"moov":
+                return True
+            if size == 1:
+                size = int.from_bytes(box[8:16], "big")
+            if size < 8:  # the last box may be open at its end
+                return False
+            at += size
+    return False
 
 
 def _is_text(head: bytes) -> bool:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 
+import cv2
+import numpy as np
+
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Codec, Frame, Pixels
 from picam_infer.imaging import jpeg_header
 from picam_infer.imaging.limits import too_large
+
+_TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 def make_frame(
@@ -37,3 +42,8 @@ def jpeg_size(data: Pixels) -> tuple[int, int] | None:
     """Return width and height (pixels) that JPEG bytes (n,) declare; None: they declare none."""
     header = jpeg_header.read(data)
     return None if header is None or not header.scan_at else (header.width, header.height)
+
+
+def upright_by(image: Pixels, turn: int) -> Pixels:
+    """Return a picture (H, W, 3) turned by degrees clockwise: 0, 90, 180 or 270."""
+    return np.asarray(cv2.rotate(image, _TURN[turn]), np.uint8) if turn in _TURN else image

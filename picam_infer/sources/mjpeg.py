@@ -9,6 +9,9 @@ MAX_PART = 32 * 2**20
 _MAX_HEAD = 16384
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.I | re.M)
 _BLANK = re.compile(rb"\r?\n\r?\n")
+# A delimiter as the stream itself has it: a line of its own before a header line.
+_DELIMITER = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200})\r?\n(?:[!-9;-~]+:[^\r\n]*\r?\n|\r?\n)")
+_FOREIGN = 65536
 
 
 class TooLong(ValueError):
@@ -19,28 +22,41 @@ class Parts:
     """Feed it bytes as they come; it returns the bodies that they complete."""
 
     def __init__(self, boundary: bytes) -> None:
-        """`boundary` without its leading hyphens."""
+        """`boundary` without its leading hyphens; empty: as the stream has it."""
         self._delimiter = b"--" + boundary
+        self._known = bool(boundary)
         self._buffer = bytearray()
         self._searched = 0
+        self._trusted = False
+        self.lengths_lie = False
+        """Whether a part was not as long as its Content-Length says; from then on its end is looked for."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the parts that are complete now, oldest first. Raises `TooLong`."""
         self._buffer += data
+        if not self._known and not self._look_for_delimiter() and len(self._buffer) > _FOREIGN:
+            raise TooLong(f"no part begins within {_FOREIGN} bytes")
         parts: list[bytes] = []
-        while (part := self._next()) is not None:
+        while self._known and (part := self._next()) is not None:
             if part:
                 parts.append(part)
         if len(self._buffer) > MAX_PART:
             raise TooLong(f"no end within {MAX_PART} bytes")
         return parts
 
+    def _look_for_delimiter(self) -> bool:
+        """Take the delimiter from the stream: cameras announce another one than they send, or none."""
+        found = _DELIMITER.search(self._buffer, 0, _FOREIGN)
+        if found is not None:
+            self._delimiter, self._known = bytes(found[1]).rstrip(), True
+        return found is not None
+
     def _next(self) -> bytes | None:
         start = self._buffer.find(self._delimiter)
         if start < 0:
-            # Preamble or garbage: keep what may be the beginning of a delimiter.
-            del self._buffer[: max(0, len(self._buffer) - len(self._delimiter))]
-            return None
+            return self._lost_way()
+        if self._trusted and start > 2:  # more than a line's end: the part before was longer than it said
+            self.lengths_lie = True
         begin = start + len(self._delimiter)
         blank = _BLANK.search(self._buffer, begin, begin + _MAX_HEAD)
         if blank is None:
@@ -48,18 +64,39 @@ class Parts:
                 del self._buffer[:begin]
                 return b""
             return None
-        length = _LENGTH.search(bytes(self._buffer[begin : blank.end()]))
-        end = blank.end() + int(length[1]) if length else self._end(blank.end())
-        if length and int(length[1]) > MAX_PART:
-            raise TooLong(f"a part of {int(length[1])} bytes is announced")
+        end, length = self._end(begin, blank.end())
         if end is None or end > len(self._buffer):
             return None
         part = bytes(self._buffer[blank.end() : end])
         del self._buffer[:end]
-        self._searched = 0
+        self._searched, self._trusted = 0, length
         return part if length else part.rstrip(b"\r\n")
 
-    def _end(self, body: int) -> int | None:
+    def _lost_way(self) -> bytes | None:
+        """Go on where no delimiter is in sight: what precedes the first one is dropped."""
+        old = self._delimiter
+        if len(self._buffer) > 4 * len(old) and self._look_for_delimiter() and self._delimiter != old:
+            return b""
+        # Keep what may be the beginning of a delimiter.
+        keep = 512 if self._buffer.find(b"--", max(0, len(self._buffer) - 512)) >= 0 else len(old)
+        del self._buffer[: max(0, len(self._buffer) - keep)]
+        return None
+
+    def _end(self, begin: int, body: int) -> tuple[int | None, bool]:
+        """Return where the part with this body ends (None: not here yet), and whether its own length says so."""
+        length = None if self.lengths_lie else _LENGTH.search(bytes(self._buffer[begin:body]))
+        if length is None:
+            return self._next_delimiter(body), False
+        end = body + int(length[1])
+        if int(length[1]) > MAX_PART:
+            raise TooLong(f"a part of {int(length[1])} bytes is announced")
+        after = bytes(self._buffer[end : end + 2 + len(self._delimiter)]).lstrip(b"\r\n")
+        if after and not self._delimiter.startswith(after) and not after.startswith(self._delimiter):
+            self.lengths_lie = True
+            return self._next_delimiter(body), False
+        return end, True
+
+    def _next_delimiter(self, body: int) -> int | None:
         at = self._buffer.find(self._delimiter, max(body, self._searched))
         # The same bytes are not searched again when more arrive.
         self._searched = max(body, len(self._buffer) - len(self._delimiter))

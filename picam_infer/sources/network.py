@@ -1,106 +1,162 @@
-"""Network cameras: Motion JPEG over HTTP as untouched bytes, RTSP and everything else through FFmpeg."""
+"""Network cameras: Motion JPEG and single pictures over HTTP as untouched bytes, everything else through FFmpeg."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import email.message
 import http.client
-import logging
-import re
-import socket
-import ssl
-import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from typing import Any
 
-import cv2
 import numpy as np
 
-from picam_infer.config import Capture
-from picam_infer.core import BadFrame, Frame, Lost, NoInput, Source
+from picam_infer.config import Capture, SourceLogin
+from picam_infer.core import BadFrame, Frame, Lost, Source
 from picam_infer.imaging.decode import whole_jpeg
-from picam_infer.sources.frames import jpeg_size, make_frame
+from picam_infer.platform import secret_file
+from picam_infer.platform.secret_file import SecretError
+from picam_infer.runtime.liveness import Pace
+from picam_infer.sources import address as addresses
+from picam_infer.sources import causes, http_client, rtsp
+from picam_infer.sources.address import Address
+from picam_infer.sources.causes import CannotPlay
+from picam_infer.sources.challenge import Login
+from picam_infer.sources.frames import jpeg_size, make_frame, upright_by
+from picam_infer.sources.http_client import Endpoint, Reply
 from picam_infer.sources.mjpeg import Parts, TooLong
-from picam_infer.sources.thread_safe_capture import Guarded
-
-log = logging.getLogger(__name__)
+from picam_infer.sources.snapshot import Snapshots
 
 OPEN_S = 5.0
 QUIET_S = 5.0
-"""How long a stream may take to answer, and to deliver a picture."""
-_CHUNK = 65536
-_CHECK = "check the address, the camera's power and the network"
+"""How long a stream may take to answer, and to deliver a picture while its own pace is not known."""
+_MOST_PATIENT_S = 600.0
+_HEAD = 16
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+_PLAYLISTS = ("mpegurl", "dash+xml")
+_PAGES = ("text/", "application/json", "application/xml", "application/xhtml")
+_OTHER = "look at the address in a browser, and choose another format or quality in the camera's settings"
+
+_learned_s: dict[str, float] = {}
+"""How long addresses that fell silent are waited for: twice as long each time, until they show their pace."""
+
+without_secrets = addresses.shown
 
 
-def open_stream(url: str, capture: Capture) -> Source:
+def open_stream(url: str, capture: Capture, login: SourceLogin = SourceLogin()) -> Source:  # noqa: B008
     """Return the source for an rtsp:// or http:// address. Raises `Lost`, or `NoInput` for a malformed address."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        good = False
-    if not good:
-        raise NoInput(f"{without_secrets(url)} is not a complete address", "such as http://camera.local:8080/video")
-    if parts.scheme in ("http", "https"):
-        mjpeg = _open_http(url, capture)
-        if mjpeg is not None:
-            return mjpeg
-    return FFmpegStream(url, capture)
+    where = _with_login(addresses.parse(url), login)
+    known = Login(where.user, where.password) if where.user is not None else None
+    camera = Endpoint(where, known, login.ca_file, OPEN_S, QUIET_S)
+    return _open_http(camera, capture) if where.scheme in ("http", "https") else FFmpegStream(camera, capture)
 
 
-def without_secrets(url: str) -> str:
-    """Return the address without user, password and query, to be logged and shown."""
-    bare = re.sub(r"//[^/?#]*@", "//", url)
-    return re.split(r"[?#]", bare, maxsplit=1)[0]
+def _with_login(where: Address, login: SourceLogin) -> Address:
+    """Put the configuration's user and password in the address's place. Raises `Lost`: both can come later."""
+    user, password = login.user or where.user, where.password
+    if login.password_file:
+        try:
+            if problem := secret_file.exposed(login.password_file):
+                raise problem
+            password = secret_file.text(login.password_file)
+        except SecretError as error:
+            raise Lost(f"source_login.password_file: {error.message}", error.hint) from None
+        user = user or ""
+    return dataclasses.replace(where, user=user, password=password)
 
 
 class FFmpegStream:
     """Any stream that FFmpeg can play, decoded."""
 
     live = True
+    other_pictures = _OTHER
 
-    def __init__(self, url: str, capture: Capture) -> None:
-        """Connect. Raises `Lost`."""
-        self._name, self._asked = without_secrets(url), capture
-        limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(OPEN_S * 1e3), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(QUIET_S * 1e3))
-        self._capture = Guarded(url, cv2.CAP_FFMPEG, limits)
-        if not self._capture.opened:
-            self._capture.close()
-            raise Lost(f"{self._name} cannot be played", _CHECK)
-        width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        self._seq = 0
-        self.description = f"{self._name} {width}×{height} {self._capture.get(cv2.CAP_PROP_FPS):.3g} fps"
+    def __init__(self, camera: Endpoint, capture: Capture, reply: Reply | None = None) -> None:
+        """Connect, or play the `reply` that has begun. Raises `Lost`."""
+        from picam_infer.sources.ffmpeg import Player
+
+        self._camera, self._asked, self._reply = camera, capture, reply
+        self._name, self._key = camera.name, camera.where.plain_url
+        self.patience_s = min(_learned_s.get(self._key, camera.quiet_s), _MOST_PATIENT_S)
+        self.silence = Lost(f"{self._name} has stopped", causes.CHECK)
+        self._pace = Pace(camera.quiet_s, self.patience_s)
+        what = _Body(reply, self.patience_s) if reply is not None else camera.where.full_url
+        try:
+            self._player = Player(what, live=True, open_s=2 * camera.open_s, quiet_s=self.patience_s)
+        except CannotPlay as error:
+            self._hang_up()
+            raise self._why(error) from None
+        (width, height), self._seq = self._player.size, 0
+        self.description = f"{self._name} {width}×{height} {self._player.fps:.3g} fps"
+
+    def _why(self, error: CannotPlay) -> Lost:
+        where = self._camera.where
+        if error.code:
+            return causes.refused(self._name, where.scheme, error.code, http.client.responses.get(error.code, ""))
+        if where.scheme.startswith("rtsp"):
+            return rtsp.diagnose(self._camera, silent=error.timed_out)
+        if error.timed_out:
+            return Lost(f"{self._name} sends no pictures", causes.CHECK)
+        return Lost(f"{self._name} cannot be played ({error})", _OTHER)
 
     def read(self) -> Frame:
-        """Return the next picture, codec bgr. Raises `Lost` when the stream ends or is silent."""
-        image = self._capture.read()
-        if image is None:
-            raise Lost(f"{self._name} has stopped", _CHECK)
+        """Return the next picture, codec bgr. Raises `Lost` when the stream ends or is silent, `BadFrame`."""
+        try:
+            picture = self._player.read()
+        except CannotPlay as error:
+            picture = None
+            if error.timed_out:
+                _learned_s[self._key] = 2 * self.patience_s
+                raise self.silence from None
+        if picture is None:
+            raise self.silence
+        self._pace.kept(time.monotonic())
+        image = upright_by(*picture)
         seq, self._seq = self._seq, self._seq + 1
         height, width = image.shape[:2]
         return make_frame(image, "bgr", (width, height), seq, self._asked)
 
+    def _hang_up(self) -> None:
+        if self._reply is not None:
+            self._reply.close()
+
     def close(self) -> None:
         """Hang up; a thread that waits in `read` does so itself when it returns."""
-        self._capture.close()
+        self._hang_up()
+        self._player.close()
+
+
+class _Body:
+    """A reply's body, as a file that FFmpeg reads: the connection that told what it is goes on."""
+
+    def __init__(self, reply: Reply, limit_s: float) -> None:
+        self._reply, self._limit_s = reply, limit_s
+        self._rest = b""
+
+    def read(self, count: int) -> bytes:
+        """Return at most so many bytes, empty at the end or after silence."""
+        if not self._rest:
+            try:
+                self._rest = self._reply.read(self._limit_s)
+            except TimeoutError:
+                return b""
+        given, self._rest = self._rest[:count], self._rest[count:]
+        return given
 
 
 class MjpegStream:
     """Motion JPEG over HTTP (multipart/x-mixed-replace)."""
 
     live = True
+    other_pictures = _OTHER
 
-    def __init__(self, response: Any, name: str, boundary: bytes, capture: Capture) -> None:
-        self._response, self._name, self._asked = response, name, capture
+    def __init__(self, camera: Endpoint, reply: Reply, boundary: bytes, capture: Capture) -> None:
+        self._reply, self._name, self._asked = reply, camera.name, capture
+        self._key = camera.where.plain_url
         self._parts = Parts(boundary)
-        self._socket = _socket_of(response)
-        self._lock = threading.Lock()
-        self._reading = self._closed = False
+        self.patience_s = min(_learned_s.get(self._key, 3 * camera.quiet_s), _MOST_PATIENT_S)
+        self.silence = Lost(f"{self._name} sends no pictures", causes.CHECK)
+        self._pace = Pace(camera.quiet_s, self.patience_s)
         self._seq = 0
-        self.description = f"{name} MJPG"
+        self.description = f"{self._name} MJPG"
 
     def read(self) -> Frame:
         """Return the newest picture, codec jpeg. Raises `Lost`, `BadFrame`."""
@@ -108,119 +164,79 @@ class MjpegStream:
         seq, self._seq = self._seq, self._seq + 1
         size = jpeg_size(data) if whole_jpeg(data) else None
         if size is None:
-            raise BadFrame(f"picture {seq} of {self._name} is no whole JPEG")
+            raise BadFrame(f"picture {seq} is no whole JPEG")
         if seq == 0:
             self.description = f"{self._name} {size[0]}×{size[1]} MJPG"
         return make_frame(data, "jpeg", size, seq, self._asked)
 
     def _newest(self) -> bytes:
-        until_s = time.monotonic() + QUIET_S
-        while time.monotonic() < until_s:
-            chunk = self._receive()
+        limit_s = self._pace.limit_s
+        until_s = time.monotonic() + limit_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                chunk = self._reply.read(left_s)
+            except TimeoutError:
+                break
             if not chunk:
-                raise Lost(f"{self._name} has stopped", _CHECK)
+                raise Lost(f"{self._name} has stopped", causes.CHECK)
             try:
                 pictures = self._parts.feed(chunk)
             except TooLong as error:
-                raise Lost(f"{self._name} sends no Motion JPEG", _CHECK) from error
+                raise Lost(f"{self._name} sends no Motion JPEG", _OTHER) from error
             if pictures:
+                self._pace.kept(time.monotonic())
                 return pictures[-1]
-        raise Lost(f"{self._name} sends no pictures", _CHECK)
-
-    def _receive(self) -> bytes:
-        with self._lock:
-            if self._closed:
-                return b""
-            self._reading = True
-        try:
-            return bytes(self._response.read1(_CHUNK))
-        except (OSError, http.client.HTTPException, ValueError):
-            return b""
-        finally:
-            self._came_back()
-
-    def _came_back(self) -> None:
-        with self._lock:
-            self._reading = False
-            if self._closed:
-                self._response.close()
+        _learned_s[self._key] = 2 * limit_s
+        raise self.silence
 
     def close(self) -> None:
         """Hang up, waking a thread that waits in `read`. Never waits."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            if not self._reading:
-                self._response.close()
-            elif self._socket is not None:
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+        self._reply.close()
 
 
-def _open_http(url: str, capture: Capture) -> MjpegStream | None:
-    """Return the stream when it is Motion JPEG; None: let FFmpeg try. Raises `Lost`."""
-    name = without_secrets(url)
+def _open_http(camera: Endpoint, capture: Capture) -> Source:
+    """Return what the address turns out to be, over the connection that told. Raises `Lost`."""
+    reply = http_client.ask(camera)
     try:
-        response = _opener(url).open(_request(url), timeout=OPEN_S)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise _refused(name, error.code, error.reason) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _unreachable(name, error) from error
-    kind = response.headers.get_content_type()
-    boundary = _boundary(response.headers)
-    if kind.startswith("multipart/") and boundary:
-        return MjpegStream(response, name, boundary, capture)
-    response.close()
-    if kind.startswith(("text/", "image/")):
-        what = "a page" if kind.startswith("text/") else "a single picture"
-        raise Lost(f"{name} is {what} ({kind}), not a stream", "use the address of the stream itself")
-    return None
+        return _recognised(camera, capture, reply)
+    except BaseException:
+        reply.close()
+        raise
+
+
+def _recognised(camera: Endpoint, capture: Capture, reply: Reply) -> Source:
+    kind = reply.kind
+    if kind.startswith("multipart/"):
+        return MjpegStream(camera, reply, _boundary(reply.headers), capture)
+    try:
+        head = reply.peek(_HEAD, camera.quiet_s)
+    except TimeoutError:
+        raise Lost(f"{camera.name} sends no pictures", causes.CHECK) from None
+    if head.startswith(b"#EXTM3U") or any(word in kind for word in _PLAYLISTS):
+        reply.close()  # FFmpeg fetches what the list names by itself
+        return FFmpegStream(camera, capture)
+    if head.lstrip().startswith(b"--"):
+        return MjpegStream(camera, reply, b"", capture)
+    if kind.startswith(_PAGES) or head.lstrip().startswith(b"<"):
+        raise Lost(f"{camera.name} is a page ({kind or 'HTML'}), not a stream", "use the address of the stream itself")
+    picture = head.startswith(_PICTURES) or head[8:12] == b"WEBP"
+    if kind.startswith("image/") or (picture and reply.length is not None):
+        return Snapshots(camera, reply, capture)
+    if not head:
+        raise Lost(f"{camera.name} answers with nothing", "use the address of the stream itself")
+    return _played(camera, capture, reply)
+
+
+def _played(camera: Endpoint, capture: Capture, reply: Reply) -> Source:
+    try:
+        return FFmpegStream(camera, capture, reply)
+    except Lost:
+        # A video whose index is at its end has to be read from there first.
+        if reply.length is None or "bytes" not in reply.headers.get("Accept-Ranges", ""):
+            raise
+    return FFmpegStream(camera, capture)
 
 
 def _boundary(headers: email.message.Message) -> bytes:
     # Many cameras write the two hyphens of the delimiter into the parameter too.
     return str(headers.get_param("boundary") or "").strip().removeprefix("--").encode("latin-1", "ignore")
-
-
-def _request(url: str) -> urllib.request.Request:
-    parts = urllib.parse.urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return urllib.request.Request(urllib.parse.urlunsplit(bare), headers={"User-Agent": "picam-infer"})
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    parts = urllib.parse.urlsplit(url)
-    secrets = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if parts.username is not None:
-        user, word = urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
-        secrets.add_password(None, _request(url).full_url, user, word)
-    return urllib.request.build_opener(
-        urllib.request.HTTPDigestAuthHandler(secrets), urllib.request.HTTPBasicAuthHandler(secrets)
-    )
-
-
-def _refused(name: str, code: int, reason: object) -> Lost:
-    if code in (401, 403):
-        return Lost(
-            f"{name} refuses access ({code})", "put user and password into the address: http://USER:WORD@host/…"
-        )
-    return Lost(f"{name} answers {code} {reason}", "check the address")
-
-
-def _unreachable(name: str, error: Exception) -> Lost:
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return Lost(f"{name}: its certificate is not trusted", "install the camera's certificate, or use http://")
-    if isinstance(reason, TimeoutError):
-        return Lost(f"{name} does not answer", _CHECK)
-    words = reason.strerror if isinstance(reason, OSError) and reason.strerror else "no usable answer"
-    return Lost(f"{name} cannot be reached ({words})", _CHECK)
-
-
-def _socket_of(response: Any) -> socket.socket | None:
-    # Not offered by http.client; without it a close waits for the time-out instead.
-    raw = getattr(getattr(response, "fp", None), "raw", None)
-    found = getattr(raw, "_sock", None)
-    return found if isinstance(found, socket.socket) else None

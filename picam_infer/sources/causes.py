@@ -1,0 +1,72 @@
+"""Why a network camera cannot be reached, in one sentence with its remedy; the same for every protocol."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+
+from picam_infer.core import Lost
+
+CHECK = "check the address, the camera's power and the network"
+_LOGIN = ("set source_login (user and password_file), or put both into the address: {scheme}://USER:PASSWORD@host/…; "
+          "there / # ? @ are written %2F %23 %3F %40")  # fmt: skip
+_HTTP_PORT = "is it the right port? This one is not for {protocol}"
+_REFUSALS = {
+    404: "the path behind the host is wrong: the camera's manual or its page names the right one",
+    454: "the camera forgot the connection: it is made anew",
+    461: "the camera wants another way of sending: look for «RTP over TCP» in its settings",
+    453: "the camera serves no more viewers: close another one, or choose its second stream",
+    503: "the camera is busy or starting, or serves no more viewers",
+}
+
+
+class CannotPlay(Exception):
+    """FFmpeg does not play it. The text is ours: FFmpeg's own has the address in it, with the password."""
+
+    def __init__(self, words: str, code: int = 0, timed_out: bool = False, errno: int = 0) -> None:
+        super().__init__(words)
+        self.code = code
+        """The server's status, where one is known."""
+        self.timed_out = timed_out
+        self.errno = errno
+
+
+def refused(name: str, scheme: str, code: int, reason: str) -> Lost:
+    """Return the loss for an answer that is no success; `code` as HTTP and RTSP share them."""
+    if code in (401, 403, 407):
+        return Lost(f"{name} refuses access ({code})", _LOGIN.format(scheme=scheme))
+    words = " ".join(reason.split())[:60]
+    return Lost(f"{name} answers {code} {words}".rstrip(), _REFUSALS.get(code, "check the address"))
+
+
+def unreachable(name: str, error: BaseException, protocol: str = "http") -> Lost:
+    """Return the loss for a connection that failed. Nothing of the error's own text is used: it may hold a secret."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _untrusted(name, error)
+    if isinstance(error, ssl.SSLError):
+        return Lost(f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
+                    f"use {protocol.removesuffix('s')}://, or the port that is for TLS")  # fmt: skip
+    if isinstance(error, socket.gaierror):
+        return Lost(f"{name}: no such host", "check the name, or write the camera's IP address")
+    if isinstance(error, TimeoutError):
+        return Lost(f"{name} does not answer", CHECK)
+    if isinstance(error, (http.client.HTTPException, ValueError, UnicodeError)) and not isinstance(error, OSError):
+        return Lost(f"{name} does not speak {protocol.upper()}", _HTTP_PORT.format(protocol=protocol.upper()))
+    if isinstance(error, ConnectionRefusedError):
+        return Lost(f"{name} cannot be reached (connection refused)", "nothing listens there: check port and power")
+    if isinstance(error, (ConnectionResetError, BrokenPipeError, EOFError)):
+        return Lost(f"{name} hung up without an answer", CHECK)
+    words = error.strerror if isinstance(error, OSError) and error.strerror else "no usable answer"
+    return Lost(f"{name} cannot be reached ({words})", CHECK)
+
+
+def _untrusted(name: str, error: ssl.SSLCertVerificationError) -> Lost:
+    if "mismatch" in error.verify_message:
+        return Lost(f"{name}: its certificate is for another name", "write the address with the certificate's name")
+    if "expired" in error.verify_message:
+        return Lost(
+            f"{name}: its certificate has expired, or one of the clocks is wrong", "renew it; see `timedatectl`"
+        )
+    return Lost(f"{name}: its certificate is not trusted",
+                "give its certificate with source_login.ca_file, or use it without TLS")  # fmt: skip

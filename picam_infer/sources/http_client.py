@@ -1,0 +1,215 @@
+"""One HTTP connection to a camera: asked once, answered with a status, headers and a body that may never end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from picam_infer.core import Lost, NoInput
+from picam_infer.sources import address as addresses
+from picam_infer.sources import causes
+from picam_infer.sources.address import Address
+from picam_infer.sources.challenge import Login
+
+_REDIRECTS = 5
+_CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A camera's address with what it takes to be let in, and how patient we are."""
+
+    where: Address
+    login: Login | None
+    ca_file: str
+    open_s: float
+    """How long an answer may take."""
+    quiet_s: float
+    """How long a stream may be silent, at least."""
+
+    @property
+    def name(self) -> str:
+        """The address without secrets."""
+        return self.where.shown
+
+
+class Reply:
+    """An answer whose body is being read. One thread reads, any may close."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection, self._response = connection, response
+        # http.client lets go of the socket when the body is to end with the connection.
+        self._socket = connection.sock or _socket_of(response)
+        self._ahead = b""
+        self._lock = threading.Lock()
+        self._reading = self._closed = False
+        self.headers = response.headers
+        self.status = response.status
+
+    @property
+    def kind(self) -> str:
+        """The content type, in lower case; empty: none was given."""
+        return self.headers.get_content_type() if "Content-Type" in self.headers else ""
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body in bytes, where it is given."""
+        given = self.headers.get("Content-Length", "").strip()
+        return int(given) if given.isdecimal() else None
+
+    def read(self, limit_s: float) -> bytes:
+        """Return the next bytes, empty at the end or when it was closed. Raises `TimeoutError` after silence."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            return ahead
+        with self._lock:
+            if self._closed:
+                return b""
+            self._reading = True
+        try:
+            if self._socket is not None:
+                self._socket.settimeout(max(limit_s, 0.01))
+            return bytes(self._response.read1(_CHUNK))
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException, ValueError):
+            return b""
+        finally:
+            self._came_back()
+
+    def peek(self, count: int, limit_s: float) -> bytes:
+        """Return at least so many bytes if they come, which `read` will return again. Raises `TimeoutError`."""
+        ahead = b""
+        while len(ahead) < count and (more := self.read(limit_s)):
+            ahead += more
+        self._ahead = ahead
+        return ahead
+
+    def _came_back(self) -> None:
+        with self._lock:
+            self._reading = False
+            if self._closed:
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._response.close()
+        with contextlib.suppress(OSError, ValueError):
+            self._connection.close()
+
+    def close(self) -> None:
+        """Hang up, waking a thread that waits in `read`. Never waits."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if not self._reading:
+                self._hang_up()
+            elif self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def ask(camera: Endpoint, more: Mapping[str, str] = MappingProxyType({})) -> Reply:
+    """Return the answer to GET, redirects followed and a challenge answered once. Raises `Lost`, saying why not.
+
+    An answer other than 200 and 304 is a `Lost` too.
+    """
+    where, asked, answered = camera.where, camera.where, False
+    for _ in range(_REDIRECTS + 2):
+        at_home = (asked.host, asked.port) == (where.host, where.port)
+        # What a redirect leads to elsewhere gets no password.
+        login = camera.login if at_home else None
+        reply = _once(camera, asked, login, more)
+        if reply.status in (200, 304):
+            return reply
+        reply.close()
+        if reply.status in (301, 302, 303, 307, 308) and "Location" in reply.headers:
+            asked = _redirected(camera, asked, reply.headers["Location"])
+            continue
+        if reply.status == 401 and login is not None and not answered:
+            answered = True
+            if login.accept(reply.headers.get_all("WWW-Authenticate", [])):
+                continue
+        raise causes.refused(camera.name, where.scheme, reply.status, http.client.responses.get(reply.status, ""))
+    raise Lost(f"{camera.name} sends us round in circles", "use the address that a browser ends at")
+
+
+def _redirected(camera: Endpoint, asked: Address, location: str) -> Address:
+    try:
+        new = addresses.parse(urllib.parse.urljoin(asked.plain_url, location))
+    except (NoInput, ValueError):
+        raise Lost(f"{camera.name} sends us to an address that is none", causes.CHECK) from None
+    if new.scheme not in ("http", "https"):
+        raise Lost(f"{camera.name} sends us to a {new.scheme}:// address", "use that address itself")
+    return new
+
+
+def _once(camera: Endpoint, asked: Address, login: Login | None, more: Mapping[str, str]) -> Reply:
+    headers = {"User-Agent": "picam-infer", "Accept": "*/*", **more}
+    answer = login.header("GET", asked.path) if login is not None else None
+    headers |= {"Authorization": answer} if answer else {}
+    connection = _connection(asked, camera.open_s, camera.ca_file)
+    try:
+        with _deadline(connection, 2 * camera.open_s) as expired:
+            try:
+                connection.request("GET", asked.path, headers=headers)
+                return Reply(connection, connection.getresponse())
+            except Exception:
+                if expired.is_set():  # it dribbled
+                    raise TimeoutError from None
+                raise
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        connection.close()
+        raise causes.unreachable(camera.name, error, asked.scheme) from None
+
+
+def _connection(asked: Address, limit_s: float, ca_file: str) -> http.client.HTTPConnection:
+    if asked.scheme == "http":
+        return http.client.HTTPConnection(asked.host, asked.port, timeout=limit_s)
+    context = trust(ca_file)
+    return http.client.HTTPSConnection(asked.host, asked.port, timeout=limit_s, context=context)
+
+
+def trust(ca_file: str) -> ssl.SSLContext:
+    """Return what certificates are checked with. Raises `Lost` when `ca_file` is of no use."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:  # also ssl.SSLError
+        raise Lost(f"source_login.ca_file: {ca_file} is no certificate that can be read",
+                   "give it in PEM, with its path") from error  # fmt: skip
+
+
+@contextlib.contextmanager
+def _deadline(connection: http.client.HTTPConnection, limit_s: float) -> Iterator[threading.Event]:
+    """Hang up after so long: the socket's own time-out begins anew with every byte."""
+    expired = threading.Event()
+
+    def hang_up() -> None:
+        expired.set()
+        sock = connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(limit_s, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+
+
+def _socket_of(response: http.client.HTTPResponse) -> socket.socket | None:
+    # Not offered by http.client; without it a close waits for the time-out instead.
+    raw = getattr(getattr(response, "fp", None), "raw", None)
+    found = getattr(raw, "_sock", None)
+    return found if isinstance(found, socket.socket) else None
