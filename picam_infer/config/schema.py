@@ -53,8 +53,8 @@ class SourceLogin(Section, frozen=True):
     """How a network camera lets us in, so that no secret stands in `source`."""
 
     user: str = ""
-    password_file: str = ""
-    ca_file: str = ""
+    password_file: FilePath = ""
+    ca_file: FilePath = ""
 
 
 class EngineSettings(Section, frozen=True):
