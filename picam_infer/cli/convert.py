@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from picam_infer.convert import sandbox
 from picam_infer.convert.report import Report
@@ -48,10 +49,29 @@ def main(args: argparse.Namespace) -> int:
         "output_layer": args.output_layer, "scale": args.scale,
     }  # fmt: skip
 
-    def tell(phase: str) -> None:
-        if phase == "quantize":
-            print("picam-infer convert: quantising; this takes minutes", file=sys.stderr)
-
-    report = sandbox.convert(args.input, args.output, options, tell)
+    report = sandbox.convert(args.input, args.output, options, Told(args.input.name or str(args.input)))
     print(json.dumps(report, ensure_ascii=False) if args.json else "\n".join(Report.from_json(report).lines()))
     return 0
+
+
+class Told:
+    """Says on standard error what is being done, once it has taken so long that somebody may wonder."""
+
+    AFTER_S = 2.0
+    AGAIN_S = 30.0
+    _WORDS: ClassVar = {
+        "read": "reading", "build": "building the network of", "check": "trying the network of", "save": "saving",
+        "quantize": "quantising, which takes minutes,",
+    }  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._phase, self._said_s = "", 0.0
+
+    def __call__(self, phase: str, waited_s: float) -> None:
+        """Hear what is being done, and since when it all goes on."""
+        if waited_s < self.AFTER_S or (phase == self._phase and waited_s < self._said_s + self.AGAIN_S):
+            return
+        self._phase, self._said_s = phase, waited_s
+        doing = self._WORDS.get(phase, phase)
+        print(f"picam-infer convert: {doing} {self._name} … ({waited_s:.0f} s)", file=sys.stderr, flush=True)

@@ -46,6 +46,8 @@ def refuse_old_ir(path: Path) -> None:
 def explain(path: Path, kind: str, error: BaseException) -> PicamError:
     """Return our error for OpenVINO's, about a file (or a SavedModel's folder) of one of `FORMATS`."""
     said = str(error)
+    if isinstance(error, MemoryError) or "bad_alloc" in said:
+        return PicamError(f"{path.name} needs more memory than there is", "convert it on a larger computer")
     lacking = missing_operations(said)
     return (
         _incomplete(path, kind, said)

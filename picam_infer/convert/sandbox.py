@@ -5,6 +5,7 @@ HDF5, flatbuffers and protobuf are parsed by libraries in C++ that were not writ
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -14,29 +15,40 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, Protocol, TextIO
 
 from picam_infer import core
 from picam_infer.core import NoInput, PicamError
 
-READ_S = 6.0
-"""How long the first look at a small file may take."""
-BYTES_PER_S = 2e6
-"""A slow SD card and a slow processor, added to `READ_S` for large files."""
-BUILD_S = 60.0
-MEMORY = 6 * 2**30
-"""Address space of the child; far more than resident memory, because OpenVINO reserves much."""
-_LIMITS_S = {"quantize": 3600.0, "check": BUILD_S, "save": 300.0}
+READ_S = 120.0
+"""Processor time for reading a small file; wall-clock time would be another on every machine and every day."""
+BYTES_PER_S = 1e6
+"""Added to `READ_S` for large files: bytes for a second of processor time."""
+BUILD_S = 900.0
+IDLE_S = 60.0
+"""A reader that has neither computed nor waited for a disk or a processor for so long will not go on."""
+ADDRESSES = 6 * 2**30
+"""Address space of the child; far more than its memory, because OpenVINO reserves much."""
+LEAST_MEMORY = 2**30
+"""What the child may always ask for, however small the machine's memory is."""
+TICK_S = 0.25
+_LIMITS_S = {"quantize": 8 * 3600.0, "check": BUILD_S, "save": BUILD_S}
+_DOING = {"read": "reading", "build": "building", "quantize": "quantising", "check": "checking", "save": "saving"}
 _CODE = "from picam_infer.convert.sandbox import child; child()"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+Progress = Callable[[str, float], None]
+"""Told again and again, and at once when it changes, what is being done, and for how long it all has taken (s)."""
 
 
 def convert(
     given: Path,
     output: Path | None,
     options: dict[str, Any],
-    phase: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Run `conversion.convert` in a child process and return its report as JSON.
 
@@ -56,7 +68,7 @@ def convert(
             env={**os.environ, **paths, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
         )  # fmt: skip
         try:
-            return listen(process, given, READ_S + size / BYTES_PER_S, phase)
+            return listen(process, given, READ_S + size / BYTES_PER_S, progress)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -65,23 +77,33 @@ def convert(
                 process.stdout.close()
 
 
-def listen(
-    process: subprocess.Popen[bytes], given: Path, read_s: float, phase: Callable[[str], None]
-) -> dict[str, Any]:
-    """Follow the child's messages; each phase has its own time. Raises `PicamError`."""
+class Child(Protocol):
+    """What `listen` needs of a process."""
+
+    pid: int
+    stdout: IO[bytes] | None
+
+    def wait(self) -> int:
+        """Return the exit code; below 0 the signal that ended it."""
+
+
+def listen(process: Child, given: Path, read_s: float, progress: Progress) -> dict[str, Any]:
+    """Follow the child's messages; each phase has its own processor time. Raises `PicamError`."""
     assert process.stdout is not None
-    limit, deadline, pending = read_s, time.monotonic() + BUILD_S, b""
-    descriptor = process.stdout.fileno()
+    began_s, phase, limit_s, pending = time.monotonic(), "read", read_s, b""
+    descriptor, work = process.stdout.fileno(), _Work(process.pid)
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not selector.select(max(deadline - time.monotonic(), 0)):
-                raise PicamError(
-                    f"reading {given.name} took longer than {limit:.0f} s", "the file is damaged or a trap"
-                )
+            ready = selector.select(TICK_S)
+            work.look()
+            progress(phase, time.monotonic() - began_s)
+            if not ready:
+                _enough(work, given, phase, limit_s)
+                continue
             block = os.read(descriptor, 1 << 16)
             if not block:
-                raise PicamError(f"{given.name} cannot be read: {_death(process)}", "the file is damaged or a trap")
+                raise _death(process.wait(), given)
             *lines, pending = (pending + block).split(b"\n")
             for line in lines:
                 message = json.loads(line)
@@ -90,16 +112,77 @@ def listen(
                     return report
                 if "error" in message:
                     raise _rebuilt(message)
-                phase(message["phase"])
-                limit = _LIMITS_S.get(message["phase"], read_s)
-                deadline = time.monotonic() + limit
+                phase = message["phase"]
+                limit_s = _LIMITS_S.get(phase, read_s)
+                work.begin()
+                progress(phase, time.monotonic() - began_s)
 
 
-def _death(process: subprocess.Popen[bytes]) -> str:
-    code = process.wait()
-    if code < 0:
-        return f"the reader was ended by {signal.Signals(-code).name}"
-    return f"the reader ended with code {code}"
+class _Work:
+    """Processor time that a process has used in a phase, and how long it has been doing nothing."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path(f"/proc/{pid}")
+        self._seen_s = time.monotonic()
+        self._total_s = self._before_s = 0.0
+        self.idle_s = 0.0
+
+    @property
+    def used_s(self) -> float:
+        """Processor time since the phase began."""
+        return self._total_s - self._before_s
+
+    def begin(self) -> None:
+        """A new phase begins."""
+        self._before_s, self.idle_s = self._total_s, 0.0
+
+    def look(self) -> None:
+        """Measure. A thread that waits for a processor or for a disk is held up by the machine, not by the file."""
+        now_s, before_s = time.monotonic(), self._total_s
+        # A long step means that this process was held up itself: then so was the other one.
+        step_s, self._seen_s = min(now_s - self._seen_s, 4 * TICK_S), now_s
+        own = self._stat(self._folder)
+        if own:
+            self._total_s = max(before_s, (int(own[11]) + int(own[12])) / _TICKS)
+        with contextlib.suppress(OSError):
+            states = {stat[0] for task in (self._folder / "task").iterdir() if (stat := self._stat(task))}
+            if states & {"R", "D"}:
+                step_s *= 0.0 if "R" in states else 0.1  # a disk that is gone does not come back
+        # Looking at a clock now and then is no work.
+        self.idle_s = max(0.0, self.idle_s + step_s - 20 * (self._total_s - before_s))
+
+    def _stat(self, folder: Path) -> list[str]:
+        """Return `stat` from its third field, the state, on; utime and stime are the 14th and 15th: see proc(5)."""
+        try:
+            return (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            return []
+
+
+def _enough(work: _Work, given: Path, phase: str, limit_s: float) -> None:
+    """Raise `PicamError` when the child will not come to an end."""
+    doing = _DOING.get(phase, phase)
+    if work.used_s > limit_s:
+        raise PicamError(
+            f"{doing} {given.name} took longer than {limit_s:.0f} s of processor time",
+            "no model that is known needs as much: if another program reads the file, please report it",
+        )
+    if work.idle_s > IDLE_S:
+        raise PicamError(
+            f"{doing} {given.name} has stopped: its reader did nothing for {IDLE_S:.0f} s",
+            "try again, or please report it",
+        )
+
+
+def _death(code: int, given: Path) -> PicamError:
+    """Return the error for a child that ended without a report."""
+    if code == -signal.SIGKILL:
+        return PicamError(f"converting {given.name} needs more memory than there is", "convert it on a larger computer")
+    if code == -signal.SIGXCPU:
+        return PicamError(f"converting {given.name} took too much processor time", "please report it")
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    return PicamError(f"{given.name} cannot be read: the library that reads such files {how}",
+                      "download or export the file again; if another program reads it, please report it")  # fmt: skip
 
 
 def _rebuilt(message: dict[str, Any]) -> PicamError:
@@ -114,21 +197,41 @@ def child() -> None:
     # Libraries may print; only this stream speaks to the parent.
     speak = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    _limit()
     sys.setrecursionlimit(3000)
     try:
         _say(speak, {"report": _convert(order, speak)})
     except PicamError as error:
         _say(speak, {"error": type(error).__name__, "message": error.message, "hint": error.hint})
     except MemoryError:
-        _say(speak, {"error": "PicamError", "message": "the model needs more memory than there is", "hint": ""})
+        _say(
+            speak,
+            {
+                "error": "PicamError",
+                "message": "the model needs more memory than there is",
+                "hint": "convert it on a larger computer",
+            },
+        )
     except Exception as error:  # the child's top: the parent tells it in one line
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        message = f"{Path(order['given']).name} cannot be read ({reason})"
-        _say(speak, {"error": "PicamError", "message": message, "hint": "the file is damaged, or please report it"})
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        message = f"{Path(order['given']).name} cannot be read: an unforeseen {where}"
+        _say(speak, {"error": "PicamError", "message": message, "hint": "please report it, with the file if you can"})
     speak.flush()
     os._exit(0)  # OpenVINO's threads have nothing left to do
+
+
+def _limit() -> None:
+    """Limit this process: it is the one to go when memory runs out, and it ends even if nobody listens any more."""
+    most_s = int(sum(_LIMITS_S.values()))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for what, value in (
+        (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, ADDRESSES), (resource.RLIMIT_CPU, most_s),
+        (resource.RLIMIT_DATA, max(LEAST_MEMORY, min(memory, ADDRESSES))),
+    ):  # fmt: skip
+        resource.setrlimit(what, (value, value))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _say(speak: TextIO, message: dict[str, Any]) -> None:
