@@ -16,7 +16,8 @@ import numpy as np
 from picam_infer.convert import ir
 from picam_infer.convert.tensor import Array
 from picam_infer.core import Frame, NoInput, PicamError, Pixels, Preprocessor, Unavailable
-from picam_infer.imaging.pictures import SUFFIXES, read_picture
+from picam_infer.imaging import picture_files
+from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Card
 
@@ -69,9 +70,7 @@ def _pictures(folder: Path, card: Card) -> list[Array]:
     """Return the folder's pictures as the network's input, (1, H, W, C) or (1, C, H, W)."""
     if not folder.is_dir():
         raise NoInput(f"there is no folder {folder}", "--calibrate wants a folder of pictures")
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
-    if not files:
-        raise NoInput(f"{folder} holds no pictures", "a hundred of the kind that the camera will see is good")
+    files = picture_files.find(folder).pictures
     step = -(-len(files) // MAX_PICTURES)
     if card.input.channels not in (1, 3):
         raise PicamError("the network's input is no picture, it cannot be calibrated with pictures", "use f16")

@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from picam_infer.core import NoInput, PicamError, Pixels
-from picam_infer.imaging import jpeg_header, native_stderr
+from picam_infer.imaging import jpeg_header, native_stderr, other_formats
 from picam_infer.imaging.limits import MAX_PIXELS, too_large
 
 MAX_BYTES = 256 * 2**20
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pgm", ".ppm"})
+_OWN = frozenset(".jpg .jpeg .jpe .jfif .jif .png .webp .gif .bmp .tif .tiff .pgm .ppm".split())
+SUFFIXES = _OWN | other_formats.SUFFIXES
 """Names that a folder of pictures is searched for, in lower case."""
 
-_KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PGM and PPM are read"
+_KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PGM, PPM and what Pillow knows are read"
 _SMALLER = f"at most {MAX_PIXELS // 1_000_000} million pixels are decoded: make it smaller first"
 _BAND_PX = 1_000_000
 """Pixels that are laid on white at once: the sums need three times the picture's memory."""
@@ -43,7 +44,7 @@ def decode_picture(data: bytes, name: str) -> Pixels:
     """Return the picture in `data` as `read_picture` does; `name` is for the error."""
     size = _declared_size(data)
     if size is None:
-        raise PicamError(f"{name} is not a picture this program reads", _KINDS)
+        return _other(data, name)
     width, height, copies = size
     if excess := too_large(width, height, copies, MAX_PIXELS):
         raise PicamError(f"{name} is too large ({excess})", _SMALLER)
@@ -60,6 +61,23 @@ def decode_picture(data: bytes, name: str) -> Pixels:
     if picture is None or picture.ndim != 3 or picture.shape[2] != 3:
         raise PicamError(f"{name} is damaged or cut short", "copy it again, or open it and save it again")
     return np.ascontiguousarray(picture, dtype=np.uint8)
+
+
+def readable(path: Path) -> bool:
+    """Tell whether a file's name is that of a picture that can be read here."""
+    return path.suffix.lower() in _OWN or other_formats.readable(path)
+
+
+def _other(data: bytes, name: str) -> Pixels:
+    """Return a picture of a kind that OpenCV does not read."""
+    try:
+        with native_stderr.taken():
+            picture = other_formats.decode(data, name, MAX_PIXELS)
+    except MemoryError as error:
+        raise PicamError(f"{name} is too large", _SMALLER) from error
+    if picture is None:
+        raise PicamError(f"{name} is not a picture this program reads", _KINDS)
+    return _on_white_bands(picture)
 
 
 def _read(path: Path) -> bytes:
@@ -83,11 +101,15 @@ def _on_white(raw: npt.NDArray[np.uint8]) -> npt.NDArray[Any] | None:
     plain, orientation = _unchanged(raw)
     if plain is None or plain.ndim != 3 or plain.shape[2] != 4 or plain.dtype not in (np.uint8, np.uint16):
         return None
+    return _upright(_on_white_bands(plain), orientation)
+
+
+def _on_white_bands(plain: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     white = np.empty((*plain.shape[:2], 3), np.uint8)
     rows = max(1, _BAND_PX // plain.shape[1])
     for top in range(0, plain.shape[0], rows):
         white[top : top + rows] = _mixed(plain[top : top + rows])
-    return _upright(white, orientation)
+    return white
 
 
 def _mixed(band: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from pathlib import Path
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging.decode import whole_jpeg
+from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import SUFFIXES, read_picture
 from picam_infer.sources.causes import CannotPlay
 from picam_infer.sources.frames import jpeg_size, make_frame, upright_by
@@ -39,17 +39,10 @@ def open_replay(path: Path, capture: Capture) -> Pictures | Video:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
-    if not found:
-        raise NoInput(f"{folder} holds no pictures", f"these are looked for: {' '.join(sorted(SUFFIXES))}")
-    return sorted(found, key=natural)
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that puts `frame2` before `frame10`, and `frame.jpg` before both."""
-    parts = [part for part in re.split(r"(\d+)", path.stem) if part]
-    words = [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts]
-    return [*words, (-2, path.suffix.lower())]
+    found = picture_files.find(folder)
+    if found.left_out:
+        log.info("%s", found.remark(folder))
+    return list(found.pictures)
 
 
 class Pictures:

@@ -1,0 +1,109 @@
+"""Pictures of kinds that OpenCV does not read here, through Pillow and its plug-ins: HEIC, AVIF, JPEG 2000, TGA…"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from picam_infer.core import PicamError
+
+SUFFIXES = frozenset(
+    ".avif .avifs .heic .heif .hif .heics .heifs .jp2 .j2k .jpf .jpx .j2c .tga .ico .cur .icns .pcx .psd .qoi .dds "
+    ".sgi .rgb .bw .xbm .xpm .pbm .pnm .pfm .dib .apng .mpo".split()
+)
+"""Names of such pictures, in lower case."""
+
+_NOT_READ = frozenset({"EPS", "WMF", "PDF", "MPEG", "BUFR", "GRIB", "HDF5", "FITS"})
+"""What Pillow would hand to other programs, or knows only by name."""
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF = frozenset({".heic", ".heif", ".hif", ".heics", ".heifs"})
+_AVIF = frozenset({".avif", ".avifs"})
+
+
+def readable(path: Path) -> bool:
+    """Tell whether a picture with such a name can be read here: HEIC, and AVIF with an old Pillow, need a plug-in."""
+    suffix = path.suffix.lower()
+    if suffix in _HEIF:
+        return "HEIF" in formats()
+    return "AVIF" in formats() if suffix in _AVIF else suffix in SUFFIXES
+
+
+def remedy(path: Path) -> str:
+    """Return what would make a picture readable; empty for one that is, and for other files."""
+    lacking = path.suffix.lower() in _HEIF | _AVIF and not readable(path)
+    return f"{path.suffix.lower()} files need: pip install {_plugin(path.suffix.lower() in _HEIF)}" if lacking else ""
+
+
+def _plugin(heif: bool) -> str:
+    return "pillow-heif" if heif else "pillow-avif-plugin"
+
+
+@functools.cache
+def formats() -> frozenset[str]:
+    """Return the formats that Pillow reads itself here, with its plug-ins for HEIC and AVIF where they are installed."""
+    from PIL import Image, features
+
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    avif = bool(features.check("avif"))
+    if not avif:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("pillow_avif")
+            avif = True
+    Image.init()
+    return frozenset(Image.OPEN) - _NOT_READ - (frozenset() if avif else {"AVIF"})
+
+
+def decode(data: bytes, name: str, max_pixels: int) -> npt.NDArray[np.uint8] | None:
+    """Return a picture with its transparency, turned upright, BGRA uint8 (H, W, 4); None if it is none that is known.
+
+    Raises `PicamError` when it is too large, broken, or of a kind whose plug-in is missing, and `MemoryError`.
+    """
+    _require_plugin(data, name)
+    from PIL import Image, ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=sorted(formats())) as opened:
+                width, height = opened.size
+                if width * height > max_pixels:
+                    raise PicamError(f"{name} is too large ({width}×{height})", "make it smaller first")
+                picture = _eight_bits(ImageOps.exif_transpose(opened))
+                rgba = np.asarray(picture.convert("RGBA"), np.uint8)
+        except (PicamError, MemoryError):
+            raise
+        except (Image.UnidentifiedImageError, Image.DecompressionBombError):
+            return None
+        except Exception as error:  # whatever a decoder makes of hostile data
+            raise PicamError(f"{name} is damaged or cut short", "copy it again, or open it and save it again") from error
+    return np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
+
+
+def _require_plugin(data: bytes, name: str) -> None:
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    for brands, kind, heif in ((_HEIF_BRANDS, "HEIF", True), (_AVIF_BRANDS, "AVIF", False)):
+        if brand in brands and kind not in formats():
+            shown = "a HEIC" if heif else "an AVIF"
+            raise PicamError(f"{name} is {shown} picture, which needs a plug-in here",
+                             f"pip install {_plugin(heif)}, or save it as JPEG")  # fmt: skip
+
+
+def _eight_bits(picture: Any) -> Any:
+    """Return a Pillow picture whose samples have eight bits: 16-bit greys are scaled, not cut off."""
+    if not picture.mode.startswith("I") and picture.mode != "F":
+        return picture
+    from PIL import Image
+
+    values = np.asarray(picture, np.float64)
+    full = 255.0 if values.max(initial=0) <= 255 else 65535.0
+    return Image.fromarray(np.clip(np.rint(values * (255 / full)), 0, 255).astype(np.uint8), "L")
