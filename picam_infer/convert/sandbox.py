@@ -16,12 +16,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO
 
 from picam_infer import core
-from picam_infer.core import NoInput, PicamError
+from picam_infer.core import PicamError
 
 READ_S = 120.0
 """Processor time for reading a small file; wall-clock time would be another on every machine and every day."""
@@ -34,6 +34,8 @@ ADDRESSES = 6 * 2**30
 """Address space of the child; far more than its memory, because OpenVINO reserves much."""
 LEAST_MEMORY = 2**30
 """What the child may always ask for, however small the machine's memory is."""
+BASE_MEMORY, MEMORY_PER_BYTE = 2 * 2**30, 16
+"""What it may ask for at most, for a small file and for each byte more: a trap does not fill a large memory."""
 TICK_S = 0.25
 _LIMITS_S = {"quantize": 8 * 3600.0, "check": BUILD_S, "save": BUILD_S}
 _DOING = {"read": "reading", "build": "building", "quantize": "quantising", "check": "checking", "save": "saving"}
@@ -54,11 +56,9 @@ def convert(
 
     `options` are the fields of `Options`. Raises what it raises, and `PicamError` if the child dies or stalls.
     """
-    try:
-        size = given.stat().st_size if given.is_file() else sum(p.stat().st_size for p in given.rglob("*"))
-    except (OSError, ValueError) as error:
-        raise NoInput(f"there is no {given}", "check the name") from error
-    order = {"given": str(given), "output": str(output) if output else None, "options": options}
+    size = _bytes([given, *(options[key] for key in ("weights",) if options.get(key))])
+    memory = None if options.get("calibrate") else BASE_MEMORY + MEMORY_PER_BYTE * _bytes([given.parent, given])
+    order = {"given": str(given), "output": str(output) if output else None, "options": options, "memory": memory}
     # The scratch folder is ours, so that nothing stays in it when the child must be killed.
     with tempfile.TemporaryDirectory(prefix="picam-infer-", ignore_cleanup_errors=True) as scratch:
         paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": scratch}
@@ -75,6 +75,16 @@ def convert(
             process.wait()
             if process.stdout:
                 process.stdout.close()
+
+
+def _bytes(paths: Sequence[Path]) -> int:
+    """Return how large files are together, and the files right in folders and (of the last one) at any depth."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            inside = path.rglob("*") if path is paths[-1] else path.glob("*")
+            total += sum(file.stat().st_size for file in ([path] if path.is_file() else inside) if file.is_file())
+    return total
 
 
 class Child(Protocol):
@@ -197,7 +207,7 @@ def child() -> None:
     # Libraries may print; only this stream speaks to the parent.
     speak = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    _limit()
+    _limit(order["memory"])
     sys.setrecursionlimit(3000)
     try:
         _say(speak, {"report": _convert(order, speak)})
@@ -221,13 +231,13 @@ def child() -> None:
     os._exit(0)  # OpenVINO's threads have nothing left to do
 
 
-def _limit() -> None:
+def _limit(most: int | None) -> None:
     """Limit this process: it is the one to go when memory runs out, and it ends even if nobody listens any more."""
     most_s = int(sum(_LIMITS_S.values()))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for what, value in (
         (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, ADDRESSES), (resource.RLIMIT_CPU, most_s),
-        (resource.RLIMIT_DATA, max(LEAST_MEMORY, min(memory, ADDRESSES))),
+        (resource.RLIMIT_DATA, max(LEAST_MEMORY, min(memory, ADDRESSES, most or ADDRESSES))),
     ):  # fmt: skip
         resource.setrlimit(what, (value, value))
     with contextlib.suppress(OSError):

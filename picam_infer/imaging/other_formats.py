@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from picam_infer.core import PicamError
 
-SUFFIXES = frozenset(
+_NAMES = (
     ".avif .avifs .heic .heif .hif .heics .heifs .jp2 .j2k .jpf .jpx .j2c .tga .ico .cur .icns .pcx .psd .qoi .dds "
-    ".sgi .rgb .bw .xbm .xpm .pbm .pnm .pfm .dib .apng .mpo".split()
+    ".sgi .rgb .bw .xbm .xpm .pbm .pnm .pfm .dib .apng .mpo"
 )
+SUFFIXES = frozenset(_NAMES.split())
 """Names of such pictures, in lower case."""
 
 _NOT_READ = frozenset({"EPS", "WMF", "PDF", "MPEG", "BUFR", "GRIB", "HDF5", "FITS"})
@@ -49,7 +50,7 @@ def _plugin(heif: bool) -> str:
 
 @functools.cache
 def formats() -> frozenset[str]:
-    """Return the formats that Pillow reads itself here, with its plug-ins for HEIC and AVIF where they are installed."""
+    """Return the formats that Pillow reads here itself, with its plug-ins where they are installed."""
     from PIL import Image, features
 
     with contextlib.suppress(ImportError):
@@ -85,7 +86,9 @@ def decode(data: bytes, name: str, max_pixels: int) -> npt.NDArray[np.uint8] | N
         except (Image.UnidentifiedImageError, Image.DecompressionBombError):
             return None
         except Exception as error:  # whatever a decoder makes of hostile data
-            raise PicamError(f"{name} is damaged or cut short", "copy it again, or open it and save it again") from error
+            raise PicamError(
+                f"{name} is damaged or cut short", "copy it again, or open it and save it again"
+            ) from error
     return np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
 
 

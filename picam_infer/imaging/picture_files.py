@@ -1,10 +1,10 @@
-"""Which pictures a folder holds: found by one rule and in one order, whoever asks, and with a word on what is left out."""
+"""Which pictures a folder holds: by one rule and in one order, whoever asks, with a word on what is left out."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -16,7 +16,8 @@ from picam_infer.imaging import jpeg_header, native_stderr, other_formats
 from picam_infer.imaging.limits import MAX_PIXELS, too_large
 
 MAX_BYTES = 256 * 2**20
-_OWN = frozenset(".jpg .jpeg .jpe .jfif .jif .png .webp .gif .bmp .tif .tiff .pgm .ppm".split())
+_NAMES = ".jpg .jpeg .jpe .jfif .jif .png .webp .gif .bmp .tif .tiff .pgm .ppm"
+_OWN = frozenset(_NAMES.split())
 SUFFIXES = _OWN | other_formats.SUFFIXES
 """Names that a folder of pictures is searched for, in lower case."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Frame, NoInput, PicamError, Pixels
-from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.imaging import picture_files
+from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.imaging.pictures import SUFFIXES, read_picture
 from picam_infer.sources.causes import CannotPlay
 from picam_infer.sources.frames import jpeg_size, make_frame, upright_by

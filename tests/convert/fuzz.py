@@ -138,7 +138,8 @@ def forked(source: Path, out: Path) -> float:
     child = os.fork()
     if child == 0:
         os.dup2(other, 1)
-        order = {"given": str(source), "output": str(out), "options": {"precision": "f32"}}
+        memory = sandbox.BASE_MEMORY + sandbox.MEMORY_PER_BYTE * source.stat().st_size
+        order = {"given": str(source), "output": str(out), "options": {"precision": "f32"}, "memory": memory}
         sys.argv = ["fuzz", json.dumps(order)]
         sandbox.child()
     os.close(other)

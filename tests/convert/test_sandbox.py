@@ -11,7 +11,7 @@ from test_refusals import good
 
 from picam_infer.cli.convert import Told
 from picam_infer.convert import sandbox
-from picam_infer.core import PicamError
+from picam_infer.core import NoInput, PicamError
 
 _WORK = """
 import json, time
@@ -78,7 +78,7 @@ def test_the_childs_own_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     code = """
 from picam_infer.convert import sandbox
 import resource
-sandbox._limit()
+sandbox._limit(None)
 names = ("RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_AS", "RLIMIT_DATA")
 limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in names}
 limits["oom"] = int(open("/proc/self/oom_score_adj").read())
@@ -90,6 +90,30 @@ print(json.dumps({"report": limits}), flush=True)
     assert found["RLIMIT_CORE"] == 0 and found["oom"] == 1000
     assert 2**30 <= found["RLIMIT_DATA"] <= max(memory, 2**30) and found["RLIMIT_AS"] == sandbox.ADDRESSES
     assert found["RLIMIT_CPU"] >= sandbox.READ_S
+
+
+def test_a_small_file_gets_less_memory_than_the_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "BASE_MEMORY", 2**30)
+    code = """
+import sys
+from picam_infer.convert import sandbox
+sandbox._limit(json.loads(sys.argv[1])["memory"])
+try:
+    bytearray(3 << 29)
+except MemoryError:
+    print(json.dumps({"report": {"refused": True}}), flush=True)
+"""
+    assert run(code, tmp_path, monkeypatch) == {"refused": True}
+
+
+def test_links_that_lead_nowhere_are_told_by_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "m.h5").symlink_to("../.git/annex/objects/ab/x")
+    for given in (tmp_path / "in" / "m.h5", tmp_path / "in"):
+        with pytest.raises(NoInput, match="git annex get m.h5"):
+            sandbox.convert(given, tmp_path / "out", {})
+    with pytest.raises(NoInput, match="there is no"):
+        sandbox.convert(tmp_path / "none.h5", tmp_path / "out", {})
 
 
 def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:

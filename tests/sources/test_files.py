@@ -132,7 +132,7 @@ def test_what_is_no_video_is_said_in_one_line(tmp_path, kind, capfd):
 
 
 def test_an_empty_folder_and_a_bad_only_picture(tmp_path):
-    with pytest.raises(NoInput, match="holds no pictures"):
+    with pytest.raises(NoInput, match="has no pictures"):
         open_source(str(tmp_path), Capture())
     (tmp_path / "a.png").write_bytes(b"nonsense")
     with pytest.raises(PicamError):
