@@ -13,12 +13,15 @@ import cv2
 import msgspec
 
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import Frame, NoInput, PicamError, Pixels, Result
-from picam_infer.imaging.pictures import SUFFIXES, read_picture
+from picam_infer.core import Frame, PicamError, Pixels, Result
+from picam_infer.imaging import picture_files
+from picam_infer.imaging.pictures import read_picture
 from picam_infer.imaging.region import Region, Roi
 from picam_infer.inference import engines, preprocess
+from picam_infer.inference.evaluation import Evaluation, class_of
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle
 from picam_infer.runtime.supervisor import cache_folder
 
 
@@ -33,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (3)")
     parser.add_argument("--threshold", type=_share, default=0.6, metavar="P", help="below this it is unknown (0.6)")
     parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees")
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="at the end, how often it was right: for folders that are called after the classes",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -59,10 +67,12 @@ def main(args: argparse.Namespace) -> int:
     prepare = preprocess.build(chain, model.card.input)
     decider = Decider(model.labels, model.card.reject)
     settings = Decide(top=max(1, args.top), threshold=args.threshold)
+    given = list(_pictures(args.image))
+    evaluation = _evaluation(args, model, given)
     engine = engines.open_engine(EngineSettings(kind=args.engine), model, cache_folder())
     code = 0
     try:
-        for seq, path in enumerate(_pictures(args.image)):
+        for seq, (path, root) in enumerate(given):
             try:
                 frame = as_frame(read_picture(path), seq, path)
             except PicamError as error:
@@ -79,10 +89,15 @@ def main(args: argparse.Namespace) -> int:
             result = Result(seq, frame.captured, frame.monotonic_s, label, top[0].score, top, engine.name,
                             took_s * 1e3, (time.monotonic() - frame.monotonic_s) * 1e3, name=str(path))  # fmt: skip
             _print(result, args.json)
+            if evaluation:
+                evaluation.add(class_of(path, root, model.labels), label, model.labels[int(scores.argmax())])
             if args.save_input:
                 _save(patch, args.save_input, seq)
     finally:
         engine.close()
+    if evaluation:
+        print(json.dumps({"report": evaluation.as_json()}, ensure_ascii=False) if args.json
+              else "\n".join(evaluation.lines()), flush=True)  # fmt: skip
     return code
 
 
@@ -92,15 +107,27 @@ def as_frame(picture: Pixels, seq: int, path: Path) -> Frame:
     return Frame(picture, "bgr", width, height, time.monotonic(), time.time(), seq, name=str(path))
 
 
-def _pictures(paths: list[Path]) -> Iterator[Path]:
+def _pictures(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yield pictures with what was named for them: a folder, or themselves. Raises `NoInput`."""
     for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise NoInput(f"{path} has no pictures in it", f"looked for {', '.join(sorted(SUFFIXES))}")
-            yield from inside
-        else:
-            yield path
+        if not path.is_dir():
+            yield path, path
+            continue
+        found = picture_files.find(path)
+        if found.left_out:
+            print(f"picam-infer classify: {found.remark(path)}", file=sys.stderr)
+        yield from ((picture, path) for picture in found.pictures)
+
+
+def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path, Path]]) -> Evaluation | None:
+    """Return what counts the answers, if that was asked for. Raises `PicamError` if no picture's class is known."""
+    if not args.report:
+        return None
+    if not any(class_of(path, root, model.labels) for path, root in given):
+        names = ", ".join(model.labels[:4]) + (" …" if len(model.labels) > 4 else "")
+        raise PicamError("no picture lies in a folder that is called after a class of the model",
+                         f"for --report put them into folders: {names}")  # fmt: skip
+    return Evaluation(model.labels, model.card.reject)
 
 
 def _print(result: Result, as_json: bool) -> None:

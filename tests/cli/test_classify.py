@@ -95,3 +95,57 @@ def test_roi_chooses_the_square(tmp_path: Path, capsys: pytest.CaptureFixture[st
         inputs.append(cv2.imread(str(target), cv2.IMREAD_GRAYSCALE))
     assert not inputs[0].any()
     assert inputs[1].any()
+
+
+def in_folders(root: Path, **values: tuple[int, ...]) -> Path:
+    for name, pictures in values.items():
+        (root / name).mkdir(parents=True)
+        for number, value in enumerate(pictures):
+            save(root / name / f"{number}.png", value)
+    return root
+
+
+def test_folders_called_after_classes_give_a_report(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = in_folders(tmp_path / "p", **{"Dark": (0, 10, 20), "1_bright": (255, 250, 0), "other": (9,)})
+    assert cli.main(["classify", "-m", str(model), "--report", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    assert lines[0] == "accuracy 83.3%: 5 of 6 pictures"
+    assert lines[1] == "not counted, because their folders are called after no class: 1"
+    assert [line.split() for line in lines[2:]] == [
+        ["is", "/", "said", "dark", "bright", "right"], ["dark", "3", "·", "100%"], ["bright", "1", "2", "67%"],
+    ]  # fmt: skip
+
+
+def test_the_report_as_json_counts_what_is_unknown(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = in_folders(tmp_path / "p", dark=(0, 120), unknown=(127,))
+    words = ["classify", "-m", model, "--report", "--json", "--threshold", "0.999", root / "dark", root / "unknown"]
+    assert cli.main([str(word) for word in words]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])["report"]
+    assert (report["pictures"], report["right"], report["likeliest_right"]) == (3, 2, 3)
+    assert report["said"] == ["dark", "unknown"]
+    assert report["confusion"] == {"dark": [1, 1], "unknown": [0, 1]}
+
+
+def test_a_report_without_classes_says_how_to_name_folders(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = in_folders(tmp_path / "p", cats=(0,))
+    assert cli.main(["classify", "-m", str(model), "--report", str(root)]) == 1
+    assert "put them into folders: dark, bright" in capsys.readouterr().err
+
+
+def test_what_a_folder_leaves_out_is_named_in_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = in_folders(tmp_path / "p", dark=(0,))
+    for name in ("._0.png", "notes.txt", "clip.mp4"):
+        (root / name).write_bytes(b"x")
+    (root / "2.JFIF").write_bytes(cv2.imencode(".jpg", picture(255))[1].tobytes())
+    assert cli.main(["classify", "-m", str(model), str(root)]) == 0
+    said = capsys.readouterr()
+    assert [line.split(":")[0].rpartition("/")[2] for line in said.out.splitlines()] == ["2.JFIF", "0.png"]
+    assert said.err.splitlines() == [f"picam-infer classify: left out of {root}: clip.mp4, notes.txt"]

@@ -110,7 +110,7 @@ def test_links_that_lead_nowhere_are_told_by_the_reader(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "m.h5").symlink_to("../.git/annex/objects/ab/x")
     for given in (tmp_path / "in" / "m.h5", tmp_path / "in"):
-        with pytest.raises(NoInput, match="git annex get m.h5"):
+        with pytest.raises(NoInput, match=r"git annex get m\.h5"):
             sandbox.convert(given, tmp_path / "out", {})
     with pytest.raises(NoInput, match="there is no"):
         sandbox.convert(tmp_path / "none.h5", tmp_path / "out", {})
