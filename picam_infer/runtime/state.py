@@ -162,7 +162,7 @@ class Stats:
         return self.bad_reads + self.bad_decodes
 
 
-Part = Literal["camera", "engine", "display", "model"]
+Part = Literal["camera", "engine", "display", "model", "configuration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Loss:
     @property
     def title(self) -> str:
         """In two words."""
-        return "cannot start" if self.part == "model" else f"{self.part} lost"
+        return {"model": "cannot start", "configuration": "wrong configuration"}.get(self.part, f"{self.part} lost")
 
     def __str__(self) -> str:
         """Return title, reason and remedy on one line."""

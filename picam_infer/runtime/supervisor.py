@@ -94,12 +94,19 @@ def _positive(text: str) -> int:
 def main(args: argparse.Namespace) -> int:
     """Run until told to stop; returns the exit code."""
     malloc.limit_arenas()
-    options = Options.of(args)
-    config = options.config()
+    options, notifier = Options.of(args), Notifier()
+    wrong: ConfigError | None = None
+    try:
+        config = options.config()
+    except ConfigError as error:
+        if not notifier.active:
+            raise
+        # Nobody reads a service's exit code: it stays up, says on the screen what is wrong, and follows the file.
+        config, wrong = Config(), error
     logging.basicConfig(handlers=[journal_handler()], level=config.log.level.upper(), force=True)
     # Its pictures are small: OpenCV's own threads would spend more time waiting for each other than they save.
     cv2.setNumThreads(1)
-    service = Service(config, options, Notifier())
+    service = Service(config, options, notifier, wrong)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         service.on_signal(number, frame)
@@ -167,8 +174,12 @@ class Options:
 class Service:
     """The main loop: builds the parts from a configuration, shows what they see, rebuilds them on SIGHUP."""
 
-    def __init__(self, config: Config, options: Options, notifier: Notifier) -> None:
+    def __init__(self, config: Config, options: Options, notifier: Notifier, wrong: ConfigError | None = None) -> None:
+        """`wrong`: why there is no configuration yet; `config` is then a stand-in."""
         self.config = config
+        self._wrong = wrong
+        self._refused = ""
+        """Why the file that was read last is not used; empty: it is."""
         self.options = options
         self.notifier = notifier
         self.pause = Pause(Schedule(config.schedule))
@@ -199,15 +210,21 @@ class Service:
         while outcome is Outcome.RELOAD and not self._stop.is_set():
             self.notifier.loading()
             with contextlib.closing(Screen(self.config, patient=self.notifier.active)) as screen:
+                if self._wrong is not None:
+                    outcome = self._wait_for_configuration(screen, self._wrong, page=False)
+                    continue
                 screen.placard("starting", f"loading model {self.config.model}", colour=annotate.KNOWN)
                 tried = bundles.stamp(self.config.model)
                 try:
                     outcome = self._round(screen)
                 except PicamError as error:
                     # At a terminal a person reads the message; a service has nobody, so it says it on the screen.
-                    if not self.notifier.active or isinstance(error, ConfigError):
+                    if not self.notifier.active:
                         raise
-                    outcome = self._wait_for_model(screen, error, tried)
+                    if isinstance(error, ConfigError):
+                        outcome = self._wait_for_configuration(screen, error, page=True)
+                    else:
+                        outcome = self._wait_for_model(screen, error, tried)
         self.notifier.stopping()
 
     def _round(self, screen: Screen) -> Outcome:
@@ -316,12 +333,20 @@ class Service:
         self.pause.tick()
         if time.monotonic() >= self._next_status_s:
             self._next_status_s = time.monotonic() + _STATUS_S
-            self.notifier.status(sentence(state))
+            refused = (
+                f"the new configuration is refused: {self._refused}; with the one before: " if self._refused else ""
+            )
+            self.notifier.status(refused + sentence(state))
         if viewer.quit:
             return Outcome.STOP
         if self._reload.is_set() and self._reloaded(state):
             return Outcome.RELOAD
         return None
+
+    def _status(self, state: State) -> str:
+        if self._refused:
+            return f"the new configuration is refused: {self._refused}; with the one before: {sentence(state)}"
+        return sentence(state)
 
     def _say_ready(self) -> None:
         if not self._ready:
@@ -339,12 +364,10 @@ class Service:
             self._try_model(config, waiting=any(loss.part == "model" for loss in state.losses))
         except PicamError as error:
             log.error("the new configuration is refused, the old one stays: %s", error)
+            self._refused, self._next_status_s = str(error), 0.0
             self.notifier.ready()
             return False
-        self.config = config
-        self._ready = False  # said again by the next round, which ends the reload
-        logging.getLogger().setLevel(config.log.level.upper())
-        log.info("configuration read again")
+        self._take(config)
         return True
 
     @staticmethod
@@ -391,6 +414,58 @@ class Service:
             log.info("the model is there: starting", extra={"PICAM_FOUND": "model"})
             state.find("model")
         return Outcome.RELOAD
+
+    def _wait_for_configuration(self, screen: Screen, error: ConfigError, page: bool) -> Outcome:
+        """Stay up with a wrong configuration: screen and status name file, line and key, until the file changes.
+
+        `page`: whether the settings could be read as such, so that it is known where the page belongs.
+        """
+        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause)
+        settings = RuntimeSettings(state)  # nothing is saved into a file that a person is mending
+        viewer, read = Viewer(screen, state, settings), _stamp(self.options.path)
+        with contextlib.ExitStack() as company:
+            if page:
+                self._page(company, state, settings, self._listeners(company, state))
+            while not self._stop.is_set():
+                if state.lose("configuration", error.message, error.hint):
+                    log.error("%s", state.losses[0], extra={"PICAM_LOST": "configuration"})
+                if viewer.step():
+                    self._say_ready()
+                self.notifier.feed()
+                asked, now = self._reload.is_set(), _stamp(self.options.path)
+                if asked or now != read:
+                    read = now
+                    try:
+                        self._try_again(asked)
+                        return Outcome.RELOAD
+                    except ConfigError as again:
+                        error = again
+                outcome = self._attend(viewer, state)
+                if outcome is not None:
+                    return outcome
+        return Outcome.STOP
+
+    def _try_again(self, asked: bool) -> None:
+        """Read a configuration that was wrong again; `asked`: systemd waits for the answer. Raises `ConfigError`."""
+        self._reload.clear()
+        if asked:
+            self.notifier.reloading()
+        try:
+            config = self.options.config()
+            self._try_model(config, waiting=True)
+        except ConfigError:
+            if asked:
+                self.notifier.ready()
+            raise
+        self._wrong = None
+        self._take(config)
+
+    def _take(self, config: Config) -> None:
+        """Use another configuration from the next round on."""
+        self.config, self._refused = config, ""
+        self._ready = False  # said again by the next round, which ends the reload
+        logging.getLogger().setLevel(config.log.level.upper())
+        log.info("configuration read again")
 
 
 class Screen:
@@ -672,7 +747,7 @@ def fresh_result(state: State) -> Result | None:
 def stats_line(state: State, shown: Rate) -> str:
     """Return the overlay's line of figures; `shown` counts the pictures of that screen or stream."""
     newest = state.results.look()
-    parts = [f"{shown.per_second():.0f} fps", f"{state.stats.inferences.per_second():.0f} inferred/s"]
+    parts = [f"{per_second(shown)} fps", f"{per_second(state.stats.inferences)} inferred/s"]
     if newest:
         parts += [f"{newest[1].infer_ms:.1f} ms", f"age {newest[1].age_ms:.0f} ms", newest[1].engine]
     if state.telemetry and state.telemetry.temperature_c:
@@ -693,7 +768,23 @@ def sentence(state: State) -> str:
         return f"waiting for {state.source or 'the camera'} and the model {state.model}"
     seen = f"sees {newest.label} ({newest.score:.0%})" if newest.label is not None else "sees nothing it knows"
     news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
-    return f"{seen}, {state.stats.inferences.per_second():.0f} results/s on {newest.engine}, from {state.source}{news}"
+    rate = per_second(state.stats.inferences)
+    return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}"
+
+
+def per_second(rate: Rate) -> str:
+    """Return a rate for people; one below one is not called nothing."""
+    now = rate.per_second()
+    return f"{now:.0f}" if now >= 1 or not now else f"{now:.1f}"
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written; None: it is not there."""
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
 
 
 def cache_folder() -> Path | None:

@@ -287,11 +287,11 @@ def test_a_model_that_is_not_there_is_waited_for_with_the_page_up(
     with log.open("w") as out:
         process = start("run", "-c", path, stderr=out, **manager.environment)
         manager.hears("READY=1")
-        assert "no model called" in manager.hears("STATUS=cannot start")
+        assert "there is no model folder" in manager.hears("STATUS=cannot start")
         web = served(process, log)
         state = ask_json(web, "/api/state")[1]
         assert [(loss["part"], state["model"]) for loss in state["lost"]] == [("model", str(tmp_path / "m"))]
-        assert ask_json(web, "/healthz")[1]["reason"].startswith("cannot start: no model called")
+        assert ask_json(web, "/healthz")[1]["reason"].startswith("cannot start: there is no model folder")
         assert ask(web, "/snapshot.jpg")[2][:2] == b"\xff\xd8"
         assert ask(web, "/")[0] == 200
         for _ in range(3):
@@ -303,7 +303,7 @@ def test_a_model_that_is_not_there_is_waited_for_with_the_page_up(
         process.terminate()
         assert process.wait(10) == 0
     lines = log.read_text().splitlines()
-    assert sum("cannot start: no model called" in line for line in lines) == 1, "one line a reason"
+    assert sum("cannot start: there is no model folder" in line for line in lines) == 1, "one line a reason"
     assert sum("cannot start" in line for line in lines) == 2 and "Traceback" not in log.read_text()
 
 
@@ -341,13 +341,58 @@ def test_a_file_that_is_not_there_is_waited_for_by_a_service(start: Start, manag
     assert err.count("there is no") == 1 and "sees bright" in err
 
 
-def test_a_broken_configuration_is_final(start: Start, manager: Manager, tmp_path: Path) -> None:
-    path = tmp_path / "c.yaml"
+def test_a_broken_configuration_is_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    path = service_file(tmp_path)
+    good = path.read_text()
     path.write_text("source: demo\ncaptur: {}\n")
     process = start("run", "-c", path, **manager.environment)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 78
-    assert f"{path}:2: captur: no such key; did you mean capture?" in err
+    manager.hears("READY=1")
+    assert f"{path}:2: captur: no such key; did you mean capture?" in manager.hears("STATUS=wrong configuration")
+    path.write_text("display: {kind: none}\nlog: {level: loud}\n")
+    assert f"{path}:2: log.level" in manager.hears("STATUS=wrong configuration")
+    manager.hears("WATCHDOG=1")
+    process.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1")
+    path.write_text(good)
+    manager.hears("STATUS=sees")
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert err.count(":2: captur: no such key") == 1 and err.count("log.level") == 1, "one line a change"
+
+
+def test_settings_that_do_not_fit_the_model_are_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    path = service_file(tmp_path)
+    good = path.read_text()
+    service_file(tmp_path, preprocess={"canny": [90, 30]})
+    process = start("run", "-c", path, **manager.environment)
+    assert "canny" in manager.hears("STATUS=wrong configuration")
+    path.write_text(good)
+    manager.hears("STATUS=sees")
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_a_refused_reload_stays_in_the_status_until_it_is_mended(
+    start: Start, manager: Manager, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "m")
+    path = service_file(tmp_path)
+    good = path.read_text()
+    process = start("run", "-c", path, **manager.environment)
+    manager.hears("STATUS=sees")
+    path.write_text("captur: {}\n")
+    process.send_signal(signal.SIGHUP)
+    said = manager.hears("STATUS=the new configuration is refused")
+    assert f"{path}:1: captur" in said and "with the one before: " in said
+    path.write_text(good)
+    process.send_signal(signal.SIGHUP)
+    manager.hears("STATUS=sees")
+    process.terminate()
+    assert process.wait(10) == 0
 
 
 def test_reload_takes_a_good_file_and_refuses_a_bad_one(start: Start, manager: Manager, tmp_path: Path) -> None:
