@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picam_infer.config.schema import INSTALLED
+from picam_infer.platform.systemd import state_folder
 
 _APPLICATION = b"picam-infer instance"
 _MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"))
@@ -55,4 +56,17 @@ def _machine() -> str:
     for path in _MACHINE_IDS:
         with contextlib.suppress(OSError, UnicodeError):
             found.append(path.read_text("ascii").strip("\0\n "))
-    return "\0".join(found) or f"{socket.gethostname()} {uuid.getnode():012x}"
+    return "\0".join(filter(None, found)) or _made_up()
+
+
+def _made_up() -> str:
+    """Return what stands for the machine where it has no id (in a container), the same as long as its state is kept."""
+    try:
+        path = state_folder() / "machine-id"
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x") as file:
+                file.write(f"{uuid.uuid4().hex}\n")
+        return path.read_text("ascii").strip() or socket.gethostname()
+    except (OSError, UnicodeError, RuntimeError):
+        return f"{socket.gethostname()} {uuid.getnode():012x}"

@@ -10,7 +10,6 @@ from picam_infer import config
 from picam_infer.config.instance import Instance
 from picam_infer.outputs.events.outlet import Outlet, Way
 from picam_infer.outputs.events.retained import Memory
-from picam_infer.platform.systemd import state_folder
 from picam_infer.runtime.state import Change, State
 
 
@@ -20,7 +19,7 @@ class Events:
     def __init__(self, settings: Sequence[config.Event], state: State, instance: Instance | None = None) -> None:
         """`instance`: who tells; None: the installed service."""
         instance = instance or Instance()
-        memory = Memory(state_folder() / f"mqtt-{instance.ident}.json")
+        memory = Memory(instance)
         ways = [way(item, state, instance, memory) for item in settings]
         names = [one.name for one in ways]
         for number, one in enumerate(ways):  # metrics tell them apart by it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -9,6 +10,9 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from picam_infer.config.instance import Instance
+from picam_infer.platform.systemd import state_folder
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +23,13 @@ Topics = Mapping[str, frozenset[str]]
 class Memory:
     """The file of one service, shared by its outlets. Without a folder to write to it forgets at the end."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, instance: Instance) -> None:
+        self._path: Path | None = None
+        with contextlib.suppress(RuntimeError):  # nobody's home
+            self._path = state_folder() / f"mqtt-{instance.ident}.json"
         self._lock = threading.Lock()
         self._wanted: dict[str, set[str]] = {}
-        self._known = _read(path)
+        self._known = _read(self._path) if self._path else {}
         self._said = False
 
     def want(self, broker: str, topics: Iterable[str]) -> None:
@@ -58,6 +64,8 @@ class Memory:
             self._write()
 
     def _write(self) -> None:
+        if self._path is None:
+            return
         plain = {broker: {base: sorted(topics) for base, topics in bases.items()}
                  for broker, bases in self._known.items() if bases}  # fmt: skip
         try:

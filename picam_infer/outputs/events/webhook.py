@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import contextlib
 import hmac
 import http.client
@@ -165,9 +166,12 @@ class Hook:
 
 def _secret(path: str) -> bytes:
     try:
-        return Path(path).read_bytes().strip()
+        secret = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).strip()
     except OSError as error:
         raise Undelivered(f"{path} cannot be read ({error.strerror})", counts=False) from error
+    if not secret:
+        raise Undelivered(f"{path} is empty", counts=False)
+    return secret
 
 
 def _hang_up(connection: http.client.HTTPConnection) -> None:

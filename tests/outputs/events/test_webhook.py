@@ -85,7 +85,7 @@ def post(receiver: Receiver, **settings: object) -> None:
 
 def test_signed_json_with_a_picture(receiver: Receiver, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("very secret\n")
+    secret.write_text("\ufeffvery secret\r\n")
     post(receiver, secret_file=str(secret), snapshot=True)
     headers, body = receiver.got[0]
     plain = json.loads(body)
@@ -185,6 +185,13 @@ def test_a_missing_secret_is_said_and_used_up_no_try(receiver: Receiver, tmp_pat
     with pytest.raises(Undelivered, match="cannot be read") as error:
         post(receiver, secret_file=str(tmp_path / "missing"))
     assert not error.value.counts and not receiver.got
+
+
+def test_an_empty_secret_signs_nothing(receiver: Receiver, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(Undelivered, match="is empty"):
+        post(receiver, secret_file=str(tmp_path / "empty"))
+    assert not receiver.got
 
 
 def test_fails_then_works_in_order_with_the_same_identity(receiver: Receiver) -> None:
