@@ -143,6 +143,19 @@ def test_a_picture_that_is_too_large_is_left_out_and_that_is_said_once(
     assert caplog.text.count("left out") == 1
 
 
+def test_a_receiver_with_a_higher_limit_gets_pictures_again(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.largest = 1000
+    hook = Hook(config.Webhook(url=receiver.url, snapshot=True))
+    hook.deliver(Event(change("one")), lambda s: True)
+    assert hook.note
+    receiver.largest = 100_000
+    monkeypatch.setattr("picam_infer.outputs.events.webhook._AGAIN_S", 0.0)
+    hook.deliver(Event(change("one")), lambda s: True)
+    assert "snapshot" in json.loads(receiver.got[-1][1]) and not hook.note
+
+
 @pytest.mark.parametrize("status", [301, 404])
 def test_it_works_again_only_after_a_delivery(
     receiver: Receiver, status: int, caplog: pytest.LogCaptureFixture
