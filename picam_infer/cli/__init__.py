@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from picam_infer import __version__
 from picam_infer.core import PicamError
+from picam_infer.platform import terminal
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 class Verb(NamedTuple):
@@ -37,30 +44,53 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `picam-infer ARGV`; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0].startswith("-") or words[0] not in VERBS:
-        return _top_level(words)
-    verb, rest = words[0], words[1:]
-    program = importlib.import_module(VERBS[verb].module)
-    parser = argparse.ArgumentParser(prog=f"picam-infer {verb}", description=_capital(VERBS[verb].summary))
-    program.add_arguments(parser)
+    terminal.prepare()
+    name = f"picam-infer {words[0]}" if words and words[0] in VERBS else "picam-infer"
     try:
-        return int(program.main(parser.parse_args(rest)))
+        try:
+            code = _verb(words[0], words[1:]) if words and words[0] in VERBS else _top_level(words)
+        except SystemExit:  # --help, or wrong usage
+            terminal.flush()
+            raise
+        terminal.flush()
     except PicamError as error:
-        print(f"picam-infer {verb}: {error}", file=sys.stderr)
-        return error.exit_code
+        terminal.say(f"{name}: {error}", error=True)
+        if isinstance(error, terminal.OutputError):
+            terminal.abandon()
+        code = error.exit_code
     except KeyboardInterrupt:
-        print(f"picam-infer {verb}: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it closes stdout.
-        sys.stderr.close()
-        return 1
+        terminal.say(f"{name}: stopped", error=True)
+        code = 130
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # a reader that has had enough needs no word
+            terminal.abandon()
+        elif error.errno in _DISK:
+            where = f"{error.filename}: " if error.filename else ""
+            terminal.say(f"{name}: {where}{error.strerror}; is the disk full, damaged or read-only?", error=True)
+        else:
+            raise
+        code = 1
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        # Its own goes on in silence when the message cannot be written.
+        text = "\n".join(map(terminal.printable, message.split("\n"))) if message else ""
+        terminal.put(text, error=file is None or file is not sys.stdout)
+
+
+def _verb(verb: str, rest: Sequence[str]) -> int:
+    program = importlib.import_module(VERBS[verb].module)
+    parser = _Parser(prog=f"picam-infer {verb}", description=_capital(VERBS[verb].summary))
+    program.add_arguments(parser)
+    return int(program.main(parser.parse_args(rest)))
 
 
 def _top_level(words: Sequence[str]) -> int:
     width = max(map(len, VERBS))
     listing = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="picam-infer", usage="picam-infer VERB [OPTION…]", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="A camera in, named predictions out.",
         epilog=f"verbs:\n{listing}\n\n`picam-infer VERB --help` tells more; try `picam-infer run --source demo`.",
@@ -69,7 +99,7 @@ def _top_level(words: Sequence[str]) -> int:
     if words and not words[0].startswith("-"):
         near = difflib.get_close_matches(words[0], VERBS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"verbs: {', '.join(VERBS)}"
-        print(f"picam-infer: no verb {words[0]!r}; {hint}", file=sys.stderr)
+        terminal.say(f"picam-infer: no verb {words[0]!r}; {hint}", error=True)
         return 2
     parser.parse_args(list(words))
     parser.print_help()

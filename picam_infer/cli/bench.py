@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import json
 import logging
 import statistics
 import time
@@ -24,6 +23,7 @@ from picam_infer.inference.engines import failover, sticks
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform.terminal import say, say_json
 
 log = logging.getLogger(__name__)
 _ROUNDS, _WARM, _CALLS = 5, 3, 10
@@ -100,8 +100,8 @@ def main(args: argparse.Namespace) -> int:
     if not args.json:
         for row in rows[3:bare]:
             ratio = rows[0].best_ms / (rows[1].best_ms + rows[2].best_ms + row.best_ms)
-            print(f"picture to label: {ratio:.2f} of preprocessing, scaling and {row.name} (best of each, "
-                  f"{threads or 'all'} threads)")  # fmt: skip
+            say(f"picture to label: {ratio:.2f} of preprocessing, scaling and {row.name} (best of each, "
+                f"{threads or 'all'} threads)")  # fmt: skip
     return 0
 
 
@@ -110,12 +110,12 @@ def _say(row: Row, base_ms: float, as_json: bool) -> None:
     if as_json:
         content = {"name": row.name, "first_ms": row.first_ms, "later_ms": row.later_ms, "best_ms": row.best_ms,
                    "ratio": ratio, **({"note": row.note} if row.note else {})}  # fmt: skip
-        print(json.dumps(content, ensure_ascii=False), flush=True)
+        say_json(content)
         return
     times = f"first {row.first_ms:8.2f} ms   later {row.later_ms:8.2f} ms   best {row.best_ms:8.2f} ms"
-    print(f"{row.name:<44} {times}   {ratio:7.2f}×", flush=True)
+    say(f"{row.name:<44} {times}   {ratio:7.2f}×")
     if row.note:
-        print(f"  {row.note}")
+        say(f"  {row.note}")
 
 
 def _pattern() -> Pixels:

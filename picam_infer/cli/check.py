@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import platform
 import sys
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.display import open_display
 from picam_infer.platform import sysinfo
+from picam_infer.platform.terminal import say, say_json
 from picam_infer.sources.v4l2 import Watched
 
 _TRIES = 10
@@ -62,10 +62,9 @@ def main(args: argparse.Namespace) -> int:
     code = 0
     for finding in findings(args.config):
         if args.json:
-            print(json.dumps({"grade": finding.grade, "part": finding.part, "text": finding.text,
-                              "hint": finding.hint}, ensure_ascii=False), flush=True)  # fmt: skip
+            say_json({"grade": finding.grade, "part": finding.part, "text": finding.text, "hint": finding.hint})
         else:
-            print(finding, flush=True)
+            say(str(finding))
         if finding.grade == "error":
             code = code or (78 if finding.part == "config" else 1)
     return code

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from picam_infer.inference.evaluation import Evaluation, class_of
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform.terminal import say, say_json
 from picam_infer.runtime.supervisor import cache_folder
 
 
@@ -76,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
             try:
                 frame = as_frame(read_picture(path), seq, path)
             except PicamError as error:
-                print(f"picam-infer classify: {error}", file=sys.stderr)
+                say(f"picam-infer classify: {error}", error=True)
                 code = code or error.exit_code
                 continue
             patch = prepare(frame)
@@ -96,8 +95,11 @@ def main(args: argparse.Namespace) -> int:
     finally:
         engine.close()
     if evaluation:
-        print(json.dumps({"report": evaluation.as_json()}, ensure_ascii=False) if args.json
-              else "\n".join(evaluation.lines()), flush=True)  # fmt: skip
+        if args.json:
+            say_json({"report": evaluation.as_json()})
+        else:
+            for line in evaluation.lines():
+                say(line)
     return code
 
 
@@ -115,7 +117,7 @@ def _pictures(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
             continue
         found = picture_files.find(path)
         if found.left_out:
-            print(f"picam-infer classify: {found.remark(path)}", file=sys.stderr)
+            say(f"picam-infer classify: {found.remark(path)}", error=True)
         yield from ((picture, path) for picture in found.pictures)
 
 
@@ -132,11 +134,11 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
 
 def _print(result: Result, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**result.as_json(), "image": result.name}, ensure_ascii=False), flush=True)
+        say_json({**result.as_json(), "image": result.name})
         return
     classes = ", ".join(f"{p.label} {p.score:.1%}" for p in result.top)
     said = result.label if result.label is not None else "unknown"
-    print(f"{result.name}: {said}  ({classes})  {result.infer_ms:.1f} ms on {result.engine}", flush=True)
+    say(f"{result.name}: {said}  ({classes})  {result.infer_ms:.1f} ms on {result.engine}")
 
 
 def _save(patch: Pixels, path: Path, seq: int) -> None:

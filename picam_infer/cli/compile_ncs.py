@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from picam_infer.convert.weights import Weights
 from picam_infer.core import PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform.terminal import say, say_json
 from picam_infer.training.compile_ncs import tf1, toolkit
 from picam_infer.training.compile_ncs.tf1 import Written
 
@@ -53,14 +53,15 @@ def main(args: argparse.Namespace) -> int:
                  "input": written.input, "output": written.output, "difference": difference,
                  "graph": str(graph) if graph else None,
                  "command": toolkit.command("mvNCCompile", written, folder)}  # fmt: skip
-        print(json.dumps(about, ensure_ascii=False))
+        say_json(about)
         return 0
-    print(f"TensorFlow 1.x graph: {written.meta} and {written.frozen}")
-    print(f"input {written.input}, output {written.output}; differs from the bundle's network by {difference:.1e}")
+    say(f"TensorFlow 1.x graph: {written.meta} and {written.frozen}")
+    say(f"input {written.input}, output {written.output}; differs from the bundle's network by {difference:.1e}")
     if graph is None:
-        print("\n".join(toolkit.instructions(written, folder)))
+        for line in toolkit.instructions(written, folder):
+            say(line)
     else:
-        print(f"graph for the stick: {graph}; copy the folder {folder} to the Pi")
+        say(f"graph for the stick: {graph}; copy the folder {folder} to the Pi")
     return 0
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import ClassVar
 
 from picam_infer.convert import sandbox
 from picam_infer.convert.report import Report
+from picam_infer.platform.terminal import say, say_json
 
 _DESCRIPTION = """\
 Turn a model file into a bundle, the folder that picam-infer runs: Teachable Machine exports (Keras, SavedModel,
@@ -50,7 +49,11 @@ def main(args: argparse.Namespace) -> int:
     }  # fmt: skip
 
     report = sandbox.convert(args.input, args.output, options, Told(args.input.name or str(args.input)))
-    print(json.dumps(report, ensure_ascii=False) if args.json else "\n".join(Report.from_json(report).lines()))
+    if args.json:
+        say_json(report)
+    else:
+        for line in Report.from_json(report).lines():
+            say(line)
     return 0
 
 
@@ -74,4 +77,4 @@ class Told:
             return
         self._phase, self._said_s = phase, waited_s
         doing = self._WORDS.get(phase, phase)
-        print(f"picam-infer convert: {doing} {self._name} … ({waited_s:.0f} s)", file=sys.stderr, flush=True)
+        say(f"picam-infer convert: {doing} {self._name} … ({waited_s:.0f} s)", error=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from picam_infer.core import PicamError
 from picam_infer.inference.engines import openvino, sticks
+from picam_infer.platform.terminal import say, say_json
 from picam_infer.runtime.camera_controls import Control
 from picam_infer.sources import v4l2
 from picam_infer.sources.v4l2 import CameraInfo
@@ -31,11 +31,12 @@ def main(args: argparse.Namespace) -> int:
         rows = list(listing())
         if args.json:
             for row in rows:
-                print(json.dumps({"kind": title, **row}, ensure_ascii=False))
+                say_json({"kind": title, **row})
             continue
-        print(f"{title}:" if rows else f"{title}: none found")
+        say(f"{title}:" if rows else f"{title}: none found")
         for row in rows:
-            print(f"  {row['text']}")
+            for line in str(row["text"]).splitlines():
+                say(f"  {line}")
     return 0
 
 

@@ -11,6 +11,7 @@ from picam_infer.config import Config
 from picam_infer.core import ConfigError, Lost, PicamError, UsageError
 from picam_infer.platform import service_manager
 from picam_infer.platform.service_manager import Service
+from picam_infer.platform.terminal import say
 from picam_infer.sources import camera, v4l2
 
 _PORTS = range(8080, 8180)
@@ -35,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
     """Make one, or list them. Raises `PicamError`."""
     if args.name is None:
         for service in service_manager.services():
-            print(f"{service.unit:<36} {service.settings}")
+            say(f"{service.unit:<36} {service.settings}")
         return 0
     service = service_manager.named(args.name)
     if service.name == service_manager.MAIN:
@@ -45,15 +46,15 @@ def main(args: argparse.Namespace) -> int:
     others = _others(service)
     text = settings(service.name, others, args.source, args.model, args.port, args.display)
     _write(service.settings, text)
-    print(f"wrote {service.settings}")
+    say(f"wrote {service.settings}")
     if args.no_start:
-        print(f"start it: sudo systemctl enable --now {service.unit}")
+        say(f"start it: sudo systemctl enable --now {service.unit}")
         return 0
     if os.geteuid():
         raise PicamError(
             f"{service.unit} is not started: that is root's", f"sudo systemctl enable --now {service.unit}"
         )
-    print(service_manager.start(service).status)
+    say(service_manager.start(service).status)
     return 0
 
 
@@ -64,7 +65,7 @@ def _others(service: Service) -> dict[str, Config]:
         try:
             found[other.unit] = configs.load(other.settings)
         except PicamError as error:
-            print(f"note: {error}")
+            say(f"note: {error}")
     return found
 
 

@@ -13,6 +13,7 @@ from picam_infer.core import NoInput, PicamError, Unavailable
 from picam_infer.models import bundle as bundles
 from picam_infer.platform import service_manager
 from picam_infer.platform.service_manager import Service
+from picam_infer.platform.terminal import say
 
 _DESCRIPTION = """\
 Make the installed service run a model, and say what it sees then. MODEL is a model file (converted first, as
@@ -46,8 +47,8 @@ def main(args: argparse.Namespace) -> int:
     model = _model_before(service) if args.undo else installed(args.model, args.name, args.labels)
     switch(service, model, before)
     seen = service_manager.reload(service)
-    print(f"{service.unit} runs {model} now (before: {before}; back: picam-infer use --undo)")
-    print(seen.status)
+    say(f"{service.unit} runs {model} now (before: {before}; back: picam-infer use --undo)")
+    say(seen.status)
     return 0 if seen.active == "active" and seen.status.startswith("sees") else 1
 
 
@@ -81,10 +82,10 @@ def _convert(path: Path, output: Path, labels: Path | None) -> None:
     from picam_infer.convert import sandbox
     from picam_infer.convert.report import Report
 
-    print(f"converting {path.name}", flush=True)
+    say(f"converting {path.name}")
     report = sandbox.convert(path, output, {"labels": labels})
     for line in Report.from_json(report).about():
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def _copied(model: bundles.Bundle, name: str | None, folder: Path) -> str:
@@ -128,7 +129,7 @@ def switch(service: Service, model: str, before: str) -> None:
         try:
             _memory(service).write_text(json.dumps({"model": before}) + "\n", "utf-8")
         except OSError as error:
-            print(f"--undo will not know {before}: {_memory(service)} cannot be written ({error.strerror})")
+            say(f"--undo will not know {before}: {_memory(service)} cannot be written ({error.strerror})")
 
 
 def _model_before(service: Service) -> str:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from picam_infer.platform.terminal import PrintableFilter, printable
+
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _LOADING_S = 300
 """How long a model may load before the watchdog acts: as long as the unit lets a start take."""
@@ -48,6 +50,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows; the same text again is not sent."""
+        text = printable(text)  # a line break would begin another message
         if text != self._status:
             self._status = text
             self._send(f"STATUS={text}")
@@ -94,6 +97,12 @@ def journal_handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
 
     Fields are passed as `extra={"PICAM_LABEL": …}`; systemd-python carries them, stderr cannot.
     """
+    handler = _handler(environ)
+    handler.addFilter(PrintableFilter())
+    return handler
+
+
+def _handler(environ: Mapping[str, str]) -> logging.Handler:
     if environ.get("JOURNAL_STREAM"):
         try:
             journal = importlib.import_module("systemd.journal")

@@ -12,6 +12,7 @@ import time
 
 from picam_infer.core import Lost
 from picam_infer.platform import x11
+from picam_infer.platform.terminal import say
 
 USER = "picam-infer"
 _CHANGE_HOSTS, _INSERT, _SERVER_INTERPRETED = 109, 0, 5
@@ -39,7 +40,7 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
         finally:
             desktop.release()
         if refused:
-            print(f"the desktop on {desktop.display} does not let {user} in: {refused}", file=sys.stderr)
+            say(f"the desktop on {desktop.display} does not let {user} in: {refused}", error=True)
             return 1
         there_s = time.monotonic()
         time.sleep(_AGAIN_S)

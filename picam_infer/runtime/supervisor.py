@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -33,7 +32,7 @@ from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Edges, Photo
 from picam_infer.outputs import annotate, display
-from picam_infer.platform import malloc, sysinfo
+from picam_infer.platform import malloc, sysinfo, terminal
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline, back_off
@@ -130,9 +129,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _leave(code: int) -> None:
     """End the process without tearing it down: threads that wait inside a driver would be waited for, or crash."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    with contextlib.suppress(OSError, PicamError):
+        terminal.flush()
     os._exit(code)
 
 
@@ -191,6 +189,7 @@ class Service:
         self._reload = threading.Event()
         self._ready = False
         self._next_status_s = 0.0
+        self._unprinted: terminal.OutputError | None = None
 
     @property
     def stopped(self) -> bool:
@@ -226,6 +225,8 @@ class Service:
                     else:
                         outcome = self._wait_for_model(screen, error, tried)
         self.notifier.stopping()
+        if self._unprinted is not None:
+            raise self._unprinted
 
     def _round(self, screen: Screen) -> Outcome:
         bundle = bundles.load(self.config.model)
@@ -295,9 +296,10 @@ class Service:
 
     def _print(self, result: Result) -> None:
         try:
-            # In one piece: events may go to the same place.
-            sys.stdout.write(json.dumps(result.as_json(), ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+            terminal.say_json(result.as_json())
+        except terminal.OutputError as error:
+            self._unprinted = error
+            self._stop.set()
         except BrokenPipeError:  # the reader has had enough
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             self._stop.set()

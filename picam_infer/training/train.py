@@ -23,6 +23,7 @@ from picam_infer.core import Frame, NoInput, Unavailable
 from picam_infer.imaging.decode import grey_square
 from picam_infer.inference.preprocess import edges
 from picam_infer.models.bundle import Bundle, Edges, load, save
+from picam_infer.platform.terminal import put, say
 from picam_infer.training.glyphs import digit_field, digit_strokes, skeletons, strokes_field
 from picam_infer.training.render import (
     EVAL,
@@ -152,7 +153,7 @@ def _gather(
 def _progress(items: Iterator[Any], total: int, title: str) -> Iterator[Any]:
     for done, item in enumerate(items, 1):
         if sys.stderr.isatty() or done % max(total // 10, 1) == 0:
-            print(f"\r{title} {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+            put(f"\r{title} {done}/{total}" + ("" if done < total else "\n"), error=True)
         yield item
 
 
@@ -233,12 +234,15 @@ def evaluate(predict: Predict, digits: Digits, count: int, seed: int, processes:
     for size in FRAMES:
         inputs, labels = evaluation_set(digits, size, count, seed, processes)
         rates[size] = Rates.of(predict(inputs), labels)
-    print(TABLE_HEAD)
+    for line in TABLE_HEAD.splitlines():
+        say(line)
     for (width, height), rate in rates.items():
-        print(rate.row(f"{width}x{height}"))
-    print("\nconfusion, all sizes (rows: truth)\n" + "".join(f"{label:>6}" for label in ("", *LABELS)))
+        say(rate.row(f"{width}x{height}"))
+    say()
+    say("confusion, all sizes (rows: truth)")
+    say("".join(f"{label:>6}" for label in ("", *LABELS)))
     for label, line in zip(LABELS, np.sum([r.confusion for r in rates.values()], axis=0), strict=True):
-        print(f"{label:>6}" + "".join(f"{n:6d}" for n in line))
+        say(f"{label:>6}" + "".join(f"{n:6d}" for n in line))
     return rates
 
 
@@ -436,7 +440,7 @@ def train_digits(
     members = [_fit(keras, *training_set(learn, samples, own, processes), own, epochs) for own in seeds]
     network = average(keras, members)
     temperature = _calibrate(network, *training_set(check, max(samples // 20, _CHUNK), seed + 100, processes))
-    print(f"temperature {temperature:.3f}")
+    say(f"temperature {temperature:.3f}")
     output.mkdir(parents=True, exist_ok=True)
     _save_keras(network, output)
     bundle = _save_bundle(output, (f"trained by: picam-infer train digits --seed {seed}",))
@@ -479,5 +483,5 @@ def main(args: argparse.Namespace) -> int:
         frames=args.frames,
     )
     good = all(r.top1 >= 0.985 and r.wrong_claims <= 0.01 and r.none_claims <= 0.02 for r in rates.values())
-    print(f"bundle: {args.output / 'digits'}; bars (top-1 98.5 %, wrong 1 %, none 2 %) {'met' if good else 'MISSED'}")
+    say(f"bundle: {args.output / 'digits'}; bars (top-1 98.5 %, wrong 1 %, none 2 %) {'met' if good else 'MISSED'}")
     return 0 if good else 1

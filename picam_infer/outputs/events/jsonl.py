@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from picam_infer.config import Jsonl
 from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.platform import terminal
 
 
 class JsonLines:
@@ -33,8 +33,7 @@ class JsonLines:
         line = event.as_bytes() + b"\n"
         try:
             if self._path is None:
-                sys.stdout.write(line.decode())
-                sys.stdout.flush()
+                terminal.say_json(event.as_json())
                 return
             file = self._opened(self._path, len(line))
             whole = file.tell()
@@ -45,6 +44,8 @@ class JsonLines:
                 with contextlib.suppress(OSError):
                     file.truncate(whole)  # no half lines
                 raise
+        except terminal.OutputError as error:
+            raise Undelivered(error.message) from error
         except OSError as error:
             self.close()
             raise Undelivered(f"cannot write: {error.strerror or error}") from error

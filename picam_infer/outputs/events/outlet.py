@@ -76,7 +76,7 @@ class Event:
 
     def as_bytes(self) -> bytes:
         """Return the JSON on one line, UTF-8."""
-        return json.dumps(self.as_json(), ensure_ascii=False).encode()
+        return json.dumps(self.as_json(), ensure_ascii=False).encode(errors="backslashreplace")
 
 
 class Way(Protocol):

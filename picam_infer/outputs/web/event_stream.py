@@ -122,4 +122,5 @@ class News:
     @staticmethod
     def _line(event: str, body: dict[str, Any], number: str = "") -> bytes:
         ident = f"id: {number}\n" if number else ""
-        return f"{ident}event: {event}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n".encode()
+        text = f"{ident}event: {event}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
+        return text.encode(errors="backslashreplace")  # half characters, of a file's name that is no text
