@@ -94,7 +94,7 @@ def findings(path: Path | None) -> Iterator[Finding]:
         for verdict in diagnostics.diagnose(model, config.engine, stick, lambda: engines.open_engine(
                 EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
             yield Finding(verdict.grade, "stick", verdict.text, verdict.hint)
-    found, frame = source(config)
+    found, frame = source(config, Instance(path).service)
     yield found
     yield display(config)
     yield from web(config)
@@ -139,13 +139,14 @@ def engine(config: Config, model: Bundle) -> Finding:
         return Finding("error", "openvino", error.message, error.hint)
 
 
-def source(config: Config) -> tuple[Finding, Frame | None]:
-    """Open the source and read one frame."""
+def source(config: Config, service: str) -> tuple[Finding, Frame | None]:
+    """Open the source and read one frame; `service` may have it already, but not another one."""
     try:
         with contextlib.closing(sources.open_source(config.source, config.capture, config.source_login)) as opened:
             return _first_picture(opened)
     except Watched as error:
-        return Finding("note", "source", error.message, error.hint), None
+        grade: Grade = "error" if service and error.service and error.service != service else "note"
+        return Finding(grade, "source", error.message, error.hint), None
     except PicamError as error:
         return Finding("error", "source", error.message, error.hint), None
 

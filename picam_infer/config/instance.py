@@ -34,6 +34,13 @@ class Instance:
         return "" if self._path == INSTALLED else self._path.stem
 
     @property
+    def service(self) -> str:
+        """What systemd calls it, `picam-infer@bench`; empty for a configuration that belongs to no service."""
+        if self._path == INSTALLED:
+            return "picam-infer"
+        return f"picam-infer@{self.name}" if self._path.parent == INSTALLED.parent else ""
+
+    @property
     def ident(self) -> str:
         """Twelve hexadecimal digits, the same at every start. The machine id cannot be told from them."""
         told = f"{self.machine or _machine()}\0{self._path}".encode("utf-8", "surrogateescape")

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from picam_infer.core import Lost
+from picam_infer.platform import procfs
+from picam_infer.platform.procfs import Process
 
 # linux/videodev2.h, 64-bit layouts
 _CAPABILITY = struct.Struct("16s32s32sIII3I")
@@ -231,10 +233,10 @@ def _examined(camera: CameraInfo, roots: Roots) -> CameraInfo:
                 busy = False
             except OSError as error:
                 busy = error.errno == errno.EBUSY
-        by = (holder(camera.node, roots) or hidden_service(roots) or "another program") if busy else ""
+        by = str(holder(camera.node, roots) or hidden_service(roots) or "another program") if busy else ""
         return replace(camera, formats=formats, busy_by=by)
     except OSError as error:
-        return replace(camera, problem=error.strerror or str(error), busy_by=holder(camera.node, roots))
+        return replace(camera, problem=error.strerror or str(error), busy_by=str(holder(camera.node, roots) or ""))
 
 
 def formats(node: str) -> tuple[Format, ...]:
@@ -286,39 +288,29 @@ def _rates(handle: int, pixel: int, width: int, height: int) -> tuple[float, ...
     return tuple(sorted(rates, reverse=True))
 
 
-_SERVICE = "that is the service, and fine; to use the camera yourself: sudo systemctl stop picam-infer"
-
-
 class Watched(Lost):
-    """picam-infer itself, as the service, has the camera."""
+    """A picam-infer that runs as a service has the camera."""
+
+    def __init__(self, message: str, service: str) -> None:
+        """`service`: which one, `picam-infer@bench`; empty: it cannot be seen."""
+        unit = service or "picam-infer"
+        super().__init__(message, f"it is {unit} that watches; to use the camera yourself: sudo systemctl stop {unit}; "
+                         "for two services, give each a camera of its own (source:)")  # fmt: skip
+        self.service = service
 
 
 # -- what is the matter --------------------------------------------------
 
 
-def holder(node: str, roots: Roots = Roots()) -> str:
-    """Return who else has `node` open, `ffmpeg (PID 812)`; "" when nobody is found (only root sees everyone's)."""
-    target = str(Path(node).resolve())
-    for process in sorted(roots.proc.glob("[0-9]*"), key=lambda path: int(path.name)):
-        if process.name == str(os.getpid()):
-            continue
-        with contextlib.suppress(OSError):
-            if any(str(link.readlink()) == target for link in (process / "fd").iterdir()):
-                return f"{_text(process / 'comm') or 'a process'} (PID {process.name})"
-    return ""
+def holder(node: str, roots: Roots = Roots()) -> Process | None:
+    """Return who else has `node` open; None when nobody is found (only root sees everyone's)."""
+    device = str(Path(node).resolve())
+    return next(iter(procfs.holders([device], roots.proc)[device]), None)
 
 
-def hidden_service(roots: Roots = Roots()) -> str:
-    """Return the running service whose open files this user may not see, `picam-infer (PID 812)`; "" for none."""
-    for process in roots.proc.glob("[0-9]*"):
-        words = _text(process / "cmdline").split("\0")
-        if process.name != str(os.getpid()) and _text(process / "comm") == "picam-infer" and "run" in words:
-            # The files of a process in another user name space are listed, but not what they are.
-            with contextlib.suppress(OSError):
-                next((process / "fd").iterdir()).readlink()
-                continue
-            return f"picam-infer (PID {process.name})"
-    return ""
+def hidden_service(roots: Roots = Roots()) -> Process | None:
+    """Return a running picam-infer whose open files this user may not see; None: there is none."""
+    return next((process for process in procfs.others(roots.proc) if process.keeps_devices and process.hidden), None)
 
 
 def start_error(node: str, fourcc: str, width: int, height: int) -> OSError | None:
@@ -345,11 +337,11 @@ def explain(camera: CameraInfo, error: OSError | None, roots: Roots = Roots()) -
         return Lost(f"{who}: permission denied", f"run: sudo usermod -aG video {_user()}; then log in again")
     if number == errno.EBUSY:
         by = holder(camera.node, roots)
-        if by.startswith("picam-infer "):
-            return Watched(f"{who} is in use by {by}", _SERVICE)
-        service = "" if by else hidden_service(roots)
-        if service:
-            return Watched(f"{who} is in use, most likely by {service}", _SERVICE)
+        if by is not None and by.keeps_devices:
+            return Watched(f"{who} is in use by {by}", by.service)
+        service = None if by else hidden_service(roots)
+        if service is not None:
+            return Watched(f"{who} is in use, most likely by {service}", service.service)
         return Lost(f"{who} is in use by {by or 'another program'}", "end that program")
     if number == errno.ENOSPC:
         return Lost(f"{who}: not enough USB bandwidth", "set a smaller capture size, or format: mjpg; "

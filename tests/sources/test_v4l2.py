@@ -71,7 +71,7 @@ def test_a_holder_nobody_may_see(kernel):
 def test_our_own_handle_is_no_holder(kernel):
     webcam(kernel)
     kernel.hold(0, os.getpid(), "picam-infer")
-    assert v4l2.holder(str(kernel.roots.dev / "video0"), kernel.roots) == ""
+    assert v4l2.holder(str(kernel.roots.dev / "video0"), kernel.roots) is None
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer.inference.engines.ncs import causes
+from picam_infer.platform import procfs
+from picam_infer.platform.procfs import Process
 
 VENDOR = "03e7"
 UNBOOTED, BOOTED, SECOND = "2150", "f63b", "2485"
@@ -109,8 +111,9 @@ class Usb:
                     found.append(Stick(product, folder.name, node, allowed, ()))
         if not found:
             return []
-        holders = self._holders({str(stick.node) for stick in found})
-        return [Stick(s.product, s.path, s.node, s.allowed, holders.get(str(s.node), ())) for s in found]
+        holders = procfs.holders(str(stick.node) for stick in found)
+        pids = {node: tuple(process.pid for process in processes) for node, processes in holders.items()}
+        return [Stick(s.product, s.path, s.node, s.allowed, pids[str(s.node)]) for s in found]
 
     def plugged(self) -> tuple[tuple[str, str], ...]:
         """Return (path, device number) of each first-generation stick: it changes with every replug. Cheap to poll."""
@@ -123,13 +126,6 @@ class Usb:
 
     def _node(self, bus: int, device: int) -> Path:
         return self.root / f"dev/bus/usb/{bus:03d}/{device:03d}"
-
-    def _holders(self, nodes: set[str]) -> dict[str, tuple[int, ...]]:
-        held: dict[str, tuple[int, ...]] = {}
-        for pid, target in _open_files():
-            if target in nodes and pid not in held.get(target, ()):
-                held[target] = (*held.get(target, ()), pid)
-        return held
 
     def held(self, stick: Stick) -> bool:
         """Whether a living process, of whatever user, uses the stick."""
@@ -204,18 +200,14 @@ def library_users() -> tuple[int, ...]:
 
     The service has a user name space of its own, so that only root sees what it loaded: its child has a known name.
     """
-    users = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            child = b"/ncs/child.py\0" in (folder / "cmdline").read_bytes()
-            if (child or b"/libmvnc.so" in (folder / "maps").read_bytes()) and not _ours(int(folder.name)):
-                users.append(int(folder.name))
-    return tuple(users)
+    found = [p for p in procfs.others() if any(w.endswith("/ncs/child.py") for w in p.command) or p.maps("/libmvnc.so")]
+    return tuple(process.pid for process in found if process.parent != os.getpid())
 
 
 def name_processes(pids: Iterable[int]) -> str:
     """Return `process 12 (python3)`, or several, for people."""
-    return "process " + ", ".join(f"{pid} ({_word(Path(f'/proc/{pid}/comm')) or 'ended'})" for pid in pids)
+    named = [(pid, Process(procfs.PROC / str(pid)).name or "ended") for pid in pids]
+    return "process " + ", ".join(f"{pid} ({name})" for pid, name in named)
 
 
 def _remedy(stick: Stick) -> str:
@@ -223,10 +215,7 @@ def _remedy(stick: Stick) -> str:
 
 
 def _ours(pid: int) -> bool:
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return os.getpid() in (pid, int(stat.rpartition(")")[2].split()[1]))
-    return False
+    return os.getpid() in (pid, Process(procfs.PROC / str(pid)).parent)
 
 
 def _word(path: Path) -> str:
@@ -234,14 +223,6 @@ def _word(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
-
-
-def _open_files() -> Iterator[tuple[int, str]]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(folder / "fd"):
-                with contextlib.suppress(OSError):
-                    yield int(folder.name), str(Path(entry.path).readlink())
 
 
 @contextlib.contextmanager

@@ -182,9 +182,10 @@ def _unplugged(names: str) -> Lost:
 
 def _held(path: Path) -> tuple[str, str]:
     by = owner.holder(path)
-    if by.startswith("picam-infer "):
-        return f"{by} is showing on the monitor already", "that is the service: nothing is wrong"
-    if by:
+    if by is not None and by.keeps_devices:
+        return (f"{by} is showing on the monitor already",
+                "that is as it should be for one service; of two, one needs display: {kind: none}")  # fmt: skip
+    if by is not None:
         return f"the monitor is held by {by}", "end that program; in a desktop session set display.kind: window"
     return (f"the monitor ({path}) is held by another program",
             f"`sudo fuser -v {path}` names it; in a desktop session set display.kind: window")  # fmt: skip

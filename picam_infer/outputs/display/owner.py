@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from picam_infer.core import Lost
+from picam_infer.platform import procfs
+from picam_infer.platform.procfs import Process
 
 SYS, PROC, RUN = Path("/sys"), Path("/proc"), Path("/run")
 # Programs that draw on a monitor by themselves: named even when the kernel hides what files they have open.
 _DRAWERS = ("Xorg", "X", "labwc", "wayfire", "cage", "weston", "sway", "kwin_wayland", "gnome-shell", "mutter",
-            "plymouthd", "kodi.bin", "vlc", "mpv", "rpicam-hello", "picam-infer")  # fmt: skip
+            "plymouthd", "kodi.bin", "vlc", "mpv", "rpicam-hello")  # fmt: skip
 _DESKTOP_HOME = "tty1"
 
 
@@ -82,15 +82,11 @@ def _home(proc: Path) -> str:
     return f"tty{minor}" if major == 4 and 1 <= minor <= 63 else _DESKTOP_HOME
 
 
-def holder(device: Path, proc: Path = PROC) -> str:
-    """Return who has a device open, as `Xorg (PID 812)`; empty: nobody that can be seen."""
-    mine = str(os.getpid())
-    processes = sorted((p for p in _listed(proc) if p.name.isdigit() and p.name != mine), key=lambda p: int(p.name))
-    holders = [p for p in processes if _has_open(p, device)]
-    drawers = [p for p in holders or processes if _draws(p)]
-    for found in (*drawers, *holders):
-        return f"{_name(found)} (PID {found.name})"
-    return ""
+def holder(device: Path, proc: Path = PROC) -> Process | None:
+    """Return who has a device open, or else a program that draws on monitors; None: nobody that can be seen."""
+    found = procfs.holders([str(device)], proc)[str(device)]
+    drawers = [process for process in found or procfs.others(proc) if _draws(process)]
+    return next(iter(drawers or found), None)
 
 
 def desktop_expected(etc: Path = Path("/etc")) -> bool:
@@ -103,31 +99,8 @@ def desktop_expected(etc: Path = Path("/etc")) -> bool:
         return False
 
 
-def _draws(process: Path) -> bool:
-    name = _name(process)
-    # Only one of our commands keeps the monitor; `check` and `devices` pass by.
-    return name in _DRAWERS and (name != "picam-infer" or b"\0run\0" in _bytes(process / "cmdline"))
-
-
-def _has_open(process: Path, device: Path) -> bool:
-    for link in _listed(process / "fd"):
-        try:
-            if link.readlink() == device:
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def _name(process: Path) -> str:
-    return _bytes(process / "comm").decode("utf-8", "replace").strip()
-
-
-def _listed(folder: Path) -> Iterable[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
+def _draws(process: Process) -> bool:
+    return process.name in _DRAWERS or process.keeps_devices
 
 
 def _bytes(file: Path) -> bytes:

@@ -50,17 +50,17 @@ def process(proc: Path, pid: int, name: str, *files: str) -> None:
 def test_the_holder_is_named(tmp_path: Path) -> None:
     device = Path("/dev/dri/card0")
     process(tmp_path, 9, "bash", "/dev/tty1")
-    assert owner.holder(device, tmp_path) == ""
+    assert owner.holder(device, tmp_path) is None
     process(tmp_path, 812, "Xorg")
-    assert owner.holder(device, tmp_path) == "Xorg (PID 812)"  # its files are hidden from us: the likely one
+    assert str(owner.holder(device, tmp_path)) == "Xorg (PID 812)"  # its files are hidden from us: the likely one
     process(tmp_path, 77, "picam-infer")  # somebody's check, that looks at the monitor and goes
-    assert owner.holder(device, tmp_path) == "Xorg (PID 812)"
+    assert str(owner.holder(device, tmp_path)) == "Xorg (PID 812)"
     (tmp_path / "77/cmdline").write_bytes(b"python3\0/usr/local/bin/picam-infer\0run\0-c\0c.yaml\0")
-    assert owner.holder(device, tmp_path) == "picam-infer (PID 77)"
+    assert str(owner.holder(device, tmp_path)) == "picam-infer (PID 77)"
     process(tmp_path, 500, "systemd-logind", "/dev/dri/card0")
-    assert owner.holder(device, tmp_path) == "systemd-logind (PID 500)"
+    assert str(owner.holder(device, tmp_path)) == "systemd-logind (PID 500)"
     process(tmp_path, 900, "labwc", "/dev/dri/card0")
-    assert owner.holder(device, tmp_path) == "labwc (PID 900)"
+    assert str(owner.holder(device, tmp_path)) == "labwc (PID 900)"
 
 
 def test_own_console_is_the_first_or_where_it_was_started(tmp_path: Path) -> None:

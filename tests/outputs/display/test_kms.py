@@ -12,6 +12,7 @@ from picam_infer.core import Lost
 from picam_infer.imaging.letterbox import Letterbox, box
 from picam_infer.outputs.display import drm, kms, owner
 from picam_infer.outputs.display.kms import Kms
+from picam_infer.platform.procfs import Process
 
 
 @pytest.mark.parametrize(
@@ -199,10 +200,20 @@ def test_a_person_at_another_console_gets_the_screen(machine: Path) -> None:
     assert FakeCard.opened == 0
 
 
-def test_a_held_card_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "command", "said"),
+    [("Xorg", "Xorg :0", r"held by Xorg \(PID 812\); end that program"),
+     ("picam-infer", "python3 picam-infer run", r"picam-infer \(PID 812\) is showing .* of two, one needs display")],
+)  # fmt: skip
+def test_a_held_card_is_named(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, command: str, said: str
+) -> None:
     FakeCard.busy = True
-    monkeypatch.setattr(owner, "holder", lambda device: "Xorg (PID 812)")
-    with pytest.raises(Lost, match=r"held by Xorg \(PID 812\)"):
+    (tmp_path / "812").mkdir()
+    (tmp_path / "812/comm").write_text(name)
+    (tmp_path / "812/cmdline").write_text(command.replace(" ", "\0"))
+    monkeypatch.setattr(owner, "holder", lambda device: Process(tmp_path / "812"))
+    with pytest.raises(Lost, match=said):
         Kms(DisplaySettings())
     assert FakeCard.opened == 0
 

@@ -1,0 +1,108 @@
+"""Other processes, as /proc shows them: their names, what they have open, which service they belong to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+COMMAND = "picam-infer"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process; everything about it is read when it is asked for, and empty once it has ended."""
+
+    folder: Path
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return int(self.folder.name)
+
+    @property
+    def name(self) -> str:
+        """What it is called: `ffmpeg`."""
+        return _bytes(self.folder / "comm").decode("utf-8", "replace").strip()
+
+    @property
+    def command(self) -> list[str]:
+        """Its command line's words."""
+        return _bytes(self.folder / "cmdline").decode("utf-8", "replace").split("\0")
+
+    @property
+    def service(self) -> str:
+        """The picam-infer service that it is or belongs to, `picam-infer@bench`; empty: none."""
+        for part in reversed(_bytes(self.folder / "cgroup").decode("ascii", "replace").strip().split("/")):
+            if part.startswith(COMMAND) and part.endswith(".service"):
+                return part.removesuffix(".service").replace("\\x2d", "-")
+        return ""
+
+    @property
+    def keeps_devices(self) -> bool:
+        """Whether it is a picam-infer that keeps camera and monitor; `check` and `devices` pass by."""
+        return self.name == COMMAND and "run" in self.command
+
+    @property
+    def parent(self) -> int:
+        """Its parent's number; 0: it has ended."""
+        with contextlib.suppress(IndexError, ValueError):
+            return int(_bytes(self.folder / "stat").rpartition(b")")[2].split()[1])
+        return 0
+
+    def files(self) -> Iterator[str]:
+        """Yield what it has open, as far as this user may see (root sees everyone's)."""
+        with contextlib.suppress(OSError):
+            for link in (self.folder / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    yield str(link.readlink())
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it has files open but not for our eyes: those of another user name space are only counted."""
+        with contextlib.suppress(OSError):
+            next((self.folder / "fd").iterdir(), self.folder / "exe").readlink()
+            return False
+        return True
+
+    def maps(self, library: str) -> bool:
+        """Whether it has loaded a library whose path holds this text, as far as this user may see."""
+        return library.encode() in _bytes(self.folder / "maps")
+
+    def __str__(self) -> str:
+        """Return how people find it: `ffmpeg (PID 812)`, `picam-infer@bench (PID 90)`."""
+        return f"{self.service or self.name or 'a process'} (PID {self.pid})"
+
+
+def others(proc: Path = PROC) -> list[Process]:
+    """Return the processes except this one, the oldest numbers first."""
+    mine = str(os.getpid())
+    try:
+        folders = [folder for folder in proc.iterdir() if folder.name.isdigit() and folder.name != mine]
+    except OSError:
+        return []
+    return [Process(folder) for folder in sorted(folders, key=lambda folder: int(folder.name))]
+
+
+def holders(devices: Iterable[str], proc: Path = PROC) -> dict[str, list[Process]]:
+    """Return who has each of these device files open, as far as this user may see."""
+    found: dict[str, list[Process]] = {device: [] for device in devices}
+    for process in others(proc):
+        for device in set(process.files()) & found.keys():
+            found[device].append(process)
+    return found
+
+
+def own_service(proc: Path = PROC) -> str:
+    """Return the picam-infer service that this process is, `picam-infer@bench`; empty: none."""
+    return Process(proc / "self").service
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
