@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
     parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
     parser.add_argument("--engine", choices=["auto", "openvino", "ncs"], default="auto", help="auto, openvino or ncs")
-    parser.add_argument("--roi", type=_roi, metavar="[X,Y,]SIZE",
+    parser.add_argument("--roi", type=roi_argument, metavar="[X,Y,]SIZE",
                         help="the square to look at: its side as a share of the picture's height, and before that its "
                         "middle as shares of width and height (0.5,0.5)")  # fmt: skip
     parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (3)")
@@ -50,7 +50,8 @@ def _share(text: str) -> float:
     return number
 
 
-def _roi(text: str) -> Roi:
+def roi_argument(text: str) -> Roi:
+    """Return `--roi`'s region. Raises what argparse wants."""
     *place, size = (float(part) for part in text.split(","))
     if len(place) not in (0, 2) or not (0 < size <= 1 and all(0 <= share <= 1 for share in place)):
         raise argparse.ArgumentTypeError("expected SIZE (above 0, at most 1) or X,Y,SIZE (X and Y from 0 to 1)")

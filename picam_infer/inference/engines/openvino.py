@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Pixels, Scores, Telemetry, Unavailable
@@ -177,3 +179,20 @@ def _compile(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
 def _short(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:160]
+
+
+def bare_network(bundle: Bundle) -> Callable[[npt.NDArray[np.float32]], Scores]:
+    """Return the network as it is, in float32 on the CPU: its own input (its shape) → its own outputs (classes,).
+
+    Raises `BundleError` or `Unavailable`.
+    """
+    core = _core()
+    settings = EngineSettings(kind="openvino", threads=0, precision="f32")
+    request = _compile(core, _read(core, bundle), "CPU", settings, None).create_infer_request()
+    shape = tuple(request.model_inputs[0].shape)
+
+    def run(values: npt.NDArray[np.float32]) -> Scores:
+        request.infer([np.ascontiguousarray(values, np.float32).reshape(shape)])
+        return np.array(request.get_output_tensor(0).data.reshape(-1), np.float32)
+
+    return run

@@ -1,0 +1,154 @@
+"""`picam-infer explain`: what a model was given, what it answered, and what in the picture made it say so."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+
+from picam_infer.cli.classify import as_frame, roi_argument
+from picam_infer.core import PicamError, Pixels, best
+from picam_infer.imaging import decode
+from picam_infer.imaging.pictures import read_picture
+from picam_infer.inference.explanation import Explainer, Explanation
+from picam_infer.models import bundle as bundles
+from picam_infer.outputs import text
+
+_DESCRIPTION = """\
+Show why a model says what it says of a picture. The PNG shows the picture with the part that is looked at, the
+network's input as it is, and what in it speaks for the answer (red) or against it (blue); below them are the numbers.
+Other answers than in the browser or in a script mean, nearly always, another part of the picture, another order of
+colours or another scale: compare these with what the other program does."""
+_SIDE_PX = 360
+_GAP_PX = 16
+_TEXT_PX = 18
+_ROW_PX = 26
+_MARGIN_PX = 100
+_INK = (235, 235, 235)
+_GROUND = 32
+_MOST_ROWS = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `explain`'s options."""
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file")
+    parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
+    parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="where to draw it (PICTURE-explained.png)")
+    parser.add_argument("--label", metavar="CLASS", help="what speaks for this class (the likeliest one)")
+    parser.add_argument("--roi", type=roi_argument, metavar="[X,Y,]SIZE", help="the square to look at")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Explain one picture. Raises `PicamError`."""
+    model = bundles.load(args.model)
+    chain = model.card.preprocess
+    if args.roi:
+        chain = msgspec.structs.replace(chain, roi=args.roi)
+    frame = as_frame(read_picture(args.picture), 0, args.picture)
+    explainer = Explainer(model, chain)
+    try:
+        found = explainer(frame, args.label)
+    finally:
+        explainer.close()
+    target = args.output or Path(f"{args.picture.stem}-explained.png")
+    said = lines(found)
+    _write(drawn(decode.bgr(frame), found, said), target)
+    if args.json:
+        content = {"image": str(args.picture), "model": model.name, **found.as_json(), "png": str(target)}
+        print(json.dumps(content, ensure_ascii=False), flush=True)
+        return 0
+    print(f"{args.picture}: {model.name} says {model.labels[best(found.scores, 1)[0]]}")
+    print("\n".join(f"  {heading:<9} {line}" for heading, line in said))
+    print(f"  {'drawn':<9} {target}")
+    return 0
+
+
+def lines(found: Explanation) -> list[tuple[str, str]]:
+    """Return what is to be said, as headings and texts, for a terminal and below the pictures."""
+    box, n, network, chain = found.box, found.numbers, found.network, found.chain
+    width, height = found.picture
+    part = f"{box.width}×{box.height} of it at {box.x}, {box.y}"
+    mean = ", ".join(f"{value:.3g}" for value in n.mean)
+    scaled = f"pixel × {_figures(chain.get('scale'))} + {_figures(chain.get('offset'))}"
+    size = f"{network.width}×{network.height}"
+    reading = "a softmax is laid over them" if found.reading == "softmax" else "read as they are"
+    said = [
+        ("picture", f"{width}×{height}; {part} is looked at (fit: {found.fit})"),
+        ("input", f"{size}, {found.colour}, {network.layout}, chain {chain.get('chain')}"),
+        ("numbers", f"{scaled}: {n.least:.4g} … {n.most:.4g} can be, {n.low:.4g} … {n.high:.4g} are, mean {mean}"),
+        ("outputs", f"{len(found.raw)}, {reading}"),
+    ]
+    order = best(found.scores, _MOST_ROWS)
+    said += [("", f"{found.labels[at]}: {found.raw[at]:.4g} → {found.scores[at]:.4f}") for at in order]
+    x, y = found.peak
+    about = found.labels[found.chosen]
+    if found.drop > 0:
+        what = f"what is at {x:.0%} from the left and {y:.0%} from the top of the input speaks most for {about}: "
+        said.append(("why", f"{what}covering it takes {found.drop:.3f} away"))
+    else:
+        said.append(("why", f"no part of the input by itself speaks for {about}: covering one leaves its score"))
+    return said
+
+
+def _figures(value: Any) -> str:
+    return ", ".join(f"{float(one):.6g}" for one in (value if isinstance(value, list | tuple) else [value]))
+
+
+def drawn(picture: Pixels, found: Explanation, said: Sequence[tuple[str, str]]) -> Pixels:
+    """Return the three pictures side by side and the lines below them, BGR."""
+    panels = [("the picture", _marked(picture, found)), ("the network's input", found.seen()),
+              (f"what speaks for {found.labels[found.chosen]}", found.heat())]  # fmt: skip
+    top = _GAP_PX + _ROW_PX
+    width, below = 3 * _SIDE_PX + 4 * _GAP_PX, top + _SIDE_PX + _GAP_PX
+    sheet = np.full((below + _ROW_PX * len(said) + _GAP_PX, width, 3), _GROUND, np.uint8)
+    for at, (title, panel) in enumerate(panels):
+        x = _GAP_PX + at * (_SIDE_PX + _GAP_PX)
+        _say(sheet, title, (x, _GAP_PX), _SIDE_PX)
+        _fit(sheet, panel, x, top)
+    for at, (heading, line) in enumerate(said):
+        y, x = below + _ROW_PX * at, _GAP_PX + _MARGIN_PX
+        _say(sheet, heading, (_GAP_PX, y), _MARGIN_PX)
+        _say(sheet, line, (x, y), width - x - _GAP_PX)
+    return sheet
+
+
+def _say(sheet: Pixels, line: str, at: tuple[int, int], room_px: int) -> None:
+    if line:
+        text.write(sheet, text.shorten(line, room_px, _TEXT_PX), at, _TEXT_PX, _INK)
+
+
+def _marked(picture: Pixels, found: Explanation) -> Pixels:
+    """Return the picture, darker where the network does not look."""
+    dark = (picture * 0.35).astype(np.uint8)
+    box = found.box
+    rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
+    dark[rows, columns] = picture[rows, columns]
+    return dark
+
+
+def _fit(sheet: Pixels, panel: Pixels, x: int, y: int) -> None:
+    """Put a picture into its square, its proportions kept; a small one is enlarged with its pixels visible."""
+    factor = _SIDE_PX / max(panel.shape[:2])
+    size = (max(1, round(panel.shape[1] * factor)), max(1, round(panel.shape[0] * factor)))
+    how = cv2.INTER_NEAREST if factor > 1 else cv2.INTER_AREA
+    shown = cv2.resize(panel, size, interpolation=how)
+    top, left = y + (_SIDE_PX - size[1]) // 2, x + (_SIDE_PX - size[0]) // 2
+    sheet[top : top + size[1], left : left + size[0]] = shown
+
+
+def _write(sheet: Pixels, path: Path) -> None:
+    try:
+        good = cv2.imwrite(str(path), sheet)
+    except cv2.error:
+        good = False
+    if not good:
+        raise PicamError(f"cannot write {path}", "give a file name ending in .png, in a folder that exists: -o FILE")

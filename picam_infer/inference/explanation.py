@@ -1,0 +1,247 @@
+"""Why a model says what it says of a picture: what it was given, what it answered, and what in the picture counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from picam_infer.config import EngineSettings
+from picam_infer.core import Frame, PicamError, Pixels, Scores, best
+from picam_infer.imaging import decode, region
+from picam_infer.inference import preprocess
+from picam_infer.inference.engines import openvino
+from picam_infer.models.bundle import Bundle, Chain, Edges, Input
+
+Map = npt.NDArray[np.float32]
+
+COVERED = 1 / 6
+"""The side of what is covered at a time, as a share of the input's."""
+STEPS = 13
+"""How often it is moved along a side, where there is time for that."""
+FEWEST_STEPS = 5
+BUDGET_S = 20.0
+_NEVER = 1e-30
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the network's input tensor holds."""
+
+    low: float
+    high: float
+    mean: tuple[float, ...]
+    """One for each channel, in the network's order."""
+    least: float
+    """What a pixel of 0 becomes."""
+    most: float
+    """What a pixel of 255 becomes."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One picture, one model."""
+
+    picture: tuple[int, int]
+    """Width and height in pixels."""
+    box: region.Box
+    """The part that the network looks at, in pixels."""
+    patch: Pixels
+    """That part as the network gets it before scaling: (H, W, C) uint8."""
+    chain: dict[str, Any]
+    """The card's preprocessing, as written there."""
+    network: Input
+    numbers: Numbers
+    raw: Scores
+    """The network's own outputs, (classes,)."""
+    scores: Scores
+    """What is made of them."""
+    labels: tuple[str, ...]
+    chosen: int
+    """The class that `saliency` is about."""
+    saliency: Map
+    """How much each part of the input speaks for that class: (H, W), 1 the most, below 0 against it."""
+    drop: float
+    """By how much covering the most important part lowers the class's score."""
+    steps: int
+    """Along a side."""
+
+    @property
+    def reading(self) -> str:
+        """What is made of the network's outputs: `as they are` or `softmax`."""
+        same = np.allclose(self.raw, self.scores, atol=1e-4)
+        return "as they are" if same else "softmax"
+
+    @property
+    def peak(self) -> tuple[float, float]:
+        """Where in the input the most important part is: x and y as shares of its width and height."""
+        y, x = np.unravel_index(int(self.saliency.argmax()), self.saliency.shape)
+        return (float(x) + 0.5) / self.saliency.shape[1], (float(y) + 0.5) / self.saliency.shape[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the public JSON object; `saliency.grid` has one number for each place that was covered."""
+        n, (x, y) = self.numbers, self.peak
+        order = best(self.scores, len(self.scores))
+        grid = cv2.resize(self.saliency, (self.steps, self.steps), interpolation=cv2.INTER_AREA)
+        return {
+            "picture": {"width": self.picture[0], "height": self.picture[1]},
+            "box": dict(zip(("x", "y", "width", "height"), self.box, strict=True)),
+            "input": {"shape": list(self.network.shape), "layout": self.network.layout, "colour": self.colour,
+                      "fit": self.fit, **self.chain},
+            "numbers": {"low": _short(n.low), "high": _short(n.high), "mean": [_short(value) for value in n.mean],
+                        "possible": [_short(n.least), _short(n.most)]},
+            "reading": self.reading,
+            "outputs": [{"label": self.labels[at], "raw": _short(float(self.raw[at])),
+                         "score": _short(float(self.scores[at]))} for at in order],
+            "saliency": {"label": self.labels[self.chosen], "drop": _short(self.drop),
+                         "peak": {"x": _short(x), "y": _short(y)},
+                         "grid": [[round(float(value), 3) for value in row] for row in grid]},
+        }  # fmt: skip
+
+    @property
+    def colour(self) -> str:
+        """The order of the channels: rgb, bgr or grey."""
+        return "grey" if self.network.channels == 1 else str(self.chain.get("colour", "grey"))
+
+    @property
+    def fit(self) -> str:
+        """How the picture comes into the input's proportions."""
+        return str(self.chain.get("fit", "crop"))
+
+    def seen(self) -> Pixels:
+        """Return the network's input for people: BGR (H, W, 3), with its own pixels."""
+        if self.colour == "bgr":
+            return self.patch.copy()
+        how = cv2.COLOR_GRAY2BGR if self.patch.shape[2] == 1 else cv2.COLOR_RGB2BGR
+        seen: Pixels = cv2.cvtColor(self.patch, how)
+        return seen
+
+    def heat(self) -> Pixels:
+        """Return the same with what speaks for the class in red and what speaks against it in blue."""
+        grey = cv2.cvtColor(cv2.cvtColor(self.seen(), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(np.float32)
+        grey = grey * 0.6 + 40
+        share = np.abs(self.saliency)[:, :, None] * 0.75
+        red, blue = np.array([40, 40, 255], np.float32), np.array([255, 120, 40], np.float32)
+        tint = np.where(self.saliency[:, :, None] > 0, red, blue)
+        mixed: Pixels = np.clip(grey * (1 - share) + tint * share, 0, 255).astype(np.uint8)
+        return mixed
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+class Explainer:
+    """A model that is asked why; it has a network of its own, so that nobody who runs the same model waits."""
+
+    def __init__(self, bundle: Bundle, chain: Chain | None = None) -> None:
+        """Compile the network. Raises `BundleError` or `Unavailable`."""
+        self._bundle = bundle
+        self._chain = chain or bundle.card.preprocess
+        self._bare = openvino.bare_network(bundle)
+        self._engine = openvino.OpenVino(
+            _with_chain(bundle, self._chain), EngineSettings(kind="openvino", precision="f32")
+        )
+        self._prepare = preprocess.build(self._chain, bundle.card.input)
+
+    def close(self) -> None:
+        """Give the network back."""
+        self._engine.close()
+
+    def __call__(self, frame: Frame, label: str | None = None, budget_s: float = BUDGET_S) -> Explanation:
+        """Explain one picture: for the likeliest class, or for `label`. Raises `BadFrame` or `PicamError`."""
+        labels = self._bundle.labels
+        if label is not None and label not in labels:
+            raise PicamError(f"the model has no class {label!r}", f"its classes: {', '.join(labels[:8])}")
+        patch = self._prepare(frame).copy()
+        tensor = _tensor(patch, self._chain, self._bundle.card.input)
+        scores = self._scores(patch)
+        chosen = labels.index(label) if label is not None else best(scores, 1)[0]
+        saliency, drop, steps = self._saliency(patch, scores, chosen, budget_s)
+        width, height = decode.size(frame)
+        scale, offset = (np.asarray(value, np.float32) for value in (self._chain.scale, self._chain.offset))
+        ends = np.stack([offset, offset + 255 * scale])
+        axes = (0, 1, 2) if self._bundle.card.input.layout == "NHWC" else (0, 2, 3)
+        return Explanation(
+            picture=(width, height), box=_box(self._chain, self._bundle.card.input, width, height), patch=patch,
+            chain=msgspec.to_builtins(self._chain), network=self._bundle.card.input,
+            numbers=Numbers(float(tensor.min()), float(tensor.max()), tuple(map(float, tensor.mean(axis=axes))),
+                            float(ends.min()), float(ends.max())),
+            raw=self._bare(tensor), scores=scores, labels=labels,
+            chosen=chosen, saliency=saliency, drop=drop, steps=steps,
+        )  # fmt: skip
+
+    def _scores(self, patch: Pixels) -> Scores:
+        self._engine.submit(patch)
+        return self._engine.collect()
+
+    def _saliency(self, patch: Pixels, scores: Scores, chosen: int, budget_s: float) -> tuple[Map, float, int]:
+        """Cover the input piece by piece; see Zeiler and Fergus 2014, section 4.2."""
+        began_s = time.perf_counter()
+        self._scores(patch)
+        each_s = time.perf_counter() - began_s
+        steps = int(min(STEPS, max(FEWEST_STEPS, (budget_s / max(each_s, 1e-6)) ** 0.5)))
+        fill = np.zeros(patch.shape[2]) if isinstance(self._chain, Edges) else patch.reshape(-1, patch.shape[2]).mean(0)
+        probabilities = bool(scores.min() >= -1e-3 and scores.max() <= 1 + 1e-3)
+
+        def weight(values: Scores) -> float:
+            return _log_odds(values, chosen) if probabilities else float(values[chosen])
+
+        return _covered(patch, fill.astype(np.uint8), steps, self._scores, weight, scores, chosen)
+
+
+def _covered(
+    patch: Pixels, fill: Pixels, steps: int, answer: Callable[[Pixels], Scores], weight: Callable[[Scores], float],
+    scores: Scores, chosen: int,
+) -> tuple[Map, float, int]:  # fmt: skip
+    """Return the map, the largest drop of the class's score, and the steps along a side."""
+    height, width = patch.shape[:2]
+    tall, wide = max(1, round(height * COVERED)), max(1, round(width * COVERED))
+    total, times = np.zeros((height, width)), np.zeros((height, width))
+    whole, drop = weight(scores), 0.0
+    for y in _places(height, tall, steps):
+        for x in _places(width, wide, steps):
+            covered = patch.copy()
+            covered[y : y + tall, x : x + wide] = fill
+            seen = answer(covered)
+            total[y : y + tall, x : x + wide] += whole - weight(seen)
+            times[y : y + tall, x : x + wide] += 1
+            drop = max(drop, float(scores[chosen] - seen[chosen]))
+    saliency = total / np.maximum(times, 1)
+    most = float(np.abs(saliency).max())
+    if most > 1e-6:
+        saliency /= most
+    return saliency.astype(np.float32), drop, steps
+
+
+def _places(side: int, covered: int, steps: int) -> list[int]:
+    """Return where the covered part begins, from edge to edge."""
+    return sorted({round(at) for at in np.linspace(0, side - covered, steps)})
+
+
+def _log_odds(scores: Scores, chosen: int) -> float:
+    """Return how much likelier a class is than all others: near certainty this goes on growing, its share does not."""
+    own = float(scores[chosen])
+    others = float(np.delete(scores, chosen).sum(dtype=np.float64)) if len(scores) > 1 else 1 - own
+    return float(np.log(max(own, _NEVER)) - np.log(max(others, _NEVER)))
+
+
+def _tensor(patch: Pixels, chain: Chain, network: Input) -> Map:
+    """Return (H, W, C) uint8 as the network's own input, (1, H, W, C) or (1, C, H, W)."""
+    scaled = patch.astype(np.float32) * np.asarray(chain.scale, np.float32) + np.asarray(chain.offset, np.float32)
+    batch: Map = scaled.astype(np.float32)[np.newaxis]
+    return batch if network.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+
+
+def _box(chain: Chain, network: Input, width: int, height: int) -> region.Box:
+    return region.box(chain.roi, width, height)
+
+
+def _with_chain(bundle: Bundle, chain: Chain) -> Bundle:
+    return replace(bundle, card=msgspec.structs.replace(bundle.card, preprocess=chain))
