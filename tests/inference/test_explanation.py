@@ -28,7 +28,7 @@ def explain(bundle: Bundle, image: np.ndarray, label: str | None = None) -> Expl
 
 
 def corner_bundle(folder: Path, layout: str = "NHWC") -> Bundle:
-    """A network that only looks at the red channel of the top left quarter: `lit` with 4 times its mean, else `dark`."""
+    """A network that only looks at the red of the top left quarter: `lit` is 4 times its mean, `dark` is 1."""
     shape = [1, 24, 24, 3] if layout == "NHWC" else [1, 3, 24, 24]
     mask = np.zeros((1, 24, 24, 3), np.float32)
     mask[:, :12, :12, 0] = 1
