@@ -30,6 +30,8 @@ _NEVER = frozenset({0x81, 0x82, NOT_AUTHORISED, 0x90, 0x94, TOO_LARGE, 0x99, 0x9
 """Malformed, protocol error, not authorised, topic name or alias invalid, too large, payload, retain or QoS refused."""
 _WILL_REFUSED = frozenset({0x9A, 0x9B})
 """The broker keeps nothing, or knows QoS 0 only."""
+_TOO_MUCH = frozenset({0x93, 0x96, 0x97})
+"""Receive maximum, message rate, quota exceeded: another time perhaps, but not for ever."""
 _BLAMES = _NEVER | {0x80, 0x83}
 """As the reason of a hang-up these are about what was just sent; the others are about the broker or the connection."""
 
@@ -53,8 +55,8 @@ class Message:
 class HungUp(Undelivered):
     """The connection ended before the broker had confirmed a message. `blames`: because of it, as far as is known."""
 
-    def __init__(self, reason: str, blames: bool, final: bool) -> None:
-        super().__init__(reason, final, counts=False)
+    def __init__(self, reason: str, blames: bool, final: bool = False, counts: bool = False) -> None:
+        super().__init__(reason, final, counts)
         self.blames = blames
 
 
@@ -210,12 +212,12 @@ class Link:
             if time.monotonic() > end_s or not waiting(0.02):
                 # A fresh client next time: this one would send the message again by itself, and so do we.
                 self.close()
-                raise HungUp("the broker does not confirm", blames=False, final=False)
+                raise HungUp("the broker does not confirm", blames=False, counts=True)
 
     def _hung_up(self) -> HungUp:
         text, code = self._end or (_LOST, None)
         self.close()
-        return HungUp(text, blames=code is None or code in _BLAMES, final=code == TOO_LARGE)
+        return HungUp(text, code is None or code in _BLAMES, final=code == TOO_LARGE, counts=code in _TOO_MUCH)
 
     # -- what paho's thread calls ----------------------------------------------
 

@@ -164,6 +164,18 @@ def test_a_quota_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch)
     assert report["failed"] == 1 and "quota" in report["reason"]
 
 
+def test_a_quota_that_ends_the_connection_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.01)
+    with scripted() as broker:
+        broker.answer = hang_up("/event", QUOTA)
+        run = state()
+        with outlet(broker.port, run) as events:
+            report = tell(events, run, 1)
+            broker.answer = hang_up("/snapshot", QUOTA)
+            assert tell(events, run, 2, at_least=3)["sent"] == 2, "without their picture"
+    assert report["failed"] == 1 and "quota" in report["reason"]
+
+
 def test_a_reason_that_is_not_the_messages_gives_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.01)
     with scripted() as broker:
