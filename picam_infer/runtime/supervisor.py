@@ -325,6 +325,7 @@ class Service:
             if outcome is not None:
                 return outcome
             if pipeline.finished.is_set():
+                tell_damage(state)
                 return Outcome.END
         return Outcome.STOP
 
@@ -732,6 +733,18 @@ def standstill(state: State) -> Words | None:
 
 def _clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
+def tell_damage(state: State) -> None:
+    """Say how many pictures of what has been played were of no use. Raises `PicamError` when none was of any."""
+    bad, good, flawed = state.stats.bad_frames, state.stats.inferences.total, state.stats.flawed
+    if bad and not good:
+        what = f"all {bad} pictures are damaged" if bad > 1 else "its only picture is damaged"
+        raise PicamError(f"{state.source}: {what}", "copy the file again, or look at it with another program")
+    if bad:
+        log.warning("%d of %d pictures were damaged and left out", bad, bad + good)
+    if flawed:
+        log.warning("%d of %d pictures have damage inside, and were used all the same", flawed, bad + good)
 
 
 def fresh_result(state: State) -> Result | None:

@@ -33,7 +33,7 @@ class Readable(Protocol):
 class Player:
     """Owns what is being played. One thread reads, any may close: that thread then does it when it comes back."""
 
-    def __init__(self, what: str | Readable, *, live: bool, open_s: float | None = None, quiet_s: float | None = None,
+    def __init__(self, what: str | Readable, *, open_s: float | None = None, quiet_s: float | None = None,
                  packets: bool = False) -> None:  # fmt: skip
         """Open and find the video. `packets`: hand on Motion JPEG as it is. Raises `CannotPlay`."""
         self._lock = threading.Lock()
@@ -47,8 +47,8 @@ class Player:
             self._stream = self._video()
             self.packets = packets and self.codec == "mjpeg"
             self._stream.codec_context.options = _OPTIONS
-            # With a thread for each picture the newest one comes several pictures late.
-            self._stream.thread_type = "SLICE" if live else "AUTO"
+            # With a thread for each picture the newest one comes several pictures late, and so does word of damage.
+            self._stream.thread_type = "SLICE"
         except BaseException:
             self._container.close()
             raise

@@ -93,10 +93,10 @@ class Video:
         from picam_infer.sources.ffmpeg import Player
 
         try:
-            self._player = Player(str(path), live=False)
+            self._player = Player(str(path))
             if self._player.codec == "mjpeg" and not self._turned():
                 self._player.close()
-                self._player = Player(str(path), live=False, packets=True)
+                self._player = Player(str(path), packets=True)
         except CannotPlay as error:
             raise _no_video(path, head, str(error)) from None
         self._seq, self._count, self._ended = 0, self._player.count, False

@@ -161,11 +161,14 @@ def _once(camera: Endpoint, asked: Address, login: Login | None, more: Mapping[s
         with _deadline(connection, 2 * camera.open_s) as expired:
             try:
                 connection.request("GET", asked.path, headers=headers)
-                return Reply(connection, connection.getresponse())
+                reply = Reply(connection, connection.getresponse())
             except Exception:
-                if expired.is_set():  # it dribbled
+                if expired.is_set():
                     raise TimeoutError from None
                 raise
+        if expired.is_set():  # it dribbled, and what came looks like an answer that is whole
+            raise TimeoutError
+        return reply
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.close()
         raise causes.unreachable(camera.name, error, asked.scheme) from None

@@ -12,6 +12,8 @@ _BLANK = re.compile(rb"\r?\n\r?\n")
 # A delimiter as the stream itself has it: a line of its own before a header line.
 _DELIMITER = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200})\r?\n(?:[!-9;-~]+:[^\r\n]*\r?\n|\r?\n)")
 _FOREIGN = 65536
+_AROUND = b"\r\n-"  # what may stand between a part and its delimiter's name: some write more hyphens than two
+_TAIL = re.compile(rb"[\r\n]+-*[\r\n]*\Z")
 
 
 class TooLong(ValueError):
@@ -55,7 +57,7 @@ class Parts:
         start = self._buffer.find(self._delimiter)
         if start < 0:
             return self._lost_way()
-        if self._trusted and start > 2:  # more than a line's end: the part before was longer than it said
+        if self._trusted and self._buffer[:start].strip(_AROUND):  # the part before was longer than it said
             self.lengths_lie = True
         begin = start + len(self._delimiter)
         blank = _BLANK.search(self._buffer, begin, begin + _MAX_HEAD)
@@ -70,7 +72,7 @@ class Parts:
         part = bytes(self._buffer[blank.end() : end])
         del self._buffer[:end]
         self._searched, self._trusted = 0, length
-        return part if length else part.rstrip(b"\r\n")
+        return part if length else _TAIL.sub(b"", part)
 
     def _lost_way(self) -> bytes | None:
         """Go on where no delimiter is in sight: what precedes the first one is dropped."""
@@ -90,8 +92,8 @@ class Parts:
         end = body + int(length[1])
         if int(length[1]) > MAX_PART:
             raise TooLong(f"a part of {int(length[1])} bytes is announced")
-        after = bytes(self._buffer[end : end + 2 + len(self._delimiter)]).lstrip(b"\r\n")
-        if after and not self._delimiter.startswith(after) and not after.startswith(self._delimiter):
+        after, name = bytes(self._buffer[end : end + 4 + len(self._delimiter)]).lstrip(_AROUND), self._delimiter[2:]
+        if after and not name.startswith(after) and not after.startswith(name.lstrip(_AROUND)):
             self.lengths_lie = True
             return self._next_delimiter(body), False
         return end, True

@@ -80,7 +80,7 @@ class FFmpegStream:
         self._pace = Pace(camera.quiet_s, self.patience_s)
         what = _Body(reply, self.patience_s) if reply is not None else camera.where.full_url
         try:
-            self._player = Player(what, live=True, open_s=2 * camera.open_s, quiet_s=self.patience_s)
+            self._player = Player(what, open_s=2 * camera.open_s, quiet_s=self.patience_s)
         except CannotPlay as error:
             self._hang_up()
             raise self._why(error) from None
