@@ -80,8 +80,11 @@ def test_an_at_sign_behind_an_undoubted_host_is_part_of_the_path(text: str) -> N
     assert where.user is None and "@" in where.path and where.host in text.split("/")[2]
 
 
-@pytest.mark.parametrize("text", ["admin:s3cret@192.168.1.5/stream", "rtsp:/admin:s3cret@cam/x",
-                                  "rtsp:admin:s3cret@cam", "rtps://admin:s3cret@cam/x", "rtsp//admin:s3cret@cam/x"])  # fmt: skip
+SLIPS = ["admin:s3cret@192.168.1.5/stream", "rtsp:/admin:s3cret@cam/x", "rtsp:admin:s3cret@cam",
+         "rtps://admin:s3cret@cam/x", "rtsp//admin:s3cret@cam/x"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SLIPS)
 def test_a_slip_before_the_password_does_not_show_it(text: str) -> None:
     with pytest.raises(PicamError) as refused:
         open_source(text, Capture())
