@@ -79,3 +79,14 @@ prepare() {
         echo "$wanted" >"$venv/.stamp-${1:-plain}"
     fi
 }
+
+# axe-core, which looks at the page for people who use it otherwise: beside the virtual environment, where there is npm.
+prepare_axe() {
+    local axe=4.14.1 folder=$venv/axe
+    [ -e "$folder/node_modules/axe-core/axe.min.js" ] && return
+    if ! command -v npm >/dev/null; then
+        echo "no npm: the page's tests with axe-core will be skipped" >&2
+    elif ! npm install --prefix "$folder" --no-audit --no-fund --silent "axe-core@$axe" >/dev/null 2>&1; then
+        echo "axe-core could not be installed: the page's tests with it will be skipped" >&2
+    fi
+}

@@ -39,6 +39,10 @@ class Browser:
         """Run the body of a function, and return what it returns."""
         return self.do("POST", "/execute/sync", {"script": code, "args": args})
 
+    def evaluate(self, script: str) -> None:
+        """Run a script in the page, whatever its policy."""
+        self.devtools("Runtime.evaluate", expression=script)
+
     def size(self, width: int, height: int) -> None:
         """Set the page's own size, as a phone of that width would."""
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,

@@ -45,6 +45,8 @@ class Run:
         self.state = State(Tuning(Edges(), Decide()), "digits", LABELS)
         self.state.source, self.state.engine = "test camera", "openvino:CPU"
         self.label: str | None = "one"
+        self.labels: tuple[str, ...] = ()
+        """What else is listed; empty: two of the others."""
         self.more = frame
         self._pause_s, self._size = 1 / fps, size
         self._stop, self._on = threading.Event(), threading.Event()
@@ -87,7 +89,7 @@ class Run:
             self.state.stats.frames.tick()
             self.state.frames.put(frame)
             score = 0.9 if self.label else 0.3
-            others = [x for x in LABELS if x != self.label][:2]
+            others = [x for x in self.labels or LABELS if x != self.label][: len(self.labels) or 2]
             top = (Prediction(self.label or "two", score), *(Prediction(x, (1 - score) / 2) for x in others))
             result = Result(number, frame.captured, frame.monotonic_s, self.label, score, top, "openvino:CPU", 3.2, 21,
                             frame=frame)  # fmt: skip

@@ -40,6 +40,6 @@ function makeItem({ name: file, label, score, captured }) {
   const image = element("img", { loading: "lazy", src: address(`kept/thumbnail/${encodeURIComponent(file)}`), width: 160, height: 120 });
   image.alt = `${name(label)}, ${new Date(captured * 1000).toLocaleString()}`;
   const text = element("span", {}, element("span", { textContent: name(label), dir: "auto" }),
-    element("span", { textContent: label === null ? "" : percent(score) }));
+    element("span", { className: "percent", textContent: label === null ? "" : percent(score) }));
   return element("li", {}, element("a", { href: address(`kept/${encodeURIComponent(file)}`) }, image), text);
 }

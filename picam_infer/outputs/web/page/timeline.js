@@ -14,6 +14,8 @@ export class Timeline {
     this.minutes = 5;
     this.changes = [];
     this.offset = 0; // seconds that the Pi's clock is ahead of this browser's
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    for (const kind of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(kind).addEventListener("change", () => this.draw());
   }
 
   set(changes) {
@@ -123,7 +125,7 @@ function sentence(change) {
 
 // The colours of the moment. Each stands out by 3:1 from what is behind it, and text on it by 4.5:1; colours that the
 // system forces are taken over as they are.
-function palette(canvas) {
+export function palette(canvas) {
   const style = getComputedStyle(canvas);
   const [ink, lost] = [style.color, style.borderTopColor];
   if (matchMedia("(forced-colors: active)").matches) {
