@@ -2,6 +2,7 @@
 
 from picam_infer.config.reader import load, parse, tuned
 from picam_infer.config.schema import (
+    BASE_PATH,
     DAYS,
     INSTALLED,
     Capture,
@@ -27,6 +28,7 @@ from picam_infer.config.schema import (
 from picam_infer.config.writer import NotSaved, keep
 
 __all__ = [
+    "BASE_PATH",
     "DAYS",
     "INSTALLED",
     "Capture",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -21,6 +22,9 @@ FilePath = Annotated[str, Meta(extra={"path": True})]
 GivenPath = Annotated[str, Meta(min_length=1, extra={"path": True})]
 """One that cannot be left empty."""
 T = TypeVar("T")
+_NAME = r"(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+"
+BASE_PATH = rf"^/?(?:{_NAME}(?:/{_NAME})*/?)?\Z"
+"""A path of plain names, with or without slashes around it."""
 _PORT = "(0*[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _LISTEN = rf"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]*):{_PORT}$"
 _DAY = "(mon(day)?|tue(s|sday)?|wed(nesday)?|thu(r|rs|rsday)?|fri(day)?|sat(urday)?|sun(day)?)"
@@ -91,6 +95,8 @@ class Web(Section, frozen=True):
 
     listen: Annotated[str, Meta(pattern=_LISTEN, examples=["0.0.0.0:8080"])] = "127.0.0.1:8080"
     hosts: tuple[str, ...] = ()
+    base: Annotated[str, Meta(pattern=BASE_PATH, examples=["/cam"])] = ""
+    proxies: tuple[str, ...] = ()
     token: Literal["remote", "always"] = "remote"
     token_file: GivenPath = "/var/lib/picam-infer/web-token"
     tls_cert: FilePath = ""
@@ -98,6 +104,13 @@ class Web(Section, frozen=True):
     max_clients: Annotated[int, Meta(ge=1, le=1000)] = 64
     fps: Annotated[float, Meta(gt=0, le=60)] = 15.0
     stale_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+
+    def __post_init__(self) -> None:
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                raise ValueError(f"proxies: {proxy!r} is no address, such as 127.0.0.1 or 10.0.0.0/8") from None
 
 
 class Outlet(Section, frozen=True, kw_only=True):

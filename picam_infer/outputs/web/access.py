@@ -8,38 +8,41 @@ import hashlib
 import hmac
 import ipaddress
 import math
+import re
 import secrets
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from picam_infer.config import Web
 from picam_infer.outputs.web.token import Token
+from picam_infer.outputs.web.visitor import FORWARDED, Headers, Names, Proxies, canonical, parsed
 
 SESSION_S = 30 * 86400
 _RENEW_S = 86400
 """A session that is older than this is renewed: who comes by once a month stays in."""
 _LOGGED_OUT = 1000
 """How many ended sessions are remembered."""
+_LONGEST_NAME = 253
 SAFE = frozenset({"GET", "HEAD"})
 NEEDED = "this needs the token"
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
-Headers = Mapping[str, str]
 
 
 class Refused(Exception):
     """A request that is not answered; `status` is HTTP's."""
 
-    def __init__(self, status: int, reason: str, hint: str = "", wait_s: float = 0.0) -> None:
+    def __init__(self, status: int, reason: str, hint: str = "", wait_s: float = 0.0, example: str = "") -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.hint = hint
         self.wait_s = wait_s
+        self.example = example
+        """Lines to type or to write, for people."""
 
 
 class Patience:
@@ -85,43 +88,42 @@ class Access:
         """The cookie's name. Browsers send a host's cookies to all of its ports: each instance has one of its own."""
         self._logged_out: OrderedDict[str, float] = OrderedDict()
         """Idents of sessions that were ended, and when they would have."""
-        name = socket.gethostname().lower()
-        own = {"localhost", name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
-        self._hosts = own | {host.lower() for host in settings.hosts}
+        self.proxies = Proxies(settings)
+        self._names = Names(settings.hosts)
 
     def check_host(self, host: str) -> None:
         """Refuse a name that is not ours: a foreign page's name was pointed at us (DNS rebinding)."""
-        name = _without_port(host).lower().rstrip(".")
-        if name in self._hosts:
+        if self._names.has(host):
             return
-        try:
-            ipaddress.ip_address(name.strip("[]").partition("%")[0])
-        except ValueError:
-            raise Refused(403, f"this is not {name or 'a host without a name'}", "add the name to web.hosts") from None
+        name = canonical(host)[:_LONGEST_NAME] or "a host without a name"
+        plain = name if re.fullmatch(r"[a-z0-9.-]+", name) else "NAME"
+        hint = "if the name is this machine's, add the name to web.hosts in the configuration"
+        raise Refused(403, f"this is not {name}", hint, example=f"web:\n  hosts: [{plain}]")  # fmt: skip
 
     @staticmethod
-    def check_site(method: str, headers: Headers) -> None:
-        """Refuse what another site's page asks for: changes, and pictures to show as its own."""
+    def check_site(method: str, headers: Headers, host: str = "") -> None:
+        """Refuse what another site's page asks for: changes, and pictures to show as its own.
+
+        `host` is what the visitor typed, where a proxy says so; else the Host header has it.
+        """
+        host = host or headers.get("Host", "")
         site = headers.get("Sec-Fetch-Site", "")
         if site in ("cross-site", "same-site"):
             visit = method in SAFE and headers.get("Sec-Fetch-Mode") == "navigate"
             if not (visit and headers.get("Sec-Fetch-Dest") == "document"):
                 raise Refused(403, "another site's page asked for this")
         origin = headers.get("Origin")
-        if (
-            method not in SAFE
-            and origin is not None
-            and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower()
-        ):
-            raise Refused(403, "another site's page asked for this")
+        if method not in SAFE and origin is not None and not _same_site(origin, host):
+            proxied = any(name in headers for name in FORWARDED)
+            hint = "let the proxy pass the Host header on, or send X-Forwarded-Host and be named in web.proxies"
+            raise Refused(403, "another site's page asked for this", hint if proxied else "")
 
     def check_token(self, peer: str, headers: Headers, cookie: str) -> None:
         """Refuse who needs the token and has not shown it."""
         if not self.needs_token(peer, headers):
             return
         if not self.token:
-            raise Refused(403, f"only this machine may look until there is a token in {self.token.path}",
-                          "make one there with: picam-infer check")  # fmt: skip
+            raise self.tokenless()
         if cookie and self.session_holds(cookie):
             return
         given = _shown(headers)
@@ -129,6 +131,14 @@ class Access:
             self.try_token(peer, given, "wrong token" if given else NEEDED)
             return
         raise Refused(401, NEEDED)
+
+    def tokenless(self) -> Refused:
+        """Return why nobody from elsewhere may look: there is no token that anybody could show."""
+        path = self.token.path
+        why = f" ({fault})" if (fault := self.token.fault) else ""
+        return Refused(403, f"only this machine may look until there is a token in {path}{why}",
+                       "make one there with: picam-infer check",
+                       example=f"sudo picam-infer check\nsudo cat {path}")  # fmt: skip
 
     def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:
         """Refuse a wrong token, and any for a while after too many."""
@@ -142,8 +152,10 @@ class Access:
 
     def needs_token(self, peer: str, headers: Headers) -> bool:
         """Whether this visitor must show the token; one behind a proxy on this machine is not local."""
-        local = peer == "" or _address(peer).is_loopback
-        return self._always or not local or any(name in headers for name in _FORWARDED)
+        address = parsed(peer)
+        local = peer == "" or (address is not None and address.is_loopback)
+        proxied = any(name in headers for name in FORWARDED) or self.proxies.trusts(peer)
+        return self._always or not local or proxied
 
     def session(self, now: float | None = None, ident: str = "") -> str:
         """Return a cookie's value, of a new session or (`ident`) of one that goes on."""
@@ -219,20 +231,16 @@ def _shown(headers: Headers) -> str:
     return value or kind
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
-
-
-def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    address = ipaddress.ip_address(peer.partition("%")[0])
-    return getattr(address, "ipv4_mapped", None) or address
+def _same_site(origin: str, host: str) -> bool:
+    """Whether an Origin header is of the host that was typed; both may leave out the scheme's own port."""
+    parts = urlsplit(origin)
+    own = {"http": ":80", "https": ":443"}.get(parts.scheme, ":")
+    return bool(parts.netloc) and parts.netloc.lower().removesuffix(own) == host.lower().removesuffix(own)
 
 
 def neighbourhood(peer: str) -> str:
     """Return the address, of IPv6 only the network: one machine has 2⁶⁴ of those."""
-    address = _address(peer) if peer else None
+    address = parsed(peer)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)

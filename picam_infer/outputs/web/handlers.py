@@ -24,6 +24,7 @@ from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
 from picam_infer.outputs.web.http import web
 from picam_infer.outputs.web.mjpeg import BOUNDARY, Drawn, Feed, Picture
+from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
 from picam_infer.platform import sysinfo
 from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.settings import RuntimeSettings
@@ -53,6 +54,10 @@ _GESTURE = 64
 """Characters of a gesture's name that count."""
 _FORMS = ("/login", "/logout")
 _FORM = "application/x-www-form-urlencoded"
+_DRESS = ("/page/page.css", "/page/icon.svg")
+"""What the login form and a page about a problem wear: for anybody, under any name."""
+_UNBUFFERED = {"X-Accel-Buffering": "no"}
+"""Tells a proxy to pass on at once what comes."""
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
           ".json": "application/json", ".webmanifest": "application/manifest+json"}  # fmt: skip
 HEADERS = {
@@ -111,11 +116,11 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
             except Refused as refusal:
                 return refuse(room, request, refusal)
             except ConfigError as error:
-                return problem(422, error.message, error.hint)
+                return refuse(room, request, Refused(422, error.message, error.hint))
             except web.HTTPException as error:
                 if error.status < 400:
                     raise
-                answer = problem(error.status, error.reason, close=error.status == 413)
+                answer = refuse(room, request, Refused(error.status, error.reason))
                 if "Allow" in error.headers:
                     answer.headers["Allow"] = error.headers["Allow"]
                 return answer
@@ -123,7 +128,7 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
                 raise
             except Exception:  # a request's top: the next one may be fine
                 log.exception("web: no answer to %s %s", request.method, request.path)
-                return problem(500, "an error of its own; see the journal", close=True)
+                return refuse(room, request, Refused(500, "an error of its own; see the journal"))
 
     async def dress(request: web.Request, response: web.StreamResponse) -> None:
         for name, value in HEADERS.items():
@@ -132,27 +137,59 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.on_response_prepare.append(dress)
-    app.add_routes(Endpoints(room).routes())
+    base = room.access.proxies.base
+    for route in Endpoints(room).routes():
+        app.router.add_routes([route])
+        if base:  # for a proxy that does not take it off
+            app.router.add_routes([web.RouteDef(route.method, base + route.path, route.handler, route.kwargs)])
+    if base:
+        app.router.add_get(base, to_base)
     return app
+
+
+async def to_base(request: web.Request) -> web.StreamResponse:
+    """Send a visitor of the bare path on to where relative addresses mean what lies below it."""
+    raise web.HTTPPermanentRedirect(request.path.rpartition("/")[2] + "/")
 
 
 def admit(room: Room, request: web.Request) -> None:
     """Let a request through or raise `Refused`; the order matters: what costs least to check comes first."""
-    access = room.access
-    access.check_host(request.headers.get("Host", ""))
-    access.check_site(request.method, request.headers)
+    access, path = room.access, inner(room, request)
+    try:
+        who = access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
+    except WrongPrefix as error:
+        raise Refused(400, "the proxy's X-Forwarded-Prefix is not a plain path", "such as /cam") from error
+    if path not in _DRESS:
+        access.check_host(who.host)
+    access.check_site(request.method, request.headers, who.host)
     if (request.content_length or 0) > MAX_BODY:
         raise Refused(413, "too large")
-    if not _open(request):
-        access.check_token(peer(request), request.headers, cookie(room, request))
-    kind = _FORM if request.path in _FORMS else "application/json"
+    if path not in (*_FORMS, *_DRESS) and request.path != access.proxies.base:
+        access.check_token(who.address, request.headers, cookie(room, request))
+    kind = _FORM if path in _FORMS else "application/json"
     routed = request.match_info.http_exception is None
     if routed and request.method not in SAFE and request.content_type != kind:
         raise Refused(415, f"this takes {kind}")
 
 
-def _open(request: web.Request) -> bool:
-    return request.path in (*_FORMS, "/page/page.css", "/page/icon.svg")
+def inner(room: Room, request: web.Request) -> str:
+    """Return a request's path without what a proxy left in front of it."""
+    return room.access.proxies.inner(request.path)
+
+
+def visitor(room: Room, request: web.Request) -> Visitor:
+    """Return who asks; what a proxy says wrong of them does not count."""
+    try:
+        return room.access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
+    except WrongPrefix:
+        return Visitor(peer(request), request.headers.get("Host", ""))
+
+
+def root(room: Room, request: web.Request) -> str:
+    """Return the way from a request's address up to the page, `./` or `../`: it is right behind any proxy."""
+    if request.path == room.access.proxies.base:
+        return request.path.rpartition("/")[2] + "/"
+    return "../" * (room.access.proxies.inner(request.rel_url.raw_path).count("/") - 1) or "./"
 
 
 def cookie(room: Room, request: web.Request) -> str:
@@ -162,7 +199,8 @@ def cookie(room: Room, request: web.Request) -> str:
 
 def renew(room: Room, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
     """Give a session that is used another month."""
-    value = "" if response.prepared or request.path in _FORMS else room.access.renewed(cookie(room, request))
+    form = inner(room, request) in _FORMS
+    value = "" if response.prepared or form else room.access.renewed(cookie(room, request))
     if value:
         set_cookie(room, request, response, value)
     return response
@@ -170,8 +208,14 @@ def renew(room: Room, request: web.Request, response: web.StreamResponse) -> web
 
 def set_cookie(room: Room, request: web.Request, response: web.StreamResponse, value: str) -> None:
     """Add a session's cookie to an answer."""
+    who = visitor(room, request)
     response.set_cookie(room.access.cookie, value, max_age=SESSION_S, httponly=True, samesite="Strict",
-                        secure=request.secure, path="/")  # fmt: skip
+                        secure=who.secure, path=who.base or "/")  # fmt: skip
+
+
+def del_cookie(room: Room, request: web.Request, response: web.StreamResponse) -> None:
+    """Take a session's cookie back."""
+    response.del_cookie(room.access.cookie, path=visitor(room, request).base or "/")
 
 
 def peer(request: web.Request) -> str:
@@ -181,37 +225,55 @@ def peer(request: web.Request) -> str:
 
 
 def refuse(room: Room, request: web.Request, refusal: Refused) -> web.Response:
-    """Return the answer to a request that is refused: the login form for a browser's visit, else JSON."""
-    mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
-    if refusal.status in (401, 429) and request.method in SAFE and mode == "navigate" and "text/html" in accepts:
-        return login_form(room, refusal)
-    answer = problem(refusal.status, refusal.reason, refusal.hint, close=refusal.status in (400, 408, 413))
+    """Return the answer to a request that is refused: a page or the login form for a person's visit, else JSON."""
+    if for_person(request):
+        login = refusal.status in (401, 429) and request.method in SAFE
+        return login_form(room, request, refusal) if login else problem_page(room, request, refusal)
+    answer = web.json_response({"error": refusal.reason, "hint": refusal.hint}, status=refusal.status)
     # A browser would open a window of its own over the page, for every picture and every fetch.
     if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
         answer.headers["WWW-Authenticate"] = 'Basic realm="picam-infer"'
+    return _finished(answer, refusal)
+
+
+def for_person(request: web.Request) -> bool:
+    """Whether a person will read the answer: what a browser opens as a page. Programs and scripts get JSON."""
+    mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
+    return mode == "navigate" and "text/html" in accepts
+
+
+def problem_page(room: Room, request: web.Request, refusal: Refused) -> web.Response:
+    """Return a page that says what is wrong and what to do about it."""
+    text = (PAGE / "problem.html").read_text("utf-8")
+    words = {"reason": _sentence(refusal.reason), "hint": _sentence(refusal.hint), "example": refusal.example}
+    for name, said in words.items():
+        text = text.replace(f"<!--{name}-->", html.escape(said))
+    text = text.replace("<!--root-->", root(room, request))
+    return _finished(web.Response(text=text, content_type="text/html", status=refusal.status), refusal)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _finished(answer: web.Response, refusal: Refused) -> web.Response:
+    """Say when to come again, and hang up after what was damaged."""
     if refusal.wait_s:
         answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
+    if refusal.status in (400, 408, 413, 500):
+        answer.force_close()
     return answer
 
 
-def login_form(room: Room, refusal: Refused) -> web.Response:
+def login_form(room: Room, request: web.Request, refusal: Refused) -> web.Response:
     """Return the form, with what was wrong about the last try."""
     reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
     shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
+    text = text.replace("<!--root-->", root(room, request))
     answer = web.Response(text=text, content_type="text/html", status=refusal.status)
-    if refusal.wait_s:
-        answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
-    answer.del_cookie(room.access.cookie)
-    return answer
-
-
-def problem(status: int, reason: str, hint: str = "", close: bool = False) -> web.Response:
-    """Return an error as JSON."""
-    answer = web.json_response({"error": reason, "hint": hint}, status=status)
-    if close:
-        answer.force_close()
-    return answer
+    del_cookie(room, request, answer)
+    return _finished(answer, refusal)
 
 
 def illness(state: State, stale_s: float) -> str:
@@ -266,7 +328,8 @@ class Visit:
         if now_s - self._checked_s > _ADMITTED_S:
             self._checked_s = now_s
             try:
-                self._room.access.check_token(peer(request), request.headers, cookie(self._room, request))
+                who = visitor(self._room, request).address
+                self._room.access.check_token(who, request.headers, cookie(self._room, request))
             except Refused:
                 return False
         return True
@@ -330,30 +393,31 @@ class Endpoints:
 
     async def openapi(self, request: web.Request) -> web.StreamResponse:
         """What this is all about, for programs."""
-        return _file(PAGE.parent / "openapi.json")
+        described = json.loads((PAGE.parent / "openapi.json").read_bytes())
+        return web.json_response({**described, "servers": [{"url": visitor(self._room, request).base or "/"}]})
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         """Trade the token for a cookie."""
-        access = self._room.access
+        access, who = self._room.access, visitor(self._room, request).address
         try:
-            with self._one_of_few(peer(request)):
+            with self._one_of_few(who):
                 form = await self._read(request.post(), "form")
             if not access.token:
-                raise Refused(403, f"there is no token in {access.token.path}", "make one with: picam-infer check")
-            access.try_token(peer(request), str(form.get("token", "")).strip())
+                raise access.tokenless()
+            access.try_token(who, str(form.get("token", "")).strip())
         except Refused as refusal:
-            if "text/html" not in request.headers.get("Accept", ""):
+            if refusal.status == 403 or not for_person(request):
                 raise
-            return login_form(self._room, refusal)
-        answer = web.HTTPSeeOther("/")
+            return login_form(self._room, request, refusal)
+        answer = web.HTTPSeeOther("./")
         set_cookie(self._room, request, answer, access.session())
         raise answer
 
     async def logout(self, request: web.Request) -> web.StreamResponse:
         """End the session that the cookie is of."""
         self._room.access.log_out(cookie(self._room, request))
-        answer = web.HTTPSeeOther("/")
-        answer.del_cookie(self._room.access.cookie)
+        answer = web.HTTPSeeOther("./")
+        del_cookie(self._room, request, answer)
         raise answer
 
     # -- pictures --------------------------------------------------------
@@ -363,7 +427,8 @@ class Endpoints:
         raw = _flag(request, "raw")
         pause_s = 1 / _number(request, "fps", 1000.0, 0.05, 1000.0)
         self._make_room()
-        response = web.StreamResponse(headers={"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"})
+        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        response = web.StreamResponse(headers={"Content-Type": kind, **_UNBUFFERED})
         response.force_close()
         await response.prepare(request)
         feed = self._room.raw if raw else self._room.drawn
@@ -433,7 +498,7 @@ class Endpoints:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: history, change, result, state."""
         self._make_room()
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_UNBUFFERED})
         response.force_close()
         await response.prepare(request)
         loop = asyncio.get_running_loop()

@@ -31,6 +31,19 @@ class Token:
     def __bool__(self) -> bool:
         return bool(self._read())
 
+    @property
+    def fault(self) -> str:
+        """Why there is no good token; empty when there is one, or no file at all."""
+        try:
+            text = self.path.read_text("utf-8-sig").strip()
+        except FileNotFoundError:
+            return ""
+        except UnicodeError:
+            return "the file is not text"
+        except OSError as error:
+            return f"the file cannot be read: {error.strerror}"
+        return "" if len(text) >= SHORTEST else f"the one there is shorter than {SHORTEST} characters"
+
     def equals(self, given: str) -> bool:
         """Compare in constant time."""
         token = self._read()
@@ -47,7 +60,7 @@ class Token:
             status = self.path.stat()
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
             if stamp != self._stamp:
-                text = self.path.read_text("utf-8").strip()
+                text = self.path.read_text("utf-8-sig").strip()
                 self._text, self._stamp = (text if len(text) >= SHORTEST else ""), stamp
         except (OSError, UnicodeError):
             self._text, self._stamp = "", None
@@ -119,7 +132,7 @@ def _file_findings(path: Path) -> Iterator[tuple[Grade, str, str]]:
     try:
         if path.stat().st_mode & 0o007:
             yield "error", f"everyone on this machine can read {path}", f"chmod 640 {path}"
-        if len(path.read_text("utf-8").strip()) < SHORTEST:
+        if len(path.read_text("utf-8-sig").strip()) < SHORTEST:
             yield (
                 "error",
                 f"the token in {path} is shorter than {SHORTEST} characters",

@@ -75,12 +75,12 @@ def test_the_login_form_gives_a_strict_cookie(run: Run, tmp_path: Path) -> None:
     with serving(run, settings) as web:
         form = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
         status, _, page = ask(web, "/", Accept="text/html")
-        assert status == 401 and b'<form method="post" action="/login">' in page
+        assert status == 401 and b'<form method="post" action="./login">' in page
         assert ask(web, "/page/page.css")[0] == 200 and ask(web, "/page/page.js")[0] == 401
         status, _, page = ask(web, "/login", "POST", b"token=wrong", **form)
         assert status == 401 and b"Wrong token" in page
         status, headers, _ = ask(web, "/login", "POST", f"token={secret}".encode(), **form)
-        assert status == 303 and headers["location"] == "/"
+        assert status == 303 and headers["location"] == "./"
         cookie = headers["set-cookie"]
         assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and secret not in cookie
         assert ask(web, "/api/state", Cookie=cookie.partition(";")[0])[0] == 200
@@ -128,7 +128,7 @@ def test_logging_out_ends_the_session_and_its_streams(
             next(parts)
             assert ask(web, "/logout", "POST", b"", Cookie=mine, Origin="http://evil.example", **_FORM)[0] == 403
             status, headers, _ = ask(web, "/logout", "POST", b"", Cookie=mine, **_FORM)
-            assert status == 303 and headers["location"] == "/"
+            assert status == 303 and headers["location"] == "./"
             until(lambda: web.clients()["raw"] == 0)
         assert ask(web, "/api/state", Cookie=mine)[0] == 401 and ask(web, "/api/state", Cookie=other)[0] == 200
         assert ask(web, "/logout", "POST", b"", **_FORM)[0] == 303, "without a session too"
@@ -413,3 +413,58 @@ def test_errors_tell_nothing_of_the_inside(web: Web, caplog: pytest.LogCaptureFi
     assert status == 500 and b"Traceback" not in body and b"division" not in body
     assert "no answer to GET /api/config" in caplog.text and "ZeroDivisionError" in caplog.text
     assert ask_json(web, "/healthz")[0] == 200
+
+
+WRONG = {"Host": "wrong.example:8080"}
+
+
+def test_under_a_wrong_name_people_get_a_page_with_the_remedy_and_programs_json(web: Web) -> None:
+    status, headers, page = ask(web, "/", Accept="text/html,*/*", Sec_Fetch_Mode="navigate", **WRONG)
+    assert status == 403 and headers["content-type"].startswith("text/html")
+    assert b"hosts: [wrong.example]" in page and b"web.hosts" in page and b"digits" not in page
+    status, body = ask_json(web, "/api/state", **WRONG)
+    assert status == 403 and body == {"error": "this is not wrong.example", "hint": body["hint"]}
+    assert "web.hosts" in body["hint"]
+    script = {"Sec_Fetch_Mode": "cors", "Accept": "text/html"}
+    assert ask(web, "/api/state", **script, **WRONG)[1]["content-type"].startswith("application/json")
+    assert ask(web, "/page/page.css", **WRONG)[0] == 200, "what the page about it wears"
+    assert ask(web, "/page/page.js", **WRONG)[0] == ask(web, "/snapshot.jpg", **WRONG)[0] == 403
+
+
+@pytest.mark.parametrize("host", ["<b>x</b>.example", "x" * 5000 + ".example", "é.example", "evil.example\u202e"])
+def test_a_hostile_name_is_shown_harmlessly(web: Web, host: str) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), 10) as link:
+        link.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while block := link.recv(65536):
+            answer += block
+    assert b" 403 " in answer.splitlines()[0] and b"<b>" not in answer and len(answer) < 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [(None, ""), ("short\n", "shorter than 16"), ("\xff" * 30, "not text"), ("\n", "shorter than 16")],
+)
+def test_without_a_token_people_get_a_page_with_the_remedy(
+    run: Run, tmp_path: Path, text: str | None, fault: str
+) -> None:
+    path = tmp_path / "token"
+    if text is not None:
+        path.write_bytes(text.encode("latin-1"))
+    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
+        for method, where, body in (("GET", "/", None), ("POST", "/login", b"token=x")):
+            form = {"Content_Type": "application/x-www-form-urlencoded"}
+            status, headers, page = ask(web, where, method, body, Accept="text/html", **form)
+            assert status == 403 and headers["content-type"].startswith("text/html")
+            assert b"sudo picam-infer check" in page and str(path).encode() in page and fault.encode() in page
+        status, said = ask_json(web, "/api/state")
+        assert status == 403 and str(path) in said["error"] and "picam-infer check" in said["hint"]
+        path.write_text("\ufeffa-token-long-enough-to-be-one\r\n")  # as an editor of another system saves it
+        assert ask(web, "/", Accept="text/html")[0] == 401
+        assert ask(web, "/api/state", Authorization="Bearer a-token-long-enough-to-be-one")[0] == 200
+
+
+def test_whatever_is_refused_people_get_a_page_about_it(web: Web) -> None:
+    status, headers, page = ask(web, "/nothing/here", Accept="text/html")
+    assert status == 404 and headers["content-type"].startswith("text/html") and b"Not Found" in page
+    assert b'href="../"' in page and ask_json(web, "/nothing/here")[1] == {"error": "Not Found", "hint": ""}
