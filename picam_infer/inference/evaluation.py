@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-UNKNOWN = "unknown"
-"""What a picture is called that is none of the classes, as a folder's name and in the table."""
+from picam_infer.models.label_folders import UNKNOWN, folder_name
 
 
 def class_of(picture: Path, root: Path, labels: Sequence[str]) -> str | None:
@@ -19,6 +18,7 @@ def class_of(picture: Path, root: Path, labels: Sequence[str]) -> str | None:
     Case, blanks, `_`, `-`, and a number in front (`0 red`) do not matter. A folder `unknown` is for what is none.
     """
     plain = {_plain(label): label for label in reversed(labels)} | {_plain(UNKNOWN): UNKNOWN}
+    plain |= {_plain(folder_name(label)): label for label in labels}  # as kept pictures are downloaded
     own = picture.parent.relative_to(root).parts if picture.is_relative_to(root) else ()
     for name in (*reversed(own), root.resolve().name if root.is_dir() else root.resolve().parent.name):
         for written in (_plain(name), _plain(re.sub(r"^\d+[\s_.:,-]+", "", name))):

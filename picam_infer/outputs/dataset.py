@@ -22,6 +22,7 @@ from typing import Any, Literal
 from picam_infer import config
 from picam_infer.core import BadFrame, Frame, Result
 from picam_infer.imaging import jpeg
+from picam_infer.models.label_folders import folder_name, folder_names
 from picam_infer.platform import disk
 from picam_infer.runtime.state import Change, State
 
@@ -101,17 +102,24 @@ class Keeper:
         return None
 
     def zipped(self) -> Iterator[bytes]:
-        """Yield a zip of all pictures in folders by label; no more than one picture is in memory at a time."""
+        """Yield a zip of all pictures in folders by label, and which folder has which label, in `labels.json`.
+
+        No more than one picture is in memory at a time.
+        """
         with self._lock:
             names = [name for name, _ in self._files]
+        labels = {name: _label(result) for name in names if (result := self._result(name)) is not None}
+        folders = folder_names(labels.values())
+        table = json.dumps({folder: label for label, folder in folders.items()}, ensure_ascii=False, indent=1)
         pipe = _Pipe()
         with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
+            archive.writestr(zipfile.ZipInfo("labels.json", time.localtime()[:6]), table.encode())
+            for name, label in labels.items():
                 result, data = self._result(name), self.picture(name)
                 if result is None or data is None:
                     continue  # deleted meanwhile
                 moment = time.localtime(max(result.get("captured", 0.0), 315532800.0))[:6]
-                info = zipfile.ZipInfo(f"{folder_name(result.get('label'))}/{name}", moment)
+                info = zipfile.ZipInfo(f"{folders[label]}/{name}", moment)
                 archive.writestr(info, data)
                 yield pipe.taken()
         yield pipe.taken()
@@ -211,7 +219,8 @@ class Keeper:
                 return
             if not self._files:
                 if free - size < self._settings.reserve_mb * _MB:
-                    raise OSError(None, f"less than {self._settings.reserve_mb:g} MB are free on the disk")
+                    reserve_mb = self._settings.reserve_mb
+                    raise OSError(None, f"less than {reserve_mb:g} MB are free" if reserve_mb else "the disk is full")
                 raise OSError(None, f"one picture takes more than {self._settings.max_mb:g} MB")
             with self._lock:
                 name, _ = self._files.popleft()
@@ -256,18 +265,17 @@ def findings(settings: config.Keep) -> Iterator[tuple[Grade, str, str]]:
         yield "ok", f"{folder} can be written", ""
 
 
-def folder_name(label: str | None) -> str:
-    """Return a label as the name of a folder on any system."""
-    plain = re.sub(r"[^\w .+-]+", "-", label, flags=re.UNICODE).strip(" .")[:40] if label is not None else ""
-    return plain.replace("_", "-") or "unknown"
-
-
 def _read(path: Path) -> bytes:
     """Return a file's bytes; whoever may write to the folder must not make us read something else by a link."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a file")
         return file.read()
+
+
+def _label(result: Mapping[str, Any]) -> str | None:
+    label = result.get("label")
+    return label if isinstance(label, str) else None
 
 
 class _Pipe(io.RawIOBase):

@@ -20,7 +20,7 @@ from makers import jpeg_frame
 from picam_infer import config
 from picam_infer.core import Frame, Prediction, Result
 from picam_infer.outputs import dataset
-from picam_infer.outputs.dataset import Keeper, folder_name
+from picam_infer.outputs.dataset import Keeper
 from picam_infer.runtime.state import Change, State
 
 
@@ -151,8 +151,11 @@ def test_zip_is_sorted_in_label_folders(tmp_path: Path) -> None:
         blocks = list(keeper.zipped())
     with zipfile.ZipFile(io.BytesIO(b"".join(blocks))) as archive:
         assert archive.testzip() is None
-        folders = [name.split("/") for name in archive.namelist()]
-    assert sorted(parts[0] for parts in folders) == ["-évil-x", "one", "unknown"]
+        folders = [name.split("/") for name in archive.namelist() if name != "labels.json"]
+        table = json.loads(archive.read("labels.json"))
+    names = sorted(parts[0] for parts in folders)
+    assert names[0].startswith("évil-x-") and names[1:] == ["one", "unknown"]
+    assert table == {"one": "one", "unknown": None, names[0]: "../évil/x"}
     assert all(len(parts) == 2 for parts in folders) and len(blocks) == 4
 
 
@@ -172,11 +175,21 @@ def test_links_and_pipes_that_are_called_like_pictures_give_nothing(tmp_path: Pa
         assert keeper.picture(link) is None and keeper.picture(pipe) is None
 
 
-@pytest.mark.parametrize(
-    ("label", "name"), [(None, "unknown"), ("", "unknown"), ("a/b", "a-b"), ("..", "unknown"), ("x" * 99, "x" * 40)]
-)
-def test_labels_as_folders(label: str | None, name: str) -> None:
-    assert folder_name(label) == name
+def test_nothing_is_merged_in_the_zip_and_its_table_gives_every_label_back(tmp_path: Path) -> None:
+    labels = ["🐱", "🐶", "कि", "कु", "C#", "C!", "A/B", "A-B", "x" * 50 + "1", "x" * 50 + "2", "CON", "Cat", "cat",
+              None, "unknown", "", ".."]  # fmt: skip
+    run = state()
+    with Keeper(settings(tmp_path, when="change", every_s=0.1), run) as keeper:
+        for number, label in enumerate(labels, 1):
+            show(run, keeper, result(label, seq=number))
+        archive = zipfile.ZipFile(io.BytesIO(b"".join(keeper.zipped())))
+    table = json.loads(archive.read("labels.json"))
+    assert sorted(table.values(), key=str) == sorted(labels, key=str)
+    pictures = [name for name in archive.namelist() if name.endswith(".jpg")]
+    assert len(pictures) == len(labels) and len({name.partition("/")[0].casefold() for name in pictures}) == len(labels)
+    for name in pictures:
+        number = int(name.rpartition("_")[2].removesuffix(".jpg"))
+        assert table[name.partition("/")[0]] == labels[number - 1]
 
 
 def test_other_codecs_are_encoded(tmp_path: Path) -> None:
