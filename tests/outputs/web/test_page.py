@@ -20,6 +20,7 @@ from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.camera_controls import Control, Report
+from picam_infer.runtime.settings import RuntimeSettings
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,15 @@ def run() -> Iterator[Run]:
 
 
 @pytest.fixture
-def web(run: Run, tmp_path: Path) -> Iterator[Web]:
+def settings(run: Run, tmp_path: Path) -> RuntimeSettings:
     path = tmp_path / "c.yaml"
     path.write_text("decide:\n  threshold: 0.6  # mine\n")
-    with serving(run, config_path=path) as made:
+    return RuntimeSettings(run.state, path)
+
+
+@pytest.fixture
+def web(run: Run, settings: RuntimeSettings) -> Iterator[Web]:
+    with serving(run, live=settings) as made:
         yield made
 
 
@@ -180,10 +186,9 @@ def test_a_slow_drag_is_one_entry_that_undo_takes_back_alone(browser: Browser, w
 
 
 def test_a_key_at_the_monitor_shows_on_the_page_and_its_undo_leaves_the_pages_change(
-    browser: Browser, web: Web, run: Run
+    browser: Browser, web: Web, run: Run, settings: RuntimeSettings
 ) -> None:
     visit(browser, web)
-    settings = web._live
     browser.js("document.querySelector('[data-key=\"decide.threshold\"]').focus()")
     browser.keys("\ue014")
     until(lambda: run.state.tuning.decide.threshold == 0.61)
@@ -335,6 +340,11 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, web: Web, theme: 
     small = browser.js("""return [...document.querySelectorAll('button, a.button, select')]
         .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 40).length""")
     assert small == 0, "fingers need room"
+
+
+def test_who_is_not_logged_in_cannot_log_out(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    assert not shown(browser, "#logout")
 
 
 def test_kept_pictures_are_shown(browser: Browser, run: Run, tmp_path: Path) -> None:

@@ -328,8 +328,7 @@ def test_what_the_network_sees_is_there_for_who_asks_even_without_a_monitor(web:
     patch = np.zeros((28, 20, 3), np.uint8)
     patch[:, :, 0] = 200  # red, as the network has it
     for given, colour in ((patch, [0, 0, 200]), (patch[:, :, :1], [200, 200, 200])):
-        run._on.clear()
-        time.sleep(0.1)
+        run.hold()
         run.state.results.put(replace(result, patch=given, monotonic_s=time.monotonic()))
         status, headers, data = ask(web, "/input.png")
         assert status == 200 and headers["content-type"] == "image/png" and headers["cache-control"] == "no-store"

@@ -56,10 +56,14 @@ class Run:
 
     def pull(self) -> None:
         """Pull the camera out."""
-        self._on.clear()
-        time.sleep(self._pause_s * 2)
+        self.hold()
         self.state.results.clear()
         self.state.lose("camera", "the camera has been unplugged", "plug it in again")
+
+    def hold(self) -> None:
+        """Let no more pictures come, for a reason that nobody knows."""
+        self._on.clear()
+        time.sleep(self._pause_s * 2)
 
     def plug(self) -> None:
         """Put it back."""
