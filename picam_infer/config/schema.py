@@ -69,6 +69,7 @@ class EngineSettings(Section, frozen=True):
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     precision: Literal["default", "f32", "f16", "bf16"] = "default"
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    max_per_s: Annotated[float, Meta(ge=0, le=1000)] = 0.0
 
 
 class Decide(Section, frozen=True):

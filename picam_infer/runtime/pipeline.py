@@ -42,6 +42,8 @@ STALE_S = 2.0
 """A live source without a frame for this long is lost."""
 STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
+_LATE_S = 0.05
+"""So much lateness is made up for, so that the rate is what was asked for."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have: each try may load libraries and the model."""
@@ -64,6 +66,8 @@ class Parts:
     """Called with every result, in order, from the inference loop."""
     patient: bool = False
     """Whether what cannot be opened is waited for, although it is not known to come back: a file that is missing."""
+    every_s: float = 0.0
+    """The least time between two inferences of a live source; of a file every picture counts."""
 
 
 class Pipeline:
@@ -83,6 +87,8 @@ class Pipeline:
         self._live = True
         self._liveness = Liveness()
         self._working = False
+        self._due_s = 0.0
+        """When the next inference may begin, if the source is live."""
         self._moved_s = time.monotonic()
         self._lost_s = 0.0
         self._forget = False
@@ -116,10 +122,10 @@ class Pipeline:
 
     @property
     def resting(self) -> bool:
-        """Whether nothing is due: all that came has been worked on, and the source is silent at its own pace."""
+        """Whether nothing is due: what came has been worked on or has to wait, and the source is silent at its pace."""
         silent_s = time.monotonic() - self._liveness.fresh_s
-        idle = self.state.frames.number > 0 and self.state.frames.idle and not self._working
-        return idle and silent_s <= self._liveness.limit_s
+        nothing = self.state.frames.number > 0 and (self.state.frames.idle or self._early_s > 0)
+        return nothing and not self._working and silent_s <= self._liveness.limit_s
 
     def watch(self) -> None:
         """Notice a source that is open but silent, or of no use. To be called a few times a second."""
@@ -153,7 +159,7 @@ class Pipeline:
                     self._live = source.live
                     self.state.source = source.description
                     self._liveness.opened(source, STALE_S)
-                    self.state.patience_s = self._liveness.limit_s
+                    self.state.patience_s = max(self._liveness.limit_s, 2 * self._parts.every_s)
                     if self._read(source):
                         break
                     waits_s = back_off()
@@ -193,7 +199,7 @@ class Pipeline:
             if source.live and self.state.pause.now:
                 return False
             self._liveness.kept(time.monotonic())
-            self.state.patience_s = self._liveness.limit_s
+            self.state.patience_s = max(self._liveness.limit_s, 2 * self._parts.every_s)
             self.state.stats.frames.tick(self._liveness.fresh_s)
             if self._liveness.complaint() is None:
                 self._found("camera", source.description)
@@ -254,11 +260,17 @@ class Pipeline:
         chain, preprocess = None, None
         under_way: deque[tuple[Frame, Pixels | None, float]] = deque()
         while not self._stop.is_set():
-            if len(under_way) < engine.depth:
+            early_s = self._early_s
+            if early_s > 0 and not under_way:
+                self._working = False
+                self._stop.wait(min(early_s, 0.1))
+                continue
+            if early_s <= 0 and len(under_way) < engine.depth:
                 self._working = bool(under_way)
                 frame = self.state.frames.take(0.0 if under_way else 0.1)
                 if frame is not None:
                     self._working = True
+                    self._due_s = max(self._due_s, time.monotonic() - _LATE_S) + self._parts.every_s
                     if preprocess is None or chain is not self.state.tuning.preprocess:
                         chain = self.state.tuning.preprocess
                         preprocess = self._parts.make_preprocessor(chain)
@@ -276,6 +288,11 @@ class Pipeline:
             if under_way:
                 scores = engine.collect()
                 self._publish(engine, scores, *under_way.popleft())
+
+    @property
+    def _early_s(self) -> float:
+        """How long the next inference has to wait."""
+        return self._due_s - time.monotonic() if self._live and self._parts.every_s else 0.0
 
     def _prepared(self, preprocess: Preprocessor, frame: Frame) -> Pixels | None:
         """Return what the network is to see of a frame; None: it is damaged."""

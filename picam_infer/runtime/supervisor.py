@@ -292,6 +292,7 @@ class Service:
                                                              stopping=stopping),
             make_preprocessor=lambda chain: preprocess.build(chain, bundle.card.input),
             decide=decider, forget=decider.reset, on_result=on_result, patient=self.notifier.active,
+            every_s=1 / config.engine.max_per_s if config.engine.max_per_s else 0.0,
         )  # fmt: skip
 
     def _print(self, result: Result) -> None:

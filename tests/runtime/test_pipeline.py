@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def frames(count: int, start: int = 0) -> Iterator[Frame]:
 class Running:
     def __init__(
         self, sources: Iterable[object], engines: Iterable[object], controls: Any = None,
-        preprocess: Callable[[], Preprocess] = Preprocess,
+        preprocess: Callable[[], Preprocess] = Preprocess, every_s: float = 0.0,
     ) -> None:  # fmt: skip
         self.results: list[Result] = []
         self.enough = threading.Condition()
@@ -99,7 +99,7 @@ class Running:
         decider = Decider(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
             lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: preprocess(),
-            decider, decider.reset, self._got,
+            decider, decider.reset, self._got, every_s=every_s,
         ))  # fmt: skip
         self.pipeline.start()
 
@@ -428,3 +428,42 @@ def test_damage_inside_a_picture_is_counted(run: Callable[..., Running]) -> None
     running = run([ListSource([whole, replace(whole, data=data), whole])], [FakeEngine()], preprocess=Decoding)
     assert running.pipeline.finished.wait(10)
     assert (running.state.stats.flawed, running.state.stats.bad_frames, len(running.results)) == (1, 0, 3)
+
+
+def test_a_live_source_is_judged_no_more_often_than_wanted_and_shown_in_full() -> None:
+    began_s: list[float] = []
+    engine = FakeEngine(lambda: began_s.append(time.monotonic()))
+    running = Running([ListSource(endless(), live=True)], [engine], every_s=0.2)
+    try:
+        running.wait_for(lambda: len(running.results) >= 5)
+        shown, judged = running.state.stats.frames.total, running.state.stats.inferences.total
+    finally:
+        running.pipeline.stop()
+    assert all(later - before >= 0.14 for before, later in pairwise(began_s))
+    assert shown > 4 * judged
+    ages = [result.age_ms for result in running.results]
+    assert min(ages) < 100, "of the newest picture, not of one that has waited"
+
+
+def test_between_two_inferences_nothing_is_wrong() -> None:
+    running = Running([ListSource(endless(), live=True)], [FakeEngine()], every_s=60.0)
+    try:
+        running.wait_for(lambda: running.results and running.state.frames.number > 10)
+        running.wait_for(lambda: running.pipeline.resting)
+        assert not running.state.frames.idle and running.state.patience_s >= 60
+        assert len(running.results) == 1
+    finally:
+        assert running.pipeline.stop()
+
+
+def test_every_picture_of_a_file_is_judged_at_once() -> None:
+    running = Running([ListSource(frames(50))], [FakeEngine()], every_s=60.0)
+    assert running.pipeline.finished.wait(10)
+    assert [result.seq for result in running.results] == list(range(50))
+    running.pipeline.stop()
+
+
+def endless() -> Iterator[object]:
+    for frame in frames(10_000):
+        yield lambda: time.sleep(0.005)
+        yield frame
