@@ -29,6 +29,7 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.display import open_display
 from picam_infer.platform import sysinfo
 from picam_infer.platform.terminal import say, say_json
+from picam_infer.runtime import camera_controls
 from picam_infer.sources.v4l2 import Watched
 
 _TRIES = 10
@@ -95,7 +96,7 @@ def findings(path: Path | None) -> Iterator[Finding]:
                 EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
             yield Finding(verdict.grade, "stick", verdict.text, verdict.hint)
     found, frame = source(config, Instance(path).service)
-    yield found
+    yield from found
     yield display(config)
     yield from web(config)
     yield from events(config, path, frame)
@@ -139,16 +140,17 @@ def engine(config: Config, model: Bundle) -> Finding:
         return Finding("error", "openvino", error.message, error.hint)
 
 
-def source(config: Config, service: str) -> tuple[Finding, Frame | None]:
-    """Open the source and read one frame; `service` may have it already, but not another one."""
+def source(config: Config, service: str) -> tuple[list[Finding], Frame | None]:
+    """Open the source, read one frame and set its controls; `service` may have it already, but not another one."""
     try:
         with contextlib.closing(sources.open_source(config.source, config.capture, config.source_login)) as opened:
-            return _first_picture(opened)
+            found, frame = _first_picture(opened)
+            return [found, *_controls(config, opened)], frame
     except Watched as error:
         grade: Grade = "error" if service and error.service and error.service != service else "note"
-        return Finding(grade, "source", error.message, error.hint), None
+        return [Finding(grade, "source", error.message, error.hint)], None
     except PicamError as error:
-        return Finding("error", "source", error.message, error.hint), None
+        return [Finding("error", "source", error.message, error.hint)], None
 
 
 def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[Finding]:
@@ -174,6 +176,17 @@ def keep(config: Config) -> Iterator[Finding]:
 
     for grade, text, hint in dataset.findings(settings):
         yield Finding(grade, "keep", text, hint)
+
+
+def _controls(config: Config, opened: Source) -> Iterator[Finding]:
+    """Yield what the camera does not take of `capture.controls`."""
+    wanted = config.capture.controls
+    if wanted:
+        report = camera_controls.apply_to(opened, wanted)
+        for problem in report.problems.values():
+            yield Finding("error", "source", problem)
+        if not report.problems:
+            yield Finding("ok", "source", f"controls set: {', '.join(wanted)}")
 
 
 def _first_picture(opened: Source) -> tuple[Finding, Frame | None]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
 
-from picam_infer.core import Frame
+from picam_infer.core import Flip
 
 Share = Annotated[float, Meta(gt=0, le=1)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
@@ -33,6 +33,18 @@ class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Roi = Share | Region
 """A share of the picture's height alone means a square in the middle."""
+
+
+class Turned(Protocol):
+    """What tells how a camera's picture is turned the right way up: a frame, or the settings it is taken with."""
+
+    @property
+    def rotate(self) -> int:
+        """Degrees clockwise: 0, 90, 180 or 270."""
+
+    @property
+    def flip(self) -> Flip:
+        """After the rotation."""
 
 
 class Box(NamedTuple):
@@ -65,27 +77,27 @@ def box(roi: Roi, width: int, height: int) -> Box:
     return Box(min(max(left, 0), width - side), min(max(top, 0), height - side), side, side)
 
 
-def upright_size(frame: Frame, width: int, height: int) -> tuple[int, int]:
-    """Return the width and height that a picture of `frame`'s camera has once it is turned the right way up."""
-    return (height, width) if frame.rotate in (90, 270) else (width, height)
+def upright_size(turned: Turned, width: int, height: int) -> tuple[int, int]:
+    """Return the width and height that a camera's picture has once it is turned the right way up."""
+    return (height, width) if turned.rotate in (90, 270) else (width, height)
 
 
-def raw_box(roi: Roi, frame: Frame, width: int, height: int) -> Box:
-    """Return the same square as it lies in the camera's own picture, before `frame`'s rotation and flip.
+def raw_box(roi: Roi, turned: Turned, width: int, height: int) -> Box:
+    """Return the same square as it lies in the camera's own picture, before rotation and flip.
 
     `width` and `height` are that picture's pixels, which are fewer than the frame's when it was decoded reduced.
     """
-    wide, high = upright_size(frame, width, height)
+    wide, high = upright_size(turned, width, height)
     x, y, side, _ = box(roi, wide, high)
-    if frame.flip in ("horizontal", "both"):
+    if turned.flip in ("horizontal", "both"):
         x = wide - x - side
-    if frame.flip in ("vertical", "both"):
+    if turned.flip in ("vertical", "both"):
         y = high - y - side
-    if frame.rotate == 90:
+    if turned.rotate == 90:
         x, y = y, wide - x - side
-    elif frame.rotate == 180:
+    elif turned.rotate == 180:
         x, y = wide - x - side, high - y - side
-    elif frame.rotate == 270:
+    elif turned.rotate == 270:
         x, y = high - y - side, x
     return Box(x, y, side, side)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from picam_infer.core import ConfigError, ControlValue
+from picam_infer.core import ConfigError, ControlValue, Source
 
 Number = int | float
 _KEY = "capture.controls"
@@ -51,12 +51,12 @@ class Control:
         if self.kind == "menu":
             return "one of " + ", ".join(f"{number} ({text})" for number, text in self.menu.items())
         if self.kind == "boolean":
-            return f"0 or 1, default {self.default:g}"
-        return f"{self.minimum:g} to {self.maximum:g}, default {self.default:g}"
+            return f"0 or 1, default {_shown(self.default)}"
+        return f"{_shown(self.minimum)} to {_shown(self.maximum)}, default {_shown(self.default)}"
 
     def __str__(self) -> str:
-        now = "" if self.value is None else f", now {self.value:g}"
-        takes = f"{self.choices}, default {self.default:g}" if self.kind == "menu" else self.choices
+        now = "" if self.value is None else f", now {_shown(self.value)}"
+        takes = f"{self.choices}, default {_shown(self.default)}" if self.kind == "menu" else self.choices
         return f"{self.name}: {takes}{now}{' (set by an automatic)' if self.inactive else ''}"
 
     def as_json(self) -> dict[str, Any]:
@@ -96,6 +96,10 @@ class Report:
             name = asked_name(control, self.asked)
             rows.append({**control.as_json(), "asked": self.asked.get(name), "problem": self.problems.get(name, "")})
         return {"camera": self.camera, "controls": rows, "problems": list(self.problems.values())}
+
+
+def _shown(value: Number) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(int(value))
 
 
 def normalised(title: str) -> str:
@@ -142,7 +146,7 @@ def number(control: Control, value: Any, name: str = "") -> Number:
     whole = isinstance(given, int) or control.kind == "float"
     listed = control.kind != "menu" or given in control.menu
     if not (whole and listed and control.minimum <= given <= control.maximum):
-        raise ConfigError(f"{where}: {value:g} is out of range" if whole else f"{where}: expected a whole number",
+        raise ConfigError(f"{where}: {_shown(value)} is out of range" if whole else f"{where}: expected a whole number",
                           control.choices)  # fmt: skip
     return given
 
@@ -176,18 +180,21 @@ def apply(source: Adjustable, camera: str, wanted: Mapping[str, ControlValue]) -
     return Report(camera, after, wanted, problems)
 
 
-def nothing_to_set(camera: str, wanted: Mapping[str, ControlValue]) -> Report:
-    """Return the report of a source that has no settings."""
+def apply_to(source: Source, wanted: Mapping[str, ControlValue]) -> Report:
+    """Set what is wanted of any source; one without settings is reported."""
+    if isinstance(source, Adjustable):
+        return apply(source, source.description, wanted)
+    camera = source.description
     problem = f"{_KEY}: {camera} has no controls that can be set; only cameras have (see: picam-infer devices)"
     return Report(camera, (), wanted, dict.fromkeys(list(wanted)[:1], problem))
 
 
 def _shortfall(control: Control, value: Number, refused: str | None) -> str:
     if refused is not None:
-        return f"the camera refuses {value:g} ({refused})"
+        return f"the camera refuses {_shown(value)} ({refused})"
     if control.value is None or control.volatile or abs(control.value - value) <= control.step:
         return ""
-    return f"the camera has {control.value:g} instead of {value:g}"
+    return f"the camera has {_shown(control.value)} instead of {_shown(value)}"
 
 
 def _ruler(control: Control, controls: Sequence[Control]) -> str:

@@ -222,10 +222,7 @@ class Pipeline:
     def _adjust(self, source: Source) -> None:
         """Ask the camera for the settings that are wanted now, and say once what it does not take."""
         self._controls = wanted = self.state.tuning.controls
-        if isinstance(source, Adjustable):
-            report = camera_controls.apply(source, source.description, wanted)
-        else:
-            report = camera_controls.nothing_to_set(source.description, wanted)
+        report = camera_controls.apply_to(source, wanted)
         for problem in report.problems.values():
             if problem not in self._said:
                 log.warning("%s", problem)

@@ -287,7 +287,8 @@ class Service:
                 self._stop.set()
 
         return Parts(
-            open_source=lambda: sources.open_source(config.source, config.capture, config.source_login),
+            open_source=lambda: sources.open_source(config.source, config.capture, config.source_login,
+                                                    state.tuning.preprocess.roi),
             open_engine=lambda stopping: engines.open_engine(config.engine, bundle, cache_folder(), report=report,
                                                              stopping=stopping),
             make_preprocessor=lambda chain: preprocess.build(chain, bundle.card.input),

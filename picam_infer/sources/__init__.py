@@ -7,6 +7,7 @@ from pathlib import Path
 
 from picam_infer.config import Capture, SourceLogin
 from picam_infer.core import NoInput, Source, UsageError
+from picam_infer.imaging.region import Roi
 from picam_infer.sources.address import shown
 from picam_infer.sources.v4l2 import CameraInfo, Format, Mode, list_cameras
 
@@ -17,11 +18,13 @@ _SCHEMES = ("rtsp", "rtsps", "http", "https")
 _KINDS = "camera, camera:NAME, /dev/video0, picamera, demo, rtsp://…, http://…, a video, a picture or a folder"
 
 
-def open_source(address: str, capture: Capture, login: SourceLogin = SourceLogin()) -> Source:  # noqa: B008
+def open_source(address: str, capture: Capture, login: SourceLogin = SourceLogin(),  # noqa: B008
+                roi: Roi | None = None) -> Source:  # fmt: skip
     """Open what `address` names (the README lists the kinds) and return it.
 
-    `login` is for network cameras. Raises `Lost` for a device or stream that is not there now, `NoInput` for a missing
-    or useless file, `UsageError` for an address that means nothing, `Unavailable` when a library is missing.
+    `login` is for network cameras; `roi` is where the demo writes its digits. Raises `Lost` for a device or stream that
+    is not there now, `NoInput` for a missing or useless file, `UsageError` for an address that means nothing,
+    `Unavailable` when a library is missing.
     """
     address = address.strip()
     if address in ("camera", "webcam") or address.startswith(("camera:", "/dev/")):
@@ -29,9 +32,9 @@ def open_source(address: str, capture: Capture, login: SourceLogin = SourceLogin
 
         return Camera("camera" if address == "webcam" else address, capture)
     if address == "demo":
-        from picam_infer.sources.demo import Demo
+        from picam_infer.sources import demo
 
-        return Demo(capture)
+        return demo.Demo(capture, roi=demo.ROI if roi is None else roi)
     if address == "picamera":
         from picam_infer.sources.picamera import PiCamera
 

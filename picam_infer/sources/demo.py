@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from picam_infer.config import Capture
 from picam_infer.core import Frame, Lost, Pixels
+from picam_infer.imaging import region
+from picam_infer.imaging.region import Box, Region, Roi
 from picam_infer.sources.frames import make_frame
 from picam_infer.training.glyphs import digit_strokes
 
 ROI = 0.4
-"""The centre square the digit stays in, as a share of the frame's height (the `edges` chain's default)."""
+"""The square the digit stays in, where nobody asks for another one: the `edges` chain's default."""
 SHOWN_S, BARE_S, DIGITS_IN_A_ROW = 2.5, 1.0, 3
 QUALITY = 85
 _INK = (70, 45, 40)
@@ -27,14 +29,20 @@ Points = npt.NDArray[np.float32]
 
 
 class Demo:
-    """Plays at the capture's size and rate. What a frame shows depends on its `seq` and the seed alone."""
+    """Plays at the capture's size and rate. What a frame shows depends on its `seq`, the seed and the region alone.
+
+    The digit is written in the middle of the region, `ROI` of the picture's height at most.
+    """
 
     live = True
 
-    def __init__(self, capture: Capture, seed: int = 1) -> None:
+    def __init__(self, capture: Capture, seed: int = 1, roi: Roi = ROI) -> None:
         self._capture, self._seed = capture, seed
         self._closed = threading.Event()
-        self._scene = Scene(capture.width, capture.height)
+        place = region.of(roi)
+        paper = Region(place.x, place.y, min(place.size, ROI))
+        self._square = region.raw_box(paper, capture, capture.width, capture.height)
+        self._scene = Scene(capture.width, capture.height, self._square)
         self._seq = 0
         self._hand: tuple[int, _Hand] | None = None
         self._due_s = time.monotonic()
@@ -73,13 +81,13 @@ class Demo:
         return None if at >= DIGITS_IN_A_ROW * shown else turn * DIGITS_IN_A_ROW + at // shown
 
     def _lines(self, seq: int) -> list[Points]:
-        """Return the pen's lines at frame `seq` in pixels from the middle, float32 (n, 2)."""
+        """Return the pen's lines at frame `seq` in pixels from the square's middle, float32 (n, 2)."""
         digit, slot = self.truth(seq), self._slot(seq)
         if digit is None or slot is None:
             return []
         if self._hand is None or self._hand[0] != slot:
             self._hand = slot, _Hand(digit, np.random.default_rng([self._seed, 1 << 20, slot]))
-        return self._hand[1].lines(seq / self._capture.fps, ROI * self._capture.height)
+        return self._hand[1].lines(seq / self._capture.fps, self._square.height)
 
 
 class _Hand:
@@ -95,7 +103,7 @@ class _Hand:
         self._lean_deg = rng.uniform(-5, 5)
 
     def lines(self, now_s: float, side_px: float) -> list[Points]:
-        """Return the lines within a centre square of `side_px`, in pixels from its middle."""
+        """Return the lines within a square of `side_px`, in pixels from its middle."""
         angle = np.radians(self._lean_deg + 4 * np.sin(1.3 * now_s + self._phase[0]))
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         shift = 0.05 * np.array([np.sin(0.9 * now_s + self._phase[1]), np.sin(1.1 * now_s + self._phase[2])])
@@ -103,15 +111,16 @@ class _Hand:
 
 
 class Scene:
-    """The paper, coded once; each frame codes only the middle and is spliced into it between JPEG restart markers."""
+    """The paper, coded once; each frame codes only what changes, spliced into it between JPEG restart markers."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self._size = width, height
+    def __init__(self, width: int, height: int, square: Box | None = None) -> None:
+        """`square` is where lines may be drawn; None: in the middle."""
+        self._square = square or region.box(ROI, width, height)
         across = -(-width // _BLOCK_PX)
         # A restart interval must divide a row of blocks, so that every row has the same seams.
         self._interval = next(n for n in (4, 3, 5, 2, 1) if across % n == 0)
         self._per_row = across // self._interval
-        self._pen_px = max(2, round(0.055 * ROI * height))
+        self._pen_px = max(2, round(0.055 * self._square.height))
         paper = _paper(width, height)
         self._window = self._middle(width, height)
         x, y, w, h = self._window
@@ -124,10 +133,10 @@ class Scene:
             self._window, self._patch = (0, 0, width, height), paper
 
     def draw(self, lines: list[Points]) -> bytes:
-        """Return the frame as a JPEG; `lines` in pixels from the middle."""
+        """Return the frame as a JPEG; `lines` in pixels from the square's middle."""
         x, y, w, h = self._window
         patch = self._patch.copy()
-        centre = np.array([self._size[0] / 2 - x, self._size[1] / 2 - y], np.float32)
+        centre = np.array(self._centre(), np.float32) - (x, y)
         points = [np.round((line + centre) * 16).astype(np.int32) for line in lines]
         cv2.polylines(patch, points, False, _INK, self._pen_px, cv2.LINE_AA, 4)
         head, parts = self._code(cv2.GaussianBlur(patch, (3, 3), 0))
@@ -142,11 +151,16 @@ class Scene:
             done = at + wide
         return b"".join(out + self._still[done:])
 
+    def _centre(self) -> tuple[float, float]:
+        x, y, width, height = self._square
+        return x + width / 2, y + height / 2
+
     def _middle(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return x, y, width, height (pixels) of the part that changes, on the seams of the coded paper."""
-        half, step = 0.58 * ROI * height, self._interval * _BLOCK_PX
-        left, right = int(max(0, (width / 2 - half) // step)), int(-(-(width / 2 + half) // step))
-        top, bottom = int((height / 2 - half) // _BLOCK_PX), int(-(-(height / 2 + half) // _BLOCK_PX))
+        half, step = 0.58 * self._square.height, self._interval * _BLOCK_PX
+        x, y = self._centre()
+        left, right = int(max(0, (x - half) // step)), int(-(-(x + half) // step))
+        top, bottom = int(max(0, (y - half) // _BLOCK_PX)), int(-(-(y + half) // _BLOCK_PX))
         return left * step, top * _BLOCK_PX, (right - left) * step, (bottom - top) * _BLOCK_PX
 
     def _code(self, image: npt.NDArray[Any]) -> tuple[bytes, list[bytes]]:

@@ -134,3 +134,11 @@ def test_bench_measures_the_stick(plugged: StickLab, tmp_path: Path, capsys: pyt
     plugged.unplug()
     assert cli.main(["bench", "-m", str(tmp_path / "m")]) == 0
     assert "ncs:" not in capsys.readouterr().out
+
+
+def test_controls_that_the_source_does_not_have_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(tmp_path / "m")
+    path = settings(tmp_path, source="demo", capture={"controls": {"gain": 3, "focus_auto": 0}})
+    assert cli.main(["check", "-c", str(path)]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "capture.controls" in line]
+    assert "demo" in line and "picam-infer devices" in line

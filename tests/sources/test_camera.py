@@ -4,10 +4,12 @@ import time
 
 import cv2
 import pytest
-from v4l2_stand_in import C270, Kernel, Webcam, jpeg
+from v4l2_stand_in import C270, C920_CONTROLS, Kernel, Webcam, jpeg
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Lost, Source, UsageError
+from picam_infer.runtime import camera_controls
+from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.sources import camera as room
 from picam_infer.sources import v4l2
 from picam_infer.sources.camera import Camera, preferred
@@ -278,3 +280,26 @@ MODES = (Format("YUYV", "", (Mode(1280, 720, (10.0,)), Mode(640, 480, (30.0,))))
 )
 def test_formats_are_asked_for_in_the_order_that_serves(settings, offered, order):
     assert preferred(Capture(**settings), offered) == order
+
+
+def test_controls_are_set_on_whatever_node_the_camera_has_after_a_reconnect(kernel, webcam):
+    kernel.unplug(0)
+    plug(kernel, 0, controls=C920_CONTROLS)
+    wanted = {"exposure_time_absolute": 200, "auto_exposure": 1}
+    first = opened(kernel)
+    assert isinstance(first, Adjustable)
+    assert camera_controls.apply_to(first, wanted).problems == {}
+    assert kernel.control(0, "Exposure Time, Absolute").value == 200
+    kernel.unplug(0)
+    assert camera_controls.apply_to(first, wanted).controls == (), "gone: the next read tells"
+    with pytest.raises(Lost):
+        for _ in range(3):
+            first.read()
+    first.close()
+    plug(kernel, 3, controls=C920_CONTROLS)
+    again = opened(kernel)
+    assert again.info.node.endswith("video3")
+    report = camera_controls.apply_to(again, wanted)
+    assert report.problems == {} and report.camera == again.description
+    assert kernel.control(3, "Exposure Time, Absolute").value == 200
+    assert again.read().codec == "jpeg", "the stream goes on"

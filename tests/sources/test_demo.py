@@ -7,7 +7,8 @@ import pytest
 
 from picam_infer.config import Capture
 from picam_infer.core import Lost, Source
-from picam_infer.imaging import decode
+from picam_infer.imaging import decode, region
+from picam_infer.imaging.region import Region
 from picam_infer.sources.demo import ROI, Demo, Scene
 
 FAST = {"fps": 240}
@@ -94,3 +95,21 @@ def test_closing_wakes_the_reader():
         demo.read()
     assert time.monotonic() - began_s < 0.9
     demo.close()
+
+
+@pytest.mark.parametrize("roi", [Region(0.2, 0.3, 0.3), Region(1.0, 1.0, 0.4), Region(0.0, 0.0, 1.0), 0.25])
+@pytest.mark.parametrize("turn", [{}, {"rotate": 90}, {"rotate": 180, "flip": "horizontal"}, {"rotate": 270}])
+def test_the_digit_is_where_the_network_looks(roi, turn):
+    capture = Capture(width=640, height=480, fps=240, **turn)
+    demo, place = Demo(capture, roi=roi), region.of(roi)
+    place = Region(place.x, place.y, min(place.size, ROI))
+    inside = decode.grey_square(demo.read(), place, 10_000)
+    whole = decode.bgr(demo.read())
+    assert np.ptp(inside.astype(int)) > 80, "ink on paper"
+    x, y, width, height = region.box(place, whole.shape[1], whole.shape[0])
+    bare = decode.bgr(Demo(capture, roi=Region(0.5, 0.5, 0.05)).read())
+    outside = np.abs(whole.astype(int) - bare).max(axis=2) > 60
+    outside[y : y + height, x : x + width] = False
+    middle = region.box(0.05, whole.shape[1], whole.shape[0])
+    outside[middle.y - 5 : middle.y + middle.height + 5, middle.x - 5 : middle.x + middle.width + 5] = False
+    assert not outside.any()

@@ -8,6 +8,7 @@ import pytest
 
 from picam_infer.config import Capture
 from picam_infer.core import Lost, Source, Unavailable
+from picam_infer.runtime import camera_controls
 from picam_infer.sources import open_source
 
 CSI = {"Model": "imx708", "Id": "/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a", "Num": 1}
@@ -168,3 +169,29 @@ def test_closing_under_a_waiting_read_is_left_to_the_reader(system):
     camera.gate.set()
     reader.join(5)
     assert caught and camera.calls == ["start", "stop", "close"]
+
+
+def test_libcameras_settings_are_controls_in_the_same_style(system):
+    camera = open_source("picamera", Capture())
+    made = system.made[-1]
+    made.camera_controls = {
+        "ExposureTime": (14, 220000000, 20000), "AnalogueGain": (1.0, 16.0, None), "AeEnable": (False, True, True),
+        "ColourGains": ((0.0, 0.0), (32.0, 32.0), None), "FrameDurationLimits": (1, 2, 1), "AfMode": (0, 2, 0),
+    }  # fmt: skip
+    made.set_controls = made.calls.append
+    found = {control.name: control for control in camera.controls()}
+    assert set(found) == {"exposure_time", "analogue_gain", "ae_enable", "af_mode"}
+    assert str(found["exposure_time"]) == "exposure_time: 14 to 220000000, default 20000"
+    report = camera_controls.apply_to(camera, {"exposure_time": 8000, "analogue_gain": 2.5, "ae_enable": 0})
+    assert report.problems == {}
+    assert made.calls[-3:] == [{"AeEnable": False}, {"ExposureTime": 8000}, {"AnalogueGain": 2.5}]
+    (problem,) = camera_controls.apply_to(camera, {"exposure_time_absolute": 8}).problems.values()
+    assert "did you mean exposure_time?" in problem
+
+    def refuse(controls):
+        raise RuntimeError("Control not supported")
+
+    made.set_controls = refuse
+    (problem,) = camera_controls.apply_to(camera, {"analogue_gain": 3}).problems.values()
+    assert problem == "capture.controls.analogue_gain: the camera refuses 3 (Control not supported)"
+    assert camera.read().codec == "bgr"

@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     """Run the daemon on the demo source for half a minute and look at its page."""
     from picam_infer import sources
 
-    def open_source(address: str, capture: config.Capture) -> Pulled:
+    def open_source(address: str, capture: config.Capture, *more: object) -> Pulled:
         if Pulled.out.is_set():
             raise Lost("the camera C270 has been unplugged", "plug it in again; it goes on by itself")
         return Pulled(capture)
