@@ -17,7 +17,8 @@ from picam_infer import config
 from picam_infer.config.instance import Instance
 from picam_infer.outputs.events.outlet import Undelivered
 from picam_infer.outputs.events.reasons import remedy
-from picam_infer.platform import disk
+from picam_infer.platform import disk, secret_file
+from picam_infer.platform.secret_file import SecretError
 
 Grade = Literal["ok", "note", "error"]
 Finding = tuple[Grade, str, str]
@@ -147,7 +148,7 @@ def webhook(settings: config.Webhook) -> Iterator[Finding]:
     hook = Hook(settings)
     name = f"webhook: {hook.name}"
     if settings.secret_file:
-        yield from secret_file(f"{name}: secret_file", settings.secret_file)
+        yield from secret(f"{name}: secret_file", settings.secret_file)
     try:
         answer = hook.request("OPTIONS", None, {})
     except Undelivered as error:
@@ -208,30 +209,31 @@ def answers(host: str, port: int) -> bool:
     return True
 
 
-def secret_file(what: str, path: str) -> Iterator[Finding]:
-    """Look at a file with a secret in it; yields nothing when it is good."""
+def secret(what: str, place: str) -> Iterator[Finding]:
+    """Look at a secret; yields nothing when it is good."""
     try:
-        text = Path(path).read_bytes()
-        if not text.strip():
-            yield "error", f"{what}: {path} is empty", "write the secret into it"
-        if stat.S_IMODE(Path(path).stat().st_mode) & 0o007:
-            yield "note", f"{what}: everyone on this machine can read {path}", f"chmod 640 {path}"
-    except OSError as error:
-        yield "error", f"{what}: {path} cannot be read ({error.strerror})", "check the path and its permissions"
+        if not secret_file.read(place):
+            yield "error", f"{what}: {place} is empty", "write the secret into it"
+    except SecretError as error:
+        yield "error", f"{what}: {error.message}", error.hint
+    if problem := secret_file.exposed(place):
+        yield "note", f"{what}: {problem.message}", problem.hint
 
 
 def notify(settings: config.Notify) -> Iterator[Finding]:
     """Look at the addresses; none of them is shown, and nothing is sent."""
     from picam_infer.outputs.events import notify as messages
 
-    path = Path(settings.urls_file)
-    yield from secret_file("notify", settings.urls_file)
+    place = settings.urls_file
+    told = list(secret("notify: urls_file", place))
+    yield from told
+    if any(grade == "error" for grade, _, _ in told):
+        return
     try:
-        services = messages.services(messages.read_addresses(path), path, settings.timeout_s)
+        services = messages.services(messages.read_addresses(place), place, settings.timeout_s)
     except Undelivered as error:
         what, _, hint = error.reason.partition("; ")
-        if "cannot be read" not in what:  # said already
-            yield "error", f"notify: {what}", hint or "one address a line, as Apprise writes them: SERVICE://…"
+        yield "error", f"notify: {what}", hint or "one address a line, as Apprise writes them: SERVICE://…"
         return
     kinds = ", ".join(re.sub(r"[^\w .+-]", "", str(one.service_name)) for _, one in services)
     yield "ok", f"notify: {kinds}", ""

@@ -13,7 +13,7 @@ import msgspec
 from picam_infer import config
 from picam_infer.config.instance import Instance
 from picam_infer.core import PicamError
-from picam_infer.outputs.events.checks import Finding, answers, no_tls_there, secret_file, speaks_tls
+from picam_infer.outputs.events.checks import Finding, answers, no_tls_there, secret, speaks_tls
 from picam_infer.outputs.events.mqtt_link import (
     BAD_LOGIN,
     NOT_AUTHORISED,
@@ -70,11 +70,11 @@ def _broker(settings: config.Mqtt, instance: Instance, picture_bytes: int | None
     if problem is not None:
         yield "error", f"mqtt: {problem[0]}", problem[1]
         return
-    secret = list(secret_file(f"{name}: password_file", settings.password_file)) if settings.password_file else []
-    yield from secret
+    told = list(secret(f"{name}: password_file", settings.password_file)) if settings.password_file else []
+    yield from told
     if settings.password_file and not settings.user:
         yield "error", f"{name}: a password without a user is not sent", "set user"
-    unreadable = any(grade == "error" for grade, _, _ in secret)
+    unreadable = any(grade == "error" for grade, _, _ in told)
     # Without the password there is still something to be found out.
     visitor = msgspec.structs.replace(settings, user="", password_file="") if unreadable else settings
     link = Link(visitor, f"picam-infer-check-{secrets.token_hex(4)}")

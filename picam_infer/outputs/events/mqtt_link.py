@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -17,6 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from picam_infer.config import Mqtt
 from picam_infer.outputs.events.outlet import Undelivered
 from picam_infer.outputs.events.reasons import reason, tls_context
+from picam_infer.platform import secret_file
+from picam_infer.platform.secret_file import SecretError
 
 ACK_S = 10.0
 """How long the broker may take for an answer."""
@@ -185,10 +186,13 @@ class Link:
             client.will_set(self._will.topic, self._will.payload, self._qos, retain=self._will.retain)
         try:
             if self._settings.user:
-                client.username_pw_set(self._settings.user, _password(self._settings.password_file))
+                place = self._settings.password_file
+                client.username_pw_set(self._settings.user, secret_file.text(place) if place else None)
             if self._settings.tls:
                 client.tls_set_context(tls_context(self._settings.ca_file))
-        except (OSError, UnicodeError) as error:
+        except SecretError as error:
+            raise Undelivered(f"password_file: {error}", counts=False) from None
+        except OSError as error:
             raise Undelivered(reason(error), counts=False) from error
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -265,7 +269,3 @@ def address_problem(settings: Mqtt) -> tuple[str, str] | None:
     if "@" in host:
         right.append("user and password_file")
     return f"{shown} is more than a host", "write " + ", ".join(right)
-
-
-def _password(path: str) -> str | None:
-    return Path(path).read_text("utf-8-sig").strip("\r\n") if path else None

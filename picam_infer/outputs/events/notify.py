@@ -6,18 +6,18 @@ import contextlib
 import http.client
 import logging
 import re
-import stat
 import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picam_infer.config import Notify
 from picam_infer.core import BadFrame
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.platform import secret_file
+from picam_infer.platform.secret_file import SecretError
 from picam_infer.runtime.schedule import in_words
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ class Messages:
 
     def _loaded(self) -> list[NotifyBase]:
         """Return the services of the file, read again when it has changed."""
-        path = Path(self._settings.urls_file)
-        text = read_addresses(path)
+        place = self._settings.urls_file
+        text = read_addresses(place)
         if text != self._text:
             self._text, self._under_way = None, ("", {})
-            self._services = [service for _, service in services(text, path, self._settings.timeout_s)]
+            self._services = [service for _, service in services(text, place, self._settings.timeout_s)]
             self._text = text
-        self.note = readable_by_all(path) or self._without
+        self.note = str(secret_file.exposed(place) or self._without)
         return self._services
 
     def _send(self, service: NotifyBase, event: Event) -> None:
@@ -210,25 +210,15 @@ def sentence(event: Event) -> str:
     return "watching again"
 
 
-def read_addresses(path: Path) -> str:
-    """Return the file with the addresses. Raises `Undelivered`."""
+def read_addresses(place: str) -> str:
+    """Return the text with the addresses. Raises `Undelivered`."""
     try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise Undelivered(f"{path} cannot be read ({error.strerror})", counts=False) from error
-    except UnicodeError as error:
-        raise Undelivered(f"{path} is not UTF-8 text", counts=False) from error
+        return secret_file.text(place)
+    except SecretError as error:
+        raise Undelivered(f"urls_file: {error}", counts=False) from None
 
 
-def readable_by_all(path: Path) -> str:
-    """Return what to say of a file of secrets that everyone on this machine can read; nothing when it is not."""
-    with contextlib.suppress(OSError):
-        if stat.S_IMODE(path.stat().st_mode) & 0o007:
-            return f"everyone on this machine can read {path}: chmod 640 {path}"
-    return ""
-
-
-def services(text: str, path: Path, timeout_s: float) -> list[tuple[int, NotifyBase]]:
+def services(text: str, place: str, timeout_s: float) -> list[tuple[int, NotifyBase]]:
     """Return line number and service of each address (one a line, # begins a comment). Raises `Undelivered`."""
     try:
         from apprise import Apprise, AppriseAsset
@@ -245,13 +235,13 @@ def services(text: str, path: Path, timeout_s: float) -> list[tuple[int, NotifyB
         if service is None:
             scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://", address)
             what = f"begins with {scheme[0]} and" if scheme else "has no scheme like tgram:// and"
-            raise Undelivered(f"{path}, line {number}: {what} is no address that Apprise understands", counts=False)
+            raise Undelivered(f"{place}, line {number}: {what} is no address that Apprise understands", counts=False)
         for limit in ("socket_connect_timeout", "socket_read_timeout"):
             if getattr(service, limit, None) == getattr(type(service), limit, None):  # the address says nothing
                 setattr(service, limit, timeout_s)
         found.append((number, service))
     if not found:
-        raise Undelivered(f"{path} holds no address", counts=False)
+        raise Undelivered(f"{place} holds no address", counts=False)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import codecs
 import contextlib
 import hmac
 import http.client
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from picam_infer import __version__
@@ -23,6 +21,8 @@ from picam_infer.core import BadFrame, ConfigError
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events.outlet import LONGEST_WAIT_S, Event, Undelivered
 from picam_infer.outputs.events.reasons import reason, tls_context
+from picam_infer.platform import secret_file
+from picam_infer.platform.secret_file import SecretError
 
 _AGAIN = frozenset({408, 425, 429})
 _AGAIN_S = 3600.0
@@ -177,13 +177,13 @@ class Hook:
             raise Undelivered(reason(error), counts=False) from error
 
 
-def _secret(path: str) -> bytes:
+def _secret(place: str) -> bytes:
     try:
-        secret = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).strip()
-    except OSError as error:
-        raise Undelivered(f"{path} cannot be read ({error.strerror})", counts=False) from error
+        secret = secret_file.read(place)
+    except SecretError as error:
+        raise Undelivered(f"secret_file: {error}", counts=False) from None
     if not secret:
-        raise Undelivered(f"{path} is empty", counts=False)
+        raise Undelivered(f"secret_file: {place} is empty", counts=False)
     return secret
 
 

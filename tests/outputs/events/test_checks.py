@@ -150,9 +150,9 @@ def test_user_and_password(tmp_path: Path) -> None:
         password.write_text("\ufeffright\r\n")
         assert only(login)[0] == "ok"
         password.chmod(0o644)
-        assert "chmod 640" in find(login)[0][1]
+        assert "chmod 600" in find(login)[0][1]
         password.unlink()
-        assert "cannot be read" in only(login)[1]
+        assert "there is no" in only(login)[1]
     finally:
         broker.stop()
 
@@ -269,7 +269,7 @@ def test_a_webhook_that_is_not_there(tmp_path: Path) -> None:
     assert grade == "error" and "check its spelling" in line
     assert "is the server running" in only(config.Webhook(url="http://127.0.0.1:9/"))[1]
     found = find(config.Webhook(url="http://127.0.0.1:9/", secret_file=str(tmp_path / "missing")))
-    assert "cannot be read" in found[0][1]
+    assert "there is no" in found[0][1]
 
 
 def test_a_webhook_with_the_wrong_scheme(receiver: Receiver, tls_broker: Broker) -> None:
@@ -323,7 +323,7 @@ def test_addresses_of_messages(tmp_path: Path) -> None:
     pytest.importorskip("apprise", reason="needs Apprise (extra notify)")
     path = tmp_path / "addresses"
     outlet = config.Notify(urls_file=str(path))
-    assert "cannot be read" in only(outlet)[1]
+    assert "there is no" in only(outlet)[1]
     path.write_text("json://me:hidden@127.0.0.1/x\n")
     path.chmod(0o640)
     assert only(outlet) == ("ok", "notify: JSON; ")
@@ -331,4 +331,4 @@ def test_addresses_of_messages(tmp_path: Path) -> None:
     grade, line = only(outlet)
     assert grade == "error" and "line 1" in line and "hidden" not in line
     path.chmod(0o644)
-    assert "chmod 640" in find(outlet)[0][1]
+    assert "chmod 600" in find(outlet)[0][1]
