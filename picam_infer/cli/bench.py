@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import logging
 import statistics
 import time
@@ -15,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from picam_infer.cli.compare import Original, compared
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import Frame, Lost, NoInput, PicamError, Pixels, Scores, Unavailable
+from picam_infer.core import Frame, Lost, Pixels, Scores
+from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.engines import failover, sticks
+from picam_infer.inference.explanation import as_input
 from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.references import Reference
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform.terminal import say, say_json
@@ -61,9 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `bench`'s options."""
     parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
     parser.add_argument(
-        "--against", type=Path, metavar="FILE", help="keras_model.h5, .tflite or .onnx to run beside it"
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="its original (.h5, .keras, .tflite, .onnx, a zip of it): times and answers are compared",
     )
-    parser.add_argument("--image", type=Path, metavar="FILE", help="the picture (default: a test pattern)")
+    parser.add_argument(
+        "--image",
+        type=Path,
+        metavar="FILE",
+        help="the picture, or a folder of pictures to compare the answers on (default: a test pattern)",
+    )
     parser.add_argument("--threads", type=_count, default=0, metavar="N",
                         help="threads of each runtime (default: as many as our engine takes)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -79,20 +89,26 @@ def _count(text: str) -> int:
 def main(args: argparse.Namespace) -> int:
     """Measure and print a table. Raises `PicamError`."""
     model = bundles.load(args.model)
-    picture = read_picture(args.image) if args.image else _pattern()
+    picture = _pictured(args.image)
     ours = _ours(model, picture, EngineSettings(kind="openvino", threads=args.threads))
     threads = args.threads or ours.threads
     contenders = [ours, _prepared(model, picture), _scaled(model), _raw(model, threads)]
+    original = None
     try:
-        if args.against:
-            contenders.append(_against(args.against, model, threads))
+        original = Original(args.against, threads) if args.against else None
+        if original:
+            contenders.append(_against(original.reference, model))
         bare = len(contenders)
         contenders += _on_the_stick(model, picture)
         rows = _race(contenders)
         for i in range(bare, len(rows)):
             note = failover.compare(contenders[i].answer[0], ours.answer[0])
             rows[i] = replace(rows[i], note=note)
+        given = [args.image] if args.image else []
+        comparison = compared(model, original.reference, given, args.against.parent) if original else None
     finally:
+        if original:
+            original.close()
         for contender in contenders:
             contender.close()
     for row in rows:
@@ -102,6 +118,8 @@ def main(args: argparse.Namespace) -> int:
             ratio = rows[0].best_ms / (rows[1].best_ms + rows[2].best_ms + row.best_ms)
             say(f"picture to label: {ratio:.2f} of preprocessing, scaling and {row.name} (best of each, "
                 f"{threads or 'all'} threads)")  # fmt: skip
+    if comparison:
+        say_json(comparison.as_json()) if args.json else say(f"answers: {comparison.line()}")
     return 0
 
 
@@ -116,6 +134,13 @@ def _say(row: Row, base_ms: float, as_json: bool) -> None:
     say(f"{row.name:<44} {times}   {ratio:7.2f}×")
     if row.note:
         say(f"  {row.note}")
+
+
+def _pictured(path: Path | None) -> Pixels:
+    """Return the picture, the first one of a folder, or a pattern."""
+    if path is None:
+        return _pattern()
+    return read_picture(picture_files.find(path).pictures[0] if path.is_dir() else path)
 
 
 def _pattern() -> Pixels:
@@ -208,68 +233,11 @@ def _raw(model: Bundle, threads: int) -> Contender:
     return Contender("OpenVINO, bare network", lambda: request.infer([feed], share_inputs=True))
 
 
-def _against(path: Path, model: Bundle, threads: int) -> Contender:
-    """Run another file of the same network with its own library. Raises `PicamError`."""
-    if not path.is_file():
-        raise NoInput(f"there is no {path}", "--against wants a model file")
-    runners = {".h5": _keras, ".hdf5": _keras, ".keras": _keras, ".tflite": _litert, ".onnx": _onnx}
-    runner = runners.get(path.suffix.lower())
-    if runner is None:
-        raise PicamError(f"{path} cannot be compared", "give .h5, .keras, .tflite or .onnx")
-    return runner(path, model, threads)
-
-
-def _need(*names: str) -> str:
-    found = next((name for name in names if importlib.util.find_spec(name)), None)
-    if found is None:
-        raise Unavailable(f"this comparison needs {names[0]}, which is not installed", f"pip install {names[0]}")
-    return found
-
-
-def _keras(path: Path, model: Bundle, threads: int) -> Contender:
-    """Teachable Machine's documented snippet: load_model, then predict. Files of Keras 2 need tf_keras."""
-    name, keras, network = _loaded(path)
-    feed = _input(model, (1, *network.input_shape[1:]))
-    return Contender(f"Keras predict ({name} {keras.__version__})", lambda: network.predict(feed, verbose=0))
-
-
-def _loaded(path: Path) -> tuple[str, Any, Any]:
-    """Return the first Keras that can load the file: its name, module and the network."""
-    _need("tf_keras", "keras")
-    errors = []
-    for name in ("tf_keras", "keras"):
-        if importlib.util.find_spec(name) is None:
-            continue
-        keras = importlib.import_module(name)
-        try:
-            return name, keras, keras.models.load_model(path, compile=False)
-        except (ValueError, TypeError, OSError, KeyError) as error:
-            errors.append(f"{name}: {' '.join(str(error).split())[:80]}")
-    raise PicamError(f"Keras cannot load {path} ({'; '.join(errors)})", "Teachable Machine's files need tf_keras")
-
-
-def _litert(path: Path, model: Bundle, threads: int) -> Contender:
-    name = _need("ai_edge_litert", "tflite_runtime", "tensorflow")
-    module = (
-        importlib.import_module(f"{name}.interpreter") if name != "tensorflow" else importlib.import_module(name).lite
+def _against(original: Reference, model: Bundle) -> Contender:
+    """Another file of the same network with its own library. Raises `PicamError`."""
+    size = model.card.input
+    feed = original.feed(
+        as_input(np.zeros((size.height, size.width, size.channels), np.uint8), model.card.preprocess, size)
     )
-    interpreter = module.Interpreter(model_path=str(path), num_threads=threads or None)
-    interpreter.allocate_tensors()
-    entry = interpreter.get_input_details()[0]
-    feed = _input(model, tuple(entry["shape"])).astype(entry["dtype"])
-
-    def step() -> None:
-        interpreter.set_tensor(entry["index"], feed)
-        interpreter.invoke()
-
-    return Contender(f"LiteRT ({name})", step)
-
-
-def _onnx(path: Path, model: Bundle, threads: int) -> Contender:
-    runtime = importlib.import_module(_need("onnxruntime"))
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
-    feed = _input(model, tuple(side if isinstance(side, int) else 1 for side in entry.shape))
-    return Contender("ONNX Runtime", lambda: session.run(None, {entry.name: feed}))
+    ask = original.usual or original.run
+    return Contender(original.name, lambda: ask(feed))

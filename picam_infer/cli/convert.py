@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from picam_infer.convert import sandbox
 from picam_infer.convert.report import Report
+from picam_infer.models import bundle
 from picam_infer.platform.terminal import say, say_json
+
+if TYPE_CHECKING:
+    from picam_infer.inference.references import Comparison
 
 _DESCRIPTION = """\
 Turn a model file into a bundle, the folder that picam-infer runs: Teachable Machine exports (Keras, SavedModel,
@@ -38,6 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibrate", type=Path, metavar="FOLDER", help="pictures for int8")
     parser.add_argument("--output-layer", metavar="NAME", help="take this output, or this layer's answer")
     parser.add_argument("--scale", metavar="LOW..HIGH", help="the range that the network wants pixels in, e.g. -1..1")
+    parser.add_argument(
+        "--verify",
+        type=Path,
+        metavar="ORIGINAL",
+        help="compare the answers with a file's own library (.h5, .keras, .tflite, .onnx; Keras, LiteRT "
+        "or ONNX Runtime must be installed); exit code 1 if they differ",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        nargs="+",
+        metavar="PICTURE",
+        help="pictures or folders to compare on (default: those beside ORIGINAL, else drawn ones)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
 
@@ -49,12 +67,23 @@ def main(args: argparse.Namespace) -> int:
     }  # fmt: skip
 
     report = sandbox.convert(args.input, args.output, options, Told(args.input.name or str(args.input)))
+    comparison = _verified(args, Path(report["bundle"])) if args.verify else None
     if args.json:
-        say_json(report)
+        say_json({**report, **({"verified": comparison.as_json()} if comparison else {})})
     else:
         for line in Report.from_json(report).lines():
             say(line)
-    return 0
+        if comparison:
+            say(f"  answers     {comparison.line()}")
+    return 0 if comparison is None or comparison.agrees else 1
+
+
+def _verified(args: argparse.Namespace, folder: Path) -> Comparison:
+    from picam_infer.cli import compare  # it loads OpenCV and other libraries, which nothing else here needs
+
+    with compare.Original(args.verify) as original:
+        beside = args.verify if args.verify.is_dir() else args.verify.parent
+        return compare.compared(bundle.load(folder), original.reference, args.pictures or [], beside)
 
 
 class Told:

@@ -160,7 +160,7 @@ class Explainer:
         if label is not None and label not in labels:
             raise PicamError(f"the model has no class {label!r}", f"its classes: {', '.join(labels[:8])}")
         patch = self._prepare(frame).copy()
-        tensor = _tensor(patch, self._chain, self._bundle.card.input)
+        tensor = as_input(patch, self._chain, self._bundle.card.input)
         scores = self._scores(patch)
         chosen = labels.index(label) if label is not None else best(scores, 1)[0]
         saliency, drop, steps = self._saliency(patch, scores, chosen, budget_s)
@@ -232,7 +232,7 @@ def _log_odds(scores: Scores, chosen: int) -> float:
     return float(np.log(max(own, _NEVER)) - np.log(max(others, _NEVER)))
 
 
-def _tensor(patch: Pixels, chain: Chain, network: Input) -> Map:
+def as_input(patch: Pixels, chain: Chain, network: Input) -> Map:
     """Return (H, W, C) uint8 as the network's own input, (1, H, W, C) or (1, C, H, W)."""
     scaled = patch.astype(np.float32) * np.asarray(chain.scale, np.float32) + np.asarray(chain.offset, np.float32)
     batch: Map = scaled.astype(np.float32)[np.newaxis]
