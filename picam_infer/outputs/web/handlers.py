@@ -379,9 +379,9 @@ class Endpoints:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page itself; who is logged in can log out."""
+        session = " data-session" if self._room.access.session_holds(cookie(self._room, request)) else ""
         text = (PAGE / "index.html").read_text("utf-8")
-        if self._room.access.session_holds(cookie(self._room, request)):
-            text = text.replace("<html ", "<html data-session ", 1)
+        text = text.replace("<html ", f'<html data-version="{__version__}"{session} ', 1)
         return web.Response(text=text, content_type="text/html")
 
     async def asset(self, request: web.Request) -> web.StreamResponse:

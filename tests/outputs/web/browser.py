@@ -55,9 +55,9 @@ class Browser:
         self.devtools("Emulation.setEmulatedMedia",
                       features=[{"name": key, "value": value} for key, value in features.items()])  # fmt: skip
 
-    def new_tab(self) -> str:
-        """Open another tab, go there, and return its handle."""
-        handle = str(self.do("POST", "/window/new", {"type": "tab"})["handle"])
+    def new_tab(self, kind: str = "tab") -> str:
+        """Open another tab (or `window`), go there, and return its handle."""
+        handle = str(self.do("POST", "/window/new", {"type": kind})["handle"])
         self.switch(handle)
         return handle
 

@@ -315,18 +315,47 @@ def test_a_screen_reader_is_not_talked_at(browser: Browser, web: Web, run: Run) 
     assert len(browser.js("return window.told")) == 2, "a loss is said once, not by every part of the page"
 
 
-def test_seven_tabs_load(browser: Browser, web: Web) -> None:
-    visit(browser, web)
+@pytest.fixture
+def tabs(browser: Browser) -> Iterator[Callable[[str, str], None]]:
+    """Open further tabs or windows at an address; they are closed again."""
     first = browser.tab
-    try:
-        for _ in range(7):
-            browser.new_tab()
-            browser.open(f"http://127.0.0.1:{web.port}/")
-            until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures) > 2"))
-        until(lambda: web.clients()["raw"] == 1 and web.clients()["events"] == 1)
-    finally:
-        for tab in browser.do("GET", "/window/handles"):
-            if tab != first:
-                browser.switch(tab)
-                browser.close_tab(first)
-    until(lambda: browser.js("return document.getElementById('health').textContent") == "live")
+
+    def open_one(kind: str, address: str) -> None:
+        browser.new_tab(kind)
+        browser.open(address)
+        until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures) > 2"))
+
+    yield open_one
+    for tab in browser.do("GET", "/window/handles"):
+        if tab != first:
+            browser.switch(tab)
+            browser.close_tab(first)
+
+
+def test_seven_tabs_load(browser: Browser, web: Web, tabs: Callable[[str, str], None]) -> None:
+    visit(browser, web)
+    for _ in range(7):
+        tabs("tab", f"http://127.0.0.1:{web.port}/")
+    until(lambda: web.clients()["raw"] == 1 and web.clients()["events"] == 1)
+
+
+def test_windows_side_by_side_share_their_connections(
+    browser: Browser, web: Web, run: Run, tabs: Callable[[str, str], None]
+) -> None:
+    visit(browser, web)
+    first, address = browser.tab, f"http://127.0.0.1:{web.port}/"
+    for _ in range(4):
+        tabs("window", address)
+        assert browser.js("return document.hidden") is False
+    run.label = "two"
+    for window in browser.do("GET", "/window/handles"):
+        browser.switch(window)
+        until(lambda: browser.js("return document.getElementById('label').textContent") == "two")
+        until(lambda: browser.js("return document.getElementById('changes').innerText").count("one") == 1)
+        moving = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
+        until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > moving + 3)  # noqa: B023
+    assert web.clients()["raw"] == 1 and web.clients()["events"] == 1
+    browser.js("document.getElementById('freeze').click()")
+    browser.switch(first)
+    moving = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
+    until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > moving + 3)

@@ -1,6 +1,6 @@
 // What the network sees, asked for while somebody looks at the page.
 
-import { address, loggedOut } from "./server.js";
+import { address, leaveWhenLoggedOut } from "./server.js";
 
 const PAUSE_MS = 500;
 
@@ -21,7 +21,7 @@ export class NetworkInput {
   async next() {
     try {
       const response = await fetch(address("input.png"), { cache: "no-store", signal: AbortSignal.timeout(5000) });
-      if (loggedOut(response)) return;
+      if (leaveWhenLoggedOut(response)) return;
       const blob = response.status === 200 ? await response.blob() : null;
       if (this.wanted) await this.show(blob);
     } catch (error) {

@@ -2,16 +2,17 @@
 
 import { at, write } from "./dom.js";
 import { Camera } from "./camera.js";
+import { Decoder } from "./decoder.js";
 import { showFigures } from "./figures.js";
 import { Gallery } from "./gallery.js";
+import { link } from "./link.js";
 import { NetworkInput } from "./network_input.js";
 import { Picture } from "./picture.js";
 import { RegionHandle } from "./region.js";
 import { Announcer, Seen } from "./seen.js";
-import { Events, address, ask, loggedOut } from "./server.js";
+import { address, ask, leaveWhenLoggedOut } from "./server.js";
 import { Settings } from "./settings.js";
 import { Status, trouble } from "./status.js";
-import { PictureStream } from "./stream.js";
 import { name } from "./text.js";
 import { Timeline } from "./timeline.js";
 
@@ -19,7 +20,7 @@ const SILENT_MS = 6000; // the Pi says something every second
 const TICK_MS = 500;
 const RENEW_MS = 3600_000;
 
-const now = { state: null, result: null, connected: false, cut: false, full: false };
+const now = { state: null, result: null, connected: false, full: false, heard: 0 };
 const timeline = new Timeline(at("timeline"), at("changes"));
 const settings = new Settings(at("sliders"), at("undo"), at("keep"), at("kept-note"), () => camera.look());
 const putRegion = ({ x, y, size }, gesture) => settings.put({ "preprocess.roi.x": x, "preprocess.roi.y": y, "preprocess.roi.size": size }, gesture);
@@ -31,15 +32,21 @@ const status = new Status(at("health"), at("placard"));
 const gallery = new Gallery(at("kept"), at("gallery"), at("kept-empty"), at("zip"));
 const input = new NetworkInput(at("input"), at("input-picture"));
 const picture = new Picture(at("picture"), () => ({ result: now.result, region: region() }));
-const stream = new PictureStream(address("stream.mjpg?raw=1"), takePicture);
-const events = new Events({
+const decoder = new Decoder(takePicture);
+const hear = {
   up: connected,
-  down: disconnected,
+  down: ({ full }) => disconnected(full),
+  over: () => location.reload(), // to the login form
   history: ({ changes }) => timeline.set(changes),
   change: (change) => timeline.add(change),
   result: ({ result }) => takeResult(result),
   state: takeState,
-});
+  picture: (sent) => decoder.take(sent),
+};
+const connection = link((kind, body) => {
+  if (kind !== "picture") now.heard = performance.now();
+  hear[kind](body);
+}, document.documentElement.dataset.version);
 
 // -- what comes in ----------------------------------------------------------
 
@@ -70,17 +77,23 @@ function takeState(state) {
 }
 
 function connected() {
-  if (now.cut) stream.stop(); // it may hang on a connection that is no more
-  Object.assign(now, { connected: true, cut: false, full: false });
+  Object.assign(now, { connected: true, full: false });
   settings.forget();
-  follow();
   showStatus();
 }
 
 function disconnected(full) {
-  Object.assign(now, { connected: false, cut: true, full, result: null }); // what was seen last may not be so any more
+  Object.assign(now, { connected: false, full, result: null }); // what was seen last may not be so any more
   if (!picture.frozen) showSeen();
   showStatus();
+}
+
+// A network that goes away without a word leaves a connection that looks alive for ever.
+function watch() {
+  if (performance.now() - now.heard < SILENT_MS) return;
+  now.heard = performance.now();
+  disconnected(false);
+  connection.restart();
 }
 
 // Where the network looks: `preprocess.roi`.
@@ -135,12 +148,15 @@ async function pauseOrResume() {
 // -- connections: none while nobody looks, or six tabs would leave none for a seventh --
 
 function follow() {
-  if (document.hidden) events.close();
-  else events.open();
-  if (document.hidden || picture.frozen) stream.stop();
-  else stream.start();
-  input.follow(!document.hidden && !picture.frozen);
-  if (document.hidden) document.title = "picam-infer";
+  const looking = !document.hidden;
+  connection.want({ events: looking, pictures: looking && !picture.frozen });
+  input.follow(looking && !picture.frozen);
+  if (!looking) document.title = "picam-infer";
+}
+
+function appear() {
+  now.heard = performance.now(); // nothing could be heard while nobody looked
+  follow();
 }
 
 at("freeze").addEventListener("click", freeze);
@@ -155,7 +171,9 @@ at("span").addEventListener("change", (event) => {
   timeline.minutes = Number(event.target.value);
   timeline.draw();
 });
-document.addEventListener("visibilitychange", follow);
+document.addEventListener("visibilitychange", appear);
+window.addEventListener("pageshow", appear);
+window.addEventListener("pagehide", () => connection.want({ events: false, pictures: false }));
 document.addEventListener("keydown", (event) => {
   if (event.key !== " " || event.target !== document.body) return;
   event.preventDefault();
@@ -163,11 +181,12 @@ document.addEventListener("keydown", (event) => {
 });
 setInterval(() => {
   if (document.hidden) return;
-  events.check(SILENT_MS);
+  watch();
+  follow(); // says that this page is still there
   timeline.draw();
   announce();
   write(at("rate"), picture.frozen ? "" : `${picture.rate.toFixed(0)} pictures a second`);
 }, TICK_MS);
 // A page that stays open stays logged in: an answer renews the session.
-setInterval(() => fetch(address("api/config")).then(loggedOut, () => null), RENEW_MS);
-follow();
+setInterval(() => fetch(address("api/config")).then(leaveWhenLoggedOut, () => null), RENEW_MS);
+appear();

@@ -8,11 +8,15 @@ export function address(path) {
   return new URL(path, ROOT).href;
 }
 
-// Whether an answer says that the session is over (or, after too many old cookies, for how long); then the login form comes.
+// Whether an answer says that the session is over (or, after too many old cookies, for how long).
 export function loggedOut(response) {
-  const over = response?.status === 401 || response?.status === 429;
-  if (over) location.reload();
-  return over;
+  return response?.status === 401 || response?.status === 429;
+}
+
+// In the page: then the login form comes.
+export function leaveWhenLoggedOut(response) {
+  if (loggedOut(response)) location.reload();
+  return loggedOut(response);
 }
 
 // Returns the answer's JSON; throws an Error whose message is for people.
@@ -26,60 +30,7 @@ export async function ask(path, method = "GET", body = undefined) {
   } catch {
     throw new Error("the Pi did not answer");
   }
-  loggedOut(response);
+  leaveWhenLoggedOut(response);
   if (!response.ok) throw new Error([answer.error, answer.hint].filter(Boolean).join("; "));
   return answer;
-}
-
-// The stream of events: what changed, the newest result, the state once a second.
-export class Events {
-  // `on` has a function for each kind of event, and `up`, `down(full)` for the connection itself.
-  constructor(on) {
-    this.on = on;
-    this.source = null;
-    this.heard = 0;
-  }
-
-  open() {
-    if (this.source) return;
-    this.source = new EventSource(address("api/events"));
-    this.heard = performance.now();
-    for (const kind of ["history", "change", "result", "state"]) {
-      this.source.addEventListener(kind, (event) => {
-        this.heard = performance.now();
-        this.on[kind](JSON.parse(event.data));
-      });
-    }
-    this.source.onopen = () => this.on.up();
-    this.source.onerror = () => this.failed();
-  }
-
-  close() {
-    this.source?.close();
-    this.source = null;
-  }
-
-  failed() {
-    const source = this.source;
-    this.on.down(false);
-    // A browser gives up after an answer that is no stream: the login has expired, or there are too many watchers.
-    if (source?.readyState === EventSource.CLOSED) setTimeout(() => this.again(source), 3000);
-  }
-
-  async again(source) {
-    const response = await fetch(address("api/state"), { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
-    if (loggedOut(response) || this.source !== source) return;
-    if (response?.ok) this.on.down(true);
-    this.close();
-    this.open();
-  }
-
-  // A network that goes away without a word leaves a connection that looks alive for ever.
-  check(silentMs) {
-    if (!this.source || this.source.readyState === EventSource.CLOSED) return;
-    if (performance.now() - this.heard < silentMs) return;
-    this.close();
-    this.on.down(false);
-    this.open();
-  }
 }

@@ -1,17 +1,15 @@
-// The camera's own pictures out of a multipart stream: the newest only, each decoded by the browser.
+// The camera's own pictures out of a multipart stream.
 
 import { loggedOut } from "./server.js";
 
 const decoder = new TextDecoder("latin1");
 
 export class PictureStream {
-  // `draw(bitmap, jpeg, head)` is called with the newest picture, never with an older one later; the bitmap is its to close.
-  constructor(url, draw) {
+  // `tell("picture", { jpeg, head })` is called with each picture, `tell("over")` when the session is over.
+  constructor(url, tell) {
     this.url = url;
-    this.draw = draw;
+    this.tell = tell;
     this.control = null;
-    this.newest = null;
-    this.decoding = false;
   }
 
   get running() {
@@ -27,7 +25,6 @@ export class PictureStream {
   stop() {
     this.control?.abort();
     this.control = null;
-    this.newest = null;
   }
 
   async run(signal) {
@@ -35,7 +32,7 @@ export class PictureStream {
     while (!signal.aborted) {
       try {
         const response = await fetch(this.url, { signal, cache: "no-store" });
-        if (loggedOut(response)) return;
+        if (loggedOut(response)) return this.tell("over");
         if (response.ok) {
           wait = 500;
           await this.read(response.body.getReader());
@@ -48,7 +45,7 @@ export class PictureStream {
     }
   }
 
-  // Reads as fast as pictures come, so that none waits on the way; what is not decoded in time is left out.
+  // Reads as fast as pictures come, so that none waits on the way.
   async read(reader) {
     let rest = new Uint8Array(0);
     for (;;) {
@@ -70,28 +67,9 @@ export class PictureStream {
         .map((line) => line.split(": ", 2)).map(([name, value]) => [name.toLowerCase(), value]));
       const size = Number(head["content-length"]);
       if (bytes.length < end + 4 + size + 2) return bytes;
-      this.newest = { head, data: bytes.slice(end + 4, end + 4 + size) };
-      this.decode();
+      this.tell("picture", { head, jpeg: new Blob([bytes.subarray(end + 4, end + 4 + size)], { type: "image/jpeg" }) });
       bytes = bytes.subarray(end + 4 + size + 2);
     }
-  }
-
-  async decode() {
-    if (this.decoding) return;
-    this.decoding = true;
-    while (this.newest && this.running) {
-      const { head, data } = this.newest;
-      this.newest = null;
-      const jpeg = new Blob([data], { type: "image/jpeg" });
-      try {
-        const bitmap = await createImageBitmap(jpeg);
-        if (this.running) this.draw(bitmap, jpeg, head);
-        else bitmap.close();
-      } catch (error) {
-        console.debug("a damaged picture", error);
-      }
-    }
-    this.decoding = false;
   }
 }
 

@@ -1,0 +1,100 @@
+// The two connections to the server, for all pages of this browser that look: a browser has only six to one server.
+
+import { Events } from "./events.js";
+import { address } from "./server.js";
+import { PictureStream } from "./stream.js";
+
+const GONE_MS = 20000; // a page says every few seconds that it is there
+const MOST_CHANGES = 2000;
+
+export class Link {
+  constructor() {
+    this.pages = new Map(); // what a page is told by → { events, pictures, at }
+    this.last = new Map(); // the newest of each kind of event, for a page that comes later
+    this.cut = false;
+    this.events = new Events((kind, body) => this.hear(kind, body));
+    this.stream = new PictureStream(address("stream.mjpg?raw=1"), (kind, body) => this.send(kind, body, "pictures"));
+    setInterval(() => this.forgetGone(), GONE_MS / 4);
+  }
+
+  // Called by a page now and then: `tell(kind, body)` is what it hears by, `wants` what it looks at.
+  want(tell, wants) {
+    const before = this.pages.get(tell);
+    if (wants.events || wants.pictures) this.pages.set(tell, { ...wants, at: performance.now() });
+    else this.pages.delete(tell);
+    if (wants.events && !before?.events) for (const [kind, body] of this.last) tell(kind, body);
+    this.follow();
+  }
+
+  // The connections hang, says a page.
+  restart() {
+    this.events.close();
+    this.hear("down", { full: false });
+    this.follow();
+  }
+
+  follow() {
+    const wanted = (what) => [...this.pages.values()].some((page) => page[what]);
+    if (wanted("events")) this.events.open();
+    else this.close();
+    if (wanted("pictures")) this.stream.start();
+    else this.stream.stop();
+  }
+
+  close() {
+    this.events.close();
+    this.last.clear();
+  }
+
+  hear(kind, body) {
+    if (kind === "down") {
+      this.cut = true;
+      this.last.clear();
+    } else if (kind === "up") {
+      if (this.cut) this.stream.stop(); // it may hang on a connection that is no more
+      this.cut = false;
+      this.follow();
+    }
+    if (kind === "change") this.last.get("history")?.changes.push(body);
+    else this.last.set(kind, kind === "history" ? { changes: body.changes.slice(-MOST_CHANGES) } : body);
+    this.send(kind, body, "events");
+  }
+
+  send(kind, body, what) {
+    for (const [tell, page] of this.pages) if (page[what] || kind === "over") tell(kind, body);
+  }
+
+  forgetGone() {
+    const before = performance.now() - GONE_MS;
+    for (const [tell, { at }] of this.pages) if (at < before) this.pages.delete(tell);
+    this.follow();
+  }
+}
+
+// Returns { want(wants), restart() } of this page's link, shared with the other pages where the browser can.
+export function link(tell, version) {
+  const own = () => {
+    const made = new Link();
+    return { want: (wants) => made.want(tell, wants), restart: () => made.restart() };
+  };
+  if (!window.SharedWorker) return own();
+  let instead = null;
+  let wants = {};
+  const worker = new SharedWorker(new URL("worker.js", import.meta.url), { type: "module", name: `picam-infer ${version}` });
+  worker.port.onmessage = ({ data: { kind, body } }) => tell(kind, body);
+  worker.onerror = () => {
+    instead ??= own();
+    instead.want(wants);
+  };
+  return {
+    want(given) {
+      wants = given;
+      if (instead) instead.want(wants);
+      else worker.port.postMessage({ wants });
+    },
+    restart() {
+      if (instead) instead.restart();
+      else worker.port.postMessage({ restart: true });
+    },
+  };
+}
