@@ -69,7 +69,7 @@ class Hook:
         # Without its path, which is the secret of many a service.
         self.name = self._url.netloc.rpartition("@")[2]
         self._too_large = 0
-        """The smallest body with a picture that was too large, in bytes; 0: none was yet."""
+        """The smallest picture that was too large, in characters of base64; 0: none was yet."""
         self._found_s = 0.0
         self.retries: int | None = settings.retries
         self.pictures = settings.snapshot
@@ -79,26 +79,26 @@ class Hook:
         """Post it. Raises `Undelivered`, final for answers that will not change."""
         picture = self._picture(event)
         body = self._body(event, picture)
-        if picture and self._is_too_large(body):
+        if picture and self._is_too_large(picture):
             picture, body = "", self._body(event)
         answer = self._post(body, event.ident)
         if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and picture:
-            self._leave_out(len(body))
+            self._leave_out(len(picture), len(body))
             answer = self._post(self._body(event), event.ident)
-        elif picture and answer.status // 100 == 2 and len(body) >= self._too_large:
+        elif picture and answer.status // 100 == 2 and len(picture) >= self._too_large:
             self._too_large, self.note = 0, ""
         if answer.status // 100 != 2:
             raise answer.refusal()
 
-    def _leave_out(self, size: int) -> None:
+    def _leave_out(self, size: int, whole: int) -> None:
         self._too_large, self._found_s = min(size, self._too_large or size), time.monotonic()
         if not self.note:
-            self.note = (f"pictures are left out (it does not take {size} bytes): raise the receiver's limit, lower "
+            self.note = (f"pictures are left out (it does not take {whole} bytes): raise the receiver's limit, lower "
                          "capture.width and height, or set snapshot: false")  # fmt: skip
 
-    def _is_too_large(self, body: bytes) -> bool:
+    def _is_too_large(self, picture: str) -> bool:
         fresh = time.monotonic() - self._found_s < _AGAIN_S
-        return fresh and 0 < self._too_large <= len(body)
+        return fresh and 0 < self._too_large <= len(picture)
 
     def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Nothing is due."""

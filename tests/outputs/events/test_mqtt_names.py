@@ -31,6 +31,12 @@ def listener(broker: Broker) -> Iterator[Listener]:
     made.close()
 
 
+@pytest.fixture
+def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is waited for who is not there."""
+    monkeypatch.setattr("picam_infer.outputs.events.mqtt._LISTEN_S", 0.0)
+
+
 def service(broker: Broker, instance: Instance | None = None, **settings: Any) -> Events:
     return Events([config.Mqtt(**{"host": "127.0.0.1", "port": broker.port} | settings)], state(), instance)
 
@@ -117,7 +123,7 @@ def test_what_was_cleared_or_asked_for_is_said_again(broker: Broker, listener: L
         until(lambda: said() == 18)
 
 
-def test_a_new_name_leaves_nothing_behind(broker: Broker) -> None:
+def test_a_new_name_leaves_nothing_behind(broker: Broker, nobody_answers: None) -> None:
     for settings in ({"name": "old"}, {"name": "new"}):
         with service(broker, **settings) as events:
             events._state.announce(change("one"))
@@ -136,7 +142,7 @@ def test_a_new_name_leaves_nothing_behind(broker: Broker) -> None:
     ],
 )
 def test_what_is_no_longer_wanted_is_cleared(
-    broker: Broker, before: dict[str, Any], after: dict[str, Any], gone: str
+    broker: Broker, nobody_answers: None, before: dict[str, Any], after: dict[str, Any], gone: str
 ) -> None:
     with service(broker, name="x", **before) as events:
         events._state.announce(change("one"))

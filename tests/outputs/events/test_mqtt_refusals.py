@@ -22,8 +22,9 @@ TOO_LARGE, NOT_AUTHORISED, QUOTA, UNSPECIFIED, BAD_PAYLOAD, SHUTTING_DOWN = 0x95
 
 
 @pytest.fixture(autouse=True)
-def _every_line(caplog: pytest.LogCaptureFixture) -> None:
+def _every_line_and_short_pauses(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level("INFO")
+    monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.05)
 
 
 def outlet(port: int, run: State, **settings: Any) -> Events:
@@ -144,8 +145,7 @@ def test_events_that_make_the_broker_hang_up_are_given_up_too() -> None:
     assert "hung up" in report["reason"]
 
 
-def test_a_quota_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.01)
+def test_a_quota_is_waited_for_but_not_for_ever() -> None:
     with scripted() as broker:
         full = [3]
 
@@ -164,8 +164,7 @@ def test_a_quota_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch)
     assert report["failed"] == 1 and "quota" in report["reason"]
 
 
-def test_a_quota_that_ends_the_connection_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.01)
+def test_a_quota_that_ends_the_connection_is_not_waited_for_for_ever() -> None:
     with scripted() as broker:
         broker.answer = hang_up("/event", QUOTA)
         run = state()
@@ -176,8 +175,7 @@ def test_a_quota_that_ends_the_connection_is_not_waited_for_for_ever(monkeypatch
     assert report["failed"] == 1 and "quota" in report["reason"]
 
 
-def test_a_reason_that_is_not_the_messages_gives_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.01)
+def test_a_reason_that_is_not_the_messages_gives_nothing_up() -> None:
     with scripted() as broker:
         ends = [4]
 
