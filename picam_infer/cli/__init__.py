@@ -6,6 +6,7 @@ import argparse
 import difflib
 import errno
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from picam_infer import __version__
 from picam_infer.core import PicamError
 from picam_infer.platform import terminal
+from picam_infer.platform.systemd import journal_handler
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -46,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `picam-infer ARGV`; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     terminal.prepare()
+    logging.basicConfig(handlers=[journal_handler()], level=logging.WARNING)
     name = f"picam-infer {words[0]}" if words and words[0] in VERBS else "picam-infer"
     try:
         try:

@@ -12,19 +12,21 @@ import numpy as np
 import pytest
 from makers import jpeg_frame, picture, until
 
-from picam_infer.config import Command, Decide, Event, Jsonl, Keep, Web
+from picam_infer.config import Decide, Event, Jsonl, Keep, Web, Webhook
 from picam_infer.core import Codec, Frame
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
 from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.events import Events
+from picam_infer.outputs.events.outlet import PICTURES
 from picam_infer.outputs.web import server
 from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.state import State, Tuning
 
 CHANGES = 200
-AT_ONCE = 12
-"""Pictures that may be somewhere at one time: the newest of camera, model, page and keeper, and those under way."""
+AT_ONCE = 12 + PICTURES
+"""Pictures that may be somewhere at one time: the newest of camera, model, page and keeper, those under way, and the
+few that wait for a receiver."""
 
 
 class Watched:
@@ -81,7 +83,8 @@ def test_nobody_keeps_the_pictures_of_label_changes(source: Watched, tmp_path: P
     parts = Parts(lambda: source, lambda stopping: Alternating(), lambda chain: lambda frame: patch, decider,
                   decider.reset)  # fmt: skip
     pipeline = Pipeline(state, parts)
-    outlets: tuple[Event, ...] = (Jsonl(path=str(tmp_path / "events")), Command(argv=("/bin/true",), labels=("none",)))
+    nobody = Webhook(url="http://127.0.0.1:1/", snapshot=True)
+    outlets: tuple[Event, ...] = (Jsonl(path=str(tmp_path / "events")), nobody)
     page = Web(listen="127.0.0.1:0", token_file=str(tmp_path / "token"))
     changes: list[object] = []
     keep = Keep(folder=str(tmp_path / "kept"), when="change", every_s=0.1, reserve_mb=0)
