@@ -202,4 +202,7 @@ def tuned(card: Card, overrides: Mapping[str, Any], where: str = "preprocess") -
         text = _plain_words(str(error).replace("$.", "").replace("Object contains unknown field", "no such key"))
         known = ", ".join(f.name for f in msgspec.structs.fields(type(chain)))
         name = msgspec.to_builtins(chain)["chain"]
-        raise ConfigError(f"{where}: {text}", f"model {card.name} uses the chain {name}: {known}") from error
+        hint = f"model {card.name} uses the chain {name}: {known}"
+        if "at `roi" in text:
+            hint = "a share of the picture's height, such as 0.4, or {x: 0.3, y: 0.5, size: 0.4} for a square elsewhere"
+        raise ConfigError(f"{where}: {text}", hint) from error

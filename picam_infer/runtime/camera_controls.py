@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from picam_infer.core import ConfigError, ControlValue, Source
 
 Number = int | float
 _KEY = "capture.controls"
+_GONE = (errno.ENODEV, errno.ENOENT, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,9 @@ def apply(source: Adjustable, camera: str, wanted: Mapping[str, ControlValue]) -
             except OSError as error:
                 refused[name] = error.strerror or str(error)
         after = tuple(source.controls())
-    except OSError:  # unplugged just now: the next read tells
+    except OSError as error:
+        if error.errno not in _GONE and wanted:  # who is gone, the next read tells
+            problems = {next(iter(wanted)): f"{_KEY}: {camera} cannot be asked for its controls ({error.strerror})"}
         return Report(camera, (), wanted, problems)
     for name, control, value in plan:
         why = _shortfall(next((c for c in after if c.name == control.name), control), value, refused.get(name))
@@ -205,4 +209,4 @@ def _ruler(control: Control, controls: Sequence[Control]) -> str:
     if now is None or not (now.inactive and rulers):
         return ""
     off = next((n for n, text in rulers[0].menu.items() if "manual" in text.lower()), 0)
-    return f"; an automatic rules it: add {rulers[0].name}: {off}"
+    return f"; an automatic rules it: set {rulers[0].name}: {off}"

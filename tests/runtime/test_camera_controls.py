@@ -158,9 +158,9 @@ def test_a_value_that_an_automatic_rules_is_refused_with_the_automatics_name(cam
     report = camera_controls.apply(camera, "C920", {"exposure_time_absolute": 200, "focus_absolute": 10})
     assert list(report.problems.values()) == [
         "capture.controls.exposure_time_absolute: the camera refuses 200 (Permission denied); an automatic rules it: "
-        "add auto_exposure: 1",
+        "set auto_exposure: 1",
         "capture.controls.focus_absolute: the camera refuses 10 (Permission denied); an automatic rules it: "
-        "add focus_automatic_continuous: 0",
+        "set focus_automatic_continuous: 0",
     ]
 
 
@@ -199,6 +199,14 @@ def test_a_camera_unplugged_meanwhile_or_without_controls(kernel: Kernel) -> Non
     report = camera_controls.apply(NodeControls(str(kernel.roots.dev / "video2")), "plain", {"gain": 1})
     assert report.problems["gain"] == ("capture.controls.gain: plain has no controls that can be set; remove it from "
                                        "capture.controls")  # fmt: skip
+
+
+def test_a_camera_that_lets_nobody_else_in_is_said(kernel: Kernel, camera: NodeControls) -> None:
+    kernel.errors["open"] = errno.EBUSY
+    (problem,) = camera_controls.apply(camera, "C920", {"brightness": 1, "gain": 2}).problems.values()
+    assert problem == "capture.controls: C920 cannot be asked for its controls (Device or resource busy)"
+    kernel.errors["open"] = errno.ENODEV
+    assert camera_controls.apply(camera, "C920", {"brightness": 1}).problems == {}
 
 
 def test_devices_lists_them(

@@ -137,12 +137,10 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.on_response_prepare.append(dress)
-    base = room.access.proxies.base
-    for route in Endpoints(room).routes():
-        app.router.add_routes([route])
-        if base:  # for a proxy that does not take it off
-            app.router.add_routes([web.RouteDef(route.method, base + route.path, route.handler, route.kwargs)])
-    if base:
+    routes, base = Endpoints(room).routes(), room.access.proxies.base
+    app.add_routes(routes)
+    if base:  # for a proxy that does not take it off
+        app.add_routes([web.RouteDef(each.method, base + each.path, each.handler, each.kwargs) for each in routes])
         app.router.add_get(base, to_base)
     return app
 
@@ -271,6 +269,7 @@ def login_form(room: Room, request: web.Request, refusal: Refused) -> web.Respon
     shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
     text = text.replace("<!--root-->", root(room, request))
+    text = text.replace("<!--file-->", html.escape(str(room.access.token.path)))
     answer = web.Response(text=text, content_type="text/html", status=refusal.status)
     del_cookie(room, request, answer)
     return _finished(answer, refusal)
