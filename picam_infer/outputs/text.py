@@ -190,10 +190,12 @@ def _parts(run: bidi.Run) -> list[tuple[str, bool, Font | None]]:
     found: list[tuple[str, bool, Font | None]] = []
     for cluster in clusters("".join(c for c in run.text if c not in _MARKS)):
         text, font = _chosen(cluster, found[-1][2] if found else None)
-        if found and found[-1][2] == font:
-            found[-1] = (found[-1][0] + text, run.right_to_left, font)
+        words = font is None and text != cluster  # in its place: those are read from the left
+        way = run.right_to_left and not words
+        if found and found[-1][1:] == (way, font) and not words:
+            found[-1] = (found[-1][0] + text, way, font)
         else:
-            found.append((text, run.right_to_left, font))
+            found.append((text, way, font))
     return found[::-1] if run.right_to_left else found
 
 
@@ -296,6 +298,8 @@ def _drawn_in_colours(text: str, right_to_left: bool, font: Font, size: int) -> 
     # Scaled with its colours weighed by coverage: else a dark fringe of what is not there would stand around it.
     drawn = cv2.resize(np.array(picture.convert("RGBa")), (wide, high), interpolation=cv2.INTER_AREA)
     alpha = np.ascontiguousarray(drawn[:, :, 3])
+    if not alpha.any():
+        raise ValueError(f"{font.path} has its colours in a form that cannot be drawn here")
     weight = np.maximum(alpha, 1)[:, :, None].astype(np.float32)
     colours = np.minimum(drawn[:, :, 2::-1] * 255.0 / weight, 255).astype(np.uint8)
     rise = round((_BASELINE * size - 0.1 * size - high) / 2) - round(_BASELINE * size) + round(0.15 * size)
@@ -359,7 +363,7 @@ _fonts: dict[str, Font] = {}
 @lru_cache(maxsize=4096)
 def _system_font(cluster: str, coloured: bool) -> Font | None:
     """Return the system's best font that has the whole cluster; None: there is none."""
-    for font in _fonts.values():
+    for font in tuple(_fonts.values()):  # another thread may be adding one
         if font.coloured == coloured and font.has(cluster):
             return font
     found = _listed(cluster)

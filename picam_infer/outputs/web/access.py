@@ -98,7 +98,8 @@ class Access:
         name = canonical(host)[:_LONGEST_NAME] or "a host without a name"
         plain = name if re.fullmatch(r"[a-z0-9.-]+", name) else "NAME"
         hint = "if the name is this machine's, add the name to web.hosts in the configuration"
-        raise Refused(403, f"this is not {name}", hint, example=f"web:\n  hosts: [{plain}]\n\nsudo systemctl reload picam-infer")  # fmt: skip
+        example = f"web:\n  hosts: [{plain}]\n\nsudo systemctl reload picam-infer"
+        raise Refused(403, f"this is not {name}", hint, example=example)
 
     @staticmethod
     def check_site(method: str, headers: Headers, host: str = "") -> None:
