@@ -168,12 +168,17 @@ class Display(Protocol):
 
     name: str
     """For people: `kms HDMI-A-1 1920×1080`."""
+    desktop: bool
+    """Whether it is a window in a desktop: a person may close that one and leave the service running."""
 
     def show(self, image: Pixels) -> None:
         """Show BGR (H, W, 3), fitted with its aspect kept. Raises `Lost` when the monitor is gone."""
 
     def keys(self) -> Sequence[str]:
-        """Return the keys pressed since the last call: a lower-case character, `space`, `esc`, `left`, `pageup`…"""
+        """Return the keys pressed since the last call: a lower-case character, `space`, `esc`, `left`, `pageup`…
+
+        `close`: a person closed the window with the mouse.
+        """
 
     def close(self) -> None:
         """Give the monitor (and its console) back. May be called more than once."""

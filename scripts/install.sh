@@ -255,6 +255,9 @@ system_files() {
     put "$root/systemd/picam-infer.polkit" /etc/polkit-1/rules.d/50-picam-infer.rules
     install -d /etc/xdg/autostart
     put "$root/systemd/picam-infer.desktop" /etc/xdg/autostart/picam-infer.desktop
+    install -d /usr/share/applications /usr/share/icons/hicolor/scalable/apps
+    put "$root/systemd/picam-infer-show.desktop" /usr/share/applications/picam-infer.desktop
+    put "$root/picam_infer/outputs/web/page/icon.svg" /usr/share/icons/hicolor/scalable/apps/picam-infer.svg
     install -d /usr/local/bin
     link "$opt/current/bin/picam-infer" /usr/local/bin/picam-infer
     systemctl daemon-reload

@@ -88,6 +88,12 @@ def start(service: Service, patience_s: float = _LIMIT_S) -> Condition:
     return _until(service, _settled, patience_s)
 
 
+def show_window(service: Service) -> None:
+    """Let a service open its window again. Raises `Unavailable`."""
+    systemctl("start", service.unit)
+    systemctl("kill", "--kill-whom=main", "--signal=SIGWINCH", service.unit)
+
+
 def _settled(now: Condition) -> bool:
     return now.active == "failed" or (now.active == "active" and not now.status.startswith("waiting"))
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from picam_infer.core import Lost
 
@@ -28,22 +29,9 @@ class Session:
     authority: str
     """The file with its key; empty: it needs none."""
     link: socket.socket | None = field(default=None, compare=False, repr=False)
-    """Keeps the place until `release`: an X server that its last program leaves throws out those who are coming."""
-
-    def release(self) -> None:
-        """Give up the place, once another connection has it."""
-        if self.link is not None:
-            self.link.close()
-
-    def enter(self) -> None:
-        """Point this process's environment at it."""
-        os.environ["DISPLAY"] = self.display
-        if self.authority:
-            os.environ["XAUTHORITY"] = self.authority
-        else:
-            os.environ.pop("XAUTHORITY", None)
-        # OpenCV's wheel can talk to X only, whatever the session tells Qt.
-        os.environ["QT_QPA_PLATFORM"] = "xcb"
+    """The connection that was let in."""
+    setup: bytes = field(default=b"", compare=False, repr=False)
+    """What the server said of itself when it did."""
 
 
 def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: Path = RUN) -> Session:
@@ -54,40 +42,61 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
             answered = try_connect(display, authority, sockets)
             if answered is None:
                 break
-            link, answer = answered
-            if answer == "":
-                return Session(display, authority, link)
-            link.close()
-            refused = refused or f"the desktop on {display} refuses user {_user()} ({answer})"
+            if answered.refusal == "":
+                return Session(display, authority, answered.link, answered.setup)
+            answered.link.close()
+            refused = refused or f"the desktop on {display} refuses user {_user()} ({answered.refusal})"
     if refused:
         raise Lost(refused, f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{_user()}")
     raise Lost("no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor")
 
 
-def try_connect(display: str, authority: str, sockets: Path = SOCKETS) -> tuple[socket.socket, str] | None:
-    """Return the connection to a desktop's X server and its refusal (empty: we are let in); None: it is not there.
+def login(run: Path = Path("/run/systemd")) -> str:
+    """Return the desktop login that has the screen, as logind numbers them; empty: none, or it cannot be told."""
+    session = _fields(run / "seats/seat0").get("ACTIVE", "")
+    about = _fields(run / "sessions" / session) if session else {}
+    return session if about.get("TYPE") in ("x11", "wayland") and about.get("CLASS") == "user" else ""
 
-    Qt would end the whole process in the last two cases.
-    """
+
+def _fields(file: Path) -> dict[str, str]:
+    try:
+        lines = file.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return {}
+    return {key: value for key, _, value in (line.partition("=") for line in lines)}
+
+
+class Answer(NamedTuple):
+    """What an X server said to somebody who wants in."""
+
+    link: socket.socket
+    refusal: str
+    """Empty: we are let in."""
+    setup: bytes
+    """Then: what it says of itself."""
+
+
+def try_connect(display: str, authority: str, sockets: Path = SOCKETS) -> Answer | None:
+    """Connect to a desktop's X server; None: it is not there."""
     try:
         link = _dial(display, sockets)
     except OSError:
         return None
     try:
-        return link, _greet(link, display, authority)
+        return Answer(link, *_greet(link, display, authority))
     except OSError:
         link.close()
         return None
 
 
-def _greet(link: socket.socket, display: str, authority: str) -> str:
+def _greet(link: socket.socket, display: str, authority: str) -> tuple[str, bytes]:
     name, key = _cookie(authority, display) if authority else (b"", b"")
     link.sendall(struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(key)) + padded(name) + padded(key))
     head = _received(link, 8)
     rest = _received(link, struct.unpack("<H", head[6:8])[0] * 4)
     if head[0] == 1:
-        return ""
-    return rest[: head[1] or None].decode("latin-1").strip("\0\n ") or "no reason given"
+        return "", rest
+    return rest[: head[1] or None].decode("latin-1").strip("\0\n ") or "no reason given", b""
 
 
 def _dial(display: str, sockets: Path) -> socket.socket:

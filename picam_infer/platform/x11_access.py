@@ -38,7 +38,8 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
         except OSError:
             refused = ""
         finally:
-            desktop.release()
+            if desktop.link is not None:
+                desktop.link.close()
         if refused:
             say(f"the desktop on {desktop.display} does not let {user} in: {refused}", error=True)
             return 1

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -32,7 +33,7 @@ from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Edges, Photo
 from picam_infer.outputs import annotate, display
-from picam_infer.platform import malloc, sysinfo, terminal
+from picam_infer.platform import malloc, sysinfo, terminal, x11
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import STALE_S, Parts, Pipeline, back_off
@@ -51,6 +52,8 @@ _STATUS_S = 2.0
 _NEWS_S = 10.0
 _END_S = 1.7
 _SWITCH = {signal.SIGUSR1: True, signal.SIGUSR2: False}
+_SHOW = signal.SIGWINCH
+"""Opens a window again that a person closed; without a handler it does nothing, so that it can be sent to anybody."""
 """Whether a signal pauses or resumes."""
 _CANNY_STEP = 5.0
 _REGION_STEP = 0.02
@@ -59,6 +62,10 @@ _REGION_KEYS = {"left": (-_REGION_STEP, 0.0, 0.0), "right": (_REGION_STEP, 0.0, 
                 "pagedown": (0.0, 0.0, -_REGION_STEP)}  # fmt: skip
 """Shares of the picture's height: to the right, down, larger."""
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
+
+
+_CLOSING = {"esc": "q", "close": "q"}
+_SHOW_AGAIN = "picam-infer show opens it again, and so does the next login"
 
 
 class Outcome(Enum):
@@ -114,7 +121,7 @@ def main(args: argparse.Namespace) -> int:
             last.daemon = True
             last.start()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_SWITCH):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _SHOW, *_SWITCH):
         signal.signal(number, on_signal)
     code = 0
     try:
@@ -185,6 +192,7 @@ class Service:
         """Whether a thread had to be left behind in a driver."""
         self._wishes: deque[bool] = deque()
         """What signals want: to pause, or not. They come at any moment, also while the pause is being decided on."""
+        self._closed = ClosedWindow()
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._ready = False
@@ -200,6 +208,8 @@ class Service:
         """Take SIGTERM, SIGINT (stop), SIGHUP (reload), SIGUSR1 (pause) and SIGUSR2 (resume)."""
         if number in _SWITCH:
             self._wishes.append(_SWITCH[signal.Signals(number)])
+        elif number == _SHOW:
+            self._closed.forget()
         else:
             (self._reload if number == signal.SIGHUP else self._stop).set()
 
@@ -208,7 +218,8 @@ class Service:
         outcome = Outcome.RELOAD
         while outcome is Outcome.RELOAD and not self._stop.is_set():
             self.notifier.loading()
-            with contextlib.closing(Screen(self.config, patient=self.notifier.active)) as screen:
+            closed = self._closed if self.notifier.active else None
+            with contextlib.closing(Screen(self.config, patient=self.notifier.active, closed=closed)) as screen:
                 if self._wrong is not None:
                     outcome = self._wait_for_configuration(screen, self._wrong, page=False)
                     continue
@@ -473,23 +484,51 @@ class Service:
         log.info("configuration read again")
 
 
+class ClosedWindow:
+    """Whether a person has closed the desktop's window: it stays closed until it is asked for, or the next login."""
+
+    def __init__(self, login: Callable[[], str] = x11.login) -> None:
+        self._login = login
+        self._at: str | None = None
+
+    def __bool__(self) -> bool:
+        if self._at is not None and self._login() not in ("", self._at):
+            self._at = None
+        return self._at is not None
+
+    def remember(self) -> None:
+        """Note that it was closed, now."""
+        self._at = self._login()
+
+    def forget(self) -> None:
+        """Let it be opened again."""
+        self._at = None
+
+
 class Screen:
     """The display, or the search for one: opened again whenever it is lost."""
 
-    def __init__(self, config: Config, patient: bool) -> None:
-        """`patient`: a display that was asked for by name and is not there is waited for, else it is an error."""
+    def __init__(self, config: Config, patient: bool, closed: ClosedWindow | None = None) -> None:
+        """`patient`: a display that was asked for by name and is not there is waited for, else it is an error.
+
+        `closed`: remembers that a person closed the window, and the rest goes on; None: closing it ends the program.
+        """
+        self._closed = closed
         self.settings = config.display
         self._size = (config.capture.width, config.capture.height)
         self._display: Display | None = None
         self._next_try_s = 0.0
         self._lost = ""
         self.wanted = config.display.kind != "none"
-        self._open(patient or config.display.kind == "auto")
+        if not closed:
+            self._open(patient or config.display.kind == "auto")
 
     @property
     def name(self) -> str:
-        """The display's name; empty while there is none."""
-        return self._display.name if self._display else ""
+        """The display's name; while there is none why, or nothing."""
+        if self._display is not None:
+            return self._display.name
+        return f"the window was closed; {_SHOW_AGAIN}" if self._closed else ""
 
     def use(self, display: Display) -> None:
         """Show on a display that was opened elsewhere."""
@@ -499,7 +538,9 @@ class Screen:
     def there(self) -> bool:
         """Whether pictures can be shown now; looks for a display when it is time to."""
         if self._display is None and self.wanted and time.monotonic() >= self._next_try_s:
-            self._open(patient=True)
+            self._next_try_s = time.monotonic() + _RETRY_S / 2
+            if not self._closed:
+                self._open(patient=True)
         return self._display is not None
 
     def show(self, image: Pixels) -> bool:
@@ -523,10 +564,16 @@ class Screen:
         if self._display is None:
             return []
         try:
-            return ["q" if key == "esc" else key for key in self._display.keys()]
+            pressed = [_CLOSING.get(key, key) for key in self._display.keys()]
         except Lost as loss:
             self._gone(loss)
             return []
+        if "q" in pressed and self._closed is not None and self._display.desktop:
+            self._closed.remember()
+            self.close()
+            log.info("the window was closed; %s", _SHOW_AGAIN)
+            return []
+        return pressed
 
     def close(self) -> None:
         """Give the display back."""
@@ -607,7 +654,7 @@ class Viewer:
         for key in self._screen.keys():
             self._press(key)
         if not self._screen.there():
-            self._state.display = ""
+            self._state.display = self._screen.name
             # Without a monitor nothing is decoded; results set the pace of this loop.
             self._state.frames.look(self._state.frames.number, _TICK_S)
             return True

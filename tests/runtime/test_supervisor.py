@@ -714,3 +714,59 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     read = options.config()
     assert (read.source, read.engine.kind, read.engine.threads, read.display.kind) == ("demo", "openvino", 3, "none")
     assert bundles.BUILT_IN.name == "models"
+
+
+class Desk:
+    """A window of a desktop that a person may close."""
+
+    name, desktop = "window on :0", True
+
+    def __init__(self) -> None:
+        self.pressed: list[str] = []
+        self.closed = False
+
+    def show(self, image: Pixels) -> None: ...
+
+    def keys(self) -> list[str]:
+        pressed, self.pressed = self.pressed, []
+        return pressed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("key", ["q", "esc", "close"])
+def test_a_closed_window_stays_closed_until_it_is_asked_for_or_the_next_login(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    login, opened = ["3"], list[Desk]()
+
+    def open_display(settings: DisplaySettings) -> Desk:
+        opened.append(Desk())
+        return opened[-1]
+
+    monkeypatch.setattr(supervisor.display, "open_display", open_display)
+    closed = supervisor.ClosedWindow(lambda: login[0])
+    screen = Screen(Config(), patient=True, closed=closed)
+    assert screen.there()
+    opened[0].pressed = [key]
+    assert screen.keys() == [], "the service goes on"
+    assert opened[0].closed and not screen.there() and "picam-infer show" in screen.name
+    again = Screen(Config(), patient=True, closed=closed)  # a reload is no wish for the window
+    assert not again.there()
+    login[0] = ""  # a console has the screen
+    assert closed
+    login[0] = "4"
+    assert not closed, "the next login"
+    opened[0].pressed = [key]
+    closed.remember()
+    closed.forget()
+    assert Screen(Config(), patient=True, closed=closed).there()
+
+
+def test_closing_the_window_of_a_program_run_by_hand_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    monkeypatch.setattr(supervisor.display, "open_display", lambda settings: desk)
+    screen = Screen(Config(), patient=True)
+    desk.pressed = ["close"]
+    assert screen.keys() == ["q"]

@@ -58,6 +58,8 @@ def geometry(variable: bytes, fixed: bytes) -> Geometry:
 class Framebuffer:
     """The first frame buffer. It has one picture memory: a fast movement may tear."""
 
+    desktop = False
+
     def __init__(self, settings: DisplaySettings) -> None:
         """Map the screen's memory. Raises `Lost`."""
         self.name = ""

@@ -26,6 +26,8 @@ _FLIP_S = 1.0
 class Kms:
     """One monitor. It follows a replaced monitor; `Lost` when there is none, or the screen is somebody else's."""
 
+    desktop = False
+
     def __init__(self, settings: DisplaySettings) -> None:
         """Take the first monitor that is plugged in. Raises `Lost`."""
         self.name = ""

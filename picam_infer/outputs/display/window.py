@@ -1,7 +1,11 @@
-"""A window of a running desktop session (X11 or Wayland), through OpenCV's highgui. Main thread only."""
+"""A window of a running desktop (X11, or Wayland through its X server). Main thread only."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import struct
 from collections.abc import Sequence
 
 import cv2
@@ -9,79 +13,215 @@ import numpy as np
 
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Lost, Pixels
-from picam_infer.imaging import letterbox
-from picam_infer.platform import x11
+from picam_infer.imaging.letterbox import Letterbox
+from picam_infer.outputs.display import x11_surface
+from picam_infer.outputs.display.x11_surface import Surface
+from picam_infer.platform import x11, x11_client
+from picam_infer.platform.systemd import state_folder
+from picam_infer.platform.x11_client import Client
 
-_TITLE = "picam-infer"
-_NAMES = {27: "esc", 32: "space", 13: "enter", 0xFF50: "home", 0xFF51: "left", 0xFF52: "up", 0xFF53: "right",
-          0xFF54: "down", 0xFF55: "pageup", 0xFF56: "pagedown", 0xFF1B: "esc", 0xFF0D: "enter"}  # fmt: skip
-"""Characters, and X11's keysyms for the keys that have none."""
+TITLE = "picam-infer"
+CLOSE = "close"
+"""The key that closing the window with the mouse counts as."""
+_LEAST_WIDTH = 960
+_KEYSYMS = {0xFF1B: "esc", 0xFF0D: "enter", 0xFF8D: "enter", 0x20: "space", 0xFF50: "home", 0xFF51: "left",
+            0xFF52: "up", 0xFF53: "right", 0xFF54: "down", 0xFF55: "pageup", 0xFF56: "pagedown"}  # fmt: skip
+_KEY_PRESS, _EXPOSE, _VISIBILITY, _DESTROYED, _UNMAPPED, _MAPPED, _CONFIGURED, _MESSAGE = 2, 12, 15, 17, 18, 19, 22, 33
+_EVENTS = 1 << 0 | 1 << 15 | 1 << 16 | 1 << 17
+"""KeyPress, Exposure, VisibilityChange, StructureNotify."""
+_SHIFT_OR_LOCK = 0x0001
+_FULLY_OBSCURED = 2
+_ATOM, _CARDINAL, _STRING, _WM_NAME, _WM_HINTS, _WM_NORMAL_HINTS, _WM_CLASS = 4, 6, 31, 39, 35, 40, 67
 
 
 class Window:
-    """One resizable window; closing it with the mouse is the same as pressing q."""
+    """One window that never takes the focus by itself; `f` changes between full screen and a window of its own."""
+
+    desktop = True
 
     def __init__(self, settings: DisplaySettings) -> None:
-        self._full = settings.fullscreen
-        self._shown = False
-        self._canvas: Pixels = np.zeros((0, 0, 3), np.uint8)
-        self._picture: tuple[int, ...] = ()
-        self._session = x11.find()
-        self._session.enter()
+        """Open it on the desktop that lets us in. Raises `Lost`."""
+        self.name = ""
+        self._memory_of_mode = state_folder() / "window.json"
+        self._full = self._remembered(settings.fullscreen)
+        self._aspect = 16 / 9
+        self._pressed: list[str] = []
+        self._size: tuple[int, int] = (0, 0)
+        self._last: Pixels | None = None
+        session = x11.find()
+        link = session.link
+        assert link is not None, "a session that was found keeps its place"
+        self._client = Client(link, session.setup)
         try:
-            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
-            self._apply()
-        except cv2.error as error:
-            raise Lost(f"no window can be opened ({_short(error)})", "is a desktop running, and is this "
-                       "opencv-python, not opencv-python-headless?") from error  # fmt: skip
-        finally:
-            self._session.release()
-        self.name = f"window on {self._session.display}"
+            self._letterbox = Letterbox(x11_surface.conversion(self._client.screen))
+            self._open()
+        except BaseException:
+            self._client.close()
+            raise
+        self.name = f"window on {session.display}"
 
     def show(self, image: Pixels) -> None:
-        """Show BGR (H, W, 3). Raises `Lost`."""
-        try:
-            cv2.imshow(_TITLE, self._fitted(image))
-        except cv2.error as error:
-            raise Lost(f"the window is gone ({_short(error)})", "the desktop session ended?") from error
-        self._shown = True
+        """Show BGR (H, W, 3), fitted with black bars. Raises `Lost`."""
+        self._aspect = image.shape[1] / image.shape[0]
+        self._last = image
+        self._handle(self._client.events())
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._last is not None and self._seen and min(self._size) > 0:
+            self._surface.show(self._letterbox, self._last, self._size)
 
     def keys(self) -> Sequence[str]:
-        """Return the keys pressed since the last call; also lets the window draw itself."""
-        pressed = []
-        # Not `waitKey`: it keeps the lowest byte only, and Left (0xFF51) would be Q, which ends everything.
-        while (code := cv2.waitKeyEx(1)) >= 0:
-            code &= 0xFFFF
-            if code in _NAMES or code < 0xFF00:
-                pressed.append(_NAMES.get(code, chr(code).lower()))
+        """Return the keys pressed since the last call; `close` when a person closed the window. Raises `Lost`."""
+        self._handle(self._client.events())
+        pressed, self._pressed = self._pressed, []
         if "f" in pressed:
             self._full = not self._full
             self._apply()
-        if self._shown and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            pressed.append("q")
+            self._remember()
         return pressed
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window. May be called more than once."""
         if self.name:
             self.name = ""
-            cv2.destroyAllWindows()
+            self._surface.close()
+            self._client.close()
 
-    def _fitted(self, image: Pixels) -> Pixels:
-        """Return the picture as large as the window, with black bars: OpenCV's own are light grey."""
-        width, height = cv2.getWindowImageRect(_TITLE)[2:]
-        if min(width, height) < 1 or image.shape[:2] == (height, width):
-            return image
-        if self._canvas.shape[:2] != (height, width) or self._picture != image.shape:
-            self._canvas, self._picture = np.zeros((height, width, 3), np.uint8), image.shape
-        x, y, width, height = letterbox.box(image.shape[1], image.shape[0], width, height)
-        cv2.resize(image, (width, height), dst=self._canvas[y : y + height, x : x + width])
-        return self._canvas
+    # -- the window ----------------------------------------------------------
+
+    def _open(self) -> None:
+        client, screen = self._client, self._client.screen
+        self._seen = True
+        self._keysyms = client.keysyms()
+        names = ("WM_PROTOCOLS", "WM_DELETE_WINDOW", "_NET_WM_PING", "_NET_WM_STATE", "_NET_WM_STATE_FULLSCREEN",
+                 "_NET_WM_NAME", "UTF8_STRING", "_NET_WM_USER_TIME", "_NET_WM_PID", "_NET_WM_ICON")  # fmt: skip
+        self._atoms = {name: client.atom(name) for name in names}
+        self._id = client.new_id()
+        width, height = (screen.width, screen.height) if self._full else self._windowed()
+        self._size = (width, height)
+        place = ((screen.width - width) // 2, (screen.height - height) // 2)
+        head = struct.pack("<IIhhHHHHII", self._id, screen.root, *place, width, height, 0, 1, 0, 1 << 1 | 1 << 11)
+        client.send(x11_client.CREATE_WINDOW, 0, head + struct.pack("<II", screen.black, _EVENTS))
+        self._describe()
+        self._hide_pointer(self._full)
+        self._surface = Surface(client, self._id)
+        client.send(x11_client.MAP_WINDOW, 0, struct.pack("<I", self._id))
+        if not client.settle():
+            raise Lost("the desktop refuses the window", "log out and in again")
+
+    def _describe(self) -> None:
+        atoms = self._atoms
+        self._property(_WM_NAME, _STRING, TITLE.encode())
+        self._property(atoms["_NET_WM_NAME"], atoms["UTF8_STRING"], TITLE.encode())
+        self._property(_WM_CLASS, _STRING, f"{TITLE}\0{TITLE}\0".encode())
+        self._property(
+            atoms["WM_PROTOCOLS"], _ATOM, struct.pack("<II", atoms["WM_DELETE_WINDOW"], atoms["_NET_WM_PING"])
+        )
+        self._property(atoms["_NET_WM_PID"], _CARDINAL, struct.pack("<I", os.getpid()))
+        # Takes keys when a person clicks on it, but not by itself: what is typed elsewhere goes on going there.
+        self._property(_WM_HINTS, _WM_HINTS, struct.pack("<9I", 1, 1, *([0] * 7)))
+        self._property(atoms["_NET_WM_USER_TIME"], _CARDINAL, struct.pack("<I", 0))
+        self._property(_WM_NORMAL_HINTS, 41, struct.pack("<18I", 1 << 4, 0, 0, 0, 0, 320, 240, *([0] * 11)))
+        self._property(atoms["_NET_WM_ICON"], _CARDINAL, _icon())
+        if self._full:
+            self._property(atoms["_NET_WM_STATE"], _ATOM, struct.pack("<I", atoms["_NET_WM_STATE_FULLSCREEN"]))
+
+    def _property(self, name: int, kind: int, data: bytes) -> None:
+        form = 8 if kind in (_STRING, self._atoms["UTF8_STRING"]) else 32
+        head = struct.pack("<IIIBxxxI", self._id, name, kind, form, len(data) * 8 // form)
+        self._client.send(x11_client.CHANGE_PROPERTY, 0, head + data)
+
+    def _windowed(self) -> tuple[int, int]:
+        """Return the size of a window of the picture's shape, at least 960 wide where the screen is."""
+        screen = self._client.screen
+        width = min(max(_LEAST_WIDTH, screen.width // 2), screen.width * 9 // 10)
+        height = round(width / self._aspect)
+        if height > screen.height * 8 // 10:
+            height = screen.height * 8 // 10
+            width = round(height * self._aspect)
+        return max(1, width), max(1, height)
 
     def _apply(self) -> None:
-        mode = cv2.WINDOW_FULLSCREEN if self._full else cv2.WINDOW_NORMAL
-        cv2.setWindowProperty(_TITLE, cv2.WND_PROP_FULLSCREEN, mode)
+        """Ask the window manager for full screen or a window; without one the size does it."""
+        screen, state = self._client.screen, self._atoms["_NET_WM_STATE"]
+        asked = struct.pack("<IIII", int(self._full), self._atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
+        event = struct.pack("<BBHII", _MESSAGE, 32, 0, self._id, state) + asked + bytes(4)
+        self._client.send(x11_client.SEND_EVENT, 0, struct.pack("<II", screen.root, 1 << 19 | 1 << 20) + event)
+        width, height = (screen.width, screen.height) if self._full else self._windowed()
+        place = ((screen.width - width) // 2, (screen.height - height) // 2)
+        self._client.send(x11_client.CONFIGURE_WINDOW, 0,
+                          struct.pack("<IHxxiiII", self._id, 0b1111, *place, width, height))  # fmt: skip
+        self._hide_pointer(self._full)
+
+    def _hide_pointer(self, hidden: bool) -> None:
+        client, cursor = self._client, 0
+        if hidden:
+            pixmap, context, cursor = client.new_id(), client.new_id(), client.new_id()
+            client.send(x11_client.CREATE_PIXMAP, 1, struct.pack("<IIHH", pixmap, self._id, 1, 1))
+            client.send(x11_client.CREATE_GC, 0, struct.pack("<IIII", context, pixmap, 1 << 2, 0))
+            client.send(x11_client.FILL_RECTANGLE, 0, struct.pack("<IIhhHH", pixmap, context, 0, 0, 1, 1))
+            client.send(x11_client.CREATE_CURSOR, 0, struct.pack("<III6HHH", cursor, pixmap, pixmap, *([0] * 8)))
+        client.send(x11_client.CHANGE_ATTRIBUTES, 0, struct.pack("<III", self._id, 1 << 14, cursor))
+
+    # -- events --------------------------------------------------------------
+
+    def _handle(self, events: Sequence[bytes]) -> None:
+        for event in events:
+            kind = event[0] & 0x7F
+            if kind == _KEY_PRESS:
+                self._key(event)
+            elif kind == _CONFIGURED:
+                self._size = struct.unpack_from("<HH", event, 20)
+            elif kind == _VISIBILITY:
+                self._seen = event[8] != _FULLY_OBSCURED
+            elif kind in (_MAPPED, _UNMAPPED):
+                self._seen = kind == _MAPPED
+            elif kind == _DESTROYED:
+                self._pressed.append(CLOSE)
+            elif kind == _EXPOSE:
+                self._draw()  # a frozen picture is not shown again by anybody else
+            elif kind == _MESSAGE:
+                self._message(event)
+            else:
+                self._surface.heard(event)
+
+    def _key(self, event: bytes) -> None:
+        shifted = bool(struct.unpack_from("<H", event, 28)[0] & _SHIFT_OR_LOCK)
+        keysym = self._keysyms.get((event[1], shifted), 0)
+        if keysym in _KEYSYMS:
+            self._pressed.append(_KEYSYMS[keysym])
+        elif 0x20 < keysym < 0x100:
+            self._pressed.append(chr(keysym).lower())
+
+    def _message(self, event: bytes) -> None:
+        kind, wanted = struct.unpack_from("<II", event, 8)
+        if kind != self._atoms["WM_PROTOCOLS"]:
+            return
+        if wanted == self._atoms["WM_DELETE_WINDOW"]:
+            self._pressed.append(CLOSE)
+        elif wanted == self._atoms["_NET_WM_PING"]:
+            root = self._client.screen.root
+            back = event[:4] + struct.pack("<I", root) + event[8:]
+            self._client.send(x11_client.SEND_EVENT, 0, struct.pack("<II", root, 1 << 19 | 1 << 20) + back)
+
+    # -- the mode, remembered --------------------------------------------------
+
+    def _remembered(self, otherwise: bool) -> bool:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return bool(json.loads(self._memory_of_mode.read_text("utf-8"))["fullscreen"])
+        return otherwise
+
+    def _remember(self) -> None:
+        with contextlib.suppress(OSError):
+            self._memory_of_mode.parent.mkdir(parents=True, exist_ok=True)
+            self._memory_of_mode.write_text(json.dumps({"fullscreen": self._full}) + "\n", "utf-8")
 
 
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[-120:]
+def _icon() -> bytes:
+    """Return the window's picture in lists: an eye, 32×32, as _NET_WM_ICON wants it."""
+    picture = np.zeros((32, 32, 4), np.uint8)
+    cv2.ellipse(picture, (16, 16), (15, 9), 0, 0, 360, (255, 255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(picture, (16, 16), 8, (120, 90, 20, 255), -1, cv2.LINE_AA)
+    cv2.circle(picture, (16, 16), 4, (0, 0, 0, 255), -1, cv2.LINE_AA)
+    return struct.pack("<II", 32, 32) + picture.tobytes()

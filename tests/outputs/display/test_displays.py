@@ -290,7 +290,7 @@ def test_a_session_is_found_by_its_socket_and_key(
     found = x11.find({"DISPLAY": ":8"}, sockets, run)
     assert (found.display, found.authority) == (":3", str(tmp_path / ".Xauthority"))
     assert found.link is not None and found.link.fileno() >= 0  # it keeps the place
-    found.release()
+    found.link.close()
     assert found.link.fileno() == -1
 
 

@@ -6,6 +6,7 @@ import getpass
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,9 +18,12 @@ import pytest
 from makers import make_bundle
 
 from picam_infer import config
+from picam_infer.core import Lost
 from picam_infer.models.bundle import Edges
 from picam_infer.outputs import annotate
+from picam_infer.outputs.display.window import Window
 from picam_infer.platform import x11
+from picam_infer.platform.x11_client import Client
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool (Debian: xvfb, xdotool)"
@@ -142,14 +146,125 @@ def test_the_label_the_box_and_the_keys(
     assert "Traceback" not in err
 
 
+@pytest.fixture
+def window(desktop: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
+    monkeypatch.setenv("DISPLAY", desktop.environment["DISPLAY"])
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    opened = Window(config.DisplaySettings())
+    yield opened
+    opened.close()
+
+
+def shown(desktop: Desktop, window: Window, picture: np.ndarray) -> np.ndarray:
+    """Show a picture until the screen has it in its middle, and return the screen."""
+
+    def there() -> bool:
+        window.keys()
+        window.show(picture)
+        middle = desktop.picture()[300, 400]
+        return bool((np.abs(middle.astype(int) - picture[picture.shape[0] // 2, picture.shape[1] // 2]) < 4).all())
+
+    wait_for(there, "the picture")
+    return desktop.picture()
+
+
+def test_pictures_are_fitted_with_black_bars(desktop: Desktop, window: Window) -> None:
+    wide = np.full((360, 640, 3), (30, 160, 240), np.uint8)
+    wide[:, :160] = (200, 40, 10)
+    screen = shown(desktop, window, wide)
+    assert (screen[:70] == 0).all() and (screen[530:] == 0).all()
+    assert np.abs(screen[300, 10].astype(int) - (200, 40, 10)).max() < 4
+    assert np.abs(screen[300, 790].astype(int) - (30, 160, 240)).max() < 4
+    tall = np.full((600, 300, 3), (0, 255, 0), np.uint8)
+    screen = shown(desktop, window, tall)
+    assert (screen[300, :240] == 0).all(), "no rest of the picture before"
+
+
+def test_another_size_and_back_is_remembered(desktop: Desktop, window: Window, tmp_path: Path) -> None:
+    picture = np.full((360, 640, 3), 255, np.uint8)
+    shown(desktop, window, picture)
+    assert (desktop.picture()[300, 0] == 255).all()
+
+    def toggled() -> bool:
+        desktop.press("f")
+        keys = window.keys()
+        window.show(picture)
+        return "f" in keys
+
+    wait_for(toggled, "the key")
+    shown(desktop, window, picture)
+    wait_for(lambda: window.keys() is not None and (shown(desktop, window, picture)[300, 2] == 0).all(), "a window")
+    again = Window(config.DisplaySettings(fullscreen=True))
+    try:
+        assert "false" in (tmp_path / "state/window.json").read_text()
+    finally:
+        again.close()
+
+
+def test_keys_have_the_same_names_as_without_a_desktop(desktop: Desktop, window: Window) -> None:
+    shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
+    heard: list[str] = []
+    for key, name in (("w", "w"), ("W", "w"), ("Left", "left"), ("Prior", "pageup"), ("space", "space"), ("7", "7"),
+                      ("Escape", "esc"), ("KP_Enter", "enter")):  # fmt: skip
+        desktop.press(key)
+        wait_for(lambda: heard.extend(window.keys()) or heard, f"the key {key}")
+        assert heard == [name]
+        heard.clear()
+
+
+def test_closing_it_with_the_mouse_is_a_key(desktop: Desktop, window: Window) -> None:
+    shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
+    asked = [shutil.which("xdotool") or "", "search", "--class", "picam-infer"]
+    found = subprocess.run(asked, env=desktop.environment, capture_output=True, text=True, timeout=20, check=True)
+    answered = x11.try_connect(desktop.environment["DISPLAY"], "")
+    assert answered is not None
+    manager = Client(answered.link, answered.setup)
+    protocols, delete = manager.atom("WM_PROTOCOLS"), manager.atom("WM_DELETE_WINDOW")
+    number = int(found.stdout.split()[0])
+    event = struct.pack("<BBHIIIIIII", 33, 32, 0, number, protocols, delete, 0, 0, 0, 0)
+    manager.send(25, 0, struct.pack("<II", number, 0) + event)
+    wait_for(lambda: "close" in window.keys(), "the message of a window manager")
+    manager.close()
+
+
+def test_a_desktop_that_ends_is_a_loss_and_not_our_end(desktop: Desktop, window: Window) -> None:
+    shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
+    desktop.close()
+
+    def lost() -> bool:
+        try:
+            window.show(np.zeros((90, 160, 3), np.uint8))
+            window.keys()
+        except Lost as loss:
+            return "desktop has ended" in loss.message
+        return False
+
+    wait_for(lost, "the loss")
+    window.close()
+
+
+def test_a_server_that_shares_no_memory_gets_its_pictures_through_the_connection(
+    desktop: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", desktop.environment["DISPLAY"])
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(Client, "extension", lambda self, name: None)
+    opened = Window(config.DisplaySettings())
+    picture = np.full((480, 640, 3), (1, 120, 250), np.uint8)
+    try:
+        wait_for(lambda: (np.abs(shown(desktop, opened, picture).astype(int) - (1, 120, 250)).max(2) < 4).mean() > 0.99,
+                 "the whole picture")  # fmt: skip
+    finally:
+        opened.close()
+
+
 def refusal(display: str) -> str | None:
     """Return why a desktop does not let us in (empty: it does), and leave it again."""
     answered = x11.try_connect(display, "")
     if answered is None:
         return None
-    link, reason = answered
-    link.close()
-    return reason
+    answered.link.close()
+    return answered.refusal
 
 
 def test_a_desktop_lets_the_service_in_for_as_long_as_it_lasts(tmp_path: Path) -> None:
@@ -187,6 +302,6 @@ def test_a_lost_camera_is_a_placard(
     wait_for_colour(desktop, annotate.LOST, 50, "the placard's red")
     began_s = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert process.returncode == 0
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
     assert time.monotonic() - began_s < 2

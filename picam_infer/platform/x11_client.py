@@ -1,0 +1,200 @@
+"""A connection to an X server, spoken by ourselves: Xlib ends the whole process when its server goes away.
+
+Only what one window needs (X11 protocol, core requests and MIT-SHM 1.2). Numbers are those of X11/Xproto.h.
+"""
+
+from __future__ import annotations
+
+import array
+import socket
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from picam_infer.core import Lost
+
+CREATE_WINDOW, MAP_WINDOW, CONFIGURE_WINDOW = 1, 8, 12
+INTERN_ATOM, CHANGE_PROPERTY, SEND_EVENT = 16, 18, 25
+CREATE_PIXMAP, CREATE_GC, FILL_RECTANGLE, PUT_IMAGE = 53, 55, 70, 72
+CREATE_CURSOR, CHANGE_ATTRIBUTES, QUERY_EXTENSION, KEYBOARD_MAPPING, SYNC = 93, 2, 98, 101, 43
+SHM_VERSION, SHM_DETACH, SHM_PUT_IMAGE, SHM_ATTACH_FD = 0, 2, 3, 6
+_ERROR, _REPLY = 0, 1
+_LIMIT_S = 2.0
+
+
+class Extension(NamedTuple):
+    """Where a server has put an extension."""
+
+    opcode: int
+    first_event: int
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A server's first screen."""
+
+    root: int
+    width: int
+    height: int
+    depth: int
+    """Bits of a colour: 24 nearly everywhere, 16 on some small panels."""
+    bits: int
+    """Bits that a pixel takes in memory."""
+    black: int
+    red_mask: int
+    keycodes: tuple[int, int]
+    """The lowest and the highest key number."""
+
+
+class Client:
+    """Requests out, replies and events in. One thread uses it. Everything raises `Lost` once the server is gone."""
+
+    def __init__(self, link: socket.socket, setup: bytes) -> None:
+        """`link` has been let in; `setup` is what the server said then, without its first eight bytes."""
+        self._link = link
+        self._pending = bytearray()
+        self._events: deque[bytes] = deque()
+        self._sequence = 0
+        self._ids, self._mask = struct.unpack_from("<II", setup, 4)
+        self._next = 0
+        self.screen = _screen(setup)
+        self.failed: bytes | None = None
+        """The last error the server reported of a request that has no answer."""
+        link.settimeout(_LIMIT_S)
+
+    def close(self) -> None:
+        """End the connection; the server removes what belonged to it."""
+        self._link.close()
+
+    def new_id(self) -> int:
+        """Return a number for a window, pixmap or the like."""
+        step = self._mask & -self._mask
+        self._next += step
+        return int(self._ids | self._next)
+
+    def send(self, opcode: int, detail: int = 0, body: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
+        """Send a request that has no answer; `body` is padded to whole words."""
+        body += bytes(-len(body) % 4)
+        data = struct.pack("<BBH", opcode, detail, 1 + len(body) // 4) + body
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        try:
+            sent = self._link.sendmsg([data], rights)
+            if sent < len(data):
+                self._link.sendall(data[sent:])
+        except OSError as error:
+            raise _gone() from error
+
+    def ask(self, opcode: int, detail: int = 0, body: bytes = b"") -> bytes:
+        """Send a request and return its answer; b"" when the server refuses it."""
+        self.send(opcode, detail, body)
+        ends_s = time.monotonic() + _LIMIT_S
+        while True:
+            message = self._message(ends_s - time.monotonic())
+            if message is None:
+                raise Lost("the desktop's X server does not answer", "log out and in again")
+            if message[0] in (_REPLY, _ERROR) and struct.unpack_from("<H", message, 2)[0] == self._sequence:
+                return message if message[0] == _REPLY else b""
+            self._sort(message)
+
+    def events(self, timeout_s: float = 0.0) -> list[bytes]:
+        """Return the events that have come, each of 32 bytes; waits for the first one if none has."""
+        while (message := self._message(0.0 if self._events else timeout_s)) is not None:
+            self._sort(message)
+        found = list(self._events)
+        self._events.clear()
+        return found
+
+    def later(self, event: bytes) -> None:
+        """Put an event back: `events` returns it next time."""
+        self._events.append(event)
+
+    def settle(self) -> bool:
+        """Wait until the server has done everything so far; False when it reported an error meanwhile."""
+        self.failed = None
+        self.ask(SYNC)  # GetInputFocus: the shortest question there is
+        return self.failed is None
+
+    def atom(self, name: str) -> int:
+        """Return the number of a name."""
+        answer = self.ask(INTERN_ATOM, 0, struct.pack("<HH", len(name), 0) + name.encode())
+        return int(struct.unpack_from("<I", answer, 8)[0]) if answer else 0
+
+    def extension(self, name: str) -> Extension | None:
+        """Return an extension; None: this server lacks it."""
+        answer = self.ask(QUERY_EXTENSION, 0, struct.pack("<HH", len(name), 0) + name.encode())
+        return Extension(answer[9], answer[10]) if answer and answer[8] else None
+
+    def keysyms(self) -> dict[tuple[int, bool], int]:
+        """Return what the keyboard's keys mean: (key number, with Shift) → keysym."""
+        first, last = self.screen.keycodes
+        answer = self.ask(KEYBOARD_MAPPING, 0, struct.pack("<BBH", first, last - first + 1, 0))
+        found: dict[tuple[int, bool], int] = {}
+        if answer:
+            each = answer[1]
+            for index in range(last - first + 1):
+                plain, shifted = struct.unpack_from("<II", answer, 32 + 4 * each * index) if each > 1 else (0, 0)
+                found[first + index, False] = plain
+                found[first + index, True] = shifted or plain
+        return found
+
+    def _sort(self, message: bytes) -> None:
+        if message[0] == _ERROR:
+            self.failed = message
+        elif message[0] != _REPLY:
+            self._events.append(message)
+
+    def _message(self, timeout_s: float) -> bytes | None:
+        """Return the next reply, error or event; None: none came in that time."""
+        self._link.settimeout(max(timeout_s, 0.0) or 0.0)
+        while True:
+            size = self._size()
+            if size and len(self._pending) >= size:
+                message = bytes(self._pending[:size])
+                del self._pending[:size]
+                return message
+            try:
+                more = self._link.recv(1 << 16)
+            except (BlockingIOError, TimeoutError):
+                return None
+            except OSError as error:
+                raise _gone() from error
+            finally:
+                self._link.settimeout(_LIMIT_S)
+            if not more:
+                raise _gone()
+            self._pending += more
+
+    def _size(self) -> int:
+        if len(self._pending) < 32:
+            return 0
+        extra = struct.unpack_from("<I", self._pending, 4)[0] * 4 if self._pending[0] in (_REPLY, 35) else 0
+        return 32 + int(extra)
+
+
+def _screen(setup: bytes) -> Screen:
+    (vendor,) = struct.unpack_from("<H", setup, 16)
+    roots, formats = setup[20], setup[21]
+    if not roots:
+        raise Lost("the desktop's X server has no screen", "log out and in again")
+    at = 32 + vendor + (-vendor % 4)
+    bits = {setup[at + 8 * i]: setup[at + 8 * i + 1] for i in range(formats)}
+    at += 8 * formats
+    root, _, _, black, _, width, height = struct.unpack_from("<IIIIIHH", setup, at)
+    (visual,) = struct.unpack_from("<I", setup, at + 32)
+    depth, red_mask = setup[at + 38], 0
+    place = at + 40
+    for _ in range(setup[at + 39]):
+        (visuals,) = struct.unpack_from("<H", setup, place + 2)
+        for i in range(visuals):
+            one = place + 8 + 24 * i
+            if struct.unpack_from("<I", setup, one)[0] == visual:
+                (red_mask,) = struct.unpack_from("<I", setup, one + 8)
+        place += 8 + 24 * visuals
+    return Screen(root, width, height, depth, bits.get(depth, 0), black, red_mask, (setup[26], setup[27]))
+
+
+def _gone() -> Lost:
+    return Lost("the desktop has ended", "the window comes back with the next login")
