@@ -184,6 +184,15 @@ def test_an_old_broker_with_a_limit() -> None:
     assert grade == "error" and "max_packet_size" in line
 
 
+@pytest.mark.parametrize(("code", "remedy"), [(0x86, "set user"), (0x87, "set user"), (0x97, "broker's log"),
+                                               (0x8A, "broker's log")])  # fmt: skip
+def test_a_broker_that_does_not_let_us_in(code: int, remedy: str) -> None:
+    with scripted() as broker:
+        broker.connack = code
+        grade, line = only(mqtt(broker.port))
+    assert grade == "error" and "the broker refuses" in line and remedy in line
+
+
 def test_access_lists(tmp_path: Path) -> None:
     acl = tmp_path / "acl"
     acl.write_text("topic readwrite picam-infer/#\n")
