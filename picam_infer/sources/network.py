@@ -33,6 +33,7 @@ _HEAD = 16
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
 _PLAYLISTS = ("mpegurl", "dash+xml")
 _PAGES = ("text/", "application/json", "application/xml", "application/xhtml")
+_NOTHING = "the camera answers: restart it, or look for «RTP over TCP» in its settings"
 _OTHER = "look at the address in a browser, and choose another format or quality in the camera's settings"
 
 _learned_s: dict[str, float] = {}
@@ -76,7 +77,7 @@ class FFmpegStream:
         self._camera, self._asked, self._reply = camera, capture, reply
         self._name, self._key = camera.name, camera.where.plain_url
         self.patience_s = min(_learned_s.get(self._key, camera.quiet_s), _MOST_PATIENT_S)
-        self.silence = Lost(f"{self._name} has stopped", causes.CHECK)
+        self.silence = Lost(f"{self._name} sends no pictures", _NOTHING)
         self._pace = Pace(camera.quiet_s, self.patience_s)
         what = _Body(reply, self.patience_s) if reply is not None else camera.where.full_url
         try:
@@ -94,7 +95,7 @@ class FFmpegStream:
         if where.scheme.startswith("rtsp"):
             return rtsp.diagnose(self._camera, silent=error.timed_out)
         if error.timed_out:
-            return Lost(f"{self._name} sends no pictures", causes.CHECK)
+            return self.silence
         return Lost(f"{self._name} cannot be played ({error})", _OTHER)
 
     def read(self) -> Frame:
@@ -107,7 +108,9 @@ class FFmpegStream:
                 _learned_s[self._key] = 2 * self.patience_s
                 raise self.silence from None
         if picture is None:
-            raise self.silence
+            raise Lost(f"{self._name} has stopped", causes.CHECK)
+        if self._seq == 0:
+            self.silence = Lost(f"{self._name} has stopped", causes.CHECK)
         self._pace.kept(time.monotonic())
         image = upright_by(*picture)
         seq, self._seq = self._seq, self._seq + 1
