@@ -21,7 +21,7 @@ class SecretError(PicamError):
 
 
 def read(place: str, environ: Mapping[str, str] = os.environ) -> bytes:
-    """Return the secret at `place` (see `FORMS`), without a byte order mark and the white space around it.
+    """Return the secret at `place` (see `FORMS`), without a byte order mark and the line ends around it.
 
     Raises `SecretError`, which names the place and never what is in it.
     """
@@ -35,8 +35,6 @@ def read(place: str, environ: Mapping[str, str] = os.environ) -> bytes:
         if status.st_size > MAX_BYTES:
             raise SecretError(f"{path} is too large for a secret", "is it the right file?")
         return _plain(path.read_bytes())
-    except FileNotFoundError as error:
-        raise SecretError(f"there is no {path}", "write the secret into it, then: chmod 600") from error
     except OSError as error:
         raise SecretError(f"{path} cannot be read ({error.strerror})", "check its owner and permissions") from error
 
@@ -47,7 +45,7 @@ def text(place: str, environ: Mapping[str, str] = os.environ) -> str:
         return read(place, environ).decode("utf-8")
     except UnicodeDecodeError:
         # Not `from`: the error carries the secret.
-        raise SecretError(f"{place} holds no UTF-8 text", "save it as UTF-8 text") from None
+        raise SecretError(f"{place} is not text", "save it as UTF-8 text") from None
 
 
 def exposed(place: str, environ: Mapping[str, str] = os.environ) -> SecretError | None:
@@ -61,7 +59,8 @@ def exposed(place: str, environ: Mapping[str, str] = os.environ) -> SecretError 
         return None
     if not mode & _OTHERS:
         return None
-    return SecretError(f"everyone on this machine can read {path} ({mode:04o})", f"chmod 600 {path}")
+    return SecretError(f"everyone on this machine can read {path} ({mode:04o})", f"chmod 640 {path} (600 if the "
+                       "service's user owns it)")  # fmt: skip
 
 
 def path_of(place: str, environ: Mapping[str, str] = os.environ) -> Path:
@@ -90,7 +89,7 @@ def _plain(data: bytes) -> bytes:
     for mark, name in _UTF16.items():  # as Windows' editor saves «Unicode»
         if data.startswith(mark):
             try:
-                return data.decode(name).strip().encode()
+                return data.decode(name).strip("\r\n").encode()
             except UnicodeDecodeError:
                 break
-    return data.removeprefix(codecs.BOM_UTF8).strip()
+    return data.removeprefix(codecs.BOM_UTF8).strip(b"\r\n")

@@ -83,6 +83,7 @@ def sdp(media: str) -> str:
     return f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n{media}"
 
 
+SOUND = "m=audio 0 RTP/AVP 0\r\na=control:track0\r\n"
 H264 = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track0\r\n"
 ODD = "m=video 0 RTP/AVP 97\r\na=rtpmap:97 X-SECRETCODEC/90000\r\na=control:track0\r\n"
 
@@ -124,7 +125,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (answers(SETUP="453 Not Enough Bandwidth"), "answers 453", "viewers"),
         (answers(SETUP="454 Session Not Found"), "answers 454", "anew"),
         (answers(SETUP="461 Unsupported Transport"), "answers 461 Unsupported Transport", "RTP over TCP"),
-        (answers(media="m=audio 0 RTP/AVP 0\r\na=control:track0\r\n"), "no video stream (only audio)", "another stream"),
+        (answers(media=SOUND), "no video stream (only audio)", "another stream"),
         (answers(media=""), "has no video stream", "another stream"),
         (answers(media=ODD), "sends a video codec that cannot be played here (X-SECRETCODEC)", "H.264"),
         (answers(), "sends no pictures", "RTP over TCP"),

@@ -14,6 +14,8 @@ from typing import Literal
 
 from picam_infer.config import Web
 from picam_infer.core import PicamError
+from picam_infer.platform import secret_file
+from picam_infer.platform.secret_file import SecretError
 
 Grade = Literal["ok", "note", "error"]
 SHORTEST = 16
@@ -35,13 +37,9 @@ class Token:
     def fault(self) -> str:
         """Why there is no good token; empty when there is one, or no file at all."""
         try:
-            text = self.path.read_text("utf-8-sig").strip()
-        except FileNotFoundError:
-            return ""
-        except UnicodeError:
-            return "the file is not text"
-        except OSError as error:
-            return f"the file cannot be read: {error.strerror}"
+            text = secret_file.text(str(self.path)).strip()
+        except SecretError as error:
+            return error.message if self.path.exists() else ""
         return "" if len(text) >= SHORTEST else f"the one there is shorter than {SHORTEST} characters"
 
     def equals(self, given: str) -> bool:
@@ -60,9 +58,9 @@ class Token:
             status = self.path.stat()
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
             if stamp != self._stamp:
-                text = self.path.read_text("utf-8-sig").strip()
+                text = secret_file.text(str(self.path)).strip()
                 self._text, self._stamp = (text if len(text) >= SHORTEST else ""), stamp
-        except (OSError, UnicodeError):
+        except (OSError, SecretError):
             self._text, self._stamp = "", None
         return self._text
 
@@ -130,16 +128,16 @@ def _certificate_findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
 
 def _file_findings(path: Path) -> Iterator[tuple[Grade, str, str]]:
     try:
-        if path.stat().st_mode & 0o007:
-            yield "error", f"everyone on this machine can read {path}", f"chmod 640 {path}"
-        if len(path.read_text("utf-8-sig").strip()) < SHORTEST:
+        if problem := secret_file.exposed(str(path)):
+            yield "error", problem.message, problem.hint
+        if len(secret_file.text(str(path)).strip()) < SHORTEST:
             yield (
                 "error",
                 f"the token in {path} is shorter than {SHORTEST} characters",
                 f"delete {path} and check again",
             )
-    except (OSError, UnicodeError) as error:
-        yield "error", f"{path} cannot be read ({error})", "check its owner and permissions"
+    except SecretError as error:
+        yield "error", error.message, error.hint
 
 
 def is_loopback(host: str) -> bool:
