@@ -35,6 +35,8 @@ def read(place: str, environ: Mapping[str, str] = os.environ) -> bytes:
         if status.st_size > MAX_BYTES:
             raise SecretError(f"{path} is too large for a secret", "is it the right file?")
         return _plain(path.read_bytes())
+    except FileNotFoundError as error:
+        raise SecretError(f"there is no {path}", "write the secret into it, then: chmod 600") from error
     except OSError as error:
         raise SecretError(f"{path} cannot be read ({error.strerror})", "check its owner and permissions") from error
 
@@ -52,15 +54,14 @@ def exposed(place: str, environ: Mapping[str, str] = os.environ) -> SecretError 
     """Return what is wrong with a secret file that everybody on this machine may read; None: nothing."""
     if place.startswith("env:"):
         return None
-    path = path_of(place, environ)
     try:
+        path = path_of(place, environ)
         mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError:
+    except (OSError, SecretError):  # `read` says it
         return None
     if not mode & _OTHERS:
         return None
-    return SecretError(f"everyone on this machine can read {path} ({mode:04o})", f"chmod 640 {path} (600 if the "
-                       "service's user owns it)")  # fmt: skip
+    return SecretError(f"everyone on this machine can read {path} ({mode:04o})", f"chmod 600 {path}")
 
 
 def path_of(place: str, environ: Mapping[str, str] = os.environ) -> Path:

@@ -38,7 +38,7 @@ def test_systemds_credentials(tmp_path: Path) -> None:
     (tmp_path / "camera").write_text("s3cret\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert secret_file.text("credential:camera", environ) == "s3cret"
-    with pytest.raises(SecretError, match="cannot be read"):
+    with pytest.raises(SecretError, match="there is no"):
         secret_file.text("credential:other", environ)
     with pytest.raises(SecretError, match="systemd gave this process none") as refused:
         secret_file.text("credential:camera", {})
@@ -58,7 +58,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "large").write_bytes(bytes(secret_file.MAX_BYTES + 1))
     for name, words in (
-        ("none", "cannot be read"),
+        ("none", "there is no"),
         (".", "not a file"),
         ("fifo", "not a file"),
         ("large", "too large"),
@@ -78,5 +78,5 @@ def test_a_file_that_everybody_reads_is_told(tmp_path: Path, mode: int, bad: boo
     problem = secret_file.exposed(str(path))
     assert (problem is not None) == bad
     if problem is not None:
-        assert "everyone" in problem.message and problem.hint.startswith(f"chmod 640 {path}")
-    assert secret_file.exposed("env:CAM", {}) is None
+        assert "everyone" in problem.message and problem.hint == f"chmod 600 {path}"
+    assert secret_file.exposed("env:CAM", {}) is None and secret_file.exposed("credential:c", {}) is None

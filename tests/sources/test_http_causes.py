@@ -204,11 +204,11 @@ def test_a_password_goes_nowhere_else() -> None:
 
 def test_a_password_file_is_looked_at_before_it_is_used(tmp_path: Path) -> None:
     with SocketServer(says("HTTP/1.1 404 Not Found\r\n\r\n")) as server:
-        assert "cannot be read" in why(server, user="anna", password_file=str(tmp_path / "p"))
+        assert "there is no" in why(server, user="anna", password_file=str(tmp_path / "p"))
         (tmp_path / "p").write_text("s3cret")
         (tmp_path / "p").chmod(0o644)
         said = why(server, user="anna", password_file=str(tmp_path / "p"))
-        assert "everyone on this machine can read" in said and "chmod 640" in said and "s3cret" not in said
+        assert "everyone on this machine can read" in said and "chmod 600" in said and "s3cret" not in said
         assert server.callers == 0
 
 
