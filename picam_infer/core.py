@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -43,10 +44,26 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A class and its probability."""
+    """A class and its probability, or a value and its unit."""
 
     label: str
     score: float
+    unit: str | None = None
+    """None: `score` is a probability; else it is a value in this unit (empty: it has none)."""
+    named: bool | None = None
+    """Of a network whose classes do not exclude each other: whether this one applies. None: of any other."""
+
+    @property
+    def figure(self) -> str:
+        """The score for people: `99 %`, or a value with its unit: `2.00 °`."""
+        if self.unit is None:
+            return f"{math.floor(self.score * 100)} %"
+        return f"{plain_number(self.score)} {self.unit}".rstrip()
+
+
+def plain_number(value: float) -> str:
+    """Return a value for people: two decimals, or three significant digits where those would show little."""
+    return f"{value:.2f}" if value == 0 or 0.01 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +74,9 @@ class Result:
     captured: float
     monotonic_s: float
     label: str | None
-    """None: unknown (below the threshold, or the model's own reject class)."""
+    """None: unknown (below the threshold, or the model's own reject class). Several that apply: joined by commas."""
     score: float
+    """The first class's probability, or the first value."""
     top: tuple[Prediction, ...]
     engine: str
     """`openvino:CPU` or `ncs:NAME`."""
@@ -71,6 +89,26 @@ class Result:
     """The picture it was decided on."""
     name: str = ""
 
+    @property
+    def value(self) -> Prediction | None:
+        """The first value of a network that measures; None of one that classifies."""
+        return self.top[0] if self.top and self.top[0].unit is not None else None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that it is: several names where classes do not exclude each other, else `label` alone, or none."""
+        if self.top and self.top[0].named is not None:
+            return tuple(p.label for p in self.top if p.named)
+        return () if self.label is None else (self.label,)
+
+    def said(self) -> list[tuple[str, str]]:
+        """Return what it says for people, as names and figures: `cat` and `99 %`; nothing: unknown."""
+        if self.value is not None:
+            return [(f"{p.label}:", p.figure) for p in self.top]
+        if self.top and self.top[0].named is not None:
+            return [(p.label, p.figure) for p in self.top if p.named]
+        return [] if self.label is None else [(self.label, Prediction(self.label, self.score).figure)]
+
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON object of this result (documented in the README)."""
         return {
@@ -78,11 +116,24 @@ class Result:
             "captured": round(self.captured, 3),
             "label": self.label,
             "score": round(self.score, 4),
-            "top": [{"label": p.label, "score": round(p.score, 4)} for p in self.top],
+            "top": [
+                {"label": p.label, "score": round(p.score, 4)} | ({} if p.unit is None else {"unit": p.unit})
+                for p in self.top
+            ],
             "engine": self.engine,
             "infer_ms": round(self.infer_ms, 3),
             "age_ms": round(self.age_ms, 1),
+            **self._more(),
         }
+
+    def _more(self) -> dict[str, Any]:
+        """Return the keys that only some results have."""
+        more: dict[str, Any] = {}
+        if self.value is not None:
+            more |= {"value": round(self.value.score, 4), "unit": self.value.unit}
+        elif self.top and self.top[0].named is not None:
+            more["labels"] = list(self.labels)
+        return more | ({"image": self.name} if self.name else {})
 
 
 @runtime_checkable

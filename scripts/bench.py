@@ -125,7 +125,7 @@ def photo_loop(model: Bundle, one_thread: bool) -> Step:
 
 def pipeline(model: Bundle, source: Source) -> Pipeline:
     """Return our own loops over a source, wired as the service wires them."""
-    decider = Decider(model.labels, model.card.reject)
+    decider = Decider.of(model)
     state = State(Tuning(model.card.preprocess, Config().decide))
     return Pipeline(state, Parts(
         lambda: source, lambda stopping: engines.open_engine(EngineSettings(kind="openvino"), model),

@@ -24,7 +24,7 @@ def main(target: Path) -> None:
     source = sources.open_source("demo", Capture(fps=240))
     prepare = preprocess.build(model.card.preprocess, model.card.input)
     engine = engines.open_engine(EngineSettings(kind="openvino"), model)
-    decider = Decider(model.labels, model.card.reject)
+    decider = Decider.of(model)
     for _ in range(60):
         frame = source.read()
         assert frame is not None
@@ -37,7 +37,7 @@ def main(target: Path) -> None:
     result = Result(
         frame.seq, frame.captured, frame.monotonic_s, label, top[0].score, top, engine.name, 0.4, 6.0, patch
     )
-    box = preprocess.box(image.shape[1], image.shape[0], model.card.preprocess.roi)
+    box = preprocess.box(model.card.preprocess, model.card.input, image.shape[1], image.shape[0])
     stats = f"{took_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"
     annotate.draw(image, result, annotate.Look(box, stats))
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 82])

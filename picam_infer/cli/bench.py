@@ -177,7 +177,7 @@ def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender
     """The daemon's own path: preprocess, infer, decide."""
     prepare = preprocess.build(model.card.preprocess, model.card.input)
     engine = engines.open_engine(settings, model)
-    decider, decide, frame = Decider(model.labels, model.card.reject), Decide(), _frame(picture)
+    decider, decide, frame = Decider.of(model), Decide(), _frame(picture)
 
     answer: list[Scores] = []
 
@@ -212,14 +212,15 @@ def _scaled(model: Bundle) -> Contender:
     patch = np.zeros((1, size.height, size.width, size.channels), np.uint8)
     return Contender(
         "  scaling, which is part of ours",
-        lambda: patch.astype(np.float32) * np.float32(chain.scale) + np.float32(chain.offset),
+        lambda: patch.astype(np.float32) * np.asarray(chain.scale, np.float32) + np.asarray(chain.offset, np.float32),
     )
 
 
 def _input(model: Bundle, shape: tuple[int, ...]) -> Any:
-    chain = model.card.preprocess
-    pixels = np.linspace(0, 255, int(np.prod(shape)), dtype=np.float32).reshape(shape)
-    return pixels * np.float32(chain.scale) + np.float32(chain.offset)
+    size = model.card.input
+    pixels = np.linspace(0, 255, size.height * size.width * size.channels).astype(np.uint8)
+    patch = pixels.reshape(size.height, size.width, size.channels)
+    return preprocess.tensor(patch, model.card.preprocess, size).reshape(shape)
 
 
 def _raw(model: Bundle, threads: int) -> Contender:

@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
     if args.roi:
         chain = msgspec.structs.replace(chain, roi=args.roi)
     prepare = preprocess.build(chain, model.card.input)
-    decider = Decider(model.labels, model.card.reject)
+    decider = Decider.of(model)
     settings = Decide(top=max(1, args.top), threshold=args.threshold)
     given = list(_pictures(args.image))
     evaluation = _evaluation(args, model, given)
@@ -135,11 +135,14 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
 
 def _print(result: Result, as_json: bool) -> None:
     if as_json:
-        say_json({**result.as_json(), "image": result.name})
+        say_json(result.as_json())
         return
-    classes = ", ".join(f"{p.label} {p.score:.1%}" for p in result.top)
-    said = result.label if result.label is not None else "unknown"
-    say(f"{result.name}: {said}  ({classes})  {result.infer_ms:.1f} ms on {result.engine}")
+    if result.value is not None:
+        said = ", ".join(f"{name} {figure}" for name, figure in result.said())
+    else:
+        classes = ", ".join(f"{p.label} {p.score:.1%}" for p in result.top)
+        said = f"{result.label if result.label is not None else 'unknown'}  ({classes})"
+    say(f"{result.name}: {said}  {result.infer_ms:.1f} ms on {result.engine}")
 
 
 def _save(patch: Pixels, path: Path, seq: int) -> None:

@@ -13,6 +13,7 @@ from picam_infer.convert import container, conversion, keras_files
 from picam_infer.convert.keras_config import Graph
 from picam_infer.convert.weights import Weights
 from picam_infer.core import PicamError, UsageError
+from picam_infer.inference import preprocess
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform.terminal import say, say_json
@@ -102,9 +103,9 @@ def compare(model: Bundle, written: Written) -> float:
 
     core = ov.Core()
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
-    chain = model.card.preprocess
-    patch = np.random.default_rng(1).integers(0, 256, model.card.input.shape, np.uint8)
-    picture = patch.astype(np.float32) * np.float32(chain.scale) + np.float32(chain.offset)
+    network = model.card.input
+    patch = np.random.default_rng(1).integers(0, 256, (network.height, network.width, network.channels), np.uint8)
+    picture = preprocess.tensor(patch, model.card.preprocess, network)
     answers = []
     for path in (model.network, written.frozen):
         compiled = core.compile_model(core.read_model(path), "CPU", precise)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--calibrate", type=Path, metavar="FOLDER", help="pictures for int8")
     parser.add_argument("--output-layer", metavar="NAME", help="take this output, or this layer's answer")
-    parser.add_argument("--scale", metavar="LOW..HIGH", help="the range that the network wants pixels in, e.g. -1..1")
+    _add_input_arguments(parser)
     parser.add_argument(
         "--verify",
         type=Path,
@@ -59,11 +59,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
 
+def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the files may leave open: how a picture becomes the input, and what the answer means."""
+    known = parser.add_argument_group("what the model's files may not say")
+    known.add_argument("--scale", metavar="LOW..HIGH", help="the range that the network wants pixels in, e.g. -1..1")
+    known.add_argument("--mean", metavar="M[,M,M]", help="it wants (pixel - M) / S: one number, or red, green, blue; "
+                       "of pixels 0..1 if all are at most 1, else of 0..255")  # fmt: skip
+    known.add_argument("--std", metavar="S[,S,S]", help="see --mean")
+    known.add_argument("--colour", "--color", choices=("rgb", "bgr", "grey"), help="order of the channels")
+    known.add_argument("--fit", choices=("crop", "squash", "pad"),
+                       help="how a picture comes into the input's proportions")  # fmt: skip
+    known.add_argument("--chain", choices=("edges", "photo"), help="feed outlines, or the picture itself")
+    known.add_argument("--task", choices=("classification", "multi-label", "regression"),
+                       help="what the outputs are: classes of which one applies, or several; or values")  # fmt: skip
+    known.add_argument("--try", dest="try_", type=Path, metavar="FOLDER", help="a folder with one folder of pictures "
+                       "for each class: what is open is chosen by them (default: pictures beside it)")  # fmt: skip
+
+
 def main(args: argparse.Namespace) -> int:
     """Convert and report. Raises `PicamError`."""
     options = {
         "weights": args.weights, "labels": args.labels, "precision": args.precision, "calibrate": args.calibrate,
-        "output_layer": args.output_layer, "scale": args.scale,
+        "output_layer": args.output_layer, "scale": args.scale, "mean": args.mean, "std": args.std,
+        "colour": args.colour, "fit": args.fit, "chain": args.chain, "task": args.task, "try_": args.try_,
     }  # fmt: skip
 
     report = sandbox.convert(args.input, args.output, options, Told(args.input.name or str(args.input)))

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from picam_infer.convert import container, input_spec, ir, keras_files, labels, native_formats
+from picam_infer.convert import answer, container, input_spec, ir, keras_files, native_formats, outputs, trial
+from picam_infer.convert.answer import Lists
 from picam_infer.convert.container import Found
-from picam_infer.convert.labels import Labels
+from picam_infer.convert.input_spec import Known, View, Wishes
+from picam_infer.convert.metadata import Metadata
 from picam_infer.convert.network import Network
 from picam_infer.convert.openvino_errors import FORMATS
 from picam_infer.convert.report import Report
-from picam_infer.core import PicamError, UsageError
+from picam_infer.core import UsageError
 from picam_infer.models import bundle
+from picam_infer.models.bundle import Colour, Fit, Task
 
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
+_FROM_KERAS = ("tf2onnx", "keras2onnx", "onnxmltools", "tflite2tensorflow")
+_MUCH = 0.05
+"""A change of an answer that is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,19 @@ class Options:
     output_layer: str | None = None
     scale: str | None = None
     """`LOW..HIGH`: the range that the network wants pixels 0…255 brought to."""
+    mean: str | None = None
+    std: str | None = None
+    colour: Colour | None = None
+    fit: Fit | None = None
+    chain: Literal["edges", "photo"] | None = None
+    task: Task | None = None
+    try_: Path | None = None
+    """A folder of pictures in folders called as the classes: what is not known is chosen by them."""
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is said about the input."""
+        return Wishes(self.scale, self.mean, self.std, self.colour, self.fit, self.chain)
 
 
 @dataclass(frozen=True)
@@ -43,9 +63,11 @@ class _Source:
     network: Network
     format: str
     names: tuple[str, ...]
-    labels: Path | None
-    teachable: bool
+    metadata: Metadata
     notes: tuple[str, ...]
+    teachable: bool
+    """By its files' names and what lies beside it."""
+    squashed: bool
 
 
 def default_output(given: Path) -> Path:
@@ -74,85 +96,103 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
         phase("read")
         found = container.find(given, Path(scratch))
-        source = _source(found, given, options, phase)
-        return _bundle(source, given, output, options, phase, started)
+        lists = answer.find_lists(found, options.labels)
+        return _bundle(_source(found, options, lists), found, given, output, options, lists, phase, started)
 
 
-def _source(found: Found, given: Path, options: Options, phase: Callable[[str], None]) -> _Source:
-    named = options.labels or labels.find_near(found.folder, found.root)
-    named = named or (labels.find(found.outside) if found.outside else None)
+def _source(found: Found, options: Options, lists: Lists) -> _Source:
     exported = (found.folder / "metadata.json").is_file() and found.format == "json"
-    teachable = exported or found.path.name.lower() in _TEACHABLE
+    named = exported or found.path.name.lower() in _TEACHABLE
     if found.format in FORMATS:
-        network = native_formats.read(found.path, found.format, options.output_layer)
-        return _Source(network, FORMATS[found.format], (network.name,), named, teachable, found.notes)
+        network = native_formats.read(found.path, found.format, options.output_layer, lists.counts)
+        names = (network.name, *_layer_names(network.model))
+        squashed = found.format in ("savedmodel", "pb", "meta", "tflite") or lists.metadata.maker in _FROM_KERAS
+        return _Source(network, FORMATS[found.format], names, lists.metadata, found.notes, named, squashed)
     keras = keras_files.read(found, options.weights, options.output_layer)
-    backbone = {"Conv1_pad", "block_16_project_BN"} <= set(keras.names)
-    known = teachable and backbone
-    return _Source(keras.network, keras.format, tuple(keras.names), named, known, (*found.notes, *keras.notes))
+    network = keras.network
+    network.model = outputs.choose(network.model, None, lists.counts, network.notes)
+    network.output = next(iter(sorted(network.model.output(0).get_names())), network.output)
+    told = (*found.notes, *keras.notes)
+    return _Source(network, keras.format, tuple(keras.names), lists.metadata, told, named, True)
 
 
-def _bundle(
-    source: _Source, given: Path, output: Path, options: Options, phase: Callable[[str], None], started: float
-) -> Report:
-    network, seen = source.network, input_spec.view(source.network)
-    notes = [*source.notes, *network.notes]
-    names = _labels(source, notes)
-    chain, assumed = input_spec.chain(network, seen, source.teachable, source.names, options.scale)
-    notes += [assumed] if assumed else []
-    if not seen.picture:
-        notes.append(f"its input {tuple(network.model.input(0).shape)[1:]} is no picture: a camera cannot feed it")
-    if len(network.model.inputs) > 1:
-        others = ", ".join(port.get_any_name() for port in network.model.inputs)
-        notes.append(f"the network has {len(network.model.inputs)} inputs ({others}): a camera cannot feed them all")
-    closing = input_spec.closing(network)
-    if not closing and not network.intermediate and len(names.names) > 1:
-        notes.append("the network does not end with softmax or sigmoid: probabilities are made by a softmax")
+def _layer_names(model: Any) -> tuple[str, ...]:
+    """Return the parts of the nodes' names, in which layers' names are found."""
+    parts = {part for node in model.get_ordered_ops() for part in re.split(r"[/;:]", node.get_friendly_name())}
+    return tuple(sorted(parts))
+
+
+def _bundle(source: _Source, found: Found, given: Path, output: Path, options: Options, lists: Lists,
+            phase: Callable[[str], None], started: float) -> Report:  # fmt: skip
+    network = source.network
+    input_spec.refuse_no_picture(network)
+    seen = input_spec.view(network)
+    outputs.refuse_other_kinds(network, seen.input.height, seen.input.width)
     input_spec.require_float(network.model)
+    notes = [*source.notes, *network.notes]
+    meaning = answer.read(network, lists, options.task, notes)
+    spec = input_spec.decide(network, seen, _known(source, seen, len(meaning.labels)), options.wishes)
+    phase("try")
+    shown = trial.find_pictures(options.try_, _places(found, given), meaning.labels)
+    spec, tried = trial.settle(network.model, seen.input, spec, shown, meaning, asked=options.try_ is not None)
+    notes += [*spec.notes, *meaning.notes]
     card = bundle.Card(
-        name=output.resolve().name, input=seen.input, preprocess=chain,
+        name=output.resolve().name, input=seen.input, preprocess=spec.chain,
         origin=bundle.Origin(given.resolve().name, container.digest(given), source.format),
-        output=network.output, probabilities=bool(closing) or network.intermediate or len(names.names) == 1,
-        notes=tuple(notes),
+        output=network.output, probabilities=meaning.probabilities, notes=tuple(notes), task=meaning.task,
+        units=meaning.units,
     )  # fmt: skip
     files, quantized = _files(network, card, options, phase)
     phase("check")
-    low, high = sorted((chain.offset, chain.offset + 255 * chain.scale))
-    checked = ir.check(network.model, files, low, high)
+    checked = ir.check(network.model, files, trial.feeds(card, shown), softmax=card.softmax)
+    hints = [
+        *spec.hints,
+        *_precision_hint(max(checked.difference, checked.close_call), options.precision, meaning.task),
+    ]
     phase("save")
-    bundle.save(output, card, names.names, files)
+    bundle.save(output, card, meaning.labels, files)
     return Report(
         bundle=str(output), format=source.format, layers=network.layers, kinds=dict(network.kinds),
         parameters=network.parameters, bytes=len(files["model.bin"]), precision=options.precision,
-        input=list(card.input.shape), layout=card.input.layout, chain=_describe(chain), output=network.output,
-        labels=list(names.names), probabilities=card.probabilities, infer_ms=checked.infer_ms,
-        difference=checked.difference, seconds=time.monotonic() - started, notes=notes, quantized=quantized,
+        input=list(card.input.shape), layout=card.input.layout, chain=_describe(spec.chain), output=network.output,
+        labels=list(meaning.labels), probabilities=card.probabilities, infer_ms=checked.infer_ms,
+        difference=checked.difference, close_call=checked.close_call, seconds=time.monotonic() - started,
+        notes=[*notes, *hints], quantized=quantized,
+        task=meaning.task, units=list(meaning.units), tried=[one.as_json() for one in tried],
     )  # fmt: skip
 
 
+def _known(source: _Source, seen: View, count: int) -> Known:
+    backbone = {"Conv1_pad", "block_16_project_BN"} <= set(source.names)
+    native = source.format in FORMATS.values()
+    teachable = (source.teachable and (native or backbone)) or input_spec.is_teachable(
+        source.network, seen, source.names
+    )
+    return Known(source.names, teachable, source.squashed, source.metadata, count)
+
+
+def _places(found: Found, given: Path) -> list[Path]:
+    """Return the folders where pictures of the model's own may lie."""
+    places = [found.folder, *([found.root] if found.root else []), *([given] if given.is_dir() else [])]
+    return list(dict.fromkeys(places))
+
+
+def _precision_hint(difference: float, precision: str, task: str) -> list[str]:
+    if precision == "f32" or task == "regression" or difference < _MUCH:
+        return []
+    moves = f"{precision} weights can move an answer by {difference:.0%} where two classes are close"
+    return [f"{moves}; --precision f32 keeps them"]
+
+
 def _describe(chain: bundle.Chain) -> str:
+    scaled = f"pixel × {_numbers(chain.scale, '.6g')} + {_numbers(chain.offset, 'g')}"
     if isinstance(chain, bundle.Edges):
-        return f"edges, pixel × {chain.scale:.6g} + {chain.offset:g}"
-    return f"photo, {chain.colour}, pixel × {chain.scale:.6g} + {chain.offset:g}"
+        return f"edges, {scaled}"
+    return f"photo, {chain.colour}, {'' if chain.fit == 'crop' else chain.fit + ', '}{scaled}"
 
 
-def _labels(source: _Source, notes: list[str]) -> Labels:
-    """Return one label for each output; one probability with two labels becomes two."""
-    network, count = source.network, input_spec.outputs(source.network)
-    if count > 1 << 20:
-        raise PicamError(
-            f"the output {network.output} has {count:,} values", "choose a smaller one with --output-layer"
-        )
-    names = labels.read(source.labels) if source.labels and not network.intermediate else labels.numbered(count)
-    if count == 1 and len(names.names) == 2 and input_spec.closing(network) == "sigmoid":
-        network.model = input_spec.with_complement(network.model)
-        notes.append("the network answers one probability: it was made two, for the first label and the second")
-        count = 2
-    elif count == 1 and input_spec.closing(network) == "sigmoid":
-        notes.append("the network answers one probability; --labels with two names makes it two classes")
-    labels.check(replace(names, source=names.source or "the list"), count)
-    notes += names.notes
-    return names
+def _numbers(factor: bundle.Factor, form: str) -> str:
+    return format(factor, form) if not isinstance(factor, tuple) else f"({', '.join(format(f, form) for f in factor)})"
 
 
 def _files(

@@ -36,6 +36,8 @@ class Hdf5:
     """Keras 1, 2 and 3 `.h5`: the layers' weights in the file's own order."""
     tree: Tree
     """Keras 3 `.weights.h5`: arrays by path."""
+    training: str | None = None
+    """How it was trained, in Keras's JSON."""
 
 
 @contextlib.contextmanager
@@ -71,10 +73,11 @@ def _structure(file: Any, size: int) -> Hdf5:
     config = _text(file.attrs.get("model_config"))
     version = _text(weights.attrs.get("keras_version")) or _text(file.attrs.get("keras_version")) or ""
     backend = _text(weights.attrs.get("backend")) or _text(file.attrs.get("backend")) or ""
+    training = _text(file.attrs.get("training_config"))
     budget = _Budget(min(MAX_BYTES, max(size * MAX_RATIO, 1 << 26)))
     if "layer_names" in weights.attrs or "layer_names0" in weights.attrs:
-        return Hdf5(config, version, backend, _groups(weights, budget), {})
-    return Hdf5(config, version, backend, None, _tree(weights, budget))
+        return Hdf5(config, version, backend, _groups(weights, budget), {}, training)
+    return Hdf5(config, version, backend, None, _tree(weights, budget), training)
 
 
 def _text(value: Any) -> str | None:

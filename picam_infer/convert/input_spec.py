@@ -1,20 +1,21 @@
-"""What the bundle says about a network: how a picture becomes its input and what its answer means."""
+"""How a picture becomes a network's input: size, part, colours and scaling, and how sure that is."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
-import numpy as np
 import openvino as ov
-import openvino.opset13 as op
 
+from picam_infer.convert import front, graph
+from picam_infer.convert.front import RANGES, Front
+from picam_infer.convert.metadata import Metadata
 from picam_infer.convert.network import Network
 from picam_infer.core import PicamError, UsageError
-from picam_infer.models.bundle import Chain, Edges, Input, Photo
+from picam_infer.models.bundle import Chain, Colour, Edges, Factor, Fit, Input, Photo
 
 # A network is known by its own name, or, inside somebody's model, by a layer that only its family has.
 _MINUS_ONE = re.compile(
@@ -23,7 +24,13 @@ _MINUS_ONE = re.compile(
 )
 _CAFFE = re.compile(r"(?i:vgg1[69]|resnet(50|101|152))|(block5_conv3|conv5_block3_out|res5c_branch2c)\Z")
 _TORCH = re.compile(r"(?i:densenet)|(conv5_block16_concat)\Z")
-_ADDRESSED = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "Result", "Multiply", "Subtract"})
+_BACKBONE = frozenset({"Conv1_pad", "block_16_project_BN"})
+DIGITS = (10, 11)
+"""How many classes a model of digits has: the digits, and maybe `none of them`."""
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Means and deviations of ImageNet's pictures, red, green, blue, of pixels 0…1."""
+CAFFE = (103.939, 116.779, 123.68)
+"""The same means as blue, green, red of pixels 0…255."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,47 @@ class View:
     input: Input
     picture: bool
     """False: nothing that a camera delivers fits it."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says about the input."""
+
+    scale: str | None = None
+    """`LOW..HIGH`: the range that the network wants pixels 0…255 brought to."""
+    mean: str | None = None
+    std: str | None = None
+    """(pixel − mean) / std: one number or three, of pixels 0…1 if they are all that small, else 0…255."""
+    colour: Colour | None = None
+    fit: Fit | None = None
+    chain: Literal["edges", "photo"] | None = None
+
+
+@dataclass
+class Spec:
+    """The chain, and what of it is not known but assumed."""
+
+    chain: Chain
+    notes: list[str] = field(default_factory=list)
+    """What was assumed, for the card."""
+    hints: list[str] = field(default_factory=list)
+    """What is as usual and can be changed, for the report alone."""
+    open: frozenset[str] = frozenset()
+    """What pictures with known classes could decide: `scale`, `colour`, `fit`, `chain`."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the files say."""
+
+    names: Sequence[str]
+    """The names of the models and layers inside, which tell a family."""
+    teachable: bool
+    """It is an image model of Teachable Machine."""
+    squashed: bool
+    """It is of a world whose usual loaders squash pictures: Keras and TensorFlow."""
+    metadata: Metadata
+    outputs: int = 0
 
 
 def view(network: Network) -> View:
@@ -54,9 +102,43 @@ def view(network: Network) -> View:
     return View(Input((1, 1, count, 1)), False)
 
 
+def refuse_no_picture(network: Network) -> None:
+    """Raise `PicamError` for a network that cannot be fed with one camera's picture."""
+    inputs = network.model.inputs
+    if len(inputs) > 1:
+        names = ", ".join(f"{graph.name_of(port)} {_sides(port)}" for port in inputs[:4])
+        raise PicamError(
+            f"the network needs {len(inputs)} inputs at once ({names}), a camera feeds one",
+            "choose an output that needs only one of them with --output-layer, or use another model",
+        )
+    sides = [int(side) for side in inputs[0].shape][1:]
+    if view(network).picture or len(sides) == 2:  # the second may be grey pictures, see `decide`
+        return
+    what = _not_a_picture(sides)
+    raise PicamError(f"the network's input is {what}: a camera's picture does not fit it",
+                     "picam-infer runs networks that take one grey or colour picture")  # fmt: skip
+
+
+def _sides(port: Any) -> str:
+    return "×".join(str(int(side)) for side in list(port.shape)[1:]) or "1"
+
+
+def _not_a_picture(sides: Sequence[int]) -> str:
+    written = "×".join(map(str, sides))
+    if len(sides) == 3:
+        channels = sides[0] if sides[0] < min(sides[1:]) else sides[2]
+        alpha = ", the fourth being transparency, which a camera does not have" if channels == 4 else ""
+        return f"{written}, a picture of {channels} channels{alpha}"
+    if len(sides) == 4:
+        return f"{written}, a clip of several pictures"
+    if len(sides) == 1:
+        return f"a vector of {sides[0]:,} numbers"
+    return f"{written}, a series or table of numbers" if sides else "a single number"
+
+
 def parse_scale(text: str) -> tuple[float, float]:
     """Return scale and offset for `LOW..HIGH`, the range that pixels 0…255 are brought to. Raises `UsageError`."""
-    match = re.fullmatch(r"\s*([-+]?[0-9.]+)\s*\.\.\s*([-+]?[0-9.]+)\s*", text)
+    match = re.fullmatch(r"\s*([-+]?[0-9.]+)\s*(?:\.\.|…)\s*([-+]?[0-9.]+)\s*", text)
     try:
         low, high = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
     except ValueError:
@@ -66,72 +148,258 @@ def parse_scale(text: str) -> tuple[float, float]:
     return (high - low) / 255, low
 
 
-def chain(network: Network, seen: View, teachable: bool, names: Iterable[str], scale: str | None) -> tuple[Chain, str]:
-    """Return the chain and a line that says what was assumed, empty where nothing was."""
-    colour: Literal["rgb", "grey"] = "grey" if seen.input.channels == 1 else "rgb"
-    digits = (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1)
-    if scale is not None:
-        factor, offset = parse_scale(scale)
-        photo = Photo(colour=colour, scale=factor, offset=offset)
-        return (Edges(scale=factor, offset=offset) if digits else photo), ""
-    if network.own_scale:
-        note = (
-            "the model scales pixels itself: it gets 0…255"
-            if not network.offset
-            else ("the model is quantised: it gets pixels minus 128")
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """Return one number or three. Raises `UsageError`."""
+    try:
+        numbers = tuple(float(part) for part in re.split(r"[,;\s]+", text.strip(" []()")))
+    except ValueError:
+        numbers = ()
+    good = len(numbers) in (1, 3) and all(map(math.isfinite, numbers)) and (option != "--std" or all(numbers))
+    if not good:
+        raise UsageError(f"{option} {text!r} is not one number or three", "for example 127.5 or 0.485,0.456,0.406")
+    return numbers
+
+
+def scaling(wishes: Wishes) -> tuple[Factor, Factor] | None:
+    """Return the scale and offset that the user asks for; None if nothing. Raises `UsageError`."""
+    if wishes.mean is None and wishes.std is None:
+        return parse_scale(wishes.scale) if wishes.scale is not None else None
+    mean = parse_numbers(wishes.mean, "--mean") if wishes.mean is not None else (0.0,)
+    std = parse_numbers(wishes.std, "--std") if wishes.std is not None else (1.0,)
+    if wishes.scale is not None:
+        factor, low = parse_scale(wishes.scale)
+    else:
+        factor, low = (1 / 255, 0.0) if max(map(abs, (*mean, *std))) <= 1.0 else (1.0, 0.0)
+    return normalised(mean, std, factor, low)
+
+
+def normalised(
+    mean: Sequence[float], std: Sequence[float], factor: float = 1.0, low: float = 0.0
+) -> tuple[Factor, Factor]:
+    """Return scale and offset for ((pixel · factor + low) − mean) / std, for each channel where they differ."""
+    count = max(len(mean), len(std))
+    means, deviations = ((*numbers * (count // len(numbers)),) for numbers in (tuple(mean), tuple(std)))
+    pairs = [(factor / d, (low - m) / d) for m, d in zip(means, deviations, strict=True)]
+    if len(set(pairs)) == 1:
+        return pairs[0]
+    (a, b, c) = pairs
+    return (a[0], b[0], c[0]), (a[1], b[1], c[1])
+
+
+def decide(network: Network, seen: View, known: Known, wishes: Wishes) -> Spec:
+    """Return the chain: what the user says, else what the files and the graph say, else what is likely."""
+    asked = scaling(wishes)
+    digits = (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs in DIGITS
+    edges = wishes.chain == "edges" or (
+        digits and wishes.chain is None and wishes.colour is None and wishes.fit is None
+    )
+    spec = _range(network, seen, known, edges, wishes.colour)
+    if asked is not None:
+        spec = Spec(_rescaled(spec.chain, *asked), hints=spec.hints, open=spec.open - {"scale"})
+    if edges:
+        return _as_edges(spec, seen, digits and wishes.chain is None)
+    chain = spec.chain
+    assert isinstance(chain, Photo)
+    if wishes.colour is not None:
+        spec.chain, spec.open = _recoloured(chain, wishes.colour), spec.open - {"colour"}
+    if seen.input.channels == 1:
+        spec.open -= {"colour"}
+    _tell_photo(spec, seen, known)
+    if not seen.picture:
+        sides = tuple(network.model.input(0).shape)[1:]
+        spec.notes.append(f"its input {sides} is no picture: a camera cannot feed it")
+        return spec
+    return _fitted(spec, seen, known, wishes)
+
+
+def _rescaled(chain: Chain, scale: Factor, offset: Factor) -> Chain:
+    if isinstance(chain, Edges):
+        return Edges(chain.roi, chain.canny, _mean(scale), _mean(offset))
+    return Photo(chain.roi, chain.colour, scale, offset, chain.fit)
+
+
+def _mean(factor: Factor) -> float:
+    return sum(factor) / 3 if isinstance(factor, tuple) else factor
+
+
+def _recoloured(chain: Photo, colour: Colour) -> Photo:
+    """Return the chain for another order of the channels; numbers of their own go with their channels."""
+    scale, offset = chain.scale, chain.offset
+    if {colour, chain.colour} == {"rgb", "bgr"}:
+        scale, offset = (f[::-1] if isinstance(f, tuple) else f for f in (scale, offset))
+    return Photo(chain.roi, colour, scale, offset, chain.fit)
+
+
+def _as_edges(spec: Spec, seen: View, by_itself: bool) -> Spec:
+    if isinstance(spec.chain, Photo):
+        spec.chain = Edges(scale=_mean(spec.chain.scale), offset=_mean(spec.chain.offset))
+    if by_itself:
+        spec.hints.append("it is taken for a model of digits and gets the outlines of what the camera sees; "
+                          "--chain photo feeds the picture itself")  # fmt: skip
+    spec.open = frozenset({"chain"}) if by_itself else frozenset()
+    return spec
+
+
+def _tell_photo(spec: Spec, seen: View, known: Known) -> None:
+    if (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs not in DIGITS:
+        spec.hints.append(f"with {known.outputs} outputs it is no model of digits: it gets the picture itself; "
+                          "--chain edges feeds outlines")  # fmt: skip
+
+
+# -- scaling and colours ---------------------------------------------------------
+
+
+def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colour | None) -> Spec:
+    """Return the chain with scale and colour from the surest witness."""
+    colour: Colour = "grey" if seen.input.channels == 1 else "rgb"
+    metadata = known.metadata
+    if network.quantised:
+        note = "the model is quantised: it gets pixels minus 128" if network.offset else (
+            "the model scales pixels itself: it gets 0…255")  # fmt: skip
+        return Spec(
+            Photo(colour=metadata.colour or colour, scale=1.0, offset=network.offset), [note], open=_WITHOUT_SCALE
         )
-        if digits:
-            return Edges(scale=1.0, offset=network.offset), note
-        return Photo(colour=colour, scale=1.0, offset=network.offset), note
-    if digits:
-        return Edges(), ""
-    if teachable:
-        return Photo(colour=colour), ""
-    return _guess(colour, list(names))
+    first = front.read(network.model, seen.input)
+    if metadata.mean and metadata.std:
+        scale, offset = normalised(metadata.mean, metadata.std)
+        said = f"minus {_listed(metadata.mean)}, divided by {_listed(metadata.std)}"
+        note = f"pixels are scaled as the file's own metadata says: {said}"
+        return Spec(Photo(colour=metadata.colour or colour, scale=scale, offset=offset), [note], open=_WITHOUT_SCALE)
+    found = _from_graph(network, first, seen, metadata.colour or colour)
+    if found is not None:
+        return found
+    if edges and not known.teachable:
+        return Spec(Edges())
+    if known.teachable:
+        return Spec(Photo(colour=colour))
+    spec = _guess(colour, known, seen, first)
+    if metadata.colour and isinstance(spec.chain, Photo):
+        spec.chain, spec.open = _recoloured(spec.chain, metadata.colour), spec.open - {"colour"}
+    return spec
 
 
-def _guess(colour: Literal["rgb", "grey"], names: Sequence[str]) -> tuple[Photo, str]:
+_WITHOUT_SCALE = frozenset({"colour", "fit"})
+_ALL = frozenset({"scale", "colour", "fit"})
+
+
+def _from_graph(network: Network, first: Front | None, seen: View, colour: Colour) -> Spec | None:
+    """Return what the network's own arithmetic on its input asks for; None if it does not tell."""
+    wants = first.wants if first is not None else None
+    open_ = _WITHOUT_SCALE
+    if first is not None and first.colour is not None:
+        colour, open_ = ("bgr" if first.colour == "bgr" else "rgb"), frozenset({"fit"})
+    if wants is None and network.own_scale:
+        wants = "0..255"
+    if wants is None:
+        return None
+    scale, offset = RANGES[wants]
+    plain = wants.replace("..", "…")
+    if wants == "0..255":
+        note = "the model scales pixels itself: it gets 0…255"
+    elif first is not None and first.plain:
+        note = f"pixels are scaled to {plain}, the range that the model is quantised for"
+    else:
+        note = f"the model normalises what it gets itself; its numbers are for pixels scaled to {plain}"
+    return Spec(Photo(colour=colour, scale=scale, offset=offset), [note], open=open_)
+
+
+def _guess(colour: Colour, known: Known, seen: View, first: Front | None) -> Spec:
     hint = "; if its training used another range, say --scale LOW..HIGH"
     colours = colour == "rgb"
-    if colours and any(map(_TORCH.match, names)):
-        note = "pixels are (x / 255 - 0.449) / 0.226, the mean of the three channels' numbers"
-        return Photo(colour=colour, scale=1 / 255 / 0.226, offset=-0.449 / 0.226), note + hint
-    if any(map(_MINUS_ONE.match, names)):
-        return Photo(colour=colour), f"pixels are scaled to -1…1, as this family of networks is trained{hint}"
-    if colours and any(map(_CAFFE.match, names)):
-        note = "pixels are BGR minus 114.8, the mean of the three means this family is trained with"
-        return Photo(colour="bgr", scale=1.0, offset=-114.8), note + hint
-    return Photo(colour=colour, scale=1 / 255, offset=0.0), f"pixels are scaled to 0…1, which is an assumption{hint}"
+    torch = known.metadata.maker == "pytorch"
+    held = first.quantised if first is not None else None
+    if colours and ((torch and seen.input.height >= 160) or any(map(_TORCH.match, known.names)) or _is_imagenets(held)):
+        scale, offset = normalised(*IMAGENET, factor=1 / 255)
+        note = "pixels are normalised by ImageNet's means and deviations, as networks of this kind are trained"
+        return Spec(Photo(colour=colour, scale=scale, offset=offset), [note + hint + " or --mean and --std"], open=_ALL)
+    if not torch and any(map(_MINUS_ONE.match, known.names)):
+        note = f"pixels are scaled to -1…1, as this family of networks is trained{hint}"
+        return Spec(Photo(colour=colour), [note], open=_ALL)
+    if not torch and colours and any(map(_CAFFE.match, known.names)):
+        scale, offset = normalised(CAFFE, (1.0,))
+        note = "pixels are BGR minus the means that this family of networks is trained with"
+        return Spec(Photo(colour="bgr", scale=scale, offset=offset), [note + hint], open=_ALL)
+    note = f"pixels are scaled to 0…1, which is an assumption{hint}"
+    return Spec(Photo(colour=colour, scale=1 / 255, offset=0.0), [note], open=_ALL)
 
 
-def outputs(network: Network) -> int:
-    """Return how many values the network answers with."""
-    return int(np.prod([int(side) for side in network.model.output(0).shape], dtype=object))
+def _is_imagenets(held: tuple[float, float] | None) -> bool:
+    return held is not None and -2.6 < held[0] < -1.5 and 2.0 < held[1] < 3.0
 
 
-def closing(network: Network) -> str:
-    """Return what the network ends with: `softmax`, `sigmoid` or nothing of the kind."""
-    node = network.model.get_results()[0]
-    for _ in range(32):
-        kind = node.get_type_name()
-        if kind == "Softmax":
-            return "softmax"
-        if kind == "Sigmoid":
-            return "sigmoid"
-        if kind not in _ADDRESSED and kind != "FakeQuantize":
-            return ""
-        node = node.input_value(0).get_node()
-    return ""
+def _listed(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
 
 
-def with_complement(model: Any) -> Any:
-    """Return a network that answers [1 − p, p] where it answered one probability p."""
-    result = model.get_results()[0]
-    p = op.reshape(result.input_value(0), op.constant(np.array([1, 1], np.int64)), False)
-    both = op.concat([op.subtract(op.constant(np.float32(1)), p), p], 1)
-    fresh = op.result(both)
-    fresh.output(0).get_tensor().set_names(set(result.output(0).get_names()) or {"output"})
-    return ov.Model([fresh], model.get_parameters(), model.get_friendly_name())
+# -- the part of the picture -----------------------------------------------------
+
+
+def _fitted(spec: Spec, seen: View, known: Known, wishes: Wishes) -> Spec:
+    chain = spec.chain
+    assert isinstance(chain, Photo)
+    size = f"{seen.input.width}×{seen.input.height}"
+    if wishes.fit is not None:
+        fit = wishes.fit
+        spec.open -= {"fit"}
+    elif known.teachable:
+        fit = "crop"  # what its web page does
+        spec.open -= {"fit"}
+    elif seen.input.width != seen.input.height:
+        fit = "crop"
+        spec.hints.append(f"the part of the picture that has the input's proportions, {size}, is used; "
+                          "--fit squash or --fit pad use all of it")  # fmt: skip
+    elif known.squashed:
+        fit = "squash"
+        spec.notes.append(f"the whole picture is squashed to {size}, as Keras and TensorFlow load pictures; "
+                          "--fit crop uses its middle square")  # fmt: skip
+    else:
+        fit = "crop"
+        spec.hints.append(
+            f"the middle square of the picture is used, at {size}; --fit squash or --fit pad use all of it"
+        )
+    spec.chain = Photo(chain.roi, chain.colour, chain.scale, chain.offset, fit)
+    return spec
+
+
+# -- Teachable Machine -----------------------------------------------------------
+
+
+def is_teachable(network: Network, seen: View, names: Collection[str]) -> bool:
+    """Tell a network that Teachable Machine trained: its MobileNet by name or by its shape, and the head it puts on."""
+    if seen.input.shape[1:] != (224, 224, 3):
+        return False
+    head = _dense_layers(network.model)
+    if not (len(head) == 2 and head[0] == (1280, 100) and head[1][0] == 100):
+        return False
+    return set(names) >= _BACKBONE or _is_small_mobilenet(network.model)
+
+
+def _dense_layers(model: Any) -> list[tuple[int, int]]:
+    """Return inputs and outputs of the fully connected layers, in order."""
+    found = []
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "MatMul":
+            shapes = [
+                [int(side.get_length()) if side.is_static else 0 for side in node.get_input_partial_shape(at)]
+                for at in (0, 1)
+            ]
+            result = node.get_output_partial_shape(0)
+            if result.rank.is_static and shapes[0] and result[-1].is_static:
+                found.append((shapes[0][-1], int(result[-1].get_length())))
+    return found
+
+
+def _is_small_mobilenet(model: Any) -> bool:
+    """Tell MobileNetV2 with α = 0.35: 17 depthwise convolutions, 16 filters first, 1280 last."""
+    nodes = model.get_ordered_ops()
+    depthwise = sum(node.get_type_name() == "GroupConvolution" for node in nodes)
+    filters = [_filters(node) for node in nodes if node.get_type_name() == "Convolution"]
+    return depthwise == 17 and bool(filters) and filters[0] == 16 and filters[-1] == 1280
+
+
+def _filters(node: Any) -> int:
+    shape = node.get_output_partial_shape(0)
+    return int(shape[1].get_length()) if shape.rank.is_static and len(shape) == 4 and shape[1].is_static else 0
 
 
 def require_float(model: Any) -> None:
@@ -139,3 +407,37 @@ def require_float(model: Any) -> None:
     for port in [*model.inputs, *model.outputs]:
         if port.get_element_type() != ov.Type.f32:
             raise PicamError(f"the network has an input or output of type {port.get_element_type()}", "export as float")
+
+
+def variants(spec: Spec, seen: View) -> tuple[list[Chain], list[Fit]]:
+    """Return the chains of other scalings and colours, and the fits, that are open; the first of both are ours."""
+    chain = spec.chain
+    if "chain" in spec.open and isinstance(chain, Edges):
+        return [chain, Photo(colour="grey", scale=chain.scale, offset=chain.offset, fit="squash")], []
+    if not isinstance(chain, Photo):
+        return [chain], []
+    scalings: list[tuple[Factor, Factor]] = [(chain.scale, chain.offset)]
+    if "scale" in spec.open:
+        scalings += [*RANGES.values(), *([normalised(*IMAGENET, factor=1 / 255)] if seen.input.channels == 3 else [])]
+    ways: list[Chain] = []
+    for at, (scale, offset) in enumerate(scalings):
+        base = (
+            chain if at == 0 else replace_photo(chain, "rgb" if chain.colour == "bgr" else chain.colour, scale, offset)
+        )
+        ways.append(base)
+        if "colour" in spec.open and base.colour in ("rgb", "bgr"):
+            ways.append(_recoloured(base, "bgr" if base.colour == "rgb" else "rgb"))
+    fits: list[Fit] = [chain.fit]
+    if "fit" in spec.open:
+        fits += [fit for fit in get_args(Fit) if fit != chain.fit]
+    return list(dict.fromkeys(ways)), fits
+
+
+def replace_photo(chain: Photo, colour: Colour, scale: Factor, offset: Factor) -> Photo:
+    """Return the chain with another scaling and order of channels."""
+    return Photo(chain.roi, colour, scale, offset, chain.fit)
+
+
+def with_chain(spec: Spec, chain: Chain) -> Spec:
+    """Return the same with another chain."""
+    return replace(spec, chain=chain)

@@ -7,6 +7,7 @@ import re
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from picam_infer.convert.tensor import Array
 from picam_infer.core import PicamError
 
 ENOUGH_S = 0.5
+SLOW_S = 0.5
+"""A network that takes longer for two runs is compared on two inputs only."""
+MAX_PAIRS, HALVINGS = 4, 10
 """A large network is not timed for longer than this and one run."""
 
 
@@ -28,7 +32,9 @@ class Check:
     infer_ms: float
     """The best of a few runs."""
     difference: float
-    """The largest difference between the answers before and after the weights were compressed."""
+    """The largest difference between the answers before and after the weights were compressed, on pictures."""
+    close_call: float = 0.0
+    """The largest where two classes are about as likely, which is where it shows most."""
 
 
 def serialise(model: Any, half: bool) -> dict[str, bytes]:
@@ -84,20 +90,60 @@ def compiled(model: Any) -> Any:
         ) from error
 
 
-def check(model: Any, files: dict[str, bytes], low: float, high: float) -> Check:
-    """Run the network as built and as stored on the same input. Raises `PicamError` if the answer is no number."""
-    feeds = [sample(tuple(port.get_shape()), low, high) for port in model.inputs]
-    before = compiled(model)(feeds)[0]
-    run = compiled(load(files))
-    after = run(feeds)[0]
-    if not np.isfinite(before).all() or not np.isfinite(after).all():
-        raise PicamError(
-            "the network answers with values that are not numbers",
-            "a weight or a step of it overflows: export it again",
-        )
+def check(model: Any, files: dict[str, bytes], feeds: Sequence[Array], softmax: bool = False) -> Check:
+    """Run the network as built and as stored on the same inputs. Raises `PicamError` if the answer is no number.
+
+    `feeds` are inputs as pictures give them. Between two that get different answers lies one where the network is in
+    two minds, and a small change of its weights shows most: that one is looked for and compared, too.
+    """
+    shape = tuple(int(side) for side in model.input(0).shape)
+    inputs = [feed.reshape(shape) for feed in feeds]
+    before, after = (_Answers(run, softmax) for run in (compiled(model), compiled(load(files))))
+    start = time.perf_counter()
+    first = np.abs(before(inputs[0]) - after(inputs[0])).max()
+    slow = time.perf_counter() - start > SLOW_S
+    inputs = inputs[:2] if slow else inputs
+    differences = [float(first), *(float(np.abs(before(x) - after(x)).max()) for x in inputs[1:])]
+    close = [] if slow else _close_calls(before, inputs)
+    at_borders = [float(np.abs(before(x) - after(x)).max()) for x in close]
     took_s: list[float] = []
     while len(took_s) < 5 and sum(took_s) < ENOUGH_S:
         start = time.perf_counter()
-        run(feeds)
+        after(inputs[0])
         took_s.append(time.perf_counter() - start)
-    return Check(min(took_s) * 1000, float(np.abs(before - after).max()))
+    return Check(min(took_s) * 1000, max(differences), max(at_borders, default=0.0))
+
+
+class _Answers:
+    """A compiled network, and what is made of its answers."""
+
+    def __init__(self, run: Any, softmax: bool) -> None:
+        self._run, self._softmax = run, softmax
+
+    def __call__(self, feed: Array) -> Array:
+        """Return the answer, (values,). Raises `PicamError` if it is no number."""
+        answer = np.asarray(self._run([feed])[0], np.float64).ravel()
+        if not np.isfinite(answer).all():
+            raise PicamError("the network answers with values that are not numbers",
+                             "its weights are damaged or overflow")  # fmt: skip
+        if self._softmax:
+            powers = np.exp(answer - answer.max())
+            answer = powers / powers.sum()
+        return answer
+
+
+def _close_calls(answers: _Answers, inputs: Sequence[Array]) -> list[Array]:
+    """Return inputs on the border between two classes, between pairs of those given."""
+    best = [int(answers(x).argmax()) for x in inputs]
+    pairs = [(i, j) for i in range(len(inputs)) for j in range(i) if best[i] != best[j]][:MAX_PAIRS]
+    found = []
+    for i, j in pairs:
+        one, other = inputs[i], inputs[j]
+        for _ in range(HALVINGS):
+            middle = ((one + other) / 2).astype(np.float32)
+            if int(answers(middle).argmax()) == best[i]:
+                one = middle
+            else:
+                other = middle
+        found.append(one)
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +73,33 @@ def _finish(
     kind: str,
     notes: Sequence[str] = (),
     look: Look | None = None,
+    training: Any = None,
 ) -> Keras:
     if look is not None:
         look(graph, assigned)
     built = network.build(graph, assigned, output_layer)
+    built.loss = _loss(training)
     names = [graph.name, *(name for spec in graph.all_specs() for name in _telling(spec))]
     return Keras(built, kind, names, notes)
+
+
+def _loss(training: Any) -> str:
+    """Return the loss of a training configuration, `binary_crossentropy`; empty for none or several."""
+    if isinstance(training, str | bytes):
+        try:
+            training = json.loads(training)
+        except (ValueError, RecursionError):
+            return ""
+    loss = training.get("loss") if isinstance(training, dict) else None
+    for _ in range(4):
+        if isinstance(loss, dict):
+            kind, only = loss.get("class_name"), next(iter(loss.values()), None) if len(loss) == 1 else None
+            loss = loss.get("config") if kind in ("function", None) and "config" in loss else kind or only
+        elif isinstance(loss, list):
+            loss = loss[0] if len(loss) == 1 else None
+    if not isinstance(loss, str):
+        return ""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss).lower()[:80]
 
 
 def _telling(spec: keras_config.Spec) -> list[str]:
@@ -101,7 +124,7 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, look:
         kind = " ".join(["Keras", *([major] if major else []), "HDF5"])
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(open_hdf5(given, given.name)) if given else content
-            return _finish(graph, _assign(graph, source), output_layer, kind, look=look)
+            return _finish(graph, _assign(graph, source), output_layer, kind, look=look, training=content.training)
 
 
 def _from_keras(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
@@ -112,9 +135,11 @@ def _from_keras(found: Found, given: Path | None, output_layer: str | None, look
         else {}
     )
     version = str(metadata.get("keras_version") or "3") if isinstance(metadata, dict) else "3"
-    graph = _graph(keras_config.load_json(_text(folder / "config.json"), "config.json"), version)
+    config = keras_config.load_json(_text(folder / "config.json"), "config.json")
+    graph, training = _graph(config, version), config.get("compile_config") if isinstance(config, dict) else None
     with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:
-        return _finish(graph, _assign(graph, content), output_layer, f"Keras {version[:1]} archive", look=look)
+        assigned, kind = _assign(graph, content), f"Keras {version[:1]} archive"
+        return _finish(graph, assigned, output_layer, kind, look=look, training=training)
 
 
 def _from_json(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
@@ -125,7 +150,10 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None, look:
             raise PicamError(f"{found.path.name} is a TensorFlow.js graph model, not a layers model", hint)
         graph = _graph(config.get("modelTopology"))
         arrays = tfjs.read_weights(config, found.folder, given)
-        return _finish(graph, weights.from_list(graph, arrays), output_layer, "TensorFlow.js layers model", look=look)
+        topology = config.get("modelTopology")
+        training = topology.get("training_config") if isinstance(topology, dict) else None
+        assigned = weights.from_list(graph, arrays)
+        return _finish(graph, assigned, output_layer, "TensorFlow.js layers model", look=look, training=training)
     graph = _graph(config)
     notes = []
     if given is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,28 @@ import openvino as ov
 import openvino.opset13 as op
 from openvino.preprocess import PrePostProcessor
 
-from picam_infer.convert import augmentation, lookalikes, openvino_errors
+from picam_infer.convert import augmentation, lookalikes, openvino_errors, outputs
 from picam_infer.convert.network import FREE_SIDE, MAX_ELEMENTS, VENDOR_ERRORS, Network
 from picam_infer.core import PicamError
 
 
-def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
+def read(path: Path, kind: str, output_layer: str | None = None, counts: Collection[int] = ()) -> Network:
     """Read a file through OpenVINO and bring its input and output to the bundle's contract. Raises `PicamError`.
 
-    Contract: batch of 1, every size fixed, float32 in and out.
+    Contract: one output (that of `output_layer`, or the one that `counts` of labels fit), batch of 1, every size
+    fixed, float32 in and out.
     """
     _refuse(path, kind)
     notes: list[str] = []
     try:
         model = _read(path, kind, notes)
-        _choose_output(model, output_layer, notes)
-        model = _single_output(model)
-        _fix_shapes(model, notes)
-        model, steps = _to_float(model)
+        _switch_training_off(model)
+        fixed = _try_shapes(model, notes)
+        ends = {name for port in model.outputs for name in port.get_names()}
+        model = outputs.choose(model, output_layer, counts, notes)
+        if not fixed:
+            _fix_shapes(model, notes)
+        model, steps = _to_float(outputs.before_the_index(model))
     except PicamError:
         raise
     except VENDOR_ERRORS as error:
@@ -40,9 +45,10 @@ def read(path: Path, kind: str, output_layer: str | None = None) -> Network:
     for bookkeeping in ("Constant", "Parameter", "Result", "Convert"):
         kinds.pop(bookkeeping, None)
     name = next(iter(sorted(model.output(0).get_names())), "output")
+    inner = output_layer is not None and output_layer not in ends
     return Network(
-        model, sum(kinds.values()), parameters, name, kinds, intermediate=bool(output_layer),
-        own_scale=steps is not None, offset=steps or 0.0, name=model.get_friendly_name(), notes=notes,
+        model, sum(kinds.values()), parameters, name, kinds, intermediate=inner, quantised=steps is not None,
+        offset=steps or 0.0, name=model.get_friendly_name(), notes=notes,
     )  # fmt: skip
 
 
@@ -78,52 +84,25 @@ def _refuse(path: Path, kind: str) -> None:
         )
 
 
-def _choose_output(model: Any, wanted: str | None, notes: list[str]) -> None:
-    """Leave one output: the first, or the one (or the node) of that name."""
-    if wanted:
-        for port in model.outputs:
-            if wanted in port.get_names():
-                _only(model, port.get_node())
-                return
-        nodes = [node for node in model.get_ordered_ops() if node.get_friendly_name() == wanted]
-        if not nodes:
-            last = ", ".join(node.get_friendly_name() for node in model.get_ordered_ops()[-4:-1])
-            raise PicamError(f"the model has no layer {wanted!r}", f"the last ones are: {last}")
-        result = op.result(nodes[0].output(0))
-        result.output(0).get_tensor().set_names({wanted})
-        model.add_results([result])
-        _only(model, result)
-    elif len(model.outputs) > 1:
-        names = [next(iter(sorted(port.get_names())), "?") for port in model.outputs]
-        notes.append(
-            f"of {len(names)} outputs {names[0]} is used; --output-layer picks another: {', '.join(names[1:5])}"
-        )
-        _only(model, model.outputs[0].get_node())
+def _switch_training_off(model: Any) -> None:
+    """Set inputs that only say whether the network is being trained."""
+    for parameter in list(model.get_parameters()):
+        if parameter.get_element_type() == ov.Type.boolean and len(model.get_parameters()) > 1:
+            off = op.constant(np.array(False))
+            for target in parameter.output(0).get_target_inputs():
+                target.replace_source_output(off.output(0))
+            model.remove_parameter(parameter)
 
 
-def _only(model: Any, kept: Any) -> None:
-    for result in list(model.get_results()):
-        if result.get_friendly_name() != kept.get_friendly_name():
-            model.remove_result(result)
-
-
-def _single_output(model: Any) -> Any:
-    """Drop inputs that the output does not need."""
-    needed, pending = set(), list(model.get_results())
-    seen = set()
-    while pending:
-        node = pending.pop()
-        name = node.get_friendly_name()
-        if name in seen:
-            continue
-        seen.add(name)
-        if node.get_type_name() == "Parameter":
-            needed.add(name)
-        pending.extend(port.get_source_output().get_node() for port in node.inputs())
-    kept = [p for p in model.get_parameters() if p.get_friendly_name() in needed]
-    if len(kept) == len(model.get_parameters()):
-        return model
-    return ov.Model(model.get_results(), kept, model.get_friendly_name())
+def _try_shapes(model: Any, notes: list[str]) -> bool:
+    """Fix the sizes before an output is chosen, which needs them; inputs that nobody needs may have any."""
+    told: list[str] = []
+    try:
+        _fix_shapes(model, told)
+    except (PicamError, *VENDOR_ERRORS):
+        return False
+    notes += told
+    return True
 
 
 def _fix_shapes(model: Any, notes: list[str]) -> None:

@@ -45,36 +45,41 @@ class Network:
     intermediate: bool = False
     """The output is not the one the model was trained for."""
     own_scale: bool = False
-    """The model scales its input itself."""
+    """The model's description says that it scales its input itself."""
+    quantised: bool = False
+    """Its input is of whole numbers, one for each level of a pixel."""
     offset: float = 0.0
     """What such a model wants added to a pixel (0…255) first."""
+    loss: str = ""
+    """What it was trained with, in Keras's words: `categorical_crossentropy`, `mse`…; empty: unknown."""
     name: str = ""
     notes: list[str] = field(default_factory=list)
 
 
 def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Network:
-    """Build the network up to its output (the first of several) or `output_layer`. Raises `PicamError`."""
+    """Build the network up to its outputs, all of them, or `output_layer` alone. Raises `PicamError`."""
     builder = _Builder(weights)
     parameters = [_parameter(graph, ref, builder.notes) for ref in _inputs(graph)]
     if not parameters:
         raise PicamError("the model has no input layer", "save the whole model, not only its weights")
     outputs = builder.run(graph, [Tensor(node) for node in parameters], ())
-    chosen, name = outputs[0], _output_name(graph, graph.outputs[0])
-    final = {_output_name(graph, ref): tensor for ref, tensor in zip(graph.outputs, outputs, strict=True)}
+    named = [(tensor, _output_name(graph, ref)) for ref, tensor in zip(graph.outputs, outputs, strict=True)]
+    final = {name: tensor for tensor, name in named}
     if output_layer:
-        chosen, name = builder.pick(output_layer, final)
-    elif len(outputs) > 1:
-        others = ", ".join(list(final)[1:])
-        builder.notes.append(f"of {len(outputs)} outputs {name} is used; --output-layer picks another: {others}")
-    used = _reachable(chosen.plain())
+        named = [builder.pick(output_layer, final)]
+    used = set().union(*(_reachable(tensor.plain()) for tensor, _ in named))
     kept = [node for node in parameters if node.get_friendly_name() in used]
     if not kept:
-        raise PicamError(f"output {name} does not depend on the input", "choose another with --output-layer")
-    result = op.result(chosen.plain())
-    result.output(0).get_tensor().set_names({name})
+        raise PicamError(f"output {named[0][1]} does not depend on the input", "choose another with --output-layer")
+    results = []
+    for tensor, name in named:
+        result = op.result(tensor.plain())
+        result.output(0).get_tensor().set_names({name})
+        results.append(result)
+    first = named[0][1]
     return Network(
-        ov.Model([result], kept, graph.name), sum(builder.kinds.values()), builder.parameters, name, builder.kinds,
-        intermediate=name not in final, own_scale=scales_itself(graph), name=graph.name, notes=builder.notes,
+        ov.Model(results, kept, graph.name), sum(builder.kinds.values()), builder.parameters, first, builder.kinds,
+        intermediate=first not in final, own_scale=scales_itself(graph), name=graph.name, notes=builder.notes,
     )  # fmt: skip
 
 

@@ -80,6 +80,4 @@ def _pictures(folder: Path, card: Card) -> list[Array]:
 
 def _feed(picture: Pixels, prepare: Preprocessor, card: Card) -> Array:
     height, width = picture.shape[:2]
-    patch = prepare(Frame(picture, "bgr", width, height, 0.0, 0.0, 0)).astype(np.float32)
-    batch = patch[np.newaxis] * np.float32(card.preprocess.scale) + np.float32(card.preprocess.offset)
-    return batch if card.input.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+    return preprocess.tensor(prepare(Frame(picture, "bgr", width, height, 0.0, 0.0, 0)), card.preprocess, card.input)

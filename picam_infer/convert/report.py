@@ -30,11 +30,20 @@ class Report:
     probabilities: bool
     infer_ms: float
     difference: float
-    """The largest change of an answer by storing the weights in fewer bits, on one test input."""
+    """The largest change of an answer by storing the weights in fewer bits, on pictures."""
     seconds: float
     notes: list[str] = field(default_factory=list)
     quantized: dict[str, float] | None = None
     """`--precision int8`: pictures, agreement, f16_ms, int8_ms."""
+
+    task: str = "classification"
+    """classification, multi-label or regression."""
+    units: list[str] = field(default_factory=list)
+    """Of values, one for each."""
+    close_call: float = 0.0
+    """The largest such change where two classes are about as likely."""
+    tried: list[dict[str, Any]] = field(default_factory=list)
+    """Ways of feeding the network that were tried on pictures: way, right, of, chosen."""
 
     @property
     def command(self) -> str:
@@ -54,6 +63,13 @@ class Report:
         """Return the report that `as_json` made."""
         return cls(**{key: value for key, value in content.items() if key != "command"})
 
+    def _meaning(self) -> str:
+        count = len(self.labels)
+        if self.task == "regression":
+            return "a value" if count == 1 else f"{count} values"
+        several = ", of which several may apply" if self.task == "multi-label" else ""
+        return f"{count} class{'es' if count != 1 else ''}{several}"
+
     def lines(self) -> list[str]:
         """Return the report for a terminal, with what to do next."""
         said = [*self.about(), f"  done in {self.seconds:.1f} s; run it: {self.command}"]
@@ -65,21 +81,28 @@ class Report:
         """Return the report's lines about the model."""
         common = sorted(self.kinds.items(), key=lambda item: (-item[1], item[0]))
         kinds = ", ".join(f"{count} {kind}" for kind, count in common[:5])
-        shown = ", ".join(self.labels[:8]) + (" …" if len(self.labels) > 8 else "")
+        units = self.units or [""] * len(self.labels)
+        names = [f"{name} [{unit}]" if unit else name for name, unit in zip(self.labels, units, strict=True)]
+        shown = ", ".join(names[:8]) + (" …" if len(self.labels) > 8 else "")
         said = [
             f"{Path(self.bundle)}: {self.format}",
             f"  layers      {self.layers} ({kinds}{', …' if len(common) > 5 else ''})",
             f"  parameters  {self.parameters:,}, {self.bytes / 1e6:.1f} MB as {self.precision}",
             f"  input       {'×'.join(map(str, self.input[1:]))} {self.layout}, chain {self.chain}",
-            f"  output      {self.output}: {len(self.labels)} classes: {shown}",
+            f"  output      {self.output}: {self._meaning()}: {shown}",
             f"  self-check  ran on the CPU in {self.infer_ms:.2f} ms",
         ]
         if not self.quantized:
             said[-1] += f"; {self.precision} weights change answers by {self.difference:.1e}"
+            if self.close_call > 2 * self.difference:
+                said[-1] += f", by {self.close_call:.1e} where classes are close"
         else:
             q = self.quantized
             said.append(
                 f"  int8        agrees with f16 on {q['agreement']:.0%} of {q['pictures']:.0f} pictures; "
                 f"{q['int8_ms']:.2f} ms against {q['f16_ms']:.2f} ms"
             )
+        for one in self.tried:
+            mark = "  ← taken" if one["chosen"] and len(self.tried) > 1 else ""
+            said.append(f"  tried       {one['right']:4d} of {one['of']} right: {one['way']}{mark}")
         return said + [f"  note        {note}" for note in self.notes]

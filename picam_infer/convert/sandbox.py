@@ -37,8 +37,15 @@ LEAST_MEMORY = 2**30
 BASE_MEMORY, MEMORY_PER_BYTE = 2 * 2**30, 16
 """What it may ask for at most, for a small file and for each byte more: a trap does not fill a large memory."""
 TICK_S = 0.25
-_LIMITS_S = {"quantize": 8 * 3600.0, "check": BUILD_S, "save": BUILD_S}
-_DOING = {"read": "reading", "build": "building", "quantize": "quantising", "check": "checking", "save": "saving"}
+_LIMITS_S = {"quantize": 8 * 3600.0, "try": BUILD_S, "check": BUILD_S, "save": BUILD_S}
+_DOING = {
+    "read": "reading",
+    "build": "building",
+    "quantize": "quantising",
+    "try": "trying pictures",
+    "check": "checking",
+    "save": "saving",
+}
 _CODE = "from picam_infer.convert.sandbox import child; child()"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -253,7 +260,7 @@ def _convert(order: dict[str, Any], speak: TextIO) -> dict[str, Any]:
     from picam_infer.convert.conversion import Options, convert
 
     chosen: dict[str, Any] = {
-        k: Path(v) if v is not None and k in ("weights", "labels", "calibrate") else v
+        k: Path(v) if v is not None and k in ("weights", "labels", "calibrate", "try_") else v
         for k, v in order["options"].items()
     }
     output = Path(order["output"]) if order["output"] else None

@@ -9,7 +9,7 @@ from picam_infer.core import BadFrame, Frame, Pixels
 from picam_infer.imaging import jpeg_header, native_stderr, region
 from picam_infer.imaging.jpeg_header import Header
 from picam_infer.imaging.limits import too_large
-from picam_infer.imaging.region import Box, Roi
+from picam_infer.imaging.region import Aspect, Box, Roi
 
 _GREY = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
          8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
@@ -62,26 +62,29 @@ def grey_square(frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
     Raises `BadFrame`.
     """
     if frame.codec == "jpeg":
-        image = _jpeg_square(frame, roi, _GREY, at_least_px)
+        image = _jpeg_part(frame, roi, _GREY, (at_least_px, at_least_px))
     elif frame.codec == "yuyv":
-        image = np.ascontiguousarray(_square(frame.data, frame, roi)[:, :, 0])
+        image = np.ascontiguousarray(_part(frame.data, frame, roi)[:, :, 0])
     elif frame.codec == "grey":
-        image = _square(frame.data, frame, roi)
+        image = _part(frame.data, frame, roi)
     else:
-        image = cv2.cvtColor(_square(frame.data, frame, roi), cv2.COLOR_BGR2GRAY)
+        image = cv2.cvtColor(_part(frame.data, frame, roi), cv2.COLOR_BGR2GRAY)
     return _upright(image, frame)
 
 
-def bgr_square(frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
-    """Return the square as `grey_square` does, in colour: (S, S, 3) uint8."""
+def bgr_part(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspect = 1.0) -> Pixels:
+    """Return the part of those proportions, (H, W, 3) uint8, decoded to at least (width, height) if it can be.
+
+    Raises `BadFrame`.
+    """
     if frame.codec == "jpeg":
-        image = _jpeg_square(frame, roi, _COLOUR, at_least_px)
+        image = _jpeg_part(frame, roi, _COLOUR, at_least_px, aspect)
     elif frame.codec == "yuyv":
-        image = cv2.cvtColor(_square(frame.data, frame, roi), cv2.COLOR_YUV2BGR_YUYV)
+        image = cv2.cvtColor(_part(frame.data, frame, roi, aspect), cv2.COLOR_YUV2BGR_YUYV)
     elif frame.codec == "grey":
-        image = cv2.cvtColor(_square(frame.data, frame, roi), cv2.COLOR_GRAY2BGR)
+        image = cv2.cvtColor(_part(frame.data, frame, roi, aspect), cv2.COLOR_GRAY2BGR)
     else:
-        image = _square(frame.data, frame, roi)
+        image = _part(frame.data, frame, roi, aspect)
     return _upright(image, frame)
 
 
@@ -112,20 +115,22 @@ def _unpacked(frame: Frame, data: Pixels, flags: int) -> Pixels:
     return image
 
 
-def _jpeg_square(frame: Frame, roi: Roi, flags: dict[int, int], at_least_px: int) -> Pixels:
-    """Return the square of a JPEG frame, having decoded its picture only as far down as that.
+def _jpeg_part(
+    frame: Frame, roi: Roi, flags: dict[int, int], at_least_px: tuple[int, int], aspect: Aspect = 1.0
+) -> Pixels:
+    """Return the part of a JPEG frame, having decoded its picture only as far down as that.
 
     In the middle, a third of the rows lie below the square, and unpacking Huffman codes is most of the work. Rows are
     coded from the top down: told of a lesser height the decoder leaves the rest alone.
     """
     header, data = _head(frame), frame.data
-    reduction = _reduction(frame, roi, at_least_px)
+    reduction = _reduction(frame, roi, at_least_px, aspect)
     if not _top_down_once(header):
         image = _unpacked(frame, data, flags[reduction])
-        return _cut(image, region.raw_box(roi, frame, image.shape[1], image.shape[0]))
-    square = region.raw_box(roi, frame, -(-header.width // reduction), -(-header.height // reduction))
+        return _cut(image, region.raw_box(roi, frame, image.shape[1], image.shape[0], aspect))
+    part = region.raw_box(roi, frame, -(-header.width // reduction), -(-header.height // reduction), aspect)
     # A block has sixteen rows at most; the blocks below lend a colour decoder their chroma.
-    rows = ((square.y + square.height) * reduction + 31) & ~15
+    rows = ((part.y + part.height) * reduction + 31) & ~15
     complaints = native_stderr.complaints()
     if rows < header.height:
         # Without its end marker, or the decoder looks for it and complains about what lies before it.
@@ -134,7 +139,7 @@ def _jpeg_square(frame: Frame, roi: Roi, flags: dict[int, int], at_least_px: int
     image = _unpacked(frame, data, flags[reduction])
     if data is not frame.data and native_stderr.complaints() > complaints and _holds_another(data, header):
         native_stderr.forget(complaints)
-    return _cut(image, square)
+    return _cut(image, part)
 
 
 def _top_down_once(header: Header) -> bool:
@@ -148,17 +153,18 @@ def _holds_another(data: Pixels, header: Header) -> bool:
     return data[header.scan_at :].tobytes().find(b"\xff\xd9") >= 0
 
 
-def _reduction(frame: Frame, roi: Roi, at_least_px: int) -> int:
-    side = region.box(roi, *size(frame)).width
-    return next((n for n in (8, 4, 2) if side // n >= at_least_px), 1)
+def _reduction(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspect) -> int:
+    part = region.box(roi, *size(frame), aspect)
+    wide, high = at_least_px
+    return next((n for n in (8, 4, 2) if part.width // n >= wide and part.height // n >= high), 1)
 
 
-def _square(image: Pixels, frame: Frame, roi: Roi) -> Pixels:
-    """Cut the square out of a picture as it came. Cut before it is turned: a small picture turns faster."""
-    square = region.raw_box(roi, frame, image.shape[1], image.shape[0])
+def _part(image: Pixels, frame: Frame, roi: Roi, aspect: Aspect = 1.0) -> Pixels:
+    """Cut the part out of a picture as it came. Cut before it is turned: a small picture turns faster."""
+    part = region.raw_box(roi, frame, image.shape[1], image.shape[0], aspect)
     if frame.codec == "yuyv":  # two pixels share their colour
-        square = Box(square.x & ~1, square.y, square.width & ~1, square.height & ~1)
-    return _cut(image, square)
+        part = Box(part.x & ~1, part.y, part.width & ~1, part.height & ~1)
+    return _cut(image, part)
 
 
 def _cut(image: Pixels, at: Box) -> Pixels:

@@ -1,4 +1,4 @@
-"""The square that a network looks at: where it is in the picture, in shares and in pixels. Nobody else computes it."""
+"""The part that a network looks at: where it is in the picture, in shares and in pixels. Nobody else computes it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SMALLEST = 0.05
 
 
 class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A square anywhere in the upright picture (after rotation and flip).
+    """A part anywhere in the upright picture (after rotation and flip); its proportions are the network's business.
 
-    A square that would reach over an edge is moved inwards, so any numbers are good for any picture.
+    One that would reach over an edge is moved inwards, so any numbers are good for any picture.
     """
 
     x: Unit
@@ -28,11 +28,14 @@ class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     y: Unit
     """Its middle, as a share of the picture's height from the top."""
     size: Share
-    """Its side, as a share of the picture's height; never more than the picture is wide."""
+    """Its height, as a share of the picture's; where the picture is too narrow for it, both sides shrink."""
 
 
 Roi = Share | Region
-"""A share of the picture's height alone means a square in the middle."""
+"""A share of the picture's height alone means a part in the middle."""
+
+Aspect = float | None
+"""Width over height of the part: 1 for a square; None: the picture's own."""
 
 
 class Turned(Protocol):
@@ -66,15 +69,16 @@ def simplest(region: Mapping[str, float]) -> Mapping[str, float] | float:
     return region["size"] if region["x"] == region["y"] == 0.5 else region
 
 
-def box(roi: Roi, width: int, height: int) -> Box:
-    """Return the square in an upright picture of `width` x `height` pixels, wholly inside it."""
+def box(roi: Roi, width: int, height: int, aspect: Aspect = 1.0) -> Box:
+    """Return the part of an upright picture of `width` x `height` pixels, wholly inside it."""
     region = of(roi)
-    side = max(1, min(max(2, round(region.size * height)), width, height))
+    proportions = width / height if aspect is None else aspect
+    tall = min(region.size * height, width / proportions)
+    wide, high = (max(1, min(max(2, round(n)), m)) for n, m in ((tall * proportions, width), (tall, height)))
     # A hair more: 0.29 * 100 is a little less than 29, and must not be one pixel short of it.
-    left, top = (
-        math.floor(share * whole - side / 2 + 1e-6) for share, whole in ((region.x, width), (region.y, height))
-    )
-    return Box(min(max(left, 0), width - side), min(max(top, 0), height - side), side, side)
+    left = math.floor(region.x * width - wide / 2 + 1e-6)
+    top = math.floor(region.y * height - high / 2 + 1e-6)
+    return Box(min(max(left, 0), width - wide), min(max(top, 0), height - high), wide, high)
 
 
 def upright_size(turned: Turned, width: int, height: int) -> tuple[int, int]:
@@ -82,34 +86,35 @@ def upright_size(turned: Turned, width: int, height: int) -> tuple[int, int]:
     return (height, width) if turned.rotate in (90, 270) else (width, height)
 
 
-def raw_box(roi: Roi, turned: Turned, width: int, height: int) -> Box:
-    """Return the same square as it lies in the camera's own picture, before rotation and flip.
+def raw_box(roi: Roi, turned: Turned, width: int, height: int, aspect: Aspect = 1.0) -> Box:
+    """Return the same part as it lies in the camera's own picture, before rotation and flip.
 
     `width` and `height` are that picture's pixels, which are fewer than the frame's when it was decoded reduced.
     """
     wide, high = upright_size(turned, width, height)
-    x, y, side, _ = box(roi, wide, high)
+    x, y, across, down = box(roi, wide, high, aspect)
     if turned.flip in ("horizontal", "both"):
-        x = wide - x - side
+        x = wide - x - across
     if turned.flip in ("vertical", "both"):
-        y = high - y - side
+        y = high - y - down
     if turned.rotate == 90:
-        x, y = y, wide - x - side
-    elif turned.rotate == 180:
-        x, y = wide - x - side, high - y - side
-    elif turned.rotate == 270:
-        x, y = high - y - side, x
-    return Box(x, y, side, side)
+        return Box(y, wide - x - across, down, across)
+    if turned.rotate == 180:
+        return Box(wide - x - across, high - y - down, across, down)
+    return Box(high - y - down, x, down, across) if turned.rotate == 270 else Box(x, y, across, down)
 
 
-def moved(roi: Roi, width: int, height: int, right: float = 0.0, down: float = 0.0, larger: float = 0.0) -> Roi:
+def moved(
+    roi: Roi, width: int, height: int, right: float = 0.0, down: float = 0.0, larger: float = 0.0, aspect: Aspect = 1.0
+) -> Roi:
     """Return the region moved and enlarged by shares of the picture's height, wholly inside the picture.
 
     In the middle it is a plain share of the height again.
     """
-    region, widest = of(roi), min(width / height, 1.0)
+    proportions = width / height if aspect is None else aspect
+    region, widest = of(roi), min(width / height / proportions, 1.0)
     size = round(min(max(min(region.size, widest) + larger, SMALLEST), widest), 4)
-    x = _inside(region.x, size * height / width, right * height / width)
+    x = _inside(region.x, size * proportions * height / width, right * height / width)
     y = _inside(region.y, size, down)
     return size if (x, y) == (0.5, 0.5) else Region(x, y, size)
 

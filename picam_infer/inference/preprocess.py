@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from picam_infer.core import Frame, Pixels
-from picam_infer.imaging import decode
+from picam_infer.imaging import decode, letterbox, region
+from picam_infer.imaging.region import Aspect, Box
 from picam_infer.models.bundle import Chain, Edges, Input, Photo
 
 # Every crop the camera sizes give (144, 192, 216, 288, 432 px) is brought to this side first, so that Canny and the
@@ -32,24 +34,26 @@ def edges(crop: Pixels, canny: tuple[float, float]) -> Pixels:
     return resized
 
 
-def photo(square: Pixels, width: int, height: int, colour: str) -> Pixels:
-    """Return a network's input (height, width, C) uint8 from a BGR square (S, S, 3).
+def photo(part: Pixels, width: int, height: int, colour: str) -> Pixels:
+    """Return a network's input (height, width, C) uint8 from the part of a picture that it looks at, BGR (H, W, 3).
 
     `colour` is the order the network was trained on: rgb, bgr or grey (C = 1). Pixel values stay 0…255; the card's
     scale and offset are applied by the engine.
     """
     # Halved, then between its pixels: what a browser's canvas does, where Teachable Machine took its pictures, and what
     # comes of a camera's JPEG decoded at half its size. Averaging straight to the size takes several times as long.
-    while square.shape[0] >= 2 * max(width, height):
-        half = square.shape[0] // 2
-        square = cv2.resize(square[: 2 * half, : 2 * half], (half, half), interpolation=cv2.INTER_AREA)
-    if square.shape[:2] != (height, width):
-        square = cv2.resize(square, (width, height), interpolation=cv2.INTER_LINEAR)
+    while part.shape[0] >= 2 * height or part.shape[1] >= 2 * width:
+        rows = 2 if part.shape[0] >= 2 * height else 1
+        columns = 2 if part.shape[1] >= 2 * width else 1
+        half = (part.shape[1] // columns, part.shape[0] // rows)
+        part = cv2.resize(part[: half[1] * rows, : half[0] * columns], half, interpolation=cv2.INTER_AREA)
+    if part.shape[:2] != (height, width):
+        part = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
     if colour == "rgb":
-        square = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
+        part = cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
     elif colour == "grey":
-        square = cv2.cvtColor(square, cv2.COLOR_BGR2GRAY)[:, :, None]
-    return square
+        part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)[:, :, None]
+    return part
 
 
 class EdgesChain:
@@ -70,19 +74,45 @@ class EdgesChain:
 
 
 class PhotoChain:
-    """Frame → square → the network's size and colour order."""
+    """Frame → the part that the network looks at → its size and colour order."""
 
     def __init__(self, chain: Photo, network: Input) -> None:
         self._chain = chain
+        self._aspect = aspect(chain, network)
         self._colour = "grey" if network.channels == 1 else chain.colour
         self._patch = np.zeros((network.height, network.width, network.channels), np.uint8)
 
     def __call__(self, frame: Frame) -> Pixels:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""
         height, width = self._patch.shape[:2]
-        square = decode.bgr_square(frame, self._chain.roi, max(width, height))
-        self._patch[:] = photo(square, width, height, self._colour)
+        target = self._patch
+        if self._chain.fit == "pad":
+            seen = region.box(self._chain.roi, *decode.size(frame), self._aspect)
+            x, y, width, height = letterbox.box(seen.width, seen.height, width, height)
+            self._patch[:] = 0  # the last frame may have had other proportions
+            target = self._patch[y : y + height, x : x + width]
+        part = decode.bgr_part(frame, self._chain.roi, (width, height), self._aspect)
+        target[:] = photo(part, width, height, self._colour)
         return self._patch
+
+
+def aspect(chain: Chain, network: Input) -> Aspect:
+    """Return the proportions of the part that a network looks at: width over height; None: the picture's own."""
+    if isinstance(chain, Edges):
+        return 1.0
+    return network.width / network.height if chain.fit == "crop" else None
+
+
+def box(chain: Chain, network: Input, width: int, height: int) -> Box:
+    """Return that part of an upright picture, in pixels."""
+    return region.box(chain.roi, width, height, aspect(chain, network))
+
+
+def tensor(patch: Pixels, chain: Chain, network: Input) -> npt.NDArray[np.float32]:
+    """Return (H, W, C) uint8 as the network's own input: scaled, (1, H, W, C) or (1, C, H, W) by its layout."""
+    scale, offset = np.asarray(chain.scale, np.float32), np.asarray(chain.offset, np.float32)
+    batch: npt.NDArray[np.float32] = (patch.astype(np.float32) * scale + offset)[np.newaxis]
+    return batch if network.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
 
 
 def build(chain: Chain, network: Input) -> EdgesChain | PhotoChain:

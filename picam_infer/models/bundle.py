@@ -23,6 +23,10 @@ BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
 
 Stamp = tuple[tuple[str, int, int], ...]
+Factor = float | tuple[float, float, float]
+Colour = Literal["rgb", "bgr", "grey"]
+Fit = Literal["crop", "squash", "pad"]
+Task = Literal["classification", "multi-label", "regression"]
 Gradient = Annotated[float, Meta(ge=0, le=1000)]
 
 
@@ -43,12 +47,16 @@ class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_
 
 
 class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_unknown_fields=True):
-    """Square → resize → colour order → scale, for photographs."""
+    """A part of the picture → resize → colour order → scale, for photographs."""
 
     roi: Roi = 1.0
-    colour: Literal["rgb", "bgr", "grey"] = "rgb"
-    scale: float = 1 / 127.5
-    offset: float = -1.0
+    """Where the part is, and its height as a share of the frame's; its proportions are `fit`'s business."""
+    colour: Colour = "rgb"
+    scale: Factor = 1 / 127.5
+    """The network sees pixel × scale + offset; three numbers: one for each channel, in the order of `colour`."""
+    offset: Factor = -1.0
+    fit: Fit = "crop"
+    """How the frame comes into the input's proportions: the rest is cut off, it is squashed, or black is added."""
 
 
 Chain = Edges | Photo
@@ -95,11 +103,20 @@ class Card(msgspec.Struct, frozen=True):
     output: str = ""
     """The output layer's name."""
     probabilities: bool = True
-    """False: the outputs are logits and the engine adds a softmax."""
+    """False: the outputs are logits (see `softmax`) or values."""
     reject: str | None = None
     """The label that means «none of the others»: shown as unknown."""
     notes: tuple[str, ...] = ()
     """What was assumed when the model was converted."""
+    task: Task = "classification"
+    """What the outputs are: classes of which one applies, classes of which several may, or values."""
+    units: tuple[str, ...] = ()
+    """The values' units, one for each output."""
+
+    @property
+    def softmax(self) -> bool:
+        """Whether the engine has to make probabilities of logits."""
+        return self.task == "classification" and not self.probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +217,11 @@ def _read_card(path: Path) -> Card:
 def dump_card(card: Card) -> bytes:
     """Return `model.yaml` for a card: the same bytes for the same card."""
     plain: dict[str, Any] = msgspec.to_builtins(card, builtin_types=(float,))
+    # Keys that came later are written only where they say something: the cards of older conversions stay as they are.
+    for section, key, usual in ((plain, "task", "classification"), (plain, "units", ()),
+                                (plain["preprocess"], "fit", "crop")):  # fmt: skip
+        if key in section and section[key] == usual:
+            del section[key]
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100).encode()
 
 

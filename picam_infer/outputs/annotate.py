@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -36,11 +36,13 @@ class Look:
 def draw(image: Pixels, result: Result | None, look: Look) -> Pixels:
     """Draw on BGR (H, W, 3) in place and return it; result None: nothing is known yet."""
     unit = _unit(image)
-    colour = KNOWN if result is not None and result.label is not None else UNKNOWN
+    said = result.said() if result is not None else []
+    colour = KNOWN if said else UNKNOWN
     if look.box is not None:
         _frame(image, look.box, colour, unit)
+    below = unit + _panel_height(_headline_height(unit))
     if result is not None:
-        _headline(image, result, colour, unit)
+        below = _headlines(image, said or [("?", "")], colour, unit)
         if look.inset and result.patch is not None:
             _inset(image, result.patch, colour, unit)
     if look.stats:
@@ -51,7 +53,7 @@ def draw(image: Pixels, result: Result | None, look: Look) -> Pixels:
         room = image.shape[1] - 4 * unit
         lines = wrap(look.notice, room, height)[:3]
         for i, line in enumerate(lines):
-            top = unit + _panel_height(_headline_height(unit)) + unit // 2 + i * _panel_height(height)
+            top = below + unit // 2 + i * _panel_height(height)
             panel(image, line, (unit, top), height, UNKNOWN)
     return image
 
@@ -105,17 +107,30 @@ def _frame(image: Pixels, box: tuple[int, int, int, int], colour: Colour, unit: 
     cv2.rectangle(image, *corners, colour, thick)
 
 
-def _headline(image: Pixels, result: Result, colour: Colour, unit: int) -> None:
-    size = _headline_height(unit)
-    name = result.label if result.label is not None else "?"
-    percent = f"{math.floor(result.score * 100)} %" if result.label is not None else ""
-    room, line = image.shape[1] - 6 * unit, f"{isolated(name)}  {percent}".strip()
+def _headlines(image: Pixels, said: Sequence[tuple[str, str]], colour: Colour, unit: int) -> int:
+    """Write a line for each name and figure, as many as the upper half holds; return where the next one would be."""
+    size = _headline_height(unit) if len(said) == 1 else max(14, 3 * unit)
+    step, y = _panel_height(size), unit
+    for at, (name, figure) in enumerate(said):
+        if at and y + 2 * step > image.shape[0] // 2 and at + 1 < len(said):
+            panel(image, f"and {len(said) - at} more", (unit, y), _text_height(unit), colour)
+            return y + step
+        _headline(image, name, figure, (y, size), colour, unit)
+        y += step
+    return y
+
+
+def _headline(image: Pixels, name: str, figure: str, at: tuple[int, int], colour: Colour, unit: int) -> None:
+    """Write a name and its figure in one line at y, size pixels; the name is shortened where both are too wide."""
+    y, size = at
+    gap = " " if name.endswith(":") else "  "
+    room, line = image.shape[1] - 6 * unit, f"{isolated(name)}{gap}{figure}".strip()
     while size > 2 * unit and measure(line, size)[0] > room:
         size -= unit
     if measure(line, size)[0] > room:
-        name = shorten(name, room - (measure(f"  {percent}", size)[0] if percent else 0), size)
-        line = f"{isolated(name)}  {percent}".strip()
-    panel(image, line, (unit, unit), size, colour)
+        name = shorten(name, room - (measure(f"{gap}{figure}", size)[0] if figure else 0), size)
+        line = f"{isolated(name)}{gap}{figure}".strip()
+    panel(image, line, (unit, y), size, colour)
 
 
 def _inset(image: Pixels, patch: Pixels, colour: Colour, unit: int) -> None:

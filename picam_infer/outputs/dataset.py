@@ -89,7 +89,8 @@ class Keeper:
         for name, size in reversed(newest):
             result = self._result(name)
             if result is not None:
-                found.append({"name": name, "label": result.get("label"), "score": result.get("score", 0.0),
+                unit = {"unit": result["unit"]} if "unit" in result else {}
+                found.append({"name": name, "label": result.get("label"), "score": result.get("score", 0.0), **unit,
                               "captured": result.get("captured", 0.0), "bytes": size})  # fmt: skip
         return found
 
@@ -172,8 +173,17 @@ class Keeper:
             return True
         if result.label is None:
             return True
+        return self._settings.when == "uncertain" and self._close_call(result)
+
+    def _close_call(self, result: Result) -> bool:
+        """Tell whether a little more or less would have made another label of it."""
+        if result.value is not None:
+            return False  # a value says nothing of how sure it is
+        if result.top[0].named is not None:
+            threshold = self._state.tuning.decide.threshold
+            return any(abs(p.score - threshold) < _CLOSE_CALL / 2 for p in result.top)
         lead = result.top[0].score - result.top[1].score if len(result.top) > 1 else 1.0
-        return self._settings.when == "uncertain" and (result.score < self._settings.below or lead < _CLOSE_CALL)
+        return result.score < self._settings.below or lead < _CLOSE_CALL
 
     def _save(self, result: Result, frame: Frame) -> None:
         try:

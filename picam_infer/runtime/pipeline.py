@@ -335,7 +335,8 @@ class Pipeline:
     def _changed(self, result: Result, frame: Frame, previous: str | None) -> None:
         self.state.stats.label_changes += 1
         shown = result.label if result.label is not None else "unknown"
-        log.info("sees %s (%.0f %%)", shown, result.score * 100,
+        figures = ", ".join(figure for _, figure in result.said()) or result.top[0].figure
+        log.info("sees %s (%s)", shown, figures,
                  extra={"PICAM_LABEL": result.label or "", "PICAM_SCORE": f"{result.score:.4f}",
                         "PICAM_ENGINE": result.engine})  # fmt: skip
         self.state.announce(Change("label", result.captured, label=result.label, previous=previous,

@@ -12,12 +12,13 @@ from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.config import Decide
 from picam_infer.core import ControlValue, Frame, Result, Telemetry
-from picam_infer.models.bundle import Chain
+from picam_infer.models.bundle import Chain, Input
 from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.pause import By, Pause
 
 T = TypeVar("T")
 _INPUT_S = 5.0
+SQUARE = Input((1, 28, 28, 1))
 
 
 class Latest(Generic[T]):
@@ -262,13 +263,18 @@ class State:
     """The one object that the loops, the displays, the web page and the service have in common."""
 
     def __init__(
-        self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = (), pause: Pause | None = None
-    ) -> None:
+        self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = (), pause: Pause | None = None,
+        *, network: Input = SQUARE, units: tuple[str, ...] | None = None,
+    ) -> None:  # fmt: skip
         self.frames: Latest[Frame] = Latest()
         self.results: Latest[Result] = Latest()
         self.stats = Stats()
         self.model = model
         self.labels = labels
+        self.network = network
+        """The model's input, whose proportions say what of a picture is looked at."""
+        self.units = units
+        """The units of a model that measures; None of one that classifies."""
         self.source = ""
         """What the source granted."""
         self.patience_s = 0.0

@@ -243,7 +243,8 @@ class Service:
         bundle = bundles.load(self.config.model)
         config = self.config
         tuning = Tuning(configs.tuned(bundle.card, config.preprocess), config.decide, config.capture.controls)
-        state = State(tuning, bundle.name, bundle.labels, self.pause)
+        units = bundle.card.units if bundle.card.task == "regression" else None
+        state = State(tuning, bundle.name, bundle.labels, self.pause, network=bundle.card.input, units=units)
         settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
         pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_patches = screen.wanted
@@ -281,7 +282,7 @@ class Service:
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config
-        decider = Decider(bundle.labels, bundle.card.reject)
+        decider = Decider.of(bundle)
         left = [self.options.frames or 0]
 
         def report(text: str) -> None:
@@ -620,7 +621,8 @@ class Painter:
             self._state.want_input()
         image = decode.bgr(frame)
         self._drawn.tick()
-        box = region.box(self._state.tuning.preprocess.roi, image.shape[1], image.shape[0])
+        chain = self._state.tuning.preprocess
+        box = preprocess.box(chain, self._state.network, image.shape[1], image.shape[0])
         stats = stats_line(self._state, self._drawn) if self._config.display.stats else ""
         look = annotate.Look(box, stats, self._state.notice[0], self._config.display.inset)
         return annotate.draw(image, fresh_result(self._state), look)
@@ -678,7 +680,7 @@ class Viewer:
     def _draw(self, image: Pixels, frame: Frame) -> None:
         tuning = self._state.tuning
         result = fresh_result(self._state)
-        box = region.box(tuning.preprocess.roi, image.shape[1], image.shape[0])
+        box = preprocess.box(tuning.preprocess, self._state.network, image.shape[1], image.shape[0])
         notice = self._notice_now()
         settings = self._screen.settings
         look = annotate.Look(box, self._stats() if settings.stats else "",
@@ -737,7 +739,8 @@ class Viewer:
         newest = self._state.frames.look()
         if newest is not None:
             size, roi = decode.size(newest[1]), self._state.tuning.preprocess.roi
-            self._change_region(region.moved(roi, *size, right, down, larger))
+            aspect = preprocess.aspect(self._state.tuning.preprocess, self._state.network)
+            self._change_region(region.moved(roi, *size, right, down, larger, aspect))
 
     def _change_region(self, roi: Roi) -> None:
         self._settings.change({"preprocess.roi": msgspec.to_builtins(roi)})
@@ -830,7 +833,7 @@ def sentence(state: State) -> str:
     newest = fresh_result(state)
     if newest is None:
         return f"waiting for {state.source or 'the camera'} and the model {state.model}"
-    seen = f"sees {newest.label} ({newest.score:.0%})" if newest.label is not None else "sees nothing it knows"
+    seen = in_words(newest)
     news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
     rate = per_second(state.stats.inferences)
     return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}"
@@ -849,6 +852,16 @@ def _stamp(path: Path | None) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
+
+
+def in_words(result: Result) -> str:
+    """Return what a result says, for a status line: `sees cat (99 %)`, `reads output: 2.00 °`."""
+    said = result.said()
+    if result.value is not None:
+        return "reads " + ", ".join(f"{name} {figure}" for name, figure in said)
+    if len(said) == 1:
+        return f"sees {result.label} ({result.score:.0%})"
+    return "sees " + (", ".join(f"{name} ({figure})" for name, figure in said) or "nothing it knows")
 
 
 def cache_folder() -> Path | None:

@@ -76,7 +76,9 @@ def test_twice_gives_identical_bytes(tmp_path: Path) -> None:
 def test_f16_is_half_the_size_and_close(tmp_path: Path) -> None:
     source = shared("models", "AIAnytime__Waste-Classifier-Sustainability-App", "keras_model.h5")
     small, full = convert(source, tmp_path / "a"), convert(source, tmp_path / "b", Options(precision="f32"))
-    assert small.bytes < full.bytes * 0.51 and small.difference < 0.02 and full.difference < 1e-5
+    assert small.bytes < full.bytes * 0.51 and full.difference < 1e-5
+    # Half precision moves this network by 0.04 on photographs; one noise, where it is sure of itself, hid that.
+    assert 0.001 < small.difference < 0.1 and small.close_call > 0.01
 
 
 def test_a_layer_inside_makes_a_feature_extractor(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from makers import jpeg_frame
 
 from picam_infer.core import BadFrame, Frame
 from picam_infer.imaging import decode, region
+from picam_infer.imaging.region import Region, Roi
 
 
 def quadrants(width: int = 640, height: int = 480) -> np.ndarray:
@@ -20,6 +21,10 @@ def quadrants(width: int = 640, height: int = 480) -> np.ndarray:
     image[: height // 2, width // 2 :] = (0, 255, 0)
     image[height // 2 :, : width // 2] = (0, 0, 255)
     return image
+
+
+def bgr_square(frame: Frame, roi: float, at_least_px: int) -> np.ndarray:
+    return decode.bgr_part(frame, roi, (at_least_px, at_least_px))
 
 
 def raw(image: np.ndarray, codec: str = "bgr") -> Frame:
@@ -53,7 +58,7 @@ def test_a_square_is_the_middle_of_the_upright_picture(make: object, rotate: int
     assert (whole.shape[1], whole.shape[0]) == decode.size(frame)
     side = region.box(0.5, *decode.size(frame)).width
     x, y = (whole.shape[1] - side) // 2, (whole.shape[0] - side) // 2
-    square = decode.bgr_square(frame, 0.5, 10_000)
+    square = decode.bgr_part(frame, 0.5, (10_000, 10_000))
     assert square.shape == (side, side, 3)
     assert np.abs(square.astype(int) - whole[y : y + side, x : x + side]).mean() < 3
     grey = decode.grey_square(frame, 0.5, 10_000)
@@ -64,8 +69,8 @@ def test_jpeg_is_decoded_no_larger_than_needed() -> None:
     frame = jpeg_frame(quadrants(1280, 720))
     assert decode.grey_square(frame, 0.4, 144).shape == (144, 144)
     assert decode.grey_square(frame, 0.4, 145).shape == (288, 288)
-    assert decode.bgr_square(frame, 1.0, 224).shape == (360, 360, 3)
-    assert decode.bgr_square(frame, 1.0, 90).shape == (90, 90, 3)
+    assert decode.bgr_part(frame, 1.0, (224, 224)).shape == (360, 360, 3)
+    assert decode.bgr_part(frame, 1.0, (90, 90)).shape == (90, 90, 3)
 
 
 def textured(width: int = 1280, height: int = 720) -> np.ndarray:
@@ -94,7 +99,7 @@ def test_what_is_left_undecoded_is_not_missed(
     options: tuple[int, ...], shape: tuple[int, int], roi: float, at_least_px: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     frame = coded(textured(*shape), *options)
-    for square, flags in ((decode.grey_square, cv2.IMREAD_GRAYSCALE), (decode.bgr_square, cv2.IMREAD_COLOR)):
+    for square, flags in ((decode.grey_square, cv2.IMREAD_GRAYSCALE), (bgr_square, cv2.IMREAD_COLOR)):
         got = square(frame, roi, at_least_px)
         reduction = round(region.box(roi, *shape).width / got.shape[0])
         whole = cv2.imdecode(frame.data, flags if reduction == 1 else flags | 8 * reduction)
@@ -150,5 +155,26 @@ def test_padding_after_the_end_is_allowed_and_garbage_is_not_a_jpeg() -> None:
 
 def test_tiny_and_thin_pictures_do_not_break_the_crop() -> None:
     for width, height in ((2, 2), (3, 500), (500, 3), (1, 1)):
-        square = decode.bgr_square(raw(np.zeros((height, width, 3), np.uint8)), 0.4, 28)
+        square = decode.bgr_part(raw(np.zeros((height, width, 3), np.uint8)), 0.4, (28, 28))
         assert min(square.shape[:2]) >= 1
+
+
+@pytest.mark.parametrize("make", [jpeg_frame, raw, yuyv])
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+@pytest.mark.parametrize("flip", ["none", "horizontal", "both"])
+@pytest.mark.parametrize(
+    ("roi", "aspect"), [(0.5, 2.0), (0.6, 0.5), (1.0, None), (1.0, 4.0), (Region(0.7, 0.2, 0.5), 1.5)]
+)
+def test_a_part_of_any_proportions_is_that_of_the_upright_picture(
+    make: object, rotate: int, flip: str, roi: Roi, aspect: float | None
+) -> None:
+    image = cv2.GaussianBlur(quadrants(), (31, 31), 0)
+    frame = replace(make(image), rotate=rotate, flip=flip)  # type: ignore[operator]
+    whole = decode.bgr(frame)
+    x, y, width, height = region.box(roi, whole.shape[1], whole.shape[0], aspect)
+    got = decode.bgr_part(frame, roi, (10_000, 10_000), aspect)
+    assert abs(got.shape[0] - height) <= 1 and abs(got.shape[1] - width) <= 1  # two pixels may share their colour
+    expected = whole[y : y + got.shape[0], x : x + got.shape[1]]
+    assert np.abs(got.astype(int) - expected).mean() < 3
+    small = decode.bgr_part(frame, roi, (width // 4, height // 4), aspect)
+    assert small.shape[0] >= height // 4 and small.shape[1] >= width // 4

@@ -62,7 +62,7 @@ def test_what_is_cut_out_is_what_the_box_shows(make: Any, rotate: int, flip: str
     frame = replace(make(textured(641, 479)), rotate=rotate, flip=flip)
     whole = decode.bgr(frame)
     x, y, width, height = region.box(roi, whole.shape[1], whole.shape[0])
-    square = decode.bgr_square(frame, roi, 10_000)
+    square = decode.bgr_part(frame, roi, (10_000, 10_000))
     assert np.array_equal(square, whole[y : y + height, x : x + width])
 
 
@@ -117,3 +117,26 @@ def test_moving_stays_inside_and_comes_back_to_a_plain_share() -> None:
 
 def test_a_box_is_x_y_width_height() -> None:
     assert Box(1, 2, 3, 4) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("roi", "aspect", "size", "box"),
+    [
+        (1.0, 3.0, (640, 480), (0, 133, 640, 213)),  # as wide as the picture is
+        (0.25, 3.0, (640, 480), (140, 180, 360, 120)),
+        (1.0, 0.5, (640, 480), (200, 0, 240, 480)),
+        (1.0, None, (640, 480), (0, 0, 640, 480)),
+        (0.5, None, (640, 480), (160, 120, 320, 240)),
+        (Region(1.0, 0.0, 0.5), 0.5, (640, 480), (520, 0, 120, 240)),
+    ],
+)
+def test_where_a_part_of_other_proportions_is(
+    roi: Any, aspect: Any, size: tuple[int, int], box: tuple[int, ...]
+) -> None:
+    assert region.box(roi, *size, aspect) == box
+
+
+def test_a_part_of_other_proportions_moves_up_to_the_edge() -> None:
+    moved = region.moved(0.25, 640, 480, right=5.0, aspect=3.0)
+    assert region.box(moved, 640, 480, 3.0) == (280, 180, 360, 120)
+    assert region.moved(1.0, 640, 480, larger=0.2, aspect=None) == 1.0

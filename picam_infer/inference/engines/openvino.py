@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Pixels, Scores, Telemetry, Unavailable
-from picam_infer.models.bundle import Bundle, BundleError
+from picam_infer.models.bundle import Bundle, BundleError, Factor
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -115,9 +115,9 @@ def _with_pixels_in(model: ov.Model, bundle: Bundle) -> ov.Model:
     pixels = ops.parameter([1, card.input.height, card.input.width, card.input.channels], np.uint8, name="pixels")
     # Scaled as one row: as a picture the compiler would swap its axes there and back before the first convolution.
     x = ops.convert(ops.reshape(pixels, np.array([1, -1], np.int64), False), np.float32)
-    x = ops.multiply(x, np.float32(card.preprocess.scale))
-    if card.preprocess.offset:
-        x = ops.add(x, np.float32(card.preprocess.offset))
+    x = ops.multiply(x, _row(card.preprocess.scale, pixels.shape))
+    if np.any(card.preprocess.offset):
+        x = ops.add(x, _row(card.preprocess.offset, pixels.shape))
     old = model.get_parameters()[0]
     if channels_first:
         x = ops.transpose(ops.reshape(x, pixels.shape, False), np.array([0, 3, 1, 2]))
@@ -125,9 +125,16 @@ def _with_pixels_in(model: ov.Model, bundle: Bundle) -> ov.Model:
     for target in old.output(0).get_target_inputs():
         target.replace_source_output(x.output(0))
     scores = model.output(0).get_node().input_value(0)
-    if not card.probabilities:
+    if card.softmax:
         scores = ops.softmax(scores, -1).output(0)
     return ov.Model([ops.convert(scores, np.float32)], [pixels], card.name)
+
+
+def _row(factor: Factor, shape: Sequence[int]) -> npt.NDArray[np.float32] | np.float32:
+    """Return a chain's scale or offset for pixels (1, H·W·C): one number, or one for each of them."""
+    if not isinstance(factor, tuple):
+        return np.float32(factor)
+    return np.tile(np.array(factor, np.float32), shape[1] * shape[2])[None]
 
 
 def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettings, cache: Path | None) -> Any:

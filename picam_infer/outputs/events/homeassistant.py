@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from picam_infer import __version__
@@ -16,14 +16,16 @@ ENTITIES = ("sensor/label", "sensor/score", "sensor/engine", "binary_sensor/came
 """Home Assistant's kind of entity, and our name of it."""
 
 
-def discovery(topics: Topics, entities: Collection[str], model: str) -> Iterator[Message]:
-    """Yield one retained message for each of these entities."""
+def discovery(
+    topics: Topics, entities: Collection[str], model: str, units: Sequence[str] | None = None
+) -> Iterator[Message]:
+    """Yield one retained message for each of these entities; `units`: see `State.units`."""
     node, base = topics.node, topics.base
     device = {"identifiers": [f"picam-infer-{node}"], "name": f"picam-infer {node}", "model": model,
               "sw_version": __version__}  # fmt: skip
     origin = {"name": "picam-infer", "sw_version": __version__}
     common = {"availability_topic": f"{base}/availability", "device": device, "origin": origin}
-    for path, entity in _described(base).items():
+    for path, entity in _described(base, units).items():
         if path not in entities:
             continue
         kind, _, name = path.partition("/")
@@ -33,12 +35,19 @@ def discovery(topics: Topics, entities: Collection[str], model: str) -> Iterator
         yield Message(topics.entity(path), json.dumps(body, ensure_ascii=False).encode(), retain=True)
 
 
-def _described(base: str) -> dict[str, dict[str, Any]]:
+def _measured(units: Sequence[str] | None) -> dict[str, str]:
+    """Return what the score is: a probability, or the first value in the model's unit."""
+    if units is None:
+        return {"name": "Score", "unit_of_measurement": "%", "state_class": "measurement"}
+    unit = {"unit_of_measurement": units[0]} if units and units[0] else {}
+    return {"name": "Value", **unit, "state_class": "measurement"}
+
+
+def _described(base: str, units: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     state = {"state_topic": f"{base}/state"}
     return {
         "sensor/label": state | {"name": "Label", "value_template": "{{ value_json.label }}", "icon": "mdi:eye"},
-        "sensor/score": state | {"name": "Score", "value_template": "{{ value_json.score }}",
-                                 "unit_of_measurement": "%", "state_class": "measurement"},
+        "sensor/score": state | {"value_template": "{{ value_json.score }}"} | _measured(units),
         "sensor/engine": state | {"name": "Engine", "value_template": "{{ value_json.engine }}",
                                   "entity_category": "diagnostic"},
         "binary_sensor/camera": state | {"name": "Camera", "value_template": "{{ value_json.camera }}",

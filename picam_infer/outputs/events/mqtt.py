@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from picam_infer.config import Mqtt
 from picam_infer.config.instance import Instance
-from picam_infer.core import BadFrame, Frame
+from picam_infer.core import BadFrame, Frame, Result
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events import homeassistant
 from picam_infer.outputs.events.mqtt_link import HungUp, Link, Message, TooLarge
 from picam_infer.outputs.events.mqtt_refusals import Refusals
 from picam_infer.outputs.events.mqtt_topics import Presence, Topics
-from picam_infer.outputs.events.outlet import UNKNOWN, Event, Undelivered
+from picam_infer.outputs.events.outlet import UNKNOWN, Event, Undelivered, passes_filters
 from picam_infer.outputs.events.retained import Memory
 from picam_infer.runtime.state import State
 
@@ -143,7 +143,9 @@ class Broker:
             self._tidy(link, waiting)
             self._memory.add(self.topics.broker, self.topics.base, self._retained())
             if self.topics.discovery:
-                for message in homeassistant.discovery(self.topics, self._entities, self._state.model):
+                for message in homeassistant.discovery(
+                    self.topics, self._entities, self._state.model, self._state.units
+                ):
                     self._offer(link, message, waiting)
         self._offer(link, self._availability("online"), waiting)
         if whole:
@@ -287,11 +289,11 @@ class Broker:
             result is not None
             and not unwanted
             and not self._state.pause.now
-            and self._passes(result.label, result.score)
+            and passes_filters(self._settings, result, result.label, result.score)
         )
         body = {
             "label": (result.label if result and result.label is not None else UNKNOWN) if known else UNKNOWN,
-            "score": round(100 * result.score, 1) if result and known else 0,
+            "score": _figure(result) if result and known else 0,
             "engine": self._state.engine,
             "camera": "lost" if "camera" in lost else "ok",
             "engine_state": "lost" if "engine" in lost else "ok",
@@ -299,11 +301,13 @@ class Broker:
         return json.dumps(body, ensure_ascii=False).encode()
 
     def _wanted(self, event: Event) -> bool:
-        return self._passes(event.change.label, event.change.score)
+        change = event.change
+        return passes_filters(self._settings, change.result, change.label, change.score)
 
-    def _passes(self, label: str | None, score: float) -> bool:
-        labels = self._settings.labels
-        return (not labels or (UNKNOWN if label is None else label) in labels) and score >= self._settings.min_score
+
+def _figure(result: Result) -> float:
+    """Return a probability in per cent, or a value as it is."""
+    return round(100 * result.score, 1) if result.value is None else round(result.score, 4)
 
 
 def _slept(pause_s: float, ends_s: float) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from picam_infer import config
-from picam_infer.core import Frame
+from picam_infer.core import Frame, Result
 from picam_infer.runtime.state import Change
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,16 @@ class Way(Protocol):
         """Say goodbye."""
 
 
+def passes_filters(settings: config.Outlet, result: Result | None, label: str | None, score: float) -> bool:
+    """Tell whether an outlet wants to hear of a label; of several that apply at once, any will do.
+
+    A value has no probability that could be too low.
+    """
+    names = result.labels if result is not None else () if label is None else (label,)
+    wanted = not settings.labels or any(name in settings.labels for name in names or (UNKNOWN,))
+    return wanted and (score >= settings.min_score or (result is not None and result.value is not None))
+
+
 class Outlet:
     """One place: filter, queue, retries, and how it is doing."""
 
@@ -171,14 +181,11 @@ class Outlet:
             return False
         if change.kind != "label":
             return True
-        passes = self._wanted(change.label) and change.score >= settings.min_score
+        passes = passes_filters(settings, change.result, change.label, change.score)
         # A listener that keeps a state must hear that what it was told of is over.
         ended = self._seen and isinstance(settings, config.Mqtt)
         self._seen = passes
         return passes or ended
-
-    def _wanted(self, label: str | None) -> bool:
-        return not self._settings.labels or (UNKNOWN if label is None else label) in self._settings.labels
 
     def _run(self) -> None:
         try:

@@ -22,6 +22,8 @@ def change_json(change: Change) -> dict[str, Any]:
     body: dict[str, Any] = {"kind": change.kind, "at": round(change.at, 3)}
     if change.kind == "label":
         body |= {"label": change.label, "previous": change.previous, "score": round(change.score, 4)}
+        if change.result is not None:
+            body["said"] = ", ".join(f"{name} {figure}" for name, figure in change.result.said())
     else:
         names = ("part", "reason", "hint", "by", "until")
         body |= {name: getattr(change, name) for name in names if getattr(change, name)}

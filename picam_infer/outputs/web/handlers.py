@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from picam_infer import __version__
 from picam_infer.config import Web as Settings
 from picam_infer.core import BadFrame, ConfigError
-from picam_infer.imaging import decode, jpeg, pictures, region
+from picam_infer.imaging import decode, jpeg, pictures
+from picam_infer.inference import preprocess
 from picam_infer.outputs.web.access import NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
 from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
@@ -299,8 +300,10 @@ def snapshot(state: State) -> dict[str, Any]:
     if newest:
         width, height = decode.size(newest[1])
         age_s = round(time.monotonic() - newest[1].monotonic_s, 2)
-        box = list(region.box(state.tuning.preprocess.roi, width, height))
-        body["picture"] = {"width": width, "height": height, "age_s": age_s, "box": box}
+        chain = state.tuning.preprocess
+        body["picture"] = {"width": width, "height": height, "age_s": age_s,
+                           "box": list(preprocess.box(chain, state.network, width, height)),
+                           "aspect": preprocess.aspect(chain, state.network)}  # fmt: skip
     return body | {
         "labels": list(state.labels),
         "now": round(now, 3),

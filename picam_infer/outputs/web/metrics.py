@@ -11,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from picam_infer import __version__
+from picam_infer.core import Result
 from picam_infer.platform import sysinfo
 from picam_infer.runtime.state import Histogram, State
 
@@ -69,9 +70,7 @@ class StateCollector(Collector):
                                     value=now_s - result[1].monotonic_s)  # fmt: skip
             yield GaugeMetricFamily("picam_result_delay_seconds", "From the sensor to the newest decision.",
                                     value=result[1].age_ms / 1e3)  # fmt: skip
-            seen = GaugeMetricFamily("picam_label_score", "The newest result.", labels=["label"])
-            seen.add_metric([result[1].label if result[1].label is not None else ""], result[1].score)
-            yield seen
+            yield _seen(result[1])
 
     def _stick(self) -> Iterator[Metric]:
         if self._state.telemetry is not None:
@@ -99,6 +98,20 @@ class StateCollector(Collector):
             seconds.add_metric([part], stats.lost_s.get(part, 0.0) + lost_now.get(part, 0.0))
             gone.add_metric([part], part in lost_now)
         yield from (count, seconds, gone)
+
+
+def _seen(result: Result) -> Metric:
+    """Return the newest result: what it sees with its probability, or the values it reads."""
+    if result.value is not None:
+        values = GaugeMetricFamily("picam_value", "The newest values.", labels=["name", "unit"])
+        for value in result.top:
+            values.add_metric([value.label, value.unit or ""], value.score)
+        return values
+    seen = GaugeMetricFamily("picam_label_score", "The newest result.", labels=["label"])
+    several = [p for p in result.top if p.named]
+    for label, score in [(p.label, p.score) for p in several] or [(result.label or "", result.score)]:
+        seen.add_metric([label], score)
+    return seen
 
 
 def _health() -> Iterator[Metric]:

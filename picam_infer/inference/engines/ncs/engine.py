@@ -53,9 +53,9 @@ class Ncs:
         self.depth = SLOTS
         self.name = "ncs"
         self.telemetry = Telemetry(0.0, 0)
-        self._probabilities = bundle.card.probabilities
-        self._scale = np.float32(bundle.card.preprocess.scale)
-        self._offset = np.float32(bundle.card.preprocess.offset)
+        self._softmax = bundle.card.softmax
+        self._scale = np.asarray(bundle.card.preprocess.scale, np.float32)
+        self._offset = np.asarray(bundle.card.preprocess.offset, np.float32)
         self._deadline_s = deadline_s
         self._underway: deque[int] = deque()
         self._next_slot = 0
@@ -132,7 +132,7 @@ class Ncs:
             raise Lost("the stick was given back")
         tensor = inputs[slot]
         np.multiply(patch, self._scale, out=tensor, dtype=np.float32, casting="unsafe")
-        if self._offset:
+        if self._offset.any():
             np.add(tensor, self._offset, out=tensor)
         self._process.send(QUEUE + bytes([slot]))
         self._underway.append(slot)
@@ -146,7 +146,7 @@ class Ncs:
         reply = self._process.receive(self._deadline_s)
         self.telemetry = Telemetry(*RESULT.unpack(reply))
         scores: Scores = answer.copy()
-        if not self._probabilities:
+        if self._softmax:
             powers = np.exp(scores - scores.max())
             scores = powers / powers.sum()
         return scores

@@ -2,7 +2,7 @@
 
 import { element, reconcile } from "./dom.js";
 import { address, ask } from "./server.js";
-import { name, percent } from "./text.js";
+import { figure, name } from "./text.js";
 
 const MOST = 24;
 
@@ -36,10 +36,10 @@ export class Gallery {
   }
 }
 
-function makeItem({ name: file, label, score, captured }) {
+function makeItem({ name: file, label, score, unit, captured }) {
   const image = element("img", { loading: "lazy", src: address(`kept/thumbnail/${encodeURIComponent(file)}`), width: 160, height: 120 });
   image.alt = `${name(label)}, ${new Date(captured * 1000).toLocaleString()}`;
   const text = element("span", {}, element("span", { textContent: name(label), dir: "auto" }),
-    element("span", { className: "percent", textContent: label === null ? "" : percent(score) }));
+    element("span", { className: "percent", textContent: label === null ? "" : figure(score, unit) }));
   return element("li", {}, element("a", { href: address(`kept/${encodeURIComponent(file)}`) }, image), text);
 }

@@ -31,7 +31,7 @@ const announcer = new Announcer(at("said"));
 const status = new Status(at("health"), at("placard"));
 const gallery = new Gallery(at("kept"), at("gallery"), at("kept-empty"), at("zip"));
 const input = new NetworkInput(at("input"), at("input-picture"));
-const picture = new Picture(at("picture"), () => ({ result: now.result, region: region() }));
+const picture = new Picture(at("picture"), () => ({ result: now.result, region: region(), aspect: aspect() }));
 const decoder = new Decoder(takePicture);
 const hear = {
   up: connected,
@@ -102,6 +102,11 @@ function region() {
   return settings.live?.values["preprocess.roi"] ?? null;
 }
 
+// The proportions of what the network looks at.
+function aspect() {
+  return now.state?.picture ? now.state.picture.aspect : 1;
+}
+
 // -- what is shown: all of it stands still while the picture is frozen --------
 
 function showSeen() {
@@ -109,7 +114,7 @@ function showSeen() {
 }
 
 function showHandle() {
-  handle.show(picture.frozen || !picture.boxes || !picture.shown || trouble(now) ? null : region());
+  handle.show(picture.frozen || !picture.boxes || !picture.shown || trouble(now) ? null : region(), aspect());
 }
 
 function showStatus() {

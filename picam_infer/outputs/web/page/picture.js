@@ -1,8 +1,8 @@
 // The live picture with its box and label, and what can be done with it: freeze, save.
 
 import { element } from "./dom.js";
-import { square } from "./region.js";
-import { apart, fileName, percent } from "./text.js";
+import { part } from "./region.js";
+import { apart, fileName, headline } from "./text.js";
 
 const RATE_MS = 2000;
 
@@ -14,7 +14,7 @@ export class Picture {
     this.seen = seen;
     this.boxes = true;
     this.frozen = false;
-    this.shown = null; // { bitmap, jpeg, head, result, region }: `region` as `preprocess.roi`
+    this.shown = null; // { bitmap, jpeg, head, result, region, aspect }: `region` as `preprocess.roi`
     this.times = [];
   }
 
@@ -44,18 +44,19 @@ export class Picture {
       canvas.height = bitmap.height;
     }
     pen.drawImage(bitmap, 0, 0);
-    if (this.boxes && this.shown.region) this.drawBox(square(this.shown.region, canvas.width, canvas.height), this.shown.result);
+    const { region, aspect, result } = this.shown;
+    if (this.boxes && region) this.drawBox(part(region, canvas.width, canvas.height, aspect), result);
   }
 
-  drawBox({ x, y, side }, result) {
+  drawBox({ x, y, across, down }, result) {
     const { pen, unit } = this;
     const tint = result && result.label !== null ? "#52d98b" : "#f6b657";
     pen.lineWidth = unit * 2;
     pen.strokeStyle = "rgba(0,0,0,.75)";
-    pen.strokeRect(x, y, side, side);
+    pen.strokeRect(x, y, across, down);
     pen.lineWidth = unit;
     pen.strokeStyle = tint;
-    pen.strokeRect(x, y, side, side);
+    pen.strokeRect(x, y, across, down);
     if (result) this.drawLabel(x, y, result, tint);
   }
 
@@ -64,7 +65,8 @@ export class Picture {
     const { width } = this.canvas;
     const size = unit * 8;
     pen.font = `600 ${size}px system-ui, sans-serif`;
-    const text = result.label === null ? "?" : this.shortened(result.label, `  ${percent(result.score)}`, width - size);
+    const { text: said, figure } = headline(result);
+    const text = result.label === null ? "?" : this.shortened(said, figure && `  ${figure}`, width - size);
     const wide = pen.measureText(text).width + size;
     const [left, top] = [Math.max(0, Math.min(x, width - wide)), Math.max(0, y - size * 1.5)];
     pen.fillStyle = "rgba(12,16,20,.82)";

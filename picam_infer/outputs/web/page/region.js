@@ -1,4 +1,4 @@
-// The square that the network looks at: where it is, and moving it by hand and by keys.
+// The part that the network looks at: where it is, and moving it by hand and by keys.
 
 import { newGesture, tidy } from "./range.js";
 
@@ -8,24 +8,28 @@ const NEAR = 0.015; // so near to the middle it is meant
 const MOVES = { ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0],
   "+": [0, 0, 1], "=": [0, 0, 1], PageUp: [0, 0, 1], "-": [0, 0, -1], _: [0, 0, -1], PageDown: [0, 0, -1] };
 
-// Returns what `preprocess.roi` means: the middle as shares of width and height, the side as a share of the height.
+// Returns what `preprocess.roi` means: the middle as shares of width and height, the height as a share of the height.
 export function regionOf(roi) {
   return typeof roi === "number" ? { x: 0.5, y: 0.5, size: roi } : roi;
 }
 
-// Returns the square in pixels, wholly inside the picture: the same sum as `Region` in openapi.json has.
-export function square(roi, width, height) {
+// Returns the part in pixels, wholly inside the picture: the same sum as `Region` in openapi.json has.
+// `aspect` is its width over its height; null: the picture's own.
+export function part(roi, width, height, aspect = 1) {
   const { x, y, size } = regionOf(roi);
-  const side = Math.max(2, Math.min(Math.round(size * height), width, height));
-  const at = (share, whole) => Math.min(Math.max(Math.floor(share * whole - side / 2 + 1e-6), 0), whole - side);
-  return { x: at(x, width), y: at(y, height), side };
+  const proportions = aspect ?? width / height;
+  const high = Math.min(size * height, width / proportions);
+  const whole = (length, room) => Math.max(2, Math.min(Math.round(length), room));
+  const [across, down] = [whole(high * proportions, width), whole(high, height)];
+  const at = (share, room, side) => Math.min(Math.max(Math.floor(share * room - side / 2 + 1e-6), 0), room - side);
+  return { x: at(x, width, across), y: at(y, height, down), across, down };
 }
 
-// Returns the region with its middle and size in shares, wholly inside a picture of this aspect (width / height).
-function inside({ x, y, size }, aspect) {
-  const side = Math.min(Math.max(size, SMALLEST), 1, aspect);
+// Returns the region with its middle and size in shares, wholly inside a picture: `relative` is the region's aspect over its.
+function inside({ x, y, size }, relative) {
+  const high = Math.min(Math.max(size, SMALLEST), 1, 1 / relative);
   const within = (at, half) => Math.min(Math.max(at, half), 1 - half);
-  return { x: tidy(within(x, Math.min(side / aspect / 2, 0.5))), y: tidy(within(y, side / 2)), size: tidy(side) };
+  return { x: tidy(within(x, Math.min((high * relative) / 2, 0.5))), y: tidy(within(y, high / 2)), size: tidy(high) };
 }
 
 // The frame over the picture: dragged in its middle it moves, at its corner it changes its size.
@@ -34,6 +38,7 @@ export class RegionHandle {
   constructor(frame, canvas, move) {
     Object.assign(this, { frame, canvas, move });
     this.region = null; // what is shown
+    this.aspect = 1; // its width over its height; null: the picture's own
     this.held = null; // { corner, gesture, from, x, y } while the hand is on it
     frame.addEventListener("pointerdown", (event) => this.grab(event));
     frame.addEventListener("pointermove", (event) => this.drag(event));
@@ -43,10 +48,11 @@ export class RegionHandle {
   }
 
   // Shows the region that holds; null: there is nothing to move.
-  show(roi) {
+  show(roi, aspect = 1) {
     this.frame.hidden = roi === null;
     if (roi === null || this.held) return;
     this.region = regionOf(roi);
+    this.aspect = aspect;
     this.place();
   }
 
@@ -61,13 +67,14 @@ export class RegionHandle {
     if (!this.region) return;
     const { width, height } = this.canvas;
     const { left, top, scale } = this.picture;
-    const { x, y, side } = square(this.region, width, height);
+    const { x, y, across, down } = part(this.region, width, height, this.aspect);
     const { style } = this.frame;
     style.left = `${left + x * scale}px`;
     style.top = `${top + y * scale}px`;
-    style.width = style.height = `${side * scale}px`;
+    style.width = `${across * scale}px`;
+    style.height = `${down * scale}px`;
     // A region as high as the picture leaves a finger no room to scroll the page: there it is touched first, then moved.
-    this.frame.classList.toggle("large", side > 0.8 * height);
+    this.frame.classList.toggle("large", down > 0.8 * height);
     const share = (value) => `${Math.round(value * 100)} %`;
     this.frame.setAttribute("aria-valuenow", String(Math.round(this.region.size * 100)));
     this.frame.setAttribute("aria-valuetext", `${share(this.region.size)} of the height, middle at ${share(this.region.x)}, ${share(this.region.y)}`);
@@ -87,11 +94,12 @@ export class RegionHandle {
     const [width, height] = [this.canvas.width * scale, this.canvas.height * scale];
     const [right, down] = [event.clientX - x, event.clientY - y];
     // The corner opposite to the hand stays where it is.
-    const side = from.size * height;
-    const room = Math.min(width - from.x * width, height - from.y * height) - side / 2;
-    const grown = Math.min(Math.max(right, down, SMALLEST * height - side), room);
+    const proportions = this.relative * (width / height);
+    const high = from.size * height;
+    const room = Math.min((width - from.x * width) / proportions, height - from.y * height) - high / 2;
+    const grown = Math.min(Math.max(right / proportions, down, SMALLEST * height - high), room);
     const middle = (at) => (Math.abs(at - 0.5) < NEAR ? 0.5 : at);
-    this.change(corner ? { x: from.x + grown / 2 / width, y: from.y + grown / 2 / height, size: from.size + grown / height }
+    this.change(corner ? { x: from.x + (grown * proportions) / 2 / width, y: from.y + grown / 2 / height, size: from.size + grown / height }
       : { ...from, x: middle(from.x + right / width), y: middle(from.y + down / height) }, gesture);
   }
 
@@ -104,17 +112,22 @@ export class RegionHandle {
     this.change({ x: from.x + (right * STEP * height) / width, y: from.y + down * STEP, size: from.size + larger * STEP }, "");
   }
 
+  // The region's proportions by the picture's.
+  get relative() {
+    return this.aspect === null ? 1 : this.aspect / (this.canvas.width / this.canvas.height);
+  }
+
   // The region as it is drawn, which may be further in than its numbers say.
   seen() {
     const { width, height } = this.canvas;
-    const { x, y, side } = square(this.region, width, height);
-    const drawn = { x: (x + side / 2) / width, y: (y + side / 2) / height, size: side / height };
+    const { x, y, across, down } = part(this.region, width, height, this.aspect);
+    const drawn = { x: (x + across / 2) / width, y: (y + down / 2) / height, size: down / height };
     const close = (name, room) => (Math.abs(this.region[name] - drawn[name]) < room ? this.region[name] : drawn[name]);
     return { x: close("x", 1 / width), y: close("y", 1 / height), size: close("size", 1 / height) };
   }
 
   change(wanted, gesture) {
-    const region = inside(wanted, this.canvas.width / this.canvas.height);
+    const region = inside(wanted, this.relative);
     if (JSON.stringify(region) === JSON.stringify(this.region)) return;
     this.region = region;
     this.place();

@@ -1,7 +1,7 @@
 // What is seen now: the label, the most probable classes, and what a screen reader is told of it.
 
 import { element, write } from "./dom.js";
-import { name, percent } from "./text.js";
+import { apart, figure, headline, name } from "./text.js";
 
 const LASTING_MS = 1500;
 const QUIET_MS = 3000;
@@ -14,17 +14,18 @@ export class Seen {
 
   show(result, threshold) {
     const { label, bars } = this;
-    write(label, result ? name(result.label) : "–");
+    write(label, !result ? "–" : result.unit === undefined ? name(result.label) : value(result));
     label.className = result ? (result.label === null ? "unknown" : "") : "stale";
     label.dataset.size = label.textContent.length > 36 ? "small" : label.textContent.length > 12 ? "medium" : "large";
     const top = result ? result.top : [];
     const before = bars.children.length;
     while (bars.children.length < top.length) bars.append(bar());
     while (bars.children.length > top.length) bars.lastChild.remove();
-    top.forEach(({ label: text, score }, number) => {
+    top.forEach(({ label: text, score, unit }, number) => {
       const item = bars.children[number];
       write(item.querySelector(".name"), text);
-      write(item.querySelector(".percent"), percent(score));
+      write(item.querySelector(".percent"), figure(score, unit));
+      item.querySelector(".bar").hidden = unit !== undefined; // a value has no end that a bar could reach
       item.querySelector("i").style.transform = `scaleX(${score})`;
       item.querySelector("b").style.left = `${threshold * 100}%`;
     });
@@ -37,6 +38,11 @@ export class Seen {
     if (bars.scrollHeight > bars.clientHeight + 1) bars.tabIndex = 0;
     else bars.removeAttribute("tabindex");
   }
+}
+
+function value(result) {
+  const { text, figure: number } = headline(result);
+  return `${apart(text)} ${number}`;
 }
 
 function bar() {

@@ -16,6 +16,19 @@ export function percent(score) {
   return `${Math.floor(score * 100)} %`;
 }
 
+// A probability, or a value in its unit (undefined: it is a probability): two decimals, or three digits where they show little.
+export function figure(score, unit) {
+  if (unit === undefined) return percent(score);
+  const plain = score === 0 || (Math.abs(score) >= 0.01 && Math.abs(score) < 1e6);
+  return `${plain ? score.toFixed(2) : String(Number(score.toPrecision(3)))} ${unit}`.trim();
+}
+
+// What a result says in one line: `text` and its `figure`. Of several names at once each has its figure in the list.
+export function headline(result) {
+  if (result.unit !== undefined) return { text: `${result.label}:`, figure: figure(result.value, result.unit) };
+  return { text: name(result.label), figure: result.label === null || result.labels?.length > 1 ? "" : percent(result.score) };
+}
+
 export function duration(seconds) {
   const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
   return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;

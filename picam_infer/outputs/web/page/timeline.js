@@ -114,7 +114,7 @@ export class Timeline {
 }
 
 function sentence(change) {
-  if (change.kind === "label") return change.label === null ? "unknown" : `${apart(change.label)} · ${percent(change.score)}`;
+  if (change.kind === "label") return change.label === null ? "unknown" : change.said ? apart(change.said) : `${apart(change.label)} · ${percent(change.score)}`;
   if (change.kind === "lost") return `${change.part} lost: ${change.reason}`;
   if (change.kind === "found") return `${change.part} is back`;
   if (change.kind === "paused") return `paused by ${change.by}`;

@@ -1,0 +1,197 @@
+"""How a network ends, read from its graph: what kind of numbers an output holds, whatever file it came from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from picam_infer.convert import graph
+from picam_infer.convert.tensor import Array
+
+Kind = Literal["softmax", "sigmoid", "tanh", "linear", "activation", "pooled", "normalised", "index"]
+Shape = Literal["vector", "map", "rows", "unknown"]
+
+_ADDRESSED = frozenset({"Result", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "ConvertLike", "Identity"})
+_ARITHMETIC = frozenset({"Multiply", "Subtract", "Add", "Divide"})
+_KINDS: dict[str, Kind] = {
+    "Softmax": "softmax", "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid", "Tanh": "tanh", "NormalizeL2": "normalised",
+    "Relu": "activation", "Clamp": "activation", "PRelu": "activation", "Elu": "activation", "Swish": "activation",
+    "HSwish": "activation", "Gelu": "activation", "Selu": "activation", "SoftPlus": "activation",
+    "ReduceMean": "pooled", "AvgPool": "pooled", "MaxPool": "pooled", "ReduceMax": "pooled", "TopK": "index",
+}  # fmt: skip
+_EMBEDDINGS = frozenset({64, 96, 128, 160, 192, 256, 320, 384, 512, 576, 640, 768, 960, 1024, 1280, 1408, 1536, 1792,
+                         1920, 2048, 2208, 2304, 2560, 4096})  # fmt: skip
+"""How many numbers networks that describe a picture use to answer with."""
+FEW = 16
+"""Networks that describe a picture need more numbers than this."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What an output's numbers are."""
+
+    kind: Kind
+    low: float = -math.inf
+    high: float = math.inf
+    """Between what they lie, where the graph says so."""
+
+    @property
+    def probability(self) -> bool:
+        """Whether they are probabilities as they come."""
+        return self.kind in ("softmax", "sigmoid") and self.low > -0.02 and self.high < 1.02
+
+
+@dataclass
+class _Line:
+    """The arithmetic between a node and the output: output = a · value + b."""
+
+    a: float = 1.0
+    b: float = 0.0
+
+    def before(self, a: float, b: float) -> None:
+        """Put another line before this one."""
+        self.a, self.b = self.a * a, self.a * b + self.b
+
+
+def read(output: Any) -> Ending:
+    """Return how the graph ends before an output (a Result's or any node's output port)."""
+    node, line = output.get_node(), _Line()
+    for _ in range(64):
+        kind = node.get_type_name()
+        if kind in _KINDS:
+            return _bounded(_KINDS[kind], line)
+        if kind == "Concat":
+            return _of_parts(node, line)
+        if kind == "FakeQuantize":
+            _quantised(node, line)
+        elif kind in _ARITHMETIC:
+            following = _arithmetic(node, line)
+            if following is None:
+                return _bounded("sigmoid", line) if _is_logistic(node) else Ending("linear")
+            node = following
+            continue
+        elif kind not in _ADDRESSED:
+            return _bounded("sigmoid", line) if _is_logistic(node) else Ending("linear")
+        node = graph.sources(node)[0]
+    return Ending("linear")
+
+
+def _bounded(kind: Kind, line: _Line) -> Ending:
+    if kind == "tanh":
+        low, high = sorted((line.b - line.a, line.b + line.a))
+        # (tanh + 1) / 2 is a logistic function.
+        return Ending("sigmoid" if low > -0.02 and high < 1.02 else "tanh", low, high)
+    if kind in ("softmax", "sigmoid"):
+        low, high = sorted((line.b, line.a + line.b))
+        return Ending(kind, low, high)
+    return Ending(kind)
+
+
+def _of_parts(node: Any, line: _Line) -> Ending:
+    """Several outputs side by side are what each of them is, if they are all the same."""
+    parts = [read(port.get_source_output()) for port in node.inputs()]
+    kinds = {part.kind for part in parts}
+    if kinds == {"sigmoid"} or (kinds == {"softmax"} and len(parts) == 1):
+        ends = [line.a * end + line.b for part in parts for end in (part.low, part.high)]
+        return Ending("sigmoid", min(ends), max(ends))
+    return Ending("linear")
+
+
+def _quantised(node: Any, line: _Line) -> None:
+    ends = [graph.single(source) for source in graph.sources(node)[1:5]]
+    low, high, first, last = (end if end is not None else math.nan for end in ends)
+    if high > low and last > first:
+        scale = (last - first) / (high - low)
+        line.before(scale, first - low * scale)
+
+
+def _arithmetic(node: Any, line: _Line) -> Any:
+    """Take one step back through arithmetic with one number; None where it is of another kind."""
+    left, right = graph.sources(node)
+    kind = node.get_type_name()
+    number = graph.single(right)
+    if number is not None:
+        if kind == "Divide" and number == 0:
+            return None
+        step = {"Multiply": (number, 0.0), "Divide": (1 / number if number else 0.0, 0.0), "Add": (1.0, number)}
+        line.before(*step.get(kind, (1.0, -number)))
+        return left
+    number = graph.single(left)
+    if number is None or kind == "Divide":
+        return None
+    line.before(*{"Multiply": (number, 0.0), "Add": (1.0, number)}.get(kind, (-1.0, number)))
+    return right
+
+
+def _is_logistic(node: Any) -> bool:
+    """Tell whether a node is 1 / (1 + exp(−x)), written out."""
+    kind, inside = node.get_type_name(), graph.sources(node)
+    if kind == "Divide" and graph.single(inside[0]) == 1:
+        below = inside[1]
+    elif kind == "Power" and graph.single(inside[1]) == -1:
+        below = inside[0]
+    else:
+        return False
+    if below.get_type_name() != "Add":
+        return False
+    terms = graph.sources(below)
+    return any(t.get_type_name() == "Exp" for t in terms) and any(graph.single(t) == 1 for t in terms)
+
+
+def refined(found: Ending, answers: Array) -> Ending:
+    """Return the ending, corrected by what the network answered, (pictures, values): some write a softmax out."""
+    if found.kind in ("softmax", "sigmoid", "index") or answers.shape[1] < 2 or len(answers) < 2:
+        return found
+    if answers.min() >= -1e-6 and np.abs(answers.sum(1) - 1).max() < 1e-3 and answers.max() <= 1 + 1e-3:
+        return Ending("softmax", 0.0, 1.0)
+    if answers.shape[1] >= FEW and np.abs(np.linalg.norm(answers, axis=1) - 1).max() < 1e-3:
+        return Ending("normalised")
+    return found
+
+
+def is_embedding(found: Ending, count: int) -> bool:
+    """Tell whether numbers that nobody gave names to describe a picture instead of classes in it."""
+    if count <= FEW or found.kind in ("softmax", "sigmoid", "index"):
+        return False
+    return found.kind in ("pooled", "normalised", "activation") or count in _EMBEDDINGS
+
+
+def shape_of(output: Any) -> tuple[Shape, list[int]]:
+    """Return what form an output has, and its sides without the batch (0: of any length)."""
+    partial = output.get_partial_shape()
+    if partial.rank.is_dynamic:
+        return "unknown", []
+    sides = [int(side.get_length()) if side.is_static else 0 for side in partial][1:]
+    if 0 in sides:
+        return "unknown", sides
+    if sum(side > 1 for side in sides) <= 1:
+        return "vector", sides
+    return ("map" if len(sides) >= 3 and sides[0] > 1 else "rows"), sides
+
+
+def what(output: Any, height: int, width: int) -> str:
+    """Return what an output that is no list of classes is, in words, for a network that takes height × width pixels."""
+    shape, sides = shape_of(output)
+    written = "×".join(str(side) if side else "?" for side in sides)
+    if shape == "unknown":
+        return f"a list of any length ({written or 'of no fixed shape'}), as networks that find objects answer"
+    if shape == "rows":
+        if sides[-2:] == [height, width]:
+            return f"a number for every pixel ({written}): it divides a picture into regions (segmentation)"
+        if read(output).kind == "softmax":
+            return f"{sides[-2]} answers in a row ({written}), as networks that read text give"
+        return f"a list of boxes ({written}): it finds objects in a picture (detection)"
+    for rows, columns, channels in ((sides[0], sides[1], sides[2]), (sides[1], sides[2], sides[0])):
+        if rows * width == columns * height and rows * 4 >= height:
+            if channels == 3 and read(output).kind not in ("softmax", "index"):
+                return f"another picture ({written})"
+            return f"a value for every part of the picture ({written}): it divides it into regions (segmentation)"
+    if any(
+        channels % 3 == 0 and 15 <= channels <= 3 * 100 and channels not in (192, 96, 48)
+        for channels in (sides[0], sides[-1])
+    ):
+        return f"a grid of boxes ({written}): it finds objects in a picture (detection)"
+    return f"a map of features ({written}), from the inside of a network"

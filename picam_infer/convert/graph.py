@@ -1,0 +1,83 @@
+"""Walking an OpenVINO graph: where a value comes from, and what is constant in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from picam_infer.convert.tensor import Array
+
+_FOLDED = frozenset(
+    {"Convert", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Multiply", "Subtract", "Add", "Divide"}
+)
+MAX_CONSTANT = 1 << 22
+
+
+def sources(node: Any) -> list[Any]:
+    """Return the nodes whose values go into a node, in order."""
+    return [port.get_source_output().get_node() for port in node.inputs()]
+
+
+def upstream(*nodes: Any) -> Iterator[Any]:
+    """Yield the nodes and all that their values depend on, each once."""
+    seen: set[str] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node.get_friendly_name() not in seen:
+            seen.add(node.get_friendly_name())
+            yield node
+            pending.extend(sources(node))
+
+
+def parameters(*nodes: Any) -> list[Any]:
+    """Return the model's inputs that the nodes depend on."""
+    return [node for node in upstream(*nodes) if node.get_type_name() == "Parameter"]
+
+
+def constant(node: Any) -> Array | None:
+    """Return a constant's values as float64, through what only unpacks or reshapes it; None for what is none."""
+    kind = node.get_type_name()
+    if kind == "Constant":
+        if int(np.prod(list(node.get_output_shape(0)), dtype=object)) > MAX_CONSTANT:
+            return None
+        try:
+            return np.asarray(node.get_data(), np.float64)
+        except (RuntimeError, TypeError, ValueError):
+            return None
+    if kind not in _FOLDED:
+        return None
+    first = constant(sources(node)[0])
+    if first is None or kind in ("Convert", "Squeeze", "Unsqueeze", "Reshape", "Transpose"):
+        return first if first is None or kind == "Convert" else _shaped(first, node)
+    second = constant(sources(node)[1])
+    if second is None:
+        return None
+    work = {"Multiply": np.multiply, "Subtract": np.subtract, "Add": np.add, "Divide": np.divide}[kind]
+    with np.errstate(all="ignore"):
+        return np.asarray(work(first, second))
+
+
+def _shaped(values: Array, node: Any) -> Array | None:
+    shape = node.get_output_partial_shape(0)
+    if shape.is_dynamic:
+        return None
+    if node.get_type_name() == "Transpose":
+        order = constant(sources(node)[1])
+        return None if order is None else values.transpose([int(axis) for axis in order.ravel()])
+    return values.reshape([int(side.get_length()) for side in shape])
+
+
+def single(node: Any) -> float | None:
+    """Return a constant that is one number, however often it is repeated; None for anything else."""
+    values = constant(node)
+    if values is None or not values.size or not np.isfinite(values).all() or np.ptp(values) > 0:
+        return None
+    return float(values.ravel()[0])
+
+
+def name_of(port: Any) -> str:
+    """Return the name of a model's input or output."""
+    return next(iter(sorted(port.get_names())), "") or str(port.get_node().get_friendly_name())
