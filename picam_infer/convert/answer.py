@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -48,8 +49,8 @@ def find_lists(found: Found, given: Path | None) -> Lists:
     own = metadata.read(found.path, found.format)
     if given is not None:
         return Lists(given, (), own, frozenset(labels.counts(given)))
-    near = tuple(labels.candidates(found.folder, found.root, getattr(found, "outside", None)))
-    _refuse_sounds(near)
+    near = tuple(labels.candidates(found.folder, found.root, found.outside))
+    _refuse_sounds(found.folder / "metadata.json")
     numbers = {count for path in near for count in _counts(path)}
     return Lists(None, near, own, frozenset(numbers | ({len(own.labels)} if own.labels else set())))
 
@@ -61,10 +62,10 @@ def _counts(path: Path) -> set[int]:
         return set()
 
 
-def _refuse_sounds(near: Collection[Path]) -> None:
+def _refuse_sounds(path: Path) -> None:
     """Raise `PicamError` for Teachable Machine's sound models, whose spectrograms have the shape of a picture."""
-    for path in near:
-        if path.name.lower() == "metadata.json" and b'"wordLabels"' in path.read_bytes()[: 1 << 20]:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if b'"wordLabels"' in file.read(1 << 20):
             raise PicamError("this is a Teachable Machine sound model: it hears, it does not see",
                              "train an image project instead")  # fmt: skip
 

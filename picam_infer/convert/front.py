@@ -71,7 +71,8 @@ class Front:
             return _of_quantised(self.quantised)
         scores = sorted((_strangeness(self, *way), name) for name, way in _RANGES.items())
         (best, name), (second, _) = scores[0], scores[1]
-        return name if best < 1.6 and second - best > _CLEAR else None
+        clear = second - best > (_CLEAR if best else _CLEAR / 2)  # a usual range is met exactly by no accident
+        return name if best < 1.6 and clear else None
 
 
 RANGES = _RANGES

@@ -110,7 +110,8 @@ def test_a_folder_of_pictures_is_named_in_full(start: Start, tmp_path: Path, alb
     assert process.returncode == 0, err
     results = [json.loads(line) for line in out.splitlines()]
     assert [r["label"] for r in results] == ["dark", "bright", "dark"]
-    assert set(results[0]) == {"seq", "captured", "label", "score", "top", "engine", "infer_ms", "age_ms"}
+    assert set(results[0]) == {"seq", "captured", "label", "score", "top", "engine", "infer_ms", "age_ms", "image"}
+    assert [Path(r["image"]) for r in results] == sorted(album.iterdir())
     assert results[0]["engine"] == "openvino:CPU"
     assert "Traceback" not in err
 
