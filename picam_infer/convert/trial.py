@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from picam_infer.convert.answer import Answer
 from picam_infer.convert.input_spec import Spec
 from picam_infer.convert.tensor import Array
 from picam_infer.core import Frame, NoInput, PicamError, Pixels
-from picam_infer.imaging.pictures import SUFFIXES, read_picture
+from picam_infer.imaging import picture_files, pictures
+from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference import preprocess
+from picam_infer.inference.evaluation import class_of
 from picam_infer.models.bundle import Card, Chain, Edges, Fit, Input, Photo
 
 MAX_PICTURES = 200
 MAX_FILES = 20_000
-MAX_DEPTH = 4
+MAX_DEPTH = 3
 FEW = 12
 """How many pictures the self-check looks at."""
 BUDGET_S = 60.0
@@ -67,13 +69,13 @@ def find_pictures(asked: Path | None, places: Sequence[Path], names: Sequence[st
     """Return the pictures in `--try`'s folder, else beside the model. Raises `NoInput` where it has none of use."""
     if asked is None:
         for place in places:
-            found = _sorted_out(place, names, depth=3)
+            found = _sorted_out(_beside(place), place, names)
             if found.known or found.others:
                 return found
         return Pictures()
     if not asked.is_dir():
         raise NoInput(f"there is no folder {asked}", "--try wants a folder with one folder of pictures for each class")
-    found = _sorted_out(asked, names, depth=MAX_DEPTH)
+    found = _sorted_out(picture_files.find(asked).pictures, asked, names)
     if not found.known:
         folders = sorted(path.name for path in asked.iterdir() if path.is_dir())[:5]
         seen = f"its folders are {', '.join(folders)}" if folders else "it has no folders"
@@ -82,11 +84,11 @@ def find_pictures(asked: Path | None, places: Sequence[Path], names: Sequence[st
     return found
 
 
-def _sorted_out(folder: Path, names: Sequence[str], depth: int) -> Pictures:
+def _sorted_out(files: Iterable[Path], folder: Path, names: Sequence[str]) -> Pictures:
     known: list[tuple[Path, int]] = []
     others: list[Path] = []
-    for path in _files(folder, depth):
-        number = class_of(path, folder, names)
+    for path in files:
+        number = _number(path, folder, names)
         if number is None:
             others.append(path)
         else:
@@ -94,8 +96,8 @@ def _sorted_out(folder: Path, names: Sequence[str], depth: int) -> Pictures:
     return Pictures(tuple(_evenly(known)), tuple(others[:FEW]), folder.resolve().name)
 
 
-def _files(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield picture files in a folder and those inside it, by name."""
+def _beside(folder: Path) -> Iterator[Path]:
+    """Yield pictures in a model's folder and a few levels below: it may be somebody's home."""
     pending, seen = [(folder, 0)], 0
     while pending:
         place, level = pending.pop(0)
@@ -106,10 +108,32 @@ def _files(folder: Path, depth: int) -> Iterator[Path]:
                     return
                 if path.name.startswith(".") or path.is_symlink():
                     continue
-                if path.is_dir() and level < depth:
+                if path.is_dir() and level < MAX_DEPTH:
                     pending.append((path, level + 1))
-                elif path.suffix.lower() in SUFFIXES and path.is_file():
+                elif path.is_file() and pictures.readable(path):
                     yield path
+
+
+def _number(path: Path, root: Path, names: Sequence[str]) -> int | None:
+    """Return the number of the class that a picture's folder is called after, else its own name; None for no class."""
+    if path.parent != root:
+        label = class_of(path, root, names)
+        if label in names:
+            return names.index(label)
+        folder = path.parent.name
+        if folder.isdecimal() and f"class {int(folder)}" in names:
+            return names.index(f"class {int(folder)}")
+    return _called_after(path.stem, [_plain(name) for name in names])
+
+
+def _called_after(stem: str, plain: Sequence[str]) -> int | None:
+    """Return the class that a file is called after: `cat.12`, or `red-left` for the only class with both words."""
+    stem = re.sub(r"[\d\s]+$", "", _plain(stem)) or _plain(stem)
+    if stem in plain:
+        return plain.index(stem)
+    words = set(stem.split())
+    inside = [at for at, name in enumerate(plain) if words < set(name.split())]
+    return inside[0] if len(inside) == 1 and len(words) > 1 else None
 
 
 def _evenly(known: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
@@ -120,24 +144,6 @@ def _evenly(known: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
         counts[pair[1]] += 1
         ranked.append((counts[pair[1]], pair))
     return [pair for _, pair in sorted(ranked, key=lambda one: (one[0], str(one[1][0])))[:MAX_PICTURES]]
-
-
-def class_of(path: Path, root: Path, names: Sequence[str]) -> int | None:
-    """Return the number of the class that a picture's folder is called after, else its own name; None for no class."""
-    plain = [_plain(name) for name in names]
-    folders = [_plain(part) for part in path.relative_to(root).parts[:-1]]
-    for folder in reversed(folders):
-        if folder in plain:
-            return plain.index(folder)
-        numbered = [at for at in range(len(names)) if plain[at] == f"class {at}" and folder == str(at)]
-        if numbered:
-            return numbered[0]
-    stem = re.sub(r"[\d\s]+$", "", _plain(path.stem)) or _plain(path.stem)
-    if stem in plain:
-        return plain.index(stem)
-    words = set(stem.split())
-    inside = [at for at, name in enumerate(plain) if words and words < set(name.split())]
-    return inside[0] if len(inside) == 1 and len(words) > 1 else None
 
 
 def _plain(name: str) -> str:
