@@ -180,11 +180,16 @@ class Loss:
     @property
     def title(self) -> str:
         """In two words."""
-        return {"model": "cannot start", "configuration": "wrong configuration"}.get(self.part, f"{self.part} lost")
+        return loss_title(self.part)
 
     def __str__(self) -> str:
         """Return title, reason and remedy on one line."""
         return f"{self.title}: {self.reason}" + (f"; {self.hint}" if self.hint else "")
+
+
+def loss_title(part: str) -> str:
+    """Return what it is called, in two words, that a part is not there."""
+    return {"model": "cannot start", "configuration": "wrong configuration"}.get(part, f"{part} lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +416,10 @@ class State:
             "bad_frames": self.stats.bad_frames,
             "flawed_frames": self.stats.flawed,
             "patience_s": round(self.patience_s, 1),
-            "lost": [{"part": x.part, "reason": x.reason, "hint": x.hint, "since": x.since} for x in self.losses],
+            "lost": [
+                {"part": x.part, "title": x.title, "reason": x.reason, "hint": x.hint, "since": x.since}
+                for x in self.losses
+            ],
             "paused": paused.as_json() if paused else None,
             "result": newest[1].as_json() if newest else None,
             **{name: report() for name, report in tuple(self.reports.items())},

@@ -291,7 +291,8 @@ def test_a_model_that_is_not_there_is_waited_for_with_the_page_up(
         assert "there is no model folder" in manager.hears("STATUS=cannot start")
         web = served(process, log)
         state = ask_json(web, "/api/state")[1]
-        assert [(loss["part"], state["model"]) for loss in state["lost"]] == [("model", str(tmp_path / "m"))]
+        assert [(loss["part"], loss["title"]) for loss in state["lost"]] == [("model", "cannot start")]
+        assert state["model"] == str(tmp_path / "m")
         assert ask_json(web, "/healthz")[1]["reason"].startswith("cannot start: there is no model folder")
         assert ask(web, "/snapshot.jpg")[2][:2] == b"\xff\xd8"
         assert ask(web, "/")[0] == 200

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from picam_infer.runtime.state import Change, State
+from picam_infer.runtime.state import Change, State, loss_title
 
 _TICK_S = 0.1
 _STATE_S = 1.0
@@ -27,6 +27,8 @@ def change_json(change: Change) -> dict[str, Any]:
     else:
         names = ("part", "reason", "hint", "by", "until")
         body |= {name: getattr(change, name) for name in names if getattr(change, name)}
+        if change.kind == "lost":
+            body["title"] = loss_title(change.part)
     return body
 
 

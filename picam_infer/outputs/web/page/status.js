@@ -11,7 +11,7 @@ export function trouble({ connected, full, state }) {
   if (!connected) return { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
   if (state?.paused) return { title: "paused", reason: state.paused.text.replace(/^paused /, ""), hint: "“Resume watching” goes on at once", since: state.paused.since, held: true };
   const loss = state?.lost.find(({ part }) => part !== "display");
-  if (loss) return { title: `${loss.part} lost`, reason: loss.reason, hint: loss.hint, since: loss.since };
+  if (loss) return { title: loss.title, reason: loss.reason, hint: loss.hint, since: loss.since };
   const { picture } = state ?? {};
   if (picture && picture.age_s > Math.max(STALE_S, state.patience_s ?? 0)) return { title: "no picture", reason: `the last one is ${Math.round(picture.age_s)} s old`, hint: "" };
   if (state && !picture) return { title: "starting", reason: "", hint: "waiting for the first picture" };

@@ -115,7 +115,7 @@ export class Timeline {
 
 function sentence(change) {
   if (change.kind === "label") return change.label === null ? "unknown" : change.said ? apart(change.said) : `${apart(change.label)} · ${percent(change.score)}`;
-  if (change.kind === "lost") return `${change.part} lost: ${change.reason}`;
+  if (change.kind === "lost") return `${change.title}: ${change.reason}`;
   if (change.kind === "found") return `${change.part} is back`;
   if (change.kind === "paused") return `paused by ${change.by}`;
   if (change.kind === "resumed") return `watching again, by ${change.by}`;
