@@ -69,6 +69,7 @@ def shoot(browser: Browser, folder: Path) -> None:
     browser.open(f"http://127.0.0.1:{_PORT}/")
     browser.js("const span = document.getElementById('span'); span.value = '1';"
                "span.dispatchEvent(new Event('change'))")  # fmt: skip
+    time.sleep(3)  # until the rate is of more than the page's first pictures
     for theme in ("light", "dark"):
         browser.theme(theme)
         wait_for_digit(browser)
@@ -99,6 +100,9 @@ def save(browser: Browser, path: Path, whole: bool = True) -> None:
     """Save a screenshot, in as few colours as do not show."""
     import cv2
 
+    loaded = "return [...document.querySelectorAll('#gallery img')].every((image) => image.complete)"
+    until(lambda: browser.js("document.getElementById('gallery').scrollIntoView();" + loaded) or not whole, 10)
+    browser.js("window.scrollTo(0, 0)")
     browser.screenshot(path, whole=whole)
     image = cv2.imread(str(path))
     assert image is not None and np.ptp(image) > 100, f"{path} is empty"

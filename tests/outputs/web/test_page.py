@@ -286,6 +286,10 @@ def test_a_frozen_picture_and_all_that_belongs_to_it_stand_still(browser: Browse
     until(lambda: "camera lost" in text(browser, "#changes"))
     assert browser.js(_STILL) == frozen, "even when the camera is lost"
     run.plug()
+    first = browser.tab
+    browser.new_tab()
+    browser.close_tab(first)
+    assert browser.js(_STILL) == frozen, "another tab was looked at meanwhile"
     browser.js("document.getElementById('freeze').click()")
     until(lambda: text(browser, "#label") == "two" and text(browser, "#health") == "live")
 

@@ -181,6 +181,18 @@ def test_axe_finds_nothing_in_the_login_form(browser: Browser, run: Run, tmp_pat
     browser.complaints()
 
 
+def test_axe_finds_nothing_in_a_page_about_a_problem(browser: Browser, run: Run) -> None:
+    with serving(run) as web:
+        browser.open(f"http://127.0.0.1:{web.port}/no/{'such' * 40}/page")
+        axe.load(browser)
+        for width, theme in ((320, "dark"), (1440, "light")):
+            browser.size(width, WIDTHS[width])
+            browser.theme(theme)
+            assert axe.violations(browser) == []
+            assert browser.js("return document.documentElement.scrollWidth") <= width
+    browser.complaints()
+
+
 def contrast(one: Any, other: Any) -> float:
     """Return WCAG's contrast of two BGR colours."""
 

@@ -20,7 +20,7 @@ const SILENT_MS = 6000; // the Pi says something every second
 const TICK_MS = 500;
 const RENEW_MS = 3600_000;
 
-const now = { state: null, result: null, connected: false, full: false, heard: 0 };
+const now = { state: null, result: null, connected: false, full: false, heard: 0, title: "" };
 const timeline = new Timeline(at("timeline"), at("changes"));
 const settings = new Settings(at("sliders"), at("undo"), at("keep"), at("kept-note"), () => camera.look());
 const putRegion = ({ x, y, size }, gesture) => settings.put({ "preprocess.roi.x": x, "preprocess.roi.y": y, "preprocess.roi.size": size }, gesture);
@@ -38,7 +38,7 @@ const hear = {
   down: ({ full }) => disconnected(full),
   over: () => location.reload(), // to the login form
   history: ({ changes }) => timeline.set(changes),
-  change: (change) => timeline.add(change),
+  change: takeChange,
   result: ({ result }) => takeResult(result),
   state: takeState,
   picture: (sent) => decoder.take(sent),
@@ -59,6 +59,11 @@ function takePicture(bitmap, jpeg, head) {
 function takeResult(result) {
   now.result = result;
   if (!picture.frozen) showSeen();
+}
+
+function takeChange(change) {
+  timeline.add(change);
+  if (change.kind === "tuning") settings.refresh(); // perhaps by another page, or at the monitor's keyboard
 }
 
 function takeState(state) {
@@ -122,7 +127,8 @@ function showStatus() {
   if (picture.frozen) return;
   const card = trouble(now);
   status.show(card);
-  document.title = `${card ? card.title : name(now.result?.label)} – picam-infer`;
+  now.title = `${card ? card.title : name(now.result?.label)} – picam-infer`;
+  document.title = now.title;
 }
 
 function announce() {
@@ -156,7 +162,7 @@ function follow() {
   const looking = !document.hidden;
   connection.want({ events: looking, pictures: looking && !picture.frozen });
   input.follow(looking && !picture.frozen);
-  if (!looking) document.title = "picam-infer";
+  document.title = looking && now.title ? now.title : "picam-infer"; // what nobody looks at is not kept up to date
 }
 
 function appear() {

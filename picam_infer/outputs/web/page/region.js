@@ -39,6 +39,7 @@ export class RegionHandle {
     Object.assign(this, { frame, canvas, move });
     this.region = null; // what is shown
     this.aspect = 1; // its width over its height; null: the picture's own
+    this.placed = ""; // what the frame shows already
     this.held = null; // { corner, gesture, from, x, y } while the hand is on it
     frame.addEventListener("pointerdown", (event) => this.grab(event));
     frame.addEventListener("pointermove", (event) => this.drag(event));
@@ -68,6 +69,9 @@ export class RegionHandle {
     const { width, height } = this.canvas;
     const { left, top, scale } = this.picture;
     const { x, y, across, down } = part(this.region, width, height, this.aspect);
+    const placed = [left, top, scale, width, height, this.aspect, ...Object.values(this.region)].join();
+    if (placed === this.placed) return;
+    this.placed = placed;
     const { style } = this.frame;
     style.left = `${left + x * scale}px`;
     style.top = `${top + y * scale}px`;

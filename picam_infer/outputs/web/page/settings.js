@@ -47,6 +47,12 @@ export class Settings {
     if (!this.pending) this.show(live);
   }
 
+  // Asks what holds now, unless the hand is ahead of the server.
+  async refresh() {
+    const answer = this.pending ? null : await ask("api/config").catch(() => null);
+    if (answer && this.live) this.take(answer);
+  }
+
   show(live) {
     const [values, kept] = [leaves(live.values), leaves(live.kept)];
     const wanted = SLIDERS.filter(({ key }) => values.has(key));
