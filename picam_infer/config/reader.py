@@ -20,6 +20,7 @@ from picam_infer.models.bundle import Card, Chain
 
 T = TypeVar("T")
 _MOST_BYTES = 1_000_000
+_LOGIN = re.compile(r"[!&*]?\w*:?/{0,2}[^\s@]*:[^\s]*@")
 
 
 def load(path: Path) -> Config:
@@ -45,7 +46,21 @@ def read_text(path: Path) -> str:
 
 def parse(text: str, where: str = "config") -> Config:
     """Return the configuration that YAML text describes; `where` names it in errors."""
-    text = text.removeprefix("\ufeff")
+    try:
+        return _parsed(text.removeprefix("\ufeff"), where)
+    except ConfigError as error:
+        if "@" not in str(error):
+            raise
+        # Not `from`: the cause quotes the file as well.
+        raise ConfigError(_without_logins(error.message), _without_logins(error.hint)) from None
+
+
+def _without_logins(text: str) -> str:
+    """Return a message without the user and password of an address that stands where a key or a word should."""
+    return _LOGIN.sub("…@", text)
+
+
+def _parsed(text: str, where: str) -> Config:
     root = compose(text, where)
     if root is None:
         return Config()
