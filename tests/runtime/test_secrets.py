@@ -79,7 +79,8 @@ def test_no_secret_leaves_the_service(tmp_path: Path, source: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["source:rtsp://anna:s3cret@cam/x\n", "source: rtsp://anna:s3cret@cam: x\n", "rtsp://anna:s3cret@cam/x: 1\n",
-     "source: [rtsp://anna:s3cret@cam/x]\n", "source: {rtsp://anna:s3cret@cam/x: 1}\n", 'source: "rtsp://anna:s3cret@cam\n',
+     "source: [rtsp://anna:s3cret@cam/x]\n", "source: {rtsp://anna:s3cret@cam/x: 1}\n",
+     'source: "rtsp://anna:s3cret@cam\n',
      "source: rtsp://anna:s3cret@cam/x\nsource: rtsp://anna:hidd3n@cam/x\n", "source: rtsp://anna:s3c#ret@cam/x\nx: 1\n",
      "source: 'rtsp://anna:s3cret@cam/it's'\n", "source: rtsp://anna:s3cret@cam/x\n  more: hidd3n\n",
      "- rtsp://anna:s3cret@cam/x\n", "source: &rtsp://anna:s3cret@cam/x\n", "source: !rtsp://anna:s3cret@cam/x y\n",
