@@ -127,7 +127,10 @@ def test_a_camera_that_sends_another_size_than_it_says_is_believed(kernel, webca
     assert (camera.read().width, camera.read().height) == (800, 600)
 
 
-@pytest.mark.parametrize("stamp_ms", [0.0, 12.5, time.time() * 1e3, (time.monotonic() + 3600) * 1e3, -5.0])
+@pytest.mark.parametrize(
+    "stamp_ms", [0.0, 12.5, time.time() * 1e3, (time.monotonic() + 3600) * 1e3, -5.0],
+    ids=["zero", "at the start", "wall clock", "ahead", "negative"],
+)  # fmt: skip
 def test_an_implausible_stamp_is_replaced(kernel, webcam, stamp_ms):
     webcam.stamp_ms = stamp_ms
     stamp_s = opened(kernel).read().monotonic_s

@@ -193,6 +193,22 @@ def test_axe_finds_nothing_in_a_page_about_a_problem(browser: Browser, run: Run)
     browser.complaints()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_page_with_a_remedy(browser: Browser, run: Run, tmp_path: Path, theme: str) -> None:
+    path = tmp_path / ("a-long-name-" * 12)
+    wrong = "http://a-name-that-nobody-has-configured-and-that-is-rather-long.localhost"
+    with serving(run, config.Web(listen="127.0.0.1:0", token="always", token_file=str(path))) as made:
+        browser.size(320, 640)
+        browser.theme(theme)
+        for address in (f"{wrong}:{made.port}/", f"http://127.0.0.1:{made.port}/"):
+            browser.open(address)
+            assert browser.js("return document.querySelector('#example').checkVisibility()")
+            assert browser.js("return document.documentElement.scrollWidth") <= 320
+            axe.load(browser)
+            assert axe.violations(browser) == []
+        browser.complaints()
+
+
 def contrast(one: Any, other: Any) -> float:
     """Return WCAG's contrast of two BGR colours."""
 
