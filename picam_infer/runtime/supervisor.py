@@ -423,7 +423,7 @@ class Service:
                 try:
                     bundles.load(self.config.model)
                 except PicamError as again:
-                    error = again
+                    error, tried = again, ()
                     continue
                 # A broken model is tried again when it is another one, so that the page does not come and go.
                 if bundles.stamp(self.config.model) != tried or not isinstance(error, NoInput | bundles.BundleError):
