@@ -140,13 +140,13 @@ def _short(value: float) -> float:
 class Explainer:
     """A model that is asked why; it has a network of its own, so that nobody who runs the same model waits."""
 
-    def __init__(self, bundle: Bundle, chain: Chain | None = None) -> None:
-        """Compile the network. Raises `BundleError` or `Unavailable`."""
+    def __init__(self, bundle: Bundle, chain: Chain | None = None, threads: int = 0) -> None:
+        """Compile the network, for as many threads (0: as it needs). Raises `BundleError` or `Unavailable`."""
         self._bundle = bundle
         self._chain = chain or bundle.card.preprocess
-        self._bare = openvino.bare_network(bundle)
+        self._bare = openvino.bare_network(bundle, threads)
         self._engine = openvino.OpenVino(
-            _with_chain(bundle, self._chain), EngineSettings(kind="openvino", precision="f32")
+            _with_chain(bundle, self._chain), EngineSettings(kind="openvino", threads=threads, precision="f32")
         )
         self._prepare = preprocess.build(self._chain, bundle.card.input)
 

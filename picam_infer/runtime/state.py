@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.config import Decide
 from picam_infer.core import ControlValue, Frame, Result, Telemetry
-from picam_infer.models.bundle import Chain, Input
+from picam_infer.models.bundle import Bundle, Chain, Input
 from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.pause import By, Pause
 
@@ -275,6 +275,8 @@ class State:
         self.results: Latest[Result] = Latest()
         self.stats = Stats()
         self.model = model
+        self.bundle: Bundle | None = None
+        """The model itself, for whoever wants to ask it something besides; None: not read yet."""
         self.labels = labels
         self.network = network
         """The model's input, whose proportions say what of a picture is looked at."""

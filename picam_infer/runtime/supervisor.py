@@ -245,6 +245,7 @@ class Service:
         tuning = Tuning(configs.tuned(bundle.card, config.preprocess), config.decide, config.capture.controls)
         units = bundle.card.units if bundle.card.task == "regression" else None
         state = State(tuning, bundle.name, bundle.labels, self.pause, network=bundle.card.input, units=units)
+        state.bundle = bundle
         settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
         pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_patches = screen.wanted

@@ -188,13 +188,13 @@ def _short(error: BaseException) -> str:
     return (lines[-1] if lines else type(error).__name__)[:160]
 
 
-def bare_network(bundle: Bundle) -> Callable[[npt.NDArray[np.float32]], Scores]:
+def bare_network(bundle: Bundle, threads: int = 0) -> Callable[[npt.NDArray[np.float32]], Scores]:
     """Return the network as it is, in float32 on the CPU: its own input (its shape) → its own outputs (classes,).
 
     Raises `BundleError` or `Unavailable`.
     """
     core = _core()
-    settings = EngineSettings(kind="openvino", threads=0, precision="f32")
+    settings = EngineSettings(kind="openvino", threads=threads, precision="f32")
     request = _compile(core, _read(core, bundle), "CPU", settings, None).create_infer_request()
     shape = tuple(request.model_inputs[0].shape)
 

@@ -23,6 +23,7 @@ from picam_infer.inference import preprocess
 from picam_infer.outputs.web.access import NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
 from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
+from picam_infer.outputs.web.explain import Why
 from picam_infer.outputs.web.http import web
 from picam_infer.outputs.web.mjpeg import BOUNDARY, Drawn, Feed, Picture
 from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
@@ -346,6 +347,7 @@ class Endpoints:
         self._last_drawn: tuple[Picture | None, float] = (None, 0.0)
         self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in _KINDS}
         self._metrics: Metrics | None = None
+        self._why = Why()
         self._logins: Counter[str] = Counter()
         """Under way now, by neighbourhood."""
 
@@ -363,6 +365,7 @@ class Endpoints:
             web.get("/api/state", self.state),
             web.get("/api/events", self.events, allow_head=False),
             web.post("/api/pause", self.pause),
+            web.post("/api/explain", self.explain),
             web.get("/api/config", self.config),
             web.patch("/api/config", self.change),
             web.post("/api/config/undo", self.undo),
@@ -533,6 +536,10 @@ class Endpoints:
         """200 while pictures and results are fresh, else 503 with the reason."""
         reason = illness(self._room.state, self._room.settings.stale_s)
         return web.json_response({"ok": not reason, "reason": reason}, status=503 if reason else 200)
+
+    async def explain(self, request: web.Request) -> web.StreamResponse:
+        """Why the model says what it says of the newest picture."""
+        return web.json_response(await self._why.answer(self._room.state))
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
         """Pause watching, or go on."""

@@ -1,0 +1,88 @@
+"""Why the model says what it says of the newest picture, for the page: asked of a network of its own, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import cv2
+
+from picam_infer.core import BadFrame, Frame, PicamError, Pixels
+from picam_infer.models.bundle import Bundle, Chain
+from picam_infer.outputs.web.access import Refused
+from picam_infer.runtime.state import State
+
+T = TypeVar("T")
+
+BUDGET_S = 8.0
+"""About how long covering the picture piece by piece may take; a slow network is asked less often."""
+
+
+class Why:
+    """Answers one visitor at a time; whoever asks meanwhile is told to wait."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    async def answer(self, state: State) -> dict[str, Any]:
+        """Return `Explanation.as_json` with its pictures as PNG in base64. Raises `Refused`."""
+        newest = state.frames.look()
+        if state.bundle is None or newest is None:
+            raise Refused(503, "no picture yet" if newest is None else "no model yet")
+        if self._asked:
+            raise Refused(503, "somebody else is asking why", "try again", wait_s=2)
+        self._asked = True
+        bundle, chain, frame = state.bundle, state.tuning.preprocess, newest[1]
+        try:
+            return await _in_a_thread(lambda: _explained(bundle, chain, frame))
+        except (PicamError, BadFrame) as error:
+            raise Refused(503, str(error)) from error
+        finally:
+            self._asked = False
+
+
+def _explained(bundle: Bundle, chain: Chain, frame: Frame) -> dict[str, Any]:
+    from picam_infer.inference.explanation import Explainer  # it loads OpenVINO, which a page alone does not need
+
+    explainer = Explainer(bundle, chain, threads=1)  # the other processors go on watching
+    try:
+        found = explainer(frame, budget_s=BUDGET_S)
+    finally:
+        explainer.close()
+    pictures = {"input_png": _png(found.seen()), "heat_png": _png(found.heat())}
+    return {"captured": frame.captured, "model": bundle.name, **found.as_json(), **pictures}
+
+
+def _png(picture: Pixels) -> str:
+    return base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode("ascii")
+
+
+async def _in_a_thread(work: Callable[[], T]) -> T:
+    """Await what a thread of its own returns: the loop's few must stay free for what takes no time."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except Exception as problem:  # a thread's top: whoever awaits gets it
+            error = problem
+        try:
+            loop.call_soon_threadsafe(tell, result, error)
+        except RuntimeError:
+            return  # the page has closed meanwhile
+
+    threading.Thread(target=run, name="explain", daemon=True).start()
+    return await done

@@ -1,0 +1,82 @@
+// Why the model says what it says of the picture: a button below the picture, and what the server answers to it.
+
+import { at, element } from "./dom.js";
+import { address, loggedOut } from "./server.js";
+
+const PATIENCE_MS = 90000; // a slow Pi reads the model first
+const ROWS = 8;
+
+class Explained {
+  constructor(view) {
+    this.button = element("button", { id: "why", type: "button", textContent: "Why?", title: "What the network was given, and what in it counts" });
+    this.button.setAttribute("aria-expanded", "false");
+    this.button.setAttribute("aria-controls", "explained");
+    this.place = element("div", { id: "explained", hidden: true });
+    this.place.setAttribute("role", "status");
+    view.querySelector(".row").append(this.button);
+    view.append(this.place);
+    this.urls = [];
+    this.button.addEventListener("click", () => (this.place.hidden ? this.open() : this.close()));
+  }
+
+  async open() {
+    this.show(element("p", { className: "dim", textContent: "Asking the model; this takes some seconds …" }));
+    this.button.disabled = true;
+    try {
+      const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}", signal: AbortSignal.timeout(PATIENCE_MS) };
+      const response = await fetch(address("api/explain"), init);
+      if (loggedOut(response)) return;
+      const answer = await response.json();
+      if (!response.ok) throw new Error([answer.error, answer.hint].filter(Boolean).join("; "));
+      this.close(); // before new pictures are made: it forgets the old ones
+      this.show(...this.told(answer));
+    } catch (error) {
+      this.show(element("p", { className: "problem", textContent: error instanceof TypeError || error.name === "TimeoutError" ? "the Pi did not answer" : error.message }));
+    }
+    this.button.disabled = false;
+  }
+
+  close() {
+    this.place.hidden = true;
+    this.place.replaceChildren();
+    for (const url of this.urls.splice(0)) URL.revokeObjectURL(url);
+    this.button.setAttribute("aria-expanded", "false");
+  }
+
+  show(...children) {
+    this.place.replaceChildren(...children);
+    this.place.hidden = false;
+    this.button.setAttribute("aria-expanded", "true");
+  }
+
+  told(answer) {
+    const { input, numbers, box, picture, saliency } = answer;
+    const pictures = element("div", { className: "row" },
+      this.figure(answer.input_png, "What the network was given", "the network's input"),
+      this.figure(answer.heat_png, `What speaks for ${saliency.label} (red) and against it (blue)`, `map of what speaks for ${saliency.label}`));
+    const figures = element("ul", {}, ...[
+      `picture ${picture.width}×${picture.height}; ${box.width}×${box.height} of it at ${box.x}, ${box.y} is looked at (fit: ${input.fit})`,
+      `input ${input.shape.slice(1).join("×")}, ${input.layout}, ${input.colour}: pixel × ${[input.scale].flat().join(", ")} + ${[input.offset].flat().join(", ")}`,
+      `numbers ${numbers.low} … ${numbers.high} of ${numbers.possible.join(" … ")} possible, mean ${numbers.mean.join(", ")}`,
+      `outputs are ${answer.reading === "softmax" ? "made probabilities by a softmax" : "read as they are"}`,
+    ].map((line) => element("li", { textContent: line })));
+    return [pictures, figures, this.table(answer.outputs)];
+  }
+
+  table(outputs) {
+    const cells = (kind, texts) => element("tr", {}, ...texts.map((text) => element(kind, { textContent: text, dir: "auto" })));
+    return element("table", {},
+      element("caption", { className: "hidden", textContent: "Outputs before and after reading" }),
+      element("thead", {}, cells("th", ["Class", "Output", "Read as"])),
+      element("tbody", {}, ...outputs.slice(0, ROWS).map(({ label, raw, score }) => cells("td", [label, raw, score]))));
+  }
+
+  figure(png, caption, alt) {
+    const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+    const url = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+    this.urls.push(url);
+    return element("figure", {}, element("img", { src: url, alt, width: 224 }), element("figcaption", { className: "dim", textContent: caption, dir: "auto" }));
+  }
+}
+
+new Explained(at("view"));
