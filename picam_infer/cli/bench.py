@@ -20,7 +20,6 @@ from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.engines import failover, sticks
-from picam_infer.inference.explanation import as_input
 from picam_infer.inference.postprocess import Decider
 from picam_infer.inference.references import Reference
 from picam_infer.models import bundle as bundles
@@ -238,7 +237,7 @@ def _against(original: Reference, model: Bundle) -> Contender:
     """Another file of the same network with its own library. Raises `PicamError`."""
     size = model.card.input
     feed = original.feed(
-        as_input(np.zeros((size.height, size.width, size.channels), np.uint8), model.card.preprocess, size)
+        preprocess.tensor(np.zeros((size.height, size.width, size.channels), np.uint8), model.card.preprocess, size)
     )
     ask = original.usual or original.run
     return Contender(original.name, lambda: ask(feed))

@@ -90,7 +90,7 @@ def main(args: argparse.Namespace) -> int:
                             took_s * 1e3, (time.monotonic() - frame.monotonic_s) * 1e3, name=str(path))  # fmt: skip
             _print(result, args.json)
             if evaluation:
-                evaluation.add(class_of(path, root, model.labels), label, model.labels[int(scores.argmax())])
+                _count(evaluation, class_of(path, root, model.labels), result, model.labels[int(scores.argmax())])
             if args.save_input:
                 _save(patch, args.save_input, seq)
     finally:
@@ -126,11 +126,19 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
     """Return what counts the answers, if that was asked for. Raises `PicamError` if no picture's class is known."""
     if not args.report:
         return None
+    if model.card.task == "regression":
+        raise PicamError(f"{model.name} answers with values, not with classes", "--report is for classes")
     if not any(class_of(path, root, model.labels) for path, root in given):
         names = ", ".join(model.labels[:4]) + (" …" if len(model.labels) > 4 else "")
         raise PicamError("no picture lies in a folder that is called after a class of the model",
                          f"for --report put them into folders: {names}")  # fmt: skip
     return Evaluation(model.labels, model.card.reject)
+
+
+def _count(evaluation: Evaluation, truth: str | None, result: Result, likeliest: str) -> None:
+    """Count a picture; where several classes may apply, one that is among them is right."""
+    said = truth if truth in result.labels else next(iter(result.labels), None)
+    evaluation.add(truth, said, likeliest)
 
 
 def _print(result: Result, as_json: bool) -> None:

@@ -16,7 +16,6 @@ from picam_infer.core import Frame, NoInput, PicamError
 from picam_infer.imaging import picture_files, pictures
 from picam_infer.inference import preprocess, references
 from picam_infer.inference.engines import openvino
-from picam_infer.inference.explanation import as_input
 from picam_infer.inference.references import Comparison, Reference, Tensor
 from picam_infer.models.bundle import Bundle
 from picam_infer.sources import open_source
@@ -76,7 +75,7 @@ def compared(model: Bundle, reference: Reference, given: Sequence[Path], beside:
 
     def inputs() -> Iterator[tuple[str, Tensor]]:
         for name, frame in _frames(given, beside):
-            yield name, as_input(prepare(frame), chain, size)
+            yield name, preprocess.tensor(prepare(frame), chain, size)
 
     ends = [np.asarray(chain.offset, np.float32) + np.asarray(chain.scale, np.float32) * pixel for pixel in (0, 255)]
     low, high = float(min(end.min() for end in ends)), float(max(end.max() for end in ends))

@@ -160,7 +160,7 @@ class Explainer:
         if label is not None and label not in labels:
             raise PicamError(f"the model has no class {label!r}", f"its classes: {', '.join(labels[:8])}")
         patch = self._prepare(frame).copy()
-        tensor = as_input(patch, self._chain, self._bundle.card.input)
+        tensor = preprocess.tensor(patch, self._chain, self._bundle.card.input)
         scores = self._scores(patch)
         chosen = labels.index(label) if label is not None else best(scores, 1)[0]
         saliency, drop, steps = self._saliency(patch, scores, chosen, budget_s)
@@ -169,7 +169,8 @@ class Explainer:
         ends = np.stack([offset, offset + 255 * scale])
         axes = (0, 1, 2) if self._bundle.card.input.layout == "NHWC" else (0, 2, 3)
         return Explanation(
-            picture=(width, height), box=_box(self._chain, self._bundle.card.input, width, height), patch=patch,
+            picture=(width, height), patch=patch,
+            box=preprocess.box(self._chain, self._bundle.card.input, width, height),
             chain=msgspec.to_builtins(self._chain), network=self._bundle.card.input,
             numbers=Numbers(float(tensor.min()), float(tensor.max()), tuple(map(float, tensor.mean(axis=axes))),
                             float(ends.min()), float(ends.max())),
@@ -188,7 +189,8 @@ class Explainer:
         each_s = time.perf_counter() - began_s
         steps = int(min(STEPS, max(FEWEST_STEPS, (budget_s / max(each_s, 1e-6)) ** 0.5)))
         fill = np.zeros(patch.shape[2]) if isinstance(self._chain, Edges) else patch.reshape(-1, patch.shape[2]).mean(0)
-        probabilities = bool(scores.min() >= -1e-3 and scores.max() <= 1 + 1e-3)
+        shares = bool(scores.min() >= -1e-3 and scores.max() <= 1 + 1e-3)
+        probabilities = shares and self._bundle.card.task != "regression"
 
         def weight(values: Scores) -> float:
             return _log_odds(values, chosen) if probabilities else float(values[chosen])
@@ -230,17 +232,6 @@ def _log_odds(scores: Scores, chosen: int) -> float:
     own = float(scores[chosen])
     others = float(np.delete(scores, chosen).sum(dtype=np.float64)) if len(scores) > 1 else 1 - own
     return float(np.log(max(own, _NEVER)) - np.log(max(others, _NEVER)))
-
-
-def as_input(patch: Pixels, chain: Chain, network: Input) -> Map:
-    """Return (H, W, C) uint8 as the network's own input, (1, H, W, C) or (1, C, H, W)."""
-    scaled = patch.astype(np.float32) * np.asarray(chain.scale, np.float32) + np.asarray(chain.offset, np.float32)
-    batch: Map = scaled.astype(np.float32)[np.newaxis]
-    return batch if network.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
-
-
-def _box(chain: Chain, network: Input, width: int, height: int) -> region.Box:
-    return region.box(chain.roi, width, height)
 
 
 def _with_chain(bundle: Bundle, chain: Chain) -> Bundle:

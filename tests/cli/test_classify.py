@@ -149,3 +149,25 @@ def test_what_a_folder_leaves_out_is_named_in_one_line(
     said = capsys.readouterr()
     assert [line.split(":")[0].rpartition("/")[2] for line in said.out.splitlines()] == ["2.JFIF", "0.png"]
     assert said.err.splitlines() == [f"picam-infer classify: left out of {root}: clip.mp4, notes.txt"]
+
+
+def test_a_report_is_for_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_bundle(tmp_path / "m", probabilities=False)
+    card = (made.folder / "model.yaml").read_text()
+    (made.folder / "model.yaml").write_text(f"{card}task: regression\n")
+    root = in_folders(tmp_path / "p", dark=(0,))
+    assert cli.main(["classify", "-m", str(made.folder), "--report", str(root)]) == 1
+    assert "--report is for classes" in capsys.readouterr().err
+
+
+def test_of_several_classes_that_apply_one_that_is_among_them_is_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_bundle(tmp_path / "m")
+    card = (made.folder / "model.yaml").read_text()
+    (made.folder / "model.yaml").write_text(f"{card}task: multi-label\n")
+    root = in_folders(tmp_path / "p", dark=(127, 0), bright=(127,))
+    words = ["classify", "-m", str(made.folder), "--report", "--json", "--threshold", "0.3", str(root)]
+    assert cli.main(words) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])["report"]
+    assert (report["pictures"], report["right"]) == (3, 3)
