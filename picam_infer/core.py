@@ -109,6 +109,16 @@ class Result:
             return [(p.label, p.figure) for p in self.top if p.named]
         return [] if self.label is None else [(self.label, Prediction(self.label, self.score).figure)]
 
+    def in_words(self) -> str:
+        """Return it as a line for people: `sees cat (99%)`, `reads angle: 2.00 °`, `sees nothing it knows`."""
+        if self.value is not None:
+            return "reads " + ", ".join(f"{name} {figure}" for name, figure in self.said())
+        if self.top and self.top[0].named is not None:
+            seen = [f"{p.label} ({p.score:.0%})" for p in self.top if p.named]
+        else:
+            seen = [] if self.label is None else [f"{self.label} ({self.score:.0%})"]
+        return "sees " + (", ".join(seen) or "nothing it knows")
+
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON object of this result (documented in the README)."""
         return {

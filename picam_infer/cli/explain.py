@@ -13,11 +13,14 @@ import msgspec
 import numpy as np
 
 from picam_infer.cli.classify import as_frame, roi_argument
+from picam_infer.config import Decide
 from picam_infer.core import PicamError, Pixels, best
 from picam_infer.imaging import decode
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference.explanation import Explainer, Explanation
+from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle
 from picam_infer.outputs import text
 
 _DESCRIPTION = """\
@@ -66,10 +69,18 @@ def main(args: argparse.Namespace) -> int:
         content = {"image": str(args.picture), "model": model.name, **found.as_json(), "png": str(target)}
         print(json.dumps(content, ensure_ascii=False), flush=True)
         return 0
-    print(f"{args.picture}: {model.name} says {model.labels[best(found.scores, 1)[0]]}")
+    print(f"{args.picture}: {model.name} says {_answer(model, found)}")
     print("\n".join(f"  {heading:<9} {line}" for heading, line in said))
     print(f"  {'drawn':<9} {target}")
     return 0
+
+
+def _answer(model: Bundle, found: Explanation) -> str:
+    """Return what the model says in the end: its likeliest class, or its values."""
+    if model.card.task == "regression":
+        _, values = Decider.of(model)(found.scores, Decide())
+        return ", ".join(f"{value.label}: {value.figure}" for value in values)
+    return model.labels[best(found.scores, 1)[0]]
 
 
 def lines(found: Explanation) -> list[tuple[str, str]]:

@@ -110,7 +110,7 @@ def _frame(image: Pixels, box: tuple[int, int, int, int], colour: Colour, unit: 
 def _headlines(image: Pixels, said: Sequence[tuple[str, str]], colour: Colour, unit: int) -> int:
     """Write a line for each name and figure, as many as the upper half holds; return where the next one would be."""
     size = _headline_height(unit) if len(said) == 1 else max(14, 3 * unit)
-    step, y = _panel_height(size), unit
+    step, y = _panel_height(size) + (max(1, unit // 3) if len(said) > 1 else 0), unit
     for at, (name, figure) in enumerate(said):
         if at and y + 2 * step > image.shape[0] // 2 and at + 1 < len(said):
             panel(image, f"and {len(said) - at} more", (unit, y), _text_height(unit), colour)

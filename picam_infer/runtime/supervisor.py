@@ -834,7 +834,7 @@ def sentence(state: State) -> str:
     newest = fresh_result(state)
     if newest is None:
         return f"waiting for {state.source or 'the camera'} and the model {state.model}"
-    seen = in_words(newest)
+    seen = newest.in_words()
     news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
     rate = per_second(state.stats.inferences)
     return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}"
@@ -853,16 +853,6 @@ def _stamp(path: Path | None) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
-
-
-def in_words(result: Result) -> str:
-    """Return what a result says, for a status line: `sees cat (99 %)`, `reads output: 2.00 °`."""
-    said = result.said()
-    if result.value is not None:
-        return "reads " + ", ".join(f"{name} {figure}" for name, figure in said)
-    if len(said) == 1:
-        return f"sees {result.label} ({result.score:.0%})"
-    return "sees " + (", ".join(f"{name} ({figure})" for name, figure in said) or "nothing it knows")
 
 
 def cache_folder() -> Path | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import Decide
+from picam_infer.core import Prediction
 from picam_infer.inference.postprocess import Decider
 
 
@@ -65,3 +66,46 @@ def test_reset_forgets_the_past() -> None:
 
 def test_one_class_is_enough() -> None:
     assert Decider(["only"])(scores(0.9), Decide(margin=0.5))[0] == "only"
+
+
+def test_of_classes_that_may_apply_at_once_all_above_the_threshold_are_named() -> None:
+    decider = Decider(["sun", "rain", "wind", "fog"], task="multi-label")
+    label, top = decider(scores(0.7, 0.2, 0.9, 0.8), Decide(threshold=0.6, top=2))
+    assert label == "sun, wind, fog"  # in their own order, so that it does not flicker when the first changes
+    assert [(p.label, p.named) for p in top] == [("wind", True), ("fog", True), ("sun", True)]
+    label, top = decider(scores(0.1, 0.2, 0.3, 0.4), Decide(threshold=0.6, top=2))
+    assert label is None and [(p.label, p.named) for p in top] == [("fog", False), ("wind", False)]
+
+
+def test_several_classes_are_held_together() -> None:
+    decider, settings = Decider("ab", task="multi-label"), Decide(hold=2)
+    both, one = scores(0.9, 0.9), scores(0.9, 0.1)
+    assert [decider(s, settings)[0] for s in (both, both, one, both, one, one)] == [
+        None, "a, b", "a, b", "a, b", "a, b", "a",
+    ]  # fmt: skip
+
+
+def test_the_reject_class_is_none_of_several() -> None:
+    decider = Decider(["a", "b", "none"], reject="none", task="multi-label")
+    assert decider(scores(0.8, 0.1, 0.9), Decide())[0] is None
+    assert decider(scores(0.9, 0.1, 0.7), Decide())[0] == "a"
+
+
+def test_values_are_neither_judged_nor_sorted() -> None:
+    decider = Decider(["x", "y"], task="regression", units=("mm", ""))
+    label, top = decider(scores(-2.5, 300), Decide(threshold=0.99))
+    assert label == "x"
+    assert [(p.label, p.score, p.unit, p.figure) for p in top] == [
+        ("x", -2.5, "mm", "-2.50 mm"), ("y", 300, "", "300.00"),
+    ]  # fmt: skip
+    for _ in range(40):
+        label, top = decider(scores(10, 300), Decide(smooth=0.5))
+    assert top[0].score == pytest.approx(10, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "0.00"), (0.0012, "0.0012"), (-3.14159, "-3.14"), (12345.678, "12345.68"), (2.5e7, "2.5e+07")],
+)
+def test_how_values_are_written(value: float, said: str) -> None:
+    assert Prediction("x", value, "").figure == said

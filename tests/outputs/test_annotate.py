@@ -75,3 +75,45 @@ def test_a_placard_says_all_it_is_given() -> None:
     longest = annotate.placard(1280, 720, "camera lost", "unplugged", "plug it in")
     lit = [(image.max(2) > 128).sum() for image in (short, longer, longest)]
     assert lit[0] < lit[1] < lit[2]
+
+
+def answer(*top: Prediction) -> Result:
+    return Result(1, 0, 0, top[0].label, top[0].score, top, "openvino:CPU", 1.0, 2.0)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """What is written on plates, with where they begin from the top."""
+    found: list[tuple[int, str]] = []
+    panel = annotate.panel
+
+    def record(image: np.ndarray, text: str, at: tuple[int, int], size: int, colour: annotate.Colour) -> None:
+        found.append((at[1], text.translate({0x2068: None, 0x2069: None})))
+        panel(image, text, at, size, colour)
+
+    monkeypatch.setattr(annotate, "panel", record)
+    return found
+
+
+def test_values_are_shown_as_such_and_never_in_percent(written: list[tuple[int, str]]) -> None:
+    image = np.full((480, 640, 3), 128, np.uint8)
+    annotate.draw(image, answer(Prediction("output", 2.0, "°"), Prediction("y", -0.5, "")), annotate.Look())
+    assert [text for _, text in written] == ["output: 2.00 °", "y: -0.50"]
+
+
+def test_every_class_that_applies_has_a_line_and_the_notice_stands_below(written: list[tuple[int, str]]) -> None:
+    named = [Prediction(f"class {at}", 0.9, named=True) for at in range(3)]
+    image = np.full((720, 1280, 3), 128, np.uint8)
+    annotate.draw(image, answer(*named, Prediction("x", 0.1, named=False)), annotate.Look(notice="a notice"))
+    assert [text for _, text in written] == ["class 0  90 %", "class 1  90 %", "class 2  90 %", "a notice"]
+    assert np.all(np.diff([top for top, _ in written]) > 20)
+
+
+def test_none_that_applies_is_unknown_and_many_leave_room_for_the_picture(written: list[tuple[int, str]]) -> None:
+    image = np.full((480, 640, 3), 128, np.uint8)
+    annotate.draw(image, answer(Prediction("x", 0.1, named=False)), annotate.Look())
+    assert [text for _, text in written] == ["?"]
+    written.clear()
+    annotate.draw(image, answer(*[Prediction(f"class {at}", 0.9, named=True) for at in range(90)]), annotate.Look())
+    assert "more" in written[-1][1] and len(written) < 15
+    assert np.all(image[300:] == 128), "the lower half is the picture's"

@@ -200,6 +200,8 @@ def sentence(event: Event) -> str:
     """Return an event for people."""
     change = event.change
     if change.kind == "label":
+        if change.result is not None:
+            return change.result.in_words()
         return f"sees {change.label} ({change.score:.0%})" if change.label is not None else "sees nothing it knows"
     if change.kind == "lost":
         return f"{change.part} lost: {change.reason}" + (f"; {change.hint}" if change.hint else "")

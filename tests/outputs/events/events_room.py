@@ -23,3 +23,9 @@ def change(label: str | None, score: float = 0.9, seq: int = 1, previous: str | 
     result = Result(seq, frame.captured, frame.monotonic_s, label, score, (Prediction(label or "zero", score),),
                     "openvino:CPU", 3.0, 20.0, frame=frame)  # fmt: skip
     return Change("label", frame.captured, label=label, previous=previous, score=score, result=result, frame=frame)
+
+
+def answered(*top: Prediction, label: str | None = None) -> Change:
+    """Return the news of a result with these classes or values."""
+    result = Result(1, 0.0, 0.0, label or top[0].label, top[0].score, top, "openvino:CPU", 3.0, 20.0)
+    return Change("label", 0.0, label=result.label, score=result.score, result=result)

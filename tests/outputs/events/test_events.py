@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from events_room import change, state, until
+from events_room import answered, change, state, until
 
 from picam_infer import config
+from picam_infer.core import Prediction
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.outlet import PICTURES, Event, Outlet, Undelivered
 from picam_infer.runtime.state import Change
@@ -229,3 +230,26 @@ def test_no_kind_loads_anothers_library(item: config.Event) -> None:
     kind = type(item).__name__.lower()
     code = f"import sys; from picam_infer.outputs.events import {kind}; sys.exit('paho' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_several_classes_any_that_is_wanted_will_do_and_values_have_no_score() -> None:
+    place = Place()
+    outlet = Outlet(config.Jsonl(path="-", labels=("two", "angle"), min_score=0.5), place)
+    one, two = Prediction("one", 0.9, named=True), Prediction("two", 0.8, named=True)
+    outlet.offer(answered(one, two, label="one, two"))
+    outlet.offer(answered(one, Prediction("two", 0.1, named=False), label="one"))
+    outlet.offer(answered(Prediction("angle", -3.0, "°")))
+    outlet.end(1)
+    outlet.join(5)
+    assert labels(place) == ["one, two", "angle"]
+
+
+def test_results_in_words_and_as_json() -> None:
+    several = answered(Prediction("one", 0.9, named=True), Prediction("two", 0.8, named=True), label="one, two").result
+    value = answered(Prediction("angle", 2.0, "°")).result
+    assert several is not None and value is not None
+    assert several.in_words() == "sees one (90%), two (80%)" and several.as_json()["labels"] == ["one", "two"]
+    assert value.in_words() == "reads angle: 2.00 °"
+    assert (value.as_json()["value"], value.as_json()["unit"], value.as_json()["score"]) == (2.0, "°", 2.0)
+    plain = change("one").result
+    assert plain is not None and not {"labels", "value", "unit", "image"} & set(plain.as_json())
