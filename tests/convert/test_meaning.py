@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import openvino.opset13 as op
 import pytest
+from makers import shared
 from small_models import (
     COLOURS,
     colour_keras,
@@ -581,3 +582,19 @@ def test_the_self_check_finds_what_half_precision_moves(tmp_path: Path) -> None:
     assert any("--precision f32" in note for note in report.notes)
     exact = convert(tmp_path / "m.h5", tmp_path / "p", Options(precision="f32"))
     assert exact.difference == exact.close_call == 0
+
+
+# -- Teachable Machine -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_teachable_machine_network_is_known_whatever_its_file_is_called(named: bool, tmp_path: Path) -> None:
+    import openvino as ov
+
+    convert(shared("models", "RenoirTan__bbc2021", "converted_keras.zip"), tmp_path / "tm", Options(precision="f32"))
+    model = ov.Core().read_model(tmp_path / "tm" / "model.xml")
+    if not named:
+        for at, node in enumerate(model.get_ordered_ops()):
+            node.set_friendly_name(f"n{at}")
+    card, report = card_of(save_ir(tmp_path / "birds.xml", model), tmp_path / "o")
+    assert card.preprocess == Photo() and not any("assumption" in note or "family" in note for note in report.notes)
