@@ -72,6 +72,10 @@ class EngineSettings(Section, frozen=True):
     max_per_s: Annotated[float, Meta(ge=0, le=1000)] = 0.0
 
 
+LIVE_HOLD = 3
+"""Measured on simulated approaches (`scripts/bench-digits --approaches`): no label comes up while a sheet moves in."""
+
+
 class Decide(Section, frozen=True):
     """How scores become a decision."""
 
@@ -79,7 +83,8 @@ class Decide(Section, frozen=True):
     margin: Unit = 0.0
     top: Annotated[int, Meta(ge=1, le=100)] = 3
     smooth: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    hold: Annotated[int, Meta(ge=1, le=1000)] = 1
+    hold: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Equal answers in a row before the shown label changes; 0: `LIVE_HOLD` with a quick live source, else 1."""
 
 
 class DisplaySettings(Section, frozen=True):

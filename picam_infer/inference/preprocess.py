@@ -9,6 +9,7 @@ import numpy.typing as npt
 from picam_infer.core import Frame, Pixels
 from picam_infer.imaging import decode, letterbox, region
 from picam_infer.imaging.region import Aspect, Box
+from picam_infer.inference.guidance import Sight, look
 from picam_infer.models.bundle import Chain, Edges, Input, Photo
 
 # Every crop the camera sizes give (144, 192, 216, 288, 432 px) is brought to this side first, so that Canny and the
@@ -62,10 +63,15 @@ class EdgesChain:
     def __init__(self, chain: Edges, network: Input) -> None:
         self._chain = chain
         self._patch = np.zeros((network.height, network.width, network.channels), np.uint8)
+        self._outline: Pixels | None = None
+        self.sight: Sight | None = None
 
     def __call__(self, frame: Frame) -> Pixels:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""
-        outline = edges(decode.grey_square(frame, self._chain.roi, _WORK_PX), self._chain.canny)
+        grey = decode.grey_square(frame, self._chain.roi, _WORK_PX)
+        outline = edges(grey, self._chain.canny)
+        self.sight = look(outline, grey, self._outline)
+        self._outline = outline
         height, width = self._patch.shape[:2]
         if outline.shape != (height, width):
             outline = cv2.resize(outline, (width, height), interpolation=cv2.INTER_AREA)
@@ -80,6 +86,7 @@ class PhotoChain:
         self._chain = chain
         self._aspect = aspect(chain, network)
         self._colour = "grey" if network.channels == 1 else chain.colour
+        self.sight: Sight | None = None
         self._patch = np.zeros((network.height, network.width, network.channels), np.uint8)
 
     def __call__(self, frame: Frame) -> Pixels:

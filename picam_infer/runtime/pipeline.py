@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
-from picam_infer.config import Decide
+from picam_infer.config import LIVE_HOLD, Decide
 from picam_infer.core import (
     BadFrame,
     ConfigError,
@@ -30,6 +31,7 @@ from picam_infer.core import (
     Source,
 )
 from picam_infer.imaging import native_stderr
+from picam_infer.inference.guidance import Guide, Sight
 from picam_infer.models.bundle import BundleError, Chain
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
@@ -44,6 +46,8 @@ STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
 _LATE_S = 0.05
 """So much lateness is made up for, so that the rate is what was asked for."""
+_QUICK_S = 0.25
+"""Pictures that follow each other as closely show the same thing: labels may wait for them to agree."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have: each try may load libraries and the model."""
@@ -70,6 +74,17 @@ class Parts:
     """The least time between two inferences of a live source; of a file every picture counts."""
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A frame whose answer the engine still owes."""
+
+    frame: Frame
+    seen: Pixels | None
+    """What the network sees, for those who look at it."""
+    sight: Sight | None
+    began_s: float
+
+
 class Pipeline:
     """Runs the loops in threads of its own until `stop`, or until a file source ends."""
 
@@ -92,6 +107,7 @@ class Pipeline:
         self._moved_s = time.monotonic()
         self._lost_s = 0.0
         self._forget = False
+        self._guide = Guide()
         self._controls: Mapping[str, ControlValue] = {}
         self._said: frozenset[str] = frozenset()
         self._threads = [
@@ -255,7 +271,7 @@ class Pipeline:
 
     def _feed(self, engine: Engine) -> None:
         chain, preprocess = None, None
-        under_way: deque[tuple[Frame, Pixels | None, float]] = deque()
+        under_way: deque[_UnderWay] = deque()
         while not self._stop.is_set():
             early_s = self._early_s
             if early_s > 0 and not under_way:
@@ -275,16 +291,15 @@ class Pipeline:
                     if patch is None:
                         continue
                     seen = np.array(patch) if self.keep_patches or self.state.input_wanted else None
-                    began_s = time.monotonic()
+                    under_way.append(_UnderWay(frame, seen, getattr(preprocess, "sight", None), time.monotonic()))
                     engine.submit(patch)
-                    under_way.append((frame, seen, began_s))
                     continue
                 if not under_way and self._drained.is_set() and self.state.frames.idle:
                     self.finished.set()
                     return
             if under_way:
                 scores = engine.collect()
-                self._publish(engine, scores, *under_way.popleft())
+                self._publish(engine, scores, under_way.popleft())
 
     @property
     def _early_s(self) -> float:
@@ -308,8 +323,8 @@ class Pipeline:
                 log.info("a picture has damage inside: it is used all the same, and such pictures are counted")
         return patch
 
-    def _publish(self, engine: Engine, scores: Scores, frame: Frame, seen: Pixels | None, began_s: float) -> None:
-        now_s = time.monotonic()
+    def _publish(self, engine: Engine, scores: Scores, asked: _UnderWay) -> None:
+        now_s, frame = time.monotonic(), asked.frame
         self._found("engine", engine.name)
         self.state.engine, self.state.telemetry = engine.name, engine.telemetry
         if self._forget:
@@ -317,20 +332,29 @@ class Pipeline:
             self._parts.forget()
         if frame.monotonic_s < self._lost_s or (self._live and self.state.pause.now):
             return
-        label, top = self._parts.decide(scores, self.state.tuning.decide)
+        label, top = self._parts.decide(scores, self._settled(self.state.tuning.decide, frame))
         result = Result(
             seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
-            top=top, engine=engine.name, infer_ms=(now_s - began_s) * 1e3, age_ms=(now_s - frame.monotonic_s) * 1e3,
-            patch=seen, frame=frame, name=frame.name,
+            top=top, engine=engine.name, infer_ms=(now_s - asked.began_s) * 1e3,
+            age_ms=(now_s - frame.monotonic_s) * 1e3, patch=asked.seen, frame=frame, name=frame.name,
         )  # fmt: skip
         stats = self.state.stats
-        stats.latency.setdefault(engine.name, Histogram()).add(now_s - began_s)
+        stats.latency.setdefault(engine.name, Histogram()).add(now_s - asked.began_s)
         stats.inferences.tick(now_s)
         before = self.state.results.look()
         self.state.results.put(result)
+        self.state.advice = self._guide(asked.sight, label is not None, now_s)
         if label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
         self._parts.on_result(result)
+
+    def _settled(self, decide: Decide, frame: Frame) -> Decide:
+        """Return the settings with their automatic values put in: quick answers wait for two more, others are shown."""
+        if decide.hold:
+            return decide
+        before = self.state.results.look()
+        quick = before is not None and frame.monotonic_s - before[1].monotonic_s < _QUICK_S
+        return msgspec.structs.replace(decide, hold=LIVE_HOLD if self._live and quick else 1)
 
     def _changed(self, result: Result, frame: Frame, previous: str | None) -> None:
         self.state.stats.label_changes += 1

@@ -290,6 +290,8 @@ class State:
         self.display = ""
         self.notice: tuple[str, float] = ("", 0.0)
         """The engine's last news of itself, and when on CLOCK_MONOTONIC it came."""
+        self.advice = ""
+        """What helps to have the thing in front of the camera named; empty: nothing, or it is named."""
         self.telemetry: Telemetry | None = None
         """The engine's device's own readings, where it has any."""
         self.history: deque[Change] = deque(maxlen=1000)
@@ -409,6 +411,7 @@ class State:
             "engine": self.engine,
             "display": self.display,
             "notice": self.notice[0],
+            "advice": self.advice if newest else "",
             "stick_c": self.telemetry.temperature_c if self.telemetry else None,
             "frames": self.stats.frames.total,
             "frames_per_s": round(self.stats.frames.per_second(), 1),

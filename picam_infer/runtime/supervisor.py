@@ -625,7 +625,8 @@ class Painter:
         chain = self._state.tuning.preprocess
         box = preprocess.box(chain, self._state.network, image.shape[1], image.shape[0])
         stats = stats_line(self._state, self._drawn) if self._config.display.stats else ""
-        look = annotate.Look(box, stats, self._state.notice[0], self._config.display.inset)
+        notice = self._state.notice[0] or self._state.advice
+        look = annotate.Look(box, stats, notice, self._config.display.inset)
         return annotate.draw(image, fresh_result(self._state), look)
 
     def _placard(self) -> Pixels | None:
@@ -696,13 +697,15 @@ class Viewer:
         return self._screen.placard(words.title, words.reason, words.hint, words.foot, colour=words.colour)
 
     def _notice_now(self) -> str:
-        """Return what a key just did, else why the engine is not the one that was wished for."""
+        """Return what a key just did, else fresh news of the engine, else what helps, else standing news."""
         text, until_s = self._notice
         if time.monotonic() < until_s:
             return text
         news, since_s = self._state.notice
-        passing = self._state.engine.startswith("ncs") and time.monotonic() - since_s > _NEWS_S
-        return "" if passing else news
+        fresh = time.monotonic() - since_s <= _NEWS_S
+        if self._state.advice and not (news and fresh):
+            return self._state.advice
+        return news if fresh or not self._state.engine.startswith("ncs") else ""
 
     def _stats(self) -> str:
         text, until_s = self._stats_line

@@ -16,6 +16,7 @@ from makers import jpeg_frame, picture
 from picam_infer.config import Decide
 from picam_infer.core import BadFrame, Frame, Lost, NotYet, Result
 from picam_infer.imaging import decode
+from picam_infer.inference.guidance import Sight
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
 from picam_infer.runtime import pipeline as pipelines
@@ -467,3 +468,57 @@ def endless() -> Iterator[object]:
     for frame in frames(10_000):
         yield lambda: time.sleep(0.005)
         yield frame
+
+
+class Scripted(FakeEngine):
+    """Answers "a" and "b" as told, then the last one for ever."""
+
+    def __init__(self, answers: str) -> None:
+        super().__init__()
+        self._answers = chain(answers, iter(lambda: answers[-1], ""))
+
+    def collect(self) -> np.ndarray:
+        super().collect()
+        return np.array([0.9, 0.1] if next(self._answers) == "a" else [0.1, 0.9], np.float32)
+
+
+def one_by_one(number_of: int, apart_s: float, answered: Callable[[], int]) -> Iterator[object]:
+    """Frames so far apart by their stamps, each after the answer to the one before."""
+    began_s = time.monotonic()
+    for number, frame in enumerate(frames(number_of)):
+        while answered() < number:
+            time.sleep(0.001)
+        yield replace(frame, monotonic_s=began_s + number * apart_s)
+
+
+@pytest.mark.parametrize(
+    ("live", "apart_s", "shown"),
+    [(True, 0.05, "aaaaaaabb"), (True, 1.0, "aabbabbbb"), (False, 0.05, "aabbabbbb")],
+    ids=["camera", "slow camera", "files"],
+)
+def test_a_cameras_label_changes_after_three_equal_answers_other_labels_at_once(
+    run: Callable[..., Running], live: bool, apart_s: float, shown: str
+) -> None:
+    made: list[Running] = []
+    source = ListSource(one_by_one(9, apart_s, lambda: len(made[0].results) if made else 0), live=live)
+    made.append(run([source], [Scripted("aabbabbbb")]))
+    made[0].wait_for(lambda: len(made[0].results) == 9)
+    assert "".join(result.label or "?" for result in made[0].results) == shown
+
+
+class Sighted(Preprocess):
+    """Sees a thing that is too small."""
+
+    sight = Sight(brightness=0.7, outline=0.05, size=0.2, moved=0.0)
+
+
+class Unsure(FakeEngine):
+    def collect(self) -> np.ndarray:
+        super().collect()
+        return np.array([0.5, 0.5], np.float32)
+
+
+def test_what_has_no_name_comes_with_advice(run: Callable[..., Running]) -> None:
+    running = run([ListSource(endless(), live=True)], [Unsure()], preprocess=Sighted)
+    running.wait_for(lambda: running.state.advice)
+    assert running.state.as_json()["advice"] == "hold it closer: fill the box"

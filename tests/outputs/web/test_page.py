@@ -85,6 +85,11 @@ def test_the_picture_moves_and_the_label_follows(browser: Browser, web: Web, run
     until(lambda: text(browser, "#label") == "unknown")
     assert "two\u2069 · 90 %" in until(lambda: text(browser, "#changes"))
     until(lambda: text(browser, "#said") == "unknown", 5)
+    assert not shown(browser, "#advice")
+    run.state.advice = "hold it closer: fill the box"
+    until(lambda: shown(browser, "#advice") and text(browser, "#advice") == "hold it closer: fill the box")
+    run.label = "two"
+    until(lambda: not shown(browser, "#advice"))
     assert "640 × 480" in text(browser, "#numbers")
     assert browser.complaints() == [], "no script error, and nothing that the policy refuses"
 

@@ -78,6 +78,7 @@ function takeState(state) {
   camera.follow();
   at("watching").hidden = false;
   write(at("watching"), state.paused ? "Resume watching" : "Pause watching");
+  if (!picture.frozen) showAdvice();
   showStatus();
 }
 
@@ -116,6 +117,14 @@ function aspect() {
 
 function showSeen() {
   seen.show(now.result, settings.live?.values?.["decide.threshold"] ?? 0);
+  showAdvice();
+}
+
+// What the person in front of the camera can do; there is none for what has a name.
+function showAdvice() {
+  const advice = now.result?.label === null ? (now.state?.advice ?? "") : "";
+  write(at("advice"), advice);
+  at("advice").hidden = !advice;
 }
 
 function showHandle() {
