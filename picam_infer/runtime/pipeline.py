@@ -134,7 +134,9 @@ class Pipeline:
     @property
     def stuck(self) -> bool:
         """Whether the source's thread is in a driver that does not answer, or died in it: only a new process helps."""
-        return not self._drained.is_set() and time.monotonic() - self._moved_s > STUCK_S
+        # A slow source may take as long as its pace allows to come back from a read.
+        patience_s = STUCK_S + self._liveness.limit_s
+        return not self._drained.is_set() and time.monotonic() - self._moved_s > patience_s
 
     @property
     def resting(self) -> bool:

@@ -47,11 +47,11 @@ def unreachable(name: str, error: BaseException, protocol: str = "http") -> Lost
     if isinstance(error, ssl.SSLError):
         return Lost(f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
                     f"use {protocol.removesuffix('s')}://, or the port that is for TLS")  # fmt: skip
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter: no name that DNS could have
         return Lost(f"{name}: no such host", "check the name, or write the camera's IP address")
     if isinstance(error, TimeoutError):
         return Lost(f"{name} does not answer", CHECK)
-    if isinstance(error, (http.client.HTTPException, ValueError, UnicodeError)) and not isinstance(error, OSError):
+    if isinstance(error, (http.client.HTTPException, ValueError)) and not isinstance(error, OSError):
         return Lost(f"{name} does not speak {protocol.upper()}", _HTTP_PORT.format(protocol=protocol.upper()))
     if isinstance(error, ConnectionRefusedError):
         return Lost(f"{name} cannot be reached (connection refused)", "nothing listens there: check port and power")

@@ -108,8 +108,9 @@ def test_a_trickle_is_no_answer(at: str) -> None:
 
 
 def test_hosts_that_do_not_exist() -> None:
-    with pytest.raises(Lost, match="no such host"):
-        open_source("http://no.such.invalid/x", Capture())
+    for host in ("no.such.invalid", "a..b", "x" * 70 + ".de"):
+        with pytest.raises(Lost, match="no such host"):
+            open_source(f"http://{host}/x", Capture())
 
 
 # -- TLS ---------------------------------------------------------------------
