@@ -240,6 +240,28 @@ def test_the_pi_goes_away_and_comes_back(browser: Browser, run: Run) -> None:
     browser.complaints()
 
 
+_NO_SUCH_WORKER = """const Real = SharedWorker;
+window.SharedWorker = class extends Real { constructor() { super('/page/no-such-worker.js'); } };"""
+
+
+@pytest.mark.parametrize("missing", ["delete window.SharedWorker", _NO_SUCH_WORKER])
+def test_a_browser_without_shared_workers_has_connections_of_its_own(
+    browser: Browser, web: Web, run: Run, missing: str
+) -> None:
+    script = browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=missing)["identifier"]
+    try:
+        visit(browser, web)
+        until(lambda: text(browser, "#label") == "one" and text(browser, "#health") == "live")
+        browser.js("document.getElementById('freeze').click()")
+        until(lambda: web.clients()["raw"] == 0 and web.clients()["events"] == 1)
+        browser.js("document.getElementById('freeze').click()")
+        run.pull()
+        until(lambda: "camera lost" in text(browser, "#placard"))
+    finally:
+        browser.devtools("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+    browser.complaints()
+
+
 def test_a_network_that_falls_silent_is_noticed(browser: Browser, web: Web) -> None:
     visit(browser, web)
     silence, loop = threading.Event(), web._loop

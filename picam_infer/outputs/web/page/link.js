@@ -55,9 +55,15 @@ export class Link {
       this.cut = false;
       this.follow();
     }
-    if (kind === "change") this.last.get("history")?.changes.push(body);
-    else this.last.set(kind, kind === "history" ? { changes: body.changes.slice(-MOST_CHANGES) } : body);
+    if (kind === "change") this.remember(body);
+    else this.last.set(kind, kind === "history" ? { changes: body.changes.slice() } : body);
     this.send(kind, body, "events");
+  }
+
+  remember(change) {
+    const { changes } = this.last.get("history") ?? { changes: [] };
+    changes.push(change);
+    if (changes.length > MOST_CHANGES) changes.splice(0, MOST_CHANGES / 4);
   }
 
   send(kind, body, what) {
