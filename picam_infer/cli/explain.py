@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.outputs import text
+from picam_infer.platform.terminal import say, say_json
 
 _DESCRIPTION = """\
 Show why a model says what it says of a picture. The PNG shows the picture with the part that is looked at, the
@@ -67,11 +67,12 @@ def main(args: argparse.Namespace) -> int:
     _write(drawn(decode.bgr(frame), found, said), target)
     if args.json:
         content = {"image": str(args.picture), "model": model.name, **found.as_json(), "png": str(target)}
-        print(json.dumps(content, ensure_ascii=False), flush=True)
+        say_json(content)
         return 0
-    print(f"{args.picture}: {model.name} says {_answer(model, found)}")
-    print("\n".join(f"  {heading:<9} {line}" for heading, line in said))
-    print(f"  {'drawn':<9} {target}")
+    say(f"{args.picture}: {model.name} says {_answer(model, found)}")
+    for heading, line in said:
+        say(f"  {heading:<9} {line}")
+    say(f"  {'drawn':<9} {target}")
     return 0
 
 
