@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from picam_infer.config import Web
 from picam_infer.outputs.web.token import Token
-from picam_infer.outputs.web.visitor import FORWARDED, Headers, Names, Proxies, canonical, parsed
+from picam_infer.outputs.web.visitor import FORWARDED, Headers, Names, Proxies, base_path, canonical, parsed
 
 SESSION_S = 30 * 86400
 _RENEW_S = 86400
@@ -83,7 +83,8 @@ class Access:
     def __init__(self, settings: Web, token: Token) -> None:
         self.token = token
         self.patience = Patience()
-        self._always = settings.token == "always"
+        # A path of its own means a proxy, and one that says nothing of its visitors would make all of them local.
+        self._always = settings.token == "always" or bool(base_path(settings.base))
         self.cookie = f"picam_session_{_instance(settings)}"
         """The cookie's name. Browsers send a host's cookies to all of its ports: each instance has one of its own."""
         self._logged_out: OrderedDict[str, float] = OrderedDict()

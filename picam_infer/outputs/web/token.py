@@ -93,7 +93,7 @@ def findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
     remote = not is_loopback(host)
     yield "ok", f"http{'s' if settings.tls_cert else ''}://{settings.listen}/", ""
     path = Path(settings.token_file)
-    if remote or settings.token == "always":
+    if remote or settings.token == "always" or settings.base.strip("/") or settings.proxies:
         try:
             made = make(path)
             yield "ok", f"token {'made' if made else 'is'} in {path}; show it with: sudo cat {path}", ""

@@ -78,6 +78,13 @@ def test_behind_a_proxy_nobody_is_local(tmp_path: Path, header: str) -> None:
         access(tmp_path).check_token("127.0.0.1", {header: "192.0.2.7"}, "")
 
 
+def test_behind_a_silent_proxy_nobody_is_local_either(tmp_path: Path) -> None:
+    for settings in ({"base": "/cam"}, {"proxies": ("127.0.0.0/8",)}):
+        with pytest.raises(Refused, match="needs the token"):
+            access(tmp_path, **settings).check_token("127.0.0.1", {}, "")
+    access(tmp_path, base="/", proxies=("10.0.0.1",)).check_token("127.0.0.1", {}, "")
+
+
 def test_always_means_this_machine_too(tmp_path: Path) -> None:
     with pytest.raises(Refused):
         access(tmp_path, token="always").check_token("127.0.0.1", {}, "")
@@ -245,3 +252,10 @@ def test_the_file_may_change_while_running(tmp_path: Path) -> None:
     assert rules.token.equals(SECRET) and not rules.token.equals("")
     (tmp_path / "token").unlink()
     assert not rules.token and not rules.token.equals("")
+
+
+@pytest.mark.parametrize("settings", [{"base": "/cam"}, {"proxies": ("127.0.0.1",)}, {"token": "always"}])
+def test_check_makes_the_token_that_visitors_through_a_proxy_need(tmp_path: Path, settings: dict[str, object]) -> None:
+    path = tmp_path / "token"
+    list(token.findings(Settings(token_file=str(path), **settings)))  # type: ignore[arg-type]
+    assert len(path.read_text().strip()) >= token.SHORTEST
