@@ -260,6 +260,11 @@ system_files() {
     put "$root/picam_infer/outputs/web/page/icon.svg" /usr/share/icons/hicolor/scalable/apps/picam-infer.svg
     install -d /usr/local/bin
     link "$opt/current/bin/picam-infer" /usr/local/bin/picam-infer
+    # picam-infer(1) and picam-infer.yaml(5), from this version's own parsers and schema.
+    "$new/bin/python" -m picam_infer.cli.manual "$scratch/man" "$root/config/picam-infer.yaml"
+    install -d /usr/local/share/man/man1 /usr/local/share/man/man5
+    put "$scratch/man/picam-infer.1" /usr/local/share/man/man1/picam-infer.1
+    put "$scratch/man/picam-infer.yaml.5" /usr/local/share/man/man5/picam-infer.yaml.5
     systemctl daemon-reload
     udevadm control --reload
     udevadm trigger --subsystem-match=usb --attr-match=idVendor=03e7 || true

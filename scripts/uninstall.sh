@@ -28,7 +28,8 @@ mapfile -t units < <(systemctl list-unit-files --no-legend --state=enabled 'pica
 rm -f /etc/systemd/system/picam-infer.service /etc/systemd/system/picam-infer@.service \
     /etc/udev/rules.d/99-picam-infer-*.rules /etc/polkit-1/rules.d/50-picam-infer.rules \
     /etc/xdg/autostart/picam-infer.desktop /usr/share/applications/picam-infer.desktop \
-    /usr/share/icons/hicolor/scalable/apps/picam-infer.svg /usr/local/bin/picam-infer
+    /usr/share/icons/hicolor/scalable/apps/picam-infer.svg /usr/local/bin/picam-infer \
+    /usr/local/share/man/man1/picam-infer.1 /usr/local/share/man/man5/picam-infer.yaml.5
 systemctl daemon-reload
 systemctl reset-failed 'picam-infer*' 2>/dev/null || true
 udevadm control --reload
