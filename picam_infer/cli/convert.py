@@ -111,6 +111,7 @@ class Told:
     AGAIN_S = 30.0
     _WORDS: ClassVar = {
         "read": "reading", "build": "building the network of", "check": "trying the network of", "save": "saving",
+        "try": "trying pictures on the network of",
         "quantize": "quantising, which takes minutes,",
     }  # fmt: skip
 

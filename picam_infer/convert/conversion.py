@@ -132,8 +132,9 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
     notes = [*source.notes, *network.notes]
     meaning = answer.read(network, lists, options.task, notes)
     spec = input_spec.decide(network, seen, _known(source, seen, len(meaning.labels)), options.wishes)
-    phase("try")
     shown = trial.find_pictures(options.try_, _places(found, given), meaning.labels)
+    if shown.known:
+        phase("try")
     spec, tried = trial.settle(network.model, seen.input, spec, shown, meaning, asked=options.try_ is not None)
     notes += [*spec.notes, *meaning.notes]
     card = bundle.Card(

@@ -42,7 +42,7 @@ _DOING = {
     "read": "reading",
     "build": "building",
     "quantize": "quantising",
-    "try": "trying pictures",
+    "try": "trying pictures on",
     "check": "checking",
     "save": "saving",
 }

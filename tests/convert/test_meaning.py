@@ -598,3 +598,27 @@ def test_a_teachable_machine_network_is_known_whatever_its_file_is_called(named:
             node.set_friendly_name(f"n{at}")
     card, report = card_of(save_ir(tmp_path / "birds.xml", model), tmp_path / "o")
     assert card.preprocess == Photo() and not any("assumption" in note or "family" in note for note in report.notes)
+
+
+# -- SavedModel --------------------------------------------------------------------
+
+
+def test_a_saved_model_that_scales_by_itself_gets_pixels(tmp_path: Path) -> None:
+    from saved_models import FLOAT, field, head, node, save_pb, save_saved_model
+    from saved_models import constant as tf_constant
+
+    kind = field(6, FLOAT)
+    placeholder = node("Placeholder", "image", dtype=kind, shape=field(7, b"".join(
+        field(2, field(1, side)) for side in (-1, 8, 8, 3))))  # fmt: skip
+    scaled = (
+        tf_constant("by", 127.5) + node("RealDiv", "divided", "image", "by", T=kind)
+        + tf_constant("one", 1.0) + node("Sub", "scaled", "divided", "one", T=kind)
+    )  # fmt: skip
+    plain, inside = placeholder + head("image", "Softmax"), placeholder + scaled + head("scaled", "Softmax")
+    for source in (save_saved_model(tmp_path / "m", inside), save_pb(tmp_path / "m.pb", inside)):
+        card, report = card_of(source, tmp_path / "o")
+        assert card.preprocess == Photo(scale=1.0, offset=0.0, fit="squash")
+        assert not any("assumption" in note for note in report.notes)
+    assert card_of(save_pb(tmp_path / "p.pb", plain), tmp_path / "o")[0].preprocess.scale == 1 / 255
+    for last, task in (("Softmax", "classification"), ("Sigmoid", "multi-label"), ("Tanh", "regression")):
+        assert card_of(save_pb(tmp_path / "q.pb", placeholder + head("image", last)), tmp_path / "o")[0].task == task

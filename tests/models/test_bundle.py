@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from makers import make_bundle
 
@@ -128,3 +129,16 @@ def test_a_read_only_place_is_explained(tmp_path: Path) -> None:
 def test_the_helper_makes_a_real_bundle(tmp_path: Path) -> None:
     made: Bundle = make_bundle(tmp_path / "t")
     assert bundles.load(tmp_path / "t") == made
+
+
+def test_what_came_later_stands_on_a_card_only_where_it_says_something(tmp_path: Path) -> None:
+    plain = Card(name="m", input=Input((1, 8, 8, 3)), preprocess=Photo(), origin=Origin("b.h5", "x"))
+    assert not {b"task", b"units", b"fit"} & set(bundles.dump_card(plain).replace(b":", b"").split())
+    card = msgspec.structs.replace(
+        plain, preprocess=Photo(scale=(0.1, 0.2, 0.3), offset=(-1.0, -2.0, -3.0), fit="pad"), task="regression",
+        units=("°",),
+    )  # fmt: skip
+    for each in (plain, card):
+        bundles.save(tmp_path / "m", each, ("angle",), {"model.xml": b"x", "model.bin": b"y"})
+        assert bundles.load(tmp_path / "m").card == each
+    assert not card.softmax and msgspec.structs.replace(plain, probabilities=False).softmax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from events_room import answered, change, state, until
 
 from picam_infer import config
 from picam_infer.core import Prediction
-from picam_infer.outputs.events import Events
+from picam_infer.outputs.events import Events, homeassistant
+from picam_infer.outputs.events.mqtt_topics import Topics
 from picam_infer.outputs.events.outlet import PICTURES, Event, Outlet, Undelivered
 from picam_infer.runtime.state import Change
 
@@ -253,3 +255,10 @@ def test_results_in_words_and_as_json() -> None:
     assert (value.as_json()["value"], value.as_json()["unit"], value.as_json()["score"]) == (2.0, "°", 2.0)
     plain = change("one").result
     assert plain is not None and not {"labels", "value", "unit", "image"} & set(plain.as_json())
+
+
+def test_home_assistant_gets_a_values_unit_and_no_percent() -> None:
+    topics = Topics("broker:1883", "pi", "picam-infer", "homeassistant")
+    for units, unit in ((None, "%"), (("°",), "°"), (("",), None)):
+        (message,) = homeassistant.discovery(topics, ["sensor/score"], "m", units)
+        assert json.loads(message.payload).get("unit_of_measurement") == unit
