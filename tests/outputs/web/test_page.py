@@ -16,6 +16,8 @@ from visitors import Run, ask_json, own_address, serving, until
 
 from picam_infer import config
 from picam_infer.config import Web as Settings
+from picam_infer.core import Prediction
+from picam_infer.models.bundle import Input, Photo
 from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.server import Web
@@ -92,6 +94,33 @@ def test_the_picture_moves_and_the_label_follows(browser: Browser, web: Web, run
     until(lambda: not shown(browser, "#advice"))
     assert "640 × 480" in text(browser, "#numbers")
     assert browser.complaints() == [], "no script error, and nothing that the policy refuses"
+
+
+def test_values_and_several_classes_are_shown_as_such(browser: Browser, web: Web, run: Run) -> None:
+    run.top, run.label = (Prediction("angle", 2.0, "°"), Prediction("speed", -0.5, "")), "angle"
+    visit(browser, web)
+    until(lambda: text(browser, "#label").translate({0x2068: None, 0x2069: None}) == "angle: 2.00 °")
+    assert text(browser, "#bars").split() == ["angle", "2.00", "°", "speed", "-0.50"]
+    assert "%" not in text(browser, "#label") + text(browser, "#bars") and "angle: 2.00 °" in text(browser, "#changes")
+    both = (Prediction("one", 0.9, named=True), Prediction("two", 0.8, named=True), Prediction("x", 0.1, named=False))
+    run.top, run.label = both, "one, two"
+    until(lambda: text(browser, "#label") == "one, two")
+    until(lambda: text(browser, "#bars").split() == ["one", "90", "%", "two", "80", "%", "x", "10", "%"])
+    until(lambda: "one 90 %, two 80 %" in text(browser, "#changes"))
+    assert browser.complaints() == []
+
+
+def test_the_box_has_the_proportions_of_what_is_looked_at(browser: Browser, web: Web, run: Run) -> None:
+    run.state.network = Input((1, 50, 100, 3))
+    run.state.tune(preprocess=Photo(roi=0.25))
+    visit(browser, web)
+
+    def size() -> list[float]:
+        return [browser.js(f"return document.getElementById('region').offset{side}") for side in ("Width", "Height")]
+
+    until(lambda: size()[1] > 10 and abs(size()[0] / size()[1] - 2) < 0.1)
+    run.state.tune(preprocess=Photo(roi=0.25, fit="squash"))
+    until(lambda: abs(size()[0] / size()[1] - 4 / 3) < 0.1)
 
 
 def test_nothing_comes_from_elsewhere(browser: Browser, web: Web) -> None:

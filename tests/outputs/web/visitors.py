@@ -47,6 +47,8 @@ class Run:
         self.label: str | None = "one"
         self.labels: tuple[str, ...] = ()
         """What else is listed; empty: two of the others."""
+        self.top: tuple[Prediction, ...] = ()
+        """In place of classes by `label`: several that apply, or values."""
         self.more = frame
         self._pause_s, self._size = 1 / fps, size
         self._stop, self._on = threading.Event(), threading.Event()
@@ -95,6 +97,8 @@ class Run:
             score = 0.9 if self.label else 0.3
             others = [x for x in self.labels or LABELS if x != self.label][: len(self.labels) or 2]
             top = (Prediction(self.label or "two", score), *(Prediction(x, (1 - score) / 2) for x in others))
+            top = self.top or top
+            score = top[0].score
             result = Result(number, frame.captured, frame.monotonic_s, self.label, score, top, "openvino:CPU", 3.2, 21,
                             frame=frame)  # fmt: skip
             self.state.stats.inferences.tick()
