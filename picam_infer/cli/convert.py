@@ -109,6 +109,8 @@ class Told:
 
     AFTER_S = 2.0
     AGAIN_S = 30.0
+    CHANGE_S = 5.0
+    """How long after a line the next step is worth one."""
     _WORDS: ClassVar = {
         "read": "reading", "build": "building the network of", "check": "trying the network of", "save": "saving",
         "try": "trying pictures on the network of",
@@ -121,7 +123,8 @@ class Told:
 
     def __call__(self, phase: str, waited_s: float) -> None:
         """Hear what is being done, and since when it all goes on."""
-        if waited_s < self.AFTER_S or (phase == self._phase and waited_s < self._said_s + self.AGAIN_S):
+        pause_s = self.AGAIN_S if phase == self._phase else self.CHANGE_S if self._phase else self.AFTER_S
+        if waited_s < self._said_s + pause_s:
             return
         self._phase, self._said_s = phase, waited_s
         doing = self._WORDS.get(phase, phase)

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from picam_infer.convert import lookalikes
 from picam_infer.convert.keras_config import load_json
 from picam_infer.core import NoInput, PicamError
 
@@ -157,6 +158,7 @@ def read(path: Path, wanted: Collection[int] = ()) -> Labels:
 
     `wanted` are the counts that would fit the network. Raises `PicamError`.
     """
+    lookalikes.refuse_pointer(path)
     notes: list[str] = []
     readings = _readings(path, notes, wanted)
     if not readings:

@@ -71,6 +71,16 @@ def refuse_part(path: Path) -> None:
         raise found
 
 
+def refuse_pointer(path: Path) -> None:
+    """Raise `PicamError` if a text, such as a list of labels, is a pointer or a web page. Raises `NoInput`."""
+    text = as_text(head(path))
+    found = _pointer(path.name, path, text) if text else None
+    if found is None and text and _HTML.match(text):
+        found = _markup(path.name, text)
+    if found is not None:
+        raise found
+
+
 def head(path: Path) -> bytes:
     """Return a file's first bytes. Raises `NoInput`."""
     try:
@@ -131,7 +141,8 @@ def as_text(start: bytes) -> str | None:
     return text
 
 
-def _text(name: str, path: Path, text: str) -> PicamError | None:
+def _pointer(name: str, path: Path, text: str) -> PicamError | None:
+    """Return the error for a text that stands for a file which is kept elsewhere."""
     if _LFS.match(text):
         size = re.search(r"^size (\d{1,18})\s*$", text, re.MULTILINE)
         of = f" for {int(size[1]):,} bytes" if size else ""
@@ -145,6 +156,13 @@ def _text(name: str, path: Path, text: str) -> PicamError | None:
         return PicamError(f"{name} is a DVC pointer, not the file itself", f"fetch the file with: dvc pull {name}")
     if re.match(r"\[(?:InternetShortcut|Desktop Entry)\]", text):
         return PicamError(f"{name} is a link, not the file itself", "copy the file that it leads to")
+    return None
+
+
+def _text(name: str, path: Path, text: str) -> PicamError | None:
+    found = _pointer(name, path, text)
+    if found is not None:
+        return found
     if text[0] == "<":
         return _markup(name, text)
     if text[0] in "{[":

@@ -190,6 +190,13 @@ def test_pointers_inside_of_models_are_named(home: Path, tmp_path: Path) -> None
     assert "w.bin are missing" in refused(home / "model.json", tmp_path / "out")
 
 
+def test_labels_that_are_pointers_are_named(model: bytes, home: Path, tmp_path: Path) -> None:
+    (home / "m.h5").write_bytes(model)
+    for content, said in ((LFS, "Git LFS pointer"), (b"<html><title>labels</title>", "a web page")):
+        (home / "labels.txt").write_bytes(content)
+        assert f"labels.txt is {'a ' if said[0] == 'G' else ''}{said}" in refused(home / "m.h5", tmp_path / "out")
+
+
 def test_a_link_without_its_file_is_named(home: Path, tmp_path: Path) -> None:
     (home / "m.h5").symlink_to("../.git/annex/objects/ab/cd/SHA256E-s1--x/SHA256E-s1--x")
     assert "git annex get m.h5" in refused(home / "m.h5", tmp_path / "out")

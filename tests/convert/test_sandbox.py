@@ -118,14 +118,16 @@ def test_links_that_lead_nowhere_are_told_by_the_reader(tmp_path: Path) -> None:
 
 def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     told = Told("m.h5")
-    for phase, waited_s in (
+    steps = (
         ("read", 0.5),
         ("read", 1.9),
         ("read", 2.1),
         ("read", 2.4),
-        ("check", 2.6),
-        ("check", 33.0),
-    ):
+        ("build", 2.6),
+        ("check", 8.0),
+        ("check", 39.0),
+    )
+    for phase, waited_s in steps:
         told(phase, waited_s)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" … ")[0] for line in lines] == [

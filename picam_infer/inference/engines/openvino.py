@@ -89,8 +89,9 @@ def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
     try:
         model = core.read_model(bundle.network)
     except RuntimeError as error:
-        raise BundleError(f"{bundle.network} is no network OpenVINO can read ({_short(error)})",
-                          "copy or convert the model again") from error  # fmt: skip
+        raise BundleError(
+            f"{bundle.network} is no network OpenVINO can read", "copy or convert the model again"
+        ) from error
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise BundleError(f"{bundle.network} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
                           "one of each is needed: convert with --output-layer") from None  # fmt: skip
