@@ -43,6 +43,11 @@ class Ending:
         """Whether they are probabilities as they come."""
         return self.kind in ("softmax", "sigmoid") and self.low > -0.02 and self.high < 1.02
 
+    @property
+    def percent(self) -> bool:
+        """Whether they are probabilities times a hundred."""
+        return self.kind in ("softmax", "sigmoid") and abs(self.low) < 1 and abs(self.high - 100) < 1
+
 
 @dataclass
 class _Line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,9 @@ def read(
         return _wished(wish, found, count)
     if found.kind in ("softmax", "sigmoid") and found.probability:
         return _probabilities(found, count, loss)
+    if found.percent and count > 1:
+        shares = Ending(found.kind, 0.0, 1.0)
+        return replace(_probabilities(shares, count, loss), finish=from_percent)
     if inner and not labels:
         return Reading("regression", False)
     if _measures(found, count, len(labels), units, loss):
@@ -207,6 +210,11 @@ def _measured(count: int, labels: Sequence[str], units: bool) -> str:
 def logistic(model: Any) -> Any:
     """Return a network with a sigmoid after its output."""
     return _with(model, op.sigmoid(model.get_results()[0].input_value(0)).output(0))
+
+
+def from_percent(model: Any) -> Any:
+    """Return a network that answers shares of 1 where it answered percent."""
+    return _with(model, op.multiply(model.get_results()[0].input_value(0), op.constant(np.float32(0.01))).output(0))
 
 
 def with_complement(model: Any) -> Any:

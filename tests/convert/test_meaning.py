@@ -143,6 +143,17 @@ def test_one_linear_output_is_a_value_in_its_unit(
     assert low["value"] == low["score"] == pytest.approx(-1, abs=0.01) and low["label"] is not None
 
 
+def test_percent_are_probabilities_and_other_scales_are_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = save_ir(tmp_path / "m.xml", network(lambda y: op.multiply(softmax(y), constant(100))))
+    assert card_of(source, tmp_path / "o", labels=labels(tmp_path, *"rgb"))[0].task == "classification"
+    (red,) = classified(tmp_path / "o", *paint(tmp_path, "red"), capsys=capsys)
+    assert red["label"] == "r" and 0.98 < red["score"] <= 1
+    source = save_ir(tmp_path / "m.xml", network(lambda y: op.multiply(op.sigmoid(y), constant(180))))
+    assert card_of(source, tmp_path / "o")[0].task == "regression"
+
+
 def test_several_values_have_names_and_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = colour_keras(tmp_path / "m.h5", [[1.0, 0], [0, 2], [0, 0]], [0.5, -3], "linear", loss="mse")
     card, _ = card_of(source, tmp_path / "o", labels=labels(tmp_path, "steering [°]", "throttle"))
