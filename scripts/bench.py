@@ -25,12 +25,13 @@ from picam_infer.inference import engines, preprocess
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.outputs.display.screen import Screen
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.web import server as web
 from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
-from picam_infer.runtime.supervisor import Screen, Viewer
+from picam_infer.runtime.viewer import Viewer
 
 ROOT = Path(__file__).resolve().parents[1]
 Step = Callable[[Frame], None]

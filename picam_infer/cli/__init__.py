@@ -30,7 +30,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "run": Verb("picam_infer.runtime.supervisor", "watch a camera and say what it sees, until stopped"),
+    "run": Verb("picam_infer.cli.run", "watch a camera and say what it sees, until stopped"),
     "classify": Verb("picam_infer.cli.classify", "say what is on pictures"),
     "explain": Verb("picam_infer.cli.explain", "show what a model was given, what it answered and why"),
     "convert": Verb("picam_infer.cli.convert", "turn a Teachable Machine, Keras or other file into a bundle"),

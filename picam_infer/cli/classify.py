@@ -20,8 +20,8 @@ from picam_infer.inference.evaluation import Evaluation, class_of
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.terminal import say, say_json
-from picam_infer.runtime.supervisor import cache_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

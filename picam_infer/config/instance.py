@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picam_infer.config.schema import INSTALLED
-from picam_infer.platform.systemd import state_folder
+from picam_infer.platform.paths import state_folder
 
 _APPLICATION = b"picam-infer instance"
 _MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"))

@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from picam_infer.platform.terminal import PrintableFilter, printable
 
@@ -116,13 +115,3 @@ def _handler(environ: Mapping[str, str]) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("picam-infer: %(message)s"))
     return handler
-
-
-def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where what must outlive a restart is written: systemd's StateDirectory, else the user's."""
-    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    base = environ.get("XDG_STATE_HOME", "")
-    # The XDG specification: a relative path there is to be ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "picam-infer"

@@ -7,6 +7,8 @@ from collections import deque
 
 from picam_infer.core import Lost, PacedSource, Source
 
+STALE_S = 2.0
+"""A live source without a frame for this long is lost."""
 _TIMES = 3
 _KEPT = 10
 

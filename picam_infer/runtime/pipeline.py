@@ -35,13 +35,11 @@ from picam_infer.inference.guidance import Guide, Sight
 from picam_infer.models.bundle import BundleError, Chain
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
-from picam_infer.runtime.liveness import Liveness
+from picam_infer.runtime.liveness import STALE_S, Liveness
 from picam_infer.runtime.state import Change, Histogram, State
 
 log = logging.getLogger(__name__)
 
-STALE_S = 2.0
-"""A live source without a frame for this long is lost."""
 STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
 _LATE_S = 0.05

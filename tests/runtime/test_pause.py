@@ -15,11 +15,12 @@ from picam_infer.config import Decide
 from picam_infer.core import Frame, Lost
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
+from picam_infer.outputs.annotator import status_screen
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.state import Change, State, Tuning
-from picam_infer.runtime.supervisor import sentence, standstill
+from picam_infer.runtime.status_text import status_text
 
 OFFICE = '{days: mon-fri, hours: "08:00-17:30"}'
 
@@ -247,11 +248,11 @@ def test_a_camera_that_was_lost_is_not_looked_for_meanwhile(loops: list[Loops]) 
     loops.append(run)
     until(lambda: run.state.losses)
     run.state.pause.set(True, "page")
-    words = standstill(run.state)
+    words = status_screen(run.state)
     assert words is not None and words.title == "paused" and words.reason == "by the page"
-    assert sentence(run.state) == "paused by the page"
+    assert status_text(run.state) == "paused by the page"
     run.state.pause.set(False, "page")
-    words = standstill(run.state)
+    words = status_screen(run.state)
     assert words is not None and words.title == "camera lost"
 
 

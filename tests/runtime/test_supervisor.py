@@ -23,17 +23,21 @@ from makers import jpeg_frame, make_bundle, picture, until
 from visitors import ask, ask_json
 
 from picam_infer import config
-from picam_infer.config import Config, Decide, DisplaySettings
+from picam_infer.config import Capture, Config, Decide, DisplaySettings
 from picam_infer.core import Lost, Pixels, Prediction, Result
 from picam_infer.imaging import region
 from picam_infer.imaging.region import Region
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Edges, Photo
 from picam_infer.outputs import annotate, display
+from picam_infer.outputs.annotator import StreamAnnotator
+from picam_infer.outputs.display import screen as screens
+from picam_infer.outputs.display.screen import ClosedWindow, Screen
 from picam_infer.runtime import supervisor
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
-from picam_infer.runtime.supervisor import Screen, Viewer
+from picam_infer.runtime.status_text import fresh_result, status_text
+from picam_infer.runtime.viewer import Viewer
 
 Start = Callable[..., subprocess.Popen[str]]
 PATIENCE_S = 300 if "PICAM_EMULATED" in os.environ else 20
@@ -586,13 +590,13 @@ def test_the_pages_stream_tells_its_own_rate_and_has_results_carry_the_networks_
     watching = Watching(tmp_path)
     looks: list[annotate.Look] = []
     monkeypatch.setattr(annotate, "draw", lambda image, result, look: looks.append(look) or image)
-    painter = supervisor.Painter(watching.state, Config(display=DisplaySettings(kind="none")))
+    annotator = StreamAnnotator(watching.state, DisplaySettings(kind="none"), Capture())
     assert not watching.state.input_wanted
     watching.frame()
     newest = watching.state.frames.look()
     assert newest is not None
     for _ in range(20):
-        painter(newest[1])
+        annotator(newest[1])
     assert watching.state.input_wanted and not looks[-1].stats.startswith("0 fps")
     assert watching.state.stats.shown.total == 0, "no monitor has shown anything"
 
@@ -655,7 +659,7 @@ def test_a_monitor_that_goes_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
     assert not watching.screen.name
     back = Monitor()
     monkeypatch.setattr(display, "open_display", lambda settings: back)
-    monkeypatch.setattr(supervisor, "_RETRY_S", 0.0)
+    monkeypatch.setattr(screens, "RETRY_S", 0.0)
     deadline_s = time.monotonic() + 10
     while not back.shown:
         assert time.monotonic() < deadline_s
@@ -676,25 +680,25 @@ def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(mo
 def test_an_old_result_is_no_result(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame()
-    assert supervisor.fresh_result(watching.state) is not None
+    assert fresh_result(watching.state) is not None
     newest = watching.state.results.look()
     assert newest is not None
     from dataclasses import replace
 
     old = replace(newest[1], monotonic_s=newest[1].monotonic_s - 10)
     watching.state.results.put(old)
-    assert supervisor.fresh_result(watching.state) is None
+    assert fresh_result(watching.state) is None
     # A model that takes 6 s a picture: 10 s old is what its newest result is before the next one comes.
     watching.state.results.put(replace(old, age_ms=6000.0))
-    assert supervisor.fresh_result(watching.state) is not None
+    assert fresh_result(watching.state) is not None
 
 
-def test_the_sentence_says_what_is_wrong_first(tmp_path: Path) -> None:
+def test_the_status_says_what_is_wrong_first(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame()
-    assert supervisor.sentence(watching.state).startswith("sees dark (90%)")
+    assert status_text(watching.state).startswith("sees dark (90%)")
     watching.state.lose("camera", "it was unplugged", "plug it in")
-    assert supervisor.sentence(watching.state) == "camera lost: it was unplugged; plug it in"
+    assert status_text(watching.state) == "camera lost: it was unplugged; plug it in"
 
 
 def test_a_pause_is_on_the_screen(tmp_path: Path) -> None:
@@ -747,8 +751,8 @@ def test_a_closed_window_stays_closed_until_it_is_asked_for_or_the_next_login(
         opened.append(Desk())
         return opened[-1]
 
-    monkeypatch.setattr(supervisor.display, "open_display", open_display)
-    closed = supervisor.ClosedWindow(lambda: login[0])
+    monkeypatch.setattr(display, "open_display", open_display)
+    closed = ClosedWindow(lambda: login[0])
     screen = Screen(Config(), patient=True, closed=closed)
     assert screen.there()
     opened[0].pressed = [key]
@@ -768,7 +772,7 @@ def test_a_closed_window_stays_closed_until_it_is_asked_for_or_the_next_login(
 
 def test_closing_the_window_of_a_program_run_by_hand_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
-    monkeypatch.setattr(supervisor.display, "open_display", lambda settings: desk)
+    monkeypatch.setattr(display, "open_display", lambda settings: desk)
     screen = Screen(Config(), patient=True)
     desk.pressed = ["close"]
     assert screen.keys() == ["q"]

@@ -17,7 +17,7 @@ from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import x11_surface
 from picam_infer.outputs.display.x11_surface import Surface
 from picam_infer.platform import x11, x11_client
-from picam_infer.platform.systemd import state_folder
+from picam_infer.platform.paths import state_folder
 from picam_infer.platform.x11_client import Client
 
 TITLE = "picam-infer"

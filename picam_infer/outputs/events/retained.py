@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from picam_infer.config.instance import Instance
-from picam_infer.platform.systemd import state_folder
+from picam_infer.platform.paths import state_folder
 
 log = logging.getLogger(__name__)
 

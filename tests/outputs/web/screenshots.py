@@ -17,7 +17,7 @@ from visitors import until
 from picam_infer import config
 from picam_infer.core import Lost
 from picam_infer.platform.systemd import Notifier
-from picam_infer.runtime.supervisor import Options, Service
+from picam_infer.runtime.supervisor import Options, Supervisor
 from picam_infer.sources.demo import Demo
 
 _PORT = 18_080
@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
         path.write_text(f"source: demo\ndisplay: {{kind: none}}\nweb: {{listen: '127.0.0.1:{_PORT}'}}\n"
                         f"keep: {{when: change, every_s: 1, folder: {kept}/kept, reserve_mb: 0}}\n")  # fmt: skip
         options = Options(path)
-        service = Service(options.config(), options, Notifier())
+        service = Supervisor(options.config(), options, Notifier())
         thread = threading.Thread(target=service.run)
         thread.start()
         try:

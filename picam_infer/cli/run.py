@@ -1,0 +1,39 @@
+"""`picam-infer run`: watches a camera and says what it sees, as a daemon or at a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from picam_infer import config as configs
+from picam_infer.runtime import supervisor
+from picam_infer.runtime.supervisor import Options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `run`'s options."""
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE",
+                        help=f"configuration file (default: {configs.INSTALLED} if it exists)")  # fmt: skip
+    parser.add_argument("--source", metavar="S", help="camera, /dev/video0, camera:NAME, camera:usb:VID:PID, a video "
+                        "file, a picture, a folder, rtsp:// or http://, picamera, demo")  # fmt: skip
+    parser.add_argument("-m", "--model", metavar="M", help="a model's name or folder")
+    parser.add_argument("--engine", metavar="E", choices=["auto", "openvino", "ncs"], help="auto, openvino or ncs")
+    parser.add_argument("--display", metavar="D", choices=["auto", "window", "kms", "framebuffer", "none"],
+                        help="auto, window, kms, framebuffer or none")  # fmt: skip
+    parser.add_argument("--frames", type=_positive, metavar="N", help="stop after N results")
+    parser.add_argument("--json", action="store_true", help="print each result as one JSON object a line on stdout")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until told to stop; returns the exit code."""
+    path = args.config
+    if path is None and configs.INSTALLED.exists():
+        path = configs.INSTALLED
+    return supervisor.run(Options(path, args.source, args.model, args.engine, args.display, args.frames, args.json))

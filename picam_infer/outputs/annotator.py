@@ -1,0 +1,107 @@
+"""The newest picture with what is known of it, or the status screen in its place: the same on monitor and page."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from picam_infer.config import Capture, DisplaySettings
+from picam_infer.core import Frame, Pixels
+from picam_infer.imaging import decode
+from picam_infer.inference import preprocess
+from picam_infer.outputs import annotate
+from picam_infer.runtime.state import Rate, State
+from picam_infer.runtime.status_text import fresh_result, stats_line
+
+_NEWS_S = 10.0
+_STATS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StatusScreen:
+    """What stands in the picture's place."""
+
+    title: str
+    reason: str = ""
+    hint: str = ""
+    foot: str = ""
+    colour: annotate.Colour = annotate.LOST
+
+    def draw(self, width: int, height: int) -> Pixels:
+        """Return it as BGR (height, width, 3)."""
+        return annotate.placard(width, height, self.title, self.reason, self.hint, self.foot, colour=self.colour)
+
+
+def status_screen(state: State) -> StatusScreen | None:
+    """Return what is shown in the picture's place; None: there is a picture."""
+    if paused := state.pause.now:
+        hint = "to go on at once: the page, MQTT, or the signal SIGUSR2"
+        return StatusScreen("paused", paused.reason, hint, f"since {_clock(paused.since)}", annotate.UNKNOWN)
+    for loss in state.losses:
+        if loss.part != "display":
+            foot = f"since {_clock(loss.since)}, still looking for it"
+            return StatusScreen(loss.title, loss.reason, loss.hint, foot)
+    return None
+
+
+class Annotator:
+    """Draws on frames for one monitor or one stream. Several threads may use it."""
+
+    def __init__(self, state: State, settings: DisplaySettings, shown: Rate) -> None:
+        """`shown` counts the pictures that went to that monitor or stream, for the line of figures."""
+        self._state = state
+        self._settings = settings
+        self._shown = shown
+        self._stats_line = ("", 0.0)
+
+    def draw(self, frame: Frame, message: str = "") -> Pixels:
+        """Return the frame as BGR (H, W, 3) with its overlay; `message` goes before any other. Raises `BadFrame`."""
+        image = decode.bgr(frame)
+        chain = self._state.tuning.preprocess
+        box = preprocess.box(chain, self._state.network, image.shape[1], image.shape[0])
+        stats = self._stats() if self._settings.stats else ""
+        look = annotate.Look(box, stats, message or self._notice(), self._settings.inset)
+        return annotate.draw(image, fresh_result(self._state), look)
+
+    def _notice(self) -> str:
+        """Return fresh news of the engine, else what helps, else standing news."""
+        news, since_s = self._state.notice
+        fresh = time.monotonic() - since_s <= _NEWS_S
+        if self._state.advice and not (news and fresh):
+            return self._state.advice
+        return news if fresh or not self._state.engine.startswith("ncs") else ""
+
+    def _stats(self) -> str:
+        text, until_s = self._stats_line
+        if time.monotonic() >= until_s:
+            text = stats_line(self._state, self._shown)
+            self._stats_line = (text, time.monotonic() + _STATS_S)
+        return text
+
+
+class StreamAnnotator:
+    """Draws for the page's stream what the monitor would show. Several threads may call it."""
+
+    def __init__(self, state: State, settings: DisplaySettings, capture: Capture) -> None:
+        """`capture`: its size is the status screen's."""
+        self._state = state
+        self._inset = settings.inset
+        self._drawn = Rate()
+        """Its own pictures a second: without a monitor there is no other rate."""
+        self._annotator = Annotator(state, settings, self._drawn)
+        size = (capture.width, capture.height)
+        self._size = size if capture.rotate % 180 == 0 else size[::-1]
+
+    def __call__(self, frame: Frame | None) -> Pixels | None:
+        """Return the frame with its overlay, or (None) the status screen in its place. Raises `BadFrame`."""
+        if frame is None:
+            screen = status_screen(self._state)
+            return screen.draw(*self._size) if screen else None
+        if self._inset:
+            self._state.want_input()
+        self._drawn.tick()
+        return self._annotator.draw(frame)
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))

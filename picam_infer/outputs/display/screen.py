@@ -1,0 +1,137 @@
+"""The screen that the service shows on: a display, or the search for one, and a window that a person closed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from picam_infer.config import Config
+from picam_infer.core import Display, Lost, Pixels
+from picam_infer.outputs import display as displays
+from picam_infer.outputs.annotator import StatusScreen
+from picam_infer.platform import x11
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+"""How long after a failed try the next one begins."""
+_CLOSING = {"esc": "q", "close": "q"}
+_SHOW_AGAIN = "picam-infer show opens it again, and so does the next login"
+
+
+class ClosedWindow:
+    """Whether a person has closed the desktop's window: it stays closed until it is asked for, or the next login."""
+
+    def __init__(self, login: Callable[[], str] = x11.login) -> None:
+        self._login = login
+        self._at: str | None = None
+
+    def __bool__(self) -> bool:
+        if self._at is not None and self._login() not in ("", self._at):
+            self._at = None
+        return self._at is not None
+
+    def remember(self) -> None:
+        """Note that it was closed, now."""
+        self._at = self._login()
+
+    def forget(self) -> None:
+        """Let it be opened again."""
+        self._at = None
+
+
+class Screen:
+    """The display, or the search for one: opened again whenever it is lost."""
+
+    def __init__(self, config: Config, patient: bool, closed: ClosedWindow | None = None) -> None:
+        """`patient`: a display that was asked for by name and is not there is waited for, else it is an error.
+
+        `closed`: remembers that a person closed the window, and the rest goes on; None: closing it ends the program.
+        """
+        self._closed = closed
+        self.settings = config.display
+        self._size = (config.capture.width, config.capture.height)
+        self._display: Display | None = None
+        self._next_try_s = 0.0
+        self._lost = ""
+        self.wanted = config.display.kind != "none"
+        if not closed:
+            self._open(patient or config.display.kind == "auto")
+
+    @property
+    def name(self) -> str:
+        """The display's name; while there is none why, or nothing."""
+        if self._display is not None:
+            return self._display.name
+        return f"the window was closed; {_SHOW_AGAIN}" if self._closed else ""
+
+    def use(self, display: Display) -> None:
+        """Show on a display that was opened elsewhere."""
+        self.close()
+        self._display, self.wanted = display, True
+
+    def there(self) -> bool:
+        """Whether pictures can be shown now; looks for a display when it is time to."""
+        if self._display is None and self.wanted and time.monotonic() >= self._next_try_s:
+            self._next_try_s = time.monotonic() + RETRY_S
+            if not self._closed:
+                self._open(patient=True)
+        return self._display is not None
+
+    def show(self, image: Pixels) -> bool:
+        """Show BGR (H, W, 3); False when there is no display."""
+        if self._display is None:
+            return False
+        try:
+            self._display.show(image)
+        except Lost as loss:
+            self._gone(loss)
+        return self._display is not None
+
+    def show_status(self, status: StatusScreen) -> bool:
+        """Show a status screen; False when there is no display."""
+        return self.there() and self.show(status.draw(*self._size))
+
+    def keys(self) -> list[str]:
+        """Return the keys pressed since the last call."""
+        if self._display is None:
+            return []
+        try:
+            pressed = [_CLOSING.get(key, key) for key in self._display.keys()]
+        except Lost as loss:
+            self._gone(loss)
+            return []
+        if "q" in pressed and self._closed is not None and self._display.desktop:
+            self._closed.remember()
+            self.close()
+            log.info("the window was closed; %s", _SHOW_AGAIN)
+            return []
+        return pressed
+
+    def close(self) -> None:
+        """Give the display back."""
+        if self._display is not None:
+            self._display.close()
+            self._display = None
+
+    def _open(self, patient: bool) -> None:
+        try:
+            self._display = displays.open_display(self.settings)
+        except Lost as loss:
+            if not patient:
+                raise
+            self._gone(loss)
+            return
+        if self._display is None:
+            self.wanted = False
+        else:
+            log.info("display: %s", self._display.name)
+            self._lost = ""
+
+    def _gone(self, loss: Lost) -> None:
+        self.close()
+        self._next_try_s = time.monotonic() + RETRY_S
+        if loss.message != self._lost:
+            self._lost = loss.message
+            log.info("no display now: %s", loss)

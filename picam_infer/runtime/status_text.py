@@ -1,0 +1,56 @@
+"""The running program's state in words: the line of `systemctl status`, and the overlay's line of figures."""
+
+from __future__ import annotations
+
+import time
+
+from picam_infer.core import Result
+from picam_infer.platform import sysinfo
+from picam_infer.runtime.liveness import STALE_S
+from picam_infer.runtime.state import Rate, State
+
+
+def fresh_result(state: State) -> Result | None:
+    """Return the newest result, None when it is too old to be true still."""
+    newest = state.results.look()
+    # A slow model's result is this old when it comes, and as old again when the next one comes.
+    if (
+        newest is None
+        or time.monotonic() - newest[1].monotonic_s > max(STALE_S, state.patience_s) + 2 * newest[1].age_ms / 1e3
+    ):
+        return None
+    return newest[1]
+
+
+def stats_line(state: State, shown: Rate) -> str:
+    """Return the overlay's line of figures; `shown` counts the pictures of that screen or stream."""
+    newest = state.results.look()
+    parts = [f"{per_second(shown)} fps", f"{per_second(state.stats.inferences)} inferred/s"]
+    if newest:
+        parts += [f"{newest[1].infer_ms:.1f} ms", f"age {newest[1].age_ms:.0f} ms", newest[1].engine]
+    if state.telemetry and state.telemetry.temperature_c:
+        parts.append(f"stick {state.telemetry.temperature_c:.0f} °C")
+    if machine := str(sysinfo.read()):
+        parts.append(machine)
+    return "  ·  ".join(parts)
+
+
+def status_text(state: State) -> str:
+    """Return the service's state as `systemctl status` shows it."""
+    if paused := state.pause.now:
+        return str(paused)
+    if state.losses:
+        return str(state.losses[0])
+    newest = fresh_result(state)
+    if newest is None:
+        return f"waiting for {state.source or 'the camera'} and the model {state.model}"
+    seen = newest.in_words()
+    news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
+    rate = per_second(state.stats.inferences)
+    return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}"
+
+
+def per_second(rate: Rate) -> str:
+    """Return a rate for people; one below one is not called nothing."""
+    now = rate.per_second()
+    return f"{now:.0f}" if now >= 1 or not now else f"{now:.1f}"

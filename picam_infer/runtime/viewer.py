@@ -1,0 +1,131 @@
+"""The main thread's eyes and hands: shows the newest frame on the screen, and does what keys ask for."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import msgspec
+
+from picam_infer.core import BadFrame, ConfigError
+from picam_infer.imaging import decode, region
+from picam_infer.imaging.region import Roi
+from picam_infer.inference import preprocess
+from picam_infer.models.bundle import Edges
+from picam_infer.outputs.annotator import Annotator, StatusScreen, status_screen
+from picam_infer.outputs.display.screen import Screen
+from picam_infer.runtime.settings import RuntimeSettings
+from picam_infer.runtime.state import State
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.1
+_MESSAGE_S = 4.0
+_CANNY_STEP = 5.0
+_REGION_STEP = 0.02
+_REGION_KEYS = {"left": (-_REGION_STEP, 0.0, 0.0), "right": (_REGION_STEP, 0.0, 0.0), "up": (0.0, -_REGION_STEP, 0.0),
+                "down": (0.0, _REGION_STEP, 0.0), "pageup": (0.0, 0.0, _REGION_STEP),
+                "pagedown": (0.0, 0.0, -_REGION_STEP)}  # fmt: skip
+"""Shares of the picture's height: to the right, down, larger."""
+_CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
+
+
+class Viewer:
+    """Draws the newest frame with the newest result, at the camera's rate and never faster."""
+
+    def __init__(self, screen: Screen, state: State, settings: RuntimeSettings) -> None:
+        self._screen = screen
+        self._state = state
+        self._settings = settings
+        self._number = 0
+        self._frozen = False
+        self._annotator = Annotator(state, screen.settings, state.stats.shown)
+        self._message = ("", 0.0)
+        self._status_s = 0.0
+        self.quit = False
+
+    def step(self) -> bool:
+        """Wait a moment for a frame and show it, or a status screen; False: there was nothing to show yet."""
+        for key in self._screen.keys():
+            self._press(key)
+        if not self._screen.there():
+            self._state.display = self._screen.name
+            # Without a monitor nothing is decoded; results set the pace of this loop.
+            self._state.frames.look(self._state.frames.number, _TICK_S)
+            return True
+        self._state.display = self._screen.name
+        if status := status_screen(self._state):
+            return self._show_status(status)
+        newest = self._state.frames.look(self._number, _TICK_S)
+        if newest is None or self._frozen:
+            return self._number > 0
+        self._number, frame = newest
+        try:
+            image = self._annotator.draw(frame, self._message_now())
+        except BadFrame:
+            return True
+        if self._screen.show(image):
+            self._state.stats.shown.tick()
+            self._state.stats.shown_age_s.append(time.monotonic() - frame.monotonic_s)
+        return True
+
+    def _show_status(self, status: StatusScreen) -> bool:
+        if time.monotonic() - self._status_s < 0.5:
+            time.sleep(_TICK_S)
+            return True
+        self._status_s = time.monotonic()
+        return self._screen.show_status(status)
+
+    def _message_now(self) -> str:
+        """Return what a key just did; empty: nothing lately."""
+        text, until_s = self._message
+        return text if time.monotonic() < until_s else ""
+
+    def _press(self, key: str) -> None:
+        if key == "q":
+            self.quit = True
+        elif key == "space":
+            self._frozen = not self._frozen
+        elif key in _CANNY_KEYS:
+            self._turn_canny(*_CANNY_KEYS[key])
+        elif key in _REGION_KEYS:
+            self._move_region(*_REGION_KEYS[key])
+        elif key == "home":
+            roi = self._state.tuning.preprocess.roi
+            self._change_region(region.of(roi).size)
+        elif key == "p":
+            self._save()
+
+    def _turn_canny(self, which: int, direction: int) -> None:
+        chain = self._state.tuning.preprocess
+        if not isinstance(chain, Edges):
+            self._say("this model has no Canny thresholds")
+            return
+        value = min(1000.0, max(0.0, chain.canny[which] + direction * _CANNY_STEP))
+        self._settings.change({f"preprocess.canny.{which}": value})
+        strong, joined = self._settings.values()["preprocess.canny"]
+        self._say(f"Canny {strong:g} / {joined:g}   (p keeps it)")
+
+    def _move_region(self, right: float, down: float, larger: float) -> None:
+        newest = self._state.frames.look()
+        if newest is not None:
+            size, roi = decode.size(newest[1]), self._state.tuning.preprocess.roi
+            aspect = preprocess.aspect(self._state.tuning.preprocess, self._state.network)
+            self._change_region(region.moved(roi, *size, right, down, larger, aspect))
+
+    def _change_region(self, roi: Roi) -> None:
+        self._settings.change({"preprocess.roi": msgspec.to_builtins(roi)})
+        at = region.of(roi)
+        self._say(f"region {at.size:.0%} at {at.x:.0%}, {at.y:.0%}   (p keeps it)")
+
+    def _save(self) -> None:
+        try:
+            self._settings.save()
+            self._say(f"kept in {self._settings.path}")
+        except ConfigError as error:
+            if self._settings.path is not None:
+                log.error("%s", error)
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        self._message = (text, time.monotonic() + _MESSAGE_S)
