@@ -21,7 +21,8 @@ from picam_infer import sources
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
 from picam_infer.core import Codec, Display, Frame, Pixels, Scores, Source
 from picam_infer.imaging import decode
-from picam_infer.inference import engines, preprocess
+from picam_infer.inference import engines
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
@@ -126,11 +127,10 @@ def photo_loop(model: Bundle, one_thread: bool) -> Step:
 
 def pipeline(model: Bundle, source: Source) -> Pipeline:
     """Return our own loops over a source, wired as the service wires them."""
-    decider = Decider.of(model)
     state = State(Tuning(model.card.preprocess, Config().decide))
+    settings = EngineSettings(kind="openvino")
     return Pipeline(state, Parts(
-        lambda: source, lambda stopping: engines.open_engine(EngineSettings(kind="openvino"), model),
-        lambda chain: preprocess.build(chain, model.card.input), decider, decider.reset,
+        lambda: source, lambda stopping: Classifier.of(model, engines.open_engine(settings, model)),
     ))  # fmt: skip
 
 
@@ -251,8 +251,7 @@ def change_growth(model: Bundle, codec: Codec, count: int) -> None:
     state = State(Tuning(model.card.preprocess, Config().decide))
     decider = Decider(("a", "b"), None)
     running = Pipeline(state, Parts(
-        lambda: source, lambda stopping: Alternating(), lambda chain: preprocess.build(chain, model.card.input),
-        decider, decider.reset,
+        lambda: source, lambda stopping: Classifier.of(model, Alternating(), decider=decider),
     ))  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         outlets = (Jsonl(path=f"{folder}/events"), Command(argv=("/bin/true",), labels=("neither",)))

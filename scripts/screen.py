@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import cv2
 
 from picam_infer import sources
-from picam_infer.config import Capture, Decide, EngineSettings
-from picam_infer.core import Result
+from picam_infer.config import Capture, EngineSettings
 from picam_infer.imaging import decode
 from picam_infer.inference import engines, preprocess
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.classifier import Classifier
 from picam_infer.models import bundle as bundles
 from picam_infer.outputs import annotate
 
@@ -22,23 +20,15 @@ def main(target: Path) -> None:
     """Write the picture."""
     model = bundles.load("digits")
     source = sources.open_source("demo", Capture(fps=240))
-    prepare = preprocess.build(model.card.preprocess, model.card.input)
     engine = engines.open_engine(EngineSettings(kind="openvino"), model)
-    decider = Decider.of(model)
+    classifier = Classifier.of(model, engine)
     for _ in range(60):
         frame = source.read()
         assert frame is not None
-        patch = prepare(frame)
-        began_s = time.perf_counter()
-        engine.submit(patch)
-        took_ms = (time.perf_counter() - began_s) * 1e3
-        label, top = decider(engine.collect(), Decide())
+        result = classifier.decide(classifier.answer(frame, keep_input=True), classifier.settings)
     image = decode.bgr(frame)
-    result = Result(
-        frame.seq, frame.captured, frame.monotonic_s, label, top[0].score, top, engine.name, 0.4, 6.0, patch
-    )
     box = preprocess.box(model.card.preprocess, model.card.input, image.shape[1], image.shape[0])
-    stats = f"{took_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"
+    stats = f"{result.infer_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"
     annotate.draw(image, result, annotate.Look(box, stats))
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 82])
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from picam_infer.cli.compare import Original, compared
-from picam_infer.config import Decide, EngineSettings
+from picam_infer.config import EngineSettings
 from picam_infer.core import Frame, Lost, Pixels, Scores
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference import engines, preprocess
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.engines import failover, sticks
-from picam_infer.inference.postprocess import Decider
 from picam_infer.inference.references import Reference
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
@@ -174,16 +174,15 @@ def _frame(picture: Pixels) -> Frame:
 
 def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender:
     """The daemon's own path: preprocess, infer, decide."""
-    prepare = preprocess.build(model.card.preprocess, model.card.input)
     engine = engines.open_engine(settings, model)
-    decider, decide, frame = Decider.of(model), Decide(), _frame(picture)
+    classifier, frame = Classifier.of(model, engine), _frame(picture)
 
     answer: list[Scores] = []
 
     def step() -> None:
-        engine.submit(prepare(frame))
-        answer[:] = [engine.collect()]
-        decider(answer[0], decide)
+        said = classifier.answer(frame)
+        answer[:] = [said.scores]
+        classifier.decide(said, classifier.settings)
 
     return Contender(f"picam-infer: picture to label ({engine.name})", step, engine.close, answer,
                       getattr(engine, "threads", 0))  # fmt: skip

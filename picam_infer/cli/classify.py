@@ -15,9 +15,9 @@ from picam_infer.core import Frame, PicamError, Pixels, Result
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.imaging.region import Region, Roi
-from picam_infer.inference import engines, preprocess
+from picam_infer.inference import engines
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.evaluation import Evaluation, class_of
-from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform.paths import cache_folder
@@ -64,12 +64,11 @@ def main(args: argparse.Namespace) -> int:
     chain = model.card.preprocess
     if args.roi:
         chain = msgspec.structs.replace(chain, roi=args.roi)
-    prepare = preprocess.build(chain, model.card.input)
-    decider = Decider.of(model)
     settings = Decide(top=max(1, args.top), threshold=args.threshold)
     given = list(_pictures(args.image))
     evaluation = _evaluation(args, model, given)
     engine = engines.open_engine(EngineSettings(kind=args.engine), model, cache_folder())
+    classifier = Classifier.of(model, engine, chain=chain)
     code = 0
     try:
         for seq, (path, root) in enumerate(given):
@@ -79,22 +78,17 @@ def main(args: argparse.Namespace) -> int:
                 say(f"picam-infer classify: {error}", error=True)
                 code = code or error.exit_code
                 continue
-            patch = prepare(frame)
-            began_s = time.perf_counter()
-            engine.submit(patch)
-            scores = engine.collect()
-            took_s = time.perf_counter() - began_s
-            label, top = decider(scores, settings)
-            decider.reset()
-            result = Result(seq, frame.captured, frame.monotonic_s, label, top[0].score, top, engine.name,
-                            took_s * 1e3, (time.monotonic() - frame.monotonic_s) * 1e3, name=str(path))  # fmt: skip
+            answer = classifier.answer(frame, keep_input=args.save_input is not None)
+            classifier.reset()
+            result = classifier.decide(answer, settings)
             _print(result, args.json)
             if evaluation:
-                _count(evaluation, class_of(path, root, model.labels), result, model.labels[int(scores.argmax())])
-            if args.save_input:
-                _save(patch, args.save_input, seq)
+                likeliest = model.labels[int(answer.scores.argmax())]
+                _count(evaluation, class_of(path, root, model.labels), result, likeliest)
+            if answer.input is not None:
+                _save(answer.input, args.save_input, seq)
     finally:
-        engine.close()
+        classifier.close()
     if evaluation:
         if args.json:
             say_json({"report": evaluation.as_json()})

@@ -16,6 +16,7 @@ from picam_infer.config import EngineSettings
 from picam_infer.core import Frame, PicamError, Pixels, Scores, best
 from picam_infer.imaging import decode, region
 from picam_infer.inference import preprocess
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.engines import openvino
 from picam_infer.models.bundle import Bundle, Chain, Edges, Input
 
@@ -145,23 +146,24 @@ class Explainer:
         self._bundle = bundle
         self._chain = chain or bundle.card.preprocess
         self._bare = openvino.bare_network(bundle, threads)
-        self._engine = openvino.OpenVino(
+        engine = openvino.OpenVino(
             _with_chain(bundle, self._chain), EngineSettings(kind="openvino", threads=threads, precision="f32")
         )
-        self._prepare = preprocess.build(self._chain, bundle.card.input)
+        self._classifier = Classifier.of(bundle, engine, chain=self._chain)
 
     def close(self) -> None:
         """Give the network back."""
-        self._engine.close()
+        self._classifier.close()
 
     def __call__(self, frame: Frame, label: str | None = None, budget_s: float = BUDGET_S) -> Explanation:
         """Explain one picture: for the likeliest class, or for `label`. Raises `BadFrame` or `PicamError`."""
         labels = self._bundle.labels
         if label is not None and label not in labels:
             raise PicamError(f"the model has no class {label!r}", f"its classes: {', '.join(labels[:8])}")
-        patch = self._prepare(frame).copy()
+        answer = self._classifier.answer(frame, keep_input=True)
+        patch, scores = answer.input, answer.scores
+        assert patch is not None
         tensor = preprocess.tensor(patch, self._chain, self._bundle.card.input)
-        scores = self._scores(patch)
         chosen = labels.index(label) if label is not None else best(scores, 1)[0]
         saliency, drop, steps = self._saliency(patch, scores, chosen, budget_s)
         width, height = decode.size(frame)
@@ -178,14 +180,10 @@ class Explainer:
             chosen=chosen, saliency=saliency, drop=drop, steps=steps,
         )  # fmt: skip
 
-    def _scores(self, patch: Pixels) -> Scores:
-        self._engine.submit(patch)
-        return self._engine.collect()
-
     def _saliency(self, patch: Pixels, scores: Scores, chosen: int, budget_s: float) -> tuple[Map, float, int]:
         """Cover the input piece by piece; see Zeiler and Fergus 2014, section 4.2."""
         began_s = time.perf_counter()
-        self._scores(patch)
+        self._classifier.scores(patch)
         each_s = time.perf_counter() - began_s
         steps = int(min(STEPS, max(FEWEST_STEPS, (budget_s / max(each_s, 1e-6)) ** 0.5)))
         fill = np.zeros(patch.shape[2]) if isinstance(self._chain, Edges) else patch.reshape(-1, patch.shape[2]).mean(0)
@@ -195,7 +193,7 @@ class Explainer:
         def weight(values: Scores) -> float:
             return _log_odds(values, chosen) if probabilities else float(values[chosen])
 
-        return _covered(patch, fill.astype(np.uint8), steps, self._scores, weight, scores, chosen)
+        return _covered(patch, fill.astype(np.uint8), steps, self._classifier.scores, weight, scores, chosen)
 
 
 def _covered(

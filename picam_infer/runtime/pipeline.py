@@ -6,33 +6,27 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
-import numpy as np
 
 from picam_infer.config import LIVE_HOLD, Decide
 from picam_infer.core import (
     BadFrame,
     ConfigError,
     ControlValue,
-    Engine,
     Frame,
     Lost,
     NotYet,
     PicamError,
-    Pixels,
-    Prediction,
-    Preprocessor,
     Result,
-    Scores,
     Source,
 )
 from picam_infer.imaging import native_stderr
-from picam_infer.inference.guidance import Guide, Sight
-from picam_infer.models.bundle import BundleError, Chain
+from picam_infer.inference.classifier import Answer, Classifier
+from picam_infer.inference.guidance import Guide
+from picam_infer.models.bundle import BundleError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.runtime.liveness import STALE_S, Liveness
@@ -50,37 +44,20 @@ _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have: each try may load libraries and the model."""
 
-Decision = Callable[[Scores, Decide], tuple[str | None, tuple[Prediction, ...]]]
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """How the loops get what they run on. The two `open_*` may be called again after a loss."""
 
     open_source: Callable[[], Source]
-    open_engine: Callable[[threading.Event], Engine]
+    open_classifier: Callable[[threading.Event], Classifier]
     """Gets the event that ends the loops, since opening a stick takes seconds."""
-    make_preprocessor: Callable[[Chain], Preprocessor]
-    decide: Decision
-    forget: Callable[[], None]
-    """Resets `decide`'s memory."""
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result, in order, from the inference loop."""
     patient: bool = False
     """Whether what cannot be opened is waited for, although it is not known to come back: a file that is missing."""
     every_s: float = 0.0
     """The least time between two inferences of a live source; of a file every picture counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class _UnderWay:
-    """A frame whose answer the engine still owes."""
-
-    frame: Frame
-    seen: Pixels | None
-    """What the network sees, for those who look at it."""
-    sight: Sight | None
-    began_s: float
 
 
 class Pipeline:
@@ -258,8 +235,8 @@ class Pipeline:
         waits_s, slow_waits_s = back_off(), back_off(_SLOW_BACK_OFF_S)
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
-                with contextlib.closing(self._parts.open_engine(self._stop)) as engine:
-                    self._feed(engine)
+                with contextlib.closing(self._parts.open_classifier(self._stop)) as classifier:
+                    self._classify(classifier)
                     waits_s = back_off()
             except PicamError as loss:
                 if self._stop.is_set():  # an opening that the end cut short is no loss
@@ -269,82 +246,66 @@ class Pipeline:
                 self._lose("engine", loss.message, loss.hint)
                 self._stop.wait(next(waits_s if isinstance(loss, Lost) else slow_waits_s))
 
-    def _feed(self, engine: Engine) -> None:
-        chain, preprocess = None, None
-        under_way: deque[_UnderWay] = deque()
+    def _classify(self, classifier: Classifier) -> None:
         while not self._stop.is_set():
             early_s = self._early_s
-            if early_s > 0 and not under_way:
+            if early_s > 0 and not classifier.under_way:
                 self._working = False
                 self._stop.wait(min(early_s, 0.1))
                 continue
-            if early_s <= 0 and len(under_way) < engine.depth:
-                self._working = bool(under_way)
-                frame = self.state.frames.take(0.0 if under_way else 0.1)
+            if early_s <= 0 and classifier.free:
+                self._working = bool(classifier.under_way)
+                frame = self.state.frames.take(0.0 if classifier.under_way else 0.1)
                 if frame is not None:
                     self._working = True
                     self._due_s = max(self._due_s, time.monotonic() - _LATE_S) + self._parts.every_s
-                    if preprocess is None or chain is not self.state.tuning.preprocess:
-                        chain = self.state.tuning.preprocess
-                        preprocess = self._parts.make_preprocessor(chain)
-                    patch = self._prepared(preprocess, frame)
-                    if patch is None:
-                        continue
-                    seen = np.array(patch) if self.keep_patches or self.state.input_wanted else None
-                    under_way.append(_UnderWay(frame, seen, getattr(preprocess, "sight", None), time.monotonic()))
-                    engine.submit(patch)
+                    self._submit(classifier, frame)
                     continue
-                if not under_way and self._drained.is_set() and self.state.frames.idle:
+                if not classifier.under_way and self._drained.is_set() and self.state.frames.idle:
                     self.finished.set()
                     return
-            if under_way:
-                scores = engine.collect()
-                self._publish(engine, scores, under_way.popleft())
+            if classifier.under_way:
+                self._publish(classifier, classifier.collect())
 
     @property
     def _early_s(self) -> float:
         """How long the next inference has to wait."""
         return self._due_s - time.monotonic() if self._live and self._parts.every_s else 0.0
 
-    def _prepared(self, preprocess: Preprocessor, frame: Frame) -> Pixels | None:
-        """Return what the network is to see of a frame; None: it is damaged."""
+    def _submit(self, classifier: Classifier, frame: Frame) -> None:
+        """Start on a frame, and note whether it is a good picture."""
         stats, complaints = self.state.stats, native_stderr.complaints()
+        classifier.chain = self.state.tuning.preprocess
         try:
-            patch = preprocess(frame)
+            classifier.submit(frame, keep_input=self.keep_patches or self.state.input_wanted)
         except BadFrame as error:
             stats.bad_decodes += 1
             self._liveness.undecodable(str(error))
-            return None
+            return
         if self._liveness.decoded():
             self._found("camera", self.state.source)
         if native_stderr.complaints() > complaints:
             stats.flawed += 1
             if stats.flawed == 1:
                 log.info("a picture has damage inside: it is used all the same, and such pictures are counted")
-        return patch
 
-    def _publish(self, engine: Engine, scores: Scores, asked: _UnderWay) -> None:
-        now_s, frame = time.monotonic(), asked.frame
-        self._found("engine", engine.name)
-        self.state.engine, self.state.telemetry = engine.name, engine.telemetry
+    def _publish(self, classifier: Classifier, answer: Answer) -> None:
+        now_s, frame = time.monotonic(), answer.frame
+        self._found("engine", classifier.engine)
+        self.state.engine, self.state.telemetry = classifier.engine, classifier.telemetry
         if self._forget:
             self._forget = False
-            self._parts.forget()
+            classifier.reset()
         if frame.monotonic_s < self._lost_s or (self._live and self.state.pause.now):
             return
-        label, top = self._parts.decide(scores, self._settled(self.state.tuning.decide, frame))
-        result = Result(
-            seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
-            top=top, engine=engine.name, infer_ms=(now_s - asked.began_s) * 1e3,
-            age_ms=(now_s - frame.monotonic_s) * 1e3, patch=asked.seen, frame=frame, name=frame.name,
-        )  # fmt: skip
+        result = classifier.decide(answer, self._settled(self.state.tuning.decide, frame))
         stats = self.state.stats
-        stats.latency.setdefault(engine.name, Histogram()).add(now_s - asked.began_s)
+        stats.latency.setdefault(result.engine, Histogram()).add(answer.infer_ms / 1e3)
         stats.inferences.tick(now_s)
         before = self.state.results.look()
         self.state.results.put(result)
-        self.state.advice = self._guide(asked.sight, label is not None, now_s)
-        if label != (before[1].label if before else None):
+        self.state.advice = self._guide(answer.sight, result.label is not None, now_s)
+        if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
         self._parts.on_result(result)
 

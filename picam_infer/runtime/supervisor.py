@@ -24,7 +24,8 @@ from picam_infer import sources
 from picam_infer.config import Config
 from picam_infer.config.instance import Instance
 from picam_infer.core import ConfigError, NoInput, PicamError, Result
-from picam_infer.inference import engines, preprocess
+from picam_infer.inference import engines
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Photo
@@ -286,13 +287,14 @@ class Supervisor:
             log.warning("%s", text, extra={"PICAM_ENGINE": state.engine})
             state.engine_says(text)
 
+        def open_classifier(stopping: threading.Event) -> Classifier:
+            engine = engines.open_engine(config.engine, bundle, cache_folder(), report=report, stopping=stopping)
+            return Classifier.of(bundle, engine, decider=decider)
+
         return Parts(
             open_source=lambda: sources.open_source(config.source, config.capture, config.source_login,
                                                     state.tuning.preprocess.roi),
-            open_engine=lambda stopping: engines.open_engine(config.engine, bundle, cache_folder(), report=report,
-                                                             stopping=stopping),
-            make_preprocessor=lambda chain: preprocess.build(chain, bundle.card.input),
-            decide=decider, forget=decider.reset, on_result=self._results, patient=self.notifier.active,
+            open_classifier=open_classifier, on_result=self._results, patient=self.notifier.active,
             every_s=1 / config.engine.max_per_s if config.engine.max_per_s else 0.0,
         )  # fmt: skip
 

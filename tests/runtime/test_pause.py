@@ -13,6 +13,7 @@ from makers import jpeg_frame, picture, until
 from picam_infer import config
 from picam_infer.config import Decide
 from picam_infer.core import Frame, Lost
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
 from picam_infer.outputs.annotator import status_screen
@@ -183,7 +184,8 @@ class Loops:
         self.state.pause.set(paused, "page")
         decider = Decider(["a", "b"])
         patch = np.zeros((2, 2, 3), np.uint8)
-        parts = Parts(camera, lambda stopping: self.engine, lambda chain: lambda frame: patch, decider, decider.reset)
+        parts = Parts(camera, lambda stopping: Classifier(self.engine, lambda chain: lambda frame: patch, decider,
+                                                          Photo()))  # fmt: skip
         self.pipeline = Pipeline(self.state, parts)
         self.pipeline.start()
 

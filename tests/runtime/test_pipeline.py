@@ -16,6 +16,7 @@ from makers import jpeg_frame, picture
 from picam_infer.config import Decide
 from picam_infer.core import BadFrame, Frame, Lost, NotYet, Result
 from picam_infer.imaging import decode
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.guidance import Sight
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
@@ -99,8 +100,9 @@ class Running:
         self.state = State(Tuning(Photo(), Decide(), controls or {}))
         decider = Decider(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
-            lambda: self._next(source_queue), lambda stopping: self._next(engine_queue), lambda chain: preprocess(),
-            decider, decider.reset, self._got, every_s=every_s,
+            lambda: self._next(source_queue),
+            lambda stopping: Classifier(self._next(engine_queue), lambda chain: preprocess(), decider, Photo()),
+            self._got, every_s=every_s,
         ))  # fmt: skip
         self.pipeline.start()
 

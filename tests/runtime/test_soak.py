@@ -14,6 +14,7 @@ from makers import jpeg_frame, picture, until
 
 from picam_infer.config import Decide, Event, Jsonl, Keep, Web, Webhook
 from picam_infer.core import Codec, Frame
+from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models.bundle import Photo
 from picam_infer.outputs.dataset import Keeper
@@ -80,8 +81,8 @@ def test_nobody_keeps_the_pictures_of_label_changes(source: Watched, tmp_path: P
     state = State(Tuning(Photo(), Decide()), "m", ("a", "b"))
     decider = Decider(["a", "b"])
     patch = np.zeros((2, 2, 3), np.uint8)
-    parts = Parts(lambda: source, lambda stopping: Alternating(), lambda chain: lambda frame: patch, decider,
-                  decider.reset)  # fmt: skip
+    parts = Parts(lambda: source, lambda stopping: Classifier(Alternating(), lambda chain: lambda frame: patch, decider,
+                                                              Photo()))  # fmt: skip
     pipeline = Pipeline(state, parts)
     nobody = Webhook(url="http://127.0.0.1:1/", snapshot=True)
     outlets: tuple[Event, ...] = (Jsonl(path=str(tmp_path / "events")), nobody)

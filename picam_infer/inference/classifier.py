@@ -1,0 +1,142 @@
+"""A frame's whole way through a model: preprocess, infer, decide. The one place where a frame becomes a result."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from picam_infer.config import Decide
+from picam_infer.core import Engine, Frame, Pixels, Preprocessor, Result, Scores, Telemetry
+from picam_infer.inference import preprocess
+from picam_infer.inference.guidance import Sight
+from picam_infer.inference.postprocess import Decider
+from picam_infer.models.bundle import Bundle, Chain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the network said of one frame, before anything is decided about it."""
+
+    frame: Frame
+    scores: Scores
+    """Shape (classes,)."""
+    infer_ms: float
+    input: Pixels | None
+    """What the network saw, (H, W, C) uint8, if that was to be kept."""
+    sight: Sight | None
+    """What the preprocessing noticed about the picture, where it looks for something."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A frame whose answer the engine still owes."""
+
+    frame: Frame
+    input: Pixels | None
+    sight: Sight | None
+    began_s: float
+
+
+class Classifier:
+    """A model on an engine. One thread uses it.
+
+    `classify` is all that single pictures need. A loop that keeps the engine busy calls `submit` while it is `free`,
+    and `collect` and `decide` for each answer.
+    """
+
+    def __init__(
+        self, engine: Engine, build: Callable[[Chain], Preprocessor], decider: Decider, chain: Chain,
+        settings: Decide | None = None,
+    ) -> None:  # fmt: skip
+        """`decider` may outlive this object: its memory of earlier answers then does, too."""
+        self.chain = chain
+        """The preprocessing's settings; the next frame that is submitted uses what is set here."""
+        self.settings = settings or Decide()
+        """How `classify` decides."""
+        self._engine = engine
+        self._build = build
+        self._decider = decider
+        self._preprocessor: tuple[Chain, Preprocessor] | None = None
+        self._asked: deque[_Asked] = deque()
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, engine: Engine, *, chain: Chain | None = None, settings: Decide | None = None,
+        decider: Decider | None = None,
+    ) -> Classifier:  # fmt: skip
+        """Return the classifier of a model on an engine that has it; `chain`: in place of the card's."""
+        return cls(engine, lambda chain: preprocess.build(chain, bundle.card.input), decider or Decider.of(bundle),
+                   chain or bundle.card.preprocess, settings)  # fmt: skip
+
+    @property
+    def engine(self) -> str:
+        """The engine's name, as `Result.engine`."""
+        return self._engine.name
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """The device's own readings, where it has any."""
+        return self._engine.telemetry
+
+    @property
+    def under_way(self) -> int:
+        """How many frames the engine still owes answers for."""
+        return len(self._asked)
+
+    @property
+    def free(self) -> bool:
+        """Whether another frame may be submitted now."""
+        return len(self._asked) < self._engine.depth
+
+    def submit(self, frame: Frame, keep_input: bool = False) -> None:
+        """Start on a frame; `keep_input`: its answer carries what the network saw. Raises `BadFrame` or `Lost`."""
+        if self._preprocessor is None or self._preprocessor[0] is not self.chain:
+            self._preprocessor = self.chain, self._build(self.chain)
+        prepare = self._preprocessor[1]
+        pixels = prepare(frame)
+        kept = np.array(pixels) if keep_input else None
+        self._asked.append(_Asked(frame, kept, getattr(prepare, "sight", None), time.monotonic()))
+        self._engine.submit(pixels)
+
+    def collect(self) -> Answer:
+        """Wait for the oldest answer under way. Raises `Lost`."""
+        scores = self._engine.collect()
+        asked = self._asked.popleft()
+        return Answer(asked.frame, scores, (time.monotonic() - asked.began_s) * 1e3, asked.input, asked.sight)
+
+    def decide(self, answer: Answer, settings: Decide) -> Result:
+        """Return what an answer means, in the light of the answers decided on before it."""
+        frame = answer.frame
+        label, top = self._decider(answer.scores, settings)
+        return Result(
+            seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
+            top=top, engine=self._engine.name, infer_ms=answer.infer_ms,
+            age_ms=(time.monotonic() - frame.monotonic_s) * 1e3, patch=answer.input, frame=frame, name=frame.name,
+        )  # fmt: skip
+
+    def reset(self) -> None:
+        """Forget the answers so far: the next ones are about something else."""
+        self._decider.reset()
+
+    def answer(self, frame: Frame, keep_input: bool = False) -> Answer:
+        """Ask about one frame and wait. Raises `BadFrame` or `Lost`."""
+        self.submit(frame, keep_input)
+        return self.collect()
+
+    def classify(self, frame: Frame) -> Result:
+        """Return what is on one frame, whatever was on those before it. Raises `BadFrame` or `Lost`."""
+        self.reset()
+        return self.decide(self.answer(frame), self.settings)
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Return the network's answer (classes,) to an input (H, W, C) uint8 as it is. Raises `Lost`."""
+        self._engine.submit(pixels)
+        return self._engine.collect()
+
+    def close(self) -> None:
+        """Give the engine back."""
+        self._engine.close()
