@@ -90,12 +90,16 @@ def main(args: argparse.Namespace) -> int:
     finally:
         classifier.close()
     if evaluation:
-        if args.json:
-            say_json({"report": evaluation.as_json()})
-        else:
-            for line in evaluation.lines():
-                say(line)
+        _report(evaluation, args.json)
     return code
+
+
+def _report(evaluation: Evaluation, as_json: bool) -> None:
+    if as_json:
+        say_json({"report": evaluation.as_json()})
+        return
+    for line in evaluation.lines():
+        say(line)
 
 
 def as_frame(picture: Pixels, seq: int, path: Path) -> Frame:
