@@ -83,19 +83,19 @@ class Kernel:
         device = self.devices[str(Path(f"/proc/self/fd/{handle}").readlink())]
         if request in self.errors:
             raise OSError(self.errors[request], os.strerror(self.errors[request]))
-        if request == v4l2.QUERYCAP:
+        if request == 0x80685600:  # VIDIOC_QUERYCAP
             caps = device["caps"]
-            v4l2._CAPABILITY.pack_into(buffer, 0, b"", b"", b"", 0, caps, caps & 0x7FFFFFFF, 0, 0, 0)
-        elif request == v4l2.ENUM_FMT:
+            struct.pack_into("=II", buffer, 84, caps, caps & 0x7FFFFFFF)
+        elif request == 0xC0405602:  # VIDIOC_ENUM_FMT
             fourcc = self._nth(device["formats"], buffer)
-            v4l2._FMTDESC.pack_into(buffer, 0, 0, 1, 0, fourcc.encode() + b" words", pixel(fourcc), 0, 0, 0, 0)
-        elif request == v4l2.ENUM_FRAMESIZES:
+            struct.pack_into("=32sI", buffer, 12, fourcc.encode() + b" words", pixel(fourcc))
+        elif request == 0xC02C564A:  # VIDIOC_ENUM_FRAMESIZES
             size = self._nth(self._format(device, buffer), buffer)
-            v4l2._FRMSIZE.pack_into(buffer, 0, 0, 0, 1, *size, 0, 0, 0, 0, 0, 0)
-        elif request == v4l2.ENUM_FRAMEINTERVALS:
-            size = tuple(int.from_bytes(buffer[at : at + 4], "little") for at in (8, 12))
+            struct.pack_into("=III", buffer, 8, 1, *size)
+        elif request == 0xC034564B:  # VIDIOC_ENUM_FRAMEINTERVALS
+            size = struct.unpack_from("=II", buffer, 8)
             rate = self._nth(self._format(device, buffer)[size], buffer)
-            v4l2._FRMIVAL.pack_into(buffer, 0, 0, 0, 0, 0, 1, 1, rate, 0, 0, 0, 0, 0, 0)
+            struct.pack_into("=III", buffer, 16, 1, 1, rate)
         elif request in CONTROL_REQUESTS:
             CONTROL_REQUESTS[request](self, device["controls"], buffer)
         return 0

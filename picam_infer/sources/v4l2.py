@@ -18,13 +18,13 @@ from picam_infer.platform import procfs
 from picam_infer.platform.procfs import Process
 
 # linux/videodev2.h, 64-bit layouts
-_CAPABILITY = struct.Struct("16s32s32sIII3I")
-_FMTDESC = struct.Struct("3I32sI4I")
-_FRMSIZE = struct.Struct("3I6I2I")
-_FRMIVAL = struct.Struct("5I6I2I")
-_FORMAT = struct.Struct("I4x12I152x")
-_REQBUFS = struct.Struct("5I")
-_BUFFER = struct.Struct("5I4xqq16xIIQII4x4x")
+CAPABILITY = struct.Struct("16s32s32sIII3I")
+FMTDESC = struct.Struct("3I32sI4I")
+FRMSIZE = struct.Struct("3I6I2I")
+FRMIVAL = struct.Struct("5I6I2I")
+FORMAT = struct.Struct("I4x12I152x")
+REQUESTBUFFERS = struct.Struct("5I")
+BUFFER = struct.Struct("5I4xqq16xIIQII4x4x")
 
 
 def request(direction: int, number: int, size: int) -> int:
@@ -33,19 +33,19 @@ def request(direction: int, number: int, size: int) -> int:
 
 
 _READ, _WRITE, _BOTH = 2, 1, 3
-QUERYCAP = request(_READ, 0, _CAPABILITY.size)
-ENUM_FMT = request(_BOTH, 2, _FMTDESC.size)
-S_FMT = request(_BOTH, 5, _FORMAT.size)
-REQBUFS = request(_BOTH, 8, _REQBUFS.size)
-QBUF = request(_BOTH, 15, _BUFFER.size)
+QUERYCAP = request(_READ, 0, CAPABILITY.size)
+ENUM_FMT = request(_BOTH, 2, FMTDESC.size)
+S_FMT = request(_BOTH, 5, FORMAT.size)
+REQBUFS = request(_BOTH, 8, REQUESTBUFFERS.size)
+QBUF = request(_BOTH, 15, BUFFER.size)
 STREAMON = request(_WRITE, 18, 4)
 STREAMOFF = request(_WRITE, 19, 4)
-ENUM_FRAMESIZES = request(_BOTH, 74, _FRMSIZE.size)
-ENUM_FRAMEINTERVALS = request(_BOTH, 75, _FRMIVAL.size)
+ENUM_FRAMESIZES = request(_BOTH, 74, FRMSIZE.size)
+ENUM_FRAMEINTERVALS = request(_BOTH, 75, FRMIVAL.size)
 
-_CAPTURE, _MMAP = 1, 1
-_CAP_CAPTURE, _CAP_CAPTURE_MPLANE, _CAP_M2M, _CAP_M2M_MPLANE = 0x1, 0x1000, 0x8000, 0x4000
-_CAP_DEVICE_CAPS = 0x80000000
+CAPTURE, MMAP = 1, 1
+CAP_CAPTURE, CAP_CAPTURE_MPLANE, CAP_M2M, CAP_M2M_MPLANE = 0x1, 0x1000, 0x8000, 0x4000
+CAP_DEVICE_CAPS = 0x80000000
 _NOT_CAMERAS = re.compile(r"bcm2835-(codec|isp)|rpivid|rpi-hevc|hevc-dec|pispbe|hantro|rkvdec|cedrus|vicodec", re.I)
 _RIBBON = re.compile(r"unicam|rp1-cfe", re.I)
 _COMMON_SIZES = ((1920, 1080), (1280, 720), (800, 600), (640, 480), (320, 240))
@@ -145,12 +145,12 @@ def _is_camera(node: Path, roots: Roots) -> bool:
         return False
     try:
         with opened(roots.dev / node.name) as handle:
-            answer = _CAPABILITY.unpack(ask(handle, QUERYCAP, bytes(_CAPABILITY.size)))
+            answer = CAPABILITY.unpack(ask(handle, QUERYCAP, bytes(CAPABILITY.size)))
     except OSError:
         # Not allowed or in use: a webcam's first node takes pictures, its others carry metadata.
         return _text(node / "index") in ("0", "")
-    able = answer[5] if answer[4] & _CAP_DEVICE_CAPS else answer[4]
-    return bool(able & (_CAP_CAPTURE | _CAP_CAPTURE_MPLANE)) and not able & (_CAP_M2M | _CAP_M2M_MPLANE)
+    able = answer[5] if answer[4] & CAP_DEVICE_CAPS else answer[4]
+    return bool(able & (CAP_CAPTURE | CAP_CAPTURE_MPLANE)) and not able & (CAP_M2M | CAP_M2M_MPLANE)
 
 
 def _identity(node: Path, roots: Roots) -> CameraInfo:
@@ -229,7 +229,7 @@ def _examined(camera: CameraInfo, roots: Roots) -> CameraInfo:
         with opened(camera.node) as handle:
             formats = tuple(_formats(handle))
             try:
-                ask(handle, REQBUFS, _REQBUFS.pack(0, _CAPTURE, _MMAP, 0, 0))
+                ask(handle, REQBUFS, REQUESTBUFFERS.pack(0, CAPTURE, MMAP, 0, 0))
                 busy = False
             except OSError as error:
                 busy = error.errno == errno.EBUSY
@@ -258,7 +258,7 @@ def _enumerate(handle: int, request: int, layout: struct.Struct, *rest: int) -> 
 
 
 def _formats(handle: int) -> Iterator[Format]:
-    for _, _, _, words, code, *_ in _enumerate(handle, ENUM_FMT, _FMTDESC, _CAPTURE):
+    for _, _, _, words, code, *_ in _enumerate(handle, ENUM_FMT, FMTDESC, CAPTURE):
         pixel = int(code)
         fourcc = pixel.to_bytes(4, "little").decode("latin-1").strip()
         sizes = sorted(set(_sizes(handle, pixel)), key=lambda size: -size[0] * size[1])
@@ -267,7 +267,7 @@ def _formats(handle: int) -> Iterator[Format]:
 
 
 def _sizes(handle: int, pixel: int) -> Iterator[tuple[int, int]]:
-    for answer in _enumerate(handle, ENUM_FRAMESIZES, _FRMSIZE, pixel):
+    for answer in _enumerate(handle, ENUM_FRAMESIZES, FRMSIZE, pixel):
         _, _, kind, *sizes = (int(number) for number in answer)
         if kind == 1:
             yield sizes[0], sizes[1]
@@ -279,7 +279,7 @@ def _sizes(handle: int, pixel: int) -> Iterator[tuple[int, int]]:
 
 def _rates(handle: int, pixel: int, width: int, height: int) -> tuple[float, ...]:
     rates = set()
-    for answer in _enumerate(handle, ENUM_FRAMEINTERVALS, _FRMIVAL, pixel, width, height):
+    for answer in _enumerate(handle, ENUM_FRAMEINTERVALS, FRMIVAL, pixel, width, height):
         kind, times = int(answer[4]), [int(number) for number in answer[5:11]]
         if times[0]:
             rates.add(round(times[1] / times[0], 3))
@@ -318,12 +318,12 @@ def start_error(node: str, fourcc: str, width: int, height: int) -> OSError | No
     try:
         with opened(node) as handle:
             pixel = int.from_bytes(fourcc.encode().ljust(4)[:4], "little")
-            ask(handle, S_FMT, _FORMAT.pack(_CAPTURE, width, height, pixel, *([0] * 9)))
-            count = _REQBUFS.unpack(ask(handle, REQBUFS, _REQBUFS.pack(2, _CAPTURE, _MMAP, 0, 0)))[0]
+            ask(handle, S_FMT, FORMAT.pack(CAPTURE, width, height, pixel, *([0] * 9)))
+            count = REQUESTBUFFERS.unpack(ask(handle, REQBUFS, REQUESTBUFFERS.pack(2, CAPTURE, MMAP, 0, 0)))[0]
             for index in range(count):
-                ask(handle, QBUF, _BUFFER.pack(index, _CAPTURE, 0, 0, 0, 0, 0, 0, _MMAP, 0, 0, 0))
-            ask(handle, STREAMON, struct.pack("i", _CAPTURE))
-            ask(handle, STREAMOFF, struct.pack("i", _CAPTURE))
+                ask(handle, QBUF, BUFFER.pack(index, CAPTURE, 0, 0, 0, 0, 0, 0, MMAP, 0, 0, 0))
+            ask(handle, STREAMON, struct.pack("i", CAPTURE))
+            ask(handle, STREAMOFF, struct.pack("i", CAPTURE))
     except OSError as error:
         return error
     return None

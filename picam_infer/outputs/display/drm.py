@@ -18,11 +18,11 @@ import numpy as np
 
 from picam_infer.core import Pixels
 
-_PREFERRED = 0x08
-_FLIP_EVENT = 0x01
-_FLIP_COMPLETE = 0x02
-_DUMB_BUFFER = 0x1
-_CONNECTED, _UNKNOWN = 1, 3
+PREFERRED = 0x08
+FLIP_EVENT = 0x01
+FLIP_COMPLETE = 0x02
+DUMB_BUFFER = 0x1
+CONNECTED, UNKNOWN = 1, 3
 # Freeing goes on whatever fails: the card may have been pulled out, a view of the memory may live on.
 _FREEING = (OSError, BufferError, ValueError)
 
@@ -42,20 +42,26 @@ class ModeInfo(ctypes.Structure):
     ]  # fmt: skip
 
 
-class _Resources(ctypes.Structure):
+class Resources(ctypes.Structure):
+    """struct drm_mode_card_res: what the card has."""
+
     _fields_ = [(name, ctypes.c_uint64) for name in ("fbs", "crtcs", "connectors", "encoders")] + [
         (name, ctypes.c_uint32) for name in ("count_fbs", "count_crtcs", "count_connectors", "count_encoders",
                                              "min_width", "max_width", "min_height", "max_height")]  # fmt: skip
 
 
-class _Connector(ctypes.Structure):
+class Connector(ctypes.Structure):
+    """struct drm_mode_get_connector: a socket and what is plugged into it."""
+
     _fields_ = [(name, ctypes.c_uint64) for name in ("encoders", "modes", "props", "prop_values")] + [
         (name, ctypes.c_uint32) for name in ("count_modes", "count_props", "count_encoders", "encoder_id", "id", "kind",
                                              "kind_id", "connection", "mm_width", "mm_height", "subpixel",
                                              "pad")]  # fmt: skip
 
 
-class _Encoder(ctypes.Structure):
+class Encoder(ctypes.Structure):
+    """struct drm_mode_get_encoder: what feeds a connector from a scan-out unit."""
+
     _fields_ = [(name, ctypes.c_uint32) for name in ("id", "kind", "crtc_id", "possible_crtcs", "possible_clones")]
 
 
@@ -67,25 +73,35 @@ class Crtc(ctypes.Structure):
     ] + [("mode", ModeInfo)]  # fmt: skip
 
 
-class _Framebuffer(ctypes.Structure):
+class Framebuffer(ctypes.Structure):
+    """struct drm_mode_fb_cmd: memory that can be shown."""
+
     _fields_ = [(name, ctypes.c_uint32) for name in ("id", "width", "height", "pitch", "bpp", "depth", "handle")]
 
 
-class _Flip(ctypes.Structure):
+class Flip(ctypes.Structure):
+    """struct drm_mode_crtc_page_flip."""
+
     _fields_ = [(name, ctypes.c_uint32) for name in ("crtc_id", "fb_id", "flags", "reserved")] + [
         ("user_data", ctypes.c_uint64)]  # fmt: skip
 
 
-class _Dumb(ctypes.Structure):
+class Dumb(ctypes.Structure):
+    """struct drm_mode_create_dumb: memory that a processor draws in."""
+
     _fields_ = [(name, ctypes.c_uint32) for name in ("height", "width", "bpp", "flags", "handle", "pitch")] + [
         ("size", ctypes.c_uint64)]  # fmt: skip
 
 
-class _DumbMap(ctypes.Structure):
+class DumbMap(ctypes.Structure):
+    """struct drm_mode_map_dumb."""
+
     _fields_ = [("handle", ctypes.c_uint32), ("pad", ctypes.c_uint32), ("offset", ctypes.c_uint64)]
 
 
-class _Capability(ctypes.Structure):
+class Capability(ctypes.Structure):
+    """struct drm_get_cap."""
+
     _fields_ = [("capability", ctypes.c_uint64), ("value", ctypes.c_uint64)]
 
 
@@ -93,18 +109,18 @@ def _iowr(number: int, size: int) -> int:
     return 3 << 30 | size << 16 | ord("d") << 8 | number
 
 
-_SET_MASTER = ord("d") << 8 | 0x1E
-GET_CAP = _iowr(0x0C, ctypes.sizeof(_Capability))
-GET_RESOURCES = _iowr(0xA0, ctypes.sizeof(_Resources))
+SET_MASTER = ord("d") << 8 | 0x1E
+GET_CAP = _iowr(0x0C, ctypes.sizeof(Capability))
+GET_RESOURCES = _iowr(0xA0, ctypes.sizeof(Resources))
 GET_CRTC = _iowr(0xA1, ctypes.sizeof(Crtc))
 SET_CRTC = _iowr(0xA2, ctypes.sizeof(Crtc))
-GET_ENCODER = _iowr(0xA6, ctypes.sizeof(_Encoder))
-GET_CONNECTOR = _iowr(0xA7, ctypes.sizeof(_Connector))
-ADD_FB = _iowr(0xAE, ctypes.sizeof(_Framebuffer))
+GET_ENCODER = _iowr(0xA6, ctypes.sizeof(Encoder))
+GET_CONNECTOR = _iowr(0xA7, ctypes.sizeof(Connector))
+ADD_FB = _iowr(0xAE, ctypes.sizeof(Framebuffer))
 REMOVE_FB = _iowr(0xAF, 4)
-PAGE_FLIP = _iowr(0xB0, ctypes.sizeof(_Flip))
-CREATE_DUMB = _iowr(0xB2, ctypes.sizeof(_Dumb))
-MAP_DUMB = _iowr(0xB3, ctypes.sizeof(_DumbMap))
+PAGE_FLIP = _iowr(0xB0, ctypes.sizeof(Flip))
+CREATE_DUMB = _iowr(0xB2, ctypes.sizeof(Dumb))
+MAP_DUMB = _iowr(0xB3, ctypes.sizeof(DumbMap))
 DESTROY_DUMB = _iowr(0xB4, 4)
 
 
@@ -140,7 +156,7 @@ class Card:
     def master(self) -> bool:
         """Whether this process may set modes."""
         try:
-            fcntl.ioctl(self._fd, _SET_MASTER)
+            fcntl.ioctl(self._fd, SET_MASTER)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EBUSY, errno.EPERM):
                 return False
@@ -150,7 +166,7 @@ class Card:
     @property
     def can_draw(self) -> bool:
         """Whether it has plain buffers that a processor can draw in."""
-        capability = _Capability(_DUMB_BUFFER)
+        capability = Capability(DUMB_BUFFER)
         self._ioctl(GET_CAP, capability)
         return bool(capability.value)
 
@@ -160,27 +176,27 @@ class Card:
         return sorted(found, key=lambda monitor: not monitor.certain)
 
     def _ids(self, what: str) -> list[int]:
-        resources = _Resources()
+        resources = Resources()
         self._ioctl(GET_RESOURCES, resources)
         ids = (ctypes.c_uint32 * getattr(resources, f"count_{what}"))()
-        ask = _Resources()
+        ask = Resources()
         setattr(ask, what, ctypes.addressof(ids))
         setattr(ask, f"count_{what}", len(ids))
         self._ioctl(GET_RESOURCES, ask)
         return list(ids)
 
     def _monitor(self, connector_id: int) -> Monitor | None:
-        asked = _Connector(id=connector_id)
+        asked = Connector(id=connector_id)
         self._ioctl(GET_CONNECTOR, asked)  # no room for modes: the kernel looks at the cable now
         modes = (ModeInfo * asked.count_modes)()
         encoders = (ctypes.c_uint32 * asked.count_encoders)()
-        got = _Connector(id=connector_id, modes=ctypes.addressof(modes), encoders=ctypes.addressof(encoders),
+        got = Connector(id=connector_id, modes=ctypes.addressof(modes), encoders=ctypes.addressof(encoders),
                          count_modes=len(modes), count_encoders=len(encoders))  # fmt: skip
         self._ioctl(GET_CONNECTOR, got)
         kind = CONNECTOR_KINDS[got.kind] if got.kind < len(CONNECTOR_KINDS) else "Unknown"
-        if got.connection not in (_CONNECTED, _UNKNOWN) or not got.count_modes or kind == "Writeback":
+        if got.connection not in (CONNECTED, UNKNOWN) or not got.count_modes or kind == "Writeback":
             return None
-        return Monitor(connector_id, f"{kind}-{got.kind_id}", got.connection == _CONNECTED,
+        return Monitor(connector_id, f"{kind}-{got.kind_id}", got.connection == CONNECTED,
                        tuple(modes[: got.count_modes]), tuple(encoders), got.encoder_id)  # fmt: skip
 
     def crtc_for(self, monitor: Monitor) -> int:
@@ -189,7 +205,7 @@ class Card:
         for encoder_id in (monitor.encoder_id, *monitor.encoder_ids):
             if not encoder_id:
                 continue
-            encoder = _Encoder(id=encoder_id)
+            encoder = Encoder(id=encoder_id)
             self._ioctl(GET_ENCODER, encoder)
             if encoder_id == monitor.encoder_id and encoder.crtc_id in crtcs:
                 return int(encoder.crtc_id)
@@ -212,14 +228,14 @@ class Card:
 
     def flip(self, crtc_id: int, fb_id: int) -> None:
         """Show a framebuffer from the next refresh on; `flipped` tells when."""
-        self._ioctl(PAGE_FLIP, _Flip(crtc_id, fb_id, _FLIP_EVENT))
+        self._ioctl(PAGE_FLIP, Flip(crtc_id, fb_id, FLIP_EVENT))
 
     def flipped(self, timeout_s: float) -> bool:
         """Wait until the flip under way is done; False when it took too long."""
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         while poll.poll(timeout_s * 1000):
-            if _FLIP_COMPLETE in event_kinds(os.read(self._fd, 4096)):
+            if FLIP_COMPLETE in event_kinds(os.read(self._fd, 4096)):
                 return True
         return False
 
@@ -237,16 +253,16 @@ class Buffer:
 
     def __init__(self, card: Card, width: int, height: int) -> None:
         self._card = card
-        self._dumb = _Dumb(height=height, width=width, bpp=32)
+        self._dumb = Dumb(height=height, width=width, bpp=32)
         self._map: mmap.mmap | None = None
         self.fb_id = 0
         card._ioctl(CREATE_DUMB, self._dumb)
         try:
             pitch, handle = self._dumb.pitch, self._dumb.handle
-            framebuffer = _Framebuffer(0, width, height, pitch, 32, 24, handle)
+            framebuffer = Framebuffer(0, width, height, pitch, 32, 24, handle)
             card._ioctl(ADD_FB, framebuffer)
             self.fb_id = int(framebuffer.id)
-            place = _DumbMap(handle)
+            place = DumbMap(handle)
             card._ioctl(MAP_DUMB, place)
             self._map = mmap.mmap(card._fd, self._dumb.size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE,
                                   offset=place.offset)  # fmt: skip
@@ -288,7 +304,7 @@ def choose_mode(modes: Sequence[ModeInfo]) -> ModeInfo:
 
     Filling a 4K screen by software takes a Pi longer than a camera's frame, and shows nothing more.
     """
-    best = next((mode for mode in modes if mode.type & _PREFERRED), modes[0])
+    best = next((mode for mode in modes if mode.type & PREFERRED), modes[0])
     if best.hdisplay * best.vdisplay <= 2560 * 1600:
         return best
     same = [m for m in modes if m.hdisplay <= 1920 and m.vdisplay <= 1200 and not m.flags & 0x10  # not interlaced

@@ -23,7 +23,7 @@ from picam_infer.outputs.display import owner
 from picam_infer.outputs.display.keyboard import Keyboard
 
 DEVICE = Path("/dev/fb0")
-_GET_VARIABLE, _GET_FIXED = 0x4600, 0x4602
+GET_VARIABLE, GET_FIXED = 0x4600, 0x4602
 _LOOK_S = 1.0
 
 
@@ -115,8 +115,8 @@ class Framebuffer:
         handle = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
         try:
             variable, fixed = bytearray(160), bytearray(80)
-            fcntl.ioctl(handle, _GET_VARIABLE, variable)
-            fcntl.ioctl(handle, _GET_FIXED, fixed)
+            fcntl.ioctl(handle, GET_VARIABLE, variable)
+            fcntl.ioctl(handle, GET_FIXED, fixed)
             layout = geometry(bytes(variable), bytes(fixed))
             self._fitter = Letterbox(layout.conversion)
             self._map = mmap.mmap(handle, layout.start + layout.line_bytes * layout.height)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 _DEV = Path("/dev/input")
 _LAYOUT = Path("/etc/default/keyboard")
-_EVENT = struct.Struct("qqHHi")
-_EV_SYN, _EV_KEY = 0, 1
+EVENT = struct.Struct("qqHHi")
+EV_SYN, EV_KEY = 0, 1
 _SCAN_S = 1.0
-_CTRL, _ALT = (29, 97), (56, 100)
+CTRL, ALT = (29, 97), (56, 100)
 
-_NAMES = {1: "esc", 28: "enter", 57: "space", 96: "enter", 102: "home", 103: "up", 104: "pageup", 105: "left",
+NAMES = {1: "esc", 28: "enter", 57: "space", 96: "enter", 102: "home", 103: "up", 104: "pageup", 105: "left",
           106: "right", 108: "down", 109: "pagedown",
           **{2 + i: c for i, c in enumerate("1234567890")},
           **{16 + i: c for i, c in enumerate("qwertyuiop")},
@@ -38,10 +38,10 @@ def _ior(number: int, size: int) -> int:
     return 2 << 30 | size << 16 | ord("E") << 8 | number
 
 
-_GRAB = _iow(0x90, 4)
-_KEY_BYTES = 96
-_CAN = _ior(0x20 + _EV_KEY, _KEY_BYTES)
-_DOWN = _ior(0x18, _KEY_BYTES)
+GRAB = _iow(0x90, 4)
+KEY_BYTES = 96
+CAN = _ior(0x20 + EV_KEY, KEY_BYTES)
+DOWN = _ior(0x18, KEY_BYTES)
 
 
 class Keyboard:
@@ -65,8 +65,8 @@ class Keyboard:
         pressed: list[str] = []
         for path, device in list(self._devices.items()):
             try:
-                pressed += [_NAMES[code].translate(self._print) if len(_NAMES[code]) == 1 else _NAMES[code]
-                            for code in device.pressed() if code in _NAMES]  # fmt: skip
+                pressed += [NAMES[code].translate(self._print) if len(NAMES[code]) == 1 else NAMES[code]
+                            for code in device.pressed() if code in NAMES]  # fmt: skip
             except OSError:  # unplugged
                 device.close()
                 del self._devices[path]
@@ -112,7 +112,7 @@ class Device:
     def is_keyboard(self) -> bool:
         """Whether it has letters: power buttons and remote mice have not."""
         try:
-            bits = self._bits(_CAN)
+            bits = self._bits(CAN)
         except OSError:
             return False
         return all(bits >> code & 1 for code in range(16, 26))
@@ -127,13 +127,13 @@ class Device:
         handed_over = False
         for code, value in list(self._read()):
             (self._held.add if value else self._held.discard)(code)
-            chord = self._held & {*_CTRL, *_ALT}
+            chord = self._held & {*CTRL, *ALT}
             if handed_over:
                 self._press_again(code, value)
-            elif chord & set(_CTRL) and chord & set(_ALT) and self._grabbed:
+            elif chord & set(CTRL) and chord & set(ALT) and self._grabbed:
                 handed_over = True
                 self._grabbed = False
-                fcntl.ioctl(self._fd, _GRAB, 0)
+                fcntl.ioctl(self._fd, GRAB, 0)
                 for down in self._held:
                     self._press_again(down, 1)
             elif value and not chord:
@@ -144,8 +144,8 @@ class Device:
     def _grab(self) -> None:
         try:
             # Grabbed in mid-press, the console would never see the key's release and repeat it for ever.
-            if not self._bits(_DOWN):
-                fcntl.ioctl(self._fd, _GRAB, 1)
+            if not self._bits(DOWN):
+                fcntl.ioctl(self._fd, GRAB, 1)
                 self._grabbed = True
         except OSError:  # somebody else has it: listen as long as that gives anything
             self._grabbed = True
@@ -154,28 +154,28 @@ class Device:
         """Tell the console of an event that it missed while the keyboard was ours."""
         with contextlib.suppress(OSError):
             for state in (0, 1) if value else (0,):  # a key that is down already must come up to go down again
-                os.write(self._fd, _EVENT.pack(0, 0, _EV_KEY, code, state) + _EVENT.pack(0, 0, _EV_SYN, 0, 0))
+                os.write(self._fd, EVENT.pack(0, 0, EV_KEY, code, state) + EVENT.pack(0, 0, EV_SYN, 0, 0))
 
     def _read(self) -> Iterator[tuple[int, int]]:
         while True:
             try:
-                data = os.read(self._fd, _EVENT.size * 64)
+                data = os.read(self._fd, EVENT.size * 64)
             except BlockingIOError:
                 return
             yield from key_events(data)
-            if len(data) < _EVENT.size * 64:
+            if len(data) < EVENT.size * 64:
                 return
 
     def _bits(self, request: int) -> int:
-        mask = bytearray(_KEY_BYTES)
+        mask = bytearray(KEY_BYTES)
         fcntl.ioctl(self._fd, request, mask)
         return int.from_bytes(mask, "little")
 
 
 def key_events(data: bytes) -> Iterator[tuple[int, int]]:
     """Return (code, value) of the key events in what an event device gave; value 0: up, 1: down, 2: repeated."""
-    for _, _, kind, code, value in _EVENT.iter_unpack(data[: len(data) // _EVENT.size * _EVENT.size]):
-        if kind == _EV_KEY:
+    for _, _, kind, code, value in EVENT.iter_unpack(data[: len(data) // EVENT.size * EVENT.size]):
+        if kind == EV_KEY:
             yield code, value
 
 

@@ -1,4 +1,3 @@
-import ctypes
 import errno
 import os
 import struct
@@ -13,24 +12,6 @@ from picam_infer.imaging.letterbox import Letterbox, box
 from picam_infer.outputs.display import drm, kms, owner
 from picam_infer.outputs.display.kms import Kms
 from picam_infer.platform.procfs import Process
-
-
-@pytest.mark.parametrize(
-    ("structure", "size"),
-    [(drm.ModeInfo, 68), (drm._Resources, 64), (drm._Connector, 80), (drm._Encoder, 20), (drm.Crtc, 104),
-     (drm._Framebuffer, 28), (drm._Flip, 24), (drm._Dumb, 32), (drm._DumbMap, 16)],
-)  # fmt: skip
-def test_structures_are_as_long_as_the_kernels(structure: type[ctypes.Structure], size: int) -> None:
-    assert ctypes.sizeof(structure) == size
-
-
-def test_request_numbers() -> None:
-    # As strace names them on a 64-bit machine.
-    assert drm.GET_RESOURCES == 0xC04064A0
-    assert drm.SET_CRTC == 0xC06864A2
-    assert drm.GET_CONNECTOR == 0xC05064A7
-    assert drm.PAGE_FLIP == 0xC01864B0
-    assert drm.CREATE_DUMB == 0xC02064B2
 
 
 def test_events_are_told_apart() -> None:
