@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ class Result:
     """The first class's probability, or the first value."""
     top: tuple[Prediction, ...]
     engine: str
-    """`openvino:CPU` or `ncs:NAME`."""
+    """`openvino:CPU`, `ncs:NAME` or `remote:HOST/NAME`."""
     infer_ms: float
     age_ms: float
     """From the sensor's stamp to the decision."""
@@ -222,6 +223,21 @@ class Telemetry:
             return ""
         limit = "lower" if self.throttling == 1 else "higher"
         return f"the stick is hot ({self.temperature_c:.0f} °C, {limit} limit) and slows down: give it air"
+
+
+class Histogram:
+    """Counts of durations in fixed buckets (upper bounds in seconds)."""
+
+    bounds_s = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.bounds_s) + 1)
+        self.sum_s = 0.0
+
+    def add(self, duration_s: float) -> None:
+        """Count one duration."""
+        self.counts[bisect.bisect_left(self.bounds_s, duration_s)] += 1
+        self.sum_s += duration_s
 
 
 class Display(Protocol):

@@ -16,15 +16,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import stick_lab  # noqa: E402
 import stick_soak  # noqa: E402
 
-from picam_infer.inference.engines import failover  # noqa: E402
-from picam_infer.inference.engines.ncs import engine  # noqa: E402
+from picam_infer.inference.engines.ncs import engine, preferred  # noqa: E402
 
 
 def main() -> int:
     """Soak, close, compare what this process owns with what it owned before."""
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    failover.POLL_S, failover.BACK_OFF_S = 0.02, (0.05, 0.1)
+    preferred.POLL_S, preferred.BACK_OFF_S = 0.02, (0.05, 0.1)
     engine.DEADLINES_S.update({"enumerate": 1, "open": 3, "allocate": 1})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -38,8 +38,10 @@ class Caller:
 class SocketServer:
     """Calls `serve` for each connection, in a thread of its own; `most`: no more connections than that."""
 
-    def __init__(self, serve: Serve, most: int | None = None, context: ssl.SSLContext | None = None) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(
+        self, serve: Serve, most: int | None = None, context: ssl.SSLContext | None = None, port: int = 0
+    ) -> None:
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self.listener.getsockname()[1])
         self.over = threading.Event()
         self.callers = 0

@@ -14,6 +14,8 @@ import numpy as np
 from stick_lab import Cpu, StickLab, expected
 
 from picam_infer.inference.engines.failover import FailoverEngine
+from picam_infer.inference.engines.ncs.engine import Ncs
+from picam_infer.inference.engines.ncs.preferred import PreferredStick
 from picam_infer.models.bundle import Bundle
 
 STICK, CPU = "ncs:2-ma2450", "openvino:CPU"
@@ -27,9 +29,8 @@ class Running:
         self.said: list[str] = []
         self.cpu = Cpu(model)
         self.model = model
-        self.engine = FailoverEngine(
-            model, lambda: self.cpu, self.said.append, usb=lab.usb, deadline_s=DEADLINE_S, **more
-        )
+        stick = PreferredStick(model, self.said.append, deadline_s=DEADLINE_S, usb=lab.usb, **more)
+        self.engine = FailoverEngine(model, lambda: self.cpu, self.said.append, stick)
         self.sent: list[np.ndarray] = []
         self.names: list[str] = []
         self.longest_s = 0.0
@@ -68,7 +69,7 @@ def happen(event: str, run: Running, lab: StickLab, chance: random.Random) -> No
         lab.plug()
     if event in ("hang", "thaw"):
         lab.set("2", hang="" if event == "hang" else None)
-    if event in ("kill", "stop") and (stick := run.engine._stick):
+    if event in ("kill", "stop") and isinstance(stick := run.engine.front, Ncs):
         with contextlib.suppress(ProcessLookupError):
             os.kill(stick.pid, signal.SIGKILL if event == "kill" else signal.SIGSTOP)
     if event == "slow":

@@ -12,7 +12,7 @@ import picam_infer
 
 PACKAGE = Path(picam_infer.__file__).parent
 VENDORS = {"openvino", "mvnc", "tensorflow", "keras", "picamera2", "paho", "aiohttp", "prometheus_client", "nncf",
-           "av"}  # fmt: skip
+           "av", "tritonclient", "grpc", "gevent"}  # fmt: skip
 # These parts are themselves imported only when the configuration or the command asks for them.
 LAZY_PARTS = ("outputs/web/", "outputs/events/", "convert/", "sources/ffmpeg.py")
 

@@ -34,6 +34,7 @@ VERBS = {
     "classify": Verb("picam_infer.cli.classify", "say what is on pictures"),
     "explain": Verb("picam_infer.cli.explain", "show what a model was given, what it answered and why"),
     "convert": Verb("picam_infer.cli.convert", "turn a Teachable Machine, Keras or other file into a bundle"),
+    "export": Verb("picam_infer.cli.export", "write bundles as a repository that model servers load"),
     "use": Verb("picam_infer.cli.use", "make the installed service run a model, and say what it sees"),
     "instance": Verb("picam_infer.cli.instance", "add a service for one more camera"),
     "show": Verb("picam_infer.cli.show", "open the service's window again after it was closed"),

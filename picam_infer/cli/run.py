@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="S", help="camera, /dev/video0, camera:NAME, camera:usb:VID:PID, a video "
                         "file, a picture, a folder, rtsp:// or http://, picamera, demo")  # fmt: skip
     parser.add_argument("-m", "--model", metavar="M", help="a model's name or folder")
-    parser.add_argument("--engine", metavar="E", choices=["auto", "openvino", "ncs"], help="auto, openvino or ncs")
+    parser.add_argument("--engine", metavar="E", choices=["auto", "openvino", "ncs", "remote"],
+                        help="auto, openvino, ncs, or remote (the server of engine.url)")  # fmt: skip
     parser.add_argument("--display", metavar="D", choices=["auto", "window", "kms", "framebuffer", "none"],
                         help="auto, window, kms, framebuffer or none")  # fmt: skip
     parser.add_argument("--frames", type=_positive, metavar="N", help="stop after N results")

@@ -32,6 +32,8 @@ _DAYS = rf"(?i)^\s*{_DAY}(\s*-\s*{_DAY})?(\s*,\s*{_DAY}(\s*-\s*{_DAY})?)*\s*$"
 _CLOCK = "([01]?[0-9]|2[0-3]):[0-5][0-9]"
 _HOURS = rf"^\s*{_CLOCK}\s*[-–]\s*({_CLOCK}|24:00)\s*$"
 _URL = rf"^https?://([^\s/?#@]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:{_PORT})?([/?#]\S*)?$"
+# Without user and password: a token has a file of its own.
+_SERVER = rf"^((grpcs?://|https?://)(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:{_PORT})?(/[^\s?#]*)?)?\Z"
 # Not one of the broker's own ($SYS), no wildcards, and not only slashes.
 _TOPIC = r"(?!\$)[^#+\x00-\x1f]*[^#+\x00-\x1f/][^#+\x00-\x1f]*"
 
@@ -64,12 +66,19 @@ class SourceLogin(Section, frozen=True):
 class EngineSettings(Section, frozen=True):
     """Where the network runs."""
 
-    kind: Literal["auto", "openvino", "ncs"] = "auto"
+    kind: Literal["auto", "openvino", "ncs", "remote"] = "auto"
     device: str = "CPU"
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     precision: Literal["default", "f32", "f16", "bf16"] = "default"
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
     max_per_s: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    url: Annotated[str, Meta(pattern=_SERVER, examples=["grpc://server.local:8001"])] = ""
+    model: Annotated[str, Meta(pattern=r"^[^\s/?#%]*\Z", examples=["digits"])] = ""
+    version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z._-]*\Z", examples=["'1'"])] = ""
+    token_file: FilePath = ""
+    ca_file: FilePath = ""
+    in_flight: Annotated[int, Meta(ge=1, le=16)] = 2
+    fallback: Literal["cpu", "none"] = "cpu"
 
 
 LIVE_HOLD = 3

@@ -69,7 +69,7 @@ class Annotator:
         fresh = time.monotonic() - since_s <= _NEWS_S
         if self._state.advice and not (news and fresh):
             return self._state.advice
-        return news if fresh or not self._state.engine.startswith("ncs") else ""
+        return news if fresh or self._state.engine.startswith("openvino") else ""
 
     def _stats(self) -> str:
         text, until_s = self._stats_line

@@ -17,6 +17,7 @@ from picam_infer.core import (
     ConfigError,
     ControlValue,
     Frame,
+    Histogram,
     Lost,
     NotYet,
     PicamError,
@@ -25,12 +26,13 @@ from picam_infer.core import (
 )
 from picam_infer.imaging import native_stderr
 from picam_infer.inference.classifier import Answer, Classifier
+from picam_infer.inference.engines.failover import in_turn
 from picam_infer.inference.guidance import Guide
 from picam_infer.models.bundle import BundleError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.runtime.liveness import STALE_S, Liveness
-from picam_infer.runtime.state import Change, Histogram, State
+from picam_infer.runtime.state import Change, State
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ _LATE_S = 0.05
 _QUICK_S = 0.25
 """Pictures that follow each other as closely show the same thing: labels may wait for them to agree."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
+_JITTER = 0.75
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have: each try may load libraries and the model."""
 
@@ -232,12 +235,13 @@ class Pipeline:
     # -- inference -------------------------------------------------------
 
     def _infer(self) -> None:
-        waits_s, slow_waits_s = back_off(), back_off(_SLOW_BACK_OFF_S)
+        # Many that lost the same server at the same moment must not come back for it at the same moment.
+        waits_s, slow_waits_s = in_turn(_BACK_OFF_S, _JITTER), in_turn(_SLOW_BACK_OFF_S, _JITTER)
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
                 with contextlib.closing(self._parts.open_classifier(self._stop)) as classifier:
                     self._classify(classifier)
-                    waits_s = back_off()
+                    waits_s = in_turn(_BACK_OFF_S, _JITTER)
             except PicamError as loss:
                 if self._stop.is_set():  # an opening that the end cut short is no loss
                     return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import threading
 import time
 from collections import deque
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.config import Decide
-from picam_infer.core import ControlValue, Frame, Result, Telemetry
+from picam_infer.core import ControlValue, Frame, Histogram, Result, Telemetry
+from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle, Chain, Input
 from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.pause import By, Pause
@@ -119,21 +119,6 @@ class Rate:
         # From the first event until now, so that a stalled source's rate falls instead of freezing.
         span_s = max(recent[-1] - recent[0], (now - recent[0]) * (len(recent) - 1) / len(recent))
         return (len(recent) - 1) / span_s if span_s > 0 else 0.0
-
-
-class Histogram:
-    """Counts of durations in fixed buckets (upper bounds in seconds)."""
-
-    bounds_s = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(self.bounds_s) + 1)
-        self.sum_s = 0.0
-
-    def add(self, duration_s: float) -> None:
-        """Count one duration."""
-        self.counts[bisect.bisect_left(self.bounds_s, duration_s)] += 1
-        self.sum_s += duration_s
 
 
 @dataclass(slots=True)
@@ -292,6 +277,8 @@ class State:
         """The engine's last news of itself, and when on CLOCK_MONOTONIC it came."""
         self.advice = ""
         """What helps to have the thing in front of the camera named; empty: nothing, or it is named."""
+        self.traffic = Traffic()
+        """What went to a model server, where one is used."""
         self.telemetry: Telemetry | None = None
         """The engine's device's own readings, where it has any."""
         self.history: deque[Change] = deque(maxlen=1000)

@@ -288,7 +288,8 @@ class Supervisor:
             state.engine_says(text)
 
         def open_classifier(stopping: threading.Event) -> Classifier:
-            engine = engines.open_engine(config.engine, bundle, cache_folder(), report=report, stopping=stopping)
+            engine = engines.open_engine(config.engine, bundle, cache_folder(), report=report, stopping=stopping,
+                                         traffic=state.traffic)  # fmt: skip
             return Classifier.of(bundle, engine, decider=decider)
 
         return Parts(

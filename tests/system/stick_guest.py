@@ -20,6 +20,7 @@ from stick_lab import Cpu, bundle, expected
 from picam_infer.core import Lost
 from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.ncs.engine import Ncs
+from picam_infer.inference.engines.ncs.preferred import PreferredStick
 
 _OUT = threading.Lock()
 
@@ -61,7 +62,10 @@ def main() -> None:
     stick = sys.argv[2] if len(sys.argv) > 2 else ""
 
     def auto() -> Any:
-        return FailoverEngine(_MODEL, lambda: Cpu(_MODEL), lambda text: tell(report=text), stick=stick)
+        def report(text: str) -> None:
+            tell(report=text)
+
+        return FailoverEngine(_MODEL, lambda: Cpu(_MODEL), report, PreferredStick(_MODEL, report, stick))
 
     def alone() -> Any:
         return Ncs(_MODEL, stick, stopping=ended, noticed=lambda text: tell(report=text))

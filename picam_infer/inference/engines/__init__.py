@@ -13,6 +13,7 @@ import msgspec
 from picam_infer.config import EngineSettings
 from picam_infer.core import Engine
 from picam_infer.inference.engines import sticks
+from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle
 
 log = logging.getLogger(__name__)
@@ -27,14 +28,18 @@ def open_engine(
     *,
     report: Callable[[str], None] | None = None,
     stopping: threading.Event | None = None,
+    traffic: Traffic | None = None,
 ) -> Engine:
-    """Open the engine that the settings ask for. Raises `Lost`, `Unavailable` or `BundleError`.
+    """Open the engine that the settings ask for. Raises `Lost`, `Unavailable`, `ConfigError` or `BundleError`.
 
     `report` hears a sentence when an engine switches inside itself or has news of its hardware (default: the log);
-    `stopping` ends the opening of a stick, which takes seconds, with `Lost`.
+    `stopping` ends the opening of a stick or a server, which takes seconds, with `Lost`; `traffic` counts what goes to
+    a server.
     """
     stick = stick_name(settings)
     report = report or (lambda text: log.warning("%s", text))
+    if settings.kind == "remote":
+        return _remote(settings, bundle, cache, report, stopping, traffic)
     if settings.kind == "ncs":
         from picam_infer.inference.engines.ncs.engine import Ncs
 
@@ -45,19 +50,40 @@ def open_engine(
         report(f"the stick is not used: model {bundle.name} has no graph for it; picam-infer compile-ncs makes one")
     if settings.kind == "auto" and bundle.graph is not None:
         from picam_infer.inference.engines.failover import FailoverEngine
+        from picam_infer.inference.engines.ncs.preferred import PreferredStick
 
-        return FailoverEngine(bundle, lambda: _openvino(settings, bundle, cache), report, stick=stick,
-                         deadline_s=settings.deadline_s)  # fmt: skip
+        front = PreferredStick(bundle, report, stick, settings.deadline_s)
+        return FailoverEngine(bundle, lambda: _openvino(settings, bundle, cache), report, front)
     return _openvino(settings, bundle, cache)
 
 
 def stick_name(settings: EngineSettings) -> str:
     """Return the stick that `engine.device` names; empty: the first free one."""
-    if settings.kind == "openvino" or _OPENVINO.fullmatch(settings.device):
+    if settings.kind in ("openvino", "remote") or _OPENVINO.fullmatch(settings.device):
         return ""
     if settings.kind == "auto" and not re.search(r"\d", settings.device):
         return ""  # a mistyped device of OpenVINO's, which says so
     return settings.device
+
+
+def _remote(
+    settings: EngineSettings,
+    bundle: Bundle,
+    cache: Path | None,
+    report: Callable[[str], None],
+    stopping: threading.Event | None,
+    traffic: Traffic | None,
+) -> Engine:
+    """Open a server's engine, with the CPU behind it unless the settings want none."""
+    if settings.fallback == "none":
+        from picam_infer.inference.engines.remote.engine import Remote
+
+        return Remote(bundle, settings, traffic, stopping=stopping)
+    from picam_infer.inference.engines.failover import FailoverEngine
+    from picam_infer.inference.engines.remote.preferred import PreferredServer
+
+    front = PreferredServer(bundle, settings, traffic)
+    return FailoverEngine(bundle, lambda: _openvino(settings, bundle, cache), report, front)
 
 
 def _openvino(settings: EngineSettings, bundle: Bundle, cache: Path | None) -> Engine:

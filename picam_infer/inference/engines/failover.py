@@ -1,30 +1,60 @@
-"""Two engines as one: the stick while it answers, the CPU whenever it does not, without a gap."""
+"""Two engines as one: the preferred one while it answers, the CPU whenever it does not, without a gap."""
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from picam_infer.core import Engine, Lost, Pixels, Scores, Telemetry
-from picam_infer.inference.engines import sticks
-from picam_infer.inference.engines.ncs.engine import Ncs
 from picam_infer.models.bundle import Bundle
 
-FIRST_S = 6.0
-"""How long the start waits for a stick that is there; opening one takes about 4 s."""
 GLANCE_S = 2.5
-"""How long it waits for libmvnc to name one that the kernel's list does not show."""
-BACK_OFF_S = (1.0, 2.0, 5.0)
-POLL_S = 0.5
+"""How long the start waits for a sign of a preferred engine that may be there, or not."""
 SUSPICIOUS = 0.1
-"""The stick computes with half precision, which moves probabilities by about 0.001; this much is another network."""
+"""Half precision moves probabilities by about 0.001; this much is another network."""
 
 Said = Callable[[str], None]
+
+
+class Preferred(Protocol):
+    """The engine that is used while it is there: a stick that is plugged in and out, a server that comes and goes."""
+
+    noun: str
+    """What people call it: `the stick`."""
+    first_s: float
+    """How long the start waits for one that is likely to be there."""
+
+    @property
+    def likely(self) -> bool:
+        """Whether there is one, as far as can be told at once."""
+
+    def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
+        """Return it, or wait for it; `closed` ends that. Raises `Lost`; one without words needs no report.
+
+        Calls `waiting` when nothing is there yet, `seen` when there is.
+        """
+
+    def verdict(self, scores: Scores, cpu: Scores) -> str:
+        """Return how its answer to a probe and the CPU's (classes,) compare, as a sentence. Raises `Lost`: not used."""
+
+    def pauses_s(self, served_s: float | None) -> Iterator[float]:
+        """Yield the seconds before each next try, without end; `served_s`: how long it worked before it was lost."""
+
+    def pause(self, wait_s: float, closed: threading.Event) -> bool:
+        """Wait; return whether something changed, so that it is tried at once and patience begins anew."""
+
+    def news(self, engine: Engine) -> str:
+        """Return what is new about it after an answer, as a sentence, or nothing."""
+
+    def fell_back(self) -> None:
+        """Note that the CPU took over."""
 
 
 @dataclass(slots=True)
@@ -36,10 +66,10 @@ class Request:
 
 
 class FailoverEngine:
-    """`open_cpu`'s engine at once and always ready; a stick in front of it as soon as one answers a probe.
+    """`open_cpu`'s engine at once and always ready; the preferred one in front of it as soon as it answers a probe.
 
-    `report` hears one sentence for every switch, and for every new reason why a stick is not used. A thread looks
-    for the stick; whoever calls `submit` and `collect` takes it over between two frames.
+    `report` hears one sentence for every switch, and for every new reason why it is not used. A thread looks
+    for it; whoever calls `submit` and `collect` takes it over between two frames.
     """
 
     def __init__(
@@ -47,28 +77,24 @@ class FailoverEngine:
         bundle: Bundle,
         open_cpu: Callable[[], Engine],
         report: Said,
-        *,
-        stick: str = "",
-        deadline_s: float = 2.0,
-        usb: sticks.Usb | None = None,
-        first_s: float = FIRST_S,
+        preferred: Preferred,
     ) -> None:
-        self._bundle, self._wanted, self._deadline_s = bundle, stick, deadline_s
-        self._usb = usb or sticks.Usb()
+        self._preferred = preferred
         self._report = report
         self._pending: deque[Request] = deque()
-        self._stick: Ncs | None = None
-        self._candidate: Ncs | None = None
+        self._front: Engine | None = None
+        self._candidate: Engine | None = None
         self._comparison = ""
-        self._retired: list[Ncs] = []
+        self._retired: list[Engine] = []
+        self._since_s = 0.0
+        self._served_s: float | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._search = threading.Event()
         self._settled = threading.Event()
-        self._found = threading.Event()
+        self._seen = threading.Event()
         self._complaint = ""
-        self._warning = ""
-        self._seeker = threading.Thread(target=self._seek, name="stick", daemon=True)
+        self._seeker = threading.Thread(target=self._seek, name="failover", daemon=True)
         self._cpu_ready = threading.Event()
         self._search.set()
         self._seeker.start()
@@ -82,25 +108,31 @@ class FailoverEngine:
             self._stop_seeking()
             raise
         self._cpu_ready.set()
-        if not self._usb.plugged() and not self._found.wait(min(first_s, GLANCE_S)):
+        first_s = preferred.first_s
+        if not preferred.likely and not self._seen.wait(min(first_s, GLANCE_S)):
             first_s = 0
         self._settled.wait(first_s)
         self._take_candidate()
 
     @property
     def telemetry(self) -> Telemetry | None:
-        """What the stick last said of itself; None while the CPU works."""
-        return self._stick.telemetry if self._stick else None
+        """What the preferred engine last said of itself; None while the CPU works."""
+        return self._front.telemetry if self._front else None
+
+    @property
+    def front(self) -> Engine | None:
+        """The preferred engine; None while the CPU works."""
+        return self._front
 
     # -- the inference thread ---------------------------------------------
 
     def submit(self, patch: Pixels) -> None:
         """Start one inference on (H, W, C) uint8; the caller may reuse the buffer."""
         self._take_candidate()
-        if self._stick:
-            request = Request(patch.copy(), self._stick)
+        if self._front:
+            request = Request(patch.copy(), self._front)
             try:
-                self._stick.submit(request.patch)
+                self._front.submit(request.patch)
             except Lost as loss:
                 self._lose(loss)
                 request.engine = None
@@ -115,11 +147,12 @@ class FailoverEngine:
         """Wait for the oldest inference under way: probabilities, shape (classes,)."""
         request = self._pending.popleft()
         engine: Engine = request.engine or self._cpu
-        if engine is self._stick:
+        if engine is self._front:
             try:
                 scores = engine.collect()
                 self.name = engine.name
-                self._watch_heat(self._stick.telemetry)
+                if news := self._preferred.news(engine):
+                    self._report(news)
                 return scores
             except Lost as loss:
                 self._lose(loss)
@@ -136,101 +169,83 @@ class FailoverEngine:
 
     def _take_candidate(self) -> None:
         with self._lock:
-            stick, self._candidate = self._candidate, None
-            self._stick = stick or self._stick
-        if stick is None:
+            front, self._candidate = self._candidate, None
+            self._front = front or self._front
+        if front is None:
             return
-        self.depth = stick.depth
+        self._since_s = time.monotonic()
+        self.depth = front.depth
         if not self._pending:
-            self.name = stick.name
-        self._warning = ""
-        self._report(f"inference is on the stick now ({stick.name}); {self._comparison}")
+            self.name = front.name
+        self._report(f"inference is on {self._preferred.noun} now ({front.name}); {self._comparison}")
 
     def _lose(self, loss: Lost) -> None:
-        stick = self._stick
-        if stick is None:
+        front = self._front
+        if front is None:
             return
         with self._lock:
-            self._stick = None
-            self._retired.append(stick)  # closing takes its time: the seeker's business
+            self._front = None
+            self._retired.append(front)  # closing takes its time: the seeker's business
+        self._served_s = time.monotonic() - self._since_s
         self.depth = self._cpu.depth
         for request in self._pending:
-            if request.engine is stick:
+            if request.engine is front:
                 request.engine = None
-        self._report(f"inference is on {self._cpu.name} now, {stick.name} is lost: {loss}")
+        self._preferred.fell_back()
+        self._report(f"inference is on {self._cpu.name} now, {front.name} is lost: {loss}")
         self._complaint = ""
         self._search.set()
-
-    def _watch_heat(self, telemetry: Telemetry) -> None:
-        warning = telemetry.warning
-        if bool(warning) != bool(self._warning):
-            self._report(warning or f"the stick is cool again ({telemetry.temperature_c:.0f} °C)")
-        self._warning = warning
 
     # -- the seeker's thread ----------------------------------------------
 
     def _seek(self) -> None:
-        failures = 0
         while self._search.wait() and not self._closed.is_set():
             with self._lock:
                 retired, self._retired = self._retired, []
-            for stick in retired:
-                stick.close()
-            before = self._usb.plugged()
+            for engine in retired:
+                engine.close()
+            self._seek_once()
+
+    def _seek_once(self) -> None:
+        """Look for the preferred engine until it is there."""
+        served_s, self._served_s = self._served_s, None
+        pauses_s = self._preferred.pauses_s(served_s)
+        if served_s is not None:
+            self._preferred.pause(next(pauses_s), self._closed)
+        while not self._closed.is_set():
             try:
                 candidate = self._open()
             except Lost as loss:
                 self._complain(str(loss))
                 self._settle()
-                wait_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
-                failures = 0 if self._pause(wait_s, before) else failures + 1
+                if self._preferred.pause(next(pauses_s), self._closed):
+                    pauses_s = self._preferred.pauses_s(None)
                 continue
-            failures = 0
             self._search.clear()
             self._offer(candidate)
             self._settle()
+            return
 
-    def _open(self) -> Ncs:
-        """Return a stick that answered the probe; waits for one to be plugged in. Raises `Lost`."""
-        if not sticks.installed():
-            self._settle()
-            for found in self._usb.sticks():
-                if cause := sticks.trouble(found):
-                    raise Lost(*cause)
-            raise Lost("")
-        stick = Ncs(
-            self._bundle,
-            self._wanted,
-            self._deadline_s,
-            wait=True,
-            usb=self._usb,
-            stopping=self._closed,
-            noticed=self._report,
-            stage=self._heed,
-        )
+    def _open(self) -> Engine:
+        """Return an engine that answered the probe; waits for one to be there. Raises `Lost`."""
+        engine = self._preferred.open(self._closed, self._settle, self._seen.set)
         try:
             self._cpu_ready.wait()
             if self._closed.is_set():
                 raise Lost("")
-            stick.submit(self._probe)
-            self._comparison = compare(stick.collect(), self._probe_answer)
+            engine.submit(self._probe)
+            self._comparison = self._preferred.verdict(engine.collect(), self._probe_answer)
         except BaseException:
-            stick.close()
+            engine.close()
             raise
-        return stick
-
-    def _heed(self, step: str) -> None:
-        if step == "waiting":
-            self._settle()
-        elif step == "open":
-            self._found.set()
+        return engine
 
     def _settle(self) -> None:
         """End the wait at the start: there is nothing to wait for."""
         self._settled.set()
-        self._found.set()
+        self._seen.set()
 
-    def _offer(self, candidate: Ncs) -> None:
+    def _offer(self, candidate: Engine) -> None:
         with self._lock:
             if not self._closed.is_set():
                 self._candidate = candidate
@@ -239,26 +254,18 @@ class FailoverEngine:
 
     def _complain(self, reason: str) -> None:
         if reason and reason != self._complaint and not self._closed.is_set():
-            self._report(f"the stick is not used: {reason}")
+            self._report(f"{self._preferred.noun} is not used: {reason}")
         self._complaint = reason
-
-    def _pause(self, wait_s: float, before: tuple[tuple[str, str], ...]) -> bool:
-        """Wait, but not when a stick comes or goes; return whether one did."""
-        end_s = time.monotonic() + wait_s
-        while time.monotonic() < end_s and not self._closed.wait(POLL_S):
-            if self._usb.plugged() != before:
-                return True
-        return False
 
     def _stop_seeking(self) -> None:
         with self._lock:
             self._closed.set()
-            owned = [stick for stick in (self._stick, self._candidate, *self._retired) if stick]
+            owned = [engine for engine in (self._front, self._candidate, *self._retired) if engine]
             self._candidate, self._retired = None, []
         self._search.set()
         self._cpu_ready.set()
-        for stick in owned:
-            stick.close()
+        for engine in owned:
+            engine.close()
         self._seeker.join(1.0)
 
 
@@ -271,10 +278,27 @@ def probe_patch(bundle: Bundle) -> Pixels:
     return np.ascontiguousarray(coarse[rows][:, columns])
 
 
-def compare(stick: Scores, cpu: Scores) -> str:
+def difference(other: Scores, cpu: Scores) -> float:
+    """Return the largest difference of two answers (classes,), as a share of the largest value above one."""
+    if other.shape != cpu.shape:
+        return 1.0
+    far = float(np.abs(other - cpu).max()) / max(1.0, float(np.abs(cpu).max()))
+    return far if np.isfinite(far) else 1.0
+
+
+def compare(other: Scores, cpu: Scores, doubt: str = "was its graph compiled from this model?") -> str:
     """Return what the same picture's probabilities (classes,) from both engines say of each other, as a sentence."""
-    difference = float(np.abs(stick - cpu).max()) if stick.shape == cpu.shape else 1.0
-    sentence = f"its probabilities differ from the CPU's by up to {difference:.4f}"
-    if not difference <= SUSPICIOUS:
-        sentence += ": was its graph compiled from this model?"
-    return sentence
+    far = difference(other, cpu)
+    sentence = f"its probabilities differ from the CPU's by up to {far:.4f}"
+    return sentence if far <= SUSPICIOUS else f"{sentence}: {doubt}"
+
+
+def in_turn(waits_s: tuple[float, ...], jitter: float = 0.0) -> Iterator[float]:
+    """Yield waits, the last again and again; each longer or shorter by a share of up to `jitter`, by chance.
+
+    With it many that lost the same thing at the same moment do not come back for it at the same moment.
+    """
+    number = 0
+    while True:
+        yield waits_s[min(number, len(waits_s) - 1)] * random.uniform(1 - jitter, 1 + jitter)
+        number += 1

@@ -106,36 +106,70 @@ def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
     return model
 
 
-def _with_pixels_in(model: ov.Model, bundle: Bundle) -> ov.Model:
-    """Put uint8 pixels (1, H, W, C), scale and (for logits) the softmax inside the graph."""
+def network_of_pixels(bundle: Bundle, batch: int = 1) -> ov.Model:
+    """Return a bundle's network with everything inside: uint8 pixels (batch, H, W, C) → (batch, classes) float32.
+
+    `batch` -1: any. Raises `BundleError` or `Unavailable`.
+    """
+    model = _read(_core(), bundle)
+    if batch != 1:
+        _free_batch(model)
+    return _with_pixels_in(model, bundle, batch)
+
+
+def _free_batch(model: ov.Model) -> None:
+    """Have every Reshape whose target begins with a batch of one, as converters write it, take any batch.
+
+    Whether that makes the network one for any batch has to be tried.
+    """
+    from openvino import opset13 as ops
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Reshape":
+            continue
+        target = node.input_value(1).get_node()
+        wanted = list(target.get_data()) if target.get_type_name() == "Constant" else []
+        if wanted[:1] == [1] and -1 not in wanted:
+            node.input(1).replace_source_output(ops.constant(np.array([-1, *wanted[1:]], np.int64)).output(0))
+
+
+def _with_pixels_in(model: ov.Model, bundle: Bundle, batch: int = 1) -> ov.Model:
+    """Put uint8 pixels (batch, H, W, C), scale and (for logits) the softmax inside the graph."""
     import openvino as ov
     from openvino import opset13 as ops
 
     card = bundle.card
     channels_first = card.input.layout == "NCHW"
-    pixels = ops.parameter([1, card.input.height, card.input.width, card.input.channels], np.uint8, name="pixels")
+    sides = [card.input.height, card.input.width, card.input.channels]
+    pixels = ops.parameter([batch, *sides], np.uint8, name="pixels")
     # Scaled as one row: as a picture the compiler would swap its axes there and back before the first convolution.
-    x = ops.convert(ops.reshape(pixels, np.array([1, -1], np.int64), False), np.float32)
-    x = ops.multiply(x, _row(card.preprocess.scale, pixels.shape))
+    x = ops.convert(ops.reshape(pixels, np.array([batch, math.prod(sides)], np.int64), False), np.float32)
+    x = ops.multiply(x, _row(card.preprocess.scale, sides))
     if np.any(card.preprocess.offset):
-        x = ops.add(x, _row(card.preprocess.offset, pixels.shape))
+        x = ops.add(x, _row(card.preprocess.offset, sides))
     old = model.get_parameters()[0]
+    own = [batch, *[d.get_length() for d in list(old.get_partial_shape())[1:]]]
     if channels_first:
-        x = ops.transpose(ops.reshape(x, pixels.shape, False), np.array([0, 3, 1, 2]))
-    x = ops.convert(ops.reshape(x, old.shape, False), old.get_element_type())
+        x = ops.transpose(ops.reshape(x, np.array([batch, *sides], np.int64), False), np.array([0, 3, 1, 2]))
+    x = ops.convert(ops.reshape(x, np.array(own, np.int64), False), old.get_element_type())
     for target in old.output(0).get_target_inputs():
         target.replace_source_output(x.output(0))
     scores = model.output(0).get_node().input_value(0)
     if card.softmax:
         scores = ops.softmax(scores, -1).output(0)
-    return ov.Model([ops.convert(scores, np.float32)], [pixels], card.name)
+    answer = ops.convert(scores, np.float32)
+    if batch != 1:
+        answer = ops.reshape(answer, np.array([batch, len(bundle.labels)], np.int64), False)
+    answer.output(0).get_tensor().set_names({"scores"})
+    pixels.output(0).get_tensor().set_names({"pixels"})
+    return ov.Model([ops.result(answer, name="scores")], [pixels], card.name)
 
 
 def _row(factor: Factor, shape: Sequence[int]) -> npt.NDArray[np.float32] | np.float32:
-    """Return a chain's scale or offset for pixels (1, H·W·C): one number, or one for each of them."""
+    """Return a chain's scale or offset for pixels of `shape` (H, W, C) in a row: one number, or one for each."""
     if not isinstance(factor, tuple):
         return np.float32(factor)
-    return np.tile(np.array(factor, np.float32), shape[1] * shape[2])[None]
+    return np.tile(np.array(factor, np.float32), shape[0] * shape[1])[None]
 
 
 def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettings, cache: Path | None) -> Any:

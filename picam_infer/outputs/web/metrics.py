@@ -11,9 +11,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from picam_infer import __version__
-from picam_infer.core import Result
+from picam_infer.core import Histogram, Result
+from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.platform import sysinfo
-from picam_infer.runtime.state import Histogram, State
+from picam_infer.runtime.state import State
 
 Clients = Callable[[], Mapping[str, int]]
 
@@ -34,6 +35,7 @@ class StateCollector(Collector):
         yield from self._gauges()
         yield from self._stick()
         yield self._latency()
+        yield from _remote(self._state.traffic)
         yield from self._losses()
         yield from _health()
         clients = GaugeMetricFamily("picam_web_clients", "Who watches the page.", labels=["kind"])
@@ -80,11 +82,7 @@ class StateCollector(Collector):
     def _latency(self) -> Metric:
         family = HistogramMetricFamily("picam_inference_seconds", "Time of one inference.", labels=["engine"])
         for engine, histogram in tuple(self._state.stats.latency.items()):
-            buckets, total = [], 0
-            for bound, count in zip((*map(str, Histogram.bounds_s), "+Inf"), tuple(histogram.counts), strict=True):
-                total += count
-                buckets.append((bound, float(total)))
-            family.add_metric([engine], buckets=buckets, sum_value=histogram.sum_s)
+            family.add_metric([engine], buckets=_buckets(histogram), sum_value=histogram.sum_s)
         return family
 
     def _losses(self) -> Iterator[Metric]:
@@ -98,6 +96,32 @@ class StateCollector(Collector):
             seconds.add_metric([part], stats.lost_s.get(part, 0.0) + lost_now.get(part, 0.0))
             gone.add_metric([part], part in lost_now)
         yield from (count, seconds, gone)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    buckets, total = [], 0
+    for bound, count in zip((*map(str, Histogram.bounds_s), "+Inf"), tuple(histogram.counts), strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets
+
+
+def _remote(traffic: Traffic) -> Iterator[Metric]:
+    """Yield what went to a model server; nothing where none is used."""
+    if not traffic.used:
+        return
+    trip = HistogramMetricFamily("picam_remote_round_trip_seconds", "From sending a picture to the server's answer.")
+    trip.add_metric([], buckets=_buckets(traffic.round_trip), sum_value=traffic.round_trip.sum_s)
+    yield trip
+    moved = CounterMetricFamily("picam_remote_bytes", "Tensors to and from the server.", labels=["direction"])
+    moved.add_metric(["sent"], traffic.sent_bytes)
+    moved.add_metric(["received"], traffic.received_bytes)
+    yield moved
+    failures = CounterMetricFamily("picam_remote_failures", "Requests that failed, by kind.", labels=["kind"])
+    for kind, count in sorted(traffic.failures.items()):
+        failures.add_metric([kind], count)
+    yield failures
+    yield CounterMetricFamily("picam_remote_fallbacks", "Times that the CPU took over.", value=traffic.fallbacks)
 
 
 def _seen(result: Result) -> Metric:

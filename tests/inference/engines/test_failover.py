@@ -22,7 +22,9 @@ from picam_infer.core import Lost
 from picam_infer.inference import engines
 from picam_infer.inference.engines import failover
 from picam_infer.inference.engines.failover import FailoverEngine
-from picam_infer.inference.engines.ncs import engine
+from picam_infer.inference.engines.ncs import engine, preferred
+from picam_infer.inference.engines.ncs.engine import Ncs
+from picam_infer.inference.engines.ncs.preferred import PreferredStick
 from picam_infer.inference.engines.sticks import Usb
 from picam_infer.models.bundle import Bundle
 
@@ -37,8 +39,8 @@ def model(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def start(model: Bundle, sticks: StickLab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    monkeypatch.setattr(failover, "POLL_S", 0.02)
-    monkeypatch.setattr(failover, "BACK_OFF_S", (0.1, 0.2))
+    monkeypatch.setattr(preferred, "POLL_S", 0.02)
+    monkeypatch.setattr(preferred, "BACK_OFF_S", (0.1, 0.2))
     monkeypatch.setattr(
         "picam_infer.inference.engines.ncs.engine.DEADLINES_S", {"import": 15, "enumerate": 1, "waiting": 6, "open": 3}
     )
@@ -150,8 +152,8 @@ def test_a_killed_child(start: Start, sticks: StickLab) -> None:
     sticks.plug()
     run = start()
     run.until(STICK)
-    assert run.engine._stick
-    os.kill(run.engine._stick.pid, signal.SIGKILL)
+    assert isinstance(run.engine.front, Ncs)
+    os.kill(run.engine.front.pid, signal.SIGKILL)
     run.until(CPU)
     run.until(STICK)
     assert any("signal 9" in line for line in run.said) and sticks.resets == 1
@@ -211,7 +213,7 @@ def test_a_cpu_that_does_not_open(model: Bundle, sticks: StickLab) -> None:
     before = threading.active_count()
     sticks.plug()
     with pytest.raises(Lost, match="no CPU"):
-        FailoverEngine(model, fails, print, usb=sticks.usb)
+        FailoverEngine(model, fails, print, PreferredStick(model, print, usb=sticks.usb))
     assert threading.active_count() == before
 
 

@@ -1,0 +1,35 @@
+"""`picam-infer export`: bundles → a model repository for a model server."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from picam_infer.convert import folders, serving
+from picam_infer.models import bundle as bundles
+from picam_infer.platform.terminal import say
+
+_NEXT = {
+    "triton": "serve it: tritonserver --model-repository={}",
+    "ovms": "serve it: mount {} as /models, then ovms --config_path /models/config.json --port 8001 --rest_port 8000",
+    "kserve": "copy it to its storageUri, then: kubectl apply -f {}/inferenceservice.yaml",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `export`'s options."""
+    parser.add_argument("models", nargs="+", metavar="BUNDLE", help="a model's name or folder")
+    parser.add_argument("--to", required=True, choices=serving.SERVERS, help="triton, ovms or kserve")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="REPOSITORY",
+                        help="the folder to write: a new or empty one, or one that this command wrote")  # fmt: skip
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write the repository and say what is next. Raises `PicamError`."""
+    loaded = [bundles.load(name) for name in args.models]
+    files = serving.repository(loaded, args.to)
+    changed = folders.write(args.output, files)
+    for bundle in loaded:
+        say(f"{args.output / bundle.name}: {len(bundle.labels)} classes" + ("" if changed else ", as it was"))
+    say(_NEXT[args.to].format(args.output))
+    return 0

@@ -1,0 +1,72 @@
+"""A folder of files that appears whole or not at all, and never in the place of another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from picam_infer.core import PicamError
+
+MARK = ".picam-infer.json"
+"""Names what was written, so that a second export knows its own files."""
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Write files by path into a folder; False: they are all there already. Raises `PicamError`.
+
+    A folder with anything in it that was not written so, or was changed since, stays untouched.
+    """
+    try:
+        before = _ours(folder)
+        if before == {name: _digest(content) for name, content in files.items()}:
+            return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            _fill(fresh, files)
+            if folder.exists():
+                shutil.rmtree(folder)  # empty, or all ours
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise PicamError(f"{folder} cannot be written ({error.strerror})", "choose another folder with -o") from error
+    return True
+
+
+def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.chmod(0o755)
+    known = {name: _digest(content) for name, content in sorted(files.items())}
+    for name, content in {**files, MARK: (json.dumps(known, indent=1) + "\n").encode()}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _ours(folder: Path) -> dict[str, str]:
+    """Return what is in a folder that `write` wrote, or nothing in an empty one. Raises `PicamError`."""
+    if not folder.exists():
+        return {}
+    other = PicamError(f"{folder} exists and holds other files", "choose a new folder with -o, or remove that one")
+    if not folder.is_dir():
+        raise other
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    if not there:
+        return {}
+    try:
+        known = {str(k): str(v) for k, v in json.loads((folder / MARK).read_bytes()).items()}
+    except (OSError, ValueError, AttributeError):
+        raise other from None
+    if there != {*known, MARK} or any(_digest((folder / name).read_bytes()) != known[name] for name in known):
+        raise PicamError(
+            f"{folder} was changed since it was exported", "choose a new folder with -o, or remove that one"
+        )
+    return known
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,54 @@
+"""Where a model server is: the four kinds of URL, and what is behind them by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from picam_infer.core import ConfigError
+
+PORTS = {"grpc": 8001, "grpcs": 8001, "http": 8000, "https": 8000}
+EXAMPLE = "such as grpc://server.local:8001 (grpcs, http and https are the others)"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server's URL, taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+    """What comes before `/v2`, without slashes around it; HTTP only."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is reached through TLS."""
+        return self.scheme.endswith("s")
+
+    @property
+    def grpc(self) -> bool:
+        """Whether it speaks gRPC; else HTTP."""
+        return self.scheme.startswith("grpc")
+
+    @property
+    def place(self) -> str:
+        """Host and port as the client library takes them, with the path."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" + (f"/{self.path}" if self.path else "")
+
+
+def parse(url: str) -> Address:
+    """Take a URL apart. Raises `ConfigError`."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"engine.url {url!r} is no address of a server ({error})", EXAMPLE) from error
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("engine.url has a user or a password in it", "put a token into a file: engine.token_file")
+    path = parts.path.strip("/").removesuffix("v2").rstrip("/")
+    known = parts.scheme in PORTS and parts.hostname and not parts.query and not parts.fragment
+    if not known or (path and parts.scheme.startswith("grpc")):
+        raise ConfigError(f"engine.url {url!r} is no address of a server" if url else "engine.url is empty", EXAMPLE)
+    return Address(parts.scheme, parts.hostname or "", port or PORTS[parts.scheme], path)

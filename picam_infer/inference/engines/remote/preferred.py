@@ -1,0 +1,80 @@
+"""A server as the engine in front of the CPU: asked again and again while it is away, used when its answers agree."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+from picam_infer.config import EngineSettings
+from picam_infer.core import Engine, Lost, Scores, Unavailable
+from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference, in_turn
+from picam_infer.inference.engines.remote import client, errors
+from picam_infer.inference.engines.remote.client import Connect
+from picam_infer.inference.engines.remote.engine import Remote, wanted
+from picam_infer.inference.engines.remote.traffic import Traffic
+from picam_infer.models.bundle import Bundle
+
+BACK_OFF_S = (2.0, 4.0, 8.0, 15.0)
+JITTER = 0.75
+"""A classroom of Pis that lost the server together comes back over seconds, not all at once."""
+STEADY_S = 30.0
+"""One that is lost sooner than this after it came back is not asked more often than before."""
+DOUBT = "is the model there this one? picam-infer export makes what it should serve"
+
+
+class PreferredServer:
+    """The bundle's model on the server that the settings name."""
+
+    noun = "the server"
+    likely = True
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: EngineSettings,
+        traffic: Traffic | None = None,
+        *,
+        connect: Connect = client.connect,
+    ) -> None:
+        """Check the settings. Raises `ConfigError`, or `Unavailable` without the client library."""
+        self._bundle, self._settings, self._connect = bundle, settings, connect
+        self.traffic = traffic or Traffic()
+        client.load(wanted(settings, bundle).address)
+        self.first_s = settings.deadline_s + 1
+        self._pauses_s = in_turn(BACK_OFF_S, JITTER)
+
+    def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
+        """Return the connected engine. Raises `Lost`."""
+        try:
+            return Remote(self._bundle, self._settings, self.traffic, stopping=closed, connect=self._connect)
+        except Lost:
+            raise
+        except Unavailable as error:
+            raise Lost(error.message, error.hint) from error
+
+    def verdict(self, scores: Scores, cpu: Scores) -> str:
+        """Return how far its answer is from the CPU's. Raises `RemoteLost` when that is another network's."""
+        sentence = compare(scores, cpu, DOUBT)
+        if difference(scores, cpu) > SUSPICIOUS:
+            self.traffic.failed("mismatch")
+            raise errors.RemoteLost("mismatch", f"the server's answers are not the model's: {sentence}")
+        return sentence
+
+    def pauses_s(self, served_s: float | None) -> Iterator[float]:
+        """Yield the waits; one that is lost again soon is given longer and longer ones."""
+        if served_s is None or served_s >= STEADY_S:
+            self._pauses_s = in_turn(BACK_OFF_S, JITTER)
+        return self._pauses_s
+
+    def pause(self, wait_s: float, closed: threading.Event) -> bool:
+        """Wait: nothing tells that a server is back but asking it."""
+        closed.wait(wait_s)
+        return False
+
+    def news(self, engine: Engine) -> str:
+        """Nothing: a server says nothing of itself."""
+        return ""
+
+    def fell_back(self) -> None:
+        """Count that the CPU took over."""
+        self.traffic.fell_back()

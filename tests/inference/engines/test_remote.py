@@ -1,0 +1,471 @@
+"""A model server as the engine: what fits and what does not, every way of losing it, and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import model_server
+import msgspec
+import numpy as np
+import pytest
+from model_server import Behaviour
+from stick_lab import Cpu, bundle, expected
+
+from picam_infer.config import EngineSettings
+from picam_infer.core import ConfigError, Engine, Lost, Scores
+from picam_infer.inference.engines.failover import FailoverEngine, in_turn
+from picam_infer.inference.engines.remote import address, preferred
+from picam_infer.inference.engines.remote.engine import Remote
+from picam_infer.inference.engines.remote.errors import RemoteLost
+from picam_infer.inference.engines.remote.preferred import PreferredServer
+from picam_infer.inference.engines.remote.traffic import Traffic
+from picam_infer.models.bundle import Bundle
+
+pytest.importorskip("tritonclient.http", reason="needs tritonclient[http]")
+CPU, SERVER = "openvino:CPU", "remote:127.0.0.1/lab"
+DEADLINE_S = 0.5
+PROTOCOLS = ("http", "grpc")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Bundle:
+    return bundle(tmp_path / "model")
+
+
+@pytest.fixture
+def server(model: Bundle) -> Iterator[Behaviour]:
+    behaviour = Behaviour(
+        lambda tensor: expected(model, tensor[0])[None],
+        [{"name": "pixels", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}],
+        [{"name": "scores", "datatype": "FP32", "shape": [-1, 10]}],
+    )
+    yield behaviour
+    behaviour.over.set()
+
+
+@contextlib.contextmanager
+def serving(behaviour: Behaviour, protocol: str, port: int = 0) -> Iterator[str]:
+    """Run the server; yield its URL."""
+    if protocol == "http":
+        with model_server.http(behaviour, port=port) as running:
+            yield f"http://127.0.0.1:{running.port}"
+    else:
+        with model_server.grpc(behaviour, port=port) as at:
+            yield f"grpc://127.0.0.1:{at}"
+
+
+@pytest.fixture(params=PROTOCOLS)
+def url(request: pytest.FixtureRequest, server: Behaviour) -> Iterator[str]:
+    with serving(server, request.param) as where:
+        yield where
+
+
+def settings(url: str, **more: Any) -> EngineSettings:
+    return EngineSettings(kind="remote", url=url, deadline_s=DEADLINE_S, **more)
+
+
+def patches(count: int) -> list[Any]:
+    return list(np.random.default_rng(3).integers(0, 256, (count, 28, 28, 1), np.uint8))
+
+
+def ask(engine: Engine, patch: Any) -> Scores:
+    engine.submit(patch)
+    return engine.collect()
+
+
+# -- what fits ---------------------------------------------------------------
+
+
+def test_answers_come_in_order_and_are_counted(url: str, server: Behaviour, model: Bundle) -> None:
+    traffic = Traffic()
+    engine = Remote(model, settings(url, in_flight=3), traffic)
+    pictures = patches(9)
+    with contextlib.closing(engine):
+        assert (engine.name, engine.depth) == (SERVER, 3)
+        for start in range(0, 9, 3):
+            buffer = np.empty_like(pictures[0])
+            for picture in pictures[start : start + 3]:
+                buffer[:] = picture  # the caller may reuse its buffer
+                engine.submit(buffer)
+            for picture in pictures[start : start + 3]:
+                np.testing.assert_allclose(engine.collect(), expected(model, picture), atol=1e-6)
+    assert sum(traffic.round_trip.counts) == 9 and not traffic.failures
+    assert (traffic.sent_bytes, traffic.received_bytes) == (9 * 784, 9 * 40)
+    assert {(tensor.dtype.name, tensor.shape) for tensor in server.seen} == {("uint8", (1, 28, 28, 1))}
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape"),
+    [("FP32", [1, 28, 28, 1]), ("FP16", [-1, 28, 28, 1]), ("UINT8", [28, 28, 1]), ("FP32", [-1, 1, 28, 28]),
+     ("UINT8", [-1, -1, -1, 1])],
+)  # fmt: skip
+def test_metadata_decides_what_travels(
+    url: str, server: Behaviour, model: Bundle, datatype: str, shape: list[int]
+) -> None:
+    chain = model.card.preprocess
+    server.inputs = [{"name": "x", "datatype": datatype, "shape": shape}]
+
+    def answer(tensor: Any) -> Any:
+        pixels = tensor.reshape(28, 28, 1)
+        if datatype != "UINT8":
+            pixels = np.rint((pixels.astype(np.float32) - chain.offset) / chain.scale).astype(np.uint8)
+        return expected(model, pixels)[None]
+
+    server.answer = answer
+    picture = patches(1)[0]
+    with contextlib.closing(Remote(model, settings(url))) as engine:
+        np.testing.assert_allclose(ask(engine, picture), expected(model, picture), atol=1e-6)
+    (sent,) = server.seen
+    assert sent.dtype == model_server.TYPES[datatype] and sent.ndim == len(shape)
+    assert sent.shape[-1] == 28 if shape[-1] == 28 else sent.shape[-1] == 1
+
+
+def test_logits_become_probabilities(server: Behaviour, model: Bundle, url: str) -> None:
+    model = Bundle(model.folder, msgspec.structs.replace(model.card, probabilities=False), model.labels)
+    picture = patches(1)[0]
+    with contextlib.closing(Remote(model, settings(url))) as engine:  # it softens them itself
+        np.testing.assert_allclose(ask(engine, picture), expected(model, picture), atol=1e-5)
+    server.answer = lambda tensor: np.log(expected(model, tensor[0])[None]) + 3
+    with contextlib.closing(Remote(model, settings(url))) as engine:
+        np.testing.assert_allclose(ask(engine, picture), expected(model, picture), atol=1e-5)
+
+
+MISMATCHES = {
+    "takes any×32×32×3, model lab gives 1×28×28×1": {"inputs": [("x", "UINT8", [-1, 32, 32, 3])]},
+    "takes INT64 as its input x; picam-infer sends UINT8, FP32, FP16": {"inputs": [("x", "INT64", [-1, 28, 28, 1])]},
+    "has 2 inputs, one is needed": {"inputs": [("x", "UINT8", [-1, 28, 28, 1]), ("y", "FP32", [1])]},
+    "takes 8 pictures at a time": {"inputs": [("x", "UINT8", [8, 28, 28, 1])]},
+    "answers with scores: FP32 any×11; model lab has 10 labels": {"outputs": [("scores", "FP32", [-1, 11])]},
+    "answers with label: BYTES any×1": {"outputs": [("label", "BYTES", [-1, 1])]},
+    "does not say what inputs its model has": {"inputs": []},
+}
+
+
+@pytest.mark.parametrize("words", MISMATCHES)
+def test_what_does_not_fit_is_named(server: Behaviour, model: Bundle, words: str) -> None:
+    for kind, tensors in MISMATCHES[words].items():
+        setattr(server, kind, [dict(zip(("name", "datatype", "shape"), t, strict=True)) for t in tensors])
+    with serving(server, "http") as url, pytest.raises(RemoteLost) as caught:
+        Remote(model, settings(url))
+    assert words in caught.value.message and caught.value.kind == "mismatch"
+    assert "picam-infer export" in caught.value.hint or "declare" in caught.value.hint
+    assert not server.seen
+
+
+# -- every way of losing it ---------------------------------------------------
+
+
+class Running:
+    """A server's engine with the CPU behind it, fed as the pipeline feeds it, with every answer checked."""
+
+    def __init__(self, model: Bundle, given: EngineSettings) -> None:
+        self.model, self.said = model, list[str]()
+        self.traffic = Traffic()
+        self.cpu = Cpu(model)
+        front = PreferredServer(model, given, self.traffic)
+        self.engine = FailoverEngine(model, lambda: self.cpu, self.said.append, front)
+        self.pictures = np.random.default_rng(1)
+        self.sent: list[Any] = []
+        self.longest_s = 0.0
+
+    def once(self) -> str:
+        while len(self.sent) < self.engine.depth:
+            picture = self.pictures.integers(0, 256, (28, 28, 1), np.uint8)
+            self.sent.append(picture)
+            self.engine.submit(picture)
+        began_s = time.monotonic()
+        scores = self.engine.collect()
+        self.longest_s = max(self.longest_s, time.monotonic() - began_s)
+        np.testing.assert_allclose(scores, expected(self.model, self.sent.pop(0)), atol=1e-6)
+        return self.engine.name
+
+    def until(self, name: str, limit_s: float = 20.0) -> None:
+        end_s = time.monotonic() + limit_s
+        while self.once() != name:
+            assert time.monotonic() < end_s, self.said
+            time.sleep(0.002)
+
+
+@pytest.fixture
+def start(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
+    monkeypatch.setattr(preferred, "BACK_OFF_S", (0.1, 0.2))
+    running: list[Running] = []
+
+    def run(url: str, **more: Any) -> Running:
+        running.append(Running(model, settings(url, **more)))
+        return running[-1]
+
+    yield run
+    for one in running:
+        one.engine.close()
+    end_s = time.monotonic() + 5
+    while any(t.name in ("remote", "failover") for t in threading.enumerate()) and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert not [t for t in threading.enumerate() if t.name in ("remote", "failover")]
+
+
+def refuse(protocol: str, http: str, grpc: str) -> tuple[str, str]:
+    return (http if protocol == "http" else grpc, "queue full")
+
+
+LOSSES: dict[str, tuple[Callable[[Behaviour, str], None], Callable[[Behaviour], None], str, str]] = {
+    "overloaded": (
+        lambda s, p: setattr(s, "refuse", refuse(p, "503 Service Unavailable", "RESOURCE_EXHAUSTED")),
+        lambda s: setattr(s, "refuse", None), "overloaded", "overloaded",
+    ),
+    "too many requests": (
+        lambda s, p: setattr(s, "refuse", refuse(p, "429 Too Many Requests", "RESOURCE_EXHAUSTED")),
+        lambda s: setattr(s, "refuse", None), "overloaded", "overloaded",
+    ),
+    "slow": (
+        lambda s, p: setattr(s, "slow_s", 5.0), lambda s: setattr(s, "slow_s", 0.0), "timeout",
+        "gave no answer within 0.5 s",
+    ),
+    "token revoked": (
+        lambda s, p: setattr(s, "token", "another"), lambda s: setattr(s, "token", ""), "token",
+        "does not accept the token",
+    ),
+    "eleven classes": (
+        lambda s, p: setattr(s, "answer", lambda tensor: np.full((1, 11), 1 / 11, np.float32)), lambda s: None,
+        "mismatch", "answers with 11 values, model lab has 10 labels",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lost_and_found(
+    start: Callable[..., Running], server: Behaviour, model: Bundle, protocol: str, loss: str
+) -> None:
+    lose, mend, kind, words = LOSSES[loss]
+    usual = server.answer
+    with serving(server, protocol) as url:
+        run = start(url)
+        assert run.once() == SERVER
+        lose(server, protocol)
+        run.until(CPU)
+        assert run.longest_s < DEADLINE_S + 1
+        assert words in run.said[1] and run.said[1].startswith(f"inference is on {CPU} now, {SERVER} is lost: ")
+        assert run.traffic.fallbacks == 1 and run.traffic.failures[kind] >= 1
+        mend(server)
+        server.answer = usual
+        run.until(SERVER)
+        assert "differ from the CPU's by up to 0.0000" in run.said[-1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_gone_and_back(start: Callable[..., Running], server: Behaviour, protocol: str) -> None:
+    with serving(server, protocol) as url:
+        run = start(url)
+        run.until(SERVER)
+    port = int(url.rpartition(":")[2])
+    run.until(CPU)
+    assert run.longest_s < DEADLINE_S + 1
+    end_s = time.monotonic() + 5
+    while not any("is not used" in line for line in run.said) and time.monotonic() < end_s:
+        run.once()
+    for _ in range(50):
+        run.once()
+    complaints = [line for line in run.said if "is not used" in line]
+    assert len(complaints) == len(set(complaints)) and "refused" in complaints[-1]  # each reason once
+    with serving(server, protocol, port):
+        run.until(SERVER)
+
+
+def test_a_server_that_takes_connections_and_is_silent(start: Callable[..., Running], server: Behaviour) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        began_s = time.monotonic()
+        run = start(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert run.once() == CPU
+        assert time.monotonic() - began_s < DEADLINE_S + 3
+        assert "gave no answer within 0.5 s" in run.said[0]
+
+
+def test_an_answer_that_trickles_is_cut_off(server: Behaviour, model: Bundle) -> None:
+    """Each read has its byte in time; the whole has not."""
+
+    def trickle(caller: Any) -> None:
+        caller.request()
+        caller.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not caller.over.wait(0.05):
+            caller.send(" ")
+
+    with model_server.SocketServer(trickle) as running:
+        began_s = time.monotonic()
+        with pytest.raises(RemoteLost, match="gave no answer within"):
+            Remote(model, settings(f"http://127.0.0.1:{running.port}"))
+        assert time.monotonic() - began_s < 4 * DEADLINE_S
+        end_s = time.monotonic() + 5
+        while any(t.name == "remote" for t in threading.enumerate()) and time.monotonic() < end_s:
+            time.sleep(0.01)
+        assert not [t for t in threading.enumerate() if t.name == "remote"]
+
+
+def test_another_model_under_the_same_name_is_not_used(
+    start: Callable[..., Running], server: Behaviour, model: Bundle
+) -> None:
+    server.answer = lambda tensor: expected(model, tensor[0])[None, ::-1]
+    with serving(server, "http") as url:
+        run = start(url)
+        assert run.once() == CPU
+        assert "the server's answers are not the model's" in run.said[0] and "picam-infer export" in run.said[0]
+        assert run.traffic.failures["mismatch"] >= 1
+
+
+def test_an_unloaded_model(server: Behaviour, model: Bundle, url: str) -> None:
+    server.loaded = False
+    with pytest.raises(RemoteLost, match="has no model lab that is ready") as caught:
+        Remote(model, settings(url))
+    assert caught.value.kind == "model"
+
+
+def test_a_slow_server_builds_no_queue(start: Callable[..., Running], server: Behaviour) -> None:
+    server.slow_s = 0.2
+    with serving(server, "http") as url:
+        run = start(url)
+        for _ in range(8):
+            assert run.once() == SERVER
+            assert len(run.sent) < 2  # never more than `in_flight`, so the newest frame is at most one answer late
+
+
+# -- tokens and certificates ---------------------------------------------------
+
+
+def test_the_token_travels_and_is_read_again(server: Behaviour, model: Bundle, url: str, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("first\n")
+    server.token = "first"
+    with contextlib.closing(Remote(model, settings(url, token_file=str(secret)))) as engine:
+        ask(engine, patches(1)[0])
+    server.token = "second"
+    with pytest.raises(RemoteLost) as caught:
+        Remote(model, settings(url, token_file=str(secret)))
+    assert caught.value.kind == "token" and "first" not in str(caught.value)
+    secret.write_text("second\n")
+    Remote(model, settings(url, token_file=str(secret))).close()
+    for content in ("", "two words", "Schlüssel"):
+        secret.write_text(content)
+        with pytest.raises(RemoteLost, match="holds no token"):
+            Remote(model, settings(url, token_file=str(secret)))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """A good one, one that has expired, and one for another host, each with its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    made = {}
+    for name, days, host in (("good", 2, "IP:127.0.0.1"), ("expired", -1, "IP:127.0.0.1"), ("other", 2, "DNS:other")):
+        made[name] = model_server.certificate(tmp_path_factory.mktemp(name), days, host)
+    return made
+
+
+@contextlib.contextmanager
+def encrypted(behaviour: Behaviour, protocol: str, certificate: tuple[Path, Path]) -> Iterator[str]:
+    if protocol == "http":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        with model_server.http(behaviour, context) as running:
+            yield f"https://127.0.0.1:{running.port}"
+    else:
+        with model_server.grpc(behaviour, certificate) as port:
+            yield f"grpcs://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_certificates(
+    server: Behaviour, model: Bundle, certificates: dict[str, tuple[Path, Path]], protocol: str
+) -> None:
+    picture = patches(1)[0]
+    for name, (cert, _) in certificates.items():
+        with encrypted(server, protocol, certificates[name]) as url:
+            if name == "good":
+                with contextlib.closing(Remote(model, settings(url, ca_file=str(cert)))) as engine:
+                    ask(engine, picture)
+            with pytest.raises(RemoteLost) as caught:  # without, no authority vouches for it
+                Remote(model, settings(url, ca_file=str(cert) if name != "good" else ""))
+            assert caught.value.kind == "certificate", caught.value
+            assert "engine.ca_file" in caught.value.hint
+            if name == "expired":
+                assert "expired" in caught.value.message
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_ca_file_that_is_none(server: Behaviour, model: Bundle, tmp_path: Path, protocol: str,
+                                certificates: dict[str, tuple[Path, Path]]) -> None:  # fmt: skip
+    empty = tmp_path / "empty.pem"
+    empty.write_text("no certificate\n")
+    with encrypted(server, protocol, certificates["good"]) as url:
+        for given in (empty, tmp_path / "missing.pem"):
+            with pytest.raises(RemoteLost) as caught:
+                Remote(model, settings(url, ca_file=str(given)))
+            assert caught.value.kind == "certificate"
+
+
+# -- addresses, patience, the end ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [("grpc://pi", "pi:8001"), ("http://pi", "pi:8000"), ("https://pi:443/serving/", "pi:443/serving"),
+     ("http://[::1]:9", "[::1]:9"), ("http://pi/v2", "pi:8000")],
+)  # fmt: skip
+def test_addresses(url: str, place: str) -> None:
+    assert address.parse(url).place == place
+
+
+@pytest.mark.parametrize(
+    "url", ["", "pi:8001", "ftp://pi", "grpc://pi/path", "http://", "http://pi:99999", "http://pi?x"]
+)
+def test_what_is_no_address(url: str, model: Bundle) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.url"):
+        Remote(model, settings("") if not url else msgspec.structs.replace(settings(""), url=url))
+
+
+def test_a_password_in_the_address_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        address.parse("http://me:secret@pi")
+    assert "secret" not in str(caught.value) and "token_file" in caught.value.hint
+
+
+def test_many_that_lost_a_server_together_come_back_spread(model: Bundle) -> None:
+    first = [next(PreferredServer(model, settings("http://pi")).pauses_s(60.0)) for _ in range(64)]
+    assert max(first) - min(first) >= 2 and min(first) > 0
+
+
+def test_one_that_is_lost_again_and_again_is_asked_less_often(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preferred, "JITTER", 0.0)
+    server = PreferredServer(model, settings("http://pi"))
+    flapping = [next(server.pauses_s(1.0)) for _ in range(4)]
+    assert flapping == [2, 4, 8, 15]
+    assert next(server.pauses_s(preferred.STEADY_S)) == 2
+    waits = in_turn((1.0, 2.0))
+    assert [next(waits) for _ in range(4)] == [1, 2, 2, 2]
+
+
+def test_stopping_ends_the_opening(model: Bundle) -> None:
+    stopping = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        given = msgspec.structs.replace(settings(f"http://127.0.0.1:{listener.getsockname()[1]}"), deadline_s=60)
+        threading.Timer(0.2, stopping.set).start()
+        began_s = time.monotonic()
+        with pytest.raises(Lost, match="given up"):
+            Remote(model, given, stopping=stopping)
+        assert time.monotonic() - began_s < 2
+
+
+def test_without_the_library(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
+    with pytest.raises(Exception, match=r"pip install 'tritonclient\[http,grpc\]'") as caught:
+        PreferredServer(model, settings("grpc://pi"))
+    assert "\n" not in str(caught.value)
