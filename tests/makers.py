@@ -52,8 +52,8 @@ def make_bundle(
     return save(folder, card, labels, {n: (build / n).read_bytes() for n in ("model.xml", "model.bin")})
 
 
-def until(holds: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-    """Wait until something holds, and return it; fails after `timeout_s`."""
+def until(holds: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """Wait until something holds, and return it; fails after `timeout_s`, which is long enough for a busy machine."""
     end_s = time.monotonic() + timeout_s
     while time.monotonic() < end_s:
         found = holds()

@@ -232,7 +232,7 @@ def test_a_restart_of_the_broker_loses_nothing(broker: Broker) -> None:
         assert events.report()[0]["queued"] == 5 and events.report()[0]["reason"]
         broker.start()
         second = Listener(broker.port)
-        until(lambda: events.report()[0]["sent"] == 8, 20)
+        until(lambda: events.report()[0]["sent"] == 8)
         until(lambda: len(second.of("pi/event")) >= 5)
     # QoS 1: at least once, and in order.
     later = [e["result"]["seq"] for e in second.of("pi/event")]
@@ -292,7 +292,7 @@ def test_a_connection_that_is_cut_loses_nothing(broker: Broker, wire: Wire, list
         for number in range(6):
             wire.cut()
             tell(run, "one", seq=number)
-        until(lambda: events.report()[0]["sent"] == 6, 20)
+        until(lambda: events.report()[0]["sent"] == 6)
         until(lambda: len(dict.fromkeys(e["result"]["seq"] for e in listener.of("pi/event"))) == 6)
     assert list(dict.fromkeys(e["result"]["seq"] for e in listener.of("pi/event"))) == list(range(6))
     assert events.report()[0]["failed"] == 0 and wire.connections > 1
@@ -325,7 +325,7 @@ def test_user_and_password_from_a_file(tmp_path: Path) -> None:
             until(lambda: "refuses" in events.report()[0]["reason"])
             password.write_text("right\n")
             tell(run, "one")
-            until(lambda: events.report()[0]["sent"] == 1, 20)
+            until(lambda: events.report()[0]["sent"] == 1)
     finally:
         broker.stop()
 

@@ -36,7 +36,7 @@ def tell(events: Events, run: State, count: int, at_least: int | None = None) ->
     picture = jpeg_frame(np.random.default_rng(1).integers(0, 255, (120, 160, 3), np.uint8))
     for number in range(count):
         run.announce(replace(change("one", seq=number), frame=picture))
-    until(lambda: (r := events.report()[0])["sent"] + r["failed"] == (at_least or count), 20)
+    until(lambda: (r := events.report()[0])["sent"] + r["failed"] == (at_least or count))
     return events.report()[0]
 
 

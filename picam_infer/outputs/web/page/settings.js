@@ -28,7 +28,7 @@ export class Settings {
     Object.assign(this, { box, undo, keep, note, changed });
     this.live = null;
     this.rows = new Map();
-    this.waiting = null; // what has been moved since the last request
+    this.waiting = []; // what has been moved since the last request, one item a change that can be undone alone
     this.asking = 0;
     this.line = Promise.resolve();
     undo.addEventListener("click", () => this.press(undo, () => this.live?.undo && ["api/config/undo", { id: this.live.undo.id }, "undone"]));
@@ -78,18 +78,21 @@ export class Settings {
 
   // Whether the hand is ahead of the server.
   get pending() {
-    return this.asking > 0 || this.waiting !== null;
+    return this.asking > 0 || this.waiting.length > 0;
   }
 
+  // Newer values take the place of those that wait, if both belong to one change.
   put(values, gesture) {
-    this.waiting = { values: { ...this.waiting?.values, ...values }, gesture };
+    const last = this.waiting.at(-1);
+    const one = last && (gesture ? last.gesture === gesture : !last.gesture && String(Object.keys(last.values)) === String(Object.keys(values)));
+    if (one) Object.assign(last.values, values);
+    else this.waiting.push({ values: { ...values }, gesture });
     this.flush();
   }
 
   async flush() {
-    while (!this.asking && this.waiting) {
-      const { values, gesture } = this.waiting;
-      this.waiting = null;
+    while (!this.asking && this.waiting.length > 0) {
+      const { values, gesture } = this.waiting.shift();
       const path = `api/config${gesture ? `?gesture=${encodeURIComponent(gesture)}` : ""}`;
       await this.send("PATCH", () => [path, values, ""]);
     }
