@@ -102,7 +102,7 @@ system_packages() {
     python3 -c 'import systemd.journal' 2>/dev/null || missing+=(python3-systemd)
     [ ${#missing[@]} -gt 0 ] || return 0
     say "system packages: ${missing[*]}"
-    if apt_get "${missing[@]}" || { apt-get update -q >/dev/null && apt_get "${missing[@]}"; }; then
+    if apt_get "${missing[@]}" || { apt-get update -q >/dev/null 2>&1 && apt_get "${missing[@]}"; }; then
         return 0
     fi
     if [ "${missing[*]}" = python3-systemd ]; then
@@ -133,8 +133,9 @@ account() {
 build() {
     local name old
     name=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/picam_infer/__init__.py")-$(date +%Y%m%d%H%M%S)
-    old=$(readlink "$opt/current" 2>/dev/null || true)
     install -d -m 755 "$opt" "$opt/versions"
+    # The running version, or what an installation built that then failed its check.
+    old=$(readlink "$opt/current" || find "$opt/versions" -mindepth 2 -maxdepth 2 -name .complete -printf '%h\n' | sort | tail -n 1)
     new=$opt/versions/$name building=$new
     # On disk: /tmp may be half of a small machine's memory, which the running version needs.
     scratch=$(mktemp -d "$opt/.scratch.XXXXXX") log=$scratch/pip.log
