@@ -261,6 +261,34 @@ class Display(Protocol):
         """Give the monitor (and its console) back. May be called more than once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is the matter, and what to do about it."""
+
+    what: str
+    remedy: str = ""
+    part: str = ""
+    """The part of the running program that is down; empty: it is about none of them."""
+    since: float = 0.0
+    """Unix seconds, where it is known."""
+    since_monotonic_s: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """What it is called, in two words, that the part is not there."""
+        return problem_title(self.part)
+
+    def __str__(self) -> str:
+        """Return title, reason and remedy on one line."""
+        title = f"{self.title}: " if self.part else ""
+        return f"{title}{self.what}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def problem_title(part: str) -> str:
+    """Return what it is called, in two words, that a part is not there."""
+    return {"model": "cannot start", "configuration": "wrong configuration"}.get(part, f"{part} lost")
+
+
 class PicamError(Exception):
     """Anything the user can mend: what and where, what to do about it, and the exit code."""
 

@@ -37,11 +37,11 @@ def status_screen(state: State) -> StatusScreen | None:
     if paused := state.pause.now:
         hint = "to go on at once: the page, MQTT, or the signal SIGUSR2"
         return StatusScreen("paused", paused.reason, hint, f"since {_clock(paused.since)}", annotate.UNKNOWN)
-    for loss in state.losses:
-        if loss.part != "display":
-            foot = f"since {_clock(loss.since)}, still looking for it"
-            return StatusScreen(loss.title, loss.reason, loss.hint, foot)
-    return None
+    problem = state.health.blocking
+    if problem is None:
+        return None
+    foot = f"since {_clock(problem.since)}, still looking for it"
+    return StatusScreen(problem.title, problem.what, problem.remedy, foot)
 
 
 class Annotator:

@@ -24,6 +24,7 @@ from picam_infer.core import BadFrame, Frame, Result
 from picam_infer.imaging import jpeg
 from picam_infer.models.label_folders import folder_name, folder_names
 from picam_infer.platform import disk
+from picam_infer.runtime.reports import CollectionReport
 from picam_infer.runtime.state import Change, State
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Keeper:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._unlisten = state.listen(self._hear, pictures=settings.when == "change")
-        state.reports["keep"] = self.report
+        state.reports.collection.serve(self.report)
         self._thread = threading.Thread(target=self._run, name="keep", daemon=True)
         self._thread.start()
 
@@ -71,15 +72,14 @@ class Keeper:
         self._stop.set()
         self._wake.set()
         self._thread.join(2)
-        if self._state.reports.get("keep") == self.report:
-            del self._state.reports["keep"]
+        self._state.reports.collection.end(self.report)
 
-    def report(self) -> dict[str, Any]:
-        """Return its part of the state."""
+    def report(self) -> CollectionReport:
+        """Return how collecting goes."""
         with self._lock:
             sizes = [size for _, size in self._files]
-        return {"folder": str(self._folder), "when": self._settings.when, "pictures": len(sizes), "bytes": sum(sizes),
-                "failures": self.failures, "reason": self.reason}  # fmt: skip
+        return CollectionReport(str(self._folder), self._settings.when, len(sizes), sum(sizes), self.failures,
+                                self.reason)  # fmt: skip
 
     def entries(self, count: int) -> Sequence[Mapping[str, Any]]:
         """Return name, label, score, captured and bytes of the newest pictures, newest first."""

@@ -31,6 +31,7 @@ from picam_infer.inference.guidance import Guide
 from picam_infer.models.bundle import BundleError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
+from picam_infer.runtime.health import Part
 from picam_infer.runtime.liveness import STALE_S, Liveness
 from picam_infer.runtime.state import Change, State
 
@@ -126,12 +127,12 @@ class Pipeline:
     def watch(self) -> None:
         """Notice a source that is open but silent, or of no use. To be called a few times a second."""
         if self.stuck:
-            self._lose("camera", f"its driver has not answered for {STUCK_S:.0f} s", "the service's watchdog starts it "
-                       "again; a picam-infer run by hand has to be ended and started")  # fmt: skip
+            remedy = "the service's watchdog starts it again; a picam-infer run by hand has to be ended and started"
+            self._mark_down("camera", f"its driver has not answered for {STUCK_S:.0f} s", remedy)
             return
         loss = None if self._drained.is_set() else self._liveness.complaint()
         if loss is not None:
-            self._lose("camera", loss.message, loss.hint)
+            self._mark_down("camera", loss.message, loss.hint)
 
     def _guarded(self, loop: Callable[[], None]) -> None:
         try:
@@ -165,7 +166,7 @@ class Pipeline:
                 if self._liveness.gone():
                     waits_s = back_off()
                 self._moved_s = time.monotonic()
-                self._lose("camera", loss.message, loss.hint)
+                self._mark_down("camera", loss.message, loss.hint)
                 self._stop.wait(next(waits_s))
         self._drained.set()
 
@@ -198,7 +199,7 @@ class Pipeline:
             self.state.patience_s = max(self._liveness.limit_s, 2 * self._parts.every_s)
             self.state.stats.frames.tick(self._liveness.fresh_s)
             if self._liveness.complaint() is None:
-                self._found("camera", source.description)
+                self._mark_up("camera", source.description)
             if source.live:
                 self.state.frames.put(frame)
             else:
@@ -247,7 +248,7 @@ class Pipeline:
                     return
                 if not self._waits_for(loss):
                     raise
-                self._lose("engine", loss.message, loss.hint)
+                self._mark_down("engine", loss.message, loss.hint)
                 self._stop.wait(next(waits_s if isinstance(loss, Lost) else slow_waits_s))
 
     def _classify(self, classifier: Classifier) -> None:
@@ -287,7 +288,7 @@ class Pipeline:
             self._liveness.undecodable(str(error))
             return
         if self._liveness.decoded():
-            self._found("camera", self.state.source)
+            self._mark_up("camera", self.state.source)
         if native_stderr.complaints() > complaints:
             stats.flawed += 1
             if stats.flawed == 1:
@@ -295,7 +296,7 @@ class Pipeline:
 
     def _publish(self, classifier: Classifier, answer: Answer) -> None:
         now_s, frame = time.monotonic(), answer.frame
-        self._found("engine", classifier.engine)
+        self._mark_up("engine", classifier.engine)
         self.state.engine, self.state.telemetry = classifier.engine, classifier.telemetry
         if self._forget:
             self._forget = False
@@ -337,10 +338,10 @@ class Pipeline:
         # A wrong bundle has to be read again as a whole: its labels, too.
         return isinstance(error, Lost) or (self._parts.patient and not isinstance(error, BundleError | ConfigError))
 
-    def _lose(self, part: str, reason: str, hint: str) -> None:
+    def _mark_down(self, part: Part, reason: str, hint: str) -> None:
         if part == "camera":
             self._forget_seen()
-        if self.state.lose(part, reason, hint):
+        if self.state.health.mark_down(part, reason, hint):
             log.warning("%s lost: %s; %s", part, reason, hint, extra={"PICAM_LOST": part})
 
     def _forget_seen(self) -> None:
@@ -349,9 +350,9 @@ class Pipeline:
         self._lost_s, self._forget = time.monotonic(), True
         self.state.results.clear()
 
-    def _found(self, part: str, what: str) -> None:
-        if self.state.losses:
-            gone_s = self.state.find(part)
+    def _mark_up(self, part: Part, what: str) -> None:
+        if self.state.health.problems:
+            gone_s = self.state.health.mark_up(part)
             if gone_s is not None:
                 log.info("%s is back after %.1f s: %s", part, gone_s, what, extra={"PICAM_FOUND": part})
 

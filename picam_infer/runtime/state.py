@@ -1,4 +1,4 @@
-"""What the loops share: one-slot mailboxes, counters, losses, live settings, and news of changes."""
+"""What the loops share: one-slot mailboxes, counters, live settings, and news of changes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.config import Decide
-from picam_infer.core import ControlValue, Frame, Histogram, Result, Telemetry
+from picam_infer.core import ControlValue, Frame, Histogram, Problem, Result, Telemetry
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle, Chain, Input
 from picam_infer.runtime.camera_controls import Report
+from picam_infer.runtime.health import Health
 from picam_infer.runtime.pause import By, Pause
+from picam_infer.runtime.reports import Reports
 
 T = TypeVar("T")
 _INPUT_S = 5.0
@@ -138,43 +140,11 @@ class Stats:
     label_changes: int = 0
     latency: dict[str, Histogram] = field(default_factory=dict)
     """Inference time by engine name."""
-    losses: dict[str, int] = field(default_factory=dict)
-    lost_s: dict[str, float] = field(default_factory=dict)
-    """Losses and the seconds they lasted (ended ones) by part."""
 
     @property
     def bad_frames(self) -> int:
         """Damaged frames that were skipped."""
         return self.bad_reads + self.bad_decodes
-
-
-Part = Literal["camera", "engine", "display", "model", "configuration"]
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """A part that is gone and is being looked for."""
-
-    part: str
-    reason: str
-    hint: str
-    since: float
-    """Unix seconds."""
-    since_monotonic_s: float
-
-    @property
-    def title(self) -> str:
-        """In two words."""
-        return loss_title(self.part)
-
-    def __str__(self) -> str:
-        """Return title, reason and remedy on one line."""
-        return f"{self.title}: {self.reason}" + (f"; {self.hint}" if self.hint else "")
-
-
-def loss_title(part: str) -> str:
-    """Return what it is called, in two words, that a part is not there."""
-    return {"model": "cannot start", "configuration": "wrong configuration"}.get(part, f"{part} lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,14 +254,14 @@ class State:
         self.history: deque[Change] = deque(maxlen=1000)
         self.camera = CameraDesk()
         """The camera's own settings."""
-        self.reports: dict[str, Callable[[], Any]] = {}
-        """What other parts (web, events, keep) add to `as_json`, by name; called from any thread."""
+        self.reports = Reports()
+        """What web, events and collected pictures say of themselves."""
         self._tuning = tuning
         self._input_wanted_until_s = 0.0
-        self._losses: dict[str, Loss] = {}
         self._listeners: dict[Callable[[Change], None], bool] = {}
         """Who hears of changes, and whether with their pictures."""
         self._lock = threading.Lock()
+        self.health = Health(self._part_changed)
         self.pause = pause or Pause()
         """The switch of watching, which outlives this run."""
         self.pause.tell = self._paused_or_resumed
@@ -318,34 +288,11 @@ class State:
             self._tuning = Tuning(preprocess or now.preprocess, decide or now.decide,
                                   now.controls if controls is None else controls)  # fmt: skip
 
-    @property
-    def losses(self) -> tuple[Loss, ...]:
-        """The parts that are lost now, the longest lost first."""
-        return tuple(self._losses.values())
-
-    def lose(self, part: str, reason: str, hint: str = "") -> bool:
-        """Note that a part is gone; True when that (or its reason) is news."""
-        with self._lock:
-            known = self._losses.get(part)
-            if known and known.reason == reason:
-                return False
-            since, since_s = (known.since, known.since_monotonic_s) if known else (time.time(), time.monotonic())
-            self._losses[part] = Loss(part, reason, hint, since, since_s)
-            if not known:
-                self.stats.losses[part] = self.stats.losses.get(part, 0) + 1
-        self.announce(Change("lost", time.time(), part=part, reason=reason, hint=hint))
-        return True
-
-    def find(self, part: str) -> float | None:
-        """Note that a part is back; returns the seconds it was gone, None when it was not lost."""
-        with self._lock:
-            loss = self._losses.pop(part, None)
-            if loss is None:
-                return None
-            gone_s = time.monotonic() - loss.since_monotonic_s
-            self.stats.lost_s[part] = self.stats.lost_s.get(part, 0.0) + gone_s
-        self.announce(Change("found", time.time(), part=part))
-        return gone_s
+    def _part_changed(self, problem: Problem, up: bool) -> None:
+        if up:
+            self.announce(Change("found", time.time(), part=problem.part))
+        else:
+            self.announce(Change("lost", time.time(), part=problem.part, reason=problem.what, hint=problem.remedy))
 
     def _paused_or_resumed(self, by: By) -> None:
         paused = self.pause.now
@@ -357,7 +304,7 @@ class State:
     @property
     def watching(self) -> bool:
         """Whether there are pictures to show: not paused, and nothing lost but perhaps the monitor."""
-        return self.pause.now is None and all(loss.part == "display" for loss in self.losses)
+        return self.pause.now is None and self.health.blocking is None
 
     def engine_says(self, text: str) -> None:
         """Note that the engine switched, or why it does not use its stick."""
@@ -390,7 +337,7 @@ class State:
             listener(replace(bare, frame=change.frame) if pictures else bare)
 
     def as_json(self) -> dict[str, Any]:
-        """Return a snapshot of counters, losses and the newest result."""
+        """Return a snapshot of counters, problems and the newest result."""
         newest, paused = self.results.look(), self.pause.now
         return {
             "model": self.model,
@@ -409,10 +356,10 @@ class State:
             "flawed_frames": self.stats.flawed,
             "patience_s": round(self.patience_s, 1),
             "lost": [
-                {"part": x.part, "title": x.title, "reason": x.reason, "hint": x.hint, "since": x.since}
-                for x in self.losses
+                {"part": x.part, "title": x.title, "reason": x.what, "hint": x.remedy, "since": x.since}
+                for x in self.health.problems
             ],
             "paused": paused.as_json() if paused else None,
             "result": newest[1].as_json() if newest else None,
-            **{name: report() for name, report in tuple(self.reports.items())},
+            **self.reports.as_json(),
         }

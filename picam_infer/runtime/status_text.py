@@ -39,15 +39,16 @@ def status_text(state: State) -> str:
     """Return the service's state as `systemctl status` shows it."""
     if paused := state.pause.now:
         return str(paused)
-    if state.losses:
-        return str(state.losses[0])
+    if problem := state.health.blocking:
+        return str(problem)
+    missing = "".join(f"; {problem}" for problem in state.health.problems)
     newest = fresh_result(state)
     if newest is None:
-        return f"waiting for {state.source or 'the camera'} and the model {state.model}"
+        return f"waiting for {state.source or 'the camera'} and the model {state.model}{missing}"
     seen = newest.in_words()
     news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
     rate = per_second(state.stats.inferences)
-    return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}"
+    return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}{missing}"
 
 
 def per_second(rate: Rate) -> str:

@@ -309,7 +309,7 @@ class Supervisor:
                 raise pipeline.failure
             # Liveness is work done: a new result, or a placard while it is known why there are none.
             done = state.stats.inferences.total
-            if not pipeline.stuck and (done != worked or state.losses or state.pause.now):
+            if not pipeline.stuck and (done != worked or state.health.blocking or state.pause.now):
                 if done or shown:
                     self._say_ready()
                 worked = done
@@ -354,7 +354,7 @@ class Supervisor:
         self.notifier.reloading()
         try:
             config = self.options.config()
-            self._try_model(config, waiting=any(loss.part == "model" for loss in state.losses))
+            self._try_model(config, waiting=state.health.down("model"))
         except PicamError as error:
             log.error("the new configuration is refused, the old one stays: %s", error)
             self._refused, self._next_status_s = str(error), 0.0
@@ -379,13 +379,13 @@ class Supervisor:
         """
         state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause)
         settings = RuntimeSettings(state)  # those of a model that is not there cannot be saved
-        viewer = Viewer(screen, state, settings)
         with contextlib.ExitStack() as company:
             self._page(company, state, settings, self._listeners(company, state))
+            viewer = Viewer(screen, state, settings)
             self.pause.follow(Schedule(self.config.schedule))
             for pause_s in back_off():
-                if state.lose("model", error.message, error.hint):
-                    log.error("%s", state.losses[0], extra={"PICAM_LOST": "model"})
+                if state.health.mark_down("model", error.message, error.hint):
+                    log.error("%s", state.health.blocking, extra={"PICAM_LOST": "model"})
                 next_try_s = time.monotonic() + pause_s
                 while time.monotonic() < next_try_s:
                     if self._stop.is_set():
@@ -405,7 +405,7 @@ class Supervisor:
                 if bundles.stamp(self.config.model) != tried or not isinstance(error, NoInput | bundles.BundleError):
                     break
             log.info("the model is there: starting", extra={"PICAM_FOUND": "model"})
-            state.find("model")
+            state.health.mark_up("model")
         return Outcome.RELOAD
 
     def _wait_for_configuration(self, screen: Screen, error: ConfigError, page: bool) -> Outcome:
@@ -415,13 +415,14 @@ class Supervisor:
         """
         state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause)
         settings = RuntimeSettings(state)  # nothing is saved into a file that a person is mending
-        viewer, read = Viewer(screen, state, settings), _stamp(self.options.path)
+        read = _stamp(self.options.path)
         with contextlib.ExitStack() as company:
             if page:
                 self._page(company, state, settings, self._listeners(company, state))
+            viewer = Viewer(screen, state, settings)
             while not self._stop.is_set():
-                if state.lose("configuration", error.message, error.hint):
-                    log.error("%s", state.losses[0], extra={"PICAM_LOST": "configuration"})
+                if state.health.mark_down("configuration", error.message, error.hint):
+                    log.error("%s", state.health.blocking, extra={"PICAM_LOST": "configuration"})
                 if viewer.step():
                     self._say_ready()
                 self.notifier.feed()

@@ -43,6 +43,7 @@ class Viewer:
         self._message = ("", 0.0)
         self._status_s = 0.0
         self.quit = False
+        screen.report_to(state.health)
 
     def step(self) -> bool:
         """Wait a moment for a frame and show it, or a status screen; False: there was nothing to show yet."""

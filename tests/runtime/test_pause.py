@@ -209,7 +209,7 @@ def test_while_paused_the_camera_is_closed_and_the_model_rests(loops: list[Loops
     until(lambda: run.state.results.look() is None and run.state.frames.look() is None)
     done, frames = run.engine.done, run.state.stats.frames.total
     run.pipeline.watch()
-    assert not run.state.losses and not run.pipeline.stuck
+    assert not run.state.health.problems and not run.pipeline.stuck
     assert not run.state.frames.look(0, 0.3), "no picture comes"
     assert (run.engine.done, run.state.stats.frames.total) == (done, frames)
     run.state.pause.set(False, "page")
@@ -248,7 +248,7 @@ def test_a_camera_that_was_lost_is_not_looked_for_meanwhile(loops: list[Loops]) 
 
     run = Loops(Gone())
     loops.append(run)
-    until(lambda: run.state.losses)
+    until(lambda: run.state.health.problems)
     run.state.pause.set(True, "page")
     words = status_screen(run.state)
     assert words is not None and words.title == "paused" and words.reason == "by the page"

@@ -207,7 +207,7 @@ def test_a_lost_camera_is_opened_again(run: Callable[..., Running], caplog: pyte
     assert messages[0] == "camera lost: the camera was unplugged; plug it in"
     assert len([m for m in messages if "lost" in m]) == 1, "one line a loss, however often it is tried"
     assert len([m for m in messages if "camera is back" in m]) == 1
-    assert running.state.stats.losses["camera"] == 1
+    assert running.state.health.losses["camera"] == 1
 
 
 def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> None:
@@ -216,7 +216,7 @@ def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> No
     running.wait_for(lambda: running.results)
     assert running.state.results.look() is not None
     proceed.set()
-    running.wait_for(lambda: running.state.losses)
+    running.wait_for(lambda: running.state.health.problems)
     assert running.state.results.look() is None
 
 
@@ -229,8 +229,8 @@ def test_a_silent_camera_is_lost_after_two_seconds(
     items = chain(frames(1), [thaw.wait], frames(1, 5), [end.wait])
     running = run([ListSource(items, live=True)], [FakeEngine()])
     running.wait_for(lambda: running.results)
-    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
-    assert "no picture for" in running.state.losses[0].reason
+    running.wait_for(lambda: running.pipeline.watch() or running.state.health.problems)
+    assert "no picture for" in running.state.health.problems[0].what
     thaw.set()
     running.wait_for(lambda: running.results[-1].seq == 5)
     end.set()
@@ -245,14 +245,14 @@ def test_a_camera_whose_driver_never_answers_is_stuck(
     items = chain(frames(1), [back.wait], frames(1, 5), [end.wait])
     running = run([ListSource(items, live=True)], [FakeEngine()])
     running.wait_for(lambda: running.results)
-    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
+    running.wait_for(lambda: running.pipeline.watch() or running.state.health.problems)
     assert not running.pipeline.stuck, "a silent camera is not: it may come back"
     monkeypatch.setattr(pipelines, "STUCK_S", 0.1)
     running.wait_for(lambda: running.pipeline.stuck)
     running.pipeline.watch()
-    assert "driver has not answered" in running.state.losses[0].reason
+    assert "driver has not answered" in running.state.health.problems[0].what
     back.set()
-    running.wait_for(lambda: not running.state.losses and running.results[-1].seq == 5)
+    running.wait_for(lambda: not running.state.health.problems and running.results[-1].seq == 5)
     end.set()
 
 
@@ -269,8 +269,8 @@ def test_a_lost_engine_is_opened_again_and_the_camera_goes_on(run: Callable[...,
     )
     assert running.pipeline.finished.wait(10)
     assert [r.engine for r in running.results] == ["one"] * 2 + ["two"] * 7
-    assert running.state.losses == ()
-    assert running.state.stats.losses == {"engine": 1}
+    assert running.state.health.problems == ()
+    assert running.state.health.losses == {"engine": 1}
 
 
 def test_an_unexpected_error_reaches_the_main_loop(run: Callable[..., Running]) -> None:
@@ -376,11 +376,11 @@ def test_a_slow_source_neither_flaps_nor_starves_the_watchdog(
         began_s = time.monotonic()
         while time.monotonic() - began_s < 0.4:  # twice the usual limit, and less than three times its pace
             running.pipeline.watch()
-            assert running.state.losses == () and running.pipeline.resting
+            assert running.state.health.problems == () and running.pipeline.resting
             time.sleep(0.01)
         turn.release()
         running.wait_for(lambda wanted=number + 1: len(running.results) == wanted)
-    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
+    running.wait_for(lambda: running.pipeline.watch() or running.state.health.problems)
     assert not running.pipeline.resting
     end.set()
 
@@ -410,12 +410,12 @@ def test_pictures_that_arrive_and_cannot_be_decoded_are_said(
             yield bad
 
     running = run([ListSource(chain(until_seen(), frames(3), [end.wait]), live=True)], [FakeEngine()])
-    running.wait_for(lambda: running.pipeline.watch() or running.state.losses)
-    assert "can be decoded" in running.state.losses[0].reason
+    running.wait_for(lambda: running.pipeline.watch() or running.state.health.problems)
+    assert "can be decoded" in running.state.health.problems[0].what
     seen.set()
     running.wait_for(lambda: running.results)
-    running.wait_for(lambda: not running.state.losses)
-    assert running.state.stats.losses == {"camera": 1}, "a picture that came is not yet one that is of use"
+    running.wait_for(lambda: not running.state.health.problems)
+    assert running.state.health.losses == {"camera": 1}, "a picture that came is not yet one that is of use"
     end.set()
 
 

@@ -107,24 +107,24 @@ def test_a_loss_is_news_once() -> None:
     state = make_state()
     heard: list[Change] = []
     state.listen(heard.append)
-    assert state.lose("camera", "unplugged", "plug it in")
-    assert not state.lose("camera", "unplugged", "plug it in")
-    assert [loss.part for loss in state.losses] == ["camera"]
-    assert state.find("camera") is not None
-    assert state.find("camera") is None
+    assert state.health.mark_down("camera", "unplugged", "plug it in")
+    assert not state.health.mark_down("camera", "unplugged", "plug it in")
+    assert [loss.part for loss in state.health.problems] == ["camera"]
+    assert state.health.mark_up("camera") is not None
+    assert state.health.mark_up("camera") is None
     assert [change.kind for change in heard] == ["lost", "found"]
-    assert state.stats.losses == {"camera": 1}
-    assert state.stats.lost_s["camera"] >= 0
+    assert state.health.losses == {"camera": 1}
+    assert state.health.lost_s("camera") >= 0
 
 
 def test_a_new_reason_keeps_the_time_of_the_loss() -> None:
     state = make_state()
-    state.lose("camera", "no picture")
-    since = state.losses[0].since
-    state.lose("camera", "unplugged")
-    assert state.losses[0].since == since
-    assert state.losses[0].reason == "unplugged"
-    assert state.stats.losses == {"camera": 1}
+    state.health.mark_down("camera", "no picture")
+    since = state.health.problems[0].since
+    state.health.mark_down("camera", "unplugged")
+    assert state.health.problems[0].since == since
+    assert state.health.problems[0].what == "unplugged"
+    assert state.health.losses == {"camera": 1}
 
 
 def test_tuning_is_replaced_whole() -> None:
@@ -141,6 +141,6 @@ def test_listeners_can_leave() -> None:
     heard: list[Change] = []
     leave = state.listen(heard.append)
     leave()
-    state.lose("camera", "x")
+    state.health.mark_down("camera", "x")
     assert not heard
     assert [change.kind for change in state.history] == ["lost"]

@@ -34,6 +34,7 @@ from picam_infer.outputs.annotator import StreamAnnotator
 from picam_infer.outputs.display import screen as screens
 from picam_infer.outputs.display.screen import ClosedWindow, Screen
 from picam_infer.runtime import supervisor
+from picam_infer.runtime.health import Health
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import fresh_result, status_text
@@ -641,11 +642,11 @@ def test_a_loss_becomes_a_placard_and_the_picture_comes_back(tmp_path: Path) -> 
     watching = Watching(tmp_path)
     watching.frame(value=200)
     watching.viewer.step()
-    watching.state.lose("camera", "it was unplugged", "plug it in")
+    watching.state.health.mark_down("camera", "it was unplugged", "plug it in")
     watching.viewer.step()
     placard = watching.monitor.shown[-1]
     assert np.median(placard) < 60
-    watching.state.find("camera")
+    watching.state.health.mark_up("camera")
     watching.frame(value=200)
     watching.viewer.step()
     assert np.median(watching.monitor.shown[-1]) > 150
@@ -666,6 +667,46 @@ def test_a_monitor_that_goes_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
         watching.frame()
         watching.viewer.step()
     assert watching.screen.name == "monitor"
+    assert watching.state.health.problems == () and watching.state.health.losses == {"display": 1}
+    assert [change.kind for change in watching.state.history] == ["lost", "found"]
+
+
+def test_recognition_goes_on_without_the_monitor_and_the_status_says_that_it_is_gone(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    watching.monitor.unplugged = True
+    watching.frame()
+    watching.viewer.step()
+    (problem,) = watching.state.health.problems
+    assert (problem.part, problem.what, problem.remedy) == ("display", "the monitor was unplugged", "plug it in")
+    assert watching.state.health.blocking is None and watching.state.watching
+    status = status_text(watching.state)
+    assert status.startswith("sees dark (90%)")
+    assert status.endswith("; display lost: the monitor was unplugged; plug it in")
+
+
+@pytest.mark.parametrize("kind", ["auto", "window"])
+def test_a_monitor_is_missed_when_it_was_asked_for_or_has_been_there(
+    monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    there = [Monitor(), None]
+
+    def open_display(settings: DisplaySettings) -> Monitor:
+        found = there.pop(0) if there else None
+        if found is None:
+            raise Lost("no monitor is connected", "plug one in")
+        return found
+
+    monkeypatch.setattr(display, "open_display", open_display)
+    monkeypatch.setattr(screens, "RETRY_S", 0.0)
+    there.insert(0, None)
+    screen, health = Screen(Config(display=DisplaySettings(kind=kind)), patient=True), Health()
+    screen.report_to(health)
+    assert health.down("display") == (kind == "window"), "a machine without a monitor is nothing to tell of"
+    assert screen.there() and not health.problems
+    assert screen.show(np.zeros((4, 4, 3), np.uint8))
+    screen.close()
+    assert not screen.there()
+    assert health.down("display") and health.problems[0].what == "no monitor is connected"
 
 
 def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -697,7 +738,7 @@ def test_the_status_says_what_is_wrong_first(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame()
     assert status_text(watching.state).startswith("sees dark (90%)")
-    watching.state.lose("camera", "it was unplugged", "plug it in")
+    watching.state.health.mark_down("camera", "it was unplugged", "plug it in")
     assert status_text(watching.state) == "camera lost: it was unplugged; plug it in"
 
 

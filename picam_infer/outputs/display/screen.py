@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 
 from picam_infer.config import Config
-from picam_infer.core import Display, Lost, Pixels
+from picam_infer.core import Display, Lost, Pixels, Problem
 from picam_infer.outputs import display as displays
 from picam_infer.outputs.annotator import StatusScreen
 from picam_infer.platform import x11
+from picam_infer.runtime.health import Health
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ class Screen:
         self._size = (config.capture.width, config.capture.height)
         self._display: Display | None = None
         self._next_try_s = 0.0
-        self._lost = ""
+        self._lost = Problem("")
+        self._health: Health | None = None
+        self._missed = config.display.kind != "auto"
         self.wanted = config.display.kind != "none"
         if not closed:
             self._open(patient or config.display.kind == "auto")
@@ -65,6 +68,11 @@ class Screen:
         if self._display is not None:
             return self._display.name
         return f"the window was closed; {_SHOW_AGAIN}" if self._closed else ""
+
+    def report_to(self, health: Health) -> None:
+        """Tell from now on whether the monitor is there."""
+        self._health = health
+        self._report()
 
     def use(self, display: Display) -> None:
         """Show on a display that was opened elsewhere."""
@@ -127,11 +135,23 @@ class Screen:
             self.wanted = False
         else:
             log.info("display: %s", self._display.name)
-            self._lost = ""
+            self._lost = Problem("")
+            # From now on it is missed: on a machine that never had a monitor `auto` is no promise of one.
+            self._missed = True
+            self._report()
 
     def _gone(self, loss: Lost) -> None:
         self.close()
         self._next_try_s = time.monotonic() + RETRY_S
-        if loss.message != self._lost:
-            self._lost = loss.message
+        if loss.message != self._lost.what:
+            self._lost = Problem(loss.message, loss.hint)
             log.info("no display now: %s", loss)
+        self._report()
+
+    def _report(self) -> None:
+        if self._health is None:
+            return
+        if self._lost.what and self._missed:
+            self._health.mark_down("display", self._lost.what, self._lost.remedy)
+        else:
+            self._health.mark_up("display")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from picam_infer import config
 from picam_infer.config.instance import Instance
 from picam_infer.outputs.events.outlet import Outlet, Way
 from picam_infer.outputs.events.retained import Memory
+from picam_infer.runtime.reports import OutletReport
 from picam_infer.runtime.state import Change, State
 
 
@@ -27,7 +27,7 @@ class Events:
             one.name += f" #{alike + 1}" if alike else ""
         self.outlets = [Outlet(item, one) for item, one in zip(settings, ways, strict=True)]
         self._state = state
-        state.reports["events"] = self.report
+        state.reports.events.serve(self.report)
         self._unlisten = state.listen(self._hear, pictures=any(one.pictures for one in ways))
 
     def __enter__(self) -> Events:
@@ -45,12 +45,11 @@ class Events:
         ends_s = time.monotonic() + patience_s + 0.5
         for outlet in self.outlets:
             outlet.join(max(0.0, ends_s - time.monotonic()))
-        if self._state.reports.get("events") == self.report:
-            del self._state.reports["events"]
+        self._state.reports.events.end(self.report)
 
-    def report(self) -> list[dict[str, Any]]:
-        """Return every outlet's part of the state."""
-        return [outlet.report() for outlet in self.outlets]
+    def report(self) -> tuple[OutletReport, ...]:
+        """Return how every outlet is doing."""
+        return tuple(outlet.report() for outlet in self.outlets)
 
     def _hear(self, change: Change) -> None:
         for outlet in self.outlets:

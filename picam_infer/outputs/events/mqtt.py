@@ -283,7 +283,7 @@ class Broker:
     def _state_now(self, event: Event | None = None) -> bytes:
         newest = self._state.results.look()
         result = event.change.result if event is not None and event.change.result is not None else newest and newest[1]
-        lost = {loss.part for loss in self._state.losses}
+        health = self._state.health
         unwanted = event is not None and event.change.kind == "label" and not self._wanted(event)
         known = (
             result is not None
@@ -295,8 +295,8 @@ class Broker:
             "label": (result.label if result and result.label is not None else UNKNOWN) if known else UNKNOWN,
             "score": _figure(result) if result and known else 0,
             "engine": self._state.engine,
-            "camera": "lost" if "camera" in lost else "ok",
-            "engine_state": "lost" if "engine" in lost else "ok",
+            "camera": "lost" if health.down("camera") else "ok",
+            "engine_state": "lost" if health.down("engine") else "ok",
         }
         return json.dumps(body, ensure_ascii=False).encode()
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from picam_infer import config
 from picam_infer.core import Frame, Result
+from picam_infer.runtime.reports import OutletReport
 from picam_infer.runtime.state import Change
 
 log = logging.getLogger(__name__)
@@ -158,12 +159,11 @@ class Outlet:
                 self._queue[-1 - PICTURES] = replace(late, change=replace(late.change, frame=None))
             self._condition.notify_all()
 
-    def report(self) -> dict[str, Any]:
-        """Return its part of the state."""
+    def report(self) -> OutletReport:
+        """Return how it is doing."""
         kind = type(self._settings).__name__.lower()
-        return {"name": self._way.name, "kind": kind, "ok": self.ok, "reason": self.reason, "note": self._way.note,
-                "sent": self.sent, "failed": self.failed, "dropped": self.dropped,
-                "queued": len(self._queue)}  # fmt: skip
+        return OutletReport(self._way.name, kind, self.ok, self.reason, self._way.note, self.sent, self.failed,
+                            self.dropped, len(self._queue))  # fmt: skip
 
     def end(self, patience_s: float) -> None:
         """Tell the thread to end once the queue is empty or the time is over."""

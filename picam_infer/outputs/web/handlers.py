@@ -281,9 +281,8 @@ def illness(state: State, stale_s: float) -> str:
     """Return why pictures or results are not fresh; empty when they are, or when nobody expects them to be."""
     if state.pause.now:
         return ""
-    for loss in state.losses:
-        if loss.part != "display":
-            return f"{loss.title}: {loss.reason}"
+    if (problem := state.health.blocking) is not None:
+        return f"{problem.title}: {problem.what}"
     now_s = time.monotonic()
     frame, result = state.frames.look(), state.results.look()
     for name, newest_s in (("picture", frame and frame[1].monotonic_s), ("result", result and result[1].monotonic_s)):

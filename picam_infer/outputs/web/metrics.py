@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,6 +15,8 @@ from picam_infer.core import Histogram, Result
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.platform import sysinfo
 from picam_infer.runtime.state import State
+from picam_infer.runtime.health import ALWAYS_COUNTED
+from picam_infer.runtime.reports import CollectionReport, OutletReport
 
 Clients = Callable[[], Mapping[str, int]]
 
@@ -42,8 +44,8 @@ class StateCollector(Collector):
         for kind, number in self._clients().items():
             clients.add_metric([kind], number)
         yield clients
-        yield from _outlets(self._state.reports.get("events", list)())
-        yield from _kept(self._state.reports.get("keep", dict)())
+        yield from _outlets(self._state.reports.events() or ())
+        yield from _kept(self._state.reports.collection())
 
     def _counters(self) -> Iterator[Metric]:
         stats = self._state.stats
@@ -86,15 +88,15 @@ class StateCollector(Collector):
         return family
 
     def _losses(self) -> Iterator[Metric]:
-        stats, now_s = self._state.stats, time.monotonic()
-        lost_now = {loss.part: now_s - loss.since_monotonic_s for loss in self._state.losses}
+        health = self._state.health
+        down = {problem.part for problem in health.problems}
         count = CounterMetricFamily("picam_losses", "Times a part was lost.", labels=["part"])
         seconds = CounterMetricFamily("picam_lost_seconds", "How long a part was missing.", labels=["part"])
         gone = GaugeMetricFamily("picam_lost", "1 while a part is missing.", labels=["part"])
-        for part in sorted({"camera", "engine", "display", *stats.losses}):
-            count.add_metric([part], stats.losses.get(part, 0))
-            seconds.add_metric([part], stats.lost_s.get(part, 0.0) + lost_now.get(part, 0.0))
-            gone.add_metric([part], part in lost_now)
+        for part in sorted({*ALWAYS_COUNTED, *health.losses}):
+            count.add_metric([part], health.losses.get(part, 0))
+            seconds.add_metric([part], health.lost_s(part))
+            gone.add_metric([part], part in down)
         yield from (count, seconds, gone)
 
 
@@ -152,7 +154,7 @@ def _health() -> Iterator[Metric]:
         yield flags
 
 
-def _outlets(reports: list[dict[str, Any]]) -> Iterator[Metric]:
+def _outlets(reports: Sequence[OutletReport]) -> Iterator[Metric]:
     labels = ["outlet", "kind"]
     counts = {name: CounterMetricFamily(f"picam_events_{name}", text, labels=labels) for name, text in (
         ("sent", "Events delivered."), ("failed", "Events given up after retries."),
@@ -162,16 +164,17 @@ def _outlets(reports: list[dict[str, Any]]) -> Iterator[Metric]:
     families: dict[str, Any] = {**counts, **gauges}
     for report in reports:
         for name, family in families.items():
-            if report[name] is not None:
-                family.add_metric([report["name"], report["kind"]], float(report[name]))
+            value = getattr(report, name)
+            if value is not None:
+                family.add_metric([report.name, report.kind], float(value))
     yield from (family for family in families.values() if family.samples)
 
 
-def _kept(report: dict[str, Any]) -> Iterator[Metric]:
-    if report:
-        yield GaugeMetricFamily("picam_kept_pictures", "Pictures kept for training.", value=report["pictures"])
-        yield GaugeMetricFamily("picam_kept_bytes", "What they take on the disk.", value=report["bytes"])
-        yield CounterMetricFamily("picam_kept_failures", "Pictures that could not be kept.", value=report["failures"])
+def _kept(report: CollectionReport | None) -> Iterator[Metric]:
+    if report is not None:
+        yield GaugeMetricFamily("picam_kept_pictures", "Pictures kept for training.", value=report.pictures)
+        yield GaugeMetricFamily("picam_kept_bytes", "What they take on the disk.", value=report.bytes)
+        yield CounterMetricFamily("picam_kept_failures", "Pictures that could not be kept.", value=report.failures)
 
 
 class Metrics:

@@ -21,6 +21,7 @@ from picam_infer.outputs.web.handlers import STUCK_S, Kept, Room, application, s
 from picam_infer.outputs.web.http import web
 from picam_infer.outputs.web.mjpeg import Drawn, Feed, Raw, Render
 from picam_infer.outputs.web.token import Token
+from picam_infer.runtime.reports import WebReport
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
 
@@ -58,7 +59,7 @@ class Web:
         self._stop = asyncio.Event()
         self._doorman: Doorman | None = None
         self._ready = threading.Event()
-        state.reports["web"] = self.report
+        state.reports.web.serve(self.report)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
 
@@ -78,13 +79,11 @@ class Web:
         if self._room is not None:
             self._room.raw.join(2)
             self._room.drawn.join(2)
-        if self._state.reports.get("web") == self.report:
-            del self._state.reports["web"]
+        self._state.reports.web.end(self.report)
 
-    def report(self) -> dict[str, Any]:
-        """Return its part of the state."""
-        return {"listening": not self.reason, "address": self._settings.listen, "reason": self.reason,
-                "clients": self.clients()}  # fmt: skip
+    def report(self) -> WebReport:
+        """Return how the page is doing."""
+        return WebReport(not self.reason, self._settings.listen, self.reason, self.clients())
 
     def clients(self) -> dict[str, int]:
         """Return who watches, by kind."""

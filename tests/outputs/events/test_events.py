@@ -71,8 +71,8 @@ def test_tells_of_losses_when_asked() -> None:
     place, run = Place(), state()
     outlet = Outlet(config.Jsonl(path="-", about=("lost", "found")), place)
     run.listen(outlet.offer)
-    run.lose("camera", "unplugged", "plug it in")
-    run.find("camera")
+    run.health.mark_down("camera", "unplugged", "plug it in")
+    run.health.mark_up("camera")
     outlet.end(1)
     outlet.join(5)
     assert [(e.as_json()["event"], e.as_json()["part"]) for e in place.got] == [("lost", "camera"), ("found", "camera")]

@@ -152,9 +152,9 @@ def test_a_lost_camera_shows_in_the_state(broker: Broker, listener: Listener) ->
     run = state()
     with connected(run, broker):
         until(lambda: listener.of("pi/state"))
-        run.lose("camera", "unplugged")
+        run.health.mark_down("camera", "unplugged")
         until(lambda: listener.of("pi/state")[-1]["camera"] == "lost")
-        run.find("camera")
+        run.health.mark_up("camera")
         until(lambda: listener.of("pi/state")[-1]["camera"] == "ok")
 
 

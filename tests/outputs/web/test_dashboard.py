@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from visitors import Run, until
 
 from picam_infer.outputs.web.metrics import Metrics
+from picam_infer.runtime.reports import CollectionReport, OutletReport
 from picam_infer.runtime.state import Histogram
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -20,9 +21,10 @@ def existing() -> set[str]:
     run = Run()
     until(lambda: run.state.stats.inferences.total)
     run.state.stats.latency["openvino:CPU"] = Histogram()
-    outlet = {"name": "b", "kind": "mqtt", "ok": True, "sent": 1, "failed": 0, "dropped": 0, "queued": 0}
-    run.state.reports["events"] = lambda: [outlet]
-    run.state.reports["keep"] = lambda: {"pictures": 1, "bytes": 2, "failures": 0}
+    outlet = OutletReport("b", "mqtt", True, "", "", sent=1, failed=0, dropped=0, queued=0)
+    run.state.reports.events.serve(lambda: (outlet,))
+    collection = CollectionReport("f", "change", pictures=1, bytes=2, failures=0, reason="")
+    run.state.reports.collection.serve(lambda: collection)
     body, _ = Metrics(run.state, lambda: {"raw": 1}).page("")
     run.close()
     samples = {sample.name for family in text_string_to_metric_families(body.decode()) for sample in family.samples}

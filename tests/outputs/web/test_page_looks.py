@@ -18,13 +18,14 @@ from picam_infer import config
 from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.server import Web
+from picam_infer.runtime.reports import OutletReport
 
 WIDTHS = {320: 640, 390: 844, 768: 1024, 1440: 900}
 CLASSES = tuple(f"class number {number}" for number in range(1, 31))
 LONG = ("Donaudampfschifffahrtsgesellschaftskapit\u00e4nsm\u00fctzenabzeichen", "a " + "long label of many words " * 5,
         "\u0642\u0637\u0629 \u0635\u063a\u064a\u0631\u0629 \u062c\u062f\u0627 " * 6, "x" * 120)  # fmt: skip
 FILE = "/var/lib/picam-infer/some/where/deep/down/events-of-the-front-door.jsonl"
-OUTLET = {"name": FILE, "kind": "jsonl", "ok": True, "reason": "", "sent": 12, "failed": 0, "dropped": 0, "queued": 0}
+OUTLET = OutletReport(FILE, "jsonl", True, "", "", sent=12, failed=0, dropped=0, queued=0)
 REASON = "the camera usb-046d_HD_Pro_Webcam_C920_4F1C2A5F-video-index0 has been unplugged or does not answer any more"
 HINT = "plug it in again, or name another one with: picam-infer run --source camera:usb:046d:0825"
 
@@ -38,7 +39,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def run() -> Iterator[Run]:
     made = Run(size=(640, 360))
-    made.state.reports["events"] = lambda: [OUTLET]
+    made.state.reports.events.serve(lambda: (OUTLET,))
     until(lambda: made.state.stats.inferences.total)
     yield made
     made.close()
@@ -76,8 +77,8 @@ def right_to_left(run: Run) -> None:
 
 def lost(run: Run) -> None:
     run.pull()
-    run.state.find("camera")
-    run.state.lose("camera", REASON, HINT)
+    run.state.health.mark_up("camera")
+    run.state.health.mark_down("camera", REASON, HINT)
 
 
 def paused(run: Run) -> None:

@@ -29,6 +29,7 @@ from picam_infer.config import Web as Settings
 from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.camera_controls import Control, Report
+from picam_infer.runtime.reports import OutletReport
 from picam_infer.runtime.state import Histogram
 
 
@@ -270,8 +271,8 @@ def test_metrics_are_what_prometheus_reads(web: Web, run: Run) -> None:
     run.pull()
     run.state.stats.latency["openvino:CPU"] = Histogram()
     run.state.stats.latency["openvino:CPU"].add(0.003)
-    outlet = {"name": "b", "kind": "mqtt", "ok": False, "sent": 3, "failed": 0, "dropped": 1, "queued": 2}
-    run.state.reports["events"] = lambda: [outlet]
+    outlet = OutletReport("b", "mqtt", False, "away", "", sent=3, failed=0, dropped=1, queued=2)
+    run.state.reports.events.serve(lambda: (outlet,))
     status, headers, body = ask(web, "/metrics")
     assert status == 200 and headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(body.decode())}

@@ -60,7 +60,7 @@ class Run:
         """Pull the camera out."""
         self.hold()
         self.state.results.clear()
-        self.state.lose("camera", "the camera has been unplugged", "plug it in again")
+        self.state.health.mark_down("camera", "the camera has been unplugged", "plug it in again")
 
     def hold(self) -> None:
         """Let no more pictures come, for a reason that nobody knows."""
@@ -69,13 +69,13 @@ class Run:
 
     def plug(self) -> None:
         """Put it back."""
-        self.state.find("camera")
+        self.state.health.mark_up("camera")
         self._on.set()
 
     def render(self, frame: Frame | None) -> Pixels | None:
         """Draw, as the service would."""
         if frame is None:
-            return annotate.placard(320, 240, "camera lost") if self.state.losses else None
+            return annotate.placard(320, 240, "camera lost") if self.state.health.problems else None
         newest = self.state.results.look()
         return annotate.draw(decode.bgr(frame), newest[1] if newest else None, annotate.Look())
 
