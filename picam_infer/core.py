@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -289,6 +289,22 @@ def problem_title(part: str) -> str:
     return {"model": "cannot start", "configuration": "wrong configuration"}.get(part, f"{part} lost")
 
 
+Grade = Literal["ok", "note", "error"]
+
+
+class Finding(NamedTuple):
+    """One thing that `check` has to say."""
+
+    grade: Grade
+    what: str
+    remedy: str = ""
+
+    @classmethod
+    def of(cls, error: PicamError, grade: Grade = "error") -> Finding:
+        """Return what an error says."""
+        return cls(grade, error.message, error.hint)
+
+
 class PicamError(Exception):
     """Anything the user can mend: what and where, what to do about it, and the exit code."""
 
@@ -298,6 +314,11 @@ class PicamError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """Return the error that says what is the matter."""
+        return cls(problem.what, problem.remedy)
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import msgspec
@@ -18,7 +17,7 @@ from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config, EngineSettings
 from picam_infer.config.instance import Instance
-from picam_infer.core import BadFrame, Frame, NotYet, PacedSource, PicamError, Source
+from picam_infer.core import BadFrame, Finding, Frame, Grade, NotYet, PacedSource, PicamError, Source
 from picam_infer.imaging import jpeg
 from picam_infer.inference import engines
 from picam_infer.inference.engines import openvino
@@ -34,21 +33,23 @@ from picam_infer.sources.v4l2 import Watched
 
 _TRIES = 10
 
-Grade = Literal["ok", "note", "error"]
-
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Line:
     """One line of the report."""
 
-    grade: Grade
     part: str
-    text: str
-    hint: str = ""
+    """What it is about, in one word."""
+    finding: Finding
 
     def __str__(self) -> str:
-        mark = {"ok": "ok   ", "note": "note ", "error": "ERROR"}[self.grade]
-        return f"{mark} {self.part}: {self.text}" + (f"; {self.hint}" if self.hint else "")
+        grade, what, remedy = self.finding
+        mark = {"ok": "ok   ", "note": "note ", "error": "ERROR"}[grade]
+        return f"{mark} {self.part}: {what}" + (f"; {remedy}" if remedy else "")
+
+    def as_json(self) -> dict[str, str]:
+        """Return the public JSON object."""
+        return {"grade": self.finding.grade, "part": self.part, "text": self.finding.what, "hint": self.finding.remedy}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,40 +62,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print every finding; returns 78 for a bad configuration, 1 for any other error, else 0."""
     code = 0
-    for finding in findings(args.config):
+    for line in findings(args.config):
         if args.json:
-            say_json({"grade": finding.grade, "part": finding.part, "text": finding.text, "hint": finding.hint})
+            say_json(line.as_json())
         else:
-            say(str(finding))
-        if finding.grade == "error":
-            code = code or (78 if finding.part == "config" else 1)
+            say(str(line))
+        if line.finding.grade == "error":
+            code = code or (78 if line.part == "config" else 1)
     return code
 
 
-def findings(path: Path | None) -> Iterator[Finding]:
+def findings(path: Path | None) -> Iterator[Line]:
     """Yield the findings, cheapest first."""
     yield from system()
     path = path or (configs.INSTALLED if configs.INSTALLED.exists() else None)
     try:
         config = configs.load(path) if path else Config()
-        yield Finding("ok", "config", str(path or "defaults (no file)"))
+        yield Line("config", Finding("ok", str(path or "defaults (no file)")))
     except PicamError as error:
-        yield Finding("error", "config", error.message, error.hint)
+        yield Line("config", Finding.of(error))
         return
     model = None
     try:
         model = bundles.load(config.model)
         configs.tuned(model.card, config.preprocess)
-        yield Finding("ok", "model", f"{model.name}: {len(model.labels)} classes, {model.folder}")
+        yield Line("model", Finding("ok", f"{model.name}: {len(model.labels)} classes, {model.folder}"))
     except PicamError as error:
-        yield Finding("error", "model", error.message, error.hint)
+        yield Line("model", Finding.of(error))
     if model is not None:
         stick = engines.stick_name(config.engine)
         cpu = msgspec.structs.replace(config, engine=EngineSettings(kind="openvino")) if stick else config
         yield engine(cpu, model)
-        for verdict in diagnostics.diagnose(model, config.engine, stick, lambda: engines.open_engine(
+        for finding in diagnostics.diagnose(model, config.engine, stick, lambda: engines.open_engine(
                 EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
-            yield Finding(verdict.grade, "stick", verdict.text, verdict.hint)
+            yield Line("stick", finding)
     found, frame = source(config, Instance(path).service)
     yield from found
     yield display(config)
@@ -103,20 +104,22 @@ def findings(path: Path | None) -> Iterator[Finding]:
     yield from keep(config)
 
 
-def system() -> Iterator[Finding]:
+def system() -> Iterator[Line]:
     """Yield what the machine itself is."""
     bits = "64-bit" if sys.maxsize > 2**32 else "32-bit"
     what = f"Python {platform.python_version()}, OpenCV {cv2.__version__}, {platform.machine()}, {bits}"
     if bits == "32-bit":
-        yield Finding("error", "system", what, "OpenVINO has no 32-bit packages: install the 64-bit system")
+        yield Line("system", Finding("error", what, "OpenVINO has no 32-bit packages: install the 64-bit system"))
     else:
-        yield Finding("ok", "system", what)
+        yield Line("system", Finding("ok", what))
     if importable("systemd.journal"):
-        yield Finding("ok", "journal", "systemd-python is there: log lines carry fields")
+        yield Line("journal", Finding("ok", "systemd-python is there: log lines carry fields"))
     else:
-        yield Finding("note", "journal", "no systemd-python: log lines carry no fields", "apt install python3-systemd")
-    for what, remedy in sysinfo.read().findings:
-        yield Finding("note", "machine", what, remedy)
+        yield Line(
+            "journal", Finding("note", "no systemd-python: log lines carry no fields", "apt install python3-systemd")
+        )
+    for problem in sysinfo.read().problems:
+        yield Line("machine", Finding("note", problem.what, problem.remedy))
 
 
 def importable(module: str) -> bool:
@@ -129,18 +132,18 @@ def importable(module: str) -> bool:
         return False
 
 
-def engine(config: Config, model: Bundle) -> Finding:
+def engine(config: Config, model: Bundle) -> Line:
     """Run one inference in a process of its own."""
     try:
         took_ms = probe(model, config.engine)
-        return Finding(
-            "ok", "openvino", f"{openvino.version()} on {config.engine.device}: {took_ms:.1f} ms an inference"
+        return Line(
+            "openvino", Finding("ok", f"{openvino.version()} on {config.engine.device}: {took_ms:.1f} ms an inference")
         )
     except PicamError as error:
-        return Finding("error", "openvino", error.message, error.hint)
+        return Line("openvino", Finding.of(error))
 
 
-def source(config: Config, service: str) -> tuple[list[Finding], Frame | None]:
+def source(config: Config, service: str) -> tuple[list[Line], Frame | None]:
     """Open the source, read one frame and set its controls; `service` may have it already, but not another one."""
     try:
         with contextlib.closing(sources.open_source(config.source, config.capture, config.source_login)) as opened:
@@ -148,12 +151,12 @@ def source(config: Config, service: str) -> tuple[list[Finding], Frame | None]:
             return [found, *_controls(config, opened)], frame
     except Watched as error:
         grade: Grade = "error" if service and error.service and error.service != service else "note"
-        return [Finding(grade, "source", error.message, error.hint)], None
+        return [Line("source", Finding.of(error, grade))], None
     except PicamError as error:
-        return [Finding("error", "source", error.message, error.hint)], None
+        return [Line("source", Finding.of(error))], None
 
 
-def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[Finding]:
+def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[Line]:
     """Prove that each outlet can work, without sending an event."""
     if not config.events:
         return
@@ -163,33 +166,33 @@ def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[F
     if frame is not None:
         with contextlib.suppress(BadFrame):
             size = len(jpeg.portable(frame))
-    for grade, text, hint in checks.findings(config.events, Instance(path), size):
-        yield Finding(grade, "events", text, hint)
+    for finding in checks.findings(config.events, Instance(path), size):
+        yield Line("events", finding)
 
 
-def keep(config: Config) -> Iterator[Finding]:
+def keep(config: Config) -> Iterator[Line]:
     """Prove that pictures can be kept."""
     settings = configs.chosen(config.keep, configs.Keep)
     if settings is None:
         return
     from picam_infer.outputs import dataset
 
-    for grade, text, hint in dataset.findings(settings):
-        yield Finding(grade, "keep", text, hint)
+    for finding in dataset.findings(settings):
+        yield Line("keep", finding)
 
 
-def _controls(config: Config, opened: Source) -> Iterator[Finding]:
+def _controls(config: Config, opened: Source) -> Iterator[Line]:
     """Yield what the camera does not take of `capture.controls`."""
     wanted = config.capture.controls
     if wanted:
         report = camera_controls.apply_to(opened, wanted)
         for problem in report.problems.values():
-            yield Finding("error", "source", problem)
+            yield Line("source", Finding("error", problem))
         if not report.problems:
-            yield Finding("ok", "source", f"controls set: {', '.join(wanted)}")
+            yield Line("source", Finding("ok", f"controls set: {', '.join(wanted)}"))
 
 
-def _first_picture(opened: Source) -> tuple[Finding, Frame | None]:
+def _first_picture(opened: Source) -> tuple[Line, Frame | None]:
     why = ""
     for _ in range(_TRIES):
         try:
@@ -200,33 +203,33 @@ def _first_picture(opened: Source) -> tuple[Finding, Frame | None]:
             why = why or f"only damaged pictures ({error})"
             continue
         if frame is not None:
-            return Finding("ok", "source", opened.description), frame
-        return Finding("error", "source", f"{opened.description}: {why or 'it is empty'}"), None
+            return Line("source", Finding("ok", opened.description)), frame
+        return Line("source", Finding("error", f"{opened.description}: {why or 'it is empty'}")), None
     hint = opened.other_pictures if isinstance(opened, PacedSource) else "try another cable or port"
-    return Finding("error", "source", f"{opened.description}: {why}", hint), None
+    return Line("source", Finding("error", f"{opened.description}: {why}", hint)), None
 
 
-def web(config: Config) -> Iterator[Finding]:
+def web(config: Config) -> Iterator[Line]:
     """Yield the page's address and what guards it; makes the token if one is needed and missing."""
     settings = configs.chosen(config.web, configs.Web)
     if settings is None:
-        yield Finding("ok", "web", "none wanted")
+        yield Line("web", Finding("ok", "none wanted"))
         return
     from picam_infer.outputs.web import token
 
-    for grade, text, hint in token.findings(settings):
-        yield Finding(grade, "web", text, hint)
+    for finding in token.findings(settings):
+        yield Line("web", finding)
 
 
-def display(config: Config) -> Finding:
+def display(config: Config) -> Line:
     """Open the display and close it again."""
     try:
         opened = open_display(config.display)
         if opened is None:
-            return Finding("ok", "display", "none wanted")
+            return Line("display", Finding("ok", "none wanted"))
         name = opened.name
         opened.close()
-        return Finding("ok", "display", name)
+        return Line("display", Finding("ok", name))
     except PicamError as error:
         grade: Grade = "note" if config.display.kind == "auto" else "error"
-        return Finding(grade, "display", error.message, error.hint)
+        return Line("display", Finding.of(error, grade))

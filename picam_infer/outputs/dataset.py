@@ -17,10 +17,10 @@ import zipfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from picam_infer import config
-from picam_infer.core import BadFrame, Frame, Result
+from picam_infer.core import BadFrame, Finding, Frame, Result
 from picam_infer.imaging import jpeg
 from picam_infer.models.label_folders import folder_name, folder_names
 from picam_infer.platform import disk
@@ -28,7 +28,6 @@ from picam_infer.runtime.reports import CollectionReport
 from picam_infer.runtime.state import Change, State
 
 log = logging.getLogger(__name__)
-Grade = Literal["ok", "note", "error"]
 
 # Only files called so are ever counted or deleted: the folder may be someone's home.
 _NAME = re.compile(r"\d{8}-\d{6}-\d{3}_[^/\x00]{1,80}_\d+\.jpg")
@@ -256,23 +255,29 @@ class Keeper:
         self.reason = reason
 
 
-def findings(settings: config.Keep) -> Iterator[tuple[Grade, str, str]]:
+def findings(settings: config.Keep) -> Iterator[Finding]:
     """Yield grade, what and remedy: whether pictures can be kept."""
     folder = Path(settings.folder)
     try:
         disk.try_writing(folder)
         free_mb = disk.free_mb(folder)
     except OSError as error:
-        yield "error", f"{folder}: cannot be written ({error.strerror})", disk.remedy(error, folder)
+        yield Finding("error", f"{folder}: cannot be written ({error.strerror})", disk.remedy(error, folder))
         return
     if free_mb < settings.reserve_mb:
-        yield "error", f"{folder}: less than {settings.reserve_mb:g} MB are free, so no picture is kept", (
-            "make room, lower keep.reserve_mb, or choose a folder on another disk")  # fmt: skip
+        yield Finding(
+            "error",
+            f"{folder}: less than {settings.reserve_mb:g} MB are free, so no picture is kept",
+            "make room, lower keep.reserve_mb, or choose a folder on another disk",
+        )
     elif free_mb < settings.reserve_mb + settings.max_mb:
-        yield "note", f"{folder}: {free_mb:.0f} MB are free, less than max_mb and reserve_mb together", (
-            "older pictures go earlier than max_mb says; make room, or lower one of them")  # fmt: skip
+        yield Finding(
+            "note",
+            f"{folder}: {free_mb:.0f} MB are free, less than max_mb and reserve_mb together",
+            "older pictures go earlier than max_mb says; make room, or lower one of them",
+        )
     else:
-        yield "ok", f"{folder} can be written", ""
+        yield Finding("ok", f"{folder} can be written")
 
 
 def _read(path: Path) -> bytes:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from picam_infer.core import Problem
+
 # Bits of the firmware (raspberrypi.com/documentation/computers/os.html#get_throttled): now; 16 up, since boot.
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 0x1, 0x2, 0x4, 0x8
 _SINCE_BOOT = 16
@@ -35,22 +37,22 @@ class Health:
         return " · ".join(words)
 
     @property
-    def findings(self) -> tuple[tuple[str, str], ...]:
-        """What a person should mend, as (what, remedy), the worst first."""
+    def problems(self) -> tuple[Problem, ...]:
+        """What a person should mend, the worst first."""
         found = []
         supply = "use the supply made for this Pi and a short cable; take power-hungry USB devices to a powered hub"
         cooling = "give it a heat sink, a fan, or air around its case"
         if self.under_voltage:
-            found.append(("the supply voltage is too low now", supply))
+            found.append(Problem("the supply voltage is too low now", supply))
         elif self.under_voltage_since_boot:
-            found.append(("the supply voltage was too low at times since boot", supply))
+            found.append(Problem("the supply voltage was too low at times since boot", supply))
         hot = f" ({self.temperature_c:.0f} °C)" if self.temperature_c is not None else ""
         if self.throttled:
-            found.append((f"the processor is slowed down now{hot}", cooling))
+            found.append(Problem(f"the processor is slowed down now{hot}", cooling))
         elif self.throttled_since_boot:
-            found.append((f"the processor was slowed down at times since boot{hot}", cooling))
+            found.append(Problem(f"the processor was slowed down at times since boot{hot}", cooling))
         elif self.temperature_c is not None and self.temperature_c >= 80:
-            found.append((f"the processor is hot{hot}; it slows down from 80 °C", cooling))
+            found.append(Problem(f"the processor is hot{hot}; it slows down from 80 °C", cooling))
         return tuple(found)
 
 

@@ -22,7 +22,7 @@ def test_a_machine_without_sensors(tmp_path: Path) -> None:
     found = sysinfo.read(tmp_path, tmp_path)
     assert found == Health()
     assert str(found) == ""
-    assert found.findings == ()
+    assert found.problems == ()
 
 
 def test_the_processor_is_preferred_to_other_zones(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_firmware_flags_now_and_since_boot(tmp_path: Path, soc: str) -> None:
     assert (found.under_voltage, found.throttled) == (True, True)
     assert (found.under_voltage_since_boot, found.throttled_since_boot) == (True, True)
     assert str(found) == "under-voltage · throttled"
-    assert [what for what, _ in found.findings] == [
+    assert [problem.what for problem in found.problems] == [
         "the supply voltage is too low now",
         "the processor is slowed down now",
     ]
@@ -58,8 +58,8 @@ def test_flags_of_the_past_do_not_alarm_the_screen(tmp_path: Path) -> None:
     found = sysinfo.read(tmp_path)
     assert (found.under_voltage, found.throttled) == (False, False)
     assert str(found) == ""
-    assert all("since boot" in what for what, _ in found.findings)
-    assert len(found.findings) == 2
+    assert all("since boot" in problem.what for problem in found.problems)
+    assert len(found.problems) == 2
 
 
 def test_volt_alarm_alone(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_volt_alarm_alone(tmp_path: Path) -> None:
 
 
 def test_heat_is_a_finding_before_it_throttles() -> None:
-    assert Health(temperature_c=79.9).findings == ()
-    assert "hot (83 °C)" in Health(temperature_c=83.0).findings[0][0]
+    assert Health(temperature_c=79.9).problems == ()
+    assert "hot (83 °C)" in Health(temperature_c=83.0).problems[0].what
 
 
 def test_memory_of_this_process(tmp_path: Path) -> None:

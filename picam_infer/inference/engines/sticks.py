@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from picam_infer.core import Problem
 from picam_infer.inference.engines.ncs import causes
 from picam_infer.platform import procfs
 from picam_infer.platform.procfs import Process
@@ -25,7 +26,7 @@ KINDS = {
     BOOTED: "Neural Compute Stick (running)",
     SECOND: "Neural Compute Stick 2",
 }
-NCS2 = causes.Cause(
+NCS2 = Problem(
     "a Neural Compute Stick 2 is not served by NCSDK2",
     "its route is OpenVINO's MYRIAD device, which needs OpenVINO 2022.3.2 or older and Python 3.10 or older"
     " (engine: {kind: openvino, device: MYRIAD}); this release of picam-infer needs Python 3.11",
@@ -69,7 +70,7 @@ class Stick:
 
     def __str__(self) -> str:
         cause = trouble(self)
-        state = f"not usable: {cause.message}; {cause.hint}" if cause else "usable"
+        state = f"not usable: {cause.what}; {cause.remedy}" if cause else "usable"
         return f"{self.path}  {self.kind} (usb {VENDOR}:{self.product}): {state}"
 
     def as_json(self) -> dict[str, Any]:
@@ -83,8 +84,8 @@ class Stick:
             "node": str(self.node),
             "held_by": list(self.holders),
             "usable": cause is None,
-            "reason": cause.message if cause else "",
-            "hint": cause.hint if cause else "",
+            "reason": cause.what if cause else "",
+            "hint": cause.remedy if cause else "",
         }
 
 
@@ -174,17 +175,17 @@ def list_sticks() -> list[Stick]:
     return Usb().sticks()
 
 
-def trouble(stick: Stick) -> causes.Cause | None:
+def trouble(stick: Stick) -> Problem | None:
     """Return why the stick cannot be used as things stand, or None."""
     if stick.product == SECOND:
         return NCS2
     if not stick.allowed:
-        return causes.Cause(f"no permission to use the stick at {stick.path} ({stick.node})", UDEV)
+        return Problem(f"no permission to use the stick at {stick.path} ({stick.node})", UDEV)
     others = [pid for pid in stick.holders if not _ours(pid)]
     if others:
-        return causes.Cause(f"the stick at {stick.path} is held by {name_processes(others)}", ONE_AT_A_TIME)
+        return Problem(f"the stick at {stick.path} is held by {name_processes(others)}", ONE_AT_A_TIME)
     if not installed():
-        return causes.Cause(f"a stick is plugged in at {stick.path}, but mvnc is not installed", causes.INSTALL)
+        return Problem(f"a stick is plugged in at {stick.path}, but mvnc is not installed", causes.INSTALL)
     return None
 
 

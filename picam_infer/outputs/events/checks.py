@@ -10,19 +10,15 @@ import ssl
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from picam_infer import config
 from picam_infer.config.instance import Instance
+from picam_infer.core import Finding
 from picam_infer.outputs.events.outlet import Undelivered
 from picam_infer.outputs.events.reasons import remedy
 from picam_infer.platform import disk, secret_file
 from picam_infer.platform.secret_file import SecretError
-
-Grade = Literal["ok", "note", "error"]
-Finding = tuple[Grade, str, str]
-"""Grade, what, remedy."""
 
 _PROBE_S = 3.0
 _HEAD_BYTES = 256
@@ -56,17 +52,19 @@ def findings(
 def jsonl(settings: config.Jsonl, others: set[Path]) -> Iterator[Finding]:
     """Look at the file and its folder."""
     if settings.path == "-":
-        yield "ok", "jsonl: stdout", ""
+        yield Finding("ok", "jsonl: stdout")
         return
     path = Path(settings.path)
     name = f"jsonl: {path}"
     if path.absolute() in others:
-        yield "error", f"{name} is written by two outlets, which rotate it under each other", "give each a path"
+        yield Finding(
+            "error", f"{name} is written by two outlets, which rotate it under each other", "give each a path"
+        )
         return
     others.add(path.absolute())
     try:
         if path.is_dir():
-            yield "error", f"{name} is a folder", f"name a file in it, for example {path / 'events.jsonl'}"
+            yield Finding("error", f"{name} is a folder", f"name a file in it, for example {path / 'events.jsonl'}")
             return
         if path.exists():
             os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
@@ -74,20 +72,20 @@ def jsonl(settings: config.Jsonl, others: set[Path]) -> Iterator[Finding]:
             disk.try_writing(path.parent)
         yield from _room(name, path, settings.max_mb * settings.files)
     except OSError as error:
-        yield "error", f"{name}: cannot be written ({error.strerror})", disk.remedy(error, path.parent)
+        yield Finding("error", f"{name}: cannot be written ({error.strerror})", disk.remedy(error, path.parent))
 
 
 def _room(name: str, path: Path, most_mb: float) -> Iterator[Finding]:
     taken_mb = sum(one.stat().st_size for one in path.parent.glob(f"{path.name}*") if one.is_file()) / 1e6
     free_mb = disk.free_mb(path.parent)
     if most_mb - taken_mb > free_mb:
-        yield (
+        yield Finding(
             "note",
             f"{name} may take {most_mb:g} MB, and {free_mb:.0f} MB are free",
             "lower max_mb or files, or make room",
         )
     else:
-        yield "ok", f"{name} can be written", ""
+        yield Finding("ok", f"{name} can be written")
 
 
 # -- programs --------------------------------------------------------------------
@@ -99,20 +97,22 @@ def command(settings: config.Command) -> Iterator[Finding]:
     name = f"command: {given}"
     found = given if "/" in given else shutil.which(given)
     if found is None:
-        yield "error", f"{name}: no such program in PATH", "give its whole path; if it is there: chmod +x"
+        yield Finding("error", f"{name}: no such program in PATH", "give its whole path; if it is there: chmod +x")
         return
     path = Path(found)
     try:
         if path.is_dir():
-            yield "error", f"{name} is a folder", "name the program in it"
+            yield Finding("error", f"{name} is a folder", "name the program in it")
         elif not path.exists():
-            yield "error", f"{name}: no such file", "correct argv, whose first word is the program's whole path"
+            yield Finding(
+                "error", f"{name}: no such file", "correct argv, whose first word is the program's whole path"
+            )
         elif not os.access(path, os.X_OK):
-            yield "error", f"{name} is not executable", f"chmod +x {path}"
+            yield Finding("error", f"{name} is not executable", f"chmod +x {path}")
         else:
             yield _first_line(name, path)
     except OSError as error:
-        yield "error", f"{name}: {error.strerror}", "let the service's user read and run it"
+        yield Finding("error", f"{name}: {error.strerror}", "let the service's user read and run it")
 
 
 def _first_line(name: str, path: Path) -> Finding:
@@ -121,21 +121,23 @@ def _first_line(name: str, path: Path) -> Finding:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except PermissionError:
-        return "ok", f"{name} can be run", ""  # a program need not be readable
+        return Finding("ok", f"{name} can be run")  # a program need not be readable
     if not head:
-        return "error", f"{name} is empty", "put the program there"
+        return Finding("error", f"{name} is empty", "put the program there")
     if not head.startswith(b"#!"):
         if head.startswith(_ELF) or b"\0" in head:
-            return "ok", f"{name} can be run", ""
-        return "error", f"{name} does not say what runs it", "begin it with a line like #!/bin/sh"
+            return Finding("ok", f"{name} can be run")
+        return Finding("error", f"{name} does not say what runs it", "begin it with a line like #!/bin/sh")
     line = head.split(b"\n", 1)[0]
     if line.endswith(b"\r"):
-        return "error", f"{name} has the line ends of Windows", f"sed -i 's/\\r$//' {path}"
+        return Finding("error", f"{name} has the line ends of Windows", f"sed -i 's/\\r$//' {path}")
     words = line[2:].split()
     interpreter = os.fsdecode(words[0]) if words else ""
     if not interpreter or not os.access(interpreter, os.X_OK):
-        return "error", f"{name} is run by {interpreter or 'nothing'}, which is not there", "correct its first line"
-    return "ok", f"{name} can be run", ""
+        return Finding(
+            "error", f"{name} is run by {interpreter or 'nothing'}, which is not there", "correct its first line"
+        )
+    return Finding("ok", f"{name} can be run")
 
 
 # -- the network -------------------------------------------------------------------
@@ -153,18 +155,20 @@ def webhook(settings: config.Webhook) -> Iterator[Finding]:
         answer = hook.request("OPTIONS", None, {})
     except Undelivered as error:
         cause = error.__cause__ or error
-        yield "error", f"{name}: {error.reason}", _web_remedy(settings, cause)
+        yield Finding("error", f"{name}: {error.reason}", _web_remedy(settings, cause))
         return
     if answer.status // 100 == 3:
-        yield "error", f"{name}: answers {answer.status}", answer.redirect
+        yield Finding("error", f"{name}: answers {answer.status}", answer.redirect)
     elif answer.status == 400 and not settings.url.startswith("https:") and speaks_tls(*_door(settings.url)):
-        yield "error", f"{name}: it speaks TLS", "write https:// in url"
+        yield Finding("error", f"{name}: it speaks TLS", "write https:// in url")
     elif answer.status in (404, 410):
-        yield "note", f"{name}: answers {answer.status} to a question at that path", "check the path of url"
+        yield Finding("note", f"{name}: answers {answer.status} to a question at that path", "check the path of url")
     elif answer.status in (401, 403, 407) or answer.status // 100 == 5:
-        yield "note", f"{name}: answers {answer.status} to a question", "check its log, and the access it asks for"
+        yield Finding(
+            "note", f"{name}: answers {answer.status} to a question", "check its log, and the access it asks for"
+        )
     else:
-        yield "ok", f"{name} answers", ""
+        yield Finding("ok", f"{name} answers")
 
 
 def _door(url: str) -> tuple[str, int]:
@@ -213,11 +217,11 @@ def secret(what: str, place: str) -> Iterator[Finding]:
     """Look at a secret; yields nothing when it is good."""
     try:
         if not secret_file.read(place):
-            yield "error", f"{what}: {place} is empty", "write the secret into it"
+            yield Finding("error", f"{what}: {place} is empty", "write the secret into it")
     except SecretError as error:
-        yield "error", f"{what}: {error.message}", error.hint
+        yield Finding("error", f"{what}: {error.message}", error.hint)
     if problem := secret_file.exposed(place):
-        yield "note", f"{what}: {problem.message}", problem.hint
+        yield Finding("note", f"{what}: {problem.message}", problem.hint)
 
 
 def notify(settings: config.Notify) -> Iterator[Finding]:
@@ -233,7 +237,7 @@ def notify(settings: config.Notify) -> Iterator[Finding]:
         services = messages.services(messages.read_addresses(place), place, settings.timeout_s)
     except Undelivered as error:
         what, _, hint = error.reason.partition("; ")
-        yield "error", f"notify: {what}", hint or "one address a line, as Apprise writes them: SERVICE://…"
+        yield Finding("error", f"notify: {what}", hint or "one address a line, as Apprise writes them: SERVICE://…")
         return
     kinds = ", ".join(re.sub(r"[^\w .+-]", "", str(one.service_name)) for _, one in services)
-    yield "ok", f"notify: {kinds}", ""
+    yield Finding("ok", f"notify: {kinds}")

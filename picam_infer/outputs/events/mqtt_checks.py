@@ -12,8 +12,8 @@ import msgspec
 
 from picam_infer import config
 from picam_infer.config.instance import Instance
-from picam_infer.core import PicamError
-from picam_infer.outputs.events.checks import Finding, answers, no_tls_there, secret, speaks_tls
+from picam_infer.core import Finding, PicamError
+from picam_infer.outputs.events.checks import answers, no_tls_there, secret, speaks_tls
 from picam_infer.outputs.events.mqtt_link import (
     BAD_LOGIN,
     NOT_AUTHORISED,
@@ -39,7 +39,9 @@ def findings(brokers: Sequence[config.Mqtt], instance: Instance, picture_bytes: 
     named = Counter((topics.broker, topics.base) for topics in (Topics.of(one, instance) for one in brokers))
     for (broker, base), count in named.items():
         if count > 1:
-            yield "error", f"mqtt: {broker}: {count} outlets are called {base}", "give each a `name` of its own"
+            yield Finding(
+                "error", f"mqtt: {broker}: {count} outlets are called {base}", "give each a `name` of its own"
+            )
     yield from _siblings(brokers, instance)
     for settings in brokers:
         yield from _broker(settings, instance, picture_bytes)
@@ -59,8 +61,11 @@ def _siblings(brokers: Sequence[config.Mqtt], instance: Instance) -> Iterator[Fi
             continue
         for topics in (Topics.of(one, Instance(path)) for one in others):
             if (topics.broker, topics.base) in ours:
-                yield "note", f"mqtt: {topics.broker}: {path} uses the name {topics.node} too", (
-                    "give one of them a `name` of its own")  # fmt: skip
+                yield Finding(
+                    "note",
+                    f"mqtt: {topics.broker}: {path} uses the name {topics.node} too",
+                    "give one of them a `name` of its own",
+                )
 
 
 def _broker(settings: config.Mqtt, instance: Instance, picture_bytes: int | None) -> Iterator[Finding]:
@@ -68,12 +73,12 @@ def _broker(settings: config.Mqtt, instance: Instance, picture_bytes: int | None
     name = f"mqtt: {topics.broker}"
     problem = address_problem(settings)
     if problem is not None:
-        yield "error", f"mqtt: {problem[0]}", problem[1]
+        yield Finding("error", f"mqtt: {problem[0]}", problem[1])
         return
     told = list(secret(f"{name}: password_file", settings.password_file)) if settings.password_file else []
     yield from told
     if settings.password_file and not settings.user:
-        yield "error", f"{name}: a password without a user is not sent", "set user"
+        yield Finding("error", f"{name}: a password without a user is not sent", "set user")
     unreadable = any(grade == "error" for grade, _, _ in told)
     # Without the password there is still something to be found out.
     visitor = msgspec.structs.replace(settings, user="", password_file="") if unreadable else settings
@@ -82,19 +87,19 @@ def _broker(settings: config.Mqtt, instance: Instance, picture_bytes: int | None
         link.open(_patience())
     except Undelivered as error:
         if not (unreadable and isinstance(error, Refused) and error.code in (BAD_LOGIN, NOT_AUTHORISED)):
-            yield "error", f"{name}: {error.reason}", _entrance_remedy(settings, error)
+            yield Finding("error", f"{name}: {error.reason}", _entrance_remedy(settings, error))
         return
     found: list[Finding] = []
     try:
         found += _clashes(link, topics, instance, name)
         found += _proofs(link, settings, topics, name, picture_bytes)
     except Undelivered as error:
-        found.append(("error", f"{name}: {error.reason}", "look into the broker's log"))
+        found.append(Finding("error", f"{name}: {error.reason}", "look into the broker's log"))
     finally:
         link.close()
     yield from found
     if not found and not unreadable:
-        yield "ok", f"{name} takes messages from {topics.node}", ""
+        yield Finding("ok", f"{name} takes messages from {topics.node}")
 
 
 def _proofs(
@@ -110,7 +115,7 @@ def _proofs(
             link.publish(Message(topic, b""), _patience())
         except Undelivered as error:
             hint = f"allow it in the broker's access list{otherwise}"
-            yield "error", f"{name}: publishing to {pattern}: {error.reason}", hint
+            yield Finding("error", f"{name}: publishing to {pattern}: {error.reason}", hint)
             if isinstance(error, HungUp):
                 return
     if settings.snapshot and picture_bytes is not None:
@@ -122,7 +127,7 @@ def _picture(link: Link, topics: Topics, name: str, picture_bytes: int) -> Itera
         link.publish(Message(topics.own("check"), bytes(picture_bytes)), _patience())
     except (TooLarge, HungUp) as error:
         hint = "raise the broker's max_packet_size, lower capture.width and height, or set snapshot: false"
-        yield "error", f"{name}: it does not take a picture of {picture_bytes} bytes ({error.reason})", hint
+        yield Finding("error", f"{name}: it does not take a picture of {picture_bytes} bytes ({error.reason})", hint)
 
 
 def _clashes(link: Link, topics: Topics, instance: Instance, name: str) -> Iterator[Finding]:
@@ -137,8 +142,11 @@ def _clashes(link: Link, topics: Topics, instance: Instance, name: str) -> Itera
 
     link.on_message = hear
     if link.subscribe([topics.own("presence")], _patience()):
-        yield "note", f"{name}: it does not let us listen to {topics.base}/#", (
-            "allow it in the broker's access list: else two services of one name are not noticed")  # fmt: skip
+        yield Finding(
+            "note",
+            f"{name}: it does not let us listen to {topics.base}/#",
+            "allow it in the broker's access list: else two services of one name are not noticed",
+        )
         return
     try:
         link.publish(Message(topics.own("presence"), me.as_bytes()), _patience())
@@ -150,10 +158,13 @@ def _clashes(link: Link, topics: Topics, instance: Instance, name: str) -> Itera
     others = [one for one in heard.values() if one.instance != instance.ident]
     if others:
         hosts = ", ".join(sorted({one.host for one in others}))
-        yield "error", f"{name}: another picam-infer, on {hosts}, is called {topics.node} too", (
-            "give one of them a `name` of its own")  # fmt: skip
+        yield Finding(
+            "error",
+            f"{name}: another picam-infer, on {hosts}, is called {topics.node} too",
+            "give one of them a `name` of its own",
+        )
     elif len(heard) > 1:
-        yield "error", f"{name}: {len(heard)} services run with this configuration", "end all but one"
+        yield Finding("error", f"{name}: {len(heard)} services run with this configuration", "end all but one")
 
 
 def _entrance_remedy(settings: config.Mqtt, error: Undelivered) -> str:

@@ -310,7 +310,7 @@ def snapshot(state: State) -> dict[str, Any]:
         "uptime_s": round(time.monotonic() - state.stats.started_s, 1),
         "version": __version__,
         "machine": {"temperature_c": machine.temperature_c, "memory_mb": machine.memory_mb,
-                    "findings": [{"what": what, "remedy": remedy} for what, remedy in machine.findings]},
+                    "findings": [{"what": problem.what, "remedy": problem.remedy} for problem in machine.problems]},
     }  # fmt: skip
 
 

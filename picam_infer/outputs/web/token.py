@@ -10,14 +10,12 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from picam_infer.config import Web
-from picam_infer.core import PicamError
+from picam_infer.core import Finding, PicamError
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
 
-Grade = Literal["ok", "note", "error"]
 SHORTEST = 16
 """Characters; a shorter one could be guessed."""
 
@@ -87,21 +85,21 @@ def make(path: Path) -> bool:
     return True
 
 
-def findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
+def findings(settings: Web) -> Iterator[Finding]:
     """Yield (ok, note or error; what; remedy) about the page's address, token and certificate, making the token."""
     host = settings.listen.rpartition(":")[0]
     remote = not is_loopback(host)
-    yield "ok", f"http{'s' if settings.tls_cert else ''}://{settings.listen}/", ""
+    yield Finding("ok", f"http{'s' if settings.tls_cert else ''}://{settings.listen}/")
     path = Path(settings.token_file)
     if remote or settings.token == "always" or settings.base.strip("/") or settings.proxies:
         try:
             made = make(path)
-            yield "ok", f"token {'made' if made else 'is'} in {path}; show it with: sudo cat {path}", ""
+            yield Finding("ok", f"token {'made' if made else 'is'} in {path}; show it with: sudo cat {path}")
             yield from _file_findings(path)
         except PicamError as error:
-            yield "error", error.message, error.hint
+            yield Finding.of(error)
     if remote and not settings.tls_cert:
-        yield (
+        yield Finding(
             "note",
             "the page goes over the network unencrypted",
             "set web.tls_cert and web.tls_key, or use an SSH tunnel",
@@ -109,13 +107,13 @@ def findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
     yield from _certificate_findings(settings)
 
 
-def _certificate_findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
+def _certificate_findings(settings: Web) -> Iterator[Finding]:
     names = [name for name in (settings.tls_cert, settings.tls_key) if name]
     unreadable = [name for name in names if not os.access(name, os.R_OK)]
     for name in unreadable:
-        yield "error", f"{name} cannot be read", "check the path and its permissions"
+        yield Finding("error", f"{name} cannot be read", "check the path and its permissions")
     if len(names) == 1:
-        yield "error", "web.tls_cert and web.tls_key belong together", "give both or none"
+        yield Finding("error", "web.tls_cert and web.tls_key belong together", "give both or none")
     if len(names) == 2 and not unreadable:
         import ssl
 
@@ -123,21 +121,21 @@ def _certificate_findings(settings: Web) -> Iterator[tuple[Grade, str, str]]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*names)
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or error
-            yield "error", f"{' and '.join(names)} are not a certificate and its key ({reason})", "make them again"
+            yield Finding(
+                "error", f"{' and '.join(names)} are not a certificate and its key ({reason})", "make them again"
+            )
 
 
-def _file_findings(path: Path) -> Iterator[tuple[Grade, str, str]]:
+def _file_findings(path: Path) -> Iterator[Finding]:
     try:
         if problem := secret_file.exposed(str(path)):
-            yield "error", problem.message, problem.hint
+            yield Finding.of(problem)
         if len(secret_file.text(str(path)).strip()) < SHORTEST:
-            yield (
-                "error",
-                f"the token in {path} is shorter than {SHORTEST} characters",
-                f"delete {path} and check again",
+            yield Finding(
+                "error", f"the token in {path} is shorter than {SHORTEST} characters", f"delete {path} and check again"
             )
     except SecretError as error:
-        yield "error", error.message, error.hint
+        yield Finding.of(error)
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,7 @@ import stick_lab
 from stick_lab import StickLab, bundle, expected, left_overs, possessions
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Lost, Pixels, Telemetry
+from picam_infer.core import Finding, Lost, Pixels, Telemetry
 from picam_infer.inference.engines.ncs import causes, child, diagnostics
 from picam_infer.inference.engines.ncs.engine import Ncs
 from picam_infer.inference.engines.sticks import USBDEVFS_RESET, Usb, library_users
@@ -240,12 +240,12 @@ def test_a_child_of_another_picam_infer_is_known_by_its_name() -> None:
 @pytest.mark.parametrize("call", ["allocate", "queue", "read"])
 def test_every_status_has_its_sentence(status: int, call: str) -> None:
     cause = causes.explain(call, causes.NAMES[status], "detail")
-    assert f"{causes.NAMES[status]} while" in cause.message and "detail" in cause.message and cause.hint
-    assert "failed with" not in cause.message
+    assert f"{causes.NAMES[status]} while" in cause.what and "detail" in cause.what and cause.remedy
+    assert "failed with" not in cause.what
 
 
 def test_silence_before_a_stick_is_in_play() -> None:
-    assert "overloaded" in causes.silent("import", 15).hint and "unplug" in causes.silent("open", 10).hint
+    assert "overloaded" in causes.silent("import", 15).remedy and "unplug" in causes.silent("open", 10).remedy
 
 
 @pytest.mark.parametrize(("number", "words"), [(errno.ENODEV, []), (errno.EACCES, ["cannot be reset (Permission"])])
@@ -479,7 +479,7 @@ def test_the_child_needs_nothing_but_mvnc() -> None:
 # -- check ---------------------------------------------------------------
 
 
-def checked(model: Bundle, lab: StickLab, kind: str = "auto") -> list[diagnostics.Diagnosis]:
+def checked(model: Bundle, lab: StickLab, kind: str = "auto") -> list[Finding]:
     settings = EngineSettings(kind=kind)  # type: ignore[arg-type]
     return list(diagnostics.diagnose(model, settings, open_cpu=lambda: stick_lab.Cpu(model), usb=lab.usb))
 
@@ -489,9 +489,9 @@ def test_check_proves_the_whole_chain(model: Bundle, sticks: StickLab) -> None:
     sticks.set("2", temperature=72)
     on_bus, opened_, fast, hot, same = checked(model, sticks)
     assert on_bus == ("ok", "Neural Compute Stick at 1-2 (usb 03e7:2150)", "")
-    assert opened_.grade == "ok" and "took the graph" in opened_.text
-    assert "ms an inference, 72 °C" in fast.text and hot.grade == "note" and "hot" in hot.text
-    assert same.grade == "ok" and "differ from the CPU's by up to 0.00" in same.text
+    assert opened_.grade == "ok" and "took the graph" in opened_.what
+    assert "ms an inference, 72 °C" in fast.what and hot.grade == "note" and "hot" in hot.what
+    assert same.grade == "ok" and "differ from the CPU's by up to 0.00" in same.what
 
 
 def test_check_names_what_is_missing(model: Bundle, sticks: StickLab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,9 +500,9 @@ def test_check_names_what_is_missing(model: Bundle, sticks: StickLab, monkeypatc
     assert checked(model, sticks, "openvino") == []
     sticks.plug()
     (model.folder / "graph").unlink()
-    assert "has no graph" in checked(model, sticks)[-1].text
+    assert "has no graph" in checked(model, sticks)[-1].what
     monkeypatch.setattr("picam_infer.inference.engines.sticks.installed", lambda: False)
-    assert {v.hint for v in checked(model, sticks, "ncs")} == {causes.INSTALL}
+    assert {v.remedy for v in checked(model, sticks, "ncs")} == {causes.INSTALL}
 
 
 def test_listing(sticks: StickLab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from picam_infer.core import Problem
 
 INSTALL = "run scripts/install-ncsdk.sh"
 FIRMWARE = "MvNCAPI-ma2450.mvcmd belongs in the folder mvnc beside libmvnc.so (/usr/local/lib/mvnc); " + INSTALL
 REPLUG = "unplug the stick and plug it in again, into the Pi itself or a powered hub"
 COMPILE = "compile it again with NCSDK 2.10's mvNCCompile: picam-infer compile-ncs MODEL"
-
-
-class Cause(NamedTuple):
-    """A sentence that says why, and what to do about it."""
-
-    message: str
-    hint: str
 
 
 NAMES = {
@@ -38,34 +31,36 @@ NAMES = {
 
 # By (step, status); a step of "" serves every step.
 _CAUSES = {
-    ("import", "ImportError"): Cause("the Python module mvnc is not installed", INSTALL),
-    ("import", "OSError"): Cause("mvnc is installed but its library libmvnc.so does not load", INSTALL),
-    ("enumerate", "DEVICE_NOT_FOUND"): Cause("no Neural Compute Stick is plugged in", "plug one in"),
-    ("open", "ERROR"): Cause(
+    ("import", "ImportError"): Problem("the Python module mvnc is not installed", INSTALL),
+    ("import", "OSError"): Problem("mvnc is installed but its library libmvnc.so does not load", INSTALL),
+    ("enumerate", "DEVICE_NOT_FOUND"): Problem("no Neural Compute Stick is plugged in", "plug one in"),
+    ("open", "ERROR"): Problem(
         "the stick could not be opened: another program may hold it, or it did not start",
         "stop the other program, or " + REPLUG,
     ),
-    ("allocate", "ERROR"): Cause("the stick refused the graph", COMPILE),
-    ("allocate", "MYRIAD_ERROR"): Cause("the stick reported an error while it loaded the graph", COMPILE),
-    ("allocate", "OUT_OF_MEMORY"): Cause("the graph does not fit into the stick's memory", "use a smaller model"),
-    ("allocate", "INVALID_PARAMETERS"): Cause("the file is no Movidius graph", COMPILE),
-    ("", "BUSY"): Cause("the stick is busy", "it is tried again; if that does not help, " + REPLUG),
-    ("", "ERROR"): Cause("the connection to the stick was lost", REPLUG),
-    ("", "OUT_OF_MEMORY"): Cause("the stick or the Pi is out of memory", "use a smaller model; close other programs"),
-    ("", "DEVICE_NOT_FOUND"): Cause("the stick is gone", "plug it in again"),
-    ("", "INVALID_PARAMETERS"): Cause("libmvnc refused a parameter", "this needs NCSDK 2.10; " + INSTALL),
-    ("", "TIMEOUT"): Cause("the stick did not answer in time", REPLUG),
-    ("", "MVCMD_NOT_FOUND"): Cause("the stick's firmware is missing", FIRMWARE),
-    ("", "NOT_ALLOCATED"): Cause("the graph is no longer on the stick", "it is loaded again"),
-    ("", "UNAUTHORIZED"): Cause("libmvnc refused the call in this state", "the stick is opened afresh"),
-    ("", "UNSUPPORTED_GRAPH_FILE"): Cause("the graph was compiled by another SDK version, or is not a graph", COMPILE),
-    ("", "UNSUPPORTED_CONFIGURATION_FILE"): Cause("the stick refused its configuration", INSTALL),
-    ("", "UNSUPPORTED_FEATURE"): Cause("the stick's firmware does not know this call", INSTALL),
-    ("", "MYRIAD_ERROR"): Cause("the stick itself reported an error", "the stick is opened afresh; else " + REPLUG),
-    ("", "INVALID_DATA_LENGTH"): Cause(
+    ("allocate", "ERROR"): Problem("the stick refused the graph", COMPILE),
+    ("allocate", "MYRIAD_ERROR"): Problem("the stick reported an error while it loaded the graph", COMPILE),
+    ("allocate", "OUT_OF_MEMORY"): Problem("the graph does not fit into the stick's memory", "use a smaller model"),
+    ("allocate", "INVALID_PARAMETERS"): Problem("the file is no Movidius graph", COMPILE),
+    ("", "BUSY"): Problem("the stick is busy", "it is tried again; if that does not help, " + REPLUG),
+    ("", "ERROR"): Problem("the connection to the stick was lost", REPLUG),
+    ("", "OUT_OF_MEMORY"): Problem("the stick or the Pi is out of memory", "use a smaller model; close other programs"),
+    ("", "DEVICE_NOT_FOUND"): Problem("the stick is gone", "plug it in again"),
+    ("", "INVALID_PARAMETERS"): Problem("libmvnc refused a parameter", "this needs NCSDK 2.10; " + INSTALL),
+    ("", "TIMEOUT"): Problem("the stick did not answer in time", REPLUG),
+    ("", "MVCMD_NOT_FOUND"): Problem("the stick's firmware is missing", FIRMWARE),
+    ("", "NOT_ALLOCATED"): Problem("the graph is no longer on the stick", "it is loaded again"),
+    ("", "UNAUTHORIZED"): Problem("libmvnc refused the call in this state", "the stick is opened afresh"),
+    ("", "UNSUPPORTED_GRAPH_FILE"): Problem(
+        "the graph was compiled by another SDK version, or is not a graph", COMPILE
+    ),
+    ("", "UNSUPPORTED_CONFIGURATION_FILE"): Problem("the stick refused its configuration", INSTALL),
+    ("", "UNSUPPORTED_FEATURE"): Problem("the stick's firmware does not know this call", INSTALL),
+    ("", "MYRIAD_ERROR"): Problem("the stick itself reported an error", "the stick is opened afresh; else " + REPLUG),
+    ("", "INVALID_DATA_LENGTH"): Problem(
         "the picture does not have the size that the graph takes", "the graph belongs to another model: " + COMPILE
     ),
-    ("", "INVALID_HANDLE"): Cause("libmvnc no longer knows the stick", "the stick is opened afresh"),
+    ("", "INVALID_HANDLE"): Problem("libmvnc no longer knows the stick", "the stick is opened afresh"),
 }
 
 DOING = {
@@ -80,7 +75,7 @@ DOING = {
 }
 
 
-def explain(step: str, status: str, detail: str = "") -> Cause:
+def explain(step: str, status: str, detail: str = "") -> Problem:
     """Return why `step` (a key of `DOING`) failed with that status, and what to do; `detail` is added as it is.
 
     A status is its name, `status N`, or an exception's name.
@@ -91,25 +86,27 @@ def explain(step: str, status: str, detail: str = "") -> Cause:
     cause = _CAUSES.get((step, status)) or _CAUSES.get(("", status))
     if cause is None:
         hint = INSTALL if step == "import" else REPLUG
-        cause = Cause(f"{DOING.get(step, step)} failed with {status}", hint)
+        cause = Problem(f"{DOING.get(step, step)} failed with {status}", hint)
     noted = f"{status} while {DOING.get(step, step)}"
     if detail:
         noted += f": {detail}"
-    return Cause(f"{cause.message} ({noted})", cause.hint)
+    return Problem(f"{cause.what} ({noted})", cause.remedy)
 
 
-def silent(step: str, seconds: float) -> Cause:
+def silent(step: str, seconds: float) -> Problem:
     """Return the words for a step that did not end within its deadline."""
     took = f"{DOING.get(step, step)} took longer than {seconds:g} s"
     if step == "import":  # no stick is in play yet
-        return Cause(
+        return Problem(
             f"libmvnc does not start ({took})", "it is tried again; is the machine overloaded? else " + INSTALL
         )
-    return Cause(f"the stick stopped answering ({took})", REPLUG)
+    return Problem(f"the stick stopped answering ({took})", REPLUG)
 
 
-def died(step: str, code: int) -> Cause:
+def died(step: str, code: int) -> Problem:
     """Return the words for a child that ended by itself during `step`; `code` is a process's exit code."""
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
     doing = DOING.get(step, step)
-    return Cause(f"libmvnc crashed while {doing} (its process {how})", "it is started again; if it goes on, " + REPLUG)
+    return Problem(
+        f"libmvnc crashed while {doing} (its process {how})", "it is started again; if it goes on, " + REPLUG
+    )

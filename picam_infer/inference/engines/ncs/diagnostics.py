@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Engine, Lost, PicamError
+from picam_infer.core import Engine, Finding, Grade, Lost, PicamError
 from picam_infer.inference.engines import sticks
 from picam_infer.inference.engines.failover import compare, probe_patch
 from picam_infer.inference.engines.ncs import causes
@@ -17,65 +16,55 @@ from picam_infer.models.bundle import Bundle
 ROUNDS = 10
 
 
-class Diagnosis(NamedTuple):
-    """One link of the chain."""
-
-    grade: Literal["ok", "note", "error"]
-    text: str
-    hint: str = ""
-
-
 def diagnose(
     bundle: Bundle,
     settings: EngineSettings,
     stick: str = "",
     open_cpu: Callable[[], Engine] | None = None,
     usb: sticks.Usb | None = None,
-) -> Iterator[Diagnosis]:
-    """Yield verdicts, cheapest first; what is missing is an error where the settings ask for a stick, else a note."""
-    bad: Literal["note", "error"] = "error" if settings.kind == "ncs" else "note"
+) -> Iterator[Finding]:
+    """Yield findings, cheapest first; what is missing is an error where the settings ask for a stick, else a note."""
+    bad: Grade = "error" if settings.kind == "ncs" else "note"
     usb = usb or sticks.Usb()
     listed = usb.sticks()
     for found in listed:
         cause = sticks.trouble(found)
         text = f"{found.kind} at {found.path} (usb {sticks.VENDOR}:{found.product})"
-        yield Diagnosis(bad, f"{text}: {cause.message}", cause.hint) if cause else Diagnosis("ok", text)
+        yield Finding(bad, f"{text}: {cause.what}", cause.remedy) if cause else Finding("ok", text)
     if settings.kind == "openvino":
         return
     if not sticks.installed():
-        told = any("mvnc is not installed" in cause.message for found in listed if (cause := sticks.trouble(found)))
+        told = any("mvnc is not installed" in cause.what for found in listed if (cause := sticks.trouble(found)))
         if not told and (settings.kind == "ncs" or listed):
-            yield Diagnosis(bad, "the Python module mvnc is not installed", causes.INSTALL)
+            yield Finding(bad, "the Python module mvnc is not installed", causes.INSTALL)
         return
     if bundle.graph is None:
-        yield Diagnosis(
-            bad, f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL"
-        )
+        yield Finding(bad, f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL")
         return
     try:
         yield from _run(bundle, settings, stick, open_cpu, usb)
     except Lost as loss:
-        yield Diagnosis(bad, loss.message, loss.hint)
+        yield Finding.of(loss, bad)
 
 
 def _run(
     bundle: Bundle, settings: EngineSettings, stick: str, open_cpu: Callable[[], Engine] | None, usb: sticks.Usb
-) -> Iterator[Diagnosis]:
+) -> Iterator[Finding]:
     began_s, heard = time.monotonic(), list[str]()
     engine = Ncs(bundle, stick, settings.deadline_s, usb=usb, noticed=heard.append)
     try:
         for sentence in heard:
-            yield Diagnosis("note", sentence)
-        yield Diagnosis("ok", f"{engine.name} took the graph after {time.monotonic() - began_s:.1f} s")
+            yield Finding("note", sentence)
+        yield Finding("ok", f"{engine.name} took the graph after {time.monotonic() - began_s:.1f} s")
         picture, began_s = probe_patch(bundle), time.monotonic()
         for _ in range(ROUNDS):
             engine.submit(picture)
             scores = engine.collect()
         took_ms = (time.monotonic() - began_s) / ROUNDS * 1e3
         felt = engine.telemetry
-        yield Diagnosis("ok", f"{engine.name}: {took_ms:.1f} ms an inference, {felt.temperature_c:.0f} °C")
+        yield Finding("ok", f"{engine.name}: {took_ms:.1f} ms an inference, {felt.temperature_c:.0f} °C")
         if felt.warning:
-            yield Diagnosis("note", felt.warning, "move it away from heat; use an extension cable")
+            yield Finding("note", felt.warning, "move it away from heat; use an extension cable")
     finally:
         engine.close()
     if open_cpu is None:
@@ -89,4 +78,4 @@ def _run(
         sentence = compare(scores, cpu.collect())
     finally:
         cpu.close()
-    yield Diagnosis("note" if sentence.endswith("?") else "ok", f"{engine.name}: {sentence}")
+    yield Finding("note" if sentence.endswith("?") else "ok", f"{engine.name}: {sentence}")

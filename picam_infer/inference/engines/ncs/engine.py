@@ -110,7 +110,7 @@ class Ncs:
         if size != 4 * int(np.prod(shape)) or (self._shape and 1 not in shape and tuple(self._shape) != shape):
             asked = "×".join(map(str, shape))
             detail = f"the graph takes {takes}, model {bundle.name} gives {asked}"
-            raise Lost(*causes.explain("allocate", "INVALID_DATA_LENGTH", detail))
+            raise Lost.of(causes.explain("allocate", "INVALID_DATA_LENGTH", detail))
         if out != 4 * len(bundle.labels):
             detail = f"the graph answers {out // 4} values, model {bundle.name} has {len(bundle.labels)} labels"
             raise Lost("the graph belongs to another model: " + detail, causes.COMPILE)
@@ -179,7 +179,7 @@ def _better(error: Lost, usb: Usb, stick: str, step: str) -> Lost:
         if not stick or stick.partition("-")[0] == found.port:
             cause = trouble(found)
             if cause:
-                return Lost(f"{cause.message} [{error.message}]", cause.hint)
+                return Lost(f"{cause.what} [{error.message}]", cause.remedy)
     doubtful = " while opening" in error.message and "ERROR" in error.message
     if doubtful and (others := library_users()):
         return Lost(f"the stick is held by {name_processes(others)} [{error.message}]", ONE_AT_A_TIME)

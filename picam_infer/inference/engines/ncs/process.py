@@ -98,7 +98,7 @@ class Process:
             self._sock.settimeout(deadline_s)
             message = self._sock.recv(1 << 16)
         except TimeoutError as error:
-            raise Lost(*causes.silent(self.step, deadline_s)) from error
+            raise Lost.of(causes.silent(self.step, deadline_s)) from error
         except OSError as error:
             raise self._gone() from error
         if not message:
@@ -116,7 +116,7 @@ class Process:
             if self._stopping.is_set():
                 raise Lost("the stick is no longer wanted")
             if time.monotonic() > end_s:
-                raise Lost(*causes.silent(self.step, deadline_s))
+                raise Lost.of(causes.silent(self.step, deadline_s))
         event: dict[str, Any] = json.loads(self.receive(deadline_s))
         self.step = event.get("step", self.step)
         self.trying = event.get("name", self.trying)
@@ -126,7 +126,7 @@ class Process:
         if len(message) == RESULT.size or message[:1] != b"{":  # a result may begin with any byte
             return
         if failed := json.loads(message).get("failed"):
-            raise Lost(*causes.explain(failed["step"], failed["status"], failed["detail"]))
+            raise Lost.of(causes.explain(failed["step"], failed["status"], failed["detail"]))
 
     def _gone(self) -> Lost:
         """Return why the child is gone: its last words, or how it ended. Raises `Lost` with the former."""
@@ -136,9 +136,9 @@ class Process:
                 self._raise_failure(words)
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(0.5)
-            message, hint = causes.died(self.step, code)
-            return Lost(message + self.last_note(), hint)
-        return Lost(*causes.silent(self.step, 0.5))
+            problem = causes.died(self.step, code)
+            return Lost(problem.what + self.last_note(), problem.remedy)
+        return Lost.of(causes.silent(self.step, 0.5))
 
     def last_note(self) -> str:
         """Return the last line that the child or libmvnc wrote, in brackets, or nothing."""
