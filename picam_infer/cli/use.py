@@ -11,7 +11,7 @@ from pathlib import Path
 from picam_infer import config as configs
 from picam_infer.core import NoInput, PicamError, Unavailable
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import service_manager
+from picam_infer.platform import atomic_file, service_manager
 from picam_infer.platform.service_manager import Service
 from picam_infer.platform.terminal import say
 
@@ -127,7 +127,7 @@ def switch(service: Service, model: str, before: str) -> None:
     configs.keep(service.settings, {"model": model})
     if model != before:
         try:
-            _memory(service).write_text(json.dumps({"model": before}) + "\n", "utf-8")
+            atomic_file.write(_memory(service), (json.dumps({"model": before}) + "\n").encode())
         except OSError as error:
             say(f"--undo will not know {before}: {_memory(service)} cannot be written ({error.strerror})")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,7 @@ from typing import Any
 from picam_infer.config.reader import parse, read_text
 from picam_infer.config.yaml_edit import CannotEdit, literal, with_value
 from picam_infer.core import ConfigError
-
-_YOUNG_S = 60
+from picam_infer.platform import atomic_file
 
 
 class NotSaved(ConfigError):
@@ -56,34 +52,9 @@ def _not_saved(path: Path, values: Mapping[str, Any], left: Mapping[str, CannotE
 
 
 def _write(path: Path, text: str) -> None:
-    # A new file in its place, synced before the rename: after a power cut there is the old one or the new one.
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists():
-                status = path.stat()
-                os.chmod(temporary, status.st_mode & 0o7777)  # noqa: PTH101
-                with contextlib.suppress(PermissionError):
-                    os.chown(temporary, status.st_uid, status.st_gid)
-            else:
-                Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        _sweep(path)
+        atomic_file.write(path, text.encode())
+        atomic_file.sweep(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})", "the settings live on until a restart; "
                           "check the file's owner and the disk") from error  # fmt: skip
-
-
-def _sweep(path: Path) -> None:
-    """Remove what earlier writes left when the power was cut; a young file may be another's, still being written."""
-    with contextlib.suppress(OSError):
-        for left in path.parent.iterdir():
-            ours = left.name.startswith(f".{path.name}.") and len(left.name) == len(path.name) + 10
-            if ours and abs(time.time() - left.stat().st_mtime) > _YOUNG_S:
-                left.unlink()

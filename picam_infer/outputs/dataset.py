@@ -23,7 +23,7 @@ from picam_infer import config
 from picam_infer.core import BadFrame, Finding, Frame, Result
 from picam_infer.imaging import jpeg
 from picam_infer.models.label_folders import folder_name, folder_names
-from picam_infer.platform import disk
+from picam_infer.platform import atomic_file, disk
 from picam_infer.runtime.reports import CollectionReport
 from picam_infer.runtime.state import Change, State
 
@@ -209,13 +209,8 @@ class Keeper:
         return f"{moment}-{int(result.captured * 1000) % 1000:03d}_{folder_name(result.label)}_{result.seq}"
 
     def _write(self, name: str, data: bytes) -> None:
-        # Appears whole or not at all: the page may be listing the folder.
-        fresh = self._folder / f".{name}.new"
-        try:
-            fresh.write_bytes(data)
-            fresh.replace(self._folder / name)
-        finally:
-            fresh.unlink(missing_ok=True)
+        # Appears whole or not at all: the page may be listing the folder. Not synced: that would hold up the next one.
+        atomic_file.write(self._folder / name, data, durable=False)
 
     def _make_room(self, size: int) -> None:
         """Delete the oldest until the new one fits. Raises `OSError` when even that is not enough."""

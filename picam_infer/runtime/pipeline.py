@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -26,13 +26,13 @@ from picam_infer.core import (
 )
 from picam_infer.imaging import native_stderr
 from picam_infer.inference.classifier import Answer, Classifier
-from picam_infer.inference.engines.failover import in_turn
 from picam_infer.inference.guidance import Guide
 from picam_infer.models.bundle import BundleError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.runtime.health import Part
 from picam_infer.runtime.liveness import STALE_S, Liveness
+from picam_infer.runtime.retry import USUAL_S, BackOff
 from picam_infer.runtime.state import Change, State
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,7 @@ _LATE_S = 0.05
 """So much lateness is made up for, so that the rate is what was asked for."""
 _QUICK_S = 0.25
 """Pictures that follow each other as closely show the same thing: labels may wait for them to agree."""
-_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
-_JITTER = 0.75
+_SPREAD = 0.75
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have: each try may load libraries and the model."""
 
@@ -144,12 +143,12 @@ class Pipeline:
     # -- capture ---------------------------------------------------------
 
     def _capture(self) -> None:
-        waits_s = back_off()
+        back_off = BackOff(USUAL_S)
         while not self._stop.is_set():
             self._moved_s = time.monotonic()
             if self.state.pause.now:
                 self._rest()
-                waits_s = back_off()
+                back_off.reset()
                 continue
             try:
                 with contextlib.closing(self._parts.open_source()) as source:
@@ -159,15 +158,15 @@ class Pipeline:
                     self.state.patience_s = max(self._liveness.limit_s, 2 * self._parts.every_s)
                     if self._read(source):
                         break
-                    waits_s = back_off()
+                    back_off.reset()
             except PicamError as loss:
                 if not self._waits_for(loss):
                     raise
                 if self._liveness.gone():
-                    waits_s = back_off()
+                    back_off.reset()
                 self._moved_s = time.monotonic()
                 self._mark_down("camera", loss.message, loss.hint)
-                self._stop.wait(next(waits_s))
+                back_off.wait(self._stop)
         self._drained.set()
 
     def _read(self, source: Source) -> bool:
@@ -237,19 +236,19 @@ class Pipeline:
 
     def _infer(self) -> None:
         # Many that lost the same server at the same moment must not come back for it at the same moment.
-        waits_s, slow_waits_s = in_turn(_BACK_OFF_S, _JITTER), in_turn(_SLOW_BACK_OFF_S, _JITTER)
+        back_off, slow_back_off = BackOff(USUAL_S, _SPREAD), BackOff(_SLOW_BACK_OFF_S, _SPREAD)
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
                 with contextlib.closing(self._parts.open_classifier(self._stop)) as classifier:
                     self._classify(classifier)
-                    waits_s = in_turn(_BACK_OFF_S, _JITTER)
+                    back_off.reset()
             except PicamError as loss:
                 if self._stop.is_set():  # an opening that the end cut short is no loss
                     return
                 if not self._waits_for(loss):
                     raise
                 self._mark_down("engine", loss.message, loss.hint)
-                self._stop.wait(next(waits_s if isinstance(loss, Lost) else slow_waits_s))
+                (back_off if isinstance(loss, Lost) else slow_back_off).wait(self._stop)
 
     def _classify(self, classifier: Classifier) -> None:
         while not self._stop.is_set():
@@ -355,11 +354,3 @@ class Pipeline:
             gone_s = self.state.health.mark_up(part)
             if gone_s is not None:
                 log.info("%s is back after %.1f s: %s", part, gone_s, what, extra={"PICAM_FOUND": part})
-
-
-def back_off(waits_s: tuple[float, ...] | None = None) -> Iterator[float]:
-    """Yield how long to wait before each next try, without end."""
-    waits_s = waits_s or _BACK_OFF_S
-    yield from waits_s
-    while True:
-        yield waits_s[-1]

@@ -36,7 +36,8 @@ from picam_infer.platform import malloc, terminal
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.pause import Pause
-from picam_infer.runtime.pipeline import Parts, Pipeline, back_off
+from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.retry import BackOff
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
@@ -383,10 +384,11 @@ class Supervisor:
             self._page(company, state, settings, self._listeners(company, state))
             viewer = Viewer(screen, state, settings)
             self.pause.follow(Schedule(self.config.schedule))
-            for pause_s in back_off():
+            back_off = BackOff()
+            while True:
                 if state.health.mark_down("model", error.message, error.hint):
                     log.error("%s", state.health.blocking, extra={"PICAM_LOST": "model"})
-                next_try_s = time.monotonic() + pause_s
+                next_try_s = time.monotonic() + back_off.next_s()
                 while time.monotonic() < next_try_s:
                     if self._stop.is_set():
                         return Outcome.STOP

@@ -143,7 +143,7 @@ def run() -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipelines, "_BACK_OFF_S", (0.01,))
+    monkeypatch.setattr(pipelines, "USUAL_S", (0.01,))
 
 
 def test_a_file_is_played_in_full(run: Callable[..., Running]) -> None:

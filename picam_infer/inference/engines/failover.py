@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import deque
@@ -209,17 +208,17 @@ class FailoverEngine:
     def _seek_once(self) -> None:
         """Look for the preferred engine until it is there."""
         served_s, self._served_s = self._served_s, None
-        pauses_s = self._preferred.pauses_s(served_s)
+        back_off = self._preferred.back_off(served_s)
         if served_s is not None:
-            self._preferred.pause(next(pauses_s), self._closed)
+            self._preferred.pause(back_off.next_s(), self._closed)
         while not self._closed.is_set():
             try:
                 candidate = self._open()
             except Lost as loss:
                 self._complain(str(loss))
                 self._settle()
-                if self._preferred.pause(next(pauses_s), self._closed):
-                    pauses_s = self._preferred.pauses_s(None)
+                if self._preferred.pause(back_off.next_s(), self._closed):
+                    back_off = self._preferred.back_off(None)
                 continue
             self._search.clear()
             self._offer(candidate)
@@ -291,14 +290,3 @@ def compare(other: Scores, cpu: Scores, doubt: str = "was its graph compiled fro
     far = difference(other, cpu)
     sentence = f"its probabilities differ from the CPU's by up to {far:.4f}"
     return sentence if far <= SUSPICIOUS else f"{sentence}: {doubt}"
-
-
-def in_turn(waits_s: tuple[float, ...], jitter: float = 0.0) -> Iterator[float]:
-    """Yield waits, the last again and again; each longer or shorter by a share of up to `jitter`, by chance.
-
-    With it many that lost the same thing at the same moment do not come back for it at the same moment.
-    """
-    number = 0
-    while True:
-        yield waits_s[min(number, len(waits_s) - 1)] * random.uniform(1 - jitter, 1 + jitter)
-        number += 1

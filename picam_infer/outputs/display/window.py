@@ -16,7 +16,7 @@ from picam_infer.core import Lost, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import x11_surface
 from picam_infer.outputs.display.x11_surface import Surface
-from picam_infer.platform import x11, x11_client
+from picam_infer.platform import atomic_file, x11, x11_client
 from picam_infer.platform.paths import state_folder
 from picam_infer.platform.x11_client import Client
 
@@ -215,7 +215,7 @@ class Window:
     def _remember(self) -> None:
         with contextlib.suppress(OSError):
             self._memory_of_mode.parent.mkdir(parents=True, exist_ok=True)
-            self._memory_of_mode.write_text(json.dumps({"fullscreen": self._full}) + "\n", "utf-8")
+            atomic_file.write(self._memory_of_mode, (json.dumps({"fullscreen": self._full}) + "\n").encode())
 
 
 def _icon() -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import threading
 import time
 import uuid
@@ -16,11 +15,13 @@ from typing import Any, Protocol
 from picam_infer import config
 from picam_infer.core import Frame, Result
 from picam_infer.runtime.reports import OutletReport
+from picam_infer.runtime.retry import BackOff
 from picam_infer.runtime.state import Change
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 60.0
+_FIRST_WAIT_S, _SPREAD = 0.5, 0.2
 LONGEST_LOOK_S = 15.0
 """Between attempts to reach a place that nothing has to be sent to yet."""
 PICTURES = 8
@@ -139,7 +140,7 @@ class Outlet:
         self._told: set[str] = set()
         self._note = ""
         self._idle_due_s = 0.0
-        self._idle_failures = 0
+        self._idle_back_off = BackOff.doubling(2 * _FIRST_WAIT_S, LONGEST_LOOK_S, _SPREAD)
         self._thread = threading.Thread(target=self._run, name=f"events {way.name}"[:60], daemon=True)
         self._thread.start()
 
@@ -217,15 +218,14 @@ class Outlet:
 
     def _send(self, event: Event) -> bool:
         """Deliver an event or give it up; False when the time is over or the queue has pushed it out."""
-        tries = counted = 0
+        counted, back_off = 0, BackOff.doubling(_FIRST_WAIT_S, LONGEST_WAIT_S, _SPREAD)
         while (error := self._try(lambda: self._way.deliver(event, self._waiting))) is not None:
             self._owes = True
-            tries, counted = tries + 1, counted + error.counts
+            counted += error.counts
             if error.final or (self._way.retries is not None and counted > self._way.retries):
                 self.failed += 1
                 return True
-            pause_s = min(LONGEST_WAIT_S, max(0.25 * 2 ** min(tries, 10), error.after_s)) * random.uniform(0.8, 1.2)
-            if not self._waiting(pause_s) or not self._still(event):
+            if not self._waiting(back_off.next_s(error.after_s)) or not self._still(event):
                 return False
         self._owes = False
         self._works()
@@ -238,11 +238,9 @@ class Outlet:
             return
         took: list[bool] = []
         if self._try(lambda: took.append(self._way.idle(self._waiting))) is not None:
-            self._idle_failures += 1
-            pause_s = min(LONGEST_LOOK_S, 0.5 * 2 ** min(self._idle_failures, 10))
-            self._idle_due_s = time.monotonic() + pause_s * random.uniform(0.8, 1.2)
+            self._idle_due_s = time.monotonic() + self._idle_back_off.next_s()
             return
-        self._idle_failures = 0
+        self._idle_back_off.reset()
         if took == [True] and not self._owes:
             self._works()
 

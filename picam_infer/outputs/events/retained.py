@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from picam_infer.config.instance import Instance
+from picam_infer.platform import atomic_file
 from picam_infer.platform.paths import state_folder
 
 log = logging.getLogger(__name__)
@@ -70,15 +69,7 @@ class Memory:
                  for broker, bases in self._known.items() if bases}  # fmt: skip
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, fresh = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(plain, file, indent=1)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(fresh).replace(self._path)
-            finally:
-                Path(fresh).unlink(missing_ok=True)
+            atomic_file.write(self._path, json.dumps(plain, indent=1).encode(), mode=0o600)
         except OSError as error:
             if not self._said:
                 self._said = True

@@ -14,9 +14,9 @@ from picam_infer import __version__
 from picam_infer.core import Histogram, Result
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.platform import sysinfo
-from picam_infer.runtime.state import State
 from picam_infer.runtime.health import ALWAYS_COUNTED
 from picam_infer.runtime.reports import CollectionReport, OutletReport
+from picam_infer.runtime.state import State
 
 Clients = Callable[[], Mapping[str, int]]
 

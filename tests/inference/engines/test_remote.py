@@ -21,7 +21,7 @@ from stick_lab import Cpu, bundle, expected
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import ConfigError, Engine, Lost, Scores
-from picam_infer.inference.engines.failover import FailoverEngine, in_turn
+from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.remote import address, preferred
 from picam_infer.inference.engines.remote.engine import Remote
 from picam_infer.inference.engines.remote.errors import RemoteLost
@@ -435,18 +435,16 @@ def test_a_password_in_the_address_is_not_repeated() -> None:
 
 
 def test_many_that_lost_a_server_together_come_back_spread(model: Bundle) -> None:
-    first = [next(PreferredServer(model, settings("http://pi")).pauses_s(60.0)) for _ in range(64)]
+    first = [PreferredServer(model, settings("http://pi")).back_off(60.0).next_s() for _ in range(64)]
     assert max(first) - min(first) >= 2 and min(first) > 0
 
 
 def test_one_that_is_lost_again_and_again_is_asked_less_often(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preferred, "JITTER", 0.0)
     server = PreferredServer(model, settings("http://pi"))
-    flapping = [next(server.pauses_s(1.0)) for _ in range(4)]
+    flapping = [server.back_off(1.0).next_s() for _ in range(4)]
     assert flapping == [2, 4, 8, 15]
-    assert next(server.pauses_s(preferred.STEADY_S)) == 2
-    waits = in_turn((1.0, 2.0))
-    assert [next(waits) for _ in range(4)] == [1, 2, 2, 2]
+    assert server.back_off(preferred.STEADY_S).next_s() == 2
 
 
 def test_stopping_ends_the_opening(model: Bundle) -> None:

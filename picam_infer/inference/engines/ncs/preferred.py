@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from picam_infer.core import Engine, Lost, Scores
 from picam_infer.inference.engines import sticks
-from picam_infer.inference.engines.failover import Said, compare, in_turn
+from picam_infer.inference.engines.failover import Said, compare
 from picam_infer.inference.engines.ncs.engine import Ncs
 from picam_infer.models.bundle import Bundle
+from picam_infer.runtime.retry import BackOff
 
 FIRST_S = 6.0
 """How long the start waits for a stick that is there; opening one takes about 4 s."""
@@ -51,7 +52,7 @@ class PreferredStick:
             waiting()
             for found in self._usb.sticks():
                 if cause := sticks.trouble(found):
-                    raise Lost(*cause)
+                    raise Lost.of(cause)
             raise Lost("")
         steps = {"waiting": waiting, "open": seen}
         return Ncs(
@@ -69,11 +70,9 @@ class PreferredStick:
         """Return how far its answer is from the CPU's; it is used all the same: its graph is what the user made."""
         return compare(scores, cpu)
 
-    def pauses_s(self, served_s: float | None) -> Iterator[float]:
-        """Yield the waits: none after a loss, since the bus tells at once what is there."""
-        if served_s is not None:
-            yield 0.0
-        yield from in_turn(BACK_OFF_S)
+    def back_off(self, served_s: float | None) -> BackOff:
+        """Return the waits: none after a loss, since the bus tells at once what is there."""
+        return BackOff(BACK_OFF_S if served_s is None else (0.0, *BACK_OFF_S))
 
     def pause(self, wait_s: float, closed: threading.Event) -> bool:
         """Wait, but not when a stick comes or goes; return whether one did."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Engine, Lost, Scores, Unavailable
-from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference, in_turn
+from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference
 from picam_infer.inference.engines.remote import client, errors
 from picam_infer.inference.engines.remote.client import Connect
 from picam_infer.inference.engines.remote.engine import Remote, wanted
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle
+from picam_infer.runtime.retry import BackOff
 
 BACK_OFF_S = (2.0, 4.0, 8.0, 15.0)
 JITTER = 0.75
@@ -41,7 +42,7 @@ class PreferredServer:
         self.traffic = traffic or Traffic()
         client.load(wanted(settings, bundle).address)
         self.first_s = settings.deadline_s + 1
-        self._pauses_s = in_turn(BACK_OFF_S, JITTER)
+        self._back_off = BackOff(BACK_OFF_S, JITTER)
 
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
         """Return the connected engine. Raises `Lost`."""
@@ -60,11 +61,11 @@ class PreferredServer:
             raise errors.RemoteLost("mismatch", f"the server's answers are not the model's: {sentence}")
         return sentence
 
-    def pauses_s(self, served_s: float | None) -> Iterator[float]:
-        """Yield the waits; one that is lost again soon is given longer and longer ones."""
+    def back_off(self, served_s: float | None) -> BackOff:
+        """Return the waits; one that is lost again soon is given longer and longer ones."""
         if served_s is None or served_s >= STEADY_S:
-            self._pauses_s = in_turn(BACK_OFF_S, JITTER)
-        return self._pauses_s
+            self._back_off.reset()
+        return self._back_off
 
     def pause(self, wait_s: float, closed: threading.Event) -> bool:
         """Wait: nothing tells that a server is back but asking it."""
