@@ -37,10 +37,10 @@ def settings(folder: Path, **more: Any) -> config.Keep:
 
 
 def show(run: State, keeper: Keeper, shown: Result) -> None:
-    before = keeper.report()["pictures"], keeper.failures
+    before = keeper.report().pictures, keeper.failures
     run.results.put(shown)
     run.announce(Change("label", shown.captured, label=shown.label, result=shown, frame=shown.frame))
-    until(lambda: (keeper.report()["pictures"], keeper.failures) != before)
+    until(lambda: (keeper.report().pictures, keeper.failures) != before)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_not_oftener_than_asked(tmp_path: Path) -> None:
         for number in range(2, 20):
             run.results.put(result(None, seq=number))
         time.sleep(0.1)
-        assert keeper.report()["pictures"] == 1
+        assert keeper.report().pictures == 1
 
 
 def test_the_oldest_go_first_and_strangers_files_stay(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_oldest_go_first_and_strangers_files_stay(tmp_path: Path) -> None:
         for number in range(1, 13):
             show_or_replace(run, keeper, result(None, seq=number))
         report = keeper.report()
-        assert report["bytes"] <= 30_000 and 2 <= report["pictures"] < 12
+        assert report.bytes <= 30_000 and 2 <= report.pictures < 12
         newest = [entry["name"].rpartition("_")[2] for entry in keeper.entries(100)]
     assert newest[0] == "12.jpg" and len(list(tmp_path.glob("*.json"))) == len(newest)
     assert (tmp_path / "holiday.jpg").stat().st_size == 50_000
@@ -114,7 +114,7 @@ def test_earlier_runs_pictures_count(tmp_path: Path) -> None:
         run = state()
         with Keeper(settings(tmp_path), run) as keeper:
             show_or_replace(run, keeper, result(None, seq=number))
-            assert keeper.report()["pictures"] == number
+            assert keeper.report().pictures == number
 
 
 def test_the_disks_reserve_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_the_disks_reserve_is_not_touched(tmp_path: Path, monkeypatch: pytest.Mo
         free[0] = 500_000_100
         show(run, keeper, result(None, seq=2))
         assert keeper.failures == 1 and "500 MB" in run.as_json()["keep"]["reason"]
-        assert keeper.report()["pictures"] == 0, "what was kept made room first"
+        assert keeper.report().pictures == 0, "what was kept made room first"
         free[0] = 600_000_000
         show(run, keeper, result(None, seq=3))
         assert keeper.reason == ""

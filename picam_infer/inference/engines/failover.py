@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from picam_infer.core import Engine, Lost, Pixels, Scores, Telemetry
 from picam_infer.models.bundle import Bundle
+from picam_infer.runtime.retry import BackOff
 
 GLANCE_S = 2.5
 """How long the start waits for a sign of a preferred engine that may be there, or not."""
@@ -43,8 +44,8 @@ class Preferred(Protocol):
     def verdict(self, scores: Scores, cpu: Scores) -> str:
         """Return how its answer to a probe and the CPU's (classes,) compare, as a sentence. Raises `Lost`: not used."""
 
-    def pauses_s(self, served_s: float | None) -> Iterator[float]:
-        """Yield the seconds before each next try, without end; `served_s`: how long it worked before it was lost."""
+    def back_off(self, served_s: float | None) -> BackOff:
+        """Return the waits before each next try; `served_s`: how long it worked before it was lost."""
 
     def pause(self, wait_s: float, closed: threading.Event) -> bool:
         """Wait; return whether something changed, so that it is tried at once and patience begins anew."""

@@ -102,7 +102,7 @@ def test_what_is_no_host(host: str, remedy: str) -> None:
 def test_a_host_with_a_scheme_is_said_by_the_service_too() -> None:
     run = state()
     with Events([config.Mqtt(host="mqtt://me:hidden@broker.local")], run) as events:
-        until(lambda: "write host: broker.local" in events.report()[0]["reason"])
+        until(lambda: "write host: broker.local" in events.report()[0].reason)
         assert "hidden" not in str(run.as_json())
 
 
@@ -211,10 +211,10 @@ def test_names_that_clash(broker: Broker, tmp_path: Path) -> None:
     outlet = mqtt(broker.port)
     assert any("2 outlets are called picam-infer/pi" in line for _, line in find(outlet, outlet))
     with Events([outlet], state(), ME) as ours:
-        until(lambda: ours.report()[0]["ok"])
+        until(lambda: ours.report()[0].ok)
         assert only(outlet)[0] == "ok", "the service that this configuration belongs to is no clash"
         with Events([outlet], state(), Instance(machine="another")) as theirs:
-            until(lambda: theirs.report()[0]["ok"])
+            until(lambda: theirs.report()[0].ok)
             grade, line = only(outlet)
     assert grade == "error" and "is called pi too" in line and "`name` of its own" in line
 

@@ -88,13 +88,13 @@ def test_a_stuck_place_costs_the_loops_nothing_and_the_queue_stays_short() -> No
         outlet.offer(item)
     assert (time.monotonic() - began_s) / 2000 < 0.001
     report = outlet.report()
-    assert report["queued"] == 20 and report["dropped"] == 1980
+    assert report.queued == 20 and report.dropped == 1980
     assert sum(event.frame is not None for event in outlet._queue) <= PICTURES
     assert outlet._queue[-1].frame is not None
     place.open.set()
     outlet.end(2)
     outlet.join(5)
-    assert outlet.report()["queued"] == 0
+    assert outlet.report().queued == 0
 
 
 def test_tries_again_until_it_works_and_in_order() -> None:
@@ -104,10 +104,10 @@ def test_tries_again_until_it_works_and_in_order() -> None:
     outlet.offer(change("one"))
     outlet.offer(change("zero"))
     until(lambda: place.tries >= 1 and outlet.reason == "away")
-    assert not outlet.report()["ok"]
+    assert not outlet.report().ok
     place.error = None
     until(lambda: outlet.sent == 2)
-    assert labels(place) == ["one", "zero"] and outlet.report()["ok"] is True
+    assert labels(place) == ["one", "zero"] and outlet.report().ok is True
     outlet.end(0)
     outlet.join(5)
 
@@ -117,18 +117,18 @@ def test_it_works_again_only_after_a_delivery(caplog: pytest.LogCaptureFixture) 
     place = Place()
     place.error = Undelivered("not for me", final=True)
     outlet = Outlet(config.Jsonl(path="-"), place)
-    assert outlet.report()["ok"] is None
+    assert outlet.report().ok is None
     outlet.offer(change("one"))
     until(lambda: outlet.failed == 1)
     place.idles = True  # the other side is there; that does not make it take events
     heard = place.idled
     until(lambda: place.idled > heard + 1)
-    assert outlet.report()["ok"] is False and outlet.report()["reason"] == "not for me"
+    assert outlet.report().ok is False and outlet.report().reason == "not for me"
     outlet.offer(change("one"))
     until(lambda: outlet.failed == 2)
     place.error = None
     outlet.offer(change("one"))
-    until(lambda: outlet.report()["ok"])
+    until(lambda: outlet.report().ok)
     outlet.end(0)
     outlet.join(5)
     assert [record.getMessage() for record in caplog.records] == [
@@ -139,7 +139,7 @@ def test_what_was_taken_without_an_event_shows_that_it_works() -> None:
     place = Place()
     place.idles = True
     outlet = Outlet(config.Jsonl(path="-"), place)
-    until(lambda: outlet.report()["ok"])
+    until(lambda: outlet.report().ok)
     outlet.end(0)
     outlet.join(5)
 
@@ -177,7 +177,7 @@ def test_gives_up_what_cannot_succeed() -> None:
     outlet = Outlet(config.Jsonl(path="-"), place)
     outlet.offer(change("one"))
     until(lambda: outlet.failed == 1)
-    assert place.tries == 1 and outlet.report()["queued"] == 0
+    assert place.tries == 1 and outlet.report().queued == 0
     outlet.end(0)
     outlet.join(5)
 
@@ -188,11 +188,11 @@ def test_a_fault_of_ours_costs_one_event_and_not_the_outlet(caplog: pytest.LogCa
     outlet = Outlet(config.Jsonl(path="-"), place)
     outlet.offer(change("one"))
     until(lambda: outlet.failed == 1)
-    assert "an error of its own" in outlet.report()["reason"] and "ZeroDivisionError" in caplog.text
+    assert "an error of its own" in outlet.report().reason and "ZeroDivisionError" in caplog.text
     place.error = None
     outlet.offer(change("zero"))
     until(lambda: outlet.sent == 1)
-    assert labels(place) == ["zero"] and outlet.report()["ok"]
+    assert labels(place) == ["zero"] and outlet.report().ok
     outlet.end(0)
     outlet.join(5)
 
@@ -212,7 +212,7 @@ def test_closing_does_not_wait_for_a_dead_place() -> None:
 def test_outlets_of_the_same_name_are_told_apart() -> None:
     alike = [config.Command(argv=("true", word)) for word in "abc"]
     with Events(alike, state()) as made:
-        assert [report["name"] for report in made.report()] == ["true", "true #2", "true #3"]
+        assert [report.name for report in made.report()] == ["true", "true #2", "true #3"]
 
 
 def test_state_shows_every_outlet(tmp_path: object) -> None:
@@ -220,7 +220,7 @@ def test_state_shows_every_outlet(tmp_path: object) -> None:
     with Events([config.Jsonl(path=f"{tmp_path}/a.jsonl"), config.Command(argv=("true",))], run) as events:
         run.announce(change("one"))
         until(lambda: all(x["sent"] == 1 for x in run.as_json()["events"]))
-        assert [x["kind"] for x in events.report()] == ["jsonl", "command"]
+        assert [x.kind for x in events.report()] == ["jsonl", "command"]
     assert "events" not in run.as_json()
 
 

@@ -65,7 +65,7 @@ def test_entities_states_and_the_switch(broker: Broker) -> None:
             assert run.pause.now is not None and run.pause.now.by == "mqtt"
             home.states("turn_on switch.picam_infer_pi_watching")
             until(lambda: home.states()["watching"] == "on" and not run.pause.now)
-            assert events.report()[0]["ok"]
+            assert events.report()[0].ok
         until(lambda: set(home.states().values()) == {"unavailable"})
         with Events([config.Mqtt(host="127.0.0.1", port=broker.port, name="pi", snapshot=False)], run):
             until(lambda: "snapshot" not in home.states() and home.states()["camera"] == "on")

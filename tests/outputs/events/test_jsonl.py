@@ -77,5 +77,5 @@ def test_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     run = state()
     with Events([config.Jsonl(path="-")], run) as events:
         run.announce(change("one"))
-        until(lambda: events.report()[0]["sent"])
+        until(lambda: events.report()[0].sent)
     assert json.loads(capsys.readouterr().out)["label"] == "one"

@@ -109,7 +109,7 @@ def test_label_state_picture_and_availability(broker: Broker, listener: Listener
     run = state()
     with connected(run, broker) as events:
         tell(run, "one")
-        until(lambda: events.report()[0]["sent"] == 1)
+        until(lambda: events.report()[0].sent == 1)
     until(lambda: ("picam-infer/pi/availability", b"offline", False) in listener.heard)
     assert ("picam-infer/pi/availability", b"online", False) in listener.heard
     assert listener.of("pi/event")[0]["label"] == "one"
@@ -123,7 +123,7 @@ def test_late_listeners_find_the_retained_state(broker: Broker) -> None:
     run = state()
     with connected(run, broker) as events:
         tell(run, "one")
-        until(lambda: events.report()[0]["sent"] == 1)
+        until(lambda: events.report()[0].sent == 1)
         late = Listener(broker.port)
         until(lambda: late.of("pi/state"))
         assert ("picam-infer/pi/availability", b"online", True) in late.heard
@@ -133,7 +133,7 @@ def test_late_listeners_find_the_retained_state(broker: Broker) -> None:
 
 def test_home_assistant_finds_its_entities(broker: Broker, listener: Listener) -> None:
     with connected(state(), broker) as events:
-        until(lambda: events.report()[0]["ok"])
+        until(lambda: events.report()[0].ok)
         until(lambda: len(listener.of("/config")) == 6)
     found = {topic: json.loads(body) for topic, body, _ in listener.heard if topic.endswith("/config")}
     assert set(found) == {f"homeassistant/{path}/config" for path in (
@@ -165,7 +165,7 @@ def watching(listener: Listener) -> list[bytes]:
 def test_a_switch_pauses_and_resumes(broker: Broker, listener: Listener) -> None:
     run = state()
     with connected(run, broker) as events:
-        until(lambda: events.report()[0]["ok"])
+        until(lambda: events.report()[0].ok)
         until(lambda: watching(listener) == [b"ON"])
         listener.client.publish("picam-infer/pi/watching/set", b"OFF", 1)
         until(lambda: watching(listener)[-1] == b"OFF")
@@ -183,7 +183,7 @@ def test_a_command_that_the_broker_keeps_is_not_obeyed_at_each_start(broker: Bro
     listener.client.publish("picam-infer/pi/watching/set", b"OFF", 1, retain=True).wait_for_publish(5)
     run = state()
     with connected(run, broker) as events:
-        until(lambda: events.report()[0]["ok"])
+        until(lambda: events.report()[0].ok)
         listener.client.publish("picam-infer/pi/availability", b"offline", 1)
         until(lambda: availability(listener)[-1] == b"online")  # what came before has been heard, then
         assert run.pause.now is None
@@ -193,7 +193,7 @@ def test_without_control_nobody_pauses_it(broker: Broker, listener: Listener) ->
     for control in (True, False):
         run = state()
         with connected(run, broker, control=control) as events:
-            until(lambda events=events: events.report()[0]["ok"])
+            until(lambda events=events: events.report()[0].ok)
             if not control:
                 listener.client.publish("picam-infer/pi/watching/set", b"OFF", 1)
                 listener.client.publish("picam-infer/pi/availability", b"offline", 1)
@@ -212,7 +212,7 @@ def test_the_end_of_a_wanted_label_is_told(broker: Broker, listener: Listener) -
         tell(run, "one")
         tell(run, "zero")
         tell(run, "zero")
-        until(lambda: events.report()[0]["sent"] == 2)
+        until(lambda: events.report()[0].sent == 2)
     assert [e["label"] for e in listener.of("pi/event")] == ["one", "zero"]
     assert listener.of("pi/state")[-1]["label"] == "unknown"
 
@@ -223,16 +223,16 @@ def test_a_restart_of_the_broker_loses_nothing(broker: Broker) -> None:
     with connected(run, broker) as events:
         for number in range(3):
             tell(run, "one", seq=number)
-        until(lambda: events.report()[0]["sent"] == 3)
+        until(lambda: events.report()[0].sent == 3)
         seen = [e["result"]["seq"] for e in first.of("pi/event")]
         broker.stop()
         for number in range(3, 8):
             tell(run, "zero", seq=number)
-        until(lambda: not events.report()[0]["ok"])
-        assert events.report()[0]["queued"] == 5 and events.report()[0]["reason"]
+        until(lambda: not events.report()[0].ok)
+        assert events.report()[0].queued == 5 and events.report()[0].reason
         broker.start()
         second = Listener(broker.port)
-        until(lambda: events.report()[0]["sent"] == 8)
+        until(lambda: events.report()[0].sent == 8)
         until(lambda: len(second.of("pi/event")) >= 5)
     # QoS 1: at least once, and in order.
     later = [e["result"]["seq"] for e in second.of("pi/event")]
@@ -288,14 +288,14 @@ def wire(broker: Broker) -> Iterator[Wire]:
 def test_a_connection_that_is_cut_loses_nothing(broker: Broker, wire: Wire, listener: Listener) -> None:
     run = state()
     with connected(run, broker, port=wire.port) as events:
-        until(lambda: events.report()[0]["ok"])
+        until(lambda: events.report()[0].ok)
         for number in range(6):
             wire.cut()
             tell(run, "one", seq=number)
-        until(lambda: events.report()[0]["sent"] == 6)
+        until(lambda: events.report()[0].sent == 6)
         until(lambda: len(dict.fromkeys(e["result"]["seq"] for e in listener.of("pi/event"))) == 6)
     assert list(dict.fromkeys(e["result"]["seq"] for e in listener.of("pi/event"))) == list(range(6))
-    assert events.report()[0]["failed"] == 0 and wire.connections > 1
+    assert events.report()[0].failed == 0 and wire.connections > 1
 
 
 def test_a_cut_shows_as_offline_and_ends_as_online(broker: Broker, wire: Wire, listener: Listener) -> None:
@@ -322,10 +322,10 @@ def test_user_and_password_from_a_file(tmp_path: Path) -> None:
     run = state()
     try:
         with connected(run, broker, user="pi", password_file=str(password)) as events:
-            until(lambda: "refuses" in events.report()[0]["reason"])
+            until(lambda: "refuses" in events.report()[0].reason)
             password.write_text("right\n")
             tell(run, "one")
-            until(lambda: events.report()[0]["sent"] == 1)
+            until(lambda: events.report()[0].sent == 1)
     finally:
         broker.stop()
 
@@ -341,11 +341,11 @@ def test_tls_and_a_broker_that_nobody_vouches_for(tmp_path: Path) -> None:
     broker = Broker(tmp_path, f"allow_anonymous true\nuser root\ncertfile {cert}\nkeyfile {key}\n")
     try:
         with connected(state(), broker, tls=True) as events:
-            until(lambda: "not trusted" in events.report()[0]["reason"])
+            until(lambda: "not trusted" in events.report()[0].reason)
         run = state()
         with connected(run, broker, tls=True, ca_file=str(cert)) as events:
             tell(run, "one")
-            until(lambda: events.report()[0]["sent"] == 1)
+            until(lambda: events.report()[0].sent == 1)
     finally:
         broker.stop()
 
@@ -354,5 +354,5 @@ def test_no_broker_says_so_and_ends_at_once() -> None:
     run = state()
     with Events([config.Mqtt(host="127.0.0.1", port=9)], run) as events:
         tell(run, "one")
-        until(lambda: "refused" in events.report()[0]["reason"])
-    assert events.report()[0]["queued"] == 1
+        until(lambda: "refused" in events.report()[0].reason)
+    assert events.report()[0].queued == 1

@@ -55,7 +55,7 @@ def names(broker: Broker) -> set[str]:
 
 
 def connected(events: Events) -> Callable[[], Any]:
-    return lambda: events.report()[0]["ok"]
+    return lambda: events.report()[0].ok
 
 
 def said(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
@@ -74,7 +74,7 @@ def test_default_names_differ(broker: Broker, one: Instance, other: Instance) ->
     with service(broker, one) as first, service(broker, other) as second:
         until(connected(first)), until(connected(second))
         assert len(names(broker)) == 2
-        assert not first.report()[0]["note"] and not second.report()[0]["note"]
+        assert not first.report()[0].note and not second.report()[0].note
 
 
 def test_the_default_name_is_a_good_topic_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,13 +91,13 @@ def test_two_of_one_name_are_noticed_by_both_and_the_survivor_says_online(
         until(connected(first))
         second = service(broker, Instance(machine="b"), name="x")
         for events in (first, second):
-            until(lambda events=events: "a `name` of its own" in events.report()[0]["note"])
-        assert socket.gethostname() in first.report()[0]["note"]
+            until(lambda events=events: "a `name` of its own" in events.report()[0].note)
+        assert socket.gethostname() in first.report()[0].note
         clashes = until(lambda: len(found := said(caplog, "of its own")) == 2 and found)
         second.close()
         until(lambda: b"offline" in availability(listener, "x"))
         until(lambda: availability(listener, "x")[-1] == b"online")
-        until(lambda: not first.report()[0]["note"])
+        until(lambda: not first.report()[0].note)
         assert kept(broker)["picam-infer/x/availability"] == b"online"
     until(lambda: availability(listener, "x")[-1] == b"offline")
     assert said(caplog, "of its own") == clashes, "once each"
@@ -127,7 +127,7 @@ def test_a_new_name_leaves_nothing_behind(broker: Broker, nobody_answers: None) 
     for settings in ({"name": "old"}, {"name": "new"}):
         with service(broker, **settings) as events:
             events._state.announce(change("one"))
-            until(lambda events=events: events.report()[0]["sent"] == 1)
+            until(lambda events=events: events.report()[0].sent == 1)
     left = kept(broker)
     assert "picam-infer/new/snapshot" in left and not [topic for topic in left if "old" in topic]
 
@@ -146,7 +146,7 @@ def test_what_is_no_longer_wanted_is_cleared(
 ) -> None:
     with service(broker, name="x", **before) as events:
         events._state.announce(change("one"))
-        until(lambda: events.report()[0]["sent"] == 1)
+        until(lambda: events.report()[0].sent == 1)
     assert [topic for topic in kept(broker) if gone in f"{topic}/"]
     with service(broker, name="x", **after) as events:
         until(connected(events))
@@ -158,7 +158,7 @@ def test_the_old_picture_goes_although_nobody_remembers_it(
 ) -> None:
     with service(broker, name="x") as events:
         events._state.announce(change("one"))
-        until(lambda: events.report()[0]["sent"] == 1)
+        until(lambda: events.report()[0].sent == 1)
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path / 'fresh'}:{tmp_path / 'other'}")
     with service(broker, name="x", snapshot=False) as events:
         until(connected(events))
@@ -182,7 +182,7 @@ def test_two_outlets_of_one_service_do_not_clear_each_other(broker: Broker) -> N
     two = [config.Mqtt(host="127.0.0.1", port=broker.port, name=name) for name in ("x", "y")]
     for _ in range(2):
         with Events(two, state()) as events:
-            until(lambda events=events: all(report["ok"] for report in events.report()))
+            until(lambda events=events: all(report.ok for report in events.report()))
     assert names(broker) == {"x", "y"}
 
 

@@ -153,7 +153,7 @@ def test_filters_retries_and_nothing_secret_is_shown(
         with Events([settings], run) as events:
             for label in ("zero", "one", "zero"):
                 run.announce(change(label))
-            until(lambda: events.report()[0]["sent"] == 1)
+            until(lambda: events.report()[0].sent == 1)
             report = json.dumps(run.as_json())
     finally:
         logging.getLogger().removeHandler(plain)
@@ -217,12 +217,12 @@ def test_a_corrected_file_is_read_again(tmp_path: Path, receiver: Receiver) -> N
     path = tmp_path / "addresses"
     with Events([config.Notify(urls_file=str(path))], run) as events:
         run.announce(change("one"))
-        until(lambda: "there is no" in events.report()[0]["reason"])
+        until(lambda: "there is no" in events.report()[0].reason)
         addresses(tmp_path, receiver.url)
-        until(lambda: events.report()[0]["sent"] == 1)
+        until(lambda: events.report()[0].sent == 1)
         path.chmod(0o644)
         run.announce(change("one"))
-        until(lambda: "chmod 600" in events.report()[0]["note"])
+        until(lambda: "chmod 600" in events.report()[0].note)
 
 
 def test_without_the_library_it_says_what_to_install(

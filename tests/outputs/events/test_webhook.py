@@ -136,10 +136,10 @@ def test_a_picture_that_is_too_large_is_left_out_and_that_is_said_once(
     with Events([config.Webhook(url=receiver.url, snapshot=True)], run) as events:
         for _ in range(3):
             run.announce(change("one"))
-        until(lambda: events.report()[0]["sent"] == 3)
+        until(lambda: events.report()[0].sent == 3)
         until(lambda: "left out" in caplog.text)
     assert [len(body) > 1000 for _, body in receiver.got] == [True, False, False, False]
-    assert "set snapshot: false" in events.report()[0]["note"] and events.report()[0]["failed"] == 0
+    assert "set snapshot: false" in events.report()[0].note and events.report()[0].failed == 0
     assert caplog.text.count("left out") == 1
 
 
@@ -164,13 +164,13 @@ def test_it_works_again_only_after_a_delivery(
     receiver.plan = [status]
     run = state()
     with Events([config.Webhook(url=receiver.url)], run) as events:
-        assert events.report()[0]["ok"] is None
+        assert events.report()[0].ok is None
         for count in (1, 2):
             run.announce(change("one"))
-            until(lambda count=count: events.report()[0]["failed"] == count)
+            until(lambda count=count: events.report()[0].failed == count)
         receiver.plan = [200]
         run.announce(change("one"))
-        until(lambda: events.report()[0]["ok"] is True)
+        until(lambda: events.report()[0].ok is True)
     said = [record.getMessage().partition(": ")[2] for record in caplog.records]
     assert len(said) == 2 and f"answered {status}" in said[0] and said[1].endswith("works again"), said
 
@@ -212,13 +212,13 @@ def test_fails_then_works_in_order_with_the_same_identity(receiver: Receiver) ->
     run = state()
     with Events([config.Webhook(url=receiver.url)], run) as events:
         run.announce(change("one"))
-        until(lambda: events.report()[0]["reason"])
+        until(lambda: events.report()[0].reason)
         assert run.as_json()["events"][0]["reason"].startswith("answered 500")
         run.announce(change("zero"))
-        until(lambda: events.report()[0]["sent"] == 2)
+        until(lambda: events.report()[0].sent == 2)
     bodies = [json.loads(body) for _, body in receiver.got]
     assert [b["label"] for b in bodies] == ["one", "one", "one", "zero"]
-    assert len({b["id"] for b in bodies}) == 2 and events.report()[0]["ok"]
+    assert len({b["id"] for b in bodies}) == 2 and events.report()[0].ok
 
 
 def test_gives_up_after_the_retries(receiver: Receiver) -> None:
@@ -226,7 +226,7 @@ def test_gives_up_after_the_retries(receiver: Receiver) -> None:
     run = state()
     with Events([config.Webhook(url=receiver.url, retries=1)], run) as events:
         run.announce(change("one"))
-        until(lambda: events.report()[0]["failed"] == 1)
+        until(lambda: events.report()[0].failed == 1)
     assert len(receiver.got) == 2
 
 

@@ -433,7 +433,7 @@ def test_who_is_not_logged_in_cannot_log_out(browser: Browser, web: Web) -> None
 def test_kept_pictures_are_shown(browser: Browser, run: Run, tmp_path: Path) -> None:
     run.label = None
     with Keeper(config.Keep(folder=str(tmp_path / "kept"), every_s=0.1, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report()["pictures"] >= 3)
+        until(lambda: keeper.report().pictures >= 3)
         run.label = "one"
         with serving(run, kept=keeper) as web:
             visit(browser, web)

@@ -48,7 +48,7 @@ def run() -> Iterator[Run]:
 @pytest.fixture
 def web(run: Run, tmp_path: Path) -> Iterator[Web]:
     with Keeper(config.Keep(when="every", folder=str(tmp_path), every_s=0.2, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report()["pictures"] >= 3)
+        until(lambda: keeper.report().pictures >= 3)
         with serving(run, kept=keeper, config_path=tmp_path / "c.yaml") as made:
             yield made
 

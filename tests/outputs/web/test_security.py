@@ -366,9 +366,9 @@ def test_a_bad_certificate_is_said_and_waited_for(run: Run, tmp_path: Path, monk
     cert = tmp_path / "cert.pem"
     with Web(Settings(listen="127.0.0.1:0", tls_cert=str(cert), tls_key=str(tmp_path / "key.pem")), run.state,
              run.render) as web:  # fmt: skip
-        until(lambda: "No such file or directory" in web.report()["reason"] and str(cert) in web.report()["reason"])
+        until(lambda: "No such file or directory" in web.report().reason and str(cert) in web.report().reason)
         cert.write_text("nonsense")
-        until(lambda: "certificate" in web.report()["reason"] or "No such" in web.report()["reason"])
+        until(lambda: "certificate" in web.report().reason or "No such" in web.report().reason)
         if make_certificate(tmp_path):
             assert web.listening.wait(10)
 

@@ -292,7 +292,7 @@ def test_metrics_are_what_prometheus_reads(web: Web, run: Run) -> None:
 def test_kept_pictures_are_shown_and_zipped(run: Run, tmp_path: Path) -> None:
     run.label = None
     with Keeper(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report()["pictures"] >= 2)
+        until(lambda: keeper.report().pictures >= 2)
         with serving(run, kept=keeper) as web:
             body = ask_json(web, "/api/kept")[1]
             assert body["on"] and body["pictures"][0]["label"] is None
@@ -309,7 +309,7 @@ def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path
     run.label, run.more = None, {"rotate": 90}
     until(lambda: run.state.frames.look()[1].rotate == 90)
     with Keeper(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report()["pictures"] >= 3)
+        until(lambda: keeper.report().pictures >= 3)
         with serving(run, kept=keeper) as web:
             assert len(ask_json(web, "/api/kept?count=2")[1]["pictures"]) == 2
             name = ask_json(web, "/api/kept")[1]["pictures"][0]["name"]
