@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from picam_infer import sources
+from picam_infer.bootstrap import bootstrap
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
 from picam_infer.core import Codec, Display, Frame, Pixels, Scores, Source
 from picam_infer.imaging import decode
@@ -310,6 +311,7 @@ def photo_bundle(folder: Path | None) -> Iterator[Bundle]:
 
 def main() -> None:
     """Run what was asked for."""
+    bootstrap()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photo", type=Path, metavar="DIR", help="a Teachable Machine bundle")
     parser.add_argument("--rounds", type=int, default=5)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 
 from picam_infer import sources
+from picam_infer.bootstrap import bootstrap
 from picam_infer.config import Capture, EngineSettings
 from picam_infer.imaging import decode
 from picam_infer.inference import engines, preprocess
@@ -18,6 +19,7 @@ from picam_infer.outputs import annotate
 
 def main(target: Path) -> None:
     """Write the picture."""
+    bootstrap()
     model = bundles.load("digits")
     source = sources.open_source("demo", Capture(fps=240))
     engine = engines.open_engine(EngineSettings(kind="openvino"), model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import bootstrapped as bootstrapped
 import pytest
 import stick_lab
 from makers import make_bundle

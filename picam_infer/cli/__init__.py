@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from picam_infer import __version__
+from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
 from picam_infer.platform import terminal
 from picam_infer.platform.systemd import journal_handler
@@ -49,6 +50,7 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `picam-infer ARGV`; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    bootstrap()
     terminal.prepare()
     logging.basicConfig(handlers=[journal_handler()], level=logging.WARNING)
     name = f"picam-infer {words[0]}" if words and words[0] in VERBS else "picam-infer"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TextIO
 
 from picam_infer import core
+from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
 
 READ_S = 120.0
@@ -210,6 +211,7 @@ def _rebuilt(message: dict[str, Any]) -> PicamError:
 
 def child() -> None:
     """Do the order in `argv` and tell the parent on standard output, one JSON object a line."""
+    bootstrap()
     order = json.loads(sys.argv[1])
     # Libraries may print; only this stream speaks to the parent.
     speak = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from picam_infer.bootstrap import bootstrap
 from picam_infer.config import EngineSettings
 from picam_infer.core import PicamError, Unavailable
 from picam_infer.models.bundle import Bundle, load
@@ -41,6 +42,7 @@ def probe(bundle: Bundle, settings: EngineSettings) -> float:
 
 
 def _main(model: str, device: str, precision: str) -> int:
+    bootstrap()
     import numpy as np
 
     from picam_infer.inference.engines.openvino import OpenVino

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-from picam_infer.outputs.web.http import web
+from aiohttp import web
 
 _ROOM = 65536
 """Bytes that may lie unsent in the kernel: more would be pictures of the past."""

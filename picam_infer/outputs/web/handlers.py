@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from aiohttp import web
+
 from picam_infer import __version__
 from picam_infer.config import Web as Settings
 from picam_infer.core import BadFrame, ConfigError
@@ -24,7 +26,6 @@ from picam_infer.outputs.web.access import NEEDED, SAFE, SESSION_S, Access, Refu
 from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
 from picam_infer.outputs.web.explain import Why
-from picam_infer.outputs.web.http import web
 from picam_infer.outputs.web.mjpeg import BOUNDARY, Drawn, Feed, Picture
 from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
 from picam_infer.platform import sysinfo

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from picam_infer.config import Web as Settings
 from picam_infer.outputs.web.access import Access
 from picam_infer.outputs.web.connection_limiter import Doorman
 from picam_infer.outputs.web.event_stream import News
 from picam_infer.outputs.web.handlers import STUCK_S, Kept, Room, application, snapshot
-from picam_infer.outputs.web.http import web
 from picam_infer.outputs.web.mjpeg import Drawn, Feed, Raw, Render
 from picam_infer.outputs.web.token import Token
 from picam_infer.runtime.reports import WebReport

@@ -8,7 +8,7 @@ import sys
 
 def test_openvino_reports_nothing_and_forks_nothing() -> None:
     code = (
-        "import sys, os, multiprocessing, picam_infer;"
+        "import sys, os, multiprocessing; from picam_infer.bootstrap import bootstrap; bootstrap();"
         "multiprocessing.Process.start = lambda self: sys.exit('forks');"
         "import openvino;"
         "loaded = {'openvino.tools.ovc', 'openvino_telemetry'} & {n for n, m in sys.modules.items() if m};"
