@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from picam_infer.training import negatives
+from picam_infer.training import negatives, paper
 from picam_infer.training.glyphs import CANVAS_PX, FAR, GLYPH_PX, Polyline, strokes_field
 
 Range = tuple[float, float]
@@ -69,10 +69,16 @@ class RenderParams:
     elastic: float = 0.02
     paper: Range = (105.0, 252.0)
     ink: Range = (0.0, 0.53)
-    chalk: float = 0.07
-    ruled: float = 0.09
+    chalk: float = 0.08
+    grounds: tuple[tuple[str, int], ...] = (("sheet", 80), ("napkin", 7), ("cardboard", 5), ("whiteboard", 8))
+    ruled: float = 0.25
+    fold: float = 0.08
     specks: float = 0.05
-    edge: float = 0.05
+    edge: float = 0.12
+    rough: float = 0.5
+    dry: float = 0.1
+    retraced: float = 0.15
+    hollow: float = 0.05
     light: Range = (0.0, 0.55)
     shadow: float = 0.25
     focus: Range = (0.0, 0.01)
@@ -97,9 +103,15 @@ EVAL = RenderParams(
     paper=(130.0, 250.0),
     ink=(0.0, 0.5),
     chalk=0.05,
+    grounds=(("plain", 1),),
     ruled=0.06,
+    fold=0.0,
     specks=0.02,
     edge=0.03,
+    rough=0.0,
+    dry=0.0,
+    retraced=0.0,
+    hollow=0.0,
     light=(0.05, 0.5),
     shadow=0.35,
     focus=(0.001, 0.008),
@@ -142,22 +154,6 @@ def _resized(coarse: np.ndarray, view: View) -> np.ndarray:
     return np.asarray(cv2.resize(coarse.astype(np.float32), (view.width, view.height), interpolation=cv2.INTER_LINEAR))
 
 
-def _rule(grey: np.ndarray, view: View, rng: np.random.Generator) -> None:
-    """Prints lines or squares on the paper."""
-    pitch = max(rng.uniform(0.07, 0.4) * view.roi_px, 6.0)
-    darker, turn = 1 - rng.uniform(0.04, 0.2), rng.normal(0, 0.06)
-    thick = max(round(view.roi_px * rng.uniform(0.003, 0.008)), 1)
-    mask = np.zeros(grey.shape, np.uint8)
-    reach = view.width + view.height
-    for upright in (False, True) if rng.random() < 0.4 else (False,):
-        phase = rng.uniform(0, pitch)
-        for at in np.arange(phase - reach, reach, pitch):
-            ends = np.array([[-reach, at - reach * turn], [reach, at + reach * turn]]) * 16
-            points = np.round(ends[:, ::-1] * (-1 if turn < 0 else 1) if upright else ends).astype(np.int32)
-            cv2.polylines(mask, [points], False, 255, thick, cv2.LINE_AA, 4)
-    grey *= 1 - (1 - np.float32(darker)) * (mask.astype(np.float32) / 255)
-
-
 def _picture(kind: str, view: View, rng: np.random.Generator) -> np.ndarray:
     """A picture of something else; drawn at half size when large, as a scene's own softness hides the difference."""
     half = 2 if view.height > 300 else 1
@@ -165,13 +161,16 @@ def _picture(kind: str, view: View, rng: np.random.Generator) -> np.ndarray:
     return _resized(picture, view)
 
 
-def _paper(view: View, params: RenderParams, rng: np.random.Generator, chalk: bool) -> np.ndarray:
-    """A sheet seen from near, unlit: float32 grey."""
-    shade = rng.uniform(20, 85) if chalk else _uniform(rng, params.paper)
-    coarse = 1 + rng.uniform(0, 0.03) * negatives.noise_image((32, 32), rng, 1.0)
-    grey = _resized(coarse * shade, view)
+def _ground(view: View, params: RenderParams, rng: np.random.Generator, chalk: bool) -> np.ndarray:
+    """What is written on, seen from near, unlit: float32 grey."""
+    shape, side, shade = (view.height, view.width), view.roi_px, _uniform(rng, params.paper)
+    kinds, shares = zip(*params.grounds, strict=True)
+    kind = "blackboard" if chalk else str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
+    grey = paper.GROUNDS[kind](shape, side, shade, rng)
     if rng.random() < params.ruled:
-        _rule(grey, view, rng)
+        paper.rule(grey, side, rng)
+    if rng.random() < params.fold:
+        paper.fold(grey, side, rng)
     return grey
 
 
@@ -232,6 +231,37 @@ def _placement(height: float, view: View, params: RenderParams, rng: np.random.G
     return np.asarray(view_map @ move @ turn @ slant @ size @ glyph)
 
 
+@dataclass(frozen=True)
+class Ink:
+    """How a pen leaves its ink; lengths in shares of the centre square's side."""
+
+    rough: float = 0.0
+    """How far the outline strays from a smooth one."""
+    dry: float = 0.0
+    """The share of paper that shows through."""
+    hollow: float = 0.0
+    """How much paler the middle of a stroke is, as a drying marker leaves it."""
+
+
+PLAIN_INK = Ink()
+
+
+def _ink(params: RenderParams, rng: np.random.Generator) -> Ink:
+    """An ink by the shares of `params`."""
+    rough = float(np.exp(rng.uniform(*np.log((0.001, 0.012))))) if rng.random() < params.rough else 0.0
+    dry = rng.uniform(0.05, 0.45) if rng.random() < params.dry else 0.0
+    hollow = rng.uniform(0.2, 0.8) if rng.random() < params.hollow else 0.0
+    return Ink(rough, dry, hollow)
+
+
+def _retraced(field: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The field of a digit whose strokes were gone over again, a little beside the first time."""
+    again = _elastic(field, rng.uniform(0.005, 0.03), rng)
+    move = np.array([[1, 0, rng.normal(0, 1.5)], [0, 1, rng.normal(0, 1.5)]], np.float32)
+    again = cv2.warpAffine(again, move, again.shape[::-1], flags=cv2.INTER_LINEAR, borderValue=FAR)
+    return np.asarray(np.minimum(field, again + np.float32(rng.uniform(0, 0.02))))
+
+
 def _write(
     grey: np.ndarray,
     field: np.ndarray,
@@ -241,11 +271,23 @@ def _write(
     place: np.ndarray,
     view: View,
     rng: np.random.Generator,
+    ink: Ink = PLAIN_INK,
 ) -> None:
     """Puts ink of grey `tone` where the field is below `reach` (glyph heights), in place."""
     far = cv2.warpPerspective(field, place, (view.width, view.height), flags=cv2.INTER_LINEAR, borderValue=FAR)
     soft_px = 1.0 if rng.random() < 0.6 else max(rng.uniform(0.004, 0.016) * view.roi_px, 1.0)
-    alpha = np.clip(0.5 + (reach - far) * np.float32(height * view.roi_px / soft_px), 0, 1)
+    inside_px = (reach - far) * np.float32(height * view.roi_px)
+    if ink.rough:
+        inside_px += paper.grain(grey.shape, view.roi_px, rng.uniform(0.006, 0.03), rng) * np.float32(
+            min(ink.rough, 0.25 * max(reach, 0.02) * height) * view.roi_px
+        )
+    alpha = np.clip(0.5 + inside_px / np.float32(soft_px), 0, 1)
+    if ink.hollow:
+        depth = np.clip(inside_px / np.float32(max(reach, 0.02) * height * view.roi_px), 0, 1)
+        alpha *= 1 - np.float32(ink.hollow) * depth
+    if ink.dry:
+        gaps = paper.grain(grey.shape, view.roi_px, rng.uniform(0.004, 0.02), rng)
+        alpha *= np.clip(0.5 + 2 * (gaps + np.float32(1.3 - 2 * ink.dry)), 0.15, 1)
     if rng.random() < 0.15:
         alpha *= np.clip(
             _resized(1 - rng.uniform(0.0, 0.25) * np.abs(negatives.noise_image((48, 48), rng, 0.3)), view), 0, 1
@@ -331,21 +373,16 @@ def render_digit(
     `strokes.strokes_field`. Returns grey uint8 of the view's size; the digit lies in the centre square.
     """
     chalk = bool(rng.random() < params.chalk)
-    grey = _paper(view, params, rng, chalk)
+    grey = _ground(view, params, rng, chalk)
     height = _uniform(rng, params.height)
     pen = np.exp(rng.uniform(*np.log(params.pen))) / 2 / height
     reach = float(rng.uniform(-0.015, 0.045)) if outline else float(min(pen, 0.09))
     tone = _tone(grey, params, rng, chalk)
-    _write(
-        grey,
-        _elastic(field, params.elastic, rng),
-        height,
-        reach,
-        tone,
-        _placement(height, view, params, rng, 0.02),
-        view,
-        rng,
-    )
+    field = _elastic(field, params.elastic, rng)
+    if rng.random() < params.retraced:
+        field = _retraced(field, rng)
+    place = _placement(height, view, params, rng, 0.02)
+    _write(grey, field, height, reach, tone, place, view, rng, _ink(params, rng))
     if rng.random() < params.specks:
         _specks(grey, view, params, rng)
     if view.width > view.roi_px:
@@ -376,7 +413,7 @@ def render_none(kind: str, view: View, params: RenderParams, rng: np.random.Gene
         grey = _picture(str(rng.choice(["clouds", "boxes", "face"])), view, rng)
         return _camera(_lit(negatives.fingers(grey, view.roi_px, rng), view, params, rng), view, params, rng)
     chalk = bool(rng.random() < params.chalk)
-    grey = _paper(view, params, rng, chalk)
+    grey = _ground(view, params, rng, chalk)
     if kind in negatives.INK or kind == "cut":
         _scrawl(grey, kind, view, params, rng, chalk)
     elif rng.random() < params.specks:
@@ -400,7 +437,8 @@ def _scrawl(
     pen = np.exp(rng.uniform(*np.log(params.pen))) / 2 / height
     reach = 0.0 if kind == "blobs" else float(min(pen, 0.02 if kind == "words" else 0.09))
     field = _elastic(field, 0.03 if kind == "letter" else 0.015, rng)
-    _write(grey, field, height, reach, tone, _placement(height, view, params, rng, 0.08), view, rng)
+    place = _placement(height, view, params, rng, 0.08)
+    _write(grey, field, height, reach, tone, place, view, rng, _ink(params, rng))
 
 
 def none_kind(params: RenderParams, rng: np.random.Generator) -> str:
@@ -431,8 +469,10 @@ def tinted(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def paper_background(width: int, height: int, rng: np.random.Generator, roi: float = 0.4) -> np.ndarray:
     """A sheet of paper on a table in uneven light, to be drawn on by `draw_scene`: BGR uint8, height x width x 3."""
     view = View.frame(width, height, roi)
-    calm = RenderParams(paper=(205.0, 235.0), ruled=0.0, shadow=0.0, light=(0.1, 0.25))
-    grey = _on_table(_paper(view, calm, rng, False), view, rng, False)
+    calm = RenderParams(
+        paper=(205.0, 235.0), grounds=(("plain", 1),), ruled=0.0, fold=0.0, shadow=0.0, light=(0.1, 0.25)
+    )
+    grey = _on_table(_ground(view, calm, rng, False), view, rng, False)
     return tinted(np.clip(_lit(grey, view, calm, rng), 0, 255).astype(np.uint8), rng)
 
 

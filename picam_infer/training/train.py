@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from picam_infer.imaging.decode import grey_square
 from picam_infer.inference.preprocess import edges
 from picam_infer.models.bundle import Bundle, Edges, load, save
 from picam_infer.platform.terminal import put, say
+from picam_infer.training.checkpoint import Checkpoint, identity
 from picam_infer.training.glyphs import digit_field, digit_strokes, skeletons, strokes_field
 from picam_infer.training.render import (
     EVAL,
@@ -47,8 +49,10 @@ FRAMES = ((640, 480), (1280, 720), (1920, 1080))
 # Crop side in px and the JPEG decoder's reduction: 480p, 720p and 1080p at a roi of 0.4, whole and reduced.
 _TRAIN_VIEWS = ((192, 1), (192, 1), (288, 1), (288, 1), (432, 1), (432, 1), (288, 2), (432, 2))
 _CHUNK = 500
+_PART = 50
+"""Chunks that are saved together."""
 _NONE_SHARE = 0.37
-_BUILT_IN_SHARE = 0.1
+_BUILT_IN_SHARE = 0.2
 # Fewer lit pixels than this cannot show a digit: the light or the blur took it away.
 _LEAST_LIT = 6.0
 _LOOPS = (1, 0, 0, 0, 0, 0, 1, 0, 2, 1)
@@ -129,17 +133,41 @@ def _digit_frame(
     return int(digits.labels[index]), render_digit(field, outline, view, params, rng)
 
 
-def _train_chunk(seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def digit_squares(digits: Digits, params: RenderParams, count: int, seed: int) -> Iterator[np.ndarray]:
+    """The square alone of `count` frames with a digit, (S, S) uint8 grey, after the camera's JPEG."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        _, grey = _digit_frame(digits, int(rng.integers(len(digits.labels))), View.crop(192), params, rng)
+        yield through_jpeg(grey, round(rng.uniform(*params.jpeg)))
+
+
+def _chunk(seed: tuple[int, ...], params: RenderParams = TRAIN) -> tuple[np.ndarray, np.ndarray]:
     assert _digits is not None
     rng = np.random.default_rng(seed)
-    pairs = [_train_sample(_digits, rng, TRAIN) for _ in range(_CHUNK)]
+    pairs = [_train_sample(_digits, rng, params) for _ in range(_CHUNK)]
     return np.stack([p for p, _ in pairs]), np.array([label for _, label in pairs], np.uint8)
 
 
-def training_set(digits: Digits, count: int, seed: int, processes: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` rendered network inputs (n x 28 x 28 uint8) and their classes (n uint8), the same for the same seed."""
+def training_set(
+    digits: Digits,
+    count: int,
+    seed: int,
+    processes: int,
+    checkpoint: Checkpoint | None = None,
+    params: RenderParams = TRAIN,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`count` rendered network inputs (n x 28 x 28 uint8) and their classes (n uint8), the same for the same seed.
+
+    With a checkpoint, parts that an earlier run rendered are taken from it.
+    """
     seeds = [(seed, chunk) for chunk in range(-(-count // _CHUNK))]
-    return _gather(digits, _train_chunk, seeds, processes, "rendering")
+    parts = []
+    for first in range(0, len(seeds), _PART):
+        some = seeds[first : first + _PART]
+        title = f"rendering set {seed}, {first * _CHUNK} of {count}:"
+        render = partial(_gather, digits, partial(_chunk, params=params), some, processes, title)
+        parts.append(render() if checkpoint is None else checkpoint.once(f"frames-{seed}-{first}", render))
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def _gather(
@@ -157,24 +185,30 @@ def _progress(items: Iterator[Any], total: int, title: str) -> Iterator[Any]:
         yield item
 
 
-def _eval_chunk(job: tuple[tuple[int, int], int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Whole frames through the very decoding that the daemon does; every other one holds no digit."""
-    assert _digits is not None
-    (width, height), seed, chunk, count = job
+def evaluation_frames(
+    digits: Digits, size: tuple[int, int], count: int, seed: int, chunk: int = 0
+) -> Iterator[tuple[int, Frame]]:
+    """The class and the JPEG frame of `count` scenes drawn by `EVAL`; every other one holds no digit."""
+    width, height = size
     rng = np.random.default_rng((seed, width, chunk))
     view = View.frame(width, height)
-    patches, labels = [], []
     for i in range(count):
-        index = (chunk * count + i) // 2 % len(_digits.labels)
+        index = (chunk * count + i) // 2 % len(digits.labels)
         if i % 2:
             label, grey = REJECT, render_none(none_kind(EVAL, rng), view, EVAL, rng)
         else:
-            label, grey = _digit_frame(_digits, index, view, EVAL, rng)
+            label, grey = _digit_frame(digits, index, view, EVAL, rng)
         data = jpeg(tinted(grey, rng), round(rng.uniform(*EVAL.jpeg)))
-        frame = Frame(data, "jpeg", width, height, monotonic_s=0, captured=0, seq=i)
-        patches.append(edges(grey_square(frame, 0.4, 144), CANNY))
-        labels.append(label)
-    return np.stack(patches), np.array(labels, np.uint8)
+        yield label, Frame(data, "jpeg", width, height, monotonic_s=0, captured=0, seq=i)
+
+
+def _eval_chunk(job: tuple[tuple[int, int], int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Whole frames through the very decoding that the daemon does."""
+    assert _digits is not None
+    size, seed, chunk, count = job
+    pairs = list(evaluation_frames(_digits, size, count, seed, chunk))
+    patches = [edges(grey_square(frame, 0.4, 144), CANNY) for _, frame in pairs]
+    return np.stack(patches), np.array([label for label, _ in pairs], np.uint8)
 
 
 def evaluation_set(
@@ -305,32 +339,60 @@ def _again(layer: Any, name: str, **changes: Any) -> Any:
     return copy
 
 
-def _fit(keras: Any, inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int) -> Any:
+def _fit(
+    keras: Any, inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int, checkpoint: Checkpoint | None = None
+) -> Any:
+    """Trains one member; with a checkpoint, goes on after the last epoch that was saved there."""
     keras.utils.set_random_seed(seed)
     network = build_network(keras)
     batch, warm = 128, 300
     steps = max(len(labels) // batch * epochs, 2)
     warm = min(warm, steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=3e-3, warmup_steps=warm)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=2e-4)
+    optimizer.build(network.trainable_variables)
     network.compile(
-        keras.optimizers.AdamW(rate, weight_decay=2e-4),
-        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.02),
-        metrics=["accuracy"],
+        optimizer, keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.02), metrics=["accuracy"]
     )
-    data = _batches(inputs, labels, seed, batch)  # shuffled there
-    network.fit(data, epochs=epochs, shuffle=False, verbose=1 if sys.stderr.isatty() else 2)
+    variables = [*network.variables, *optimizer.variables]
+    done = _resume(variables, checkpoint, f"member-{seed}")
+    for epoch in range(done, epochs):
+        order = np.random.default_rng((seed, epoch)).permutation(len(labels))
+        data = _batches(_nudged(inputs[order]), labels[order], batch)
+        network.fit(data, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=1 if sys.stderr.isatty() else 2)
+        if checkpoint is not None:
+            checkpoint.save(f"member-{seed}", [np.array(epoch + 1), *(v.numpy() for v in variables)])
     return network
 
 
-def _batches(inputs: np.ndarray, labels: np.ndarray, seed: int, batch: int) -> Any:
-    """Shuffled float32 batches; the whole set in float32 would take four times the memory."""
+def _resume(variables: list[Any], checkpoint: Checkpoint | None, name: str) -> int:
+    """Sets the variables to what a checkpoint holds, if it does, and returns how many epochs are done."""
+    saved = checkpoint.load(name) if checkpoint is not None else None
+    if saved is None:
+        return 0
+    for variable, value in zip(variables, saved[1:], strict=True):
+        variable.assign(value)
+    return int(saved[0])
+
+
+def _nudged(inputs: np.ndarray) -> np.ndarray:
+    """Moves two thirds of shuffled pictures by a pixel, in place; what leaves the picture is lost."""
+    ways = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
+    for number, (dy, dx) in enumerate(ways):
+        some = np.pad(inputs[number::12], ((0, 0), (1, 1), (1, 1)))
+        inputs[number::12] = some[:, 1 - dy : 29 - dy, 1 - dx : 29 - dx]
+    return inputs
+
+
+def _batches(inputs: np.ndarray, labels: np.ndarray, batch: int) -> Any:
+    """float32 batches; the whole set in float32 would take four times the memory."""
     import tensorflow as tf
 
     def ready(picture: Any, label: Any) -> tuple[Any, Any]:
         return tf.cast(picture, tf.float32)[..., None] / 255, tf.one_hot(label, len(LABELS))
 
-    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).shuffle(len(labels), seed)
-    return data.batch(batch, drop_remainder=True).map(ready).prefetch(2)
+    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(batch, drop_remainder=True)
+    return data.map(ready).prefetch(2)
 
 
 def scaled(inputs: np.ndarray) -> np.ndarray:
@@ -348,7 +410,7 @@ def _calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
 
     def careful(temperature: float) -> bool:
         rates = Rates.of(_tempered(scores, temperature), labels)
-        return rates.wrong_claims <= 0.009 and rates.none_claims <= 0.009
+        return rates.wrong_claims <= 0.006 and rates.none_claims <= 0.006
 
     temperatures = np.geomspace(0.8, 2.2, 40)
     temperature = float(next((t for t in temperatures if careful(t)), temperatures[-1]))
@@ -419,6 +481,7 @@ def train_digits(
     output: Path,
     seed: int = 1,
     *,
+    members: int = MEMBERS,
     samples: int = SAMPLES,
     epochs: int = EPOCHS,
     processes: int = 2,
@@ -427,24 +490,51 @@ def train_digits(
     """Trains the digit model and writes `model.json`, `weights.h5`, `model.h5` and the bundle `digits` into `output`.
 
     Renders `samples` frames from MNIST's training digits with `processes` processes, then evaluates on `frames` frames
-    a size with its test digits; returns the rates by (width, height). Raises `Unavailable` without
-    TensorFlow, `NoInput` without MNIST.
+    a size with its test digits; returns the rates by (width, height). Interrupted, it goes on from `output`'s folder
+    `unfinished` when called again with the same settings. Raises `Unavailable` without TensorFlow, `NoInput` without
+    MNIST.
     """
     keras, tensorflow = _tensorflow()
     tensorflow.config.threading.set_intra_op_parallelism_threads(processes)
+    tensorflow.config.experimental.enable_op_determinism()
     train, test = load_digits(mnist, keras)
-    held_out = len(train.labels) // 12
-    learn, check = _split(train, held_out)
-    # Each learns on frames of its own.
-    seeds = range(seed, seed + MEMBERS)
-    members = [_fit(keras, *training_set(learn, samples, own, processes), own, epochs) for own in seeds]
-    network = average(keras, members)
-    temperature = _calibrate(network, *training_set(check, max(samples // 20, _CHUNK), seed + 100, processes))
+    learn, check = _split(train, len(train.labels) // 12)
+    # The number of threads decides how sums are rounded.
+    settings = (seed, members, samples, epochs, processes, tensorflow.__version__)
+    checkpoint = Checkpoint(output / "unfinished", identity(settings, _sources(), (train.images, train.labels)))
+    frames_and_labels = training_set(learn, samples, seed, processes, checkpoint)
+    # Drawing the frames takes as long as learning from them: all members learn from the same ones, in another order.
+    fitted = [_fit(keras, *frames_and_labels, own, epochs, checkpoint) for own in range(seed, seed + members)]
+    network = average(keras, fitted)
+    # As the evaluation draws them: the training's frames are harder than a desk is, and would make the answers shy.
+    held_out = training_set(check, max(samples // 12, _CHUNK), seed + 100, processes, checkpoint, EVAL)
+    temperature = _calibrate(network, *held_out)
     say(f"temperature {temperature:.3f}")
-    output.mkdir(parents=True, exist_ok=True)
     _save_keras(network, output)
-    bundle = _save_bundle(output, (f"trained by: picam-infer train digits --seed {seed}",))
-    return evaluate(openvino_predict(bundle.network), test, frames, seed, processes)
+    made_by = "picam-infer train digits" + _told(seed, members, samples, epochs)
+    bundle = _save_bundle(output, (f"trained by: {made_by}",))
+    rates = evaluate(openvino_predict(bundle.network), test, frames, seed, processes)
+    checkpoint.remove()
+    return rates
+
+
+def _told(seed: int, members: int, samples: int, epochs: int) -> str:
+    """The options that another one has to give to get the same bundle."""
+    given = (
+        ("seed", seed, 0),
+        ("members", members, MEMBERS),
+        ("samples", samples, SAMPLES),
+        ("epochs", epochs, EPOCHS),
+    )
+    return "".join(f" --{name} {value}" for name, value, default in given if value != default)
+
+
+def _sources() -> list[Path]:
+    """The program's files that decide what the network sees and learns."""
+    here = Path(__file__).parent
+    names = ("train", "render", "paper", "glyphs", "negatives")
+    chain = [here.parent / "inference" / f"{name}.py" for name in ("preprocess", "ruled_lines")]
+    return [here / f"{name}.py" for name in names] + chain
 
 
 def _split(digits: Digits, held_out: int) -> tuple[Digits, Digits]:
@@ -463,6 +553,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, default=Path("trained"), metavar="DIR", help="where to write (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, help="the same seed renders the same frames (%(default)s)")
+    parser.add_argument("--members", type=int, default=MEMBERS, help="networks that are averaged (%(default)s)")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="rendered training frames (%(default)s)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over them (%(default)s)")
     parser.add_argument("--frames", type=int, default=FRAMES_PER_SIZE, help="evaluation frames a size (%(default)s)")
@@ -477,6 +568,7 @@ def main(args: argparse.Namespace) -> int:
         args.mnist,
         args.output,
         args.seed,
+        members=args.members,
         samples=args.samples,
         epochs=args.epochs,
         processes=args.processes,

@@ -1,0 +1,68 @@
+"""What a training has done so far, in a folder, so that the same command goes on after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from picam_infer.core import NoInput
+
+Arrays = tuple[np.ndarray, ...]
+
+
+class Checkpoint:
+    """A folder of arrays that were worked out for one training, and are of no use to another.
+
+    `identity` holds all that the arrays depend on; with another one the folder is emptied first.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self._folder = folder
+        name = folder / "identity"
+        if name.is_file() and name.read_text() == identity:
+            return
+        if folder.exists() and not name.is_file() and any(folder.iterdir()):
+            raise NoInput(f"{folder} holds something else than a training's interim results", "name another --output")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        name.write_text(identity)
+
+    def load(self, name: str) -> Arrays | None:
+        """The arrays saved under a name, or None."""
+        try:
+            with np.load(self._folder / f"{name}.npz") as saved:
+                return tuple(saved[f"arr_{i}"] for i in range(len(saved.files)))
+        except FileNotFoundError:
+            return None
+
+    def save(self, name: str, arrays: Sequence[np.ndarray]) -> None:
+        """Keeps arrays under a name: all of them or, if interrupted, those that were there before."""
+        part = self._folder / "part.npz"
+        np.savez(part, *arrays)
+        part.replace(self._folder / f"{name}.npz")
+
+    def once(self, name: str, work: Callable[[], Arrays]) -> Arrays:
+        """The arrays of an earlier run, or else what `work` gives, which is saved."""
+        arrays = self.load(name)
+        if arrays is None:
+            arrays = work()
+            self.save(name, arrays)
+        return arrays
+
+    def remove(self) -> None:
+        """Deletes the folder: the training is finished."""
+        shutil.rmtree(self._folder)
+
+
+def identity(settings: Sequence[object], sources: Sequence[Path], digits: Sequence[np.ndarray]) -> str:
+    """A name for a training: its settings, the program that renders and learns, and the digits it learns from."""
+    sha = hashlib.sha256(repr(settings).encode())
+    for source in sources:
+        sha.update(source.read_bytes())
+    for array in digits:
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
