@@ -11,16 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from picam_infer import config as configs
 from picam_infer.cli.compare import Original, compared
 from picam_infer.config import EngineSettings
-from picam_infer.core import Frame, Lost, Pixels, Scores
+from picam_infer.core import Engine, Frame, Lost, Pixels, Scores
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.engines import failover, sticks
+from picam_infer.inference.engines.remote.server_time import ServerTime
+from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.inference.references import Reference
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
@@ -75,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=_count, default=0, metavar="N",
                         help="threads of each runtime (default: as many as our engine takes)")  # fmt: skip
+    parser.add_argument("--engine", choices=["auto", "remote"], default="auto", help="auto: the CPU, and the stick "
+                        "where there is one; remote: the model server of the configuration, too")  # fmt: skip
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE",
+                        help=f"configuration file (default: {configs.INSTALLED}, if it exists)")  # fmt: skip
+    parser.add_argument("--url", metavar="URL", help="the model server, such as grpc://server.local:8001")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -99,9 +108,14 @@ def main(args: argparse.Namespace) -> int:
             contenders.append(_against(original.reference, model))
         bare = len(contenders)
         contenders += _on_the_stick(model, picture)
+        server = _Server(model, _server_settings(args)) if args.engine == "remote" else None
+        if server:
+            contenders.append(_whole_way(model, picture, server.engine))
         rows = _race(contenders)
         for i in range(bare, len(rows)):
             note = failover.compare(contenders[i].answer[0], ours.answer[0])
+            if server and i == len(rows) - 1:
+                note = f"{note}; {server.note()}"
             rows[i] = replace(rows[i], note=note)
         given = [args.image] if args.image else []
         comparison = compared(model, original.reference, given, args.against.parent) if original else None
@@ -174,7 +188,10 @@ def _frame(picture: Pixels) -> Frame:
 
 def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender:
     """The daemon's own path: preprocess, infer, decide."""
-    engine = engines.open_engine(settings, model)
+    return _whole_way(model, picture, engines.open_engine(settings, model))
+
+
+def _whole_way(model: Bundle, picture: Pixels, engine: Engine) -> Contender:
     classifier, frame = Classifier.of(model, engine), _frame(picture)
 
     answer: list[Scores] = []
@@ -186,6 +203,39 @@ def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender
 
     return Contender(f"picam-infer: picture to label ({engine.name})", step, engine.close, answer,
                       getattr(engine, "threads", 0))  # fmt: skip
+
+
+class _Server:
+    """The model server, and what it has done for others before."""
+
+    def __init__(self, model: Bundle, settings: EngineSettings) -> None:
+        from picam_infer.inference.engines.remote.engine import Remote
+
+        self._traffic = Traffic()
+        self.engine = Remote(model, settings, self._traffic)
+        self._before = self._counted()
+
+    def _counted(self) -> ServerTime | None:
+        try:
+            return ServerTime.of(self.engine.statistics())
+        except Lost:  # an extension of the protocol, which not all have
+            return None
+
+    def note(self) -> str:
+        """Return how a round trip divides into the server's time and the network's."""
+        trips = self._traffic.round_trip
+        mean_ms = trips.sum_s / max(1, sum(trips.counts)) * 1e3
+        now = self._counted()
+        if now is None or self._before is None:
+            return f"{mean_ms:.2f} ms on average; this server keeps no statistics of its own time"
+        return now.since(self._before).sentence(mean_ms)
+
+
+def _server_settings(args: argparse.Namespace) -> EngineSettings:
+    """Return where the model server is. Raises `ConfigError`."""
+    path = args.config or (configs.INSTALLED if configs.INSTALLED.exists() else None)
+    settings = configs.load(path).engine if path else EngineSettings()
+    return msgspec.structs.replace(settings, kind="remote", url=args.url or settings.url)
 
 
 def _on_the_stick(model: Bundle, picture: Pixels) -> list[Contender]:

@@ -91,11 +91,13 @@ def findings(path: Path | None) -> Iterator[Line]:
         yield Line("model", Finding.of(error))
     if model is not None:
         stick = engines.stick_name(config.engine)
-        cpu = msgspec.structs.replace(config, engine=EngineSettings(kind="openvino")) if stick else config
+        elsewhere = stick or config.engine.kind == "remote"
+        cpu = msgspec.structs.replace(config, engine=EngineSettings(kind="openvino")) if elsewhere else config
         yield engine(cpu, model)
         for finding in diagnostics.diagnose(model, config.engine, stick, lambda: engines.open_engine(
                 EngineSettings(kind="openvino", precision="f32"), model)):  # fmt: skip
             yield Line("stick", finding)
+        yield from server(config, model)
     found, frame = source(config, Instance(path).service)
     yield from found
     yield display(config)
@@ -141,6 +143,17 @@ def engine(config: Config, model: Bundle) -> Line:
         )
     except PicamError as error:
         return Line("openvino", Finding.of(error))
+
+
+def server(config: Config, model: Bundle) -> Iterator[Line]:
+    """Go through the way to the model server and back."""
+    if config.engine.kind != "remote":
+        return
+    from picam_infer.inference.engines.remote import diagnostics as remote
+
+    exact = EngineSettings(kind="openvino", precision="f32")
+    for finding in remote.diagnose(model, config.engine, lambda: engines.open_engine(exact, model)):
+        yield Line("server", finding)
 
 
 def source(config: Config, service: str) -> tuple[list[Line], Frame | None]:

@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Write the repository and say what is next. Raises `PicamError`."""
-    loaded = [bundles.load(name) for name in args.models]
-    files = serving.repository(loaded, args.to)
-    changed = folders.write(args.output, files)
-    for bundle in loaded:
-        say(f"{args.output / bundle.name}: {len(bundle.labels)} classes" + ("" if changed else ", as it was"))
+    models = [serving.served(bundles.load(name)) for name in args.models]
+    changed = folders.write(args.output, serving.repository(models, args.to))
+    for model in models:
+        batch = "pictures in batches" if model.batches else "one picture at a time, as its network is built"
+        say(f"{args.output / model.name}: {len(model.labels)} classes, {batch}" + ("" if changed else "; as it was"))
     say(_NEXT[args.to].format(args.output))
     return 0

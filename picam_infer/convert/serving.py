@@ -24,6 +24,7 @@ _QUEUE_US = 2000
 """How long Triton waits for more pictures to fill a batch: little beside what the network's way takes."""
 _SAME = 1e-3
 """Pictures in a batch may get answers that differ so little from those alone: sums in another order."""
+_FOLDER = re.compile(r"\w[\w.-]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -67,12 +68,16 @@ def _takes_batches(files: dict[str, bytes], bundle: Bundle) -> bool:
     return both.shape == (2, len(bundle.labels)) and float(np.abs(both - np.concatenate(alone)).max()) < _SAME
 
 
-def repository(bundles: Sequence[Bundle], server: Server) -> dict[str, bytes]:
+def repository(models: Sequence[Served], server: Server) -> dict[str, bytes]:
     """Return a repository's files by path. Raises `PicamError`."""
-    doubled = {b.name for b in bundles if sum(o.name == b.name for o in bundles) > 1}
+    names = [model.name for model in models]
+    doubled = sorted(name for name in set(names) if names.count(name) > 1)
     if doubled:
-        raise PicamError(f"two models are called {min(doubled)}", "export them into repositories of their own")
-    models = [served(bundle) for bundle in bundles]
+        raise PicamError(f"two models are called {doubled[0]}", "export them into repositories of their own")
+    for name in names:
+        if not _FOLDER.fullmatch(name):
+            raise PicamError(f"model {name!r} cannot be a folder of a repository", "give it another name: letters, "
+                             "digits, dots, hyphens and underscores")  # fmt: skip
     files: dict[str, bytes] = {}
     for model in models:
         for name, content in model.files.items():

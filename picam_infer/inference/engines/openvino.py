@@ -129,8 +129,12 @@ def _free_batch(model: ov.Model) -> None:
             continue
         target = node.input_value(1).get_node()
         wanted = list(target.get_data()) if target.get_type_name() == "Constant" else []
-        if wanted[:1] == [1] and -1 not in wanted:
-            node.input(1).replace_source_output(ops.constant(np.array([-1, *wanted[1:]], np.int64)).output(0))
+        if wanted[:1] != [1]:
+            continue
+        first = 0 if -1 in wanted else -1  # 0: as many as come in
+        freed = ops.reshape(node.input_value(0), np.array([first, *wanted[1:]], np.int64), first == 0)
+        for user in node.output(0).get_target_inputs():
+            user.replace_source_output(freed.output(0))
 
 
 def _with_pixels_in(model: ov.Model, bundle: Bundle, batch: int = 1) -> ov.Model:

@@ -31,7 +31,7 @@ def diagnose(
         cause = sticks.trouble(found)
         text = f"{found.kind} at {found.path} (usb {sticks.VENDOR}:{found.product})"
         yield Finding(bad, f"{text}: {cause.what}", cause.remedy) if cause else Finding("ok", text)
-    if settings.kind == "openvino":
+    if settings.kind in ("openvino", "remote"):
         return
     if not sticks.installed():
         told = any("mvnc is not installed" in cause.what for found in listed if (cause := sticks.trouble(found)))

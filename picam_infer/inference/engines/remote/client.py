@@ -274,8 +274,18 @@ def _authorities(place: str) -> bytes:
     return content
 
 
+def authorities(ca_file: str) -> ssl.SSLContext:
+    """Return who is trusted: a file's certificates, or the system's authorities. Raises `RemoteLost`."""
+    if not ca_file:
+        return ssl.create_default_context()
+    return ssl.create_default_context(cadata=_authorities(ca_file).decode("ascii", "ignore"))
+
+
 def _said(error: Any) -> str:
-    return str(error.message() or "")
+    # Of an answer that is not the protocol's the library tells what its own parser made of it.
+    return (
+        "" if error.debug_details() and "decoding the response" in str(error.message()) else str(error.message() or "")
+    )
 
 
 Connect = Callable[[Wanted], Client]

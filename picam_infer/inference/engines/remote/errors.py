@@ -59,6 +59,9 @@ def of_status(status: str, said: str, address: Address, model: str) -> RemoteLos
         return RemoteLost("model", f"{address.place} has no model {model} that is ready ({words or status})", _MODEL)
     if status in ("DEADLINE_EXCEEDED", "504", "408", "499", "CANCELLED"):
         return RemoteLost("timeout", f"{address.place} gave no answer in time ({status})", "it is busy or hangs")
+    if status in ("415", "422"):
+        return RemoteLost("protocol", f"{address.place} does not take binary tensors over HTTP ({status})",
+                          "give its gRPC port: engine.url: grpc://… (MLServer takes them there only)")  # fmt: skip
     if status == "UNAVAILABLE":
         return _unavailable(said, address)
     return RemoteLost("protocol", f"{address.place} refuses the request ({status}: {words or 'no reason given'})",

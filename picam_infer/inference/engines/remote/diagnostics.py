@@ -1,0 +1,150 @@
+"""A server's whole chain, link by link: name, port, TLS, token, server, model, metadata, an answer, agreement."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import ssl
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from picam_infer.config import EngineSettings
+from picam_infer.core import Engine, Finding, Lost, PicamError
+from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference, probe_patch
+from picam_infer.inference.engines.remote import client, contract, errors
+from picam_infer.inference.engines.remote.client import Wanted
+from picam_infer.inference.engines.remote.engine import Remote, wanted
+from picam_infer.inference.engines.remote.preferred import DOUBT
+from picam_infer.models.bundle import Bundle
+from picam_infer.platform import secret_file
+
+ROUNDS = 10
+
+
+def diagnose(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], Engine]) -> Iterator[Finding]:
+    """Yield verdicts, cheapest first, and end at the first link that does not hold."""
+    try:
+        asked = wanted(settings, bundle)
+        client.load(asked.address)
+        yield from _network(asked)
+        yield from _token(asked, settings)
+        asked = replace(asked, token=client.read_token(settings.token_file))
+        for line in _in_a_thread(lambda: list(_serving(asked, bundle)), settings.deadline_s):
+            yield line
+            if line.grade == "error":
+                return
+        yield from _answers(bundle, settings, open_cpu)
+    except PicamError as error:
+        yield Finding.of(error)
+
+
+def _network(asked: Wanted) -> Iterator[Finding]:
+    """Yield name, port and TLS. Raises `RemoteLost`."""
+    where = asked.address
+    try:
+        found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+        addresses = ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if addresses != where.host:
+            yield Finding("ok", f"{where.host} is {addresses}")
+        with socket.create_connection((where.host, where.port), asked.deadline_s) as raw:
+            yield Finding("ok", f"{where.place} takes connections")
+            if where.encrypted:
+                context = client.authorities(asked.ca_file)
+                if where.grpc:
+                    context.set_alpn_protocols(["h2"])
+                with context.wrap_socket(raw, server_hostname=where.host) as secure:
+                    yield Finding("ok", f"{secure.version()}, the certificate is {_until(secure)}")
+    except OSError as error:
+        raise errors.of_os(error, where) from error
+
+
+def _until(secure: ssl.SSLSocket) -> str:
+    end = str((secure.getpeercert() or {}).get("notAfter", ""))
+    if not end:
+        return "trusted"
+    days = (ssl.cert_time_to_seconds(end) - time.time()) / 86400
+    return f"trusted and good for {days:.0f} days"
+
+
+def _token(asked: Wanted, settings: EngineSettings) -> Iterator[Finding]:
+    if not settings.token_file:
+        return
+    if wrong := secret_file.exposed(settings.token_file):
+        yield Finding.of(wrong, "note")
+    if not asked.address.encrypted and asked.address.host not in ("localhost", "127.0.0.1", "::1"):
+        yield Finding("note", "the token travels unencrypted, for everybody on the network to read",
+                        "use grpcs:// or https://")  # fmt: skip
+
+
+def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
+    """Yield server, model and metadata. Raises `RemoteLost`."""
+    with contextlib.closing(client.connect(asked)) as server:
+        ready = server.server_ready()
+        yield (
+            Finding("ok", "the server is ready")
+            if ready
+            else Finding(
+                "error",
+                "the server is there, but not ready",
+                "its log says why: a model that does not load, or no memory",
+            )
+        )
+        if not server.model_ready():
+            yield Finding("error", f"model {asked.model} is not ready on the server", "load it there, or correct "
+                            "engine.model; picam-infer export makes a repository that servers take")  # fmt: skip
+            return
+        yield Finding("ok", f"model {asked.model} is ready")
+        metadata = server.metadata()
+        fits = contract.agree(metadata, bundle)
+        platform = f" ({metadata['platform']})" if metadata.get("platform") else ""
+        yield Finding("ok", f"it takes {fits.datatype} {fits.layout} as {fits.input} and answers with "
+                        f"{len(bundle.labels)} values as {fits.output}{platform}")  # fmt: skip
+        if fits.datatype != "UINT8":
+            yield Finding("note", f"it takes {fits.datatype}: more bytes than pixels need",
+                            "picam-infer export makes a model that takes uint8")  # fmt: skip
+
+
+def _in_a_thread(work: Callable[[], list[Finding]], deadline_s: float) -> list[Finding]:
+    """Do it in a thread of its own: the HTTP client's greenlets belong to the thread that made them."""
+    done: queue.SimpleQueue[list[Finding] | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put(work())
+        except BaseException as error:  # whoever waits raises it again
+            done.put(error)
+
+    threading.Thread(target=run, name="remote", daemon=True).start()
+    try:
+        outcome = done.get(timeout=4 * deadline_s + 5)
+    except queue.Empty:
+        raise Lost("the server does not come to an end", "restart it") from None
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _answers(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], Engine]) -> Iterator[Finding]:
+    """Yield round trip and agreement. Raises `PicamError`."""
+    picture = probe_patch(bundle)
+    with contextlib.closing(Remote(bundle, settings)) as engine:
+        took_ms = []
+        for _ in range(ROUNDS):
+            began_s = time.perf_counter()
+            engine.submit(picture)
+            scores = engine.collect()
+            took_ms.append((time.perf_counter() - began_s) * 1e3)
+        yield Finding("ok", f"{engine.name}: {statistics.median(took_ms):.1f} ms from picture to answer")
+        try:
+            cpu = open_cpu()
+        except PicamError:  # the CPU has a finding of its own
+            return
+        with contextlib.closing(cpu):
+            cpu.submit(picture)
+            own = cpu.collect()
+        sentence = f"{engine.name}: {compare(scores, own, DOUBT)}"
+        yield Finding("ok" if difference(scores, own) <= SUSPICIOUS else "error", sentence)

@@ -1,0 +1,264 @@
+"""Real model servers on the loopback, started and ended as processes, and the wire to them, which can be cut."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from picam_infer.convert import serving
+from picam_infer.models.bundle import Bundle, Card, Edges, Input, Photo, save
+
+MODELS = Path(__file__).parent / "remote_servers"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def lab_bundle(folder: Path, classes: int = 10, side: int = 28, channels: int = 1) -> Bundle:
+    """Make a model called lab: softmax(W x) of side × side pixels."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    weights = np.random.default_rng(classes).normal(0, 1 / side, (classes, side * side * channels)).astype(np.float32)
+    source = ops.parameter([1, side, side, channels], np.float32, name="input")
+    flat = ops.reshape(source, ops.constant(np.array([1, -1], np.int64)), False)
+    output = ops.softmax(ops.matmul(flat, ops.constant(weights), False, True), 1)
+    work = folder.parent / f"{folder.name}.work"
+    work.mkdir(parents=True)
+    ov.save_model(ov.Model([ops.result(output)], [source], "lab"), work / "model.xml", compress_to_fp16=False)
+    files = {name: (work / name).read_bytes() for name in ("model.xml", "model.bin")}
+    labels = tuple(f"class {i}" for i in range(classes))
+    return save(
+        folder, Card("lab", Input((1, side, side, channels)), Photo() if channels == 3 else Edges()), labels, files
+    )
+
+
+class Server:
+    """One server process with a repository of its own; `python` is that of its environment."""
+
+    kind = ""
+
+    def __init__(self, python: Path, folder: Path, bundles: Sequence[Bundle], batching: bool = True) -> None:
+        self.python, self.folder, self.batching = python, folder, batching
+        self.http, self.grpc, self.metrics = free_port(), free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        for bundle in bundles:
+            self.put(bundle)
+
+    def put(self, bundle: Bundle) -> None:
+        """Lay a model into the repository, in the place of one of that name."""
+        target = self.folder / "repository" / bundle.name
+        shutil.rmtree(target, ignore_errors=True)
+        for name, content in serving.repository([serving.served(bundle)], "triton").items():
+            path = self.folder / "repository" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        self.prepare(target, bundle)
+
+    def prepare(self, target: Path, bundle: Bundle) -> None:
+        """Add what this server wants besides."""
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Return its command line and environment."""
+        raise NotImplementedError
+
+    def start(self, limit_s: float = 120.0) -> None:
+        command, environment = self.command()
+        log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log,
+                                        start_new_session=True, cwd=self.folder)  # fmt: skip
+        end_s = time.monotonic() + limit_s
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > end_s:
+                raise RuntimeError(f"{self.kind} does not start: {(self.folder / 'log').read_text()[-3000:]}")
+            time.sleep(0.1)
+
+    def ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self._asked("health/ready") == 200 and self._asked("models/lab/ready") == 200
+        return False
+
+    def _asked(self, path: str, content: object = None) -> int:
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/{path}", data,
+                                         {"Content-Type": "application/json"})  # fmt: skip
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+
+    def reload(self, name: str) -> None:
+        """Have it take a model from the repository again."""
+        self._asked(f"repository/models/{name}/unload", {})
+        self._asked(f"repository/models/{name}/load", {})
+
+    def unload(self, name: str) -> None:
+        self._asked(f"repository/models/{name}/unload", {})
+
+    def load(self, name: str) -> None:
+        self._asked(f"repository/models/{name}/load", {})
+
+    def slow(self, seconds: float) -> None:
+        """Have it wait before each answer; 0: no longer."""
+        path = self.folder / "repository/lab/slow"
+        path.write_text(str(seconds)) if seconds else path.unlink(missing_ok=True)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and its children."""
+        assert self.process
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        if self.process:
+            self.send(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def pids(self) -> list[int]:
+        """Return its processes."""
+        assert self.process
+        group = self.process.pid
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError, ValueError):
+                fields = path.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == group:
+                    found.append(int(path.parent.name))
+        return found
+
+    def cpu_s(self) -> float:
+        """Return the processor time that it has used."""
+        ticks = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> float:
+        pages = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+
+class Triton(Server):
+    """The tritonserver that the package nvidia-pytriton contains, with its Python back-end."""
+
+    kind = "Triton"
+
+    def prepare(self, target: Path, bundle: Bundle) -> None:
+        shutil.copy(MODELS / "triton_model.py", target / "1/model.py")
+        config = (target / "config.pbtxt").read_text()
+        config = config.replace('backend: "openvino"', 'backend: "python"').replace(
+            'default_model_filename: "model.xml"', 'default_model_filename: "model.py"')  # fmt: skip
+        if not self.batching:
+            config = "".join(line for line in config.splitlines(True) if not line.startswith("dynamic_batching"))
+        (target / "config.pbtxt").write_text(config)
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        packages = next((self.python.parent.parent / "lib").glob("python3*/site-packages"))
+        home, libraries = packages / "pytriton/tritonserver", packages / "nvidia_pytriton.libs"
+        backends = self.folder / "backends"
+        if not backends.exists():
+            shutil.copytree(home / "backends", backends)
+            version = packages.parent.name.removeprefix("python")
+            stub = home / "python_backend_stubs" / version / "triton_python_backend_stub"
+            shutil.copy(stub, backends / "python")
+        command = [
+            str(home / "bin/tritonserver"), f"--model-repository={self.folder / 'repository'}",
+            f"--backend-directory={backends}", "--model-control-mode=explicit", "--load-model=*",
+            *(f"--{kind}-address=127.0.0.1" for kind in ("http", "grpc", "metrics")),
+            f"--http-port={self.http}", f"--grpc-port={self.grpc}", f"--metrics-port={self.metrics}",
+        ]  # fmt: skip
+        path = f"{self.python.parent}:{os.environ['PATH']}"
+        return command, {"PATH": path, "LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": ""}
+
+
+class MlServer(Server):
+    """Seldon's MLServer."""
+
+    kind = "MLServer"
+
+    def prepare(self, target: Path, bundle: Bundle) -> None:
+        size, count = bundle.card.input, len(bundle.labels)
+        settings = {
+            "name": bundle.name, "implementation": "mlserver_model.OpenVino", "parameters": {"uri": str(target)},
+            "inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [-1, size.height, size.width, size.channels]}],
+            "outputs": [{"name": "scores", "datatype": "FP32", "shape": [-1, count]}],
+        }  # fmt: skip
+        if self.batching:
+            settings |= {"max_batch_size": serving.MAX_BATCH, "max_batch_time": 0.002}
+        (target / "model-settings.json").write_text(json.dumps(settings))
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        settings = {"host": "127.0.0.1", "http_port": self.http, "grpc_port": self.grpc, "metrics_port": self.metrics,
+                    "parallel_workers": 0, "debug": False}  # fmt: skip
+        (self.folder / "repository/settings.json").write_text(json.dumps(settings))
+        return ([str(self.python.parent / "mlserver"), "start", str(self.folder / "repository")],
+                {"PYTHONPATH": str(MODELS)})  # fmt: skip
+
+
+KINDS: dict[str, type[Server]] = {"triton": Triton, "mlserver": MlServer}
+
+
+class Wire:
+    """A forwarder in front of a server; cut, it answers nothing and refuses nothing."""
+
+    def __init__(self, port: int) -> None:
+        self._to, self._whole = port, threading.Event()
+        self._whole.set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._whole.clear()
+
+    def mend(self) -> None:
+        self._whole.set()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self._whole.wait()
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:
+                    near.close()
+                    continue
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._whole.wait()
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+if __name__ == "__main__":
+    sys.exit("scripts/test-remote uses this")
