@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -217,29 +216,26 @@ def _replace(path: Path, text: str) -> None:
     fresh.rename(path)
 
 
-def left_overs(before: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what differs from an earlier `possessions()`."""
-    return {key: (value, now) for key, value in before.items() if (now := possessions()[key]) != value}
+def left_overs(before: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return what was not there at an earlier `possessions()`."""
+    return {key: more for key, now in possessions().items() if (more := now - before[key])}
 
 
-def possessions() -> dict[str, Any]:
-    """Return what this process could leak: its children and how many descriptors, shared memory and threads it has."""
-    me = os.getpid()
-    children = []
+def possessions() -> dict[str, set[str]]:
+    """Return what this process could leak: its children, and its open and mapped memory."""
+    me, children = os.getpid(), set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[1]) == me:
-            children.append(int(stat.parent.name))
-    maps = Path("/proc/self/maps").read_text()
-    shm = sorted(p.name for p in Path("/dev/shm").glob("*") if not p.name.startswith("sem."))  # other programs'
+            children.add(stat.parent.name)
+    maps = Path("/proc/self/maps").read_text().splitlines()
     return {
         "children": children,
-        "fds": len(list(Path("/proc/self/fd").iterdir())),
-        "maps": maps.count("memfd:"),
-        "shm": shm,
+        "fds": {str(number) for number in range(len(list(Path("/proc/self/fd").iterdir())))},
+        "maps": {str(number) for number in range(sum("memfd:" in line for line in maps))},
     }
 
 

@@ -50,7 +50,7 @@ class Running:
         self.names.append(self.engine.name)
         return self.engine.name
 
-    def until(self, name: str, limit_s: float = 8.0) -> float:
+    def until(self, name: str, limit_s: float = 60.0) -> float:
         """Run until `name` answers; return how long that took."""
         began_s = time.monotonic()
         while self.once() != name:

@@ -16,7 +16,7 @@ from picam_infer.config.schema import INSTALLED
 from picam_infer.platform.paths import state_folder
 
 _APPLICATION = b"picam-infer instance"
-_MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"))
+MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"))
 """A copied card has the same machine id as its original; the board's serial number tells the two apart."""
 
 
@@ -60,7 +60,7 @@ class Instance:
 
 def _machine() -> str:
     found = []
-    for path in _MACHINE_IDS:
+    for path in MACHINE_IDS:
         with contextlib.suppress(OSError, UnicodeError):
             found.append(path.read_text("ascii").strip("\0\n "))
     return "\0".join(filter(None, found)) or _made_up()

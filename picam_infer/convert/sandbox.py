@@ -38,7 +38,7 @@ LEAST_MEMORY = 2**30
 BASE_MEMORY, MEMORY_PER_BYTE = 2 * 2**30, 16
 """What it may ask for at most, for a small file and for each byte more: a trap does not fill a large memory."""
 TICK_S = 0.25
-_LIMITS_S = {"quantize": 8 * 3600.0, "try": BUILD_S, "check": BUILD_S, "save": BUILD_S}
+LIMITS_S = {"quantize": 8 * 3600.0, "try": BUILD_S, "check": BUILD_S, "save": BUILD_S}
 _DOING = {
     "read": "reading",
     "build": "building",
@@ -47,7 +47,7 @@ _DOING = {
     "check": "checking",
     "save": "saving",
 }
-_CODE = "from picam_infer.convert.sandbox import child; child()"
+CODE = "from picam_infer.convert.sandbox import child; child()"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Progress = Callable[[str, float], None]
@@ -71,7 +71,7 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="picam-infer-", ignore_cleanup_errors=True) as scratch:
         paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": scratch}
         process = subprocess.Popen(
-            [sys.executable, "-c", _CODE, json.dumps(order, default=str)],
+            [sys.executable, "-c", CODE, json.dumps(order, default=str)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env={**os.environ, **paths, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
         )  # fmt: skip
@@ -131,7 +131,7 @@ def listen(process: Child, given: Path, read_s: float, progress: Progress) -> di
                 if "error" in message:
                     raise _rebuilt(message)
                 phase = message["phase"]
-                limit_s = _LIMITS_S.get(phase, read_s)
+                limit_s = LIMITS_S.get(phase, read_s)
                 work.begin()
                 progress(phase, time.monotonic() - began_s)
 
@@ -216,7 +216,7 @@ def child() -> None:
     # Libraries may print; only this stream speaks to the parent.
     speak = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    _limit(order["memory"])
+    limit_itself(order["memory"])
     sys.setrecursionlimit(3000)
     try:
         _say(speak, {"report": _convert(order, speak)})
@@ -240,9 +240,9 @@ def child() -> None:
     os._exit(0)  # OpenVINO's threads have nothing left to do
 
 
-def _limit(most: int | None) -> None:
+def limit_itself(most: int | None) -> None:
     """Limit this process: it is the one to go when memory runs out, and it ends even if nobody listens any more."""
-    most_s = int(sum(_LIMITS_S.values()))
+    most_s = int(sum(LIMITS_S.values()))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for what, value in (
         (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, ADDRESSES), (resource.RLIMIT_CPU, most_s),

@@ -11,7 +11,7 @@ import numpy as np
 from picam_infer.core import BadFrame, Frame, Pixels
 from picam_infer.imaging import decode
 
-_SOI, _SOS, _DHT, _APP1 = 0xD8, 0xDA, 0xC4, 0xE1
+_SOI, _SOS, DHT, _APP1 = 0xD8, 0xDA, 0xC4, 0xE1
 _MOST_PX = 100_000_000
 _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 # (rotate, then flip) → the EXIF orientation with the same effect (CIPA DC-008, tag 0x0112).
@@ -34,12 +34,12 @@ def portable(frame: Frame) -> bytes:
     if not decode.whole_jpeg(frame.data):
         raise BadFrame(f"frame {frame.seq} is no whole JPEG")
     data = frame.data.tobytes()
-    kinds = {kind for kind, _ in _segments(data)}
+    kinds = {kind for kind, _ in segments(data)}
     head = b""
     orientation = _ORIENTATION[frame.rotate, frame.flip]
     if orientation != 1:
         head += _exif(orientation)
-    if _DHT not in kinds:
+    if DHT not in kinds:
         head += _huffman_tables()
     return data[:2] + head + data[2:] if head else data
 
@@ -68,13 +68,13 @@ def thumbnail(data: bytes, width: int) -> bytes:
 
 def _size(data: bytes) -> tuple[int, int]:
     """Return width, height as the first frame header has them; 0, 0 without one (ITU-T T.81, B.2.2)."""
-    for kind, segment in _segments(data):
-        if 0xC0 <= kind <= 0xCF and kind not in (_DHT, 0xC8, 0xCC) and len(segment) >= 9:
+    for kind, segment in segments(data):
+        if 0xC0 <= kind <= 0xCF and kind not in (DHT, 0xC8, 0xCC) and len(segment) >= 9:
             return int.from_bytes(segment[7:9], "big"), int.from_bytes(segment[5:7], "big")
     return 0, 0
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (marker, segment with its marker) up to the start of the scan."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -93,7 +93,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _huffman_tables() -> bytes:
     # The standard's own (annex K.3), which cameras mean when they send none and OpenCV writes unless asked to optimise.
     sample = encode(np.zeros((16, 16, 3), np.uint8), 90)
-    return b"".join(segment for kind, segment in _segments(sample) if kind == _DHT)
+    return b"".join(segment for kind, segment in segments(sample) if kind == DHT)
 
 
 @lru_cache(maxsize=8)

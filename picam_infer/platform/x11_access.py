@@ -16,7 +16,7 @@ from picam_infer.platform.terminal import say
 
 USER = "picam-infer"
 _CHANGE_HOSTS, _INSERT, _SERVER_INTERPRETED = 109, 0, 5
-_AGAIN_S = 1.0
+AGAIN_S = 1.0
 _GONE_S = 30.0
 """A desktop without an X server for so long has ended; a compositor starts its X server when somebody knocks."""
 
@@ -31,7 +31,7 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
         except Lost:
             if time.monotonic() - there_s > gone_s:
                 return 0
-            time.sleep(_AGAIN_S)
+            time.sleep(AGAIN_S)
             continue
         try:
             refused = grant_access(desktop, user)
@@ -44,7 +44,7 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
             say(f"the desktop on {desktop.display} does not let {user} in: {refused}", error=True)
             return 1
         there_s = time.monotonic()
-        time.sleep(_AGAIN_S)
+        time.sleep(AGAIN_S)
 
 
 def grant_access(desktop: x11.Session, user: str) -> str:

@@ -28,7 +28,7 @@ _FIRST_TRIES = 10
 _VANISHING_S = 0.5
 _RAW: dict[str, Codec] = {"MJPG": "jpeg", "JPEG": "jpeg", "YUYV": "yuyv", "GREY": "grey"}
 
-_known: dict[str, CameraInfo] = {}
+found_before: dict[str, CameraInfo] = {}
 """The camera that each address meant last, so that it is found again under another number."""
 
 
@@ -40,7 +40,7 @@ class Camera:
     def __init__(self, address: str, capture: Capture, roots: Roots = Roots()) -> None:  # noqa: B008
         """Open the camera that `address` means. Raises `Lost` with the reason and the remedy."""
         self._asked, self._roots = capture, roots
-        self.info = _known[address] = find(address, roots)
+        self.info = found_before[address] = find(address, roots)
         self._settings = NodeControls(self.info.node)
         self._capture = Guarded(self.info.path, cv2.CAP_V4L2)
         try:
@@ -189,7 +189,7 @@ def find(address: str, roots: Roots = Roots()) -> CameraInfo:  # noqa: B008
 
 
 def _choose(address: str, roots: Roots) -> CameraInfo:
-    cameras, known = v4l2.discover(roots), _known.get(address)
+    cameras, known = v4l2.discover(roots), found_before.get(address)
     again = next((c for c in cameras if known and _same(c, known)), None)
     if address == "camera":
         chosen = again or next(iter(cameras), None)

@@ -34,7 +34,7 @@ def test_names_are_plain_and_say_which(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_copied_card_in_another_board_is_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card, board = tmp_path / "machine-id", tmp_path / "serial"
     card.write_text("0123456789abcdef\n")
-    monkeypatch.setattr(instance, "_MACHINE_IDS", (card, board))
+    monkeypatch.setattr(instance, "MACHINE_IDS", (card, board))
     board.write_text("10000000aaaaaaaa\0")
     one = Instance().ident
     board.write_text("10000000bbbbbbbb\0")
@@ -43,7 +43,7 @@ def test_a_copied_card_in_another_board_is_another_machine(tmp_path: Path, monke
 
 
 def test_without_an_id_one_is_made_up_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instance, "_MACHINE_IDS", ())
+    monkeypatch.setattr(instance, "MACHINE_IDS", ())
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "one"))
     first = Instance().ident
     assert Instance().ident == first

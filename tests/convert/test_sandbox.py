@@ -26,7 +26,7 @@ _DONE = 'print(json.dumps({"report": {"done": True}}), flush=True)'
 def run(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: sandbox.Progress = lambda *_: None
 ) -> object:
-    monkeypatch.setattr(sandbox, "_CODE", _WORK + code)
+    monkeypatch.setattr(sandbox, "CODE", _WORK + code)
     return sandbox.convert(good(tmp_path / "m.h5"), tmp_path / "out", {}, progress)
 
 
@@ -48,7 +48,7 @@ def test_processor_time_is_what_is_limited(tmp_path: Path, monkeypatch: pytest.M
     assert "damaged" not in str(caught.value)
     # Each phase has its own: what the first used up does not count in the second.
     monkeypatch.setattr(sandbox, "BUILD_S", 0.5)
-    monkeypatch.setattr(sandbox, "_LIMITS_S", {"check": 5.0})
+    monkeypatch.setattr(sandbox, "LIMITS_S", {"check": 5.0})
     assert run(f"""spend(0.3); print('{{"phase": "check"}}', flush=True); spend(0.8); {_DONE}""", tmp_path, monkeypatch)
 
 
@@ -78,7 +78,7 @@ def test_the_childs_own_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     code = """
 from picam_infer.convert import sandbox
 import resource
-sandbox._limit(None)
+sandbox.limit_itself(None)
 names = ("RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_AS", "RLIMIT_DATA")
 limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in names}
 limits["oom"] = int(open("/proc/self/oom_score_adj").read())
@@ -97,7 +97,7 @@ def test_a_small_file_gets_less_memory_than_the_machine_has(tmp_path: Path, monk
     code = """
 import sys
 from picam_infer.convert import sandbox
-sandbox._limit(json.loads(sys.argv[1])["memory"])
+sandbox.limit_itself(json.loads(sys.argv[1])["memory"])
 try:
     bytearray(3 << 29)
 except MemoryError:

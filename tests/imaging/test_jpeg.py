@@ -22,8 +22,8 @@ def scene() -> np.ndarray:
 
 def without_tables(data: np.ndarray) -> np.ndarray:
     raw = data.tobytes()
-    for kind, segment in list(jpeg._segments(raw)):
-        if kind == jpeg._DHT:
+    for kind, segment in list(jpeg.segments(raw)):
+        if kind == jpeg.DHT:
             raw = raw.replace(segment, b"", 1)
     return np.frombuffer(raw, np.uint8)
 

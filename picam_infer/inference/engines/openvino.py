@@ -20,7 +20,7 @@ from picam_infer.models.bundle import Bundle, BundleError, Factor
 if TYPE_CHECKING:
     import openvino as ov
 
-_QUICK_S = 0.01
+QUICK_S = 0.01
 """An inference that takes no longer on one thread keeps up with any camera, and leaves the other cores alone."""
 
 
@@ -183,7 +183,7 @@ def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
     # Sharing a small network out costs half as much again, in threads that wait for each other.
     alone = msgspec.structs.replace(settings, threads=1)
     request = _compile(core, model, device, alone, cache).create_infer_request()
-    if any(_timed_s(request) < _QUICK_S for _ in range(2)):  # the first sets memory up
+    if any(_timed_s(request) < QUICK_S for _ in range(2)):  # the first sets memory up
         return request
     del request
     return _compile(core, model, device, settings, cache).create_infer_request()

@@ -14,7 +14,7 @@ _DEV = Path("/dev/input")
 _LAYOUT = Path("/etc/default/keyboard")
 EVENT = struct.Struct("qqHHi")
 EV_SYN, EV_KEY = 0, 1
-_SCAN_S = 1.0
+SCAN_S = 1.0
 CTRL, ALT = (29, 97), (56, 100)
 
 NAMES = {1: "esc", 28: "enter", 57: "space", 96: "enter", 102: "home", 103: "up", 104: "pageup", 105: "left",
@@ -60,7 +60,7 @@ class Keyboard:
     def keys(self) -> Sequence[str]:
         """Return the keys pressed or repeated since the last call: a lower-case character, `space`, `esc`, `left`…"""
         if time.monotonic() >= self._next_scan_s:
-            self._next_scan_s = time.monotonic() + _SCAN_S
+            self._next_scan_s = time.monotonic() + SCAN_S
             self._scan()
         pressed: list[str] = []
         for path, device in list(self._devices.items()):

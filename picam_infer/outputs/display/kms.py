@@ -19,7 +19,7 @@ from picam_infer.outputs.display.keyboard import Keyboard
 log = logging.getLogger(__name__)
 
 _DEV = Path("/dev/dri")
-_LOOK_S = 1.0
+LOOK_S = 1.0
 _FLIP_S = 1.0
 
 
@@ -120,7 +120,7 @@ class Kms:
         card.set_crtc(self._crtc_id, self._buffers[0].fb_id, mode, self._monitor.connector_id)
         self._clear = 2
         self._shape: tuple[int, ...] = ()
-        self._next_look_s = time.monotonic() + _LOOK_S
+        self._next_look_s = time.monotonic() + LOOK_S
         # Looking at the connector may have changed what /sys tells of it.
         self._outlet = owner.outlet(outlet.card, outlet.name)
         self.name = f"kms {outlet.name} {mode.hdisplay}×{mode.vdisplay}"
@@ -166,7 +166,7 @@ class Kms:
 
     def _look(self) -> None:
         """Notice a monitor that went or was replaced."""
-        self._next_look_s = time.monotonic() + _LOOK_S
+        self._next_look_s = time.monotonic() + LOOK_S
         before, now = self._outlet, owner.outlet(self._outlet.card, self._outlet.name)
         if not now.plugged:
             self.close()

@@ -39,9 +39,9 @@ class Outlet:
         return self.status == "connected" or (self.status == "unknown" and bool(self.signature.strip()))
 
 
-def outlets(sys: Path = SYS) -> list[Outlet]:
-    """Return every connector of every card, the certainly connected first."""
-    found = []
+def outlets(sys: Path | None = None) -> list[Outlet]:
+    """Return every connector of every card, the certainly connected first. `sys`: None is the machine's own."""
+    sys, found = sys or SYS, []
     for folder in sorted((sys / "class/drm").glob("card*-*")):
         card, _, name = folder.name.partition("-")
         if name.startswith("Writeback"):
@@ -50,20 +50,20 @@ def outlets(sys: Path = SYS) -> list[Outlet]:
     return sorted(found, key=lambda o: (o.status != "connected", not o.plugged))
 
 
-def outlet(card: str, name: str, sys: Path = SYS) -> Outlet:
+def outlet(card: str, name: str, sys: Path | None = None) -> Outlet:
     """Return one connector's state; a card that was pulled out has it disconnected."""
-    folder = sys / "class/drm" / f"{card}-{name}"
+    folder = (sys or SYS) / "class/drm" / f"{card}-{name}"
     status = _bytes(folder / "status").decode("ascii", "replace").strip() or "disconnected"
     return Outlet(card, name, status, _bytes(folder / "modes") + _bytes(folder / "edid"))
 
 
-def console_in_use(sys: Path = SYS, proc: Path = PROC) -> str:
+def console_in_use(sys: Path | None = None, proc: Path | None = None) -> str:
     """Return the virtual console a person switched to (`tty2`); empty: the screen is on ours.
 
     Ours is the one this program was started from, or the first one for a service.
     """
-    active = _bytes(sys / "class/tty/tty0/active").decode("ascii", "replace").strip()
-    return active if active and active != _home(proc) else ""
+    active = _bytes((sys or SYS) / "class/tty/tty0/active").decode("ascii", "replace").strip()
+    return active if active and active != _home(proc or PROC) else ""
 
 
 def require_active_vt() -> None:

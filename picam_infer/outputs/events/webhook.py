@@ -25,7 +25,7 @@ from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
 
 _AGAIN = frozenset({408, 425, 429})
-_AGAIN_S = 3600.0
+AGAIN_S = 3600.0
 """A picture that was too large is tried again after this time: the receiver may have another limit by then."""
 _IN_PATHS = "/?%:@!$&'()*+,;=~[]"
 
@@ -97,7 +97,7 @@ class Hook:
                          "capture.width and height, or set snapshot: false")  # fmt: skip
 
     def _is_too_large(self, picture: str) -> bool:
-        fresh = time.monotonic() - self._found_s < _AGAIN_S
+        fresh = time.monotonic() - self._found_s < AGAIN_S
         return fresh and 0 < self._too_large <= len(picture)
 
     def idle(self, waiting: Callable[[float], bool]) -> bool:

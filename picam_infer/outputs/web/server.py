@@ -31,7 +31,7 @@ _unheard = logging.getLogger(f"{__name__}.visitors")
 """Takes what the web library says of each damaged request: strangers do not fill the journal."""
 _unheard.disabled = True
 
-_RETRY_S = 5.0
+RETRY_S = 5.0
 _LEAST_FPS = 1.0
 
 
@@ -155,11 +155,11 @@ class Web:
             except (OSError, ssl.SSLError) as error:
                 reason = _reason(error)
                 if reason != self.reason:
-                    again = f"trying again every {_RETRY_S:.0f} s"
+                    again = f"trying again every {RETRY_S:.0f} s"
                     log.warning("web: cannot listen on %s: %s; %s", self._settings.listen, reason, again)
                 self.reason = reason
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), _RETRY_S)
+                    await asyncio.wait_for(self._stop.wait(), RETRY_S)
                 continue
             self.port = servers[0].sockets[0].getsockname()[1]
             scheme = "https" if self._settings.tls_cert else "http"

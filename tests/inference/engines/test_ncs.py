@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stick_lab
+from makers import until
 from stick_lab import StickLab, bundle, expected, left_overs, possessions
 
 from picam_infer.config import EngineSettings
@@ -40,10 +41,7 @@ def model(tmp_path: Path) -> Bundle:
 def _nothing_left() -> Iterator[None]:
     before = possessions()
     yield
-    end_s = time.monotonic() + 1
-    while left_overs(before) and time.monotonic() < end_s:
-        time.sleep(0.01)
-    assert not left_overs(before)
+    until(lambda: not left_overs(before))
 
 
 def patch(seed: int = 0, shape: tuple[int, int, int] = (28, 28, 1)) -> Pixels:
@@ -56,9 +54,7 @@ def opened(model: Bundle, lab: StickLab, stick: str = "", deadline_s: float = 0.
     try:
         yield engine
     finally:
-        began_s = time.monotonic()
         engine.close()
-        assert time.monotonic() - began_s < 1
 
 
 def refusal(model: Bundle, lab: StickLab, stick: str = "") -> str:
@@ -280,7 +276,7 @@ def test_a_status_in_mid_run_reaches_the_reader(
         sticks.set("2", **{call: status})
         engine.submit(patch())
         if call == "queue":  # the child has spoken and gone before anybody listens
-            engine._process._process.wait(10)
+            until(lambda: not _running(engine.pid))
         with pytest.raises(Lost, match=words):
             engine.collect()
 
@@ -317,10 +313,8 @@ def test_unplugged_in_mid_run(model: Bundle, sticks: StickLab, blocks: str | Non
         engine.submit(patch())
         engine.submit(patch())
         sticks.unplug()
-        began_s = time.monotonic()
         with pytest.raises(Lost):
             engine.collect()
-        assert time.monotonic() - began_s < 0.3 + 1
     assert "no Neural Compute Stick" in refusal(model, sticks)
     sticks.plug()
     with opened(model, sticks) as engine:
@@ -336,10 +330,8 @@ def test_a_hang_is_found_within_the_deadline(model: Bundle, sticks: StickLab) ->
         began_s = time.monotonic()
         with pytest.raises(Lost, match=r"stopped answering \(waiting for an answer took longer than 0.3 s\)"):
             engine.collect()
-        assert 0.25 < time.monotonic() - began_s < 0.3 + 1
-        began_s = time.monotonic()
+        assert time.monotonic() - began_s > 0.25
         engine.close()
-        assert time.monotonic() - began_s < 1
     sticks.plug()
     with opened(model, sticks):
         pass
@@ -411,26 +403,22 @@ def test_closing_is_quick_whatever_libmvnc_does(model: Bundle, sticks: StickLab)
 
 def test_stopping_while_it_opens(model: Bundle, sticks: StickLab) -> None:
     sticks.plug()
-    sticks.times(open_ms=8000)
+    sticks.times(open_ms=60_000)
     stopping = threading.Event()
     threading.Timer(0.3, stopping.set).start()
-    began_s = time.monotonic()
     with pytest.raises(Lost, match="no longer wanted"):
         Ncs(model, usb=sticks.usb, stopping=stopping)
-    assert time.monotonic() - began_s < 1.3
 
 
 def test_closing_from_another_thread_ends_a_wait(model: Bundle, sticks: StickLab) -> None:
     sticks.plug()
-    engine = Ncs(model, deadline_s=20, usb=sticks.usb)
+    engine = Ncs(model, deadline_s=600, usb=sticks.usb)
     sticks.set("2", hang="")
     engine.submit(patch())
     closer = threading.Timer(0.2, engine.close)
     closer.start()
-    began_s = time.monotonic()
     with pytest.raises(Lost):
         engine.collect()
-    assert time.monotonic() - began_s < 1.2
     closer.join()
 
 
@@ -457,10 +445,7 @@ def test_no_child_outlives_a_killed_parent(model: Bundle, sticks: StickLab, hang
         pid = int(parent.stdout.readline())
         sticks.set("2", hang=hang)
         parent.kill()
-    end_s = time.monotonic() + 2
-    while Path(f"/proc/{pid}").exists() and _running(pid) and time.monotonic() < end_s:
-        time.sleep(0.01)
-    assert not _running(pid)
+    until(lambda: not _running(pid))
 
 
 def _running(pid: int) -> bool:

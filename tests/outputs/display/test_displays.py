@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import mmap
 import os
 import socket
@@ -5,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -140,11 +143,13 @@ class Pipe(keyboard.Device):
     """A device that a test types on; grabs are remembered."""
 
     is_keyboard = True
+    made: ClassVar[list[Pipe]] = []
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.grabs: list[bool] = []
         self.again: list[tuple[int, int]] = []
+        self.made.append(self)
 
     def _grab(self) -> None:
         self._grabbed = True
@@ -159,7 +164,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[key
     os.mkfifo(tmp_path / "event0")
     end = os.open(tmp_path / "event0", os.O_RDWR | os.O_NONBLOCK)
     monkeypatch.setattr(keyboard, "Device", Pipe)
-    monkeypatch.setattr(keyboard, "_SCAN_S", 0.0)
+    monkeypatch.setattr(keyboard, "SCAN_S", 0.0)
     monkeypatch.setattr(keyboard.fcntl, "ioctl", lambda *_: 0)
     keys = keyboard.Keyboard(tmp_path, tmp_path / "layout")
     keys.keys()
@@ -186,9 +191,8 @@ def test_keys_with_control_are_not_ours(typed: tuple[keyboard.Keyboard, int, Pat
 
 
 def test_ctrl_alt_chords_go_to_the_console(typed: tuple[keyboard.Keyboard, int, Path]) -> None:
-    keys, end, folder = typed
-    device = keys._devices[folder / "event0"]
-    assert isinstance(device, Pipe)
+    keys, end, _ = typed
+    device = Pipe.made[-1]
     assert device.grabs == [True]
     os.write(end, event(29, 1) + event(56, 1) + event(60, 1) + event(60, 0))
     assert keys.keys() == []
@@ -206,7 +210,7 @@ def test_an_unplugged_keyboard_and_a_new_one(
     typed: tuple[keyboard.Keyboard, int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys, _, folder = typed
-    first = keys._devices[folder / "event0"]
+    first = Pipe.made[-1]
 
     def gone() -> Iterator[int]:
         raise OSError(19, "No such device")
@@ -217,24 +221,25 @@ def test_an_unplugged_keyboard_and_a_new_one(
     other = os.open(folder / "event7", os.O_RDWR | os.O_NONBLOCK)
     os.write(other, event(25, 1))
     assert keys.keys() == ["p"]
-    assert list(keys._devices) == [folder / "event7"]
+    assert Pipe.made[-1] is not first and keys.keys() == []
     os.close(other)
 
 
-def test_what_is_printed_on_the_keys(tmp_path: Path) -> None:
-    file = tmp_path / "keyboard"
-    file.write_text('XKBMODEL="pc105"\nXKBLAYOUT="fr,us"\n')
-    keys = keyboard.Keyboard(tmp_path, file)
-    assert "q".translate(keys._print) == "a"
-    assert "z".translate(keys._print) == "w"
-    assert keyboard._layout(tmp_path / "none") == ""
+def test_what_is_printed_on_the_keys(typed: tuple[keyboard.Keyboard, int, Path]) -> None:
+    _, end, folder = typed
+    for layout, printed in (('XKBMODEL="pc105"\nXKBLAYOUT="fr,us"\n', ["a", "w"]), ("", ["q", "z"])):
+        (folder / "layout").write_text(layout)
+        keys = keyboard.Keyboard(folder, folder / "layout")
+        keys.keys()
+        os.write(end, event(16, 1) + event(16, 0) + event(44, 1) + event(44, 0))
+        assert keys.keys() == printed
+        keys.close()
 
 
 def test_a_file_is_no_keyboard(tmp_path: Path) -> None:
     (tmp_path / "event0").write_bytes(event(16, 1))
     keys = keyboard.Keyboard(tmp_path)
-    assert keys.keys() == []
-    assert keys._others == {tmp_path / "event0"}
+    assert keys.keys() == [] and keys.keys() == []
 
 
 # -- a desktop's session -----------------------------------------------------
@@ -310,7 +315,7 @@ def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) 
         return x11.Session(":0", "")
 
     monkeypatch.setattr(x11, "find", find)
-    monkeypatch.setattr(x11_access, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(x11_access, "AGAIN_S", 0.01)
     monkeypatch.setattr(
         x11_access, "grant_access", lambda desktop, user: grant_access.append((desktop.display, user)) or ""
     )

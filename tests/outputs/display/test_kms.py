@@ -1,7 +1,10 @@
+from __future__ import annotations
+
 import errno
 import os
 import struct
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -67,6 +70,7 @@ class FakeCard:
 
     opened = 0
     busy = False
+    made: ClassVar[list[FakeCard]] = []
 
     def __init__(self, path: Path) -> None:
         self.path, self.master, self.can_draw = path, not FakeCard.busy, True
@@ -74,6 +78,7 @@ class FakeCard:
         self.width, self.height = 320, 180
         self.error = 0
         FakeCard.opened += 1
+        FakeCard.made.append(self)
 
     def monitors(self) -> list[drm.Monitor]:
         return [drm.Monitor(5, "HDMI-A-1", True, (mode(self.width, self.height, 8),), (1,), 1)]
@@ -117,12 +122,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (connector / "status").write_text("connected\n")
     (connector / "modes").write_text("320x180\n")
     (connector / "edid").write_bytes(b"one")
-    monkeypatch.setattr(owner.outlets, "__defaults__", (tmp_path,))
-    monkeypatch.setattr(owner.outlet, "__defaults__", (tmp_path,))
-    monkeypatch.setattr(owner.console_in_use, "__defaults__", (tmp_path, tmp_path))
+    monkeypatch.setattr(owner, "SYS", tmp_path)
+    monkeypatch.setattr(owner, "PROC", tmp_path)
     monkeypatch.setattr(drm, "Card", FakeCard)
     monkeypatch.setattr(drm, "Buffer", FakeBuffer)
-    monkeypatch.setattr(kms, "_LOOK_S", 0.0)
+    monkeypatch.setattr(kms, "LOOK_S", 0.0)
     FakeCard.opened, FakeCard.busy = 0, False
     return connector
 
@@ -133,14 +137,14 @@ PICTURE = np.full((90, 160, 3), 50, np.uint8)
 def test_pictures_flip_between_two_buffers_and_the_console_returns(machine: Path) -> None:
     display = Kms(DisplaySettings())
     assert display.name == "kms HDMI-A-1 320×180"
-    card = display._card
+    card = FakeCard.made[-1]
     for _ in range(3):
         display.show(PICTURE)
-    first, second, third, fourth = card.shown  # type: ignore[union-attr]
+    first, second, third, fourth = card.shown
     assert (first, second) == (third, fourth)
     display.close()
     display.close()
-    assert card.shown[-1] == 77  # type: ignore[union-attr]
+    assert card.shown[-1] == 77
     assert FakeCard.opened == 0
     with pytest.raises(Lost):
         display.show(PICTURE)
@@ -201,7 +205,7 @@ def test_a_held_card_is_named(
 
 def test_a_failing_flip_is_a_loss(machine: Path) -> None:
     display = Kms(DisplaySettings())
-    display._card.error = errno.EINVAL  # type: ignore[union-attr]
+    FakeCard.made[-1].error = errno.EINVAL
     with pytest.raises(Lost, match="is gone"):
         display.show(PICTURE)
     assert FakeCard.opened == 0

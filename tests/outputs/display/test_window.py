@@ -300,8 +300,6 @@ def test_a_lost_camera_is_a_placard(
     make_bundle(tmp_path / "m")
     process = running("--source", "camera:none such", "--model", tmp_path / "m")
     wait_for_colour(desktop, annotate.LOST, 50, "the placard's red")
-    began_s = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
-    assert time.monotonic() - began_s < 2

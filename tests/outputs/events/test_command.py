@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from events_room import change
+from events_room import change, until
 
 from picam_infer import config
 from picam_infer.outputs.events.command import Program
@@ -43,15 +43,10 @@ def test_one_that_does_not_read_is_fine() -> None:
 
 def test_what_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    began_s = time.monotonic()
     with pytest.raises(Undelivered, match=r"longer than 0\.5 s"):
         run("sh", "-c", f"sleep 60 & echo $! > {note}; wait", timeout_s=0.5)
-    assert time.monotonic() - began_s < 3
     child = int(note.read_text())
-    end_s = time.monotonic() + 5
-    while time.monotonic() < end_s and _runs(child):
-        time.sleep(0.02)
-    assert not _runs(child)
+    until(lambda: not _runs(child))
 
 
 def _runs(process: int) -> bool:

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from visitors import Run, ask, ask_json, make_certificate, own_address, serving, until, watching
@@ -18,6 +19,7 @@ from picam_infer.config import Web as Settings
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.handlers import MAX_BODY
 from picam_infer.outputs.web.server import Web
+from picam_infer.runtime.settings import RuntimeSettings
 
 PRIVATE = ["/", "/stream.mjpg", "/stream.mjpg?raw=1", "/snapshot.jpg", "/api/state", "/api/events", "/api/config",
            "/api/kept", "/kept.zip", "/metrics", "/healthz", "/openapi.json", "/page/page.js"]  # fmt: skip
@@ -362,7 +364,7 @@ def test_tls_from_files(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_bad_certificate_is_said_and_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picam_infer.outputs.web.server._RETRY_S", 0.1)
+    monkeypatch.setattr("picam_infer.outputs.web.server.RETRY_S", 0.1)
     cert = tmp_path / "cert.pem"
     with Web(Settings(listen="127.0.0.1:0", tls_cert=str(cert), tls_key=str(tmp_path / "key.pem")), run.state,
              run.render) as web:  # fmt: skip
@@ -407,12 +409,17 @@ def test_damaged_requests_are_the_visitors_fault_and_fill_no_journal(
     assert not caplog.records
 
 
-def test_errors_tell_nothing_of_the_inside(web: Web, caplog: pytest.LogCaptureFixture) -> None:
-    web._room.live.values = lambda: 1 / 0  # type: ignore[union-attr,method-assign,return-value]
-    status, _, body = ask(web, "/api/config")
-    assert status == 500 and b"Traceback" not in body and b"division" not in body
-    assert "no answer to GET /api/config" in caplog.text and "ZeroDivisionError" in caplog.text
-    assert ask_json(web, "/healthz")[0] == 200
+class Broken(RuntimeSettings):
+    def as_json(self) -> dict[str, Any]:
+        return {"values": 1 / 0}
+
+
+def test_errors_tell_nothing_of_the_inside(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(run, live=Broken(run.state)) as web:
+        status, _, body = ask(web, "/api/config")
+        assert status == 500 and b"Traceback" not in body and b"division" not in body
+        assert "no answer to GET /api/config" in caplog.text and "ZeroDivisionError" in caplog.text
+        assert ask_json(web, "/healthz")[0] == 200
 
 
 WRONG = {"Host": "wrong.example:8080"}

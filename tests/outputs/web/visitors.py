@@ -67,10 +67,14 @@ class Run:
         self._on.clear()
         time.sleep(self._pause_s * 2)
 
+    def go_on(self) -> None:
+        """Let pictures come again."""
+        self._on.set()
+
     def plug(self) -> None:
         """Put it back."""
         self.state.health.mark_up("camera")
-        self._on.set()
+        self.go_on()
 
     def render(self, frame: Frame | None) -> Pixels | None:
         """Draw, as the service would."""
