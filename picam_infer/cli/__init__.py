@@ -36,6 +36,8 @@ VERBS = {
     "explain": Verb("picam_infer.cli.explain", "show what a model was given, what it answered and why"),
     "convert": Verb("picam_infer.cli.convert", "turn a Teachable Machine, Keras or other file into a bundle"),
     "export": Verb("picam_infer.cli.export", "write bundles as a repository that model servers load"),
+    "teach": Verb("picam_infer.cli.teach", "teach classes from folders of pictures, in seconds"),
+    "models": Verb("picam_infer.cli.models", "list the models and what each can be used for"),
     "use": Verb("picam_infer.cli.use", "make the installed service run a model, and say what it sees"),
     "instance": Verb("picam_infer.cli.instance", "add a service for one more camera"),
     "show": Verb("picam_infer.cli.show", "open the service's window again after it was closed"),

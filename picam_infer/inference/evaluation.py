@@ -76,7 +76,7 @@ class Evaluation:
 
     def _axes(self) -> tuple[list[str], list[str]]:
         """Return the classes there are pictures of, and the answers there were, in the model's order."""
-        order = [*(label for label in dict.fromkeys(self.labels) if label != self.reject), UNKNOWN]
+        order = list(dict.fromkeys([*(label for label in self.labels if label != self.reject), UNKNOWN]))
         rows = [label for label in order if any(truth == label for truth, _ in self.counts)]
         columns = [label for label in order if label in rows or any(said == label for _, said in self.counts)]
         return rows, columns

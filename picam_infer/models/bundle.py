@@ -93,6 +93,29 @@ class Input(msgspec.Struct, frozen=True):
         return self.shape[self.layout.index("C")]
 
 
+class TaughtClass(msgspec.Struct, frozen=True):
+    """A class that was taught from pictures."""
+
+    label: str
+    pictures: int
+    accuracy: float | None = None
+    """The share of its pictures that are named rightly when each is left out in turn; None: it has only one."""
+
+
+class Taught(msgspec.Struct, frozen=True):
+    """How a network's last layers were taught (`picam-infer teach`)."""
+
+    backbone: str
+    """The model that makes the features."""
+    sha256: str
+    """Of that model's network."""
+    features: str
+    """The layer of it that they come from."""
+    classes: tuple[TaughtClass, ...] = ()
+    accuracy: float | None = None
+    """The share of all pictures that are named rightly when each is left out in turn."""
+
+
 class Card(msgspec.Struct, frozen=True):
     """`model.yaml`: all that must be known to feed the network and read its answer."""
 
@@ -112,6 +135,8 @@ class Card(msgspec.Struct, frozen=True):
     """What the outputs are: classes of which one applies, classes of which several may, or values."""
     units: tuple[str, ...] = ()
     """The values' units, one for each output."""
+    taught: Taught | None = None
+    """What its last layers were taught with; None: it came whole from a file."""
 
     @property
     def softmax(self) -> bool:
@@ -219,7 +244,7 @@ def dump_card(card: Card) -> bytes:
     plain: dict[str, Any] = msgspec.to_builtins(card, builtin_types=(float,))
     # Keys that came later are written only where they say something: the cards of older conversions stay as they are.
     for section, key, usual in ((plain, "task", "classification"), (plain, "units", ()),
-                                (plain["preprocess"], "fit", "crop")):  # fmt: skip
+                                (plain, "taught", None), (plain["preprocess"], "fit", "crop")):  # fmt: skip
         if key in section and section[key] == usual:
             del section[key]
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100).encode()

@@ -1,0 +1,272 @@
+"""`picam-infer teach`: pictures in one folder a class → a bundle that knows them, in seconds and without training."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle
+from picam_infer.platform import terminal
+from picam_infer.platform.terminal import say, say_json
+
+if TYPE_CHECKING:
+    from picam_infer.training.teach.intake import Given
+    from picam_infer.training.teach.report import Report
+    from picam_infer.training.teach.teacher import Teacher
+
+_DESCRIPTION = """\
+Teach classes from pictures: FOLDER has one folder of pictures for each class; a zip of it, a Teachable Machine project
+(.tm) or download of samples, and the zip of kept pictures will do, too. A network that was trained before (-m)
+describes each picture, and only what follows it is solved anew. What is unlike all the pictures is "unknown".
+The bundle is written to NAME, the pictures are kept beside it in NAME.pictures, so that they can be changed later:
+  picam-infer teach -m plants -o socks photos/
+  picam-infer teach -o socks --add more-photos/
+  picam-infer teach -o socks --relabel IMG_0012.jpg=striped --remove blurred.jpg"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `teach`'s options."""
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("folder", nargs="*", type=Path, metavar="FOLDER", help="folders or archives of pictures")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME", help="the bundle's folder")
+    parser.add_argument("-m", "--model", metavar="BACKBONE", help="the model to build on, by name or folder: any "
+                        "that classifies photos, or digits for drawn signs; picam-infer models lists them")  # fmt: skip
+    parser.add_argument("--features", metavar="LAYER", help="the layer of BACKBONE that describes a picture "
+                        "(default: what feeds its last dense layers)")  # fmt: skip
+    change = parser.add_argument_group("changing what NAME was taught")
+    change.add_argument("--add", action="store_true", help="add FOLDER's pictures to those that are there")
+    change.add_argument("--relabel", action="append", default=[], metavar="PICTURE=CLASS",
+                        help="move a picture, or all of a class, to another class")  # fmt: skip
+    change.add_argument("--remove", action="append", default=[], metavar="PICTURE",
+                        help="take a picture out, or a class")  # fmt: skip
+    parser.add_argument("--max-mb", type=_size, metavar="MB", help="how much the pictures may take (default: 200)")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+
+
+def _size(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def main(args: argparse.Namespace) -> int:
+    """Teach, write the bundle and report. Raises `PicamError`."""
+    changing = bool(args.add or args.relabel or args.remove)
+    if args.folder and changing and not args.add:
+        raise UsageError("pictures are given, but not whether to add them", "give --add, or no folder")
+    if not args.folder and (args.add or not changing):
+        raise UsageError("no pictures are given", "name a folder with one folder of pictures for each class")
+    place = args.output.with_name(f"{args.output.resolve().name}.pictures")
+    backbone = _backbone(args, changing, place)
+    lesson = _Lesson(args)
+    if changing:
+        bundle, report = lesson.change(backbone, place)
+    else:
+        bundle, report = lesson.begin(backbone, place)
+    _tell(args, bundle, report, place, lesson)
+    return 0
+
+
+def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
+    """Return the network to build on: the one that is named, else the one that is in the taught bundle already."""
+    if changing and not place.is_dir():
+        raise NoInput(f"{args.output} was not taught here: there is no {place}",
+                      "teach it first: picam-infer teach -m BACKBONE -o NAME FOLDER")  # fmt: skip
+    if args.model is not None:
+        return bundles.load(args.model)
+    if not changing:
+        raise UsageError("-m BACKBONE is missing: the model to build on",
+                         "picam-infer models lists them; digits is good for drawn signs")  # fmt: skip
+    taught = bundles.load(args.output.resolve())
+    if taught.card.taught is None:
+        raise UsageError(f"{args.output} is no taught model", "name the model to build on with -m")
+    return taught
+
+
+class _Lesson:
+    """One run of the command: what was left out on the way is gathered here."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self.skipped: list[str] = []
+        """Pictures that were not taught, with the reason."""
+        self.remarks: list[str] = []
+        self._again = 0
+
+    def begin(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
+        """Teach from nothing; pictures that were taught before are put aside when all went well."""
+        fresh = place.with_name(f".{place.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            with self._teacher(backbone, fresh) as teacher:
+                self._add(teacher, refuse_empty=True)
+                bundle, report = teacher.save(self._args.output)
+            if place.exists():
+                before = place.with_name(f"{place.name}.before")
+                shutil.rmtree(before, ignore_errors=True)
+                place.rename(before)
+                self.remarks.append(f"the pictures that were taught before are in {before}")
+            fresh.rename(place)
+        except OSError as error:
+            raise PicamError(f"{place} cannot be written ({error.strerror})", "is the disk full or read-only?"
+                             ) from error  # fmt: skip
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        return bundle, report
+
+    def change(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
+        """Change what was taught: what is asked for is looked up first, so that a mistyped name changes nothing."""
+        with self._teacher(backbone, place) as teacher:
+            self.skipped += teacher.unreadable
+            removed = [_meant(teacher, given) for given in self._args.remove]
+            moved = [(_meant(teacher, given), label) for given, label in map(_parted, self._args.relabel)]
+            if self._args.add:
+                self._add(teacher, refuse_empty=False)
+            for what, label in moved:
+                _each(what, lambda id, label=label: teacher.relabel(id, label),
+                      lambda old, label=label: teacher.rename_class(old, label))  # fmt: skip
+            for what in removed:
+                _each(what, teacher.remove, teacher.remove_class)
+            return teacher.save(self._args.output)
+
+    def _teacher(self, backbone: Bundle, place: Path) -> Teacher:
+        from picam_infer.training.teach.picture_set import MAX_MB, PictureSet
+        from picam_infer.training.teach.teacher import Teacher
+
+        bar = _Bar()
+        pictures = PictureSet(place, self._args.max_mb or MAX_MB)
+        teacher = Teacher(backbone, pictures, self._args.features, progress=bar)
+        bar.end()
+        return teacher
+
+    def _add(self, teacher: Teacher, refuse_empty: bool) -> None:
+        from picam_infer.training.teach import intake
+
+        with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
+            given: list[Given] = []
+            for folder in self._args.folder:
+                found = intake.read(folder, Path(scratch))
+                given += found.pictures
+                self.remarks += found.remarks
+            bar = _Bar()
+            known = {picture.id: picture.label for picture in teacher.pictures()}
+            for done, one in enumerate(given):
+                bar(done, len(given))
+                self._one(teacher, one, known)
+            bar.end()
+        if self._again:
+            self.remarks.append(f"there already: {self._again} of {len(given)} pictures")
+        there = teacher.counts()
+        empty = [label for label in dict.fromkeys(one.label for one in given) if label not in there]
+        if empty and (refuse_empty or not there):
+            raise NoInput(f"class {empty[0]!r} has no picture that can be taught: {self.skipped[0]}",
+                          "put some into its folder, or remove it")  # fmt: skip
+        self.remarks += [f"class {label} has no picture that can be taught" for label in empty]
+
+    def _one(self, teacher: Teacher, one: Given, known: dict[str, str]) -> None:
+        from picam_infer.training.teach.picture_set import identify
+
+        try:
+            if one.path.stat().st_size > _MOST_BYTES:
+                raise PicamError(f"{one.shown} is too large", "make the picture smaller first")
+            data = one.path.read_bytes()
+            id = identify(data)
+            if known.get(id) == one.label:
+                self._again += 1
+            elif id in known:
+                self.skipped.append(f"{one.shown} is there already, as {known[id]}; --relabel moves it")
+            else:
+                known[id] = teacher.add(one.label, data, one.shown).label
+        except OSError as error:
+            self.skipped.append(f"{one.shown} cannot be read ({error.strerror})")
+        except PicamError as error:
+            if "--max-mb" in error.hint:
+                raise
+            self.skipped.append(error.message.replace(str(one.path), one.shown))
+
+
+_MOST_BYTES = 256 * 2**20
+
+
+def _parted(given: str) -> tuple[str, str]:
+    picture, sign, label = given.rpartition("=")
+    if not sign or not picture or not label.strip():
+        raise UsageError(f"--relabel {given} names no class", "write PICTURE=CLASS")
+    return picture, label
+
+
+def _meant(teacher: Teacher, given: str) -> str | list[str]:
+    """Return the pictures' ids that a person means, or the name of a class. Raises `UsageError`."""
+    found = teacher.find(given)
+    if len(found) == 1:
+        return [found[0].id]
+    if len(found) > 1:
+        names = ", ".join(f"{picture.label}/{picture.name}" for picture in found[:4])
+        raise UsageError(f"{len(found)} taught pictures are called {given}", f"name one of them: {names}")
+    if given in teacher.counts():
+        return given
+    raise UsageError(f"{given!r} is neither a taught picture nor a class",
+                     f"classes: {', '.join(teacher.counts()) or 'none'}")  # fmt: skip
+
+
+def _each(what: str | list[str], picture: Any, whole_class: Any) -> None:
+    if isinstance(what, str):
+        whole_class(what)
+    else:
+        for id in what:
+            picture(id)
+
+
+class _Bar:
+    """A line on the terminal that says how far it is; elsewhere a line now and then."""
+
+    AGAIN_S = 30.0
+
+    def __init__(self) -> None:
+        self._live = sys.stderr is not None and sys.stderr.isatty()
+        self._said_s = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int, of: int) -> None:
+        """Hear that `done` of `of` pictures are looked at."""
+        now_s = time.monotonic()
+        if self._live and now_s > self._said_s + 0.1:
+            filled = round(30 * done / max(of, 1))
+            terminal.put(f"\r{'█' * filled}{'░' * (30 - filled)} {done} of {of} pictures", error=True)
+            self._said_s, self._shown = now_s, True
+        elif not self._live and now_s > self._said_s + self.AGAIN_S:
+            say(f"picam-infer teach: {done} of {of} pictures", error=True)
+            self._said_s = now_s
+
+    def end(self) -> None:
+        """Wipe the line."""
+        if self._shown:
+            terminal.put("\r\x1b[K", error=True)
+            self._shown = False
+
+
+def _tell(args: argparse.Namespace, bundle: Bundle, report: Report, place: Path, lesson: _Lesson) -> None:
+    taught = bundle.card.taught
+    assert taught is not None
+    if args.json:
+        say_json({"bundle": str(args.output), "pictures_folder": str(place), "backbone": taught.backbone,
+                  "features": taught.features, **report.as_json(), "skipped": lesson.skipped,
+                  "remarks": lesson.remarks})  # fmt: skip
+        return
+    for line in [*lesson.remarks, *(f"skipped: {line}" for line in lesson.skipped)]:
+        say(f"picam-infer teach: {line}", error=True)
+    say(f"{args.output}: taught on {taught.backbone} (layer {taught.features})")
+    for line in report.lines():
+        say(f"  {line}")
+    installed = args.output.resolve().parent == bundles.INSTALLED.resolve()
+    run = args.output.name if installed else f"./{args.output}" if not args.output.is_absolute() else str(args.output)
+    say(f"run it: picam-infer run --model {run}, or on the installed service: picam-infer use {run}")

@@ -1,0 +1,151 @@
+"""What is given to teach with: a folder with one folder a class, or an archive of one, by whoever packed it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from picam_infer.convert import archives
+from picam_infer.convert.archives import Budget
+from picam_infer.core import NoInput, PicamError
+from picam_infer.imaging import picture_files, pictures
+from picam_infer.training.teach.picture_set import clean_label, label_order, read_table
+
+MAX_FILES = 50_000
+"""How many files an archive of pictures may hold."""
+_PROJECT = re.compile(r"(?P<label>.*)-!-(?P<name>[^/]+)", re.DOTALL)
+"""How a Teachable Machine project calls its pictures."""
+_SAMPLES = re.compile(r"(?P<label>.+?)[-_ ]samples(?:\s*\(\d+\))?", re.IGNORECASE)
+"""How Teachable Machine calls the download of one class's pictures, and a browser the second one."""
+_HOW = "give one folder for each class, called as the class, with its pictures in it"
+
+
+@dataclass(frozen=True)
+class Given:
+    """One picture file and its class."""
+
+    label: str
+    path: Path
+    shown: str
+    """Its path inside of what was given."""
+
+
+@dataclass
+class Intake:
+    """The pictures of a folder or an archive, class by class."""
+
+    pictures: list[Given] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What was left out, and why; one line each."""
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes, in order."""
+        return sorted({given.label for given in self.pictures}, key=label_order)
+
+
+def read(given: Path, scratch: Path) -> Intake:
+    """Return what a folder, a zip (of folders, of one class, of kept pictures) or a `.tm` project holds.
+
+    Archives are unpacked into `scratch`, under the limits that model archives have. Raises `NoInput`, `PicamError`:
+    nothing there, a class without pictures, or an archive that is not to be trusted.
+    """
+    found = Intake()
+    if given.is_dir():
+        _folder(given, given, found, scratch)
+    elif given.is_file():
+        _archive(given, given.name, found, scratch)
+    else:
+        raise NoInput(f"there is no {given}", _HOW)
+    if not found.pictures:
+        raise NoInput(f"{given} has no pictures of any class in it", _HOW)
+    return found
+
+
+def _archive(path: Path, shown: str, found: Intake, scratch: Path) -> None:
+    with path.open("rb") as file:
+        kind = archives.kind(file.read(512))
+    if kind is None:
+        raise PicamError(f"{shown} is neither a folder nor an archive of pictures", _HOW)
+    place = scratch / f"unpacked-{len(list(scratch.iterdir()))}"
+    archives.unpack(path, place, Budget(entries=MAX_FILES))
+    folders = [entry for entry in place.iterdir() if entry.is_dir() and not _hidden(entry)]
+    plain = [entry for entry in place.iterdir() if entry.is_file() and not _hidden(entry)]
+    if len(folders) == 1 and not plain and any(entry.is_dir() and not _hidden(entry) for entry in folders[0].iterdir()):
+        place = folders[0]  # somebody packed the folder instead of what is in it
+    loose = [entry for entry in plain if pictures.readable(entry)]
+    if loose and not any(_PROJECT.fullmatch(entry.name) for entry in loose):
+        _one_class(path, place, found)
+    else:
+        _folder(place, place, found, scratch)
+
+
+def _one_class(archive: Path, place: Path, found: Intake) -> None:
+    """Take an archive of pictures without folders for one class, called as the archive."""
+    named = _SAMPLES.fullmatch(archive.stem)
+    label = clean_label(named["label"] if named else archive.stem)
+    if not label:
+        raise PicamError(f"{archive.name} has no name that a class could have", _HOW)
+    _take(place, place, label, found)
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.casefold() == "__macosx"
+
+
+def _folder(folder: Path, root: Path, found: Intake, scratch: Path) -> None:
+    table = read_table(folder)
+    try:
+        entries = sorted((entry for entry in folder.iterdir() if not _hidden(entry)), key=lambda path: path.name)
+    except OSError as error:
+        raise NoInput(f"{folder} cannot be read ({error.strerror})", "check its owner and permissions") from error
+    loose: list[str] = []
+    for entry in entries:
+        if entry.is_dir():
+            _class(entry, root, table, found)
+        elif entry.suffix.lower() == ".zip":
+            _archive(entry, entry.name, found, scratch)
+        elif pictures.readable(entry):
+            named = _PROJECT.fullmatch(entry.name)
+            label = clean_label(named["label"]) if named else ""
+            if label:
+                found.pictures.append(Given(label, entry, entry.name))
+            else:
+                loose.append(entry.name)
+    if loose:
+        more = f" and {len(loose) - 4} more" if len(loose) > 4 else ""
+        found.remarks.append(f"left out, because they lie in no class's folder: {', '.join(loose[:4])}{more}")
+    # Project pictures come as `Class 1-!-10.jpg`, in the order of names; people count otherwise.
+    found.pictures.sort(key=lambda given: (label_order(given.label), picture_files.order(Path(given.shown))))
+
+
+def _class(folder: Path, root: Path, table: dict[str, str | None], found: Intake) -> None:
+    label = table.get(folder.name, folder.name)
+    if label is None:
+        count = sum(1 for _ in _pictures(folder))
+        found.remarks.append(f"left out, because nobody has said yet what they show: {count} pictures of {folder.name}")
+        return
+    label = clean_label(label) or clean_label(folder.name)
+    if not label:
+        raise PicamError(f"the folder {folder.name!r} has no name that a class could have", _HOW)
+    _take(folder, root, label, found)
+
+
+def _take(folder: Path, root: Path, label: str, found: Intake) -> None:
+    try:
+        inside = picture_files.find(folder)
+    except NoInput as error:
+        raise NoInput(f"class {label!r} has no pictures", error.hint or "put some into its folder, or remove it"
+                      ) from error  # fmt: skip
+    if inside.left_out:
+        found.remarks.append(inside.remark(folder).replace(str(folder), label, 1))
+    found.pictures += [Given(label, path, path.relative_to(root).as_posix()) for path in inside.pictures]
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    try:
+        yield from picture_files.find(folder).pictures
+    except NoInput:
+        return

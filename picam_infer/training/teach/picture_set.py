@@ -1,0 +1,288 @@
+"""The taught pictures on disk: a folder with one folder a class, which anyone can look at, copy, zip and teach again.
+
+`labels.json` says which folder has which label. A picture's name is its file's own, with a mark of its content, by
+which the same picture is known again. `PictureSet` is the one owner of the folder; it is not safe for threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from picam_infer.core import PicamError
+from picam_infer.imaging import pictures as imaging
+from picam_infer.models.label_folders import folder_names
+from picam_infer.platform import disk
+
+MAX_MB = 200.0
+"""How large the folder may become, if nothing else is said."""
+_MB = 1_000_000
+_TABLE, _FEATURES, _REMOVED = "labels.json", ".features.npz", ".removed"
+_MARK = 12
+_NAME = re.compile(r"(?:(?P<stem>.+)-)?(?P<mark>[0-9a-f]{12})(?P<suffix>\.[A-Za-z0-9]{1,5})", re.DOTALL)
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One taught picture."""
+
+    id: str
+    """The beginning of its content's SHA-256: the same picture has the same one everywhere."""
+    label: str
+    name: str
+    """Its file's name, without folder."""
+    size: int
+    """Bytes."""
+
+
+class PictureSet:
+    """Owner of a folder of taught pictures. What is written appears whole or not at all."""
+
+    def __init__(self, folder: Path, max_mb: float = MAX_MB) -> None:
+        """Read what is there; a folder that is not there is made by the first picture. Raises `PicamError`."""
+        self.folder = folder
+        self._most = round(max_mb * _MB)
+        self._pictures: dict[str, Picture] = {}
+        self._folders: dict[str, str] = {}
+        """Each label's folder."""
+        self._scan()
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Yield the pictures by label and content: the same pictures always in the same order."""
+        return iter(sorted(self._pictures.values(), key=lambda picture: (label_order(picture.label), picture.id)))
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._pictures
+
+    def __getitem__(self, id: str) -> Picture:
+        return self._pictures[id]
+
+    @property
+    def size(self) -> int:
+        """How many bytes all take."""
+        return sum(picture.size for picture in self._pictures.values())
+
+    def path(self, picture: Picture) -> Path:
+        """Return where a picture lies."""
+        return self.folder / self._folders[picture.label] / picture.name
+
+    def read(self, picture: Picture) -> bytes:
+        """Return its bytes. Raises `OSError`."""
+        return self.path(picture).read_bytes()
+
+    def find(self, given: str) -> list[Picture]:
+        """Return the pictures that a person means: by id, name, original name, CLASS/NAME, or a file with its content.
+
+        Several may have had the same original name.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            path = Path(given)
+            if path.is_file() and path.stat().st_size <= imaging.MAX_BYTES:
+                id = identify(path.read_bytes())
+                return [self._pictures[id]] if id in self._pictures else []
+        label, _, name = given.rpartition("/")
+        found = [picture for picture in self if name in (picture.id, picture.name, original_name(picture))]
+        label = label.rpartition("/")[2]
+        return [picture for picture in found if not label or label in (picture.label, self._folders[picture.label])]
+
+    def add(self, label: str, data: bytes, name: str) -> Picture:
+        """Keep a picture that is not there yet. Raises `PicamError` when the folder is full, `OSError`."""
+        id = identify(data)
+        if self.size + len(data) > self._most:
+            raise PicamError(f"the taught pictures would take more than {self._most / _MB:g} MB ({self.folder})",
+                             "remove some, or allow more with --max-mb")  # fmt: skip
+        picture = Picture(id, label, f"{_stem(name)}-{id}{_suffix(data, name)}", len(data))
+        self._with_folder(label)
+        self._write(self.path(picture), data)
+        self._pictures[id] = picture
+        return picture
+
+    def relabel(self, id: str, label: str) -> Picture:
+        """Move a picture to another class. Raises `OSError`."""
+        old = self._pictures[id]
+        new = replace(old, label=label)
+        self._with_folder(label)
+        self.path(old).rename(self.path(new))
+        self._pictures[id] = new
+        return new
+
+    def remove(self, id: str) -> Picture:
+        """Take a picture out; `restore` brings it back until `forget_removed`. Raises `OSError`."""
+        picture = self._pictures[id]
+        aside = self.folder / _REMOVED
+        aside.mkdir(exist_ok=True)
+        self.path(picture).rename(aside / picture.name)
+        del self._pictures[id]
+        return picture
+
+    def restore(self, picture: Picture) -> Picture:
+        """Put back what was removed. Raises `OSError`."""
+        self._with_folder(picture.label)
+        (self.folder / _REMOVED / picture.name).rename(self.path(picture))
+        self._pictures[picture.id] = picture
+        return picture
+
+    def forget_removed(self) -> None:
+        """Delete what was removed for good, and folders that are empty."""
+        shutil.rmtree(self.folder / _REMOVED, ignore_errors=True)
+        for label in set(self._folders) - {picture.label for picture in self._pictures.values()}:
+            with contextlib.suppress(OSError):  # someone else's file is in it: then it stays
+                (self.folder / self._folders[label]).rmdir()
+                del self._folders[label]
+        if self.folder.is_dir():
+            self._write_table()
+
+    # -- features, so that nothing has to be computed twice -----------------------------------------------------------
+
+    def load_features(self, backbone: str) -> dict[str, Features]:
+        """Return the features by id that were kept for a backbone; nothing when there are none, or they are damaged."""
+        try:
+            with np.load(self.folder / _FEATURES, allow_pickle=False) as file:
+                if str(file["backbone"]) != backbone:
+                    return {}
+                ids, values = file["ids"], np.asarray(file["values"], np.float32)
+                if values.ndim != 2 or len(ids) != len(values) or not np.isfinite(values).all():
+                    return {}
+                return {str(id): value for id, value in zip(ids, values, strict=True)}
+        except Exception:  # numpy and zipfile raise what they like about damaged files
+            return {}
+
+    def keep_features(self, backbone: str, features: dict[str, Features]) -> None:
+        """Keep features by id for the next time; without room for them they are computed again then."""
+        if not features:
+            return
+        ids = sorted(features)
+        fresh = self.folder / f"{_FEATURES}.new.npz"
+        try:
+            np.savez(fresh, backbone=backbone, ids=np.array(ids), values=np.stack([features[id] for id in ids]))
+            fresh.replace(self.folder / _FEATURES)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+
+    # -- the folder ---------------------------------------------------------------------------------------------------
+
+    def _scan(self) -> None:
+        labels = read_table(self.folder)
+        try:
+            folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise PicamError(f"{self.folder} cannot be read ({error.strerror})", disk.remedy(error, self.folder)
+                             ) from error  # fmt: skip
+        for folder in folders:
+            label = labels.get(folder.name) or folder.name
+            self._folders.setdefault(label, folder.name)
+            if self._folders[label] == folder.name:
+                for path in sorted(folder.iterdir()):
+                    self._found(path, label)
+
+    def _found(self, path: Path, label: str) -> None:
+        """Take note of a picture; one that somebody has put there gets a name as the others have."""
+        if path.is_symlink() or not path.is_file():
+            return
+        named = _NAME.fullmatch(path.name)
+        if named is None and not path.name.startswith(".") and imaging.readable(path):
+            with contextlib.suppress(OSError):
+                data = path.read_bytes()
+                path = path.rename(path.with_name(f"{_stem(path.name)}-{identify(data)}{_suffix(data, path.name)}"))
+                named = _NAME.fullmatch(path.name)
+        if named:
+            picture = Picture(named["mark"], label, path.name, path.stat().st_size)
+            self._pictures.setdefault(picture.id, picture)
+
+    def _with_folder(self, label: str) -> None:
+        """Make sure that a label has a folder, called as no other one is on any system."""
+        if label not in self._folders:
+            taken = {name.casefold() for name in self._folders.values()}
+            name = folder_names([*self._folders, label])[label]
+            number = 1
+            while name.casefold() in taken or name.casefold() == _REMOVED:
+                number += 1
+                name = f"{folder_names([label])[label]}-{number}"
+            self._folders[label] = name
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write_table()
+        (self.folder / self._folders[label]).mkdir(exist_ok=True)
+
+    def _write_table(self) -> None:
+        table = {folder: label for label, folder in sorted(self._folders.items())}
+        self._write(self.folder / _TABLE, json.dumps(table, ensure_ascii=False, indent=1).encode())
+
+    def _write(self, path: Path, data: bytes) -> None:
+        fresh = path.with_name(f".{path.name[-60:]}.new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def read_table(folder: Path) -> dict[str, str | None]:
+    """Return which folder has which label (None: unknown) by `labels.json`; nothing where there is no such table."""
+    try:
+        table = json.loads((folder / _TABLE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(table, dict):
+        return {}
+    return {str(name): label if label is None else clean_label(str(label)) for name, label in table.items()}
+
+
+def identify(data: bytes) -> str:
+    """Return a picture's id."""
+    return hashlib.sha256(data).hexdigest()[:_MARK]
+
+
+def original_name(picture: Picture) -> str:
+    """Return what its file was called when it came, as far as its new name tells."""
+    named = _NAME.fullmatch(picture.name)
+    return f"{named['stem'] or named['mark']}{named['suffix']}" if named else picture.name
+
+
+def clean_label(text: str) -> str:
+    """Return a text as a label: on one line, without blanks around it; empty: it has nothing to show."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def label_order(label: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Return a sort key: `shelf 2` before `shelf 10`, whatever the case."""
+    parts = [part for part in re.split(r"(\d+)", label.casefold()) if part]
+    return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts], label
+
+
+def _stem(name: str) -> str:
+    plain = "".join(char if char.isalnum() or char in "._+" else "-" for char in Path(name).stem)
+    named = re.sub(r"-[0-9a-f]{12}\Z", "", plain)  # a picture of another set comes with its mark
+    return named.encode()[:60].decode(errors="ignore").strip("-.") or "picture"
+
+
+def _suffix(data: bytes, name: str) -> str:
+    """Return a suffix by content, where that is known: a picture may come without a name, or with a wrong one."""
+    for start, suffix in ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
+                          (b"II*\0", ".tif"), (b"MM\0*", ".tif")):  # fmt: skip
+        if data.startswith(start):
+            return suffix
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
+    if data[4:8] == b"ftyp":
+        return ".avif" if data[8:11] == b"avi" else ".heic"
+    given = Path(name).suffix.lower()
+    return given if given in imaging.SUFFIXES else ".img"

@@ -1,0 +1,422 @@
+"""The teacher: pictures in, a head that knows them at once, a bundle when it is asked for one."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from picam_infer.core import Frame, PicamError, UsageError
+from picam_infer.imaging import jpeg
+from picam_infer.imaging.pictures import decode_picture
+from picam_infer.inference import preprocess
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle, Card, Chain, Origin, Taught, TaughtClass
+from picam_infer.platform import disk
+from picam_infer.training.teach import calibration as calibrations
+from picam_infer.training.teach import lda, report
+from picam_infer.training.teach.backbone import FEATURES, Backbone, Vector
+from picam_infer.training.teach.calibration import Calibration
+from picam_infer.training.teach.head import Head, head, rooted
+from picam_infer.training.teach.lda import RELATIVE, Array, Classes, Lda
+from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, identify, label_order
+from picam_infer.training.teach.report import Report
+
+UNDOS = 50
+"""How many steps can be taken back."""
+_REJECTS = ("unknown", "none of these", "nothing that was taught")
+_GROWTH = 1.25
+"""The calibration is made anew whenever there are so many times as many pictures."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the taught classes say about one picture."""
+
+    label: str | None
+    """The likeliest class; None: unlike all of them."""
+    probabilities: dict[str, float]
+    """By class, in order."""
+    unknown: float
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Everything that follows from the pictures alone, whatever the order they came in."""
+
+    labels: list[str]
+    names: list[str]
+    vectors: Array
+    classes: Classes
+    model: Lda
+    left: lda.LeftOut
+    calibration: Calibration
+
+
+class Teacher:
+    """The one owner of a set of taught pictures, and of what is learnt from them.
+
+    Any thread may call anything. Two locks: one for the network, which works on one picture at a time, one for the
+    pictures and what is learnt; a slow picture therefore makes no `predict` of features wait, and `save` and `report`
+    work on a copy. Each change is on disk when its call returns. `close` (or `with`) ends it.
+    """
+
+    def __init__(
+        self, backbone: Bundle, pictures: PictureSet, layer: str | None = None, chain: Chain | None = None,
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:  # fmt: skip
+        """Learn the pictures that are there; `progress` hears how many are done, of how many. Raises `PicamError`.
+
+        `layer` names the backbone's features where they cannot be found; `chain` is used instead of its card's.
+        """
+        self._lock = threading.RLock()
+        self._network_lock = threading.Lock()
+        self._backbone = Backbone(backbone, layer)
+        self._chain = chain or backbone.card.preprocess
+        self._prepare = preprocess.build(self._chain, backbone.card.input)
+        self._pictures = pictures
+        self._undos: list[tuple[str, Callable[[], None]]] = []
+        self._features: dict[str, Vector] = {}
+        self._labels: list[str] = []
+        """Classes in the order they were first seen: the live model's numbers."""
+        self._model: Lda | None = None
+        self._calibration = Calibration()
+        self._fitted_at = 0
+        self._key = _key(backbone, self._backbone.layer, self._chain)
+        self.unreadable: list[str] = []
+        """Pictures of the set that cannot be read (any more), with the reason: they are not learnt."""
+        self._learn_all(progress)
+
+    def __enter__(self) -> Teacher:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Keep the features for the next time; what was removed is deleted for good. May be called more than once."""
+        with self._lock:
+            self._undos.clear()
+            self._pictures.forget_removed()
+            if self._pictures.folder.is_dir():
+                self._pictures.keep_features(self._key, self._features)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    @property
+    def layer(self) -> str:
+        """The backbone's layer that the features come from."""
+        return self._backbone.layer
+
+    def counts(self) -> dict[str, int]:
+        """Return how many pictures each class has, in the classes' order."""
+        with self._lock:
+            labels = [picture.label for picture in self._pictures if picture.id in self._features]
+        return {label: labels.count(label) for label in sorted(set(labels), key=label_order)}
+
+    def pictures(self) -> list[Picture]:
+        """Return the pictures, class by class."""
+        with self._lock:
+            return list(self._pictures)
+
+    def find(self, given: str) -> list[Picture]:
+        """Return the pictures that a person means; see `PictureSet.find`."""
+        with self._lock:
+            return self._pictures.find(given)
+
+    def read(self, picture: Picture) -> bytes:
+        """Return a picture's bytes. Raises `OSError`."""
+        with self._lock:
+            return self._pictures.read(picture)
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def features(self, frame: Frame) -> Vector:
+        """Return what the backbone says about a frame, (d,). Raises `BadFrame`."""
+        with self._network_lock:
+            patch = self._prepare(frame)
+            return self._backbone.features(preprocess.tensor(patch, self._chain, self._backbone.bundle.card.input))
+
+    def add(self, label: str, data: bytes, name: str = "") -> Picture:
+        """Teach one picture, as bytes of a file. Raises `PicamError`: unreadable, no room, or not a label.
+
+        A picture that is there already is not taught twice; with another label it is relabelled.
+        """
+        label = _label(label)
+        id = identify(data)
+        with self._lock:
+            known = self._pictures[id] if id in self._pictures and id in self._features else None
+        if known is not None:
+            return self.relabel(id, label) if known.label != label else known
+        found = self._features_of(data, name or "the picture")
+        with self._lock:
+            if id in self._pictures:  # another thread was faster, or it could not be read before
+                if id not in self._features:
+                    self._learn(self._pictures[id], found)
+                return self._pictures[id]
+            picture = self._written(lambda: self._pictures.add(label, data, name))
+            self._learn(picture, found)
+            self._remember(f"add {picture.name} to {label}", lambda: self._drop(picture.id))
+            return picture
+
+    def add_frame(self, label: str, frame: Frame, name: str = "camera") -> Picture:
+        """Teach what a camera shows. Raises as `add`, and `BadFrame`."""
+        return self.add(label, jpeg.portable(frame), name)
+
+    def relabel(self, id: str, label: str) -> Picture:
+        """Move a picture to another class. Raises `UsageError` (no such picture) or `PicamError`."""
+        label = _label(label)
+        with self._lock:
+            old = self._known(id)
+            if old.label == label:
+                return old
+            self._move(id, label)
+            self._remember(f"move {old.name} from {old.label} to {label}", lambda: self._move(id, old.label))
+            return self._pictures[id]
+
+    def remove(self, id: str) -> None:
+        """Take a picture out. Raises `UsageError` (no such picture) or `PicamError`."""
+        with self._lock:
+            picture, found = self._known(id), self._features.get(id)
+            self._drop(id)
+            self._remember(f"remove {picture.name} from {picture.label}", lambda: self._put_back([(picture, found)]))
+
+    def rename_class(self, old: str, new: str) -> None:
+        """Call a class otherwise; it is merged with another one of that name. Raises `UsageError` or `PicamError`."""
+        new = _label(new)
+        with self._lock:
+            ids = [picture.id for picture in self._of_class(old)]
+            self._move_all(ids, new)
+            self._remember(f"rename {old} to {new}", lambda: self._move_all(ids, old))
+
+    def remove_class(self, label: str) -> None:
+        """Take a class out with all its pictures. Raises `UsageError` (no such class) or `PicamError`."""
+        with self._lock:
+            gone = [(picture, self._features.get(picture.id)) for picture in self._of_class(label)]
+            for picture, _ in gone:
+                self._drop(picture.id)
+            self._remember(f"remove {label}", lambda: self._put_back(gone))
+
+    def undo(self) -> str | None:
+        """Take the last change back, and return what it was; None: there is none. Raises `PicamError`."""
+        with self._lock:
+            if not self._undos:
+                return None
+            what, back = self._undos.pop()
+            back()
+            self._refit()  # so that what was said before is said again
+            return what
+
+    # -- what comes of it -----------------------------------------------------------------------------------------
+
+    def predict(self, features: Vector) -> Prediction:
+        """Return what the classes say about a picture's features, (d,), with all that was taught until now.
+
+        Raises `UsageError` when nothing was.
+        """
+        with self._lock:
+            if self._model is None:
+                raise UsageError("nothing is taught yet", "add a picture first")
+            squared, total = self._model.distances(rooted(features, self._backbone.root)[None])
+            there = [number for number, count in enumerate(self._model.counts) if count]
+            scores = calibrations.probabilities(squared[:, there], total, RELATIVE, self._calibration)[0]
+            labels = [self._labels[number] for number in there]
+        chances = dict(zip(labels, (float(score) for score in scores), strict=False))
+        ordered = {label: chances[label] for label in sorted(labels, key=label_order)}
+        best = max(ordered, key=lambda label: ordered[label])
+        unknown = float(scores[-1])
+        return Prediction(best if ordered[best] > unknown else None, ordered, unknown)
+
+    def report(self) -> Report:
+        """Return how well it works, each picture left out in turn. Raises `UsageError` when nothing is taught."""
+        return _report(self._fitted())
+
+    def head(self) -> tuple[Head, list[str]]:
+        """Return the taught layers and their classes' labels: the same for the same pictures, in whatever order."""
+        fitted = self._fitted()
+        return _head(fitted, self._backbone.root), fitted.labels
+
+    def save(self, folder: Path) -> tuple[Bundle, Report]:
+        """Write the bundle, whole or not at all; the same pictures give the same bytes. Raises `PicamError`."""
+        fitted = self._fitted()
+        said = _report(fitted)
+        with self._network_lock:
+            files = self._backbone.with_head(_head(fitted, self._backbone.root))
+        labels = [*fitted.labels, reject_label(fitted.labels)]
+        card = self._card(folder.resolve().name, labels[-1], said, [picture.id for picture in self._learnt()])
+        return bundles.save(folder, card, labels, files), said
+
+    def _card(self, name: str, reject: str, said: Report, ids: Sequence[str]) -> Card:
+        own = self._backbone.bundle.card
+        before = own.taught if self._backbone.layer == FEATURES else None
+        taught = Taught(
+            before.backbone if before else self._backbone.bundle.name,
+            before.sha256 if before else network_digest(self._backbone.bundle),
+            before.features if before else self._backbone.layer,
+            tuple(TaughtClass(label, said.counts[label], _short(said.accuracy_of(label))) for label in said.labels),
+            _short(said.accuracy),
+        )
+        pictures = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+        origin = Origin(f"{sum(said.counts.values())} taught pictures", pictures, f"taught on {taught.backbone}")
+        return Card(name=name, input=own.input, preprocess=self._chain, origin=origin, output="taught_scores",
+                    probabilities=True, reject=reject, taught=taught)  # fmt: skip
+
+    # -- inside, with the lock held ---------------------------------------------------------------------------------
+
+    def _known(self, id: str) -> Picture:
+        if id not in self._pictures:
+            raise UsageError(f"there is no taught picture {id}", "see the pictures' names in the folder")
+        return self._pictures[id]
+
+    def _of_class(self, label: str) -> list[Picture]:
+        found = [picture for picture in self._pictures if picture.label == label]
+        if not found:
+            there = ", ".join(self.counts()) or "none"
+            raise UsageError(f"there is no taught class {label!r}", f"classes: {there}")
+        return found
+
+    def _learnt(self) -> list[Picture]:
+        return [picture for picture in self._pictures if picture.id in self._features]
+
+    def _features_of(self, data: bytes, name: str) -> Vector:
+        image = decode_picture(data, name)
+        height, width = image.shape[:2]
+        return self.features(Frame(image, "bgr", width, height, 0.0, 0.0, 0))
+
+    def _learn_all(self, progress: Callable[[int, int], None]) -> None:
+        kept = self._pictures.load_features(self._key)
+        for done, picture in enumerate(list(self._pictures)):
+            progress(done, len(self._pictures))
+            found = kept.get(picture.id)
+            if found is None or len(found) != self._backbone.count:
+                try:
+                    found = self._features_of(self._pictures.read(picture), picture.name)
+                except (PicamError, OSError) as error:
+                    self.unreadable.append(str(error))
+                    continue
+            self._features[picture.id] = found
+        self._refit()
+
+    def _learn(self, picture: Picture, found: Vector) -> None:
+        self._features[picture.id] = found
+        if self._model is None or len(self._features) >= _GROWTH * self._fitted_at:
+            self._refit()
+            return
+        self._model.add(rooted(found, self._backbone.root), self._number(picture.label))
+        self._refit_if_stale()
+
+    def _drop(self, id: str) -> None:
+        picture = self._written(lambda: self._pictures.remove(id))
+        found = self._features.pop(id, None)
+        if found is not None and self._model is not None:
+            if not self._features or len(self._features) * _GROWTH <= self._fitted_at:
+                self._refit()
+                return
+            self._model.remove(rooted(found, self._backbone.root), self._number(picture.label))
+            self._refit_if_stale()
+
+    def _move(self, id: str, label: str) -> None:
+        old = self._pictures[id]
+        self._written(lambda: self._pictures.relabel(id, label))
+        if id in self._features and self._model is not None:
+            vector = rooted(self._features[id], self._backbone.root)
+            self._model.relabel(vector, self._number(old.label), self._number(label))
+            self._refit_if_stale()
+
+    def _move_all(self, ids: Sequence[str], label: str) -> None:
+        for id in ids:
+            self._move(id, label)
+
+    def _put_back(self, gone: Sequence[tuple[Picture, Vector | None]]) -> None:
+        for picture, found in gone:
+            self._written(lambda picture=picture: self._pictures.restore(picture))  # type: ignore[misc]
+            if found is not None:
+                self._learn(picture, found)
+
+    def _number(self, label: str) -> int:
+        if label not in self._labels:
+            assert self._model is not None
+            self._model.add_class()
+            self._labels.append(label)
+        return self._labels.index(label)
+
+    def _refit_if_stale(self) -> None:
+        if self._model is not None and self._model.stale:
+            self._refit()
+
+    def _refit(self) -> None:
+        if not self._features:
+            self._model, self._labels, self._fitted_at, self._calibration = None, [], 0, Calibration()
+            return
+        fitted = self._fitted()
+        self._model, self._labels, self._calibration = fitted.model, list(fitted.labels), fitted.calibration
+        self._fitted_at = len(fitted.names)
+
+    def _fitted(self) -> _Fitted:
+        with self._lock:
+            pictures = self._learnt()
+            features = [self._features[picture.id] for picture in pictures]
+        if not pictures:
+            raise UsageError("nothing is taught yet", "add a picture first")
+        labels = sorted({picture.label for picture in pictures}, key=label_order)
+        vectors = rooted(np.stack(features).astype(np.float64), self._backbone.root)
+        classes = np.array([labels.index(picture.label) for picture in pictures], np.intp)
+        model = Lda(vectors, classes, len(labels))
+        left = lda.leave_one_out(model, vectors, classes)
+        names = [f"{picture.label}/{picture.name}" for picture in pictures]
+        return _Fitted(labels, names, vectors, classes, model, left, calibrations.calibrate(model, left, classes))
+
+    def _written(self, change: Callable[[], Picture]) -> Picture:
+        try:
+            return change()
+        except OSError as error:
+            folder = self._pictures.folder
+            raise PicamError(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder)) from error
+
+    def _remember(self, what: str, back: Callable[[], None]) -> None:
+        self._undos.append((what, back))
+        del self._undos[:-UNDOS]
+
+
+def _report(fitted: _Fitted) -> Report:
+    return report.make(fitted.labels, fitted.names, fitted.vectors, fitted.classes, fitted.left, fitted.calibration)
+
+
+def _head(fitted: _Fitted, root: bool) -> Head:
+    return head(fitted.model, fitted.calibration, root, list(range(len(fitted.labels))))
+
+
+def _label(text: str) -> str:
+    label = clean_label(text)
+    if not label:
+        raise UsageError(f"{text!r} is no name for a class", "give it one that can be read")
+    return label
+
+
+def _short(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def reject_label(labels: Sequence[str]) -> str:
+    """Return what the output for «none of these» is called: no class has that name."""
+    taken = {label.casefold() for label in labels}
+    return next((name for name in _REJECTS if name not in taken), f"unknown {len(labels)}")
+
+
+def network_digest(bundle: Bundle) -> str:
+    """Return the SHA-256 of a bundle's network: what it computes, whatever its card says."""
+    total = hashlib.sha256()
+    for path in (bundle.network, bundle.network.with_suffix(".bin")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _key(backbone: Bundle, layer: str, chain: Chain) -> str:
+    """Return what features depend on besides the picture."""
+    same = backbone.card.taught if layer == FEATURES else None
+    network = f"{same.sha256} {same.features}" if same else f"{network_digest(backbone)} {layer}"
+    return hashlib.sha256(f"{network} {chain!r}".encode()).hexdigest()

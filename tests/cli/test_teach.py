@@ -1,0 +1,186 @@
+"""`picam-infer teach` and `models` as people call them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import lessons
+import pytest
+from lessons import encoded, pictures
+from makers import shared
+
+from picam_infer import cli
+from picam_infer.models import bundle as bundles
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    lessons.backbone(tmp_path / "base")
+    pictures(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def teach(*words: str) -> int:
+    return cli.main(["teach", *words])
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_becomes_a_model_that_names_pictures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    said = capsys.readouterr().out
+    for part in ("18 pictures of 3 classes: blue 6, green 6, red 6", "accuracy 100.0%", "is / said",
+                 "picam-infer run --model ./balls", "picam-infer use ./balls"):  # fmt: skip
+        assert part in said
+    # A threshold of nearly nothing: whether it is one of the classes is the model's business here.
+    assert cli.main(["classify", "-m", "./balls", "--threshold", "0.01", "--report", "photos"]) == 0
+    assert "accuracy 100.0%" in capsys.readouterr().out
+
+
+def test_the_same_pictures_give_the_same_bytes_and_the_old_ones_stay(home: Path) -> None:
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    first = files(home / "balls")
+    (home / "photos" / "red" / "more.png").write_bytes(encoded("red", 55))
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    assert files(home / "balls") != first
+    assert len(list((home / "balls.pictures.before").rglob("*.*g"))) == 18
+    (home / "photos" / "red" / "more.png").unlink()
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    assert files(home / "balls") == first
+    assert sorted(path.name for path in home.iterdir() if path.name.startswith(".balls")) == []
+
+
+def test_changes_need_no_backbone_and_come_to_the_same(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    first = files(home / "balls")
+    for path in (home / "base").iterdir():
+        path.unlink()
+    pictures(home / "more", 2, ("white",), seed=40)
+    (home / "more" / "red").mkdir()
+    (home / "more" / "red" / "wrong.png").write_bytes(encoded("blue", 66))
+    assert teach("-o", "balls", "--add", "more") == 0
+    capsys.readouterr()
+    assert teach("-o", "balls", "--relabel", "wrong.png=blue", "--json") == 0
+    counts = {one["label"]: one["pictures"] for one in told(capsys)["classes"]}
+    assert counts == {"blue": 7, "green": 6, "red": 6, "white": 2}
+    assert teach("-o", "balls", "--relabel", "white=cream") == 0
+    assert teach("-o", "balls", "--remove", "blue/wrong.png", "--remove", "cream") == 0
+    assert files(home / "balls") == first
+
+
+def test_unreadable_pictures_are_named_and_skipped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "photos" / "red" / "bad.jpg").write_bytes(b"junk")
+    (home / "photos" / "red" / "cut.png").write_bytes(encoded("red", 1)[:200])
+    (home / "photos" / "red" / "notes.txt").write_text("x")
+    (home / "photos" / "red" / "again.jpg").write_bytes((home / "photos" / "green" / "green0.jpg").read_bytes())
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    said = capsys.readouterr().err
+    for part in ("red/bad.jpg is not a picture", "red/cut.png", "left out of red: notes.txt",
+                 "red/again.jpg is there already, as green"):  # fmt: skip
+        assert said.count(part) == 1
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (["photos"], 2, "-m BACKBONE is missing"),
+    (["-m", "./base"], 2, "no pictures are given"),
+    (["-m", "./base", "photos", "--remove", "x"], 2, "give --add"),
+    (["-m", "nope", "photos"], 66, "no model called 'nope'"),
+    (["-m", "./base", "nothing"], 66, "there is no nothing"),
+    (["--add", "photos"], 66, "was not taught here"),
+    (["-m", "./base", "photos", "--features", "nope"], 2, "no layer 'nope'"),
+    (["-m", "./base", "photos", "--max-mb", "0.001"], 1, "--max-mb"),
+    (["-m", "./base", "photos", "empty"], 66, "no pictures"),
+])  # fmt: skip
+def test_mistakes_get_one_line(words: list[str], code: int, said: str, home: Path,
+                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    (home / "empty" / "class").mkdir(parents=True)
+    assert teach("-o", "balls", *words) == code
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not (home / "balls").exists() and not (home / "balls.pictures").exists()
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ("--remove=nope.jpg", "neither a taught picture nor a class"), ("--relabel=red0.jpg", "names no class"),
+    ("--relabel=red0.jpg=", "names no class"), ("--remove=x.png", "2 taught pictures are called x.png"),
+])  # fmt: skip
+def test_a_mistyped_change_changes_nothing(change: str, said: str, home: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    for colour in ("red", "blue"):
+        (home / "photos" / colour / "x.png").write_bytes(encoded(colour, 70))
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    before = files(home / "balls")
+    capsys.readouterr()
+    assert teach("-o", "balls", "--remove", "green", change) == 2
+    assert said in capsys.readouterr().err
+    assert files(home / "balls") == before
+    assert len(list((home / "balls.pictures" / "green").iterdir())) == 6
+
+
+def test_a_class_of_which_no_picture_is_readable_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "photos" / "odd").mkdir()
+    (home / "photos" / "odd" / "bad.png").write_bytes(b"junk")
+    assert teach("-m", "./base", "-o", "balls", "photos") == 66
+    assert "class 'odd' has no picture that can be taught: odd/bad.png" in capsys.readouterr().err
+    assert not (home / "balls").exists()
+
+
+def test_a_project_with_one_picture_a_class(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile("p.tm", "w") as archive:
+        archive.writestr("manifest.json", '{"type": "image"}')
+        archive.writestr("Class 1-!-0.jpg", encoded("red", 1, ".jpg"))
+        archive.writestr("Class 2-!-0.jpg", encoded("blue", 1, ".jpg"))
+    assert teach("-m", "./base", "-o", "two", "p.tm") == 0
+    assert "cannot be told yet" in capsys.readouterr().out
+    assert bundles.load("./two").labels == ("Class 1", "Class 2", "unknown")
+
+
+def test_models_say_what_they_can_be_used_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundles, "INSTALLED", home)
+    assert teach("-m", "base", "-o", "balls", "photos") == 0
+    (home / "base" / "graph").write_bytes(b"x")
+    (home / "broken").mkdir()
+    (home / "broken" / "model.yaml").write_text("name: 3")
+    capsys.readouterr()
+    assert cli.main(["models", "--json"]) == 1
+    found = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert set(found) == {"base", "balls", "broken", "digits"}
+    assert found["base"]["uses"] == ["classify", "backbone", "stick"]
+    assert found["base"]["features"] == {"layer": "described", "count": 48}
+    assert found["balls"]["taught"]["backbone"] == "base" and found["balls"]["labels"] == ["blue", "green", "red"]
+    assert found["digits"]["uses"] == ["classify", "backbone"] and found["digits"]["built_in"]
+    assert "not a model card" in found["broken"]["error"]
+    assert cli.main(["models"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "backbone for drawn signs (512 numbers)" in lines[3] and "taught on base" in lines[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs OpenVINO")
+def test_hands_on_a_teachable_machine_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    export = shared("models", "ojjsaw__teachable-machine-openvino", "converted_keras.zip")
+    hands = shared("data", "hands")
+    monkeypatch.chdir(tmp_path)
+    for part, numbers in (("taught", range(10)), ("rest", range(10, 40))):
+        for label in ("paper", "rock", "scissors"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for number in numbers:
+                (tmp_path / part / label / f"{number}.png").symlink_to(hands / label / f"{number:03}.png")
+    assert cli.main(["convert", str(export), "-o", "export"]) == 0
+    assert teach("-m", "./export", "-o", "hands", "taught") == 0
+    capsys.readouterr()
+    assert cli.main(["classify", "-m", "./hands", "--engine", "openvino", "--report", "--json", "rest"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])["report"]
+    assert report["likeliest_right"] / report["pictures"] > 0.9
