@@ -22,6 +22,7 @@ from picam_infer.convert import serving
 from picam_infer.models.bundle import Bundle, Card, Edges, Input, Photo, save
 
 MODELS = Path(__file__).parent / "remote_servers"
+EXAMPLES = Path(__file__).parents[1] / "docs/examples/mlserver"
 
 
 def free_port() -> int:
@@ -212,7 +213,7 @@ class MlServer(Server):
                     "parallel_workers": 0, "debug": False}  # fmt: skip
         (self.folder / "repository/settings.json").write_text(json.dumps(settings))
         return ([str(self.python.parent / "mlserver"), "start", str(self.folder / "repository")],
-                {"PYTHONPATH": str(MODELS)})  # fmt: skip
+                {"PYTHONPATH": str(EXAMPLES)})  # fmt: skip
 
 
 KINDS: dict[str, type[Server]] = {"triton": Triton, "mlserver": MlServer}

@@ -14,6 +14,7 @@ class OpenVino(MLModel):
     """`1/model.xml` in the model's folder, on one thread; the file `slow` holds seconds to wait before an answer."""
 
     async def load(self) -> bool:
+        """Compile the network."""
         import openvino as ov
 
         self._folder = Path(self.settings.parameters.uri)
@@ -21,6 +22,7 @@ class OpenVino(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Answer a batch of pixels, (N, H, W, C) uint8, with (N, classes)."""
         slow = self._folder / "slow"
         if slow.exists():
             await asyncio.sleep(float(slow.read_text()))
