@@ -106,7 +106,8 @@ def test_metrics() -> None:
     traffic.fell_back()
     page = Metrics(state, dict).page("")[0].decode()
     for line in (
-        'round_trip_seconds_bucket{le="0.005"} 1.0', "round_trip_seconds_count 1.0", 'bytes_total{direction="sent"} 784.0',
+        'round_trip_seconds_bucket{le="0.005"} 1.0', "round_trip_seconds_count 1.0",
+        'bytes_total{direction="sent"} 784.0',
         'bytes_total{direction="received"} 44.0', 'failures_total{kind="timeout"} 1.0', "fallbacks_total 1.0",
     ):  # fmt: skip
         assert f"picam_remote_{line}" in page
