@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from picam_infer.bootstrap import bootstrap
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
 from picam_infer.core import Codec, Display, Frame, Pixels, Scores, Source
 from picam_infer.imaging import decode
-from picam_infer.inference import engines
+from picam_infer.inference import engines, preprocess
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
@@ -34,6 +35,7 @@ from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.viewer import Viewer
+from picam_infer.training import glyphs, render
 
 ROOT = Path(__file__).resolve().parents[1]
 Step = Callable[[Frame], None]
@@ -188,6 +190,22 @@ def rss_mb(pid: int | str = "self") -> float:
     return 0.0
 
 
+def parts(rounds: int) -> None:
+    """Print what single steps take: the `edges` chain by the side of its square, and drawing the demo's scene."""
+    rng = np.random.default_rng(0)
+
+    def fastest_ms(step: Callable[[], object]) -> float:
+        return min(timeit.repeat(step, number=1, repeat=10 * rounds)) * 1e3
+
+    for side in (144, 192, 216, 288, 432):
+        crop = rng.integers(150, 250, (side, side), np.uint8)
+        cv2.line(crop, (side // 3, side // 4), (side // 2, side - side // 4), 60, side // 20)
+        print(f"edges, {side} px: {fastest_ms(lambda crop=crop: preprocess.edges(crop, (90.0, 30.0))):.2f} ms")
+    paper, lines = render.paper_background(1280, 720, rng), glyphs.digit_strokes(5, rng)
+    drawn_ms = fastest_ms(lambda: render.draw_scene(1280, 720, lines, (0.05, 0.0), 4.0, rng, background=paper))
+    print(f"drawing the scene, 1280×720: {drawn_ms:.1f} ms")
+
+
 def start_and_memory(rounds: int) -> None:
     """Print the time from start to the first result, and the memory of the running daemon."""
     command = [sys.executable, "-m", "picam_infer", "run", "--source", "demo", "--display", "none", "--json"]
@@ -323,6 +341,7 @@ def main() -> None:
     against("digits", digits, digits_loop, 1 / 8, args.rounds, args.frames)
     for model in photo_bundle(args.photo):
         against("photo", model, photo_loop, 0.65, args.rounds, args.frames)
+    parts(args.rounds)
     start_and_memory(args.rounds)
     age(digits, 20)
     growth(digits, args.growth)

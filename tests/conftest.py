@@ -41,6 +41,6 @@ def sticks(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     for name, value in lab.environment(stand_in).items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(stick_lab.SOURCE))
-    monkeypatch.setattr("picam_infer.inference.engines.ncs.engine._failed_sticks", set())
-    monkeypatch.setattr("picam_infer.inference.engines.ncs.engine._slowness", {"import": 1.0})
+    monkeypatch.setattr("picam_infer.inference.engines.ncs.engine.failed_sticks", set())
+    monkeypatch.setattr("picam_infer.inference.engines.ncs.engine.slowness", {"import": 1.0})
     return lab

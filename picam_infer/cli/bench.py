@@ -31,7 +31,7 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.platform.terminal import say, say_json
 
 log = logging.getLogger(__name__)
-_ROUNDS, _WARM, _CALLS = 5, 3, 10
+ROUNDS, _WARM, _CALLS = 5, 3, 10
 _REST_S = 0.05
 
 
@@ -165,7 +165,7 @@ def _race(contenders: Sequence[Contender]) -> list[Row]:
     """Call all in turn, some calls each, again and again: what else the machine does falls on each of them alike."""
     first_ms = [_called_ms(contender) for contender in contenders]
     later_ms: list[list[float]] = [[] for _ in contenders]
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         for contender, taken in zip(contenders, later_ms, strict=True):
             # Threads of the one before may go on spinning, and the caches are full of its weights.
             time.sleep(_REST_S)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
-
 import cv2
 import numpy as np
 import pytest
@@ -56,15 +53,3 @@ def test_the_crop_is_left_as_it_was() -> None:
     before = crop.copy()
     edges(crop, CANNY)
     assert np.array_equal(crop, before)
-
-
-@pytest.mark.skipif("PICAM_EMULATED" in os.environ, reason="an emulated processor's speed says nothing")
-@pytest.mark.parametrize("side", SIDES)
-def test_it_costs_a_fraction_of_a_millisecond(side: int) -> None:
-    crop = drawing(side, 5, 0)
-    best_s = 1.0
-    for _ in range(50):
-        start = time.perf_counter()
-        edges(crop, CANNY)
-        best_s = min(best_s, time.perf_counter() - start)
-    assert best_s < 0.002

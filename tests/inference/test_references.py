@@ -135,7 +135,7 @@ def test_convert_verifies_and_bench_compares(
     verified = json.loads(capsys.readouterr().out)["verified"]
     assert verified["agrees"] and verified["pictures"] == verified["same_class"] == 3
     assert verified["difference"] < 1e-4 and verified["noise_difference"] < 1e-4
-    monkeypatch.setattr("picam_infer.cli.bench._ROUNDS", 1)
+    monkeypatch.setattr("picam_infer.cli.bench.ROUNDS", 1)
     assert cli.main(["bench", "-m", str(tmp_path / "out"), "--against", str(original)]) == 0
     assert " agrees: on 3 pictures the same class on 3" in capsys.readouterr().out
 

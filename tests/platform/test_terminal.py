@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_json_stays_json_and_shows_what_the_terminal_can() -> None:
         assert ("猫" in text) == (encoding == "utf-8")
 
 
-def test_the_log_and_the_status_are_clean(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_and_the_status_are_clean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     handler = journal_handler({})
     log = logging.Logger("outside")
     log.addHandler(handler)
@@ -54,10 +55,10 @@ def test_the_log_and_the_status_are_clean(capsys: pytest.CaptureFixture[str], mo
     said = capsys.readouterr().err
     assert f"picam-infer: sees {SHOWN}\n" in said and seen[0].__dict__["PICAM_LABEL"] == SHOWN
     assert "Traceback" in said and not any(c in said for c in "\x1b\u202e\x9b")
-    sent: list[str] = []
-    monkeypatch.setattr(Notifier, "_send", lambda self, message: sent.append(message))
-    Notifier({"NOTIFY_SOCKET": "/x"}).status("sees a\nWATCHDOG=trigger")
-    assert sent == ["STATUS=sees a\\x0aWATCHDOG=trigger"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}).status("sees a\nWATCHDOG=trigger")
+        assert manager.recv(4096) == b"STATUS=sees a\\x0aWATCHDOG=trigger"
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ class Picamera2:
             raise self.error
         self.number, self.calls, self.out, self.fails = number, [], 0, None
         self.gate = None
+        self.waits = threading.Event()
         self.made.append(self)
 
     def create_video_configuration(self, **wanted):
@@ -68,6 +69,7 @@ class Picamera2:
     def capture_request(self, wait=None):
         assert "close" not in self.calls
         if self.gate:
+            self.waits.set()
             self.gate.wait(10)
         if self.fails:
             raise self.fails
@@ -162,8 +164,7 @@ def test_closing_under_a_waiting_read_is_left_to_the_reader(system):
 
     reader = threading.Thread(target=reads)
     reader.start()
-    while not source._reading:
-        time.sleep(0.001)
+    assert camera.waits.wait(10)
     source.close()
     assert camera.calls == ["start"]
     camera.gate.set()

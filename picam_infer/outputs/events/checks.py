@@ -20,7 +20,7 @@ from picam_infer.outputs.events.reasons import remedy
 from picam_infer.platform import disk, secret_file
 from picam_infer.platform.secret_file import SecretError
 
-_PROBE_S = 3.0
+PROBE_S = 3.0
 _HEAD_BYTES = 256
 _ELF = b"\x7fELF"
 
@@ -189,7 +189,7 @@ def speaks_tls(host: str, port: int) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((host, port), _PROBE_S) as plain, context.wrap_socket(plain):
+        with socket.create_connection((host, port), PROBE_S) as plain, context.wrap_socket(plain):
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")
@@ -207,7 +207,7 @@ def no_tls_there(error: BaseException | None) -> bool:
 def answers(host: str, port: int) -> bool:
     """Whether something listens on a port."""
     try:
-        socket.create_connection((host, port), _PROBE_S).close()
+        socket.create_connection((host, port), PROBE_S).close()
     except OSError:
         return False
     return True

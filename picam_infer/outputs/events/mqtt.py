@@ -23,7 +23,7 @@ from picam_infer.outputs.events.retained import Memory
 from picam_infer.runtime.state import State
 
 _STATE_S = 10.0
-_LISTEN_S = 1.5
+LISTEN_S = 1.5
 """How long somebody who uses a name has to say so, before it is cleared."""
 
 _DISCOVERY = "Home Assistant's discovery"
@@ -183,7 +183,7 @@ class Broker:
         if topic in link.subscribe([topic], waiting):
             return False
         self._offer(link, Message(topic, self._me.as_bytes()), waiting)
-        ends_s = time.monotonic() + _LISTEN_S
+        ends_s = time.monotonic() + LISTEN_S
         while base not in self._heard and time.monotonic() < ends_s and waiting(0.05):
             pass
         return base in self._heard

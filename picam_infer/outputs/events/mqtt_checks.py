@@ -29,8 +29,8 @@ from picam_infer.outputs.events.mqtt_topics import Presence, Topics
 from picam_infer.outputs.events.outlet import Undelivered
 from picam_infer.outputs.events.reasons import remedy
 
-_PATIENCE_S = 8.0
-_LISTEN_S = 1.0
+PATIENCE_S = 8.0
+LISTEN_S = 1.0
 _PLAIN, _TLS = 1883, 8883
 
 
@@ -154,7 +154,7 @@ def _clashes(link: Link, topics: Topics, instance: Instance, name: str) -> Itera
         raise
     except Undelivered:
         return  # what may not be published is found out next
-    time.sleep(_LISTEN_S)
+    time.sleep(LISTEN_S)
     others = [one for one in heard.values() if one.instance != instance.ident]
     if others:
         hosts = ", ".join(sorted({one.host for one in others}))
@@ -194,7 +194,7 @@ def _refusal_remedy(settings: config.Mqtt, code: int) -> str:
 
 
 def _patience() -> Callable[[float], bool]:
-    ends_s = time.monotonic() + _PATIENCE_S
+    ends_s = time.monotonic() + PATIENCE_S
 
     def waiting(pause_s: float) -> bool:
         time.sleep(pause_s)

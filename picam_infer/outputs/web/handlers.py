@@ -46,7 +46,7 @@ MAX_BODY = 16_384
 STUCK_S = 10.0
 """A watcher that has not taken a picture for so long is dropped."""
 _QUIET_S = 15.0
-_ADMITTED_S = 5.0
+ADMITTED_S = 5.0
 _CAMERA_S = 1.0
 _ENTRIES = 200
 _THUMBNAIL_PX = 320
@@ -328,7 +328,7 @@ class Visit:
         request, now_s = self._request, time.monotonic()
         if request.transport is None or request.transport.is_closing():
             return False
-        if now_s - self._checked_s > _ADMITTED_S:
+        if now_s - self._checked_s > ADMITTED_S:
             self._checked_s = now_s
             try:
                 who = visitor(self._room, request).address

@@ -28,7 +28,7 @@ ME = Instance(machine="this one")
 def _nobody_answers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is waited for who is not there."""
     if "clash" not in request.node.name:
-        monkeypatch.setattr("picam_infer.outputs.events.mqtt_checks._LISTEN_S", 0.0)
+        monkeypatch.setattr("picam_infer.outputs.events.mqtt_checks.LISTEN_S", 0.0)
 
 
 def find(*outlets: config.Event, picture_bytes: int | None = None) -> list[tuple[str, str]]:
@@ -229,9 +229,9 @@ def test_configurations_beside_each_other(broker: Broker, tmp_path: Path) -> Non
 
 
 def test_what_is_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picam_infer.outputs.events.mqtt_checks._PATIENCE_S", 0.3)
+    monkeypatch.setattr("picam_infer.outputs.events.mqtt_checks.PATIENCE_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr("picam_infer.outputs.events.checks._PROBE_S", 0.3)
+        monkeypatch.setattr("picam_infer.outputs.events.checks.PROBE_S", 0.3)
         grade, line = only(mqtt(silent.getsockname()[1]))
     assert grade == "error" and "is that the port of an MQTT broker?" in line
 

@@ -15,6 +15,7 @@ from test_mqtt import Broker, Listener, availability
 from picam_infer import config
 from picam_infer.config.instance import Instance
 from picam_infer.outputs.events import Events
+from picam_infer.runtime.state import State
 
 
 @pytest.fixture
@@ -34,11 +35,14 @@ def listener(broker: Broker) -> Iterator[Listener]:
 @pytest.fixture
 def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is waited for who is not there."""
-    monkeypatch.setattr("picam_infer.outputs.events.mqtt._LISTEN_S", 0.0)
+    monkeypatch.setattr("picam_infer.outputs.events.mqtt.LISTEN_S", 0.0)
 
 
-def service(broker: Broker, instance: Instance | None = None, **settings: Any) -> Events:
-    return Events([config.Mqtt(**{"host": "127.0.0.1", "port": broker.port} | settings)], state(), instance)
+def service(
+    broker: Broker, instance: Instance | None = None, run: State | None = None, **settings: Any
+) -> Events:  # fmt: skip
+    wanted = config.Mqtt(**{"host": "127.0.0.1", "port": broker.port} | settings)
+    return Events([wanted], run or state(), instance)
 
 
 def kept(broker: Broker) -> dict[str, bytes]:
@@ -125,8 +129,9 @@ def test_what_was_cleared_or_asked_for_is_said_again(broker: Broker, listener: L
 
 def test_a_new_name_leaves_nothing_behind(broker: Broker, nobody_answers: None) -> None:
     for settings in ({"name": "old"}, {"name": "new"}):
-        with service(broker, **settings) as events:
-            events._state.announce(change("one"))
+        run = state()
+        with service(broker, run=run, **settings) as events:
+            run.announce(change("one"))
             until(lambda events=events: events.report()[0].sent == 1)
     left = kept(broker)
     assert "picam-infer/new/snapshot" in left and not [topic for topic in left if "old" in topic]
@@ -144,8 +149,9 @@ def test_a_new_name_leaves_nothing_behind(broker: Broker, nobody_answers: None) 
 def test_what_is_no_longer_wanted_is_cleared(
     broker: Broker, nobody_answers: None, before: dict[str, Any], after: dict[str, Any], gone: str
 ) -> None:
-    with service(broker, name="x", **before) as events:
-        events._state.announce(change("one"))
+    run = state()
+    with service(broker, run=run, name="x", **before) as events:
+        run.announce(change("one"))
         until(lambda: events.report()[0].sent == 1)
     assert [topic for topic in kept(broker) if gone in f"{topic}/"]
     with service(broker, name="x", **after) as events:
@@ -156,8 +162,9 @@ def test_what_is_no_longer_wanted_is_cleared(
 def test_the_old_picture_goes_although_nobody_remembers_it(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with service(broker, name="x") as events:
-        events._state.announce(change("one"))
+    run = state()
+    with service(broker, run=run, name="x") as events:
+        run.announce(change("one"))
         until(lambda: events.report()[0].sent == 1)
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path / 'fresh'}:{tmp_path / 'other'}")
     with service(broker, name="x", snapshot=False) as events:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +54,7 @@ def web(run: Run, settings: RuntimeSettings) -> Iterator[Web]:
         yield made
 
 
-def visit(browser: Browser, web: Web, width: int = 1280, height: int = 800, theme: str = "light") -> None:
+def visit(browser: Browser, web: Web | Network, width: int = 1280, height: int = 800, theme: str = "light") -> None:
     browser.size(width, height)
     browser.theme(theme)
     browser.open(f"http://127.0.0.1:{web.port}/")
@@ -314,16 +316,56 @@ def test_a_browser_without_shared_workers_has_connections_of_its_own(
     browser.complaints()
 
 
-def test_a_network_that_falls_silent_is_noticed(browser: Browser, web: Web) -> None:
-    visit(browser, web)
-    silence, loop = threading.Event(), web._loop
-    assert loop is not None
-    loop.call_soon_threadsafe(silence.wait, 15)
+@pytest.fixture
+def network(web: Web) -> Iterator[Network]:
+    made = Network(web.port)
+    yield made
+    made.close()
+
+
+class Network:
+    """What lies between browser and server: it carries bytes, or is silent, with all connections open."""
+
+    def __init__(self, port: int) -> None:
+        self.carries = threading.Event()
+        self.carries.set()
+        self._to = port
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port = self._door.getsockname()[1]
+        self._ends: list[socket.socket] = []
+        threading.Thread(target=self._admit, daemon=True).start()
+
+    def close(self) -> None:
+        self.carries.set()
+        for end in (self._door, *self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _admit(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, far = self._door.accept()[0], socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                self.carries.wait()
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+
+def test_a_network_that_falls_silent_is_noticed(browser: Browser, network: Network) -> None:
+    visit(browser, network)
+    network.carries.clear()
     # Not seven seconds of test, but a clock that is seven seconds on.
     browser.js("const old = performance.now.bind(performance); performance.now = () => old() + 7000")
     until(lambda: "no connection to the Pi" in text(browser, "#placard") and text(browser, "#label") == "–")
     before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
-    silence.set()
+    network.carries.set()
     until(lambda: not shown(browser, "#placard") and text(browser, "#label") == "one")
     until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > before + 3)
     browser.complaints()

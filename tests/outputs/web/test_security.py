@@ -120,7 +120,7 @@ def test_two_instances_on_one_pi_do_not_log_each_other_out(run: Run, tmp_path: P
 def test_logging_out_ends_the_session_and_its_streams(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("picam_infer.outputs.web.handlers._ADMITTED_S", 0.1)
+    monkeypatch.setattr("picam_infer.outputs.web.handlers.ADMITTED_S", 0.1)
     path = tmp_path / "token"
     token.make(path)
     with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:

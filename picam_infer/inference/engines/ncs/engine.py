@@ -23,11 +23,11 @@ DEADLINES_S = {"import": 15.0, "enumerate": 6.0, "waiting": LOOK_EVERY_S + 5, "o
 CLOSING_S = 0.6
 Said = Callable[[str], None]
 
-_slowness = {"import": 1.0}
+slowness = {"import": 1.0}
 """By how much a step's deadline is stretched: an import that missed its own gets twice the time at the next try."""
 SLOWEST = 4.0
 
-_failed_sticks = set[str]()
+failed_sticks = set[str]()
 """Sticks that did not let themselves be opened last time: the next child tries the others first."""
 
 
@@ -67,13 +67,13 @@ class Ncs:
                 noticed(sentence)
         card = bundle.card.input
         sizes = (4 * card.height * card.width * card.channels, 4 * len(bundle.labels))
-        self._process = Process(bundle.graph, stick, sizes, wait=wait, last=sorted(_failed_sticks), stopping=stopping)
+        self._process = Process(bundle.graph, stick, sizes, wait=wait, last=sorted(failed_sticks), stopping=stopping)
         try:
             self._start(stage)
             self._check_sizes(bundle)
         except Lost as error:
             if self._process.step == "open" and not (stopping and stopping.is_set()):
-                _failed_sticks.add(self._process.trying)
+                failed_sticks.add(self._process.trying)
             with contextlib.suppress(Lost):
                 self._process.send(CLOSE)
             self._process.end(0.0 if stopping and stopping.is_set() else _patience_s(self._process.step))
@@ -85,19 +85,19 @@ class Ncs:
     def _start(self, stage: Said | None) -> None:
         while True:
             step, began_s = self._process.step, time.monotonic()
-            limit_s = max(self._deadline_s, DEADLINES_S.get(step, 0.0) * _slowness.get(step, 1.0))
+            limit_s = max(self._deadline_s, DEADLINES_S.get(step, 0.0) * slowness.get(step, 1.0))
             try:
                 event = self._process.next_event(limit_s)
             except Lost:
-                if step in _slowness and time.monotonic() - began_s > limit_s:
-                    _slowness[step] = min(SLOWEST, 2 * _slowness[step])
+                if step in slowness and time.monotonic() - began_s > limit_s:
+                    slowness[step] = min(SLOWEST, 2 * slowness[step])
                 raise
             if "ready" in event:
                 break
             if stage:
                 stage(self._process.step)
         about = event["ready"]
-        _failed_sticks.discard(about["name"])
+        failed_sticks.discard(about["name"])
         self.name = f"ncs:{about['name']}"
         self._sizes: tuple[int, int] = tuple(about["sizes"])
         self._shape: list[int] = about["shape"]
