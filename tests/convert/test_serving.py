@@ -17,7 +17,7 @@ import yaml
 
 from picam_infer import cli
 from picam_infer.config import EngineSettings
-from picam_infer.convert import serving
+from picam_infer.convert import ir, serving
 from picam_infer.core import PicamError
 from picam_infer.inference import engines
 from picam_infer.models import bundle as bundles
@@ -96,6 +96,7 @@ def test_a_network_that_mixes_its_batch_keeps_a_batch_of_one(tmp_path: Path) -> 
     bundle = save(tmp_path / "mixed", Card("mixed", Input((1, 4, 4, 1)), Edges()), ("a", "b"), files)
     served = serving.served(bundle)
     assert not served.batches and "max_batch_size: 0" in serving.triton_config(served)
+    assert list(ir.load(served.files).input(0).shape) == [1, 4, 4, 1]
 
 
 def test_triton_reads_its_configuration(tmp_path: Path) -> None:
