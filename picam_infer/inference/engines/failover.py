@@ -93,7 +93,8 @@ class FailoverEngine:
         self._search = threading.Event()
         self._settled = threading.Event()
         self._seen = threading.Event()
-        self._complaint = ""
+        self._told: set[str] = set()
+        """Why it is not used, as far as that was said since it was last used."""
         self._seeker = threading.Thread(target=self._seek, name="failover", daemon=True)
         self._cpu_ready = threading.Event()
         self._search.set()
@@ -193,7 +194,7 @@ class FailoverEngine:
                 request.engine = None
         self._preferred.fell_back()
         self._report(f"inference is on {self._cpu.name} now, {front.name} is lost: {loss}")
-        self._complaint = ""
+        self._told = {_cause(loss)}
         self._search.set()
 
     # -- the seeker's thread ----------------------------------------------
@@ -216,7 +217,7 @@ class FailoverEngine:
             try:
                 candidate = self._open()
             except Lost as loss:
-                self._complain(str(loss))
+                self._complain(loss)
                 self._settle()
                 if self._preferred.pause(back_off.next_s(), self._closed):
                     back_off = self._preferred.back_off(None)
@@ -252,10 +253,12 @@ class FailoverEngine:
                 return
         candidate.close()
 
-    def _complain(self, reason: str) -> None:
-        if reason and reason != self._complaint and not self._closed.is_set():
-            self._report(f"{self._preferred.noun} is not used: {reason}")
-        self._complaint = reason
+    def _complain(self, loss: Lost) -> None:
+        if not str(loss):  # nothing is there: what comes next is news again
+            self._told = set()
+        elif _cause(loss) not in self._told and not self._closed.is_set():
+            self._told.add(_cause(loss))
+            self._report(f"{self._preferred.noun} is not used: {loss}")
 
     def _stop_seeking(self) -> None:
         with self._lock:
@@ -267,6 +270,11 @@ class FailoverEngine:
         for engine in owned:
             engine.close()
         self._seeker.join(1.0)
+
+
+def _cause(loss: Lost) -> str:
+    """Return what two losses have in common that are one for people, in whatever words."""
+    return str(getattr(loss, "cause", "") or loss)
 
 
 def probe_patch(bundle: Bundle) -> Pixels:

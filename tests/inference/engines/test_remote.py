@@ -267,15 +267,28 @@ def test_gone_and_back(start: Callable[..., Running], server: Behaviour, protoco
         run.until(SERVER)
     port = int(url.rpartition(":")[2])
     run.until(CPU)
-    end_s = time.monotonic() + 5
-    while not any("is not used" in line for line in run.said) and time.monotonic() < end_s:
+    failures, end_s = run.traffic.failures.total(), time.monotonic() + 20
+    while run.traffic.failures.total() < failures + 4 and time.monotonic() < end_s:
         run.once()
-    for _ in range(50):
-        run.once()
-    complaints = [line for line in run.said if "is not used" in line]
-    assert len(complaints) == len(set(complaints)) and "refused" in complaints[-1]  # each reason once
+    assert run.traffic.failures.total() >= failures + 4
+    assert len(run.said) == 2  # taken, lost: however often and in whatever way it is not there
     with serving(server, protocol, port):
         run.until(SERVER)
+    assert len(run.said) == 3
+
+
+def test_a_new_reason_is_told_once(start: Callable[..., Running], server: Behaviour) -> None:
+    with serving(server, "http") as url:
+        run = start(url)
+        run.until(SERVER)
+        server.loaded = False
+        run.until(CPU)
+        for token in ("secret", "", "secret", ""):
+            failures, end_s = run.traffic.failures.total(), time.monotonic() + 20
+            server.token = token
+            while run.traffic.failures.total() < failures + 2 and time.monotonic() < end_s:
+                run.once()
+    assert [("no model" in line, "token" in line) for line in run.said[1:]] == [(True, False), (False, True)]
 
 
 def test_a_server_that_takes_connections_and_is_silent(start: Callable[..., Running], server: Behaviour) -> None:

@@ -24,6 +24,8 @@ class RemoteLost(Lost):
     def __init__(self, kind: Kind, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.kind: Kind = kind
+        self.cause = "away" if kind in ("unreachable", "timeout") else ""
+        """Losses with the same one are not told one after the other: it makes no difference how a server is away."""
 
 
 def too_slow(address: Address, limit_s: float) -> RemoteLost:
