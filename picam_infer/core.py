@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -240,6 +241,15 @@ class Histogram:
         self.sum_s += duration_s
 
 
+class Patch(NamedTuple):
+    """A rectangle that is laid over a picture, its top left corner at x, y (pixels); wholly inside the picture."""
+
+    x: int
+    y: int
+    pixels: Pixels
+    """BGR (H, W, 3)."""
+
+
 class Display(Protocol):
     """Somewhere pictures are shown, and its keyboard. The main thread uses it."""
 
@@ -248,8 +258,15 @@ class Display(Protocol):
     desktop: bool
     """Whether it is a window in a desktop: a person may close that one and leave the service running."""
 
-    def show(self, image: Pixels) -> None:
-        """Show BGR (H, W, 3), fitted with its aspect kept. Raises `Lost` when the monitor is gone."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height in pixels: a picture of more is no better."""
+
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+        """Show BGR (H, W, 3), fitted with its aspect kept, and `over` laid over it; neither is changed.
+
+        Raises `Lost` when the monitor is gone.
+        """
 
     def keys(self) -> Sequence[str]:
         """Return the keys pressed since the last call: a lower-case character, `space`, `esc`, `left`, `pageup`…

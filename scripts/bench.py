@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,9 @@ import numpy as np
 from picam_infer import sources
 from picam_infer.bootstrap import bootstrap
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
-from picam_infer.core import Codec, Display, Frame, Pixels, Scores, Source
+from picam_infer.core import Codec, Display, Frame, Patch, Pixels, Scores, Source
 from picam_infer.imaging import decode
-from picam_infer.inference import engines, preprocess
+from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
@@ -65,8 +65,10 @@ class Paper:
     """A display that shows nothing: what is measured ends where the monitor's driver begins."""
 
     name = "paper"
+    desktop = False
+    size = (1280, 720)
 
-    def show(self, image: Pixels) -> None:
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
         """Take the picture."""
 
     def keys(self) -> list[str]:

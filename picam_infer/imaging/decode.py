@@ -42,18 +42,21 @@ def size(frame: Frame) -> tuple[int, int]:
     return region.upright_size(frame, frame.width, frame.height)
 
 
-def bgr(frame: Frame) -> Pixels:
-    """Return the whole picture the right way up, (H, W, 3) uint8, the caller's to draw on. Raises `BadFrame`."""
+def bgr(frame: Frame, copy: bool = True) -> Pixels:
+    """Return the whole picture the right way up, (H, W, 3) uint8. Raises `BadFrame`.
+
+    It is the caller's to draw on, unless `copy` is False: then it may be the frame's own pixels.
+    """
     if frame.codec == "jpeg":
-        image = _jpeg(frame, _COLOUR[1])
+        image = jpeg_bgr(frame)
     elif frame.codec == "yuyv":
         image = cv2.cvtColor(frame.data, cv2.COLOR_YUV2BGR_YUYV)
     elif frame.codec == "grey":
         image = cv2.cvtColor(frame.data, cv2.COLOR_GRAY2BGR)
     else:
         image = frame.data
-    image = _upright(image, frame)
-    return image.copy() if image is frame.data else image
+    image = upright(image, frame)
+    return image.copy() if copy and image is frame.data else image
 
 
 def grey_square(frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
@@ -69,7 +72,7 @@ def grey_square(frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
         image = _part(frame.data, frame, roi)
     else:
         image = cv2.cvtColor(_part(frame.data, frame, roi), cv2.COLOR_BGR2GRAY)
-    return _upright(image, frame)
+    return upright(image, frame)
 
 
 def bgr_part(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspect = 1.0) -> Pixels:
@@ -85,12 +88,16 @@ def bgr_part(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspec
         image = cv2.cvtColor(_part(frame.data, frame, roi, aspect), cv2.COLOR_GRAY2BGR)
     else:
         image = _part(frame.data, frame, roi, aspect)
-    return _upright(image, frame)
+    return upright(image, frame)
 
 
-def _jpeg(frame: Frame, flags: int) -> Pixels:
+def jpeg_bgr(frame: Frame, reduction: int = 1) -> Pixels:
+    """Return a JPEG frame's whole picture as it came, (H, W, 3) uint8; 1/`reduction` of its size: 1, 2, 4 or 8.
+
+    Raises `BadFrame`.
+    """
     _head(frame)
-    return _unpacked(frame, frame.data, flags)
+    return _unpacked(frame, frame.data, _COLOUR[reduction])
 
 
 def _head(frame: Frame) -> Header:
@@ -124,19 +131,19 @@ def _jpeg_part(
     coded from the top down: told of a lesser height the decoder leaves the rest alone.
     """
     header, data = _head(frame), frame.data
-    reduction = _reduction(frame, roi, at_least_px, aspect)
+    reduced = reduction(frame, roi, at_least_px, aspect)
     if not _top_down_once(header):
-        image = _unpacked(frame, data, flags[reduction])
+        image = _unpacked(frame, data, flags[reduced])
         return _cut(image, region.raw_box(roi, frame, image.shape[1], image.shape[0], aspect))
-    part = region.raw_box(roi, frame, -(-header.width // reduction), -(-header.height // reduction), aspect)
+    part = region.raw_box(roi, frame, -(-header.width // reduced), -(-header.height // reduced), aspect)
     # A block has sixteen rows at most; the blocks below lend a colour decoder their chroma.
-    rows = ((part.y + part.height) * reduction + 31) & ~15
+    rows = ((part.y + part.height) * reduced + 31) & ~15
     complaints = native_stderr.complaints()
     if rows < header.height:
         # Without its end marker, or the decoder looks for it and complains about what lies before it.
         at, data = header.height_at, data[: _end(data)].copy()
         data[at], data[at + 1] = rows >> 8, rows & 0xFF
-    image = _unpacked(frame, data, flags[reduction])
+    image = _unpacked(frame, data, flags[reduced])
     if data is not frame.data and native_stderr.complaints() > complaints and _holds_another(data, header):
         native_stderr.forget(complaints)
     return _cut(image, part)
@@ -153,7 +160,8 @@ def _holds_another(data: Pixels, header: Header) -> bool:
     return data[header.scan_at :].tobytes().find(b"\xff\xd9") >= 0
 
 
-def _reduction(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspect) -> int:
+def reduction(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspect) -> int:
+    """Return how far down a JPEG may be decoded for a part to have at least (width, height): 1, 2, 4 or 8."""
     part = region.box(roi, *size(frame), aspect)
     wide, high = at_least_px
     return next((n for n in (8, 4, 2) if part.width // n >= wide and part.height // n >= high), 1)
@@ -171,7 +179,8 @@ def _cut(image: Pixels, at: Box) -> Pixels:
     return image[at.y : at.y + at.height, at.x : at.x + at.width]
 
 
-def _upright(image: Pixels, frame: Frame) -> Pixels:
+def upright(image: Pixels, frame: Frame) -> Pixels:
+    """Return a picture as it came turned the right way up; the same object where there is nothing to turn."""
     if frame.rotate:
         image = cv2.rotate(image, _TURN[frame.rotate])
     return image if frame.flip == "none" else cv2.flip(image, _FLIP[frame.flip])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 
-from picam_infer.core import Pixels
+from picam_infer.core import Patch, Pixels
 
 
 def box(width: int, height: int, screen_width: int, screen_height: int) -> tuple[int, int, int, int]:
@@ -15,24 +17,60 @@ def box(width: int, height: int, screen_width: int, screen_height: int) -> tuple
     return (screen_width - fitted_width) // 2, (screen_height - fitted_height) // 2, fitted_width, fitted_height
 
 
+class Fitter:
+    """Brings pictures to the size that they have on a screen; of the right size they stay as they are."""
+
+    def __init__(self) -> None:
+        self._scratch: Pixels | None = None
+
+    def fit(self, image: Pixels, width: int, height: int) -> Pixels:
+        """Return BGR (H, W, 3) fitted into a screen of width×height pixels; the next call reuses it."""
+        _, _, *size = box(image.shape[1], image.shape[0], width, height)
+        return self.scale(image, size[0], size[1])
+
+    def scale(self, image: Pixels, width: int, height: int) -> Pixels:
+        """Return it with just so many pixels; the next call reuses it."""
+        if image.shape[:2] == (height, width):
+            return image
+        # Averaging looks better but costs seven times as much: only where lines would be dropped.
+        way = cv2.INTER_AREA if width * 2 < image.shape[1] else cv2.INTER_LINEAR
+        if self._scratch is not None and self._scratch.shape != (height, width, 3):
+            self._scratch = None
+        scaled: Pixels = cv2.resize(image, (width, height), dst=self._scratch, interpolation=way)
+        self._scratch = scaled
+        return scaled
+
+
 class Letterbox:
     """Draws pictures into screen memory, which it only ever writes: reading it is slow on a Pi."""
 
     def __init__(self, conversion: int = cv2.COLOR_BGR2BGRA) -> None:
         """`conversion` turns BGR into the screen's pixels (cv2's code)."""
         self._conversion = conversion
-        self._scratch: Pixels | None = None
+        self._fitter = Fitter()
 
-    def draw(self, image: Pixels, screen: Pixels, clear: bool) -> None:
-        """Draw BGR (H, W, 3) into screen (H, W, bytes a pixel), any row stride; `clear`: blacken the bars first."""
+    def draw(self, image: Pixels, screen: Pixels, clear: bool, over: Sequence[Patch] = ()) -> None:
+        """Draw BGR (H, W, 3), and `over` over it, into screen (H, W, bytes a pixel), any row stride.
+
+        `clear`: blacken the bars first. A picture of the right size goes there in one pass.
+        """
         x, y, width, height = box(image.shape[1], image.shape[0], screen.shape[1], screen.shape[0])
         if clear:
             screen[:] = 0
         target = screen[y : y + height, x : x + width]
         if image.shape[:2] != target.shape[:2]:
-            # Averaging looks better but costs seven times as much: only where lines would be dropped.
-            way = cv2.INTER_AREA if width * 2 < image.shape[1] else cv2.INTER_LINEAR
-            if self._scratch is not None and self._scratch.shape != (height, width, 3):
-                self._scratch = None
-            image = self._scratch = cv2.resize(image, (width, height), dst=self._scratch, interpolation=way)
+            if over:  # drawn for another size: the screen has just changed its own
+                image, over = laid_over(image, over), ()
+            image = self._fitter.scale(image, width, height)
         cv2.cvtColor(image, self._conversion, dst=target)
+        for patch in over:
+            high, wide = patch.pixels.shape[:2]
+            cv2.cvtColor(patch.pixels, self._conversion, dst=target[patch.y : patch.y + high, patch.x : patch.x + wide])
+
+
+def laid_over(image: Pixels, over: Sequence[Patch]) -> Pixels:
+    """Return a copy of BGR (H, W, 3) with the patches in it."""
+    image = image.copy()
+    for patch in over:
+        image[patch.y : patch.y + patch.pixels.shape[0], patch.x : patch.x + patch.pixels.shape[1]] = patch.pixels
+    return image

@@ -97,6 +97,12 @@ def taken() -> Iterator[None]:
                     os.write(2, line + b"\n")
 
 
+def add(count: int) -> None:
+    """Count in this thread, too, what was printed about a picture that another one decoded for it."""
+    if count:
+        _thread.complaints = complaints() + count
+
+
 def forget(count: int) -> None:
     """Set this thread's count back to what it was: what was printed since is no complaint about the picture."""
     _thread.complaints = count

@@ -11,9 +11,11 @@ import numpy as np
 
 from picam_infer.config import Decide
 from picam_infer.core import Engine, Frame, Pixels, Preprocessor, Result, Scores, Telemetry
+from picam_infer.imaging import decode
 from picam_infer.inference import preprocess
 from picam_infer.inference.guidance import Sight
 from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.preprocess import Decoder
 from picam_infer.models.bundle import Bundle, Chain
 
 
@@ -66,11 +68,14 @@ class Classifier:
     @classmethod
     def of(
         cls, bundle: Bundle, engine: Engine, *, chain: Chain | None = None, settings: Decide | None = None,
-        decider: Decider | None = None,
+        decider: Decider | None = None, decoder: Decoder = decode,
     ) -> Classifier:  # fmt: skip
         """Return the classifier of a model on an engine that has it; `chain`: in place of the card's."""
-        return cls(engine, lambda chain: preprocess.build(chain, bundle.card.input), decider or Decider.of(bundle),
-                   chain or bundle.card.preprocess, settings)  # fmt: skip
+
+        def build(chain: Chain) -> Preprocessor:
+            return preprocess.build(chain, bundle.card.input, decoder)
+
+        return cls(engine, build, decider or Decider.of(bundle), chain or bundle.card.preprocess, settings)
 
     @property
     def engine(self) -> str:

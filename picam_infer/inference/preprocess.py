@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from picam_infer.core import Frame, Pixels
 from picam_infer.imaging import decode, letterbox, region
-from picam_infer.imaging.region import Aspect, Box
+from picam_infer.imaging.region import Aspect, Box, Roi
 from picam_infer.inference.guidance import Sight, look
 from picam_infer.inference.ruled_lines import without_ruled_lines
 from picam_infer.models.bundle import Chain, Edges, Input, Photo
@@ -66,18 +68,29 @@ def photo(part: Pixels, width: int, height: int, colour: str) -> Pixels:
     return part
 
 
+class Decoder(Protocol):
+    """Where the chains get their part of a frame: the module `decode`, or `Unpacked`, which shares it with others."""
+
+    def grey_square(self, frame: Frame, roi: Roi, at_least_px: int) -> Pixels:
+        """Return the square that `roi` means, (S, S) uint8. Raises `BadFrame`."""
+
+    def bgr_part(self, frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspect = 1.0) -> Pixels:
+        """Return the part of those proportions, (H, W, 3) uint8. Raises `BadFrame`."""
+
+
 class EdgesChain:
     """Frame → square → edges, for one setting of region and thresholds."""
 
-    def __init__(self, chain: Edges, network: Input) -> None:
+    def __init__(self, chain: Edges, network: Input, decoder: Decoder = decode) -> None:
         self._chain = chain
+        self._decoder = decoder
         self._patch = np.zeros((network.height, network.width, network.channels), np.uint8)
         self._outline: Pixels | None = None
         self.sight: Sight | None = None
 
     def __call__(self, frame: Frame) -> Pixels:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""
-        grey = decode.grey_square(frame, self._chain.roi, _WORK_PX)
+        grey = self._decoder.grey_square(frame, self._chain.roi, _WORK_PX)
         outline = edges(grey, self._chain.canny)
         self.sight = look(outline, grey, self._outline)
         self._outline = outline
@@ -91,8 +104,9 @@ class EdgesChain:
 class PhotoChain:
     """Frame → the part that the network looks at → its size and colour order."""
 
-    def __init__(self, chain: Photo, network: Input) -> None:
+    def __init__(self, chain: Photo, network: Input, decoder: Decoder = decode) -> None:
         self._chain = chain
+        self._decoder = decoder
         self._aspect = aspect(chain, network)
         self._colour = "grey" if network.channels == 1 else chain.colour
         self.sight: Sight | None = None
@@ -107,7 +121,7 @@ class PhotoChain:
             x, y, width, height = letterbox.box(seen.width, seen.height, width, height)
             self._patch[:] = 0  # the last frame may have had other proportions
             target = self._patch[y : y + height, x : x + width]
-        part = decode.bgr_part(frame, self._chain.roi, (width, height), self._aspect)
+        part = self._decoder.bgr_part(frame, self._chain.roi, (width, height), self._aspect)
         target[:] = photo(part, width, height, self._colour)
         return self._patch
 
@@ -131,6 +145,8 @@ def tensor(patch: Pixels, chain: Chain, network: Input) -> npt.NDArray[np.float3
     return batch if network.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
 
 
-def build(chain: Chain, network: Input) -> EdgesChain | PhotoChain:
+def build(chain: Chain, network: Input, decoder: Decoder = decode) -> EdgesChain | PhotoChain:
     """Return the preprocessor for a chain's settings and a network's input."""
-    return EdgesChain(chain, network) if isinstance(chain, Edges) else PhotoChain(chain, network)
+    if isinstance(chain, Edges):
+        return EdgesChain(chain, network, decoder)
+    return PhotoChain(chain, network, decoder)

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from picam_infer.core import Pixels, Result
+from picam_infer.outputs import strips
+from picam_infer.outputs.strips import Layer, Strip
 from picam_infer.outputs.text import Colour as Colour
 from picam_infer.outputs.text import isolated, measure, shorten, wrap, write
 
@@ -17,7 +19,6 @@ DIM: Colour = (190, 190, 190)
 KNOWN: Colour = (96, 220, 90)
 UNKNOWN: Colour = (60, 180, 250)
 LOST: Colour = (70, 90, 250)
-_PANEL: Colour = (24, 20, 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +36,41 @@ class Look:
 
 def draw(image: Pixels, result: Result | None, look: Look) -> Pixels:
     """Draw on BGR (H, W, 3) in place and return it; result None: nothing is known yet."""
-    unit = _unit(image)
+    layer(image.shape[0], image.shape[1], result, look).draw(image)
+    return image
+
+
+def layer(height: int, width: int, result: Result | None, look: Look) -> Layer:
+    """Return the overlay for pictures of width×height pixels, ready to be laid over any number of them."""
+    made = Layer(height, width)
+    unit = _unit(height, width)
     said = result.said() if result is not None else []
     colour = KNOWN if said else UNKNOWN
     if look.box is not None:
-        _frame(image, look.box, colour, unit)
+        x, y, wide, high = look.box
+        made.add(strips.box(wide, high, max(1, unit // 4), colour), x, y)
     below = unit + _panel_height(_headline_height(unit))
     if result is not None:
-        below = _headlines(image, said or [("?", "")], colour, unit)
+        below = _headlines(made, said or [("?", "")], colour, unit)
         if look.inset and result.patch is not None:
-            _inset(image, result.patch, colour, unit)
+            _inset(made, result.patch, colour, unit)
     if look.stats:
-        height = _text_height(unit)
-        panel(image, look.stats, (unit, image.shape[0] - unit - _panel_height(height)), height, INK)
+        size = _text_height(unit)
+        panel(made, look.stats, (unit, height - unit - _panel_height(size)), size, INK)
     if look.notice:
-        height = _text_height(unit)
-        room = image.shape[1] - 4 * unit
-        lines = wrap(look.notice, room, height)[:3]
+        size = _text_height(unit)
+        lines = wrap(look.notice, width - 4 * unit, size)[:3]
         for i, line in enumerate(lines):
-            top = below + unit // 2 + i * _panel_height(height)
-            panel(image, line, (unit, top), height, UNKNOWN)
-    return image
+            panel(made, line, (unit, below + unit // 2 + i * _panel_height(size)), size, UNKNOWN)
+    return made
 
 
 def placard(
     width: int, height: int, title: str, reason: str = "", hint: str = "", foot: str = "", *, colour: Colour = LOST
 ) -> Pixels:
     """Return BGR (height, width, 3) that says what is missing, why, and what to do; `colour` is the reason's."""
-    image = np.full((height, width, 3), _PANEL, np.uint8)
-    unit = _unit(image)
+    image = np.full((height, width, 3), strips.PLATE, np.uint8)
+    unit = _unit(height, width)
     margin = 4 * unit
     room = width - 2 * margin
     y = height // 5
@@ -80,9 +87,9 @@ def placard(
     return image
 
 
-def _unit(image: Pixels) -> int:
+def _unit(height: int, width: int) -> int:
     """Return the pixel measure that everything scales with: 7 at 480 lines, 10 at 720, 15 at 1080."""
-    return max(3, round(float(min(image.shape[0], image.shape[1] * 3 / 4)) / 72))
+    return max(3, round(min(height, width * 3 / 4) / 72))
 
 
 def _panel_height(size: int) -> int:
@@ -98,60 +105,45 @@ def _headline_height(unit: int) -> int:
     return max(20, 5 * unit)
 
 
-def _frame(image: Pixels, box: tuple[int, int, int, int], colour: Colour, unit: int) -> None:
-    x, y, width, height = box
-    thick = max(1, unit // 4)
-    corners = ((x, y), (x + width - 1, y + height - 1))
-    # Dark outside and inside of the coloured line: it stands out on any background.
-    cv2.rectangle(image, *corners, (0, 0, 0), thick + 2)
-    cv2.rectangle(image, *corners, colour, thick)
-
-
-def _headlines(image: Pixels, said: Sequence[tuple[str, str]], colour: Colour, unit: int) -> int:
+def _headlines(made: Layer, said: Sequence[tuple[str, str]], colour: Colour, unit: int) -> int:
     """Write a line for each name and figure, as many as the upper half holds; return where the next one would be."""
     size = _headline_height(unit) if len(said) == 1 else max(14, 3 * unit)
     step, y = _panel_height(size) + (max(1, unit // 3) if len(said) > 1 else 0), unit
     for at, (name, figure) in enumerate(said):
-        if at and y + 2 * step > image.shape[0] // 2 and at + 1 < len(said):
-            panel(image, f"and {len(said) - at} more", (unit, y), _text_height(unit), colour)
+        if at and y + 2 * step > made.shape[0] // 2 and at + 1 < len(said):
+            panel(made, f"and {len(said) - at} more", (unit, y), _text_height(unit), colour)
             return y + step
-        _headline(image, name, figure, (y, size), colour, unit)
+        _headline(made, name, figure, (y, size), colour, unit)
         y += step
     return y
 
 
-def _headline(image: Pixels, name: str, figure: str, at: tuple[int, int], colour: Colour, unit: int) -> None:
+def _headline(made: Layer, name: str, figure: str, at: tuple[int, int], colour: Colour, unit: int) -> None:
     """Write a name and its figure in one line at y, size pixels; the name is shortened where both are too wide."""
     y, size = at
     gap = " " if name.endswith(":") else "  "
-    room, line = image.shape[1] - 6 * unit, f"{isolated(name)}{gap}{figure}".strip()
+    room, line = made.shape[1] - 6 * unit, f"{isolated(name)}{gap}{figure}".strip()
     while size > 2 * unit and measure(line, size)[0] > room:
         size -= unit
     if measure(line, size)[0] > room:
         name = shorten(name, room - (measure(f"{gap}{figure}", size)[0] if figure else 0), size)
         line = f"{isolated(name)}{gap}{figure}".strip()
-    panel(image, line, (unit, y), size, colour)
+    panel(made, line, (unit, y), size, colour)
 
 
-def _inset(image: Pixels, patch: Pixels, colour: Colour, unit: int) -> None:
-    side = min(image.shape[:2]) * 22 // 100
+def _inset(made: Layer, patch: Pixels, colour: Colour, unit: int) -> None:
+    side = min(made.shape) * 22 // 100
     height, width = patch.shape[:2]
     scale = side / max(height, width)
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
     seen = cv2.resize(patch, target, interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA)
     seen = cv2.cvtColor(seen, cv2.COLOR_GRAY2BGR if patch.shape[2] == 1 else cv2.COLOR_RGB2BGR)
-    y, x = image.shape[0] - target[1] - 2 * unit, image.shape[1] - target[0] - 2 * unit
-    image[y : y + target[1], x : x + target[0]] = seen
-    _frame(image, (x - 1, y - 1, target[0] + 2, target[1] + 2), colour, unit)
+    x, y = made.shape[1] - target[0] - 2 * unit, made.shape[0] - target[1] - 2 * unit
+    made.add((Strip(0, 0, seen),), x, y)
+    made.add(strips.box(target[0] + 2, target[1] + 2, max(1, unit // 4), colour), x - 1, y - 1)
 
 
-def panel(image: Pixels, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:
-    """Write one line (`size` pixels high) on a dark plate whose top left corner is at x, y."""
-    pad = max(2, size // 3)
-    width, _ = measure(text, size)
-    x, y = at
-    plate = image[max(0, y) : y + _panel_height(size), max(0, x) : x + width + 2 * pad]
-    if plate.size:
-        # A quarter of the picture shines through.
-        cv2.addWeighted(plate, 0.25, np.full_like(plate, _PANEL), 0.75, 0, dst=plate)
-    write(image, text, (x + pad, y + pad // 2), size, colour)
+def panel(made: Layer, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:
+    """Add one line (`size` pixels high) on a dark plate whose top left corner is at x, y."""
+    width = measure(text, size)[0] + 2 * max(2, size // 3)
+    made.add(strips.line(text, size, colour, width, _panel_height(size)), *at)

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 
 from picam_infer.config import Capture, DisplaySettings
-from picam_infer.core import Frame, Pixels
-from picam_infer.imaging import decode
+from picam_infer.core import Frame, Patch, Pixels
 from picam_infer.inference import preprocess
 from picam_infer.outputs import annotate
+from picam_infer.outputs.strips import Layer
 from picam_infer.runtime.state import Rate, State
 from picam_infer.runtime.status_text import fresh_result, stats_line
 
@@ -53,15 +53,30 @@ class Annotator:
         self._settings = settings
         self._shown = shown
         self._stats_line = ("", 0.0)
+        self._drawn: _Drawn | None = None
 
-    def draw(self, frame: Frame, message: str = "") -> Pixels:
-        """Return the frame as BGR (H, W, 3) with its overlay; `message` goes before any other. Raises `BadFrame`."""
-        image = decode.bgr(frame)
-        chain = self._state.tuning.preprocess
-        box = preprocess.box(chain, self._state.network, image.shape[1], image.shape[0])
+    def over(self, image: Pixels, message: str = "") -> list[Patch]:
+        """Return the overlay for BGR (H, W, 3), which is not touched; `message` goes before any other."""
+        return self._layer(image.shape[0], image.shape[1], message).patches(image)
+
+    def draw(self, frame: Frame) -> Pixels:
+        """Return the whole frame as BGR (H, W, 3) with its overlay drawn in. Raises `BadFrame`."""
+        image = self._state.unpacked.whole(frame, self).copy()
+        self._layer(image.shape[0], image.shape[1]).draw(image)
+        return image
+
+    def _layer(self, height: int, width: int, message: str = "") -> Layer:
+        """Return the overlay, drawn anew only when it says or shows something else."""
+        box = preprocess.box(self._state.tuning.preprocess, self._state.network, width, height)
         stats = self._stats() if self._settings.stats else ""
         look = annotate.Look(box, stats, message or self._notice(), self._settings.inset)
-        return annotate.draw(image, fresh_result(self._state), look)
+        result = fresh_result(self._state)
+        says = (height, width, look, result and result.said())
+        patch = result.patch if result else None
+        drawn = self._drawn
+        if drawn is None or drawn.says != says or (drawn.patch is not patch and look.inset):
+            drawn = self._drawn = _Drawn(says, patch, annotate.layer(height, width, result, look))
+        return drawn.layer
 
     def _notice(self) -> str:
         """Return fresh news of the engine, else what helps, else standing news."""
@@ -77,6 +92,15 @@ class Annotator:
             text = stats_line(self._state, self._shown)
             self._stats_line = (text, time.monotonic() + _STATS_S)
         return text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """An overlay and what it was drawn for."""
+
+    says: object
+    patch: Pixels | None
+    layer: Layer
 
 
 class StreamAnnotator:

@@ -69,6 +69,11 @@ def write(image: Pixels, text: str, at: tuple[int, int], size: int, colour: Colo
         part[:] = (part * paper[:rows, :columns] + ink[:rows, :columns]) // 255
 
 
+def coverage(text: str, size: int) -> Pixels:
+    """Return how much of each pixel `write` covers, (H, W) uint8; not to be changed."""
+    return _line(text, size).alpha
+
+
 def measure(text: str, size: int) -> tuple[int, int]:
     """Return width, height in pixels that `write` needs."""
     line = _line(text, size)

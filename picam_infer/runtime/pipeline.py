@@ -259,6 +259,7 @@ class Pipeline:
                 continue
             if early_s <= 0 and classifier.free:
                 self._working = bool(classifier.under_way)
+                self.state.unpacked.expect_part()
                 frame = self.state.frames.take(0.0 if classifier.under_way else 0.1)
                 if frame is not None:
                     self._working = True

@@ -11,6 +11,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.config import Decide
 from picam_infer.core import ControlValue, Frame, Histogram, Problem, Result, Telemetry
+from picam_infer.core import ControlValue, Frame, Histogram, Result, Telemetry
+from picam_infer.imaging.unpacked import Unpacked
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle, Chain, Input
 from picam_infer.runtime.camera_controls import Report
@@ -228,6 +230,8 @@ class State:
     ) -> None:  # fmt: skip
         self.frames: Latest[Frame] = Latest()
         self.results: Latest[Result] = Latest()
+        self.unpacked = Unpacked()
+        """The newest frame's pixels, for all who want them."""
         self.stats = Stats()
         self.model = model
         self.bundle: Bundle | None = None

@@ -291,7 +291,7 @@ class Supervisor:
         def open_classifier(stopping: threading.Event) -> Classifier:
             engine = engines.open_engine(config.engine, bundle, cache_folder(), report=report, stopping=stopping,
                                          traffic=state.traffic)  # fmt: skip
-            return Classifier.of(bundle, engine, decider=decider)
+            return Classifier.of(bundle, engine, decider=decider, decoder=state.unpacked)
 
         return Parts(
             open_source=lambda: sources.open_source(config.source, config.capture, config.source_login,

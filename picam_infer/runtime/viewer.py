@@ -7,8 +7,9 @@ import time
 
 import msgspec
 
-from picam_infer.core import BadFrame, ConfigError
+from picam_infer.core import BadFrame, ConfigError, Frame
 from picam_infer.imaging import decode, region
+from picam_infer.imaging.letterbox import Fitter
 from picam_infer.imaging.region import Roi
 from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Edges
@@ -40,6 +41,7 @@ class Viewer:
         self._number = 0
         self._frozen = False
         self._annotator = Annotator(state, screen.settings, state.stats.shown)
+        self._fitter = Fitter()
         self._message = ("", 0.0)
         self._status_s = 0.0
         self.quit = False
@@ -50,22 +52,35 @@ class Viewer:
         for key in self._screen.keys():
             self._press(key)
         if not self._screen.there():
+            self._state.unpacked.forget(self)
             self._state.display = self._screen.name
             # Without a monitor nothing is decoded; results set the pace of this loop.
             self._state.frames.look(self._state.frames.number, _TICK_S)
             return True
         self._state.display = self._screen.name
         if status := status_screen(self._state):
+            self._state.unpacked.forget(self)
             return self._show_status(status)
+        if self._frozen:
+            self._state.unpacked.forget(self)
+            self._number = self._state.frames.number
+        else:
+            self._state.unpacked.expect(self, self._screen.size)
         newest = self._state.frames.look(self._number, _TICK_S)
         if newest is None or self._frozen:
             return self._number > 0
         self._number, frame = newest
+        return self._show(frame)
+
+    def _show(self, frame: Frame) -> bool:
+        """Show a frame in as many pixels as the screen has."""
+        size = self._screen.size
         try:
-            image = self._annotator.draw(frame, self._message_now())
+            picture = self._state.unpacked.whole(frame, self, size)
         except BadFrame:
             return True
-        if self._screen.show(image):
+        image = self._fitter.fit(picture, *size) if min(size) > 0 else picture
+        if self._screen.show(image, self._annotator.over(image, self._message_now())):
             self._state.stats.shown.tick()
             self._state.stats.shown_age_s.append(time.monotonic() - frame.monotonic_s)
         return True

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +24,9 @@ from visitors import ask, ask_json
 
 from picam_infer import config
 from picam_infer.config import Capture, Config, Decide, DisplaySettings
-from picam_infer.core import Lost, Pixels, Prediction, Result
+from picam_infer.core import Lost, Patch, Pixels, Prediction, Result
 from picam_infer.imaging import region
+from picam_infer.imaging.letterbox import laid_over
 from picam_infer.imaging.region import Region
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Edges, Photo
@@ -471,16 +472,17 @@ class Monitor:
     """A display that remembers what it showed."""
 
     name = "monitor"
+    size = (640, 480)
 
     def __init__(self) -> None:
         self.shown: list[Pixels] = []
         self.pressed: list[str] = []
         self.unplugged = False
 
-    def show(self, image: Pixels) -> None:
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
         if self.unplugged:
             raise Lost("the monitor was unplugged", "plug it in")
-        self.shown.append(np.array(image))
+        self.shown.append(laid_over(image, over))
 
     def keys(self) -> list[str]:
         pressed, self.pressed = self.pressed, []
@@ -584,7 +586,8 @@ def test_the_pages_stream_tells_its_own_rate_and_has_results_carry_the_networks_
 ) -> None:
     watching = Watching(tmp_path)
     looks: list[annotate.Look] = []
-    monkeypatch.setattr(annotate, "draw", lambda image, result, look: looks.append(look) or image)
+    layer = annotate.layer
+    monkeypatch.setattr(annotate, "layer", lambda *given: looks.append(given[-1]) or layer(*given))
     annotator = StreamAnnotator(watching.state, DisplaySettings(kind="none"), Capture())
     assert not watching.state.input_wanted
     watching.frame()
@@ -766,7 +769,9 @@ class Desk:
         self.pressed: list[str] = []
         self.closed = False
 
-    def show(self, image: Pixels) -> None: ...
+    size = (640, 480)
+
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None: ...
 
     def keys(self) -> list[str]:
         pressed, self.pressed = self.pressed, []

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Lost, Pixels
+from picam_infer.core import Lost, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import owner
 from picam_infer.outputs.display.keyboard import Keyboard
@@ -77,8 +77,13 @@ class Framebuffer:
         self._keyboard = Keyboard()
         self._hide_cursor()
 
-    def show(self, image: Pixels) -> None:
-        """Show BGR (H, W, 3). Raises `Lost`."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height of the screen, pixels."""
+        return self._pixels.shape[1], self._pixels.shape[0]
+
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+        """Show BGR (H, W, 3) and what is laid over it. Raises `Lost`."""
         if self._map is None:
             raise Lost("the screen was given back", "")
         if time.monotonic() >= self._next_look_s:
@@ -87,7 +92,7 @@ class Framebuffer:
             except Lost:
                 self.close()
                 raise
-        self._fitter.draw(image, self._pixels, image.shape != self._shape)
+        self._fitter.draw(image, self._pixels, image.shape != self._shape, over)
         self._shape = image.shape
 
     def keys(self) -> Sequence[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Lost, Pixels
+from picam_infer.core import Lost, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import drm, owner
 from picam_infer.outputs.display.keyboard import Keyboard
@@ -39,15 +39,20 @@ class Kms:
         self._flipping = False
         self._open()
 
-    def show(self, image: Pixels) -> None:
-        """Show BGR (H, W, 3) from the next refresh on. Raises `Lost`."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height of the monitor's mode, pixels."""
+        return (self._buffers[0].pixels.shape[1], self._buffers[0].pixels.shape[0]) if self._buffers else (0, 0)
+
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+        """Show BGR (H, W, 3) and what is laid over it from the next refresh on. Raises `Lost`."""
         if self._card is None:
             raise Lost("the monitor was given back", "")
         self._require_active_vt()
         if time.monotonic() >= self._next_look_s:
             self._look()
         try:
-            self._flip(image)
+            self._flip(image, over)
         except OSError as error:
             outlet = self._outlet
             self.close()
@@ -142,7 +147,7 @@ class Kms:
 
     # -- showing -----------------------------------------------------------
 
-    def _flip(self, image: Pixels) -> None:
+    def _flip(self, image: Pixels, over: Sequence[Patch]) -> None:
         assert self._card is not None
         if self._flipping and not self._card.flipped(_FLIP_S):
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -150,7 +155,7 @@ class Kms:
         if image.shape != self._shape:
             self._shape, self._clear = image.shape, 2
         back = self._buffers[1]
-        self._fitter.draw(image, back.pixels, self._clear > 0)
+        self._fitter.draw(image, back.pixels, self._clear > 0, over)
         self._clear = max(0, self._clear - 1)
         self._card.flip(self._crtc_id, back.fb_id)
         self._flipping = True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from picam_infer.config import Config
 from picam_infer.core import Display, Lost, Pixels, Problem
+from picam_infer.core import Display, Lost, Patch, Pixels
 from picam_infer.outputs import display as displays
 from picam_infer.outputs.annotator import StatusScreen
 from picam_infer.platform import x11
@@ -87,12 +88,17 @@ class Screen:
                 self._open(patient=True)
         return self._display is not None
 
-    def show(self, image: Pixels) -> bool:
-        """Show BGR (H, W, 3); False when there is no display."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """The display's width and height in pixels; 0, 0: there is none."""
+        return (0, 0) if self._display is None else self._display.size
+
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> bool:
+        """Show BGR (H, W, 3) with patches laid over it; False when there is no display."""
         if self._display is None:
             return False
         try:
-            self._display.show(image)
+            self._display.show(image, over)
         except Lost as loss:
             self._gone(loss)
         return self._display is not None

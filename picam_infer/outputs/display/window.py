@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Lost, Pixels
+from picam_infer.core import Lost, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import x11_surface
 from picam_infer.outputs.display.x11_surface import Surface
@@ -48,6 +48,7 @@ class Window:
         self._pressed: list[str] = []
         self._size: tuple[int, int] = (0, 0)
         self._last: Pixels | None = None
+        self._over: Sequence[Patch] = ()
         session = x11.find()
         link = session.link
         assert link is not None, "a session that was found keeps its place"
@@ -60,16 +61,21 @@ class Window:
             raise
         self.name = f"window on {session.display}"
 
-    def show(self, image: Pixels) -> None:
-        """Show BGR (H, W, 3), fitted with black bars. Raises `Lost`."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height of what it shows, pixels."""
+        return self._size
+
+    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+        """Show BGR (H, W, 3) and what is laid over it, fitted with black bars. Raises `Lost`."""
         self._aspect = image.shape[1] / image.shape[0]
-        self._last = image
+        self._last, self._over = image, over
         self._handle(self._client.events())
         self._draw()
 
     def _draw(self) -> None:
         if self._last is not None and self._seen and min(self._size) > 0:
-            self._surface.show(self._letterbox, self._last, self._size)
+            self._surface.show(self._letterbox, self._last, self._size, self._over)
 
     def keys(self) -> Sequence[str]:
         """Return the keys pressed since the last call; `close` when a person closed the window. Raises `Lost`."""

@@ -8,11 +8,12 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from picam_infer.core import Lost, Pixels
+from picam_infer.core import Lost, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.platform import x11_client
 from picam_infer.platform.x11_client import Client, Extension
@@ -35,15 +36,15 @@ class Shared:
         self._shape: tuple[int, ...] = ()
         self._back = 0
 
-    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int]) -> None:
-        """Draw BGR (H, W, 3) fitted into a window of size (width, height) and show it. Raises `Lost`."""
+    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
+        """Draw BGR (H, W, 3) with `over`, fitted into a window of size (width, height), and show it. Raises `Lost`."""
         if size != self._place:
             self._resize(size)
         if image.shape != self._shape:
             self._shape, self._clear = image.shape, [True, True]
         back = self._back
         self._wait(back)
-        letterbox.draw(image, self._pixels[back], self._clear[back])
+        letterbox.draw(image, self._pixels[back], self._clear[back], over)
         self._clear[back] = False
         width, height = size
         body = struct.pack("<IIHHHHHHhhBBBxII", self._window, self._context, width, height * 2, 0, height * back, width,
@@ -112,8 +113,8 @@ class Sent:
         self._pixels: Pixels = np.empty((0, 0, 4), np.uint8)
         self._shape: tuple[int, ...] = ()
 
-    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int]) -> None:
-        """Draw BGR (H, W, 3) fitted into a window of size (width, height) and show it. Raises `Lost`."""
+    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
+        """Draw BGR (H, W, 3) with `over`, fitted into a window of size (width, height), and show it. Raises `Lost`."""
         width, height = size
         screen = self._client.screen
         stride = (width * screen.bits + 31) // 32 * 4
@@ -121,7 +122,7 @@ class Sent:
         if self._pixels.shape[:2] != (height, stride * 8 // screen.bits):
             self._pixels = np.zeros((height, stride * 8 // screen.bits, screen.bits // 8), np.uint8)
         self._shape = image.shape
-        letterbox.draw(image, self._pixels[:, :width], clear)
+        letterbox.draw(image, self._pixels[:, :width], clear, over)
         rows = max(1, (1 << 18) // stride - 1)
         rows = min(rows, 65_000 // (stride // 4)) or 1
         for top in range(0, height, rows):
@@ -148,10 +149,10 @@ class Surface:
         able = bool(version) and struct.unpack_from("<HH", version, 8) >= (1, 2)
         self._way: Shared | Sent = Shared(client, window, context, shared) if shared and able else self._sent
 
-    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int]) -> None:
-        """Show BGR (H, W, 3) fitted into a window of size (width, height). Raises `Lost`."""
+    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
+        """Show BGR (H, W, 3), and `over` over it, fitted into a window of size (width, height). Raises `Lost`."""
         try:
-            self._way.show(letterbox, image, size)
+            self._way.show(letterbox, image, size, over)
         except (Refused, OSError) as error:
             if isinstance(error, OSError) and error.errno not in (
                 errno.ENOMEM,
@@ -162,7 +163,7 @@ class Surface:
                 raise
             self._way.close()
             self._way = self._sent
-            self._way.show(letterbox, image, size)
+            self._way.show(letterbox, image, size, over)
 
     def heard(self, event: bytes) -> None:
         """Take an event that is not the window's."""

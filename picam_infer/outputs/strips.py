@@ -1,0 +1,134 @@
+"""The overlay's pieces, drawn once and blended into each picture: labels on their plates, boxes, the inset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from picam_infer.core import Patch, Pixels
+from picam_infer.imaging.region import Box
+from picam_infer.outputs.text import Colour, coverage, write
+
+PLATE: Colour = (24, 20, 18)
+_SHINES_THROUGH = 0.25
+"""How much of the picture a plate lets through."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """One ready piece. It may reach over the picture's edges."""
+
+    x: int
+    y: int
+    ink: Pixels
+    """What it adds, BGR (H, W, 3)."""
+    through: Pixels | None = None
+    """How much of the picture it lets through, (H, W, 3), 255: all; None: nothing."""
+
+    def place(self, height: int, width: int) -> Box | None:
+        """Return which part of a picture it lies on; None: none."""
+        x, y = max(0, self.x), max(0, self.y)
+        wide = min(width, self.x + self.ink.shape[1]) - x
+        high = min(height, self.y + self.ink.shape[0]) - y
+        return Box(x, y, wide, high) if wide > 0 and high > 0 else None
+
+    def blended(self, part: Pixels, at: Box) -> Pixels:
+        """Return what becomes of the picture's part at its place; nothing is drawn."""
+        mine = np.s_[at.y - self.y : at.y - self.y + at.height, at.x - self.x : at.x - self.x + at.width]
+        if self.through is None:
+            return self.ink[mine]
+        seen = cv2.multiply(part, self.through[mine], scale=1 / 255)
+        blended: Pixels = cv2.add(seen, self.ink[mine], dst=seen)
+        return blended
+
+
+class Layer:
+    """Strips for pictures of one size, the lower ones first."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.shape = (height, width)
+        """Of the picture: rows, columns."""
+        self._strips: list[Strip] = []
+
+    def add(self, strips: Iterable[Strip], x: int, y: int) -> None:
+        """Lay strips over what is there, their origin at x, y; what is outside the picture is cut off."""
+        self._strips.extend(Strip(strip.x + x, strip.y + y, strip.ink, strip.through) for strip in strips)
+
+    def draw(self, image: Pixels) -> None:
+        """Draw them on BGR (H, W, 3)."""
+        for strip in self._strips:
+            if (at := strip.place(*self.shape)) is not None:
+                part = cut(image, at)
+                part[:] = strip.blended(part, at)
+
+    def patches(self, image: Pixels) -> list[Patch]:
+        """Return what drawing them would make of BGR (H, W, 3), which stays as it is."""
+        laid: list[Patch] = []
+        for strip in self._strips:
+            if (at := strip.place(*self.shape)) is not None:
+                part = cut(image, at)
+                if strip.through is not None:
+                    part = _with(part, at, laid)
+                laid.append(Patch(at.x, at.y, strip.blended(part, at)))
+        return laid
+
+
+def cut(image: Pixels, at: Box) -> Pixels:
+    """Return a part of a picture, as a view."""
+    return image[at.y : at.y + at.height, at.x : at.x + at.width]
+
+
+def _with(part: Pixels, at: Box, laid: Iterable[Patch]) -> Pixels:
+    """Return the part with what lies on it already; the same object when that is nothing."""
+    shown = part
+    for x, y, pixels in laid:
+        left, top = max(at.x, x), max(at.y, y)
+        right, bottom = min(at.x + at.width, x + pixels.shape[1]), min(at.y + at.height, y + pixels.shape[0])
+        if left < right and top < bottom:
+            shown = part.copy() if shown is part else shown
+            shown[top - at.y : bottom - at.y, left - at.x : right - at.x] = pixels[
+                top - y : bottom - y, left - x : right - x
+            ]
+    return shown
+
+
+@lru_cache(maxsize=32)
+def line(text: str, size: int, colour: Colour, width: int, height: int) -> tuple[Strip, ...]:
+    """Return one line of text, `size` pixels high, on a dark plate of width×height pixels."""
+    pad = max(2, size // 3)
+    ink = np.full((height, width, 3), [round(c * (1 - _SHINES_THROUGH)) for c in PLATE], np.uint8)
+    through = np.full((height, width, 3), round(255 * _SHINES_THROUGH), np.uint8)
+    write(ink, text, (pad, pad // 2), size, colour)
+    covered = coverage(text, size)
+    under = through[pad // 2 : pad // 2 + covered.shape[0], pad : pad + covered.shape[1]]
+    bare = 255 - covered[: under.shape[0], : under.shape[1], None]
+    under[:] = under.astype(np.uint16) * bare // 255
+    return (Strip(0, 0, ink, through),)
+
+
+@lru_cache(maxsize=16)
+def box(width: int, height: int, thick: int, colour: Colour) -> tuple[Strip, ...]:
+    """Return the lines around a box whose corner is the origin: coloured between black, for any background."""
+    half = thick // 2 + 1
+    canvas = _framed(width, height, thick, colour)
+    side = 2 * half + 1
+    if min(canvas.shape[:2]) <= 2 * side:
+        return (Strip(-half, -half, canvas),)
+    edges = ((0, side, 0, canvas.shape[1]), (canvas.shape[0] - side, canvas.shape[0], 0, canvas.shape[1]),
+             (side, canvas.shape[0] - side, 0, side),
+             (side, canvas.shape[0] - side, canvas.shape[1] - side, canvas.shape[1]))  # fmt: skip
+    return tuple(Strip(left - half, top - half, canvas[top:bottom, left:right].copy())
+                 for top, bottom, left, right in edges)  # fmt: skip
+
+
+def _framed(width: int, height: int, thick: int, colour: Colour) -> Pixels:
+    """Return a box of width×height pixels with its lines, which reach as far outwards as inwards."""
+    half = thick // 2 + 1
+    canvas = np.zeros((height + 2 * half, width + 2 * half, 3), np.uint8)
+    for ring in range(1, 2 * half):
+        cv2.rectangle(canvas, (ring, ring), (canvas.shape[1] - 1 - ring, canvas.shape[0] - 1 - ring), colour, 1)
+    return canvas

@@ -1,0 +1,74 @@
+"""The overlay's ready pieces: laid over a picture they give what drawing gives, and the picture stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from makers import jpeg_frame, picture
+
+from picam_infer.config import Decide, DisplaySettings
+from picam_infer.core import Prediction, Result
+from picam_infer.imaging.letterbox import Letterbox, laid_over
+from picam_infer.models.bundle import Edges
+from picam_infer.outputs import annotate
+from picam_infer.outputs.annotator import Annotator
+from picam_infer.outputs.strips import Layer
+from picam_infer.runtime.state import State, Tuning
+
+LOOK = annotate.Look((10, 5, 300, 300), "30 fps", "a notice over the box's line", True)
+
+
+def result(label: str = "7", score: float = 0.98) -> Result:
+    patch = np.full((28, 28, 1), 200, np.uint8)
+    return Result(1, 0, 0, label, score, (Prediction(label, score),), "openvino:CPU", 1.0, 2.0, patch)
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (720, 1280), (64, 48), (2, 2)])
+def test_patches_are_what_drawing_gives_and_touch_nothing(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    before = image.copy()
+    layer = annotate.layer(*size, result(), LOOK)
+    patches = layer.patches(image)
+    assert np.array_equal(image, before)
+    drawn = annotate.draw(image.copy(), result(), LOOK)
+    assert np.array_equal(laid_over(before, patches), drawn)
+    assert len(patches) > 5 or size == (2, 2)
+
+
+@pytest.mark.parametrize("screen", [(480, 640), (600, 800), (200, 640)])
+def test_a_screen_gets_picture_and_patches_whatever_its_size(screen: tuple[int, int]) -> None:
+    image = cv2.GaussianBlur(noise(480, 640), (9, 9), 0)
+    patches = annotate.layer(480, 640, result(), LOOK).patches(image)
+    shown, expected = (np.zeros((*screen, 4), np.uint8) for _ in range(2))
+    Letterbox().draw(image, shown, True, patches)
+    Letterbox().draw(laid_over(image, patches), expected, True)
+    assert np.array_equal(shown, expected)
+
+
+def test_it_is_drawn_anew_only_when_it_says_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(Tuning(Edges(), Decide()))
+    annotator = Annotator(state, DisplaySettings(stats=False), state.stats.shown)
+    drawn: list[Layer] = []
+    layer = annotate.layer
+    monkeypatch.setattr(annotate, "layer", lambda *given: drawn.append(layer(*given)) or drawn[-1])
+    frame = jpeg_frame(picture(90, 640, 480))
+    newest = replace(result(), monotonic_s=frame.monotonic_s)
+    state.results.put(newest)
+    for _ in range(5):
+        annotator.draw(frame)
+    assert len(drawn) == 1
+    state.results.put(replace(newest, seq=2))
+    annotator.draw(frame)
+    assert len(drawn) == 1, "the same answer to another frame"
+    state.results.put(replace(newest, label="3"))
+    annotator.draw(frame)
+    state.results.put(replace(newest, label="3", patch=np.zeros((28, 28, 1), np.uint8)))
+    annotator.draw(frame)
+    assert len(drawn) == 3
