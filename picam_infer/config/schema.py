@@ -103,6 +103,8 @@ class DisplaySettings(Section, frozen=True):
     fullscreen: bool = True
     inset: bool = True
     stats: bool = True
+    fps: Annotated[float, Meta(ge=0, le=240)] = 0.0
+    """Pictures a second at most; 0: the camera's."""
 
 
 class Web(Section, frozen=True):

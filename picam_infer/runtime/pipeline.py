@@ -32,6 +32,7 @@ from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.runtime.health import Part
 from picam_infer.runtime.liveness import STALE_S, Liveness
+from picam_infer.runtime.pace import Pace
 from picam_infer.runtime.retry import USUAL_S, BackOff
 from picam_infer.runtime.state import Change, State
 
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 
 STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
-_LATE_S = 0.05
-"""So much lateness is made up for, so that the rate is what was asked for."""
 _QUICK_S = 0.25
 """Pictures that follow each other as closely show the same thing: labels may wait for them to agree."""
 _SPREAD = 0.75
@@ -80,7 +79,7 @@ class Pipeline:
         self._live = True
         self._liveness = Liveness()
         self._working = False
-        self._due_s = 0.0
+        self._pace = Pace(1 / parts.every_s if parts.every_s else 0.0)
         """When the next inference may begin, if the source is live."""
         self._moved_s = time.monotonic()
         self._lost_s = 0.0
@@ -263,7 +262,7 @@ class Pipeline:
                 frame = self.state.frames.take(0.0 if classifier.under_way else 0.1)
                 if frame is not None:
                     self._working = True
-                    self._due_s = max(self._due_s, time.monotonic() - _LATE_S) + self._parts.every_s
+                    self._pace.begin()
                     self._submit(classifier, frame)
                     continue
                 if not classifier.under_way and self._drained.is_set() and self.state.frames.idle:
@@ -275,7 +274,7 @@ class Pipeline:
     @property
     def _early_s(self) -> float:
         """How long the next inference has to wait."""
-        return self._due_s - time.monotonic() if self._live and self._parts.every_s else 0.0
+        return self._pace.early_s if self._live else 0.0
 
     def _submit(self, classifier: Classifier, frame: Frame) -> None:
         """Start on a frame, and note whether it is a good picture."""

@@ -11,7 +11,6 @@ from typing import Any, Generic, Literal, TypeVar
 
 from picam_infer.config import Decide
 from picam_infer.core import ControlValue, Frame, Histogram, Problem, Result, Telemetry
-from picam_infer.core import ControlValue, Frame, Histogram, Result, Telemetry
 from picam_infer.imaging.unpacked import Unpacked
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle, Chain, Input

@@ -15,6 +15,7 @@ from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Edges
 from picam_infer.outputs.annotator import Annotator, StatusScreen, status_screen
 from picam_infer.outputs.display.screen import Screen
+from picam_infer.runtime.pace import Pace
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
 
@@ -42,6 +43,7 @@ class Viewer:
         self._frozen = False
         self._annotator = Annotator(state, screen.settings, state.stats.shown)
         self._fitter = Fitter()
+        self._pace = Pace(screen.settings.fps)
         self._message = ("", 0.0)
         self._status_s = 0.0
         self.quit = False
@@ -61,6 +63,13 @@ class Viewer:
         if status := status_screen(self._state):
             self._state.unpacked.forget(self)
             return self._show_status(status)
+        early_s = self._pace.early_s
+        if early_s > 0:
+            self._state.unpacked.forget(self)
+            time.sleep(min(early_s, _TICK_S))
+            if self._state.stats.frames.per_second() > self._screen.settings.fps:
+                self._number = self._state.frames.number  # the next one is newer, and the network wants it, too
+            return True
         if self._frozen:
             self._state.unpacked.forget(self)
             self._number = self._state.frames.number
@@ -70,6 +79,7 @@ class Viewer:
         if newest is None or self._frozen:
             return self._number > 0
         self._number, frame = newest
+        self._pace.begin()
         return self._show(frame)
 
     def _show(self, frame: Frame) -> bool:

@@ -521,6 +521,20 @@ class Watching:
         self.viewer.step()
 
 
+def test_the_monitor_gets_no_more_pictures_than_asked_for_and_keys_go_on(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    screen = Screen(Config(display=DisplaySettings(kind="none", fps=0.01)), patient=True)
+    screen.use(watching.monitor)
+    viewer = Viewer(screen, watching.state, watching.settings)
+    for _ in range(4):
+        watching.frame()
+        viewer.step()
+    assert len(watching.monitor.shown) == 1
+    watching.monitor.pressed.append("q")
+    viewer.step()
+    assert viewer.quit
+
+
 def test_every_frame_is_shown_once_with_its_overlay(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame()

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from picam_infer.config import Config
-from picam_infer.core import Display, Lost, Pixels, Problem
-from picam_infer.core import Display, Lost, Patch, Pixels
+from picam_infer.core import Display, Lost, Patch, Pixels, Problem
 from picam_infer.outputs import display as displays
 from picam_infer.outputs.annotator import StatusScreen
 from picam_infer.platform import x11
