@@ -23,7 +23,7 @@ from picam_infer.bootstrap import bootstrap
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
 from picam_infer.core import Codec, Display, Frame, Patch, Pixels, Scores, Source
 from picam_infer.imaging import decode
-from picam_infer.inference import engines
+from picam_infer.inference import engines, preprocess
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
 from picam_infer.models import bundle as bundles
