@@ -110,21 +110,23 @@ def _worker(digits: Digits) -> None:
     cv2.setNumThreads(1)
 
 
-def _train_sample(digits: Digits, rng: np.random.Generator, params: RenderParams) -> tuple[np.ndarray, int]:
+def train_sample(digits: Digits, rng: np.random.Generator, params: RenderParams) -> tuple[np.ndarray, int]:
+    """Return one input of the network, drawn at random, and its class."""
     side, reduce = _TRAIN_VIEWS[rng.integers(len(_TRAIN_VIEWS))]
     view = View.crop(side)
     if rng.random() < _NONE_SHARE:
         label, grey = REJECT, render_none(none_kind(params, rng), view, params, rng)
     else:
-        label, grey = _digit_frame(digits, int(rng.integers(len(digits.labels))), view, params, rng)
+        label, grey = digit_frame(digits, int(rng.integers(len(digits.labels))), view, params, rng)
     quality = round(rng.uniform(*params.jpeg))
     patch = edges(through_jpeg(grey, quality, reduce), CANNY)
     return patch, REJECT if float(patch.sum()) < _LEAST_LIT * 255 else label
 
 
-def _digit_frame(
+def digit_frame(
     digits: Digits, index: int, view: View, params: RenderParams, rng: np.random.Generator
 ) -> tuple[int, np.ndarray]:
+    """Return the class of digit number `index` and a grey frame (H, W) that shows it."""
     if params is TRAIN and rng.random() < _BUILT_IN_SHARE:
         label = int(rng.integers(10))
         return label, render_digit(strokes_field(digit_strokes(label, rng)), False, view, params, rng)
@@ -137,14 +139,14 @@ def digit_squares(digits: Digits, params: RenderParams, count: int, seed: int) -
     """The square alone of `count` frames with a digit, (S, S) uint8 grey, after the camera's JPEG."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        _, grey = _digit_frame(digits, int(rng.integers(len(digits.labels))), View.crop(192), params, rng)
+        _, grey = digit_frame(digits, int(rng.integers(len(digits.labels))), View.crop(192), params, rng)
         yield through_jpeg(grey, round(rng.uniform(*params.jpeg)))
 
 
 def _chunk(seed: tuple[int, ...], params: RenderParams = TRAIN) -> tuple[np.ndarray, np.ndarray]:
     assert _digits is not None
     rng = np.random.default_rng(seed)
-    pairs = [_train_sample(_digits, rng, params) for _ in range(_CHUNK)]
+    pairs = [train_sample(_digits, rng, params) for _ in range(_CHUNK)]
     return np.stack([p for p, _ in pairs]), np.array([label for _, label in pairs], np.uint8)
 
 
@@ -197,7 +199,7 @@ def evaluation_frames(
         if i % 2:
             label, grey = REJECT, render_none(none_kind(EVAL, rng), view, EVAL, rng)
         else:
-            label, grey = _digit_frame(digits, index, view, EVAL, rng)
+            label, grey = digit_frame(digits, index, view, EVAL, rng)
         data = jpeg(tinted(grey, rng), round(rng.uniform(*EVAL.jpeg)))
         yield label, Frame(data, "jpeg", width, height, monotonic_s=0, captured=0, seq=i)
 
@@ -280,8 +282,8 @@ def evaluate(predict: Predict, digits: Digits, count: int, seed: int, processes:
     return rates
 
 
-def _tensorflow() -> tuple[Any, Any]:
-    """Keras and TensorFlow, or one line that says how to get them."""
+def import_tensorflow() -> tuple[Any, Any]:
+    """Return Keras and TensorFlow. Raises `PicamError` that says how to get them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         import keras
@@ -339,10 +341,10 @@ def _again(layer: Any, name: str, **changes: Any) -> Any:
     return copy
 
 
-def _fit(
+def fit(
     keras: Any, inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int, checkpoint: Checkpoint | None = None
 ) -> Any:
-    """Trains one member; with a checkpoint, goes on after the last epoch that was saved there."""
+    """Train one member; with a checkpoint, goes on after the last epoch that was saved there."""
     keras.utils.set_random_seed(seed)
     network = build_network(keras)
     batch, warm = 128, 300
@@ -437,8 +439,8 @@ def openvino_predict(network: Path) -> Predict:
     return predict
 
 
-def _save_keras(network: Any, output: Path) -> None:
-    """Writes `model.json`, `weights.h5` and `model.h5` as Keras 1 and 2 named and laid them out."""
+def save_keras(network: Any, output: Path) -> None:
+    """Write `model.json`, `weights.h5` and `model.h5` as Keras 1 and 2 named and laid them out."""
     (output / "model.json").write_text(network.to_json())
     network.save(output / "model.h5", include_optimizer=False)
     # Keras 3 no longer writes this layout by itself, but the whole-model file holds it as a group.
@@ -450,7 +452,7 @@ def _save_keras(network: Any, output: Path) -> None:
             group.copy(name, weights)
 
 
-def _save_bundle(output: Path, notes: tuple[str, ...]) -> Bundle:
+def save_bundle(output: Path, notes: tuple[str, ...]) -> Bundle:
     """Convert `model.h5` as any other Keras file, and say on its card which label means none."""
     from picam_infer.convert.conversion import Options, convert
 
@@ -494,7 +496,7 @@ def train_digits(
     `unfinished` when called again with the same settings. Raises `Unavailable` without TensorFlow, `NoInput` without
     MNIST.
     """
-    keras, tensorflow = _tensorflow()
+    keras, tensorflow = import_tensorflow()
     tensorflow.config.threading.set_intra_op_parallelism_threads(processes)
     tensorflow.config.experimental.enable_op_determinism()
     train, test = load_digits(mnist, keras)
@@ -504,15 +506,15 @@ def train_digits(
     checkpoint = Checkpoint(output / "unfinished", identity(settings, _sources(), (train.images, train.labels)))
     frames_and_labels = training_set(learn, samples, seed, processes, checkpoint)
     # Drawing the frames takes as long as learning from them: all members learn from the same ones, in another order.
-    fitted = [_fit(keras, *frames_and_labels, own, epochs, checkpoint) for own in range(seed, seed + members)]
+    fitted = [fit(keras, *frames_and_labels, own, epochs, checkpoint) for own in range(seed, seed + members)]
     network = average(keras, fitted)
     # As the evaluation draws them: the training's frames are harder than a desk is, and would make the answers shy.
     held_out = training_set(check, max(samples // 12, _CHUNK), seed + 100, processes, checkpoint, EVAL)
     temperature = _calibrate(network, *held_out)
     say(f"temperature {temperature:.3f}")
-    _save_keras(network, output)
+    save_keras(network, output)
     made_by = "picam-infer train digits" + _told(seed, members, samples, epochs)
-    bundle = _save_bundle(output, (f"trained by: {made_by}",))
+    bundle = save_bundle(output, (f"trained by: {made_by}",))
     rates = evaluate(openvino_predict(bundle.network), test, frames, seed, processes)
     checkpoint.remove()
     return rates

@@ -58,7 +58,7 @@ def test_the_bars_hold_on_frames_training_never_saw(
         if i % 2:
             label, grey = train.REJECT, render.render_none(render.none_kind(params, rng), view, params, rng)
         else:
-            label, grey = train._digit_frame(some_digits, i // 2, view, params, rng)
+            label, grey = train.digit_frame(some_digits, i // 2, view, params, rng)
         grey = render.through_jpeg(grey, round(rng.uniform(*params.jpeg)), reduce)
         inputs.append(edges(grey, train.CANNY))
         labels.append(label)
@@ -111,7 +111,7 @@ def test_a_folder_without_mnist_is_named(tmp_path: Path) -> None:
 def test_the_same_seed_renders_the_same_training_frames(some_digits: train.Digits) -> None:
     def draw(seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        return np.stack([train._train_sample(some_digits, rng, render.TRAIN)[0] for _ in range(5)])
+        return np.stack([train.train_sample(some_digits, rng, render.TRAIN)[0] for _ in range(5)])
 
     assert np.array_equal(draw(1), draw(1))
     assert not np.array_equal(draw(1), draw(2))
@@ -119,7 +119,7 @@ def test_the_same_seed_renders_the_same_training_frames(some_digits: train.Digit
 
 @needs_tensorflow
 def test_the_average_network_answers_as_its_members_do_together(tmp_path: Path) -> None:
-    keras, _ = train._tensorflow()
+    keras, _ = train.import_tensorflow()
     rng = np.random.default_rng(0)
     members = [train.build_network(keras) for _ in range(2)]
     for member in members:
@@ -139,7 +139,7 @@ def test_the_average_network_answers_as_its_members_do_together(tmp_path: Path) 
 @needs_tensorflow
 @pytest.mark.timeout(300)
 def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    keras, tensorflow = train._tensorflow()
+    keras, tensorflow = train.import_tensorflow()
     tensorflow.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(0)
     inputs, truth = rng.integers(0, 256, (512, 28, 28)).astype(np.uint8), rng.integers(0, 11, 512).astype(np.uint8)
@@ -155,7 +155,7 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path
                 raise KeyboardInterrupt
 
         checkpoint.save = counting  # type: ignore[method-assign]
-        return list(train._fit(keras, inputs, truth, 1, 3, checkpoint).get_weights())
+        return list(train.fit(keras, inputs, truth, 1, 3, checkpoint).get_weights())
 
     with pytest.raises(KeyboardInterrupt):
         fitted(Checkpoint(tmp_path / "cut", "x"), 2)
@@ -171,13 +171,13 @@ def test_training_leaves_the_files_and_a_bundle(tmp_path: Path) -> None:
         pytest.skip("no MNIST here: set PICAM_MNIST to a folder of its idx files")
     images, labels = train.read_mnist(MNIST, "train")
     small = train.Digits.of(images[:600], labels[:600])
-    keras, _ = train._tensorflow()
+    keras, _ = train.import_tensorflow()
     inputs, truth = train.training_set(small, 1000, 1, 2)
-    network = train.average(keras, [train._fit(keras, inputs, truth, 1, 1)])
-    train._save_keras(network, tmp_path)
+    network = train.average(keras, [train.fit(keras, inputs, truth, 1, 1)])
+    train.save_keras(network, tmp_path)
     keras.models.model_from_json((tmp_path / "model.json").read_text()).load_weights(tmp_path / "weights.h5")
     assert keras.models.load_model(tmp_path / "model.h5", compile=False).count_params() == network.count_params()
-    bundle = train._save_bundle(tmp_path, ())
+    bundle = train.save_bundle(tmp_path, ())
     assert load(bundle.folder).card.origin.file == "model.h5"
     assert load(bundle.folder).card.reject == "none"
     theirs = network.predict(train.scaled(inputs[:8]), verbose=0)
