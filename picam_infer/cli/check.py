@@ -85,7 +85,7 @@ def findings(path: Path | None) -> Iterator[Line]:
     model = None
     try:
         model = bundles.load(config.model)
-        configs.tuned(model.card, config.preprocess)
+        configs.tuned(model.card, config.preprocess, path)
         yield Line("model", Finding("ok", f"{model.name}: {len(model.labels)} classes, {model.folder}"))
     except PicamError as error:
         yield Line("model", Finding.of(error))

@@ -123,7 +123,7 @@ def _free(wanted: str, origin: str, folder: Path) -> str:
 def switch(service: Service, model: str, before: str) -> None:
     """Write the model into the service's settings and remember the one before. Raises `ConfigError`."""
     config = configs.load(service.settings)
-    configs.tuned(bundles.load(model).card, config.preprocess, f"{service.settings}: preprocess")
+    configs.tuned(bundles.load(model).card, config.preprocess, service.settings)
     configs.keep(service.settings, {"model": model})
     if model != before:
         try:

@@ -208,16 +208,26 @@ def _fields(kind: type[Any], keys: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def tuned(card: Card, overrides: Mapping[str, Any], where: str = "preprocess") -> Chain:
-    """Return the card's chain with the configuration's `preprocess` overrides. Raises `ConfigError`."""
+def tuned(card: Card, overrides: Mapping[str, Any], path: Path | None = None) -> Chain:
+    """Return the card's chain with the overrides that `preprocess` in the file `path` has. Raises `ConfigError`."""
     chain = card.preprocess
     try:
         return msgspec.convert({**msgspec.to_builtins(chain), **overrides}, type(chain), strict=True)
     except msgspec.ValidationError as error:
-        text = _plain_words(str(error).replace("$.", "").replace("Object contains unknown field", "no such key"))
-        known = ", ".join(f.name for f in msgspec.structs.fields(type(chain)))
-        name = msgspec.to_builtins(chain)["chain"]
-        hint = f"model {card.name} uses the chain {name}: {known}"
-        if "at `roi" in text:
-            hint = "a share of the picture's height, such as 0.4, or {x: 0.3, y: 0.5, size: 0.4} for a square elsewhere"
-        raise ConfigError(f"{where}: {text}", hint) from error
+        raise _not_of_chain(str(error), card, path) from error
+
+
+def _not_of_chain(message: str, card: Card, path: Path | None) -> ConfigError:
+    text, _, at = message.partition(" - at `$.")
+    unknown = re.search(r"unknown field `(.*)`", text)
+    keys = ["preprocess", *(part for part in re.split(r"[.\[\]`]+", at) if part), *([unknown[1]] if unknown else [])]
+    known = ", ".join(f.name for f in msgspec.structs.fields(type(card.preprocess)))
+    name = msgspec.to_builtins(card.preprocess)["chain"]
+    hint = f"model {card.name} uses the chain {name}: {known}"
+    if keys[1:2] == ["roi"]:
+        hint = "a share of the picture's height, such as 0.4, or {x: 0.3, y: 0.5, size: 0.4} for a square elsewhere"
+    place = ".".join(keys)
+    root = compose(read_text(path), str(path)) if path is not None else None
+    if root is not None:
+        place = f"{path}:{line_of(root, keys)}: {place}"
+    return ConfigError(f"{place}: {'no such key' if unknown else _plain_words(text)}", hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -103,9 +104,11 @@ class _Checked:
         if node.tag == _MERGE:
             return
         try:
-            _constructor.construct_object(node)
+            value = _constructor.construct_object(node)
         except (ValueError, OverflowError, yaml.YAMLError):
             self._refuse(node, keys, f"{node.value[:40]} looks like {_kind(node)} but is none", quote(node))
+        if isinstance(value, float) and math.isnan(value):
+            self._refuse(node, keys, f"{node.value} is no number", f"write one, or {quote(node)}")
         if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in node.value):
             self._refuse(node, keys, "there is a control character in it", "remove it")
 

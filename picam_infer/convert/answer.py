@@ -76,7 +76,8 @@ def read(network: Network, lists: Lists, wish: Task | None, notes: list[str]) ->
     count = math.prod(ending.shape_of(output)[1])
     named = _names(network, lists, count, notes)
     found = ending.read(output)
-    if not found.probability and count > 1:
+    two = count == 2 and found.kind == "sigmoid"  # maybe p and 1 − p, of which only one applies
+    if count > 1 and (two or not found.probability):
         found = ending.refined(found, outputs.answers(ir.compiled(network.model), _varied(network)))
     names = named.names if named is not None else ()
     meaning = outputs.read(output, found, names, labels.have_units(names), network.loss, wish, network.intermediate)

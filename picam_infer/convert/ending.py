@@ -18,10 +18,12 @@ _ADDRESSED = frozenset({"Result", "Reshape", "Squeeze", "Unsqueeze", "Transpose"
 _ARITHMETIC = frozenset({"Multiply", "Subtract", "Add", "Divide"})
 _KINDS: dict[str, Kind] = {
     "Softmax": "softmax", "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid", "Tanh": "tanh", "NormalizeL2": "normalised",
-    "Relu": "activation", "Clamp": "activation", "PRelu": "activation", "Elu": "activation", "Swish": "activation",
+    "Relu": "activation", "PRelu": "activation", "Elu": "activation", "Swish": "activation",
     "HSwish": "activation", "Gelu": "activation", "Selu": "activation", "SoftPlus": "activation",
     "ReduceMean": "pooled", "AvgPool": "pooled", "MaxPool": "pooled", "ReduceMax": "pooled", "TopK": "index",
 }  # fmt: skip
+_ANSWERS = frozenset({"Greater", "GreaterEqual", "Less", "LessEqual", "LogicalNot"})
+"""Yes or no, which become 1 or 0."""
 _EMBEDDINGS = frozenset({64, 96, 128, 160, 192, 256, 320, 384, 512, 576, 640, 768, 960, 1024, 1280, 1408, 1536, 1792,
                          1920, 2048, 2208, 2304, 2560, 4096})  # fmt: skip
 """How many numbers networks that describe a picture use to answer with."""
@@ -68,6 +70,10 @@ def read(output: Any) -> Ending:
         kind = node.get_type_name()
         if kind in _KINDS:
             return _bounded(_KINDS[kind], line)
+        if kind in _ANSWERS:
+            return _bounded("sigmoid", line)
+        if (held := _bounds(node)) is not None:
+            return _clamped(*held, line)
         if kind == "Concat":
             return _of_parts(node, line)
         if kind == "FakeQuantize":
@@ -93,6 +99,39 @@ def _bounded(kind: Kind, line: _Line) -> Ending:
         low, high = sorted((line.b, line.a + line.b))
         return Ending(kind, low, high)
     return Ending(kind)
+
+
+def _bounds(node: Any) -> tuple[Any, float, float] | None:
+    """Return the output that is held between two bounds here, and the bounds; None for any other node."""
+    kind = node.get_type_name()
+    if kind == "Clamp":
+        bounds = node.get_attributes()
+        return node.input_value(0), float(bounds["min"]), float(bounds["max"])
+    if kind not in ("Minimum", "Maximum"):
+        return None
+    limits = [graph.single(source) for source in graph.sources(node)]
+    at = next((at for at, limit in enumerate(limits) if limit is not None), None)
+    if at is None:
+        return None
+    inside = node.input_value(1 - at)
+    output, low, high = _bounds(inside.get_node()) or (inside, -math.inf, math.inf)
+    limit = float(limits[at] or 0.0)
+    return (output, low, min(high, limit)) if kind == "Minimum" else (output, max(low, limit), high)
+
+
+def _clamped(inside: Any, least: float, most: float, line: _Line) -> Ending:
+    """Return what numbers are that are held between two bounds: probabilities, if those are 0 and 1 in the end.
+
+    That is how a hard sigmoid is written, and a straight line that somebody trained to be one; cutting off what
+    probabilities never reach changes nothing.
+    """
+    low, high = sorted((line.a * least + line.b, line.a * most + line.b))
+    before = read(inside)
+    if before.probability and line.a == 1 and line.b == 0 and low < 0.02 and high > 0.98:
+        return before
+    if abs(low) < 1e-3 and abs(high - 1) < 1e-3:
+        return Ending("sigmoid", low, high)
+    return Ending("activation")
 
 
 def _of_parts(node: Any, line: _Line) -> Ending:
@@ -148,7 +187,8 @@ def _is_logistic(node: Any) -> bool:
 
 def refined(found: Ending, answers: Array) -> Ending:
     """Return the ending, corrected by what the network answered, (pictures, values): some write a softmax out."""
-    if found.kind in ("softmax", "sigmoid", "index") or answers.shape[1] < 2 or len(answers) < 2:
+    two = found.kind == "sigmoid" and found.probability and answers.shape[1] == 2
+    if (found.kind in ("softmax", "sigmoid", "index") and not two) or answers.shape[1] < 2 or len(answers) < 2:
         return found
     if answers.min() >= -1e-6 and np.abs(answers.sum(1) - 1).max() < 1e-3 and answers.max() <= 1 + 1e-3:
         return Ending("softmax", 0.0, 1.0)
@@ -169,7 +209,8 @@ def shape_of(output: Any) -> tuple[Shape, list[int]]:
     partial = output.get_partial_shape()
     if partial.rank.is_dynamic:
         return "unknown", []
-    sides = [int(side.get_length()) if side.is_static else 0 for side in partial][1:]
+    sides = [int(side.get_length()) if side.is_static else 0 for side in partial]
+    sides = sides if len(sides) == 1 else sides[1:]  # a list alone has lost its batch
     if 0 in sides:
         return "unknown", sides
     if sum(side > 1 for side in sides) <= 1:

@@ -20,12 +20,13 @@ _PIXELWISE = frozenset({
     "Parameter", "Convert", "ConvertLike", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Multiply", "Add",
     "Subtract", "Divide", "Power", "Sqrt", "FakeQuantize", "Clamp", "Split", "VariadicSplit", "Concat", "Gather",
     "StridedSlice", "Slice", "Reverse", "Interpolate", "Pad", "MVN", "Maximum", "Minimum", "Identity", "Negative",
+    "BatchNormInference",
 })  # fmt: skip
 _STATISTICS = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "SquaredDifference", "ReduceL2", "Abs"})
 MAX_NODES = 200
 _RANGES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
 """What may have been fed in training: pixel × scale + offset."""
-_USUAL = ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5), (0.0, 255.0), (-128.0, 127.0), (-127.5, 127.5))
+_USUAL = ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5), (0.0, 2.0), (0.0, 255.0), (-128.0, 127.0), (-127.5, 127.5))
 _IMAGENET = np.array([0.485, 0.456, 0.406])
 _CLEAR = 0.6
 """By how much one range has to fit better than the next."""
@@ -136,9 +137,26 @@ def _front_nodes(model: Any) -> tuple[dict[str, Any], bool]:
                 return front, True
             if kind in _STATISTICS and whole and kind.startswith("Reduce") and _keeps_batch(node):
                 statistics.add(name)
-            elif kind in _PIXELWISE and whole and not any(source in statistics for source in inside):
+            elif (
+                (kind in _PIXELWISE or _scales_channels(node))
+                and whole
+                and not any(source in statistics for source in inside)
+            ):
                 front[name] = node
     return front, False
+
+
+def _scales_channels(node: Any) -> bool:
+    """Tell whether a convolution only multiplies each channel by a number, as some write a scaling."""
+    if node.get_type_name() not in ("Convolution", "GroupConvolution") or node.get_attributes()["strides"] != [1, 1]:
+        return False
+    weights = graph.constant(graph.sources(node)[1])
+    if weights is None or weights.shape[-2:] != (1, 1):
+        return False
+    if node.get_type_name() == "GroupConvolution":
+        return tuple(weights.shape[1:3]) == (1, 1)
+    square = weights[..., 0, 0]
+    return len(square) == square.shape[-1] and not np.any(square - np.diag(np.diag(square)))
 
 
 def _keeps_batch(node: Any) -> bool:

@@ -37,10 +37,20 @@ _INDEX_HEADS = frozenset({"", "index", "idx", "id", "class_id", "classid", "labe
 _NAME_HEADS = ("name", "class_name", "classname", "class name", "label_name", "label name", "label", "labels", "class",
                "classes", "category", "category_name", "display_name", "title", "species", "breed")  # fmt: skip
 _NAME_PARTS = ("name", "label", "class", "title", "display_name", "displayName", "tagName")
-_FIRST = re.compile(r"(\d{1,6})\s*(?:[:;,=|)\]\t>]|->|=>|[.-](?=\s)|\s)\s*(.*)")
-"""`0 cat`, `0: cat`, `0,cat`, `0) cat`, `0 - cat`…"""
-_LAST = re.compile(r"(.*\S)\s*(?:[:;,=|\t]|->|=>)\s*(\d{1,6})")
+_WORD = r"(?:(?:class|label|index|id|no\.?)[ _-]?)?"
+_FIRST = re.compile(
+    rf"(?i:[(\[<#]?{_WORD}[\"']?)(\d{{1,6}})[\"']?\s*(?:[:;,=|)\]\t>：；，、．]|->|=>|[.-](?=\s)|\s)\s*(.*)"
+)
+"""`0 cat`, `0: cat`, `0,cat`, `0) cat`, `[0] cat`, `"0","cat"`, `class 0: cat`…"""
+_LAST = re.compile(r"(.*\S)\s*(?:[:;,=|\t：；，、]|->|=>)\s*(\d{1,6})")
 """`cat: 0`, `cat,0`…"""
+_LAST_WORD = re.compile(r"(.*\S)\s+(\d{1,6})")
+"""`cat 0`: a number may be a part of the name, too."""
+_ASSIGNED = re.compile(r"\s*(?:(?:const|let|var|export)\s+)*\w+\s*=\s*(?=[\[{])")
+"""What stands before a list in a program: `labels = [`."""
+
+
+_YAML_BLOCK = re.compile(r"\s*\w+:[ \t]*\r?\n")
 
 
 @dataclass(frozen=True)
@@ -186,6 +196,8 @@ def of_lines(lines: Sequence[str], source: str, wanted: Collection[int] = ()) ->
 def _readings(path: Path, notes: list[str] | None = None, wanted: Collection[int] = ()) -> list[_Reading]:
     notes = notes if notes is not None else []
     text = _decode(_bytes(path), path.name, notes)
+    if assigned := _ASSIGNED.match(text):
+        text = text[assigned.end() :].rstrip("; \t\r\n")
     ending, start = path.suffix.lower(), text.lstrip()[:1]
     if ending == ".json":
         return _of_value(load_json(text, path.name))
@@ -193,22 +205,27 @@ def _readings(path: Path, notes: list[str] | None = None, wanted: Collection[int
         return _of_yaml(text)
     if ending == ".pbtxt" or re.match(r"\s*item\s*\{", text):
         return _of_items(text)
+    found: list[_Reading] = []
     if start in ("[", "{"):
         value = _literal(text)
-        found = _of_value(value) if value is not None else []
+        found = _of_value(value) if value is not None else _of_yaml(text)
         if found:
             return found
+    if _YAML_BLOCK.match(text):
+        found = _of_yaml(text)
     lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
     while lines and not lines[-1]:
         lines.pop()
     if not any(lines):
         return []
-    return [*_of_table(lines, ending, path.name), *_of_lines(lines, path.name, wanted)]
+    return [*found, *_of_table(lines, ending, path.name), *_of_lines(_without_marks(lines), path.name, wanted)]
 
 
 def _decode(data: bytes, name: str, notes: list[str]) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
+    if data[1:4000:2].count(0) > len(data[:4000]) // 4:
+        return data.decode("utf-16-le", "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -230,7 +247,7 @@ def _literal(text: str) -> Any:
 
 def _of_yaml(text: str) -> list[_Reading]:
     try:
-        return _of_value(yaml.safe_load(text))
+        return _of_value(yaml.load(text, Loader=yaml.BaseLoader))  # all of it text: `no` is a name like others
     except (yaml.YAMLError, RecursionError, ValueError):
         return []
 
@@ -273,16 +290,22 @@ def _of_list(value: list[Any]) -> list[_Reading]:
     pairs: dict[int, str] = {}
     names: list[str] = []
     for item in value:
+        if isinstance(item, list) and len(item) == 2 and isinstance(item[1], str):
+            item = {"index": item[0], "name": item[1]}
         if not isinstance(item, dict):
             return []
         name = next((item[key] for key in _NAME_PARTS if isinstance(item.get(key), str)), None)
-        number = next((item[key] for key in ("index", "id", "class_id", "idx") if type(item.get(key)) is int), None)
+        number = next((int(item[key]) for key in ("index", "id", "class_id", "idx") if _is_whole(item.get(key))), None)
         if name is None:
             return []
         names.append(name)
         if number is not None:
             pairs[number] = name
     return _by_index(pairs) or ([_Reading(tuple(names))] if names else [])
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, str) and re.fullmatch(r"\d{1,6}", value) is not None)
 
 
 def _of_map(value: Mapping[Any, Any]) -> list[_Reading]:
@@ -294,10 +317,12 @@ def _of_map(value: Mapping[Any, Any]) -> list[_Reading]:
         both = all(key.isdecimal() for key in keys)
         if len(set(numbers)) == len(numbers) and not (both and all(isinstance(item, str) for item in items)):
             return _by_index(dict(zip(numbers, keys, strict=True)))
-    if all(re.fullmatch(r"\d{1,6}", key) for key in keys):
+    indices = [re.fullmatch(rf"(?i:{_WORD})(\d{{1,6}})", key) for key in keys]
+    if all(indices):
         names = [_last_text(item) for item in items]
         if all(name is not None for name in names):
-            return _by_index({int(key): name or "" for key, name in zip(keys, names, strict=True)})
+            found = zip(indices, names, strict=True)
+            return _by_index({int(index[1]): name or "" for index, name in found if index})
     return []
 
 
@@ -351,10 +376,21 @@ def _of_lines(lines: list[str], source: str, wanted: Collection[int]) -> Iterato
     if len(bare) < len(filled):
         yield _Reading(tuple(_unquoted(bare)), f"{source} has lines that begin with #: they were left out")
     if len(filled) == 1:
-        yield from (_Reading(tuple(_unquoted([part.strip() for part in filled[0].split(mark)])))
-                    for mark in (",", ";", "|", "\t") if mark in filled[0])  # fmt: skip
+        for mark in (mark for mark in ",;|\t、，；" if mark in filled[0]):
+            parts = [part.strip() for part in filled[0].split(mark)]
+            yield from _indexed(parts, wanted, source)
+            yield _Reading(tuple(_unquoted(parts)))
     if len(filled) > 1 and filled[0].lower().strip("\"' ") in _NAME_HEADS:
         yield _Reading(tuple(_unquoted(filled[1:])), f"{source} has a heading, {filled[0]!r}: it was left out")
+
+
+def _without_marks(lines: list[str]) -> list[str]:
+    """Take off the commas or semicolons that end every line but maybe the last."""
+    filled = [line for line in lines if line]
+    for mark in ",;":
+        if len(filled) > 1 and all(line.endswith(mark) for line in filled[:-1]):
+            return [line.removesuffix(mark).rstrip() for line in lines]
+    return lines
 
 
 def _unquoted(lines: Iterable[str]) -> list[str]:
@@ -377,6 +413,12 @@ def _indexed(lines: list[str], wanted: Collection[int], source: str) -> Iterator
     if lines and all(behind):
         pairs = [(int(match[2]), _unquoted([match[1].strip()])[0]) for match in behind if match]
         if min(number for number, _ in pairs) == 0:
+            yield from _numbered(pairs, lines, wanted, source)
+    last = [_LAST_WORD.fullmatch(line) for line in lines]
+    if len(lines) > 1 and all(last):
+        pairs = [(int(match[2]), match[1]) for match in last if match]
+        names = {name for _, name in pairs}
+        if sorted(number for number, _ in pairs) == list(range(len(names))):
             yield from _numbered(pairs, lines, wanted, source)
 
 

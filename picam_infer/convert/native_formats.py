@@ -33,7 +33,7 @@ def read(path: Path, kind: str, output_layer: str | None = None, counts: Collect
         model = outputs.choose(model, output_layer, counts, notes)
         if not fixed:
             _fix_shapes(model, notes)
-        model, steps = _to_float(outputs.before_the_index(model))
+        model, steps = _to_float(outputs.in_a_batch(outputs.before_the_index(model)))
     except PicamError:
         raise
     except VENDOR_ERRORS as error:
@@ -137,13 +137,17 @@ def _to_float(model: Any) -> tuple[Any, float | None]:
     out = str(model.output(0).get_element_type().get_type_name())
     if all(kind == "f32" for kind in kinds) and out == "f32":
         return model, None
-    ppp = PrePostProcessor(model)
-    for at, kind in enumerate(kinds):
+    for kind in kinds:
         if kind not in ("u8", "i8", "f16", "f64", "f32"):
             raise PicamError(f"the model's input is of type {kind}", "export it with float or uint8 input")
-        ppp.input(at).tensor().set_element_type(ov.Type.f32)
-    ppp.output(0).tensor().set_element_type(ov.Type.f32)
-    model = ppp.build()
+    if {"u8", "i8"} & set(kinds):
+        ppp = PrePostProcessor(model)
+        for at in range(len(kinds)):
+            ppp.input(at).tensor().set_element_type(ov.Type.f32)
+        ppp.output(0).tensor().set_element_type(ov.Type.f32)
+        model = ppp.build()
+    else:
+        model = _converted(model)
     if out in ("u8", "i8"):
         result = model.get_results()[0]
         node = result.input_value(0)
@@ -154,6 +158,25 @@ def _to_float(model: Any) -> tuple[Any, float | None]:
         fresh.output(0).get_tensor().set_names(set(names) or {"output"})
         model = ov.Model([fresh], model.get_parameters(), model.get_friendly_name())
     return model, {"u8": 0.0, "i8": -128.0}.get(kinds[0])
+
+
+def _converted(model: Any) -> Any:
+    """Return the model with a conversion from and to float32 at its ends.
+
+    OpenVINO's own preprocessing would also fold the scaling at the front into the first layer, where nobody finds it.
+    """
+    inputs = []
+    for old in model.get_parameters():
+        fresh = op.parameter(old.get_partial_shape(), ov.Type.f32, old.get_friendly_name())
+        fresh.output(0).get_tensor().set_names(set(old.output(0).get_names()))
+        inside = op.convert(fresh, str(old.get_element_type().get_type_name()))
+        for target in old.output(0).get_target_inputs():
+            target.replace_source_output(inside.output(0))
+        inputs.append(fresh)
+    result = model.get_results()[0]
+    last = op.result(op.convert(result.input_value(0), "f32"))
+    last.output(0).get_tensor().set_names(set(result.output(0).get_names()) or {"output"})
+    return ov.Model([last], inputs, model.get_friendly_name())
 
 
 def _meant(node: Any, kind: str) -> tuple[float, float]:

@@ -128,6 +128,15 @@ def before_the_index(model: Any) -> Any:
     return _with(model, node.input_value(0))
 
 
+def in_a_batch(model: Any) -> Any:
+    """Return a network whose answer lies in a batch of one, where its last layer took that off."""
+    result = model.get_results()[0]
+    shape = result.get_output_partial_shape(0)
+    if shape.rank.is_dynamic or len(shape) != 1 or shape[0].is_dynamic or shape[0].get_length() < 2:
+        return model
+    return _with(model, op.unsqueeze(result.input_value(0), op.constant(np.int64(0))).output(0))
+
+
 def _with(model: Any, output: Any) -> Any:
     """Return the model with another output, of the same name."""
     fresh = op.result(output)
@@ -145,6 +154,11 @@ def read(
     Raises `PicamError` for numbers that only describe a picture.
     """
     count = _count(output)
+    if count == 1 and found.kind == "softmax" and wish != "regression":
+        raise PicamError(
+            "the network ends with a softmax over a single number, which answers 100 % whatever it sees",
+            "train it with a sigmoid there, or with an output for each class",
+        )
     if wish is not None:
         return _wished(wish, found, count)
     if found.kind in ("softmax", "sigmoid") and found.probability:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 
@@ -10,6 +11,9 @@ from picam_infer.core import Lost, PacedSource, Source
 STALE_S = 2.0
 """A live source without a frame for this long is lost."""
 _TIMES = 3
+_JUST_NOW_S = 2.0
+_OFTEN = 5
+"""Streams that break off so often in a minute are worth a word."""
 _KEPT = 10
 
 
@@ -30,6 +34,23 @@ class Pace:
             self._gaps_s.append(now_s - self._last_s)
             self.limit_s = max(self._least_s, _TIMES * max(self._gaps_s))
         self._last_s = now_s
+
+
+class Breaks:
+    """How often a stream broke off and went on at once, and when that is worth a word."""
+
+    def __init__(self) -> None:
+        self._at_s: deque[float] = deque(maxlen=_OFTEN)
+        self._told_s = -math.inf
+
+    def often(self, now_s: float) -> bool:
+        """Note one; True when there have been many within a minute and nobody was told for an hour."""
+        self._at_s.append(now_s)
+        many = len(self._at_s) == _OFTEN and now_s - self._at_s[0] < 60
+        if not many or now_s - self._told_s < 3600:
+            return False
+        self._told_s = now_s
+        return True
 
 
 class Liveness:
@@ -72,6 +93,12 @@ class Liveness:
             return False
         self._undecoded = ("", 0.0)
         return True
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the stream that is open gave pictures until just now: it may go on as soon as it is asked again."""
+        paced = self._gave and isinstance(self._source, PacedSource)
+        return paced and time.monotonic() - self.fresh_s < _JUST_NOW_S
 
     def gone(self) -> bool:
         """Note that none is open; True when it had given a picture."""

@@ -31,7 +31,7 @@ from picam_infer.models.bundle import BundleError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.runtime.health import Part
-from picam_infer.runtime.liveness import STALE_S, Liveness
+from picam_infer.runtime.liveness import STALE_S, Breaks, Liveness
 from picam_infer.runtime.pace import Pace
 from picam_infer.runtime.retry import USUAL_S, BackOff
 from picam_infer.runtime.state import Change, State
@@ -78,6 +78,7 @@ class Pipeline:
         self._drained = threading.Event()
         self._live = True
         self._liveness = Liveness()
+        self._breaks = Breaks()
         self._working = False
         self._pace = Pace(1 / parts.every_s if parts.every_s else 0.0)
         """When the next inference may begin, if the source is live."""
@@ -161,10 +162,14 @@ class Pipeline:
             except PicamError as loss:
                 if not self._waits_for(loss):
                     raise
+                broke_off = self._liveness.broke_off
                 if self._liveness.gone():
                     back_off.reset()
                 self._moved_s = time.monotonic()
-                self._mark_down("camera", loss.message, loss.hint)
+                if not broke_off:
+                    self._mark_down("camera", loss.message, loss.hint)
+                elif self._breaks.often(self._moved_s):
+                    log.warning("camera: %s again and again, and goes on each time; %s", loss.message, loss.hint)
                 back_off.wait(self._stop)
         self._drained.set()
 

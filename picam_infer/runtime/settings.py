@@ -265,6 +265,8 @@ def _changed(section: Any, values: Mapping[str, Any], where: str) -> Any:
     except msgspec.ValidationError as error:
         text = str(error).replace(" - at `$.", f" - at `{where}.")
         raise ConfigError(text, "see the shipped picam-infer.yaml for what it takes") from error
+    except UnicodeError as error:  # half a surrogate pair, which JSON can say and nothing can write
+        raise ConfigError(f"{', '.join(values)}: holds no valid text", "write it as UTF-8") from error
 
 
 def _plain(value: Any) -> Any:

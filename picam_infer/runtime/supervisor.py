@@ -240,7 +240,9 @@ class Supervisor:
     def _round(self, screen: Screen) -> Outcome:
         bundle = bundles.load(self.config.model)
         config = self.config
-        tuning = Tuning(configs.tuned(bundle.card, config.preprocess), config.decide, config.capture.controls)
+        tuning = Tuning(
+            configs.tuned(bundle.card, config.preprocess, self.options.path), config.decide, config.capture.controls
+        )
         units = bundle.card.units if bundle.card.task == "regression" else None
         state = State(tuning, bundle.name, bundle.labels, self.pause, network=bundle.card.input, units=units)
         state.bundle = bundle
@@ -364,11 +366,10 @@ class Supervisor:
         self._take(config)
         return True
 
-    @staticmethod
-    def _try_model(config: Config, waiting: bool) -> None:
+    def _try_model(self, config: Config, waiting: bool) -> None:
         """Raise `PicamError` when a configuration's model is not to be used; one that waits can go on waiting."""
         try:
-            configs.tuned(bundles.load(config.model).card, config.preprocess)
+            configs.tuned(bundles.load(config.model).card, config.preprocess, self.options.path)
         except (NoInput, bundles.BundleError):
             if not waiting:
                 raise

@@ -196,6 +196,24 @@ def test_overrides_of_the_card() -> None:
         config.tuned(CARD, {"roi": 7})
 
 
+@pytest.mark.parametrize(("block", "said"), [
+    ("  roi: {x: 0.1, y: 3, size: 0.2}", r"c\.yaml:3: preprocess\.roi\.y: expected a number <= 1"),
+    ("  canny: [90, x]", r"c\.yaml:3: preprocess\.canny\.1: expected a number"),
+    ("  colour: rgb", r"c\.yaml:3: preprocess\.colour: no such key"),
+])  # fmt: skip
+def test_a_wrong_override_is_named_by_file_line_and_key(block: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"source: demo\npreprocess:\n{block}\n")
+    with pytest.raises(ConfigError, match=said):
+        config.tuned(CARD, config.load(path).preprocess, path)
+
+
+@pytest.mark.parametrize("text", ["preprocess: {scale: .nan}", "capture: {controls: {gain: .NaN}}"])
+def test_what_is_no_number_is_refused_wherever_it_stands(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no number"):
+        config.parse(text)
+
+
 COMMENTED = """\
 # mine
 source: demo   # drawn

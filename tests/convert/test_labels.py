@@ -65,6 +65,21 @@ FORMS = {
     "semicolons": ("labels.txt", "0;red\n2;blue\n1;green\n"),
     "tabs": ("labels.txt", "0\tred\n1\tgreen\n2\tblue\n"),
     "equals": ("labels.txt", "0=red\n1=green\n2=blue\n"),
+    "both brackets": ("labels.txt", "[2] blue\n[0] red\n[1] green\n"),
+    "both brackets, round": ("labels.txt", "(0) red\n(1) green\n(2) blue\n"),
+    "hashes": ("labels.txt", "#0 red\n#1 green\n#2 blue\n"),
+    "quoted numbers": ("labels.txt", '"0","red"\n"1","green"\n"2","blue"\n'),
+    "a word before the number": ("labels.txt", "class 1: green\nclass 0: red\nclass 2: blue\n"),
+    "number behind a space": ("labels.txt", "blue 2\nred 0\ngreen 1\n"),
+    "wide marks": ("labels.txt", "2：blue\n0：red\n1：green\n"),
+    "one line with indices": ("labels.txt", "1:green,0:red,2:blue\n"),
+    "one line, wide commas": ("labels.txt", "red、green、blue\n"),
+    "a flow map": ("labels.txt", "{0: red, 2: blue, 1: green}\n"),
+    "a line of a program": ("labels.txt", 'const labels = ["red", "green", "blue"];\n'),
+    "ended by semicolons": ("labels.txt", "red;\ngreen;\nblue;\n"),
+    "yaml under another name": ("labels.txt", "names:\n  0: red\n  1: green\n  2: blue\n"),
+    "json pairs": ("labels.json", '[[2, "blue"], [0, "red"], [1, "green"]]'),
+    "json with a word before the number": ("labels.json", '{"class_1": "green", "class_0": "red", "class_2": "blue"}'),
     "brackets": ("labels.txt", "0) red\n1) green\n2) blue\n"),
     "dashes": ("labels.txt", "0 - red\n1 - green\n2 - blue\n"),
     "dots": ("labels.txt", "0. red\n1. green\n2. blue\n"),
@@ -127,6 +142,8 @@ def test_the_forms_that_people_have(form: str, tmp_path: Path) -> None:
         ("0\n1\n2\n", ["0", "1", "2"]),
         ("- none\n- some\n- all\n", ["- none", "- some", "- all"]),
         ("0 a\n1 a\n2 b\n", ["a", "a", "b"]),
+        ("Room 2\nRoom 0\nRoom 1\n", ["Room 2", "Room 0", "Room 1"]),
+        ("Class 1\nClass 2\nClass 3\n", ["Class 1", "Class 2", "Class 3"]),
         ("label\nred\nblue\n", ["label", "red", "blue"]),
         ("red\n\nblue\n", ["red", "class 1", "blue"]),
     ],
@@ -134,6 +151,17 @@ def test_the_forms_that_people_have(form: str, tmp_path: Path) -> None:
 def test_numbers_and_marks_that_belong_to_names_stay(text: str, names: list[str], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(text)
     assert list(labels.read(tmp_path / "labels.txt", {3}).names) == names
+
+
+@pytest.mark.parametrize("text", ["- no\n- yes\n", "names: {0: no, 1: yes}\n", "names: [no, yes]\n"])
+def test_yes_and_no_are_names_in_yaml(text: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.yaml").write_text(text)
+    assert labels.read(tmp_path / "labels.yaml", {2}).names == ("no", "yes")
+
+
+def test_utf16_without_a_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("Äpfel\r\nBirnen\r\n".encode("utf-16-le"))
+    assert labels.read(tmp_path / "labels.txt", {2}).names == ("Äpfel", "Birnen")
 
 
 @pytest.mark.parametrize(

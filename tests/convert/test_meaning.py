@@ -105,6 +105,52 @@ def test_several_sigmoids_trained_to_exclude_each_other(tmp_path: Path) -> None:
     assert card_of(source, tmp_path / "o", task="classification")[0].task == "classification"
 
 
+@pytest.mark.parametrize("finish", [
+    lambda y: op.clamp(y, 0.0, 1.0), lambda y: op.minimum(op.maximum(y, constant(0)), constant(1)),
+    lambda y: op.multiply(op.clamp(op.add(y, constant(3)), 0.0, 6.0), constant(1 / 6)),
+    lambda y: op.convert(op.greater(y, constant(0.5)), "f32"),
+], ids=["clipped", "minimum and maximum", "hard sigmoid", "yes or no"])  # fmt: skip
+def test_numbers_held_between_0_and_1_are_probabilities_as_they_are(
+    finish: Callable[[Any], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = save_ir(tmp_path / "m.xml", network(finish, kernel=[[8.0], [-8], [-8]]))
+    assert card_of(source, tmp_path / "o", labels=labels(tmp_path, "not red", "red"))[0].probabilities
+    red, blue = classified(tmp_path / "o", *paint(tmp_path, "red", "blue"), capsys=capsys)
+    assert (red["label"], blue["label"]) == ("red", "not red")
+    assert red["score"] > 0.99 and blue["score"] > 0.99
+
+
+def test_a_hard_sigmoid_of_keras_for_each_class(tmp_path: Path) -> None:
+    card, _ = card_of(colour_keras(tmp_path / "m.h5", activation="hard_sigmoid"), tmp_path / "o")
+    assert card.task == "multi-label" and card.probabilities and not card.softmax
+
+
+def test_a_softmax_that_is_cut_off_stays_one(tmp_path: Path) -> None:
+    source = save_ir(tmp_path / "m.xml", network(lambda y: op.clamp(softmax(y), 1e-7, 1 - 1e-7)))
+    card, _ = card_of(source, tmp_path / "o")
+    assert card.task == "classification" and card.probabilities
+
+
+def test_a_probability_and_its_complement_exclude_each_other(tmp_path: Path) -> None:
+    def both(y: Any) -> Any:
+        return op.concat([op.subtract(constant(1), op.sigmoid(y)), op.sigmoid(y)], 1)
+
+    source = save_ir(tmp_path / "m.xml", network(both, kernel=[[8.0], [-4], [-4]]))
+    assert card_of(source, tmp_path / "o")[0].task == "classification"
+
+
+def test_a_softmax_over_one_number_is_refused(tmp_path: Path) -> None:
+    source = save_ir(tmp_path / "m.xml", network(softmax, kernel=[[8.0], [-4], [-4]]))
+    with pytest.raises(PicamError, match="whatever it sees"):
+        convert(source, tmp_path / "o", Options(labels=labels(tmp_path, "not red", "red")))
+
+
+def test_an_answer_without_its_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save_ir(tmp_path / "m.xml", network(lambda y: op.squeeze(softmax(y), op.constant(np.int64(0)))))
+    convert(source, tmp_path / "o", Options(labels=labels(tmp_path, *"rgb")))
+    assert [one["label"] for one in classified(tmp_path / "o", *paint(tmp_path, "green"), capsys=capsys)] == ["g"]
+
+
 @pytest.mark.parametrize("make", [
     lambda p: colour_keras(p / "m.h5", activation="linear"), lambda p: colour_onnx(p / "m.onnx", ""),
     lambda p: colour_onnx(p / "m.onnx", "LogSoftmax"), lambda p: tflite(p / "m.tflite", last=""),
@@ -286,6 +332,20 @@ OWN = {
     "normalization of pixels": (lambda p: normalised(p, 118.0, 4000.0), 1.0, 0.0),
     "normalization of 0…1": (lambda p: normalised(p, 0.46, 0.06), 1 / 255, 0.0),
     "onnx, divided": (lambda p: front(p, [("Div", ["x", "s"], ["b"], {})], s=255.0), 1.0, 0.0),
+    "onnx, to 0…2": (lambda p: front(p, [("Div", ["x", "s"], ["b"], {})], s=127.5), 1.0, 0.0),
+    "onnx, in half precision": (lambda p: other_type(p, "FLOAT16"), 1.0, 0.0),
+    "onnx, in double precision": (lambda p: other_type(p, "DOUBLE"), 1.0, 0.0),
+    "onnx, as a batch normalisation": (
+        lambda p: colour_onnx(p / "m.onnx", front=[
+            ("BatchNormalization", ["x", "ones", "zeros", "mean", "variance"], ["b"], {})],
+            constants={"ones": np.ones(3, np.float32), "zeros": np.zeros(3, np.float32),
+                       "mean": np.full(3, 118, np.float32), "variance": np.full(3, 4000, np.float32)}), 1.0, 0.0),
+    "onnx, as a depthwise convolution": (
+        lambda p: colour_onnx(p / "m.onnx", front=[("Conv", ["x", "d", "e"], ["b"], {"group": 3})], constants={
+            "d": np.full((3, 1, 1, 1), 1 / 127.5, np.float32), "e": np.full(3, -1, np.float32)}), 1.0, 0.0),
+    "onnx, as a convolution": (
+        lambda p: colour_onnx(p / "m.onnx", front=[("Conv", ["x", "d"], ["b"], {})], constants={
+            "d": (np.eye(3) / 255).astype(np.float32).reshape(3, 3, 1, 1)}), 1.0, 0.0),
     "onnx, means of 0…1": (
         lambda p: front(p, [("Sub", ["x", "m"], ["a"], {}), ("Div", ["a", "s"], ["b"], {})], m=IMAGENET[0],
                         s=IMAGENET[1]), 1 / 255, 0.0),
@@ -317,6 +377,13 @@ def normalised(folder: Path, mean: float, variance: float) -> Path:
 def front(folder: Path, nodes: Any, **values: Any) -> Path:
     held = {key: np.asarray(value, np.float32).reshape((1, -1, 1, 1)) for key, value in values.items()}
     return colour_onnx(folder / "m.onnx", front=nodes, constants=held)
+
+
+def other_type(folder: Path, name: str) -> Path:
+    onnx = pytest.importorskip("onnx", reason="the package onnx is not installed (extra `test`)")
+    nodes = [("Cast", ["x"], ["a"], {"to": onnx.TensorProto.FLOAT}), ("Div", ["a", "s"], ["b"], {})]
+    kind = getattr(onnx.TensorProto, name)
+    return colour_onnx(folder / "m.onnx", front=nodes, constants={"s": np.float32(255)}, kind=kind)
 
 
 def begins(folder: Path, begin: Callable[[Any], Any]) -> Path:

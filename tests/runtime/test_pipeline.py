@@ -383,6 +383,35 @@ def test_a_slow_source_neither_flaps_nor_starves_the_watchdog(
     end.set()
 
 
+class Stream(ListSource):
+    """A network camera."""
+
+    patience_s = 5.0
+    silence = Lost("sends no pictures", "")
+    other_pictures = ""
+
+
+def test_a_stream_that_goes_on_at_once_is_not_lost_and_told_once(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    end = threading.Event()
+    broken = [Stream([*frames(3, 10 * n), Lost("it has stopped", "look at it")], live=True) for n in range(12)]
+    running = run([*broken, Stream(chain(frames(1, 999), [end.wait]), live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.results and running.results[-1].seq == 999)
+    assert "camera" not in running.state.health.losses and running.state.health.problems == ()
+    told = [r.message for r in caplog.records if "stopped" in r.message or "back" in r.message]
+    assert told == ["camera: it has stopped again and again, and goes on each time; look at it"]
+    end.set()
+
+
+def test_a_stream_that_does_not_come_back_is_lost(run: Callable[..., Running]) -> None:
+    gone = Lost("nothing listens there", "")
+    running = run([Stream([*frames(3), Lost("it has stopped", "")], live=True), gone, gone], [FakeEngine()])
+    running.wait_for(lambda: running.state.health.problems)
+    assert running.state.health.problems[0].what == "nothing listens there"
+
+
 def test_while_an_engine_hangs_nothing_rests(run: Callable[..., Running]) -> None:
     hang, inside = threading.Event(), threading.Event()
 
