@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def formats() -> frozenset[str]:
     """Return the formats that Pillow reads here itself, with its plug-ins where they are installed."""
     from PIL import Image, features
 
+    quiet = logging.getLogger("PIL")  # what it says of a damaged file is ours to say
+    quiet.addHandler(logging.NullHandler())
+    quiet.propagate = False
     with contextlib.suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
     avif = bool(features.check("avif"))
@@ -108,5 +112,6 @@ def _eight_bits(picture: Any) -> Any:
     from PIL import Image
 
     values = np.asarray(picture, np.float64)
-    full = 255.0 if values.max(initial=0) <= 255 else 65535.0
+    most = values.max(initial=0)
+    full = 1.0 if picture.mode == "F" and most <= 1 else 255.0 if most <= 255 else 65535.0
     return Image.fromarray(np.clip(np.rint(values * (255 / full)), 0, 255).astype(np.uint8), "L")

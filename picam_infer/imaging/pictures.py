@@ -26,6 +26,7 @@ _SMALLER = f"at most {MAX_PIXELS // 1_000_000} million pixels are decoded: make 
 _BAND_PX = 1_000_000
 """Pixels that are laid on white at once: the sums need three times the picture's memory."""
 _PNM_HEAD = 4096  # bytes in which the size is looked for: comments may come before it
+_TIFF = (b"II*\0", b"MM\0*")
 _EXIF = 0  # cv2::ImageMetadataType::IMAGE_METADATA_EXIF
 
 # The reason for a failure is told by the error that is raised; OpenCV's own lines would only repeat it.
@@ -60,6 +61,8 @@ def decode_picture(data: bytes, name: str) -> Pixels:
             raise PicamError(f"{name} is too large", _SMALLER) from error
         raise PicamError(f"{name} cannot be decoded as a picture", "open it and save it again") from error
     if picture is None or picture.ndim != 3 or picture.shape[2] != 3:
+        if data[:4] in _TIFF:  # one of the kinds that OpenCV does not know
+            return _other(data, name)
         raise PicamError(f"{name} is damaged or cut short", "copy it again, or open it and save it again")
     return np.ascontiguousarray(picture, dtype=np.uint8)
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging.pictures import decode_picture, read_picture
@@ -105,6 +106,12 @@ def test_sixteen_bits_are_scaled_not_cut(suffix: str) -> None:
     seen = decode_picture(encoded(suffix, np.full((HEIGHT, WIDTH), 200 * 257, np.uint16)), "x")
     assert seen.dtype == np.uint8
     assert np.abs(seen.astype(int) - 200).max() <= 1
+
+
+@pytest.mark.parametrize(("level", "seen"), [(0.5, 128), (200.0, 200)])
+def test_a_tiff_of_floats_is_read(level: float, seen: int, tmp_path: Path) -> None:
+    Image.new("F", (WIDTH, HEIGHT), level).save(tmp_path / "f.tif")
+    assert np.abs(read_picture(tmp_path / "f.tif").astype(int) - seen).max() <= 1
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
