@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import platform
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,7 @@ def findings(path: Path | None) -> Iterator[Line]:
     yield display(config)
     yield from web(config)
     yield from events(config, path, frame)
+    yield from labels_wanted(config, model)
     yield from keep(config)
 
 
@@ -181,6 +183,21 @@ def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[L
             size = len(jpeg.portable(frame))
     for finding in checks.findings(config.events, Instance(path), size):
         yield Line("events", finding)
+
+
+def labels_wanted(config: Config, model: Bundle | None) -> Iterator[Line]:
+    """Yield the labels that an outlet waits for and the model never says."""
+    if model is None:
+        return
+    said = [*(label for label in model.labels if label != model.card.reject), "unknown"]
+    for outlet in config.events:
+        for label in outlet.labels:
+            if "label" in outlet.about and label not in said:
+                near = difflib.get_close_matches(label, said, n=1)
+                what = f"did you mean {near[0]}?" if near else f"it says: {', '.join(said[:12])}"
+                kind = type(outlet).__struct_config__.tag
+                what += " …" if not near and len(said) > 12 else ""
+                yield Line("events", Finding("note", f"{kind}: {model.name} never says {label}", what))
 
 
 def keep(config: Config) -> Iterator[Line]:

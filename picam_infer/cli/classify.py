@@ -84,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
             _print(result, args.json)
             if evaluation:
                 likeliest = model.labels[int(answer.scores.argmax())]
-                _count(evaluation, class_of(path, root, model.labels), result, likeliest)
+                _count(evaluation, class_of(path, root, model.labels), result, likeliest, path.parent.name)
             if answer.input is not None:
                 _save(answer.input, args.save_input, seq)
     finally:
@@ -133,10 +133,10 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
     return Evaluation(model.labels, model.card.reject)
 
 
-def _count(evaluation: Evaluation, truth: str | None, result: Result, likeliest: str) -> None:
+def _count(evaluation: Evaluation, truth: str | None, result: Result, likeliest: str, folder: str) -> None:
     """Count a picture; where several classes may apply, one that is among them is right."""
     said = truth if truth in result.labels else next(iter(result.labels), None)
-    evaluation.add(truth, said, likeliest)
+    evaluation.add(truth, said, likeliest, folder)
 
 
 def _print(result: Result, as_json: bool) -> None:

@@ -121,15 +121,18 @@ def drawn(picture: Pixels, found: Explanation, said: Sequence[tuple[str, str]]) 
               (f"what speaks for {found.labels[found.chosen]}", found.heat())]  # fmt: skip
     top = _GAP_PX + _ROW_PX
     width, below = 3 * _SIDE_PX + 4 * _GAP_PX, top + _SIDE_PX + _GAP_PX
-    sheet = np.full((below + _ROW_PX * len(said) + _GAP_PX, width, 3), _GROUND, np.uint8)
+    room = width - _MARGIN_PX - 2 * _GAP_PX
+    rows = [(heading if at == 0 else "", part)
+            for heading, line in said for at, part in enumerate(text.wrap(line, room, _TEXT_PX))]  # fmt: skip
+    sheet = np.full((below + _ROW_PX * len(rows) + _GAP_PX, width, 3), _GROUND, np.uint8)
     for at, (title, panel) in enumerate(panels):
         x = _GAP_PX + at * (_SIDE_PX + _GAP_PX)
         _say(sheet, title, (x, _GAP_PX), _SIDE_PX)
         _fit(sheet, panel, x, top)
-    for at, (heading, line) in enumerate(said):
+    for at, (heading, line) in enumerate(rows):
         y, x = below + _ROW_PX * at, _GAP_PX + _MARGIN_PX
         _say(sheet, heading, (_GAP_PX, y), _MARGIN_PX)
-        _say(sheet, line, (x, y), width - x - _GAP_PX)
+        _say(sheet, line, (x, y), room)
     return sheet
 
 

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from picam_infer.config.reference import takes
 from picam_infer.config.schema import Config, is_path
 from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers
 from picam_infer.core import ConfigError
@@ -117,8 +118,21 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
         near = difflib.get_close_matches(unknown[1], options, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"keys here: {', '.join(options)}"
         return ConfigError(f"{place}: no such key", hint)
-    hint = _options_hint(kind, keys, root) or _rewritten(text, keys, root)
+    hint = _options_hint(kind, keys, root) or _rewritten(text, keys, root) or _wanted(kind, keys)
     return ConfigError(f"{place}: {_plain_words(text)}", hint or "see the shipped picam-infer.yaml for what it takes")
+
+
+def _wanted(kind: type[Any], keys: Sequence[str]) -> str:
+    """Return what a key takes, in words; empty where that is a matter of what stands below it."""
+    fields = {f.encode_name: f.type for k in _structs(_type_at(kind, keys[:-1])) for f in msgspec.structs.fields(k)}
+    if not keys or keys[-1] not in fields:
+        return ""
+    below = _fields(kind, keys)
+    blocks = f"a block of these keys: {', '.join(below)}" if below else ""
+    listed = get_origin(_type_at(kind, keys)) in (tuple, list)
+    written = "a list: [one, another], or a line each that begins with `- `" if listed else takes(fields[keys[-1]])
+    wanted = " or ".join(part for part in (written, blocks) if part)
+    return f"it takes {wanted}" if wanted else ""
 
 
 def _rewritten(text: str, keys: Sequence[str], root: yaml.Node) -> str:
@@ -154,7 +168,7 @@ def _plain_words(text: str) -> str:
     named = re.sub(
         r"`(\w+(?: \| \w+)*)`", lambda m: " or ".join(words.get(w, f"`{w}`") for w in m[1].split(" | ")), text
     )
-    named = re.sub(r" matching regex '.*'", " of another form", named)
+    named = re.sub(r" matching regex '.*'", " of another form", named).replace("enum value", "value")
     return named[:1].lower() + named[1:]
 
 

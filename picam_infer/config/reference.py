@@ -44,8 +44,8 @@ def _keys(kind: type[Any], prefix: str) -> Iterator[Key]:
                 yield Key(f"{name}[].kind", tag, "")
                 yield from _keys(one, f"{name}[{tag}].")
         elif below:
-            if _takes(field.type):
-                yield Key(name, f"{_takes(field.type)}, or a block of keys", _default(field))
+            if takes(field.type):
+                yield Key(name, f"{takes(field.type)}, or a block of keys", _default(field))
             for one in below:
                 yield from _keys(one, f"{name}.")
         elif items := [one for part in get_args(_bare(field.type)) for one in _sections(part)]:
@@ -53,7 +53,7 @@ def _keys(kind: type[Any], prefix: str) -> Iterator[Key]:
             for one in items:
                 yield from _keys(one, f"{name}[].")
         else:
-            yield Key(name, _takes(field.type), _default(field))
+            yield Key(name, takes(field.type), _default(field))
 
 
 def _sections(kind: Any) -> list[type[Any]]:
@@ -72,10 +72,10 @@ def _bare(kind: Any) -> Any:
     return kind
 
 
-def _takes(kind: Any) -> str:
+def takes(kind: Any) -> str:
     """Return a type in words; empty for a block of keys."""
     if parts := _union(kind):
-        return " or ".join(dict.fromkeys(words for part in parts if (words := _takes(part))))
+        return " or ".join(dict.fromkeys(words for part in parts if (words := takes(part))))
     bare, origin = _bare(kind), get_origin(_bare(kind))
     if origin is Literal:
         return ", ".join(str(one) for one in get_args(bare))
@@ -92,8 +92,8 @@ def _takes(kind: Any) -> str:
 
 def _list(items: tuple[Any, ...]) -> str:
     if Ellipsis in items or len(items) == 1:
-        return f"list of {_takes(items[0]) or 'blocks'}"
-    return "[" + ", ".join(_takes(item) for item in items) + "]"
+        return f"list of {takes(items[0]) or 'blocks'}"
+    return "[" + ", ".join(takes(item) for item in items) + "]"
 
 
 def _bounds(kind: Any) -> str:

@@ -187,6 +187,8 @@ def _precision_hint(difference: float, precision: str, task: str) -> list[str]:
 
 def _describe(chain: bundle.Chain) -> str:
     scaled = f"pixel × {_numbers(chain.scale, '.6g')} + {_numbers(chain.offset, 'g')}"
+    if not isinstance(chain.scale, tuple) and not isinstance(chain.offset, tuple):
+        scaled = f"pixels scaled to {chain.offset:.4g}…{chain.offset + 255 * chain.scale:.4g}"
     if isinstance(chain, bundle.Edges):
         return f"edges, {scaled}"
     return f"photo, {chain.colour}, {'' if chain.fit == 'crop' else chain.fit + ', '}{scaled}"

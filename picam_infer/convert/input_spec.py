@@ -234,7 +234,7 @@ def _as_edges(spec: Spec, seen: View, by_itself: bool) -> Spec:
     if isinstance(spec.chain, Photo):
         spec.chain = Edges(scale=_mean(spec.chain.scale), offset=_mean(spec.chain.offset))
     if by_itself:
-        spec.hints.append("it is taken for a model of digits and gets the outlines of what the camera sees; "
+        spec.notes.append("it is taken for a model of digits and gets the outlines of what the camera sees; "
                           "--chain photo feeds the picture itself")  # fmt: skip
     spec.open = frozenset({"chain"}) if by_itself else frozenset()
     return spec

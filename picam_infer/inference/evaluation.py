@@ -11,6 +11,8 @@ from typing import Any
 
 from picam_infer.models.label_folders import UNKNOWN, folder_name
 
+_MOST_STRANGERS = 5
+
 
 def class_of(picture: Path, root: Path, labels: Sequence[str]) -> str | None:
     """Return the class that a picture lies under: the innermost folder, up to `root` itself, with a class's name.
@@ -44,11 +46,15 @@ class Evaluation:
     """Pictures whose likeliest class is right, however unlikely that is."""
     nameless: int = 0
     """Pictures in folders that are called after no class."""
+    strangers: list[str] = field(default_factory=list)
+    """These folders' names, each once."""
 
-    def add(self, truth: str | None, label: str | None, likeliest: str) -> None:
-        """Count a picture: its class (None: not known), what was said (None: unknown), and the likeliest class."""
+    def add(self, truth: str | None, label: str | None, likeliest: str, folder: str = "") -> None:
+        """Count a picture: class (None: not known), what was said (None: unknown), likeliest class, folder."""
         if truth is None:
             self.nameless += 1
+            if folder and folder not in self.strangers:
+                self.strangers.append(folder)
             return
         truth = UNKNOWN if truth == self.reject else truth
         self.counts[truth, label or UNKNOWN] += 1
@@ -96,7 +102,11 @@ class Evaluation:
         if unknown:
             said[0] += f"; {unknown} unknown, without the threshold {self.first / self.total:.1%}"
         if self.nameless:
-            said.append(f"not counted, because their folders are called after no class: {self.nameless}")
+            which = ", ".join(self.strangers[:_MOST_STRANGERS]) + (
+                " …" if len(self.strangers) > _MOST_STRANGERS else ""
+            )
+            said.append(f"not counted, because their folders are called after no class: {self.nameless}"
+                        + (f" ({which})" if which else ""))  # fmt: skip
         names = [_cut(name) for name in columns]
         widths = [max(len(name), 5) for name in names]
         margin = max([len(_cut(row)) for row in rows] + [len("is \\ said")])

@@ -316,6 +316,8 @@ class Pipeline:
         self.state.advice = self._guide(answer.sight, result.label is not None, now_s)
         if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
+        elif before is None:  # nothing has changed, but silence would look like a fault
+            self._tell(result)
         self._parts.on_result(result)
 
     def _settled(self, decide: Decide, frame: Frame) -> Decide:
@@ -328,13 +330,16 @@ class Pipeline:
 
     def _changed(self, result: Result, frame: Frame, previous: str | None) -> None:
         self.state.stats.label_changes += 1
+        self._tell(result)
+        self.state.announce(Change("label", result.captured, label=result.label, previous=previous,
+                                   score=result.score, result=result, frame=frame))  # fmt: skip
+
+    def _tell(self, result: Result) -> None:
         shown = result.label if result.label is not None else "unknown"
         figures = ", ".join(figure for _, figure in result.said()) or result.top[0].figure
         log.info("sees %s (%s)", shown, figures,
                  extra={"PICAM_LABEL": result.label or "", "PICAM_SCORE": f"{result.score:.4f}",
                         "PICAM_ENGINE": result.engine})  # fmt: skip
-        self.state.announce(Change("label", result.captured, label=result.label, previous=previous,
-                                   score=result.score, result=result, frame=frame))  # fmt: skip
 
     # -- losses ----------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from pathlib import Path
 
 from picam_infer.config import Capture, SourceLogin
@@ -70,6 +71,8 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
         return UsageError(f"{shown(address)} is no source", f"did you mean {scheme}://USER:PASSWORD@HOST/…?")
     if address.isdecimal():
         return UsageError(f"{address} is no source", f"did you mean /dev/video{address}?")
+    if meant := _network_camera(address):
+        return UsageError(f"{shown(address)} is no source", f"did you mean {meant}?")
     word, _, rest = address.partition(":")
     near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.7)
     if near and not path.suffix and "/" not in address:
@@ -80,3 +83,16 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
         return NoInput(f"there is no {path}", f"the folder {path.parent} cannot be read, or does not exist")
     close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.7)
     return NoInput(f"there is no {path}", f"did you mean {path.parent / close[0]}?" if close else f"sources: {_KINDS}")
+
+
+def _network_camera(address: str) -> str:
+    """Return how a network camera's address begins that was written without its `://`; empty for anything else."""
+    scheme, colon, rest = address.partition(":")
+    if colon and scheme.lower() in _SCHEMES:
+        return f"{scheme.lower()}://{rest.strip('/').partition('/')[0].partition('?')[0]}/…"
+    host = address.partition("/")[0]
+    try:
+        ipaddress.IPv4Address(host.partition(":")[0])
+    except ValueError:
+        return ""
+    return f"rtsp://{host}/… or http://{host}/…"

@@ -75,6 +75,16 @@ def test_outlets_and_the_folder_of_kept_pictures(tmp_path: Path, capsys: pytest.
     assert code == 1 and "reserve_mb" in found["keep"]["hint"]
 
 
+def test_labels_that_the_model_never_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(tmp_path / "m")
+    outlet = {"kind": "jsonl", "path": str(tmp_path / "e"), "labels": ["bright", "unknown", "brihgt", "seven"]}
+    other = {"kind": "jsonl", "path": str(tmp_path / "f"), "labels": ["seven"], "about": ["lost"]}
+    assert cli.main(["check", "-c", str(settings(tmp_path, events=[outlet, other]))]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "never says" in line]
+    assert notes == ["note  events: jsonl: m never says brihgt; did you mean bright?",
+                     "note  events: jsonl: m never says seven; it says: dark, bright, unknown"]  # fmt: skip
+
+
 def test_text_is_one_line_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_bundle(tmp_path / "m")
     assert cli.main(["check", "-c", str(settings(tmp_path))]) == 0

@@ -30,6 +30,17 @@ def test_it_draws_and_says(photo: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert drawn.shape[1] > 1000 and drawn.std() > 10
 
 
+def test_a_line_that_is_too_long_for_the_drawing_goes_on_below(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heights = []
+    for name in ("bright", "a name of very many words " * 6):
+        model = make_bundle(tmp_path / name[:6], labels=("dark", name.strip())).folder
+        assert cli.main(["explain", str(photo), "-m", str(model), "-o", str(tmp_path / "why.png")]) == 0
+        heights.append(cv2.imread(str(tmp_path / "why.png")).shape[0])
+    assert heights[1] > heights[0]
+
+
 def test_json_holds_all_of_it(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

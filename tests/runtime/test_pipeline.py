@@ -547,6 +547,18 @@ class Unsure(FakeEngine):
         return np.array([0.5, 0.5], np.float32)
 
 
+def test_that_nothing_is_known_from_the_first_picture_on_is_told_once(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    running = run([ListSource(endless(), live=True)], [Unsure()])
+    running.wait_for(lambda: len(running.results) >= 5)
+    assert [record.getMessage() for record in caplog.records if "sees" in record.getMessage()] == [
+        "sees unknown (50 %)"
+    ]
+    assert running.state.stats.label_changes == 0
+
+
 def test_what_has_no_name_comes_with_advice(run: Callable[..., Running]) -> None:
     running = run([ListSource(endless(), live=True)], [Unsure()], preprocess=Sighted)
     running.wait_for(lambda: running.state.advice)

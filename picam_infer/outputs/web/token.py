@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def findings(settings: Web) -> Iterator[Finding]:
     """Yield (ok, note or error; what; remedy) about the page's address, token and certificate, making the token."""
     host = settings.listen.rpartition(":")[0]
     remote = not is_loopback(host)
-    yield Finding("ok", f"http{'s' if settings.tls_cert else ''}://{settings.listen}/")
+    yield Finding("ok", f"http{'s' if settings.tls_cert else ''}://{settings.listen}/", _from_elsewhere(settings))
     path = Path(settings.token_file)
     if remote or settings.token == "always" or settings.base.strip("/") or settings.proxies:
         try:
@@ -105,6 +106,16 @@ def findings(settings: Web) -> Iterator[Finding]:
             "set web.tls_cert and web.tls_key, or use an SSH tunnel",
         )
     yield from _certificate_findings(settings)
+
+
+def _from_elsewhere(settings: Web) -> str:
+    """Return what to type on another machine, where the page listens on every address; empty elsewhere."""
+    host, _, port = settings.listen.rpartition(":")
+    if host.strip("[]") not in ("", "0.0.0.0", "::"):
+        return ""
+    name = socket.gethostname().partition(".")[0]
+    scheme = "https" if settings.tls_cert else "http"
+    return f"on another machine: {scheme}://{name}.local:{port}/, or this machine's address in place of {name}.local"
 
 
 def _certificate_findings(settings: Web) -> Iterator[Finding]:

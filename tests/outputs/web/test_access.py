@@ -230,6 +230,7 @@ def test_what_check_says(tmp_path: Path) -> None:
     assert here == [("ok", "http://127.0.0.1:8080/", "")] and not path.exists()
     far = list(token.findings(Settings(listen="0.0.0.0:80", token_file=str(path))))
     assert path.exists() and [grade for grade, *_ in far] == ["ok", "ok", "note"]
+    assert f"on another machine: http://{socket.gethostname().partition('.')[0]}.local:80/" in far[0][2]
     path.chmod(0o644)
     path.write_text("short")
     bad = list(token.findings(Settings(listen=":80", token_file=str(path), tls_cert=str(tmp_path / "none"))))

@@ -14,11 +14,12 @@ from typing import Any
 import cv2
 import pytest
 from browser import Browser, chromium
-from visitors import Run, ask_json, own_address, serving, until
+from makers import jpeg_frame
+from visitors import Run, ask_json, own_address, scene, serving, until
 
 from picam_infer import config
 from picam_infer.config import Web as Settings
-from picam_infer.core import Prediction
+from picam_infer.core import Frame, Prediction, Result
 from picam_infer.models.bundle import Input, Photo
 from picam_infer.outputs.dataset import Keeper
 from picam_infer.outputs.web import token
@@ -391,6 +392,56 @@ def test_freezing_by_keyboard_ends_the_stream(browser: Browser, web: Web) -> Non
 _STILL = """return [document.getElementById('picture').toDataURL(), document.getElementById('label').innerText,
     document.getElementById('bars').innerText, document.getElementById('health').innerText, document.title,
     document.getElementById('placard').checkVisibility()]"""
+
+
+def _another() -> Frame:
+    """Return a picture that the page has not seen yet."""
+    return jpeg_frame(scene(9002, 640, 480), 9002)
+
+
+def _show(run: Run, browser: Browser, seq: int) -> Frame:
+    """Let one picture more come, without a result, and wait until the page shows it."""
+    count = "return Number(document.getElementById('picture').dataset.pictures)"
+    before = browser.js(count)
+    frame = jpeg_frame(scene(seq, 640, 480), seq)
+    run.state.frames.put(frame)
+    until(lambda: browser.js(count) > before)
+    return frame
+
+
+def _judge(run: Run, frame: Frame, label: str) -> None:
+    run.state.results.put(Result(frame.seq, frame.captured, frame.monotonic_s, label, 0.9, (Prediction(label, 0.9),),
+                                 "openvino:CPU", 3.2, 21, frame=frame))  # fmt: skip
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_picture_gets_the_name_that_belongs_to_it(browser: Browser, web: Web, run: Run, frozen: bool) -> None:
+    """A result comes after its picture: with a picture every ten seconds the label cannot wait for the next one."""
+    visit(browser, web)
+    run.hold()
+    until(lambda: browser.js("return document.getElementById('rate').innerText") == "0 pictures a second")
+    frame = _show(run, browser, 9001)
+    if frozen:
+        browser.js("document.getElementById('freeze').click()")
+    drawn = browser.js(_STILL)
+    assert drawn[1] == "one"
+    _judge(run, frame, "two")
+    until(lambda: text(browser, "#label") == "two")
+    assert browser.js(_STILL)[0] != drawn[0], "the name at the box follows"
+    if frozen:
+        _judge(run, _another(), "zero")
+        browser.js("document.getElementById('freeze').click()")
+        until(lambda: text(browser, "#label") == "zero")
+
+
+def test_one_picture_is_one_picture(browser: Browser, web: Web) -> None:
+    words = """const { perSecond } = await import(new URL("text.js", document.querySelector("script[src]").src));
+    return [0, 0.4, 1, 2.4, 30].map(perSecond)"""
+    visit(browser, web)
+    assert browser.js(f"return (async () => {{ {words} }})()") == [
+        "0 pictures a second", "less than 1 picture a second", "1 picture a second", "2 pictures a second",
+        "30 pictures a second",
+    ]  # fmt: skip
 
 
 def test_a_frozen_picture_and_all_that_belongs_to_it_stand_still(browser: Browser, web: Web, run: Run) -> None:

@@ -13,7 +13,7 @@ import { Announcer, Seen } from "./seen.js";
 import { address, ask, leaveWhenLoggedOut } from "./server.js";
 import { Settings } from "./settings.js";
 import { Status, trouble } from "./status.js";
-import { name } from "./text.js";
+import { name, perSecond } from "./text.js";
 import { Timeline } from "./timeline.js";
 
 const SILENT_MS = 6000; // the Pi says something every second
@@ -58,7 +58,8 @@ function takePicture(bitmap, jpeg, head) {
 
 function takeResult(result) {
   now.result = result;
-  if (!picture.frozen) showSeen();
+  const own = picture.judged(result);
+  if (own || !picture.frozen) showSeen();
 }
 
 function takeChange(change) {
@@ -115,14 +116,19 @@ function aspect() {
 
 // -- what is shown: all of it stands still while the picture is frozen --------
 
+// What was seen: of a frozen picture what was seen in it, or last before it.
+function result() {
+  return picture.frozen ? picture.shown.result : now.result;
+}
+
 function showSeen() {
-  seen.show(now.result, settings.live?.values?.["decide.threshold"] ?? 0);
+  seen.show(result(), settings.live?.values?.["decide.threshold"] ?? 0);
   showAdvice();
 }
 
 // What the person in front of the camera can do; there is none for what has a name.
 function showAdvice() {
-  const advice = now.result?.label === null ? (now.state?.advice ?? "") : "";
+  const advice = result()?.label === null ? (now.state?.advice ?? "") : "";
   write(at("advice"), advice);
   at("advice").hidden = !advice;
 }
@@ -149,8 +155,11 @@ function announce() {
 function freeze() {
   picture.frozen = !picture.frozen && picture.shown !== null;
   at("freeze").setAttribute("aria-pressed", String(picture.frozen));
-  if (picture.frozen) status.say("frozen", "held");
-  else showSeen();
+  if (picture.frozen) {
+    status.say("frozen", "held");
+    now.title = `${name(result()?.label)} – picam-infer`;
+  }
+  showSeen();
   showStatus();
   follow();
 }
@@ -205,7 +214,7 @@ setInterval(() => {
   follow(); // says that this page is still there
   timeline.draw();
   announce();
-  write(at("rate"), picture.frozen ? "" : `${picture.rate.toFixed(0)} pictures a second`);
+  write(at("rate"), picture.frozen ? "" : perSecond(picture.rate));
 }, TICK_MS);
 // A page that stays open stays logged in: an answer renews the session.
 setInterval(() => fetch(address("api/config")).then(leaveWhenLoggedOut, () => null), RENEW_MS);

@@ -5,6 +5,7 @@ import { part } from "./region.js";
 import { apart, fileName, headline } from "./text.js";
 
 const RATE_MS = 2000;
+const SAME_S = 0.001; // results say milliseconds
 
 export class Picture {
   // `seen()` returns what belongs to the newest picture: its result, its region.
@@ -27,6 +28,16 @@ export class Picture {
     this.times = this.times.filter((then) => moment - then < RATE_MS).concat(moment);
     this.draw();
     this.canvas.dataset.pictures = Number(this.canvas.dataset.pictures || 0) + 1;
+  }
+
+  // Takes a result that comes later than its picture, also while that is frozen; whether the picture shows something else now.
+  judged(result) {
+    if (!this.shown || !result || Math.abs(result.captured - Number(this.shown.head["x-timestamp"])) > SAME_S) return false;
+    const before = this.shown.result;
+    this.shown.result = result;
+    const changed = !before || JSON.stringify(headline(before)) !== JSON.stringify(headline(result));
+    if (changed) this.draw();
+    return changed;
   }
 
   // Pictures a second that this page has drawn.

@@ -29,6 +29,11 @@ export function headline(result) {
   return { text: name(result.label), figure: result.label === null || result.labels?.length > 1 ? "" : percent(result.score) };
 }
 
+export function perSecond(pictures) {
+  const whole = pictures.toFixed(0);
+  return whole === "0" && pictures > 0 ? "less than 1 picture a second" : `${whole} ${whole === "1" ? "picture" : "pictures"} a second`;
+}
+
 export function duration(seconds) {
   const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
   return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;
