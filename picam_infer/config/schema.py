@@ -63,6 +63,13 @@ class SourceLogin(Section, frozen=True):
     ca_file: FilePath = ""
 
 
+class Still(Section, frozen=True):
+    """How often a still scene is asked about."""
+
+    after_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    per_s: Annotated[float, Meta(ge=0.2, le=1000)] = 2.0
+
+
 class EngineSettings(Section, frozen=True):
     """Where the network runs."""
 
@@ -72,6 +79,7 @@ class EngineSettings(Section, frozen=True):
     precision: Literal["default", "f32", "f16", "bf16"] = "default"
     deadline_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
     max_per_s: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    still: Still | bool = False
     url: Annotated[str, Meta(pattern=_SERVER, examples=["grpc://server.local:8001"])] = ""
     model: Annotated[str, Meta(pattern=r"^[^\s/?#%]*\Z", examples=["digits"])] = ""
     version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z._-]*\Z", examples=["'1'"])] = ""

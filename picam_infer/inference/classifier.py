@@ -16,6 +16,7 @@ from picam_infer.inference import preprocess
 from picam_infer.inference.guidance import Sight
 from picam_infer.inference.postprocess import Decider
 from picam_infer.inference.preprocess import Decoder
+from picam_infer.inference.stillness import Stillness
 from picam_infer.models.bundle import Bundle, Chain
 
 
@@ -52,7 +53,7 @@ class Classifier:
 
     def __init__(
         self, engine: Engine, build: Callable[[Chain], Preprocessor], decider: Decider, chain: Chain,
-        settings: Decide | None = None,
+        settings: Decide | None = None, stillness: Stillness | None = None,
     ) -> None:  # fmt: skip
         """`decider` may outlive this object: its memory of earlier answers then does, too."""
         self.chain = chain
@@ -62,20 +63,21 @@ class Classifier:
         self._engine = engine
         self._build = build
         self._decider = decider
+        self._stillness = stillness
         self._preprocessor: tuple[Chain, Preprocessor] | None = None
         self._asked: deque[_Asked] = deque()
 
     @classmethod
     def of(
         cls, bundle: Bundle, engine: Engine, *, chain: Chain | None = None, settings: Decide | None = None,
-        decider: Decider | None = None, decoder: Decoder = decode,
+        decider: Decider | None = None, decoder: Decoder = decode, stillness: Stillness | None = None,
     ) -> Classifier:  # fmt: skip
         """Return the classifier of a model on an engine that has it; `chain`: in place of the card's."""
 
         def build(chain: Chain) -> Preprocessor:
             return preprocess.build(chain, bundle.card.input, decoder)
 
-        return cls(engine, build, decider or Decider.of(bundle), chain or bundle.card.preprocess, settings)
+        return cls(engine, build, decider or Decider.of(bundle), chain or bundle.card.preprocess, settings, stillness)
 
     @property
     def engine(self) -> str:
@@ -97,12 +99,19 @@ class Classifier:
         """Whether another frame may be submitted now."""
         return len(self._asked) < self._engine.depth
 
-    def submit(self, frame: Frame, keep_input: bool = False) -> None:
-        """Start on a frame; `keep_input`: its answer carries what the network saw. Raises `BadFrame` or `Lost`."""
+    def submit(self, frame: Frame, keep_input: bool = False, may_skip: bool = False) -> None:
+        """Start on a frame; `keep_input`: its answer carries what the network saw. Raises `BadFrame` or `Lost`.
+
+        `may_skip`: when the scene is still it may be left unasked; then no answer is under way for it.
+        """
         if self._preprocessor is None or self._preprocessor[0] is not self.chain:
             self._preprocessor = self.chain, self._build(self.chain)
+            if self._stillness is not None:
+                self._stillness.forget()
         prepare = self._preprocessor[1]
         pixels = prepare(frame)
+        if may_skip and self._stillness is not None and self._stillness.skips(pixels, self.chain):
+            return
         kept = np.array(pixels) if keep_input else None
         self._asked.append(_Asked(frame, kept, getattr(prepare, "sight", None), time.monotonic()))
         self._engine.submit(pixels)
@@ -125,6 +134,8 @@ class Classifier:
 
     def reset(self) -> None:
         """Forget the answers so far: the next ones are about something else."""
+        if self._stillness is not None:
+            self._stillness.forget()
         self._decider.reset()
 
     def answer(self, frame: Frame, keep_input: bool = False) -> Answer:

@@ -58,6 +58,8 @@ class Parts:
     """Called with every result, in order, from the inference loop."""
     patient: bool = False
     """Whether what cannot be opened is waited for, although it is not known to come back: a file that is missing."""
+    still_s: float = 0.0
+    """The most time between two inferences of a still scene; 0: it is treated as any other."""
     every_s: float = 0.0
     """The least time between two inferences of a live source; of a file every picture counts."""
 
@@ -155,7 +157,9 @@ class Pipeline:
                     self._live = source.live
                     self.state.source = source.description
                     self._liveness.opened(source, STALE_S)
-                    self.state.patience_s = max(self._liveness.limit_s, 2 * self._parts.every_s)
+                    self.state.patience_s = max(
+                        self._liveness.limit_s, 2 * max(self._parts.every_s, self._parts.still_s)
+                    )
                     if self._read(source):
                         break
                     back_off.reset()
@@ -199,7 +203,7 @@ class Pipeline:
             if source.live and self.state.pause.now:
                 return False
             self._liveness.kept(time.monotonic())
-            self.state.patience_s = max(self._liveness.limit_s, 2 * self._parts.every_s)
+            self.state.patience_s = self._patience_s
             self.state.stats.frames.tick(self._liveness.fresh_s)
             if self._liveness.complaint() is None:
                 self._mark_up("camera", source.description)
@@ -235,6 +239,11 @@ class Pipeline:
             with contextlib.suppress(OSError):  # unplugged just now: the next read tells
                 report = replace(report, controls=tuple(source.controls()))
         self.state.camera.tell(report)
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a result stays true: as long as the next one may take to come."""
+        return max(self._liveness.limit_s, 2 * max(self._parts.every_s, self._parts.still_s))
 
     # -- inference -------------------------------------------------------
 
@@ -286,7 +295,8 @@ class Pipeline:
         stats, complaints = self.state.stats, native_stderr.complaints()
         classifier.chain = self.state.tuning.preprocess
         try:
-            classifier.submit(frame, keep_input=self.keep_patches or self.state.input_wanted)
+            classifier.submit(frame, keep_input=self.keep_patches or self.state.input_wanted,
+                              may_skip=self._live)  # fmt: skip
         except BadFrame as error:
             stats.bad_decodes += 1
             self._liveness.undecodable(str(error))
@@ -325,7 +335,9 @@ class Pipeline:
         if decide.hold:
             return decide
         before = self.state.results.look()
-        quick = before is not None and frame.monotonic_s - before[1].monotonic_s < _QUICK_S
+        # Answers about a still scene are rare, though the camera is quick.
+        quick_s = max(_QUICK_S, 1.5 * self._parts.still_s)
+        quick = before is not None and frame.monotonic_s - before[1].monotonic_s < quick_s
         return msgspec.structs.replace(decide, hold=LIVE_HOLD if self._live and quick else 1)
 
     def _changed(self, result: Result, frame: Frame, previous: str | None) -> None:

@@ -27,6 +27,7 @@ from picam_infer.core import ConfigError, NoInput, PicamError, Result
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.stillness import Stillness
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Photo
 from picam_infer.outputs import annotate
@@ -283,7 +284,7 @@ class Supervisor:
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config
-        decider = Decider.of(bundle)
+        decider, still = Decider.of(bundle), configs.chosen(config.engine.still, configs.Still)
         self._results.restart()
 
         def report(text: str) -> None:
@@ -293,13 +294,15 @@ class Supervisor:
         def open_classifier(stopping: threading.Event) -> Classifier:
             engine = engines.open_engine(config.engine, bundle, cache_folder(), report=report, stopping=stopping,
                                          traffic=state.traffic)  # fmt: skip
-            return Classifier.of(bundle, engine, decider=decider, decoder=state.unpacked)
+            return Classifier.of(bundle, engine, decider=decider, decoder=state.unpacked,
+                                 stillness=Stillness(still.after_s, still.per_s) if still else None)  # fmt: skip
 
         return Parts(
             open_source=lambda: sources.open_source(config.source, config.capture, config.source_login,
                                                     state.tuning.preprocess.roi),
             open_classifier=open_classifier, on_result=self._results, patient=self.notifier.active,
             every_s=1 / config.engine.max_per_s if config.engine.max_per_s else 0.0,
+            still_s=1 / still.per_s if still else 0.0,
         )  # fmt: skip
 
     def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline) -> Outcome:

@@ -19,6 +19,7 @@ from picam_infer.imaging import decode
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.guidance import Sight
 from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.stillness import Stillness
 from picam_infer.models.bundle import Photo
 from picam_infer.runtime import pipeline as pipelines
 from picam_infer.runtime.camera_controls import Control
@@ -93,6 +94,7 @@ class Running:
     def __init__(
         self, sources: Iterable[object], engines: Iterable[object], controls: Any = None,
         preprocess: Callable[[], Preprocess] = Preprocess, every_s: float = 0.0,
+        stillness: Stillness | None = None,
     ) -> None:  # fmt: skip
         self.results: list[Result] = []
         self.enough = threading.Condition()
@@ -101,7 +103,8 @@ class Running:
         decider = Decider(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
             lambda: self._next(source_queue),
-            lambda stopping: Classifier(self._next(engine_queue), lambda chain: preprocess(), decider, Photo()),
+            lambda stopping: Classifier(self._next(engine_queue), lambda chain: preprocess(), decider, Photo(),
+                                        stillness=stillness),
             self._got, every_s=every_s,
         ))  # fmt: skip
         self.pipeline.start()
@@ -490,6 +493,34 @@ def test_every_picture_of_a_file_is_judged_at_once() -> None:
     running = Running([ListSource(frames(50))], [FakeEngine()], every_s=60.0)
     assert running.pipeline.finished.wait(10)
     assert [result.seq for result in running.results] == list(range(50))
+    running.pipeline.stop()
+
+
+def level(value: list[int]) -> Callable[[], Callable[[Frame], np.ndarray]]:
+    """Return a preprocessor's maker, whose networks see a grey that a test changes."""
+    return lambda: lambda frame: np.full((28, 28, 3), value[0], np.uint8)
+
+
+def test_a_still_scene_is_left_alone_and_what_moves_is_judged_at_once() -> None:
+    value = [90]
+    running = Running([ListSource(endless(), live=True)], [FakeEngine()], preprocess=level(value),
+                      stillness=Stillness(after_s=0.0, per_s=1e-3))  # fmt: skip
+    try:
+        running.wait_for(lambda: running.results and running.state.stats.frames.total > 50)
+        assert len(running.results) == 1
+        for judged in range(2, 6):
+            value[0] += 20
+            running.wait_for(lambda judged=judged: len(running.results) == judged)
+        assert running.pipeline.failure is None
+    finally:
+        assert running.pipeline.stop()
+
+
+def test_every_picture_of_a_file_is_judged_however_still_it_is() -> None:
+    running = Running([ListSource(frames(50))], [FakeEngine()], preprocess=level([90]),
+                      stillness=Stillness(after_s=0.0, per_s=1e-3))  # fmt: skip
+    assert running.pipeline.finished.wait(10)
+    assert len(running.results) == 50
     running.pipeline.stop()
 
 
