@@ -84,7 +84,7 @@ class Result:
     infer_ms: float
     age_ms: float
     """From the sensor's stamp to the decision."""
-    patch: Pixels | None = field(default=None, repr=False)
+    input_image: Pixels | None = field(default=None, repr=False)
     """What the network saw, (H, W, C) uint8 before scaling."""
     frame: Frame | None = field(default=None, repr=False)
     """The picture it was decided on."""
@@ -159,7 +159,7 @@ class Source(Protocol):
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end.
 
-        Raises `Lost` when the source is gone, `BadFrame` to skip one, `NotYet` when it is slow and lives.
+        Raises `Disconnected` when the source is gone, `BadFrame` to skip one, `NotYet` when it is slow and lives.
         """
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class PacedSource(Source, Protocol):
 
     patience_s: float
     """How long it may be silent before its pace is known."""
-    silence: Lost
+    silence: Disconnected
     """The reason and the remedy when it sends nothing."""
     other_pictures: str
     """The remedy when it sends pictures that are of no use."""
@@ -197,11 +197,11 @@ class Engine(Protocol):
     def telemetry(self) -> Telemetry | None:
         """The device's own readings, where it has any."""
 
-    def submit(self, patch: Pixels) -> None:
-        """Start one inference on (H, W, C) uint8; the caller may reuse the buffer. Raises `Lost`."""
+    def submit(self, input_image: Pixels) -> None:
+        """Start one inference on (H, W, C) uint8; the caller may reuse the buffer. Raises `Disconnected`."""
 
     def collect(self) -> Scores:
-        """Wait for the oldest inference under way: probabilities, shape (classes,). Raises `Lost`."""
+        """Wait for the oldest inference under way: probabilities, shape (classes,). Raises `Disconnected`."""
 
     def close(self) -> None:
         """Give the device back."""
@@ -264,7 +264,7 @@ class Display(Protocol):
     def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
         """Show BGR (H, W, 3), fitted with its aspect kept, and `over` laid over it; neither is changed.
 
-        Raises `Lost` when the monitor is gone.
+        Raises `Disconnected` when the monitor is gone.
         """
 
     def keys(self) -> Sequence[str]:
@@ -364,8 +364,8 @@ class ConfigError(PicamError):
     exit_code = 78
 
 
-class Lost(Unavailable):
-    """A part is gone that can come back: shown on a placard and tried again."""
+class Disconnected(Unavailable):
+    """A part is gone that can come back: shown on a status screen and tried again."""
 
 
 class BadFrame(Exception):

@@ -10,7 +10,7 @@ import numpy as np
 
 from picam_infer.config import Decide
 from picam_infer.core import Frame, Scores
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.training import negatives, paper, train
 from picam_infer.training.glyphs import digit_field
 from picam_infer.training.render import EVAL, View, jpeg, render_digit
@@ -115,11 +115,11 @@ class Shown:
 
 
 def shown(approaches: Sequence[Approach], scores: Sequence[list[Scores]], settings: Decide) -> Shown:
-    """Play the scores of each approach through a fresh `Decider`."""
+    """Play the scores of each approach through a fresh `Postprocessor`."""
     false, flicker, delays = 0, 0, []
     for visit, answers in zip(approaches, scores, strict=True):
-        decider = Decider(train.LABELS, train.LABELS[train.REJECT])
-        labels = [decider(one, settings)[0] for one in answers]
+        postprocessor = Postprocessor(train.LABELS, train.LABELS[train.REJECT])
+        labels = [postprocessor(one, settings)[0] for one in answers]
         right = str(visit.truth)
         changes = [now for before, now in zip([None, *labels], labels, strict=False) if now != before]
         false += sum(label not in (None, right) for label in changes)

@@ -25,7 +25,7 @@ from picam_infer.core import Codec, Display, Frame, Patch, Pixels, Scores, Sourc
 from picam_infer.imaging import decode
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.classifier import Classifier
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.display.screen import Screen
@@ -112,8 +112,8 @@ def digits_loop(model: Bundle, one_thread: bool) -> Step:
         lines = cv2.Canny(image, 90, 30)
         side = int(image.shape[0] * 0.4)
         y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-        patch = cv2.resize(cv2.dilate(lines[y : y + side, x : x + side], kernel), (28, 28))
-        int(np.argmax(infer((patch.astype(np.float32) / 255).reshape(1, 28, 28, 1))))
+        input_image = cv2.resize(cv2.dilate(lines[y : y + side, x : x + side], kernel), (28, 28))
+        int(np.argmax(infer((input_image.astype(np.float32) / 255).reshape(1, 28, 28, 1))))
 
     return step
 
@@ -144,7 +144,7 @@ def ours(model: Bundle, frames: list[Frame], count: int) -> float:
     # Compiling the network belongs to the start, not to a frame.
     warm = 50
     running = pipeline(model, Played(frames, count + warm))
-    running.keep_patches = False
+    running.keep_inputs = False
     running.start()
     while running.state.stats.inferences.total < warm:
         time.sleep(0.001)
@@ -250,7 +250,7 @@ class Alternating:
     def __init__(self) -> None:
         self._turn = False
 
-    def submit(self, patch: Pixels) -> None:
+    def submit(self, input_image: Pixels) -> None:
         """Turn round."""
         self._turn = not self._turn
 
@@ -270,9 +270,9 @@ def change_growth(model: Bundle, codec: Codec, count: int) -> None:
     # Each picture is an array of its own, as a source delivers them.
     source = Played(frames, count + warm, lambda frame: replace(frame, data=frame.data.copy()))
     state = State(Tuning(model.card.preprocess, Config().decide))
-    decider = Decider(("a", "b"), None)
+    postprocessor = Postprocessor(("a", "b"), None)
     running = Pipeline(state, Parts(
-        lambda: source, lambda stopping: Classifier.of(model, Alternating(), decider=decider),
+        lambda: source, lambda stopping: Classifier.of(model, Alternating(), postprocessor=postprocessor),
     ))  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         outlets = (Jsonl(path=f"{folder}/events"), Command(argv=("/bin/true",), labels=("neither",)))

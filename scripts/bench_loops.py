@@ -51,8 +51,8 @@ def prepared(image: npt.NDArray[np.uint8], kind: str, size: int) -> npt.NDArray[
         lines = cv2.Canny(image, 90, 30)
         side = int(image.shape[0] * 0.4)
         y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-        patch = cv2.resize(cv2.dilate(lines[y : y + side, x : x + side], np.ones((3, 3), np.uint8)), (28, 28))
-        return (patch.astype(np.float32) / 255).reshape(1, 28, 28, 1)
+        input_image = cv2.resize(cv2.dilate(lines[y : y + side, x : x + side], np.ones((3, 3), np.uint8)), (28, 28))
+        return (input_image.astype(np.float32) / 255).reshape(1, 28, 28, 1)
     if kind == "square":
         side = min(image.shape[:2])
         y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2

@@ -38,7 +38,7 @@ def timed(once: Callable[[], object]) -> float:
     return statistics.median(took_s) * 1e3
 
 
-def direct(api: Any, blob: bytes, patch: Any) -> float:
+def direct(api: Any, blob: bytes, input_image: Any) -> float:
     """Return the time of the same work without a child: convert, queue, read."""
     device = api.Device(api.enumerate_devices()[0])
     device.open()
@@ -48,7 +48,7 @@ def direct(api: Any, blob: bytes, patch: Any) -> float:
     scale, offset = np.float32(1 / 127.5), np.float32(-1)
 
     def once() -> None:
-        np.multiply(patch, scale, out=tensor, dtype=np.float32, casting="unsafe")
+        np.multiply(input_image, scale, out=tensor, dtype=np.float32, casting="unsafe")
         np.add(tensor, offset, out=tensor)
         length, user = ctypes.c_uint(tensor.nbytes), ctypes.c_void_p()
         handles = graph.handle, source.handle, target.handle
@@ -62,12 +62,12 @@ def direct(api: Any, blob: bytes, patch: Any) -> float:
     return result
 
 
-def through_child(model: stick_lab.Bundle, lab: stick_lab.StickLab, patch: Any) -> float:
+def through_child(model: stick_lab.Bundle, lab: stick_lab.StickLab, input_image: Any) -> float:
     """Return the time of submit and collect."""
     engine = Ncs(model, usb=lab.usb)
 
     def once() -> None:
-        engine.submit(patch)
+        engine.submit(input_image)
         engine.collect()
 
     try:
@@ -92,11 +92,11 @@ def main() -> None:
         lab.plug()
         lab.set("2", ms=0)
         model = stick_lab.bundle(folder / "model", SHAPE, labels="ab", photo=True)
-        patch = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+        input_image = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
         api = importlib.import_module("mvnc.mvncapi")
         assert model.graph
         for _ in range(3):
-            one, other = direct(api, model.graph.read_bytes(), patch), through_child(model, lab, patch)
+            one, other = direct(api, model.graph.read_bytes(), input_image), through_child(model, lab, input_image)
             print(f"direct {one:.3f} ms, through the child {other:.3f} ms: {other - one:+.3f} ms a frame")
 
 

@@ -50,16 +50,16 @@ class Local:
     def __init__(self, model: Bundle, run: Callable[[Any], Scores]) -> None:
         self._model, self._run, self._answers = model, run, list[Scores]()
 
-    def expected(self, patch: Pixels) -> Scores:
+    def expected(self, input_image: Pixels) -> Scores:
         """Return the network's answer to (H, W, C) uint8."""
         chain = self._model.card.preprocess
-        values = patch.astype(np.float32) * np.float32(chain.scale) + np.float32(chain.offset)
+        values = input_image.astype(np.float32) * np.float32(chain.scale) + np.float32(chain.offset)
         with self._lock:
             return self._run(values)
 
-    def submit(self, patch: Pixels) -> None:
+    def submit(self, input_image: Pixels) -> None:
         """Infer at once."""
-        self._answers.append(self.expected(patch))
+        self._answers.append(self.expected(input_image))
 
     def collect(self) -> Scores:
         """Return what `submit` made."""

@@ -104,7 +104,7 @@ def stranger(folder: Path, text: str = "") -> list[str]:
     return [str(folder), *(entry for entry in sys.path if entry != str(SOURCE))]
 
 
-def expected(model: Bundle, patch: Pixels) -> Scores:
+def expected(model: Bundle, input_image: Pixels) -> Scores:
     """Return what the bundle's graph answers, computed here."""
     assert model.graph
     blob = model.graph.read_bytes()
@@ -112,7 +112,7 @@ def expected(model: Bundle, patch: Pixels) -> Scores:
     numbers = np.frombuffer(blob, "<f4", offset=26)
     weights, bias = numbers[: h * w * c * classes].reshape(classes, -1), numbers[h * w * c * classes :]
     chain = model.card.preprocess
-    scores = weights @ (patch.astype(np.float32) * chain.scale + chain.offset).ravel() + bias
+    scores = weights @ (input_image.astype(np.float32) * chain.scale + chain.offset).ravel() + bias
     powers = np.exp(scores - scores.max())
     return np.asarray(powers / powers.sum(), np.float32)
 
@@ -126,9 +126,9 @@ class Cpu:
         self.model, self.answers = model, list[Scores]()
         self.closed = False
 
-    def submit(self, patch: Pixels) -> None:
+    def submit(self, input_image: Pixels) -> None:
         assert len(self.answers) < self.depth and not self.closed
-        self.answers.append(expected(self.model, patch))
+        self.answers.append(expected(self.model, input_image))
 
     def collect(self) -> Scores:
         return self.answers.pop(0)

@@ -40,9 +40,9 @@ class Running:
     def once(self) -> str:
         """Fill the engine, collect one answer, check it; return who gave it."""
         while len(self.sent) < self.engine.depth:
-            patch = self.random.integers(0, 256, (28, 28, 1), np.uint8)
-            self.sent.append(patch.copy())
-            self.engine.submit(patch)
+            input_image = self.random.integers(0, 256, (28, 28, 1), np.uint8)
+            self.sent.append(input_image.copy())
+            self.engine.submit(input_image)
         began_s = time.monotonic()
         scores = self.engine.collect()
         self.longest_s = max(self.longest_s, time.monotonic() - began_s)

@@ -17,7 +17,7 @@ import numpy as np
 from picam_infer import config as configs
 from picam_infer.cli.compare import Original, compared
 from picam_infer.config import EngineSettings
-from picam_infer.core import Engine, Frame, Lost, Pixels, Scores
+from picam_infer.core import Disconnected, Engine, Frame, Pixels, Scores
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference import engines, preprocess
@@ -218,7 +218,7 @@ class _Server:
     def _counted(self) -> ServerTime | None:
         try:
             return ServerTime.of(self.engine.statistics())
-        except Lost:  # an extension of the protocol, which not all have
+        except Disconnected:  # an extension of the protocol, which not all have
             return None
 
     def note(self) -> str:
@@ -244,7 +244,7 @@ def _on_the_stick(model: Bundle, picture: Pixels) -> list[Contender]:
         return []
     try:
         return [_ours(model, picture, EngineSettings(kind="ncs"))]
-    except Lost as loss:
+    except Disconnected as loss:
         log.warning("the stick is not measured: %s", loss)
         return []
 
@@ -257,18 +257,20 @@ def _prepared(model: Bundle, picture: Pixels) -> Contender:
 def _scaled(model: Bundle) -> Contender:
     """What the bare networks ask for besides, and ours does itself: floats."""
     chain, size = model.card.preprocess, model.card.input
-    patch = np.zeros((1, size.height, size.width, size.channels), np.uint8)
+    input_image = np.zeros((1, size.height, size.width, size.channels), np.uint8)
     return Contender(
         "  scaling, which is part of ours",
-        lambda: patch.astype(np.float32) * np.asarray(chain.scale, np.float32) + np.asarray(chain.offset, np.float32),
+        lambda: (
+            input_image.astype(np.float32) * np.asarray(chain.scale, np.float32) + np.asarray(chain.offset, np.float32)
+        ),
     )
 
 
 def _input(model: Bundle, shape: tuple[int, ...]) -> Any:
     size = model.card.input
     pixels = np.linspace(0, 255, size.height * size.width * size.channels).astype(np.uint8)
-    patch = pixels.reshape(size.height, size.width, size.channels)
-    return preprocess.tensor(patch, model.card.preprocess, size).reshape(shape)
+    input_image = pixels.reshape(size.height, size.width, size.channels)
+    return preprocess.tensor(input_image, model.card.preprocess, size).reshape(shape)
 
 
 def _raw(model: Bundle, threads: int) -> Contender:

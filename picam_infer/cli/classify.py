@@ -151,9 +151,9 @@ def _print(result: Result, as_json: bool) -> None:
     say(f"{result.name}: {said}  {result.infer_ms:.1f} ms on {result.engine}")
 
 
-def _save(patch: Pixels, path: Path, seq: int) -> None:
+def _save(input_image: Pixels, path: Path, seq: int) -> None:
     target = path if seq == 0 else path.with_stem(f"{path.stem}-{seq + 1}")
-    picture = patch if patch.shape[2] == 1 else cv2.cvtColor(patch, cv2.COLOR_RGB2BGR)
+    picture = input_image if input_image.shape[2] == 1 else cv2.cvtColor(input_image, cv2.COLOR_RGB2BGR)
     try:
         good = cv2.imwrite(str(target), picture)
     except cv2.error:

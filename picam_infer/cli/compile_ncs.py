@@ -104,8 +104,8 @@ def compare(model: Bundle, written: Written) -> float:
     core = ov.Core()
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
     network = model.card.input
-    patch = np.random.default_rng(1).integers(0, 256, (network.height, network.width, network.channels), np.uint8)
-    picture = preprocess.tensor(patch, model.card.preprocess, network)
+    input_image = np.random.default_rng(1).integers(0, 256, (network.height, network.width, network.channels), np.uint8)
+    picture = preprocess.tensor(input_image, model.card.preprocess, network)
     answers = []
     for path in (model.network, written.frozen):
         compiled = core.compile_model(core.read_model(path), "CPU", precise)

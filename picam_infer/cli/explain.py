@@ -17,7 +17,7 @@ from picam_infer.core import PicamError, Pixels, best
 from picam_infer.imaging import decode
 from picam_infer.imaging.pictures import read_picture
 from picam_infer.inference.explanation import Explainer, Explanation
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.outputs import text
@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
 def _answer(model: Bundle, found: Explanation) -> str:
     """Return what the model says in the end: its likeliest class, or its values."""
     if model.card.task == "regression":
-        _, values = Decider.of(model)(found.scores, Decide())
+        _, values = Postprocessor.of(model)(found.scores, Decide())
         return ", ".join(f"{value.label}: {value.figure}" for value in values)
     return model.labels[best(found.scores, 1)[0]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from picam_infer import config as configs
 from picam_infer.config import Config
-from picam_infer.core import ConfigError, Lost, PicamError, UsageError
+from picam_infer.core import ConfigError, Disconnected, PicamError, UsageError
 from picam_infer.platform import service_manager
 from picam_infer.platform.service_manager import Service
 from picam_infer.platform.terminal import say
@@ -108,7 +108,7 @@ def device(source: str) -> str:
         return ""
     try:
         return camera.find(source).node
-    except (Lost, UsageError):
+    except (Disconnected, UsageError):
         return ""
 
 

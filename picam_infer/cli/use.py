@@ -124,7 +124,7 @@ def switch(service: Service, model: str, before: str) -> None:
     """Write the model into the service's settings and remember the one before. Raises `ConfigError`."""
     config = configs.load(service.settings)
     configs.tuned(bundles.load(model).card, config.preprocess, service.settings)
-    configs.keep(service.settings, {"model": model})
+    configs.save(service.settings, {"model": model})
     if model != before:
         try:
             atomic_file.write(_memory(service), (json.dumps({"model": before}) + "\n").encode())

@@ -27,7 +27,7 @@ from picam_infer.config.schema import (
     Webhook,
     chosen,
 )
-from picam_infer.config.writer import NotSaved, keep
+from picam_infer.config.writer import NotSaved, save
 
 __all__ = [
     "BASE_PATH",
@@ -55,8 +55,8 @@ __all__ = [
     "Web",
     "Webhook",
     "chosen",
-    "keep",
     "load",
     "parse",
+    "save",
     "tuned",
 ]

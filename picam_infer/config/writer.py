@@ -21,7 +21,7 @@ class NotSaved(ConfigError):
         self.keys = keys
 
 
-def keep(path: Path, values: Mapping[str, Any]) -> None:
+def save(path: Path, values: Mapping[str, Any]) -> None:
     """Write values (dotted key → value) into the file; every other character of it stays.
 
     Raises `NotSaved` after having written the others when some stand where they cannot be changed alone, `ConfigError`

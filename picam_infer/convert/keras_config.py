@@ -17,7 +17,7 @@ _IGNORED = frozenset({"mask", "training", "name"})
 
 
 @dataclass(frozen=True)
-class Ref:
+class TensorRef:
     """One output of one use of a layer."""
 
     layer: str
@@ -26,23 +26,23 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class Use:
-    """One call of a layer: its arguments, with a `Ref` wherever a tensor goes."""
+class Node:
+    """One call of a layer: its arguments, with a `TensorRef` wherever a tensor goes."""
 
     args: Sequence[Any]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Spec:
+class LayerSpec:
     """One layer of a graph. A nested model has a `graph`, a wrapper has `parts`."""
 
     name: str
     kind: str
     config: Mapping[str, Any]
-    uses: Sequence[Use]
+    uses: Sequence[Node]
     graph: Graph | None = None
-    parts: tuple[Spec, ...] = ()
+    parts: tuple[LayerSpec, ...] = ()
     operation: bool = False
     """A bare function (Keras 3 operation, TFOpLambda) rather than a layer."""
 
@@ -57,11 +57,11 @@ class Graph:
     """A network: its layers by name, in the file's order."""
 
     name: str
-    specs: Mapping[str, Spec]
-    inputs: Sequence[Ref]
-    outputs: Sequence[Ref]
+    specs: Mapping[str, LayerSpec]
+    inputs: Sequence[TensorRef]
+    outputs: Sequence[TensorRef]
 
-    def all_specs(self) -> Iterator[Spec]:
+    def all_specs(self) -> Iterator[LayerSpec]:
         """Yield every layer at any depth."""
         for spec in self.specs.values():
             yield spec
@@ -162,24 +162,24 @@ class _Reader:
         return self._functional(name, layers, config, depth)
 
     def _sequential(self, name: str, layers: list[Any], config: Any, depth: int) -> Graph:
-        specs: dict[str, Spec] = {}
-        previous: Ref | None = None
+        specs: dict[str, LayerSpec] = {}
+        previous: TensorRef | None = None
         for entry in layers:
             if previous is None and entry.get("class_name") != "InputLayer":
                 shape = _input_shape(entry)
                 if shape is None and isinstance(config, dict):
                     shape = config.get("build_input_shape")
-                first = Spec("(input)", "InputLayer", {"batch_input_shape": shape}, [Use([])])
-                specs[first.name], previous = first, Ref(first.name, 0, 0)
-            uses = [Use([previous] if previous else [])]
+                first = LayerSpec("(input)", "InputLayer", {"batch_input_shape": shape}, [Node([])])
+                specs[first.name], previous = first, TensorRef(first.name, 0, 0)
+            uses = [Node([previous] if previous else [])]
             spec = self.spec(entry, depth, uses)
             if spec.name in specs:
                 raise PicamError(f"model {name} has two layers called {spec.name}", "export the model again")
             specs[spec.name] = spec
-            previous = Ref(spec.name, 0, 0)
+            previous = TensorRef(spec.name, 0, 0)
         if previous is None:
             raise PicamError(f"model {name} has no layers", "export the model again")
-        return Graph(name, specs, [Ref(next(iter(specs)), 0, 0)], [previous])
+        return Graph(name, specs, [TensorRef(next(iter(specs)), 0, 0)], [previous])
 
     def _functional(self, name: str, layers: list[Any], config: Mapping[str, Any], depth: int) -> Graph:
         names = {_name_of(entry) for entry in layers}
@@ -195,13 +195,13 @@ class _Reader:
             raise PicamError(f"model {name} names no output layer", "export the model again")
         return _renumber(graph)
 
-    def spec(self, entry: Mapping[str, Any], depth: int, uses: Sequence[Use] = ()) -> Spec:
+    def spec(self, entry: Mapping[str, Any], depth: int, uses: Sequence[Node] = ()) -> LayerSpec:
         """Read one layer."""
         kind, config = str(entry.get("class_name")), entry.get("config")
         name = _name_of(entry)
         if _is_model(kind, config):
             own = config if isinstance(config, dict) else {}
-            return Spec(name, kind, {"trainable": own.get("trainable")}, uses, self.model(kind, config, depth + 1))
+            return LayerSpec(name, kind, {"trainable": own.get("trainable")}, uses, self.model(kind, config, depth + 1))
         if not isinstance(config, dict):
             raise PicamError(f"layer {name} ({kind}) has no configuration", "export the model again")
         module = str(entry.get("module") or "")
@@ -209,7 +209,7 @@ class _Reader:
         if isinstance(policy, dict) and "Quantized" in str(policy.get("class_name")):
             raise PicamError(f"layer {name} ({kind}) is quantised", "save the model before it is quantised")
         config = self._settings(kind, config)
-        parts: tuple[Spec, ...] = ()
+        parts: tuple[LayerSpec, ...] = ()
         if kind in ("TimeDistributed", "Bidirectional"):
             parts = self._parts(name, kind, config, depth)
         # Keras 3's .h5 files drop the module: a bare function then shows by a configuration that no layer has.
@@ -217,9 +217,9 @@ class _Reader:
         bare = self.dialect.keras == 3 and not layerlike
         function = ".ops." in module or module.endswith(".activations.activations")
         operation = function or bare or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
-        return Spec(name, kind, config, uses, None, parts, operation)
+        return LayerSpec(name, kind, config, uses, None, parts, operation)
 
-    def _parts(self, name: str, kind: str, config: Mapping[str, Any], depth: int) -> tuple[Spec, ...]:
+    def _parts(self, name: str, kind: str, config: Mapping[str, Any], depth: int) -> tuple[LayerSpec, ...]:
         inner = config.get("layer")
         if not isinstance(inner, dict) or depth > MAX_DEPTH:
             raise PicamError(f"layer {name} ({kind}) wraps nothing", "export the model again")
@@ -230,7 +230,7 @@ class _Reader:
         if isinstance(other, dict):
             return first, self.spec(other, depth + 1)
         turned = {**first.config, "go_backwards": not first.config.get("go_backwards")}
-        return first, Spec(first.name, first.kind, turned, ())
+        return first, LayerSpec(first.name, first.kind, turned, ())
 
     def _settings(self, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         settings = _from_keras_1(kind, config) if self.dialect.keras == 1 else dict(config)
@@ -273,19 +273,19 @@ def _input_shape(entry: Mapping[str, Any]) -> Any:
     return _input_shape(inner) if isinstance(inner, dict) else None
 
 
-def _uses(nodes: Any, names: set[str]) -> list[Use]:
+def _uses(nodes: Any, names: set[str]) -> list[Node]:
     if nodes in (None, []):
-        return [Use([])]
+        return [Node([])]
     if not isinstance(nodes, list):
         raise PicamError("the model's inbound_nodes are no list", "export the model again")
     return [_use(node, names) for node in nodes]
 
 
-def _use(node: Any, names: set[str]) -> Use:
+def _use(node: Any, names: set[str]) -> Node:
     if isinstance(node, dict):  # Keras 3
         args = [_tree(arg, names) for arg in node.get("args") or []]
         kwargs = {k: _tree(v, names) for k, v in (node.get("kwargs") or {}).items() if k not in _IGNORED}
-        return Use(args, kwargs)
+        return Node(args, kwargs)
     if not isinstance(node, list):
         raise PicamError("the model's inbound_nodes are of an unknown kind", "export the model again")
     single = bool(node) and isinstance(node[0], str)
@@ -298,16 +298,16 @@ def _use(node: Any, names: set[str]) -> Use:
         values.append(entry[2] if constant else _ref(entry, names))
         if len(entry) > 3 and isinstance(entry[3], dict):
             kwargs.update({k: _tree(v, names) for k, v in entry[3].items() if k not in _IGNORED})
-    return Use(values, kwargs)
+    return Node(values, kwargs)
 
 
-def _ref(entry: Sequence[Any], names: set[str]) -> Ref:
+def _ref(entry: Sequence[Any], names: set[str]) -> TensorRef:
     name, node, tensor = entry[:3]
     if name not in names:
         raise PicamError(f"the model refers to a layer {str(name)[:80]!r} that it does not have", "export it again")
     if not isinstance(node, int) or not isinstance(tensor, int) or node < 0 or tensor < 0:
         raise PicamError(f"the model refers to layer {name} in an unknown way", "export the model again")
-    return Ref(name, node, tensor)
+    return TensorRef(name, node, tensor)
 
 
 def _looks_like_ref(value: Any, names: set[str]) -> bool:
@@ -321,7 +321,7 @@ def _looks_like_ref(value: Any, names: set[str]) -> bool:
 
 
 def _tree(value: Any, names: set[str]) -> Any:
-    """Return an argument with a `Ref` for every tensor in it."""
+    """Return an argument with a `TensorRef` for every tensor in it."""
     if _looks_like_ref(value, names):
         return _ref(value, names)
     if isinstance(value, list):
@@ -334,7 +334,7 @@ def _tree(value: Any, names: set[str]) -> Any:
     return {key: _tree(item, names) for key, item in value.items()}
 
 
-def _refs(value: Any, names: set[str]) -> list[Ref]:
+def _refs(value: Any, names: set[str]) -> list[TensorRef]:
     """Return all references in `input_layers` or `output_layers`, whatever their nesting."""
     if _looks_like_ref(value, names):
         return [_ref(value, names)]
@@ -360,15 +360,15 @@ def _renumber(graph: Graph) -> Graph:
     }  # fmt: skip
 
     def moved(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return Ref(value.layer, value.node - 1, value.tensor) if value.layer in shift else value
+        if isinstance(value, TensorRef):
+            return TensorRef(value.layer, value.node - 1, value.tensor) if value.layer in shift else value
         if isinstance(value, list):
             return [moved(item) for item in value]
         return {key: moved(item) for key, item in value.items()} if isinstance(value, dict) else value
 
     specs = {
-        name: Spec(
-            spec.name, spec.kind, spec.config, [Use(moved(list(u.args)), moved(dict(u.kwargs))) for u in spec.uses],
+        name: LayerSpec(
+            spec.name, spec.kind, spec.config, [Node(moved(list(u.args)), moved(dict(u.kwargs))) for u in spec.uses],
             spec.graph, spec.parts, spec.operation,
         )
         for name, spec in graph.specs.items()
@@ -376,11 +376,11 @@ def _renumber(graph: Graph) -> Graph:
     return Graph(graph.name, specs, moved(list(graph.inputs)), moved(list(graph.outputs)))
 
 
-def _walk(values: list[Any]) -> Iterator[Ref]:
+def _walk(values: list[Any]) -> Iterator[TensorRef]:
     pending = list(values)
     while pending:
         value = pending.pop()
-        if isinstance(value, Ref):
+        if isinstance(value, TensorRef):
             yield value
         elif isinstance(value, list):
             pending.extend(value)
@@ -388,7 +388,7 @@ def _walk(values: list[Any]) -> Iterator[Ref]:
             pending.extend(value.values())
 
 
-def references(use: Use) -> list[Ref]:
+def references(use: Node) -> list[TensorRef]:
     """Return every tensor that a call takes."""
     return list(_walk([*use.args, *use.kwargs.values()]))
 

@@ -102,7 +102,7 @@ def _loss(training: Any) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", loss).lower()[:80]
 
 
-def _telling(spec: keras_config.Spec) -> list[str]:
+def _telling(spec: keras_config.LayerSpec) -> list[str]:
     return [spec.name, *([spec.graph.name] if spec.graph else [])]
 
 

@@ -13,7 +13,7 @@ import openvino as ov
 import openvino.opset13 as op
 
 from picam_infer.convert import layers
-from picam_infer.convert.keras_config import Graph, Ref, Spec, Use, references
+from picam_infer.convert.keras_config import Graph, LayerSpec, Node, TensorRef, references
 from picam_infer.convert.layers.operations import canonical, function_of, operation
 from picam_infer.convert.layers.registry import Call, Layer
 from picam_infer.convert.tensor import Tensor, whole
@@ -83,8 +83,8 @@ def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Ne
     )  # fmt: skip
 
 
-def _inputs(graph: Graph) -> list[Ref]:
-    return list(graph.inputs) or [Ref(n, 0, 0) for n, s in graph.specs.items() if s.kind == "InputLayer"]
+def _inputs(graph: Graph) -> list[TensorRef]:
+    return list(graph.inputs) or [TensorRef(n, 0, 0) for n, s in graph.specs.items() if s.kind == "InputLayer"]
 
 
 _SCALING = frozenset({"divide", "multiply", "subtract", "add"})
@@ -121,7 +121,7 @@ def refuse_unknown(graph: Graph) -> None:
             )
 
 
-def _output_name(graph: Graph, ref: Ref) -> str:
+def _output_name(graph: Graph, ref: TensorRef) -> str:
     spec = graph.specs[ref.layer]
     while spec.graph and len(spec.graph.outputs) > ref.tensor:
         ref = spec.graph.outputs[ref.tensor]
@@ -129,7 +129,7 @@ def _output_name(graph: Graph, ref: Ref) -> str:
     return spec.name
 
 
-def _parameter(graph: Graph, ref: Ref, notes: list[str]) -> Any:
+def _parameter(graph: Graph, ref: TensorRef, notes: list[str]) -> Any:
     spec = graph.specs[ref.layer]
     name = spec.name if spec.name != "(input)" else f"{graph.name}_input"
     shape = input_shape(graph, ref)
@@ -150,9 +150,9 @@ def _parameter(graph: Graph, ref: Ref, notes: list[str]) -> Any:
     return node
 
 
-def input_shape(graph: Graph, ref: Ref) -> Any:
+def input_shape(graph: Graph, ref: TensorRef) -> Any:
     """Return the shape, batch first, that the file gives an input; None if none."""
-    spec: Spec | None = graph.specs[ref.layer]
+    spec: LayerSpec | None = graph.specs[ref.layer]
     for _ in range(64):
         if spec is None:
             return None
@@ -201,7 +201,7 @@ class _Builder:
             if graph.specs[ref.layer].kind == "InputLayer":
                 values[ref.layer, ref.node] = [feed]
             else:
-                values[ref.layer, ref.node] = self._use(graph.specs[ref.layer], Use([feed]), path, [feed])
+                values[ref.layer, ref.node] = self._use(graph.specs[ref.layer], Node([feed]), path, [feed])
         pending = [(ref.layer, ref.node) for ref in reversed(graph.outputs)]
         open_: set[tuple[str, int]] = set()
         while pending:
@@ -222,7 +222,7 @@ class _Builder:
                 pending.extend(reversed(missing))
         return [_choose(values[ref.layer, ref.node], ref, graph.specs[ref.layer]) for ref in graph.outputs]
 
-    def _use(self, spec: Spec, use: Use, path: Path, feeds: Sequence[Tensor] | None = None) -> list[Tensor]:
+    def _use(self, spec: LayerSpec, use: Node, path: Path, feeds: Sequence[Tensor] | None = None) -> list[Tensor]:
         here = (*path, spec.name)
         call_args = Call(Layer(spec.name, spec.kind, spec.config), use.args, use.kwargs)
         if spec.graph:
@@ -232,7 +232,7 @@ class _Builder:
         self.seen.setdefault(here, outputs[0])
         return outputs
 
-    def _layer(self, spec: Spec, use: Use, path: Path) -> Tensor:
+    def _layer(self, spec: LayerSpec, use: Node, path: Path) -> Tensor:
         self.builds += 1
         if self.builds > MAX_BUILDS:
             raise PicamError(f"the model uses its layers more than {MAX_BUILDS} times", "no real network does")
@@ -251,7 +251,7 @@ class _Builder:
         _name(out, path[-1], self.named)
         return out
 
-    def _weighted(self, spec: Spec, path: Path) -> Layer:
+    def _weighted(self, spec: LayerSpec, path: Path) -> Layer:
         """Return the layer with its weights read."""
         parts = tuple(
             self._weighted(part, part_path(spec, path, index))
@@ -278,7 +278,7 @@ class _Builder:
             self.kinds[owner.kind] += 1
             self.parameters += sum(int(values.size) for values in arrays)
 
-    def _time_distributed(self, spec: Spec, call: Call, path: Path) -> Tensor:
+    def _time_distributed(self, spec: LayerSpec, call: Call, path: Path) -> Tensor:
         """Apply the inner layer to every step: (N, T, …) → (N·T, …) → layer → (N, T, …)."""
         x, part = call.one(), spec.parts[0]
         if x.rank < 3:
@@ -286,7 +286,7 @@ class _Builder:
         batch, steps, *rest = x.shape
         flat = Tensor(op.reshape(x.plain(), whole([batch * steps, *rest]), False))
         where = part_path(spec, path, 0)
-        out = self.run(part.graph, [flat], where)[0] if part.graph else self._layer(part, Use([flat]), where)
+        out = self.run(part.graph, [flat], where)[0] if part.graph else self._layer(part, Node([flat]), where)
         return Tensor(op.reshape(out.plain(), whole([batch, steps, *out.shape[1:]]), False))
 
     def pick(self, wanted: str, final: Mapping[str, Tensor]) -> tuple[Tensor, str]:
@@ -307,7 +307,7 @@ class _Builder:
         raise PicamError(f"the model has no layer {wanted!r} on the way to its output", f"the last ones are: {last}")
 
 
-def _find_use(graph: Graph, key: tuple[str, int]) -> tuple[Spec, Use]:
+def _find_use(graph: Graph, key: tuple[str, int]) -> tuple[LayerSpec, Node]:
     spec = graph.specs[key[0]]
     if spec.kind == "InputLayer":
         raise PicamError(f"input {spec.name} is not among the model's inputs", "export the model again")
@@ -316,7 +316,7 @@ def _find_use(graph: Graph, key: tuple[str, int]) -> tuple[Spec, Use]:
     return spec, spec.uses[key[1]]
 
 
-def _choose(outputs: Sequence[Tensor], ref: Ref, spec: Spec) -> Tensor:
+def _choose(outputs: Sequence[Tensor], ref: TensorRef, spec: LayerSpec) -> Tensor:
     if ref.tensor >= len(outputs):
         raise PicamError(
             f"the model uses output {ref.tensor} of layer {spec.name} ({spec.kind}), only the first is supported",
@@ -325,17 +325,17 @@ def _choose(outputs: Sequence[Tensor], ref: Ref, spec: Spec) -> Tensor:
     return outputs[ref.tensor]
 
 
-def _filled(use: Use, values: Mapping[tuple[str, int], list[Tensor]], spec: Spec) -> Use:
+def _filled(use: Node, values: Mapping[tuple[str, int], list[Tensor]], spec: LayerSpec) -> Node:
     """Put the tensors in the places of their references."""
 
     def fill(value: Any) -> Any:
-        if isinstance(value, Ref):
+        if isinstance(value, TensorRef):
             return _choose(values[value.layer, value.node], value, spec)
         if isinstance(value, list):
             return [fill(item) for item in value]
         return {key: fill(item) for key, item in value.items()} if isinstance(value, dict) else value
 
-    return Use(fill(list(use.args)), fill(dict(use.kwargs)))
+    return Node(fill(list(use.args)), fill(dict(use.kwargs)))
 
 
 def _name(out: Tensor, name: str, count: int) -> None:

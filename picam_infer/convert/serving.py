@@ -13,7 +13,7 @@ import numpy as np
 from picam_infer.convert import ir
 from picam_infer.core import PicamError
 from picam_infer.inference.engines import openvino as local
-from picam_infer.inference.engines.failover import probe_patch
+from picam_infer.inference.engines.failover import probe_image
 from picam_infer.models.bundle import Bundle
 
 Server = Literal["triton", "ovms", "kserve"]
@@ -57,7 +57,7 @@ def served(bundle: Bundle) -> Served:
 
 def _takes_batches(files: dict[str, bytes], bundle: Bundle) -> bool:
     """Whether two pictures in one batch get the answers that each gets alone."""
-    one = probe_patch(bundle)
+    one = probe_image(bundle)
     other = np.ascontiguousarray(255 - one)
     try:
         run = ir.compiled(ir.load(files))

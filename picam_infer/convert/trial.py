@@ -243,8 +243,8 @@ class _Trial:
     def right(self, way: Chain) -> int:
         """Return how many pictures get their own class."""
         right = 0
-        for patch, number in self._seen[self._key(way)]:
-            feed = preprocess.tensor(patch, way, self.network).reshape(self._shape)
+        for input_image, number in self._seen[self._key(way)]:
+            feed = preprocess.tensor(input_image, way, self.network).reshape(self._shape)
             right += int(np.asarray(self._run([feed])[0]).ravel().argmax()) == number
         return right
 
@@ -262,14 +262,14 @@ def feeds(card: Card, shown: Pictures) -> list[Array]:
 
     Each is (1, H, W, C) or (1, C, H, W) by the card's layout, scaled as the card says.
     """
-    patches = []
+    input_images = []
     prepare = preprocess.build(card.preprocess, card.input)
     for path in [*(path for path, _ in shown.known), *shown.others][:FEW]:
         with contextlib.suppress(PicamError):
-            patches.append(np.array(prepare(_frame(read_picture(path)))))
+            input_images.append(np.array(prepare(_frame(read_picture(path)))))
     size = card.input
-    patches += made(size.height, size.width, size.channels)
-    return [preprocess.tensor(patch, card.preprocess, size) for patch in patches]
+    input_images += made(size.height, size.width, size.channels)
+    return [preprocess.tensor(input_image, card.preprocess, size) for input_image in input_images]
 
 
 def made(height: int, width: int, channels: int) -> list[Pixels]:

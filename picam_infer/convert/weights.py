@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from picam_infer.convert import layers
-from picam_infer.convert.keras_config import Graph, Spec
+from picam_infer.convert.keras_config import Graph, LayerSpec
 from picam_infer.convert.layers.registry import NOT_TRAINED, Layer
 from picam_infer.convert.tensor import Array
 from picam_infer.core import PicamError
@@ -53,7 +53,7 @@ class Slot:
     trained: bool
 
 
-def part_path(spec: Spec, path: Path, index: int) -> Path:
+def part_path(spec: LayerSpec, path: Path, index: int) -> Path:
     """Return the path of a wrapper's inner layer."""
     return (*path, _PARTS[spec.kind][index])
 
@@ -62,7 +62,7 @@ def _parts(name: str) -> list[str]:
     return re.sub(r":\d+$", "", name).split("/")
 
 
-def _slots(spec: Spec, path: Path, frozen: bool = False) -> Iterator[Slot]:
+def _slots(spec: LayerSpec, path: Path, frozen: bool = False) -> Iterator[Slot]:
     """Yield what a layer needs, in the order in which Keras lists its weights."""
     frozen = frozen or not spec.trainable
     if spec.graph:
@@ -190,9 +190,9 @@ def snake(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _places(needy: Sequence[Spec], children: set[str]) -> dict[str, str]:
+def _places(needy: Sequence[LayerSpec], children: set[str]) -> dict[str, str]:
     """Return each layer's group: its class in snake case and a running number; its own name in other writers' files."""
-    classes: dict[str, list[Spec]] = {}
+    classes: dict[str, list[LayerSpec]] = {}
     for spec in needy:
         classes.setdefault(snake(spec.kind), []).append(spec)
     places: dict[str, str] = {}
@@ -214,7 +214,7 @@ def _places(needy: Sequence[Spec], children: set[str]) -> dict[str, str]:
     )
 
 
-def _fill(spec: Spec, at: Path, tree: Tree, path: Path, found: dict[Path, dict[str, Stored]]) -> None:
+def _fill(spec: LayerSpec, at: Path, tree: Tree, path: Path, found: dict[Path, dict[str, Stored]]) -> None:
     if spec.graph:
         _grow(spec.graph, at, tree, path, found)
     for index, part in enumerate(spec.parts):

@@ -63,14 +63,21 @@ class Letterbox:
                 image, over = laid_over(image, over), ()
             image = self._fitter.scale(image, width, height)
         cv2.cvtColor(image, self._conversion, dst=target)
-        for patch in over:
-            high, wide = patch.pixels.shape[:2]
-            cv2.cvtColor(patch.pixels, self._conversion, dst=target[patch.y : patch.y + high, patch.x : patch.x + wide])
+        for input_image in over:
+            high, wide = input_image.pixels.shape[:2]
+            cv2.cvtColor(
+                input_image.pixels,
+                self._conversion,
+                dst=target[input_image.y : input_image.y + high, input_image.x : input_image.x + wide],
+            )
 
 
 def laid_over(image: Pixels, over: Sequence[Patch]) -> Pixels:
     """Return a copy of BGR (H, W, 3) with the patches in it."""
     image = image.copy()
-    for patch in over:
-        image[patch.y : patch.y + patch.pixels.shape[0], patch.x : patch.x + patch.pixels.shape[1]] = patch.pixels
+    for input_image in over:
+        image[
+            input_image.y : input_image.y + input_image.pixels.shape[0],
+            input_image.x : input_image.x + input_image.pixels.shape[1],
+        ] = input_image.pixels
     return image

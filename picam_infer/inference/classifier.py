@@ -14,7 +14,7 @@ from picam_infer.core import Engine, Frame, Pixels, Preprocessor, Result, Scores
 from picam_infer.imaging import decode
 from picam_infer.inference import preprocess
 from picam_infer.inference.guidance import Sight
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.inference.preprocess import Decoder
 from picam_infer.inference.stillness import Stillness
 from picam_infer.models.bundle import Bundle, Chain
@@ -52,17 +52,17 @@ class Classifier:
     """
 
     def __init__(
-        self, engine: Engine, build: Callable[[Chain], Preprocessor], decider: Decider, chain: Chain,
+        self, engine: Engine, build: Callable[[Chain], Preprocessor], postprocessor: Postprocessor, chain: Chain,
         settings: Decide | None = None, stillness: Stillness | None = None,
     ) -> None:  # fmt: skip
-        """`decider` may outlive this object: its memory of earlier answers then does, too."""
+        """`postprocessor` may outlive this object: its memory of earlier answers then does, too."""
         self.chain = chain
         """The preprocessing's settings; the next frame that is submitted uses what is set here."""
         self.settings = settings or Decide()
         """How `classify` decides."""
         self._engine = engine
         self._build = build
-        self._decider = decider
+        self._postprocessor = postprocessor
         self._stillness = stillness
         self._preprocessor: tuple[Chain, Preprocessor] | None = None
         self._asked: deque[_Asked] = deque()
@@ -70,14 +70,21 @@ class Classifier:
     @classmethod
     def of(
         cls, bundle: Bundle, engine: Engine, *, chain: Chain | None = None, settings: Decide | None = None,
-        decider: Decider | None = None, decoder: Decoder = decode, stillness: Stillness | None = None,
+        postprocessor: Postprocessor | None = None, decoder: Decoder = decode, stillness: Stillness | None = None,
     ) -> Classifier:  # fmt: skip
         """Return the classifier of a model on an engine that has it; `chain`: in place of the card's."""
 
         def build(chain: Chain) -> Preprocessor:
             return preprocess.build(chain, bundle.card.input, decoder)
 
-        return cls(engine, build, decider or Decider.of(bundle), chain or bundle.card.preprocess, settings, stillness)
+        return cls(
+            engine,
+            build,
+            postprocessor or Postprocessor.of(bundle),
+            chain or bundle.card.preprocess,
+            settings,
+            stillness,
+        )
 
     @property
     def engine(self) -> str:
@@ -100,7 +107,7 @@ class Classifier:
         return len(self._asked) < self._engine.depth
 
     def submit(self, frame: Frame, keep_input: bool = False, may_skip: bool = False) -> None:
-        """Start on a frame; `keep_input`: its answer carries what the network saw. Raises `BadFrame` or `Lost`.
+        """Start on a frame; `keep_input`: its answer carries what the network saw. Raises `BadFrame` or `Disconnected`.
 
         `may_skip`: when the scene is still it may be left unasked; then no answer is under way for it.
         """
@@ -117,7 +124,7 @@ class Classifier:
         self._engine.submit(pixels)
 
     def collect(self) -> Answer:
-        """Wait for the oldest answer under way. Raises `Lost`."""
+        """Wait for the oldest answer under way. Raises `Disconnected`."""
         scores = self._engine.collect()
         asked = self._asked.popleft()
         return Answer(asked.frame, scores, (time.monotonic() - asked.began_s) * 1e3, asked.input, asked.sight)
@@ -125,31 +132,31 @@ class Classifier:
     def decide(self, answer: Answer, settings: Decide) -> Result:
         """Return what an answer means, in the light of the answers decided on before it."""
         frame = answer.frame
-        label, top = self._decider(answer.scores, settings)
+        label, top = self._postprocessor(answer.scores, settings)
         return Result(
             seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
             top=top, engine=self._engine.name, infer_ms=answer.infer_ms,
-            age_ms=(time.monotonic() - frame.monotonic_s) * 1e3, patch=answer.input, frame=frame, name=frame.name,
+            age_ms=(time.monotonic() - frame.monotonic_s) * 1e3, input_image=answer.input, frame=frame, name=frame.name,
         )  # fmt: skip
 
     def reset(self) -> None:
         """Forget the answers so far: the next ones are about something else."""
         if self._stillness is not None:
             self._stillness.forget()
-        self._decider.reset()
+        self._postprocessor.reset()
 
     def answer(self, frame: Frame, keep_input: bool = False) -> Answer:
-        """Ask about one frame and wait. Raises `BadFrame` or `Lost`."""
+        """Ask about one frame and wait. Raises `BadFrame` or `Disconnected`."""
         self.submit(frame, keep_input)
         return self.collect()
 
     def classify(self, frame: Frame) -> Result:
-        """Return what is on one frame, whatever was on those before it. Raises `BadFrame` or `Lost`."""
+        """Return what is on one frame, whatever was on those before it. Raises `BadFrame` or `Disconnected`."""
         self.reset()
         return self.decide(self.answer(frame), self.settings)
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Return the network's answer (classes,) to an input (H, W, C) uint8 as it is. Raises `Lost`."""
+        """Return the network's answer (classes,) to an input (H, W, C) uint8 as it is. Raises `Disconnected`."""
         self._engine.submit(pixels)
         return self._engine.collect()
 

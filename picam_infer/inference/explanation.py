@@ -53,7 +53,7 @@ class Explanation:
     """Width and height in pixels."""
     box: region.Box
     """The part that the network looks at, in pixels."""
-    patch: Pixels
+    input_image: Pixels
     """That part as the network gets it before scaling: (H, W, C) uint8."""
     chain: dict[str, Any]
     """The card's preprocessing, as written there."""
@@ -118,9 +118,9 @@ class Explanation:
     def seen(self) -> Pixels:
         """Return the network's input for people: BGR (H, W, 3), with its own pixels."""
         if self.colour == "bgr":
-            return self.patch.copy()
-        how = cv2.COLOR_GRAY2BGR if self.patch.shape[2] == 1 else cv2.COLOR_RGB2BGR
-        seen: Pixels = cv2.cvtColor(self.patch, how)
+            return self.input_image.copy()
+        how = cv2.COLOR_GRAY2BGR if self.input_image.shape[2] == 1 else cv2.COLOR_RGB2BGR
+        seen: Pixels = cv2.cvtColor(self.input_image, how)
         return seen
 
     def heat(self) -> Pixels:
@@ -161,17 +161,17 @@ class Explainer:
         if label is not None and label not in labels:
             raise PicamError(f"the model has no class {label!r}", f"its classes: {', '.join(labels[:8])}")
         answer = self._classifier.answer(frame, keep_input=True)
-        patch, scores = answer.input, answer.scores
-        assert patch is not None
-        tensor = preprocess.tensor(patch, self._chain, self._bundle.card.input)
+        input_image, scores = answer.input, answer.scores
+        assert input_image is not None
+        tensor = preprocess.tensor(input_image, self._chain, self._bundle.card.input)
         chosen = labels.index(label) if label is not None else best(scores, 1)[0]
-        saliency, drop, steps = self._saliency(patch, scores, chosen, budget_s)
+        saliency, drop, steps = self._saliency(input_image, scores, chosen, budget_s)
         width, height = decode.size(frame)
         scale, offset = (np.asarray(value, np.float32) for value in (self._chain.scale, self._chain.offset))
         ends = np.stack([offset, offset + 255 * scale])
         axes = (0, 1, 2) if self._bundle.card.input.layout == "NHWC" else (0, 2, 3)
         return Explanation(
-            picture=(width, height), patch=patch,
+            picture=(width, height), input_image=input_image,
             box=preprocess.box(self._chain, self._bundle.card.input, width, height),
             chain=msgspec.to_builtins(self._chain), network=self._bundle.card.input,
             numbers=Numbers(float(tensor.min()), float(tensor.max()), tuple(map(float, tensor.mean(axis=axes))),
@@ -180,34 +180,43 @@ class Explainer:
             chosen=chosen, saliency=saliency, drop=drop, steps=steps,
         )  # fmt: skip
 
-    def _saliency(self, patch: Pixels, scores: Scores, chosen: int, budget_s: float) -> tuple[Map, float, int]:
+    def _saliency(self, input_image: Pixels, scores: Scores, chosen: int, budget_s: float) -> tuple[Map, float, int]:
         """Cover the input piece by piece; see Zeiler and Fergus 2014, section 4.2."""
         began_s = time.perf_counter()
-        self._classifier.scores(patch)
+        self._classifier.scores(input_image)
         each_s = time.perf_counter() - began_s
         steps = int(min(STEPS, max(FEWEST_STEPS, (budget_s / max(each_s, 1e-6)) ** 0.5)))
-        fill = np.zeros(patch.shape[2]) if isinstance(self._chain, Edges) else patch.reshape(-1, patch.shape[2]).mean(0)
+        fill = (
+            np.zeros(input_image.shape[2])
+            if isinstance(self._chain, Edges)
+            else input_image.reshape(-1, input_image.shape[2]).mean(0)
+        )
         shares = bool(scores.min() >= -1e-3 and scores.max() <= 1 + 1e-3)
         probabilities = shares and self._bundle.card.task != "regression"
 
         def weight(values: Scores) -> float:
             return _log_odds(values, chosen) if probabilities else float(values[chosen])
 
-        return _covered(patch, fill.astype(np.uint8), steps, self._classifier.scores, weight, scores, chosen)
+        return _covered(input_image, fill.astype(np.uint8), steps, self._classifier.scores, weight, scores, chosen)
 
 
 def _covered(
-    patch: Pixels, fill: Pixels, steps: int, answer: Callable[[Pixels], Scores], weight: Callable[[Scores], float],
-    scores: Scores, chosen: int,
-) -> tuple[Map, float, int]:  # fmt: skip
+    input_image: Pixels,
+    fill: Pixels,
+    steps: int,
+    answer: Callable[[Pixels], Scores],
+    weight: Callable[[Scores], float],
+    scores: Scores,
+    chosen: int,
+) -> tuple[Map, float, int]:
     """Return the map, the largest drop of the class's score, and the steps along a side."""
-    height, width = patch.shape[:2]
+    height, width = input_image.shape[:2]
     tall, wide = max(1, round(height * COVERED)), max(1, round(width * COVERED))
     total, times = np.zeros((height, width)), np.zeros((height, width))
     whole, drop = weight(scores), 0.0
     for y in _places(height, tall, steps):
         for x in _places(width, wide, steps):
-            covered = patch.copy()
+            covered = input_image.copy()
             covered[y : y + tall, x : x + wide] = fill
             seen = answer(covered)
             total[y : y + tall, x : x + wide] += whole - weight(seen)

@@ -12,7 +12,7 @@ from picam_infer.core import Prediction, Scores, best
 from picam_infer.models.bundle import Bundle, Task
 
 
-class Decider:
+class Postprocessor:
     """Remembers just enough of the past to keep the shown label steady."""
 
     def __init__(
@@ -28,8 +28,8 @@ class Decider:
         self._agreed = 0
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Decider:
-        """Return the decider for a model."""
+    def of(cls, bundle: Bundle) -> Postprocessor:
+        """Return the postprocessor for a model."""
         return cls(bundle.labels, bundle.card.reject, bundle.card.task, bundle.card.units)
 
     def __call__(self, scores: Scores, settings: Decide) -> tuple[str | None, tuple[Prediction, ...]]:

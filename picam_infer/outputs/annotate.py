@@ -1,4 +1,4 @@
-"""What is drawn over the picture, and the placards in its place: pure functions on images."""
+"""What is drawn over the picture, and the status screens in its place: pure functions on images."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def layer(height: int, width: int, result: Result | None, look: Look) -> Layer:
     below = unit + _panel_height(_headline_height(unit))
     if result is not None:
         below = _headlines(made, said or [("?", "")], colour, unit)
-        if look.inset and result.patch is not None:
-            _inset(made, result.patch, colour, unit)
+        if look.inset and result.input_image is not None:
+            _inset(made, result.input_image, colour, unit)
     if look.stats:
         size = _text_height(unit)
         panel(made, look.stats, (unit, height - unit - _panel_height(size)), size, INK)
@@ -65,7 +65,7 @@ def layer(height: int, width: int, result: Result | None, look: Look) -> Layer:
     return made
 
 
-def placard(
+def status_screen(
     width: int, height: int, title: str, reason: str = "", hint: str = "", foot: str = "", *, colour: Colour = LOST
 ) -> Pixels:
     """Return BGR (height, width, 3) that says what is missing, why, and what to do; `colour` is the reason's."""
@@ -131,13 +131,13 @@ def _headline(made: Layer, name: str, figure: str, at: tuple[int, int], colour: 
     panel(made, line, (unit, y), size, colour)
 
 
-def _inset(made: Layer, patch: Pixels, colour: Colour, unit: int) -> None:
+def _inset(made: Layer, input_image: Pixels, colour: Colour, unit: int) -> None:
     side = min(made.shape) * 22 // 100
-    height, width = patch.shape[:2]
+    height, width = input_image.shape[:2]
     scale = side / max(height, width)
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
-    seen = cv2.resize(patch, target, interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA)
-    seen = cv2.cvtColor(seen, cv2.COLOR_GRAY2BGR if patch.shape[2] == 1 else cv2.COLOR_RGB2BGR)
+    seen = cv2.resize(input_image, target, interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA)
+    seen = cv2.cvtColor(seen, cv2.COLOR_GRAY2BGR if input_image.shape[2] == 1 else cv2.COLOR_RGB2BGR)
     x, y = made.shape[1] - target[0] - 2 * unit, made.shape[0] - target[1] - 2 * unit
     made.add((Strip(0, 0, seen),), x, y)
     made.add(strips.box(target[0] + 2, target[1] + 2, max(1, unit // 4), colour), x - 1, y - 1)

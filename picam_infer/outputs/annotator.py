@@ -29,7 +29,7 @@ class StatusScreen:
 
     def draw(self, width: int, height: int) -> Pixels:
         """Return it as BGR (height, width, 3)."""
-        return annotate.placard(width, height, self.title, self.reason, self.hint, self.foot, colour=self.colour)
+        return annotate.status_screen(width, height, self.title, self.reason, self.hint, self.foot, colour=self.colour)
 
 
 def status_screen(state: State) -> StatusScreen | None:
@@ -72,10 +72,10 @@ class Annotator:
         look = annotate.Look(box, stats, message or self._notice(), self._settings.inset)
         result = fresh_result(self._state)
         says = (height, width, look, result and result.said())
-        patch = result.patch if result else None
+        input_image = result.input_image if result else None
         drawn = self._drawn
-        if drawn is None or drawn.says != says or (drawn.patch is not patch and look.inset):
-            drawn = self._drawn = _Drawn(says, patch, annotate.layer(height, width, result, look))
+        if drawn is None or drawn.says != says or (drawn.input_image is not input_image and look.inset):
+            drawn = self._drawn = _Drawn(says, input_image, annotate.layer(height, width, result, look))
         return drawn.layer
 
     def _notice(self) -> str:
@@ -99,7 +99,7 @@ class _Drawn:
     """An overlay and what it was drawn for."""
 
     says: object
-    patch: Pixels | None
+    input_image: Pixels | None
     layer: Layer
 
 

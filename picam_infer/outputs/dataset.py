@@ -36,7 +36,7 @@ _CLOSE_CALL = 0.2
 """A lead over the second class smaller than this is uncertain too."""
 
 
-class Keeper:
+class Collector:
     """Saves pictures in a thread of its own until `close`."""
 
     def __init__(self, settings: config.Keep, state: State) -> None:
@@ -58,7 +58,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="keep", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> Collector:
         return self
 
     def __exit__(self, *problem: object) -> None:

@@ -60,7 +60,7 @@ class Notifier:
             self._loading = True
             self._send(f"WATCHDOG_USEC={_LOADING_S * 1_000_000}")
 
-    def feed(self) -> None:
+    def watchdog_ping(self) -> None:
         """Work was done. Sent at most ten times in a watchdog period."""
         now_s = time.monotonic()
         if self._loading:

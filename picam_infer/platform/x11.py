@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 
 SOCKETS = Path("/tmp/.X11-unix")
 RUN = Path("/run/user")
@@ -35,7 +35,7 @@ class Session:
 
 
 def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: Path = RUN) -> Session:
-    """Return a session to draw in, the environment's own first. Raises `Lost`, naming a session that refuses."""
+    """Return a session to draw in, the environment's own first. Raises `Disconnected`, naming one that refuses."""
     refused = ""
     for display in _displays(environ, sockets):
         for authority in _authorities(environ, run):
@@ -47,8 +47,12 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
             answered.link.close()
             refused = refused or f"the desktop on {display} refuses user {_user()} ({answered.refusal})"
     if refused:
-        raise Lost(refused, f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{_user()}")
-    raise Lost("no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor")
+        raise Disconnected(
+            refused, f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{_user()}"
+        )
+    raise Disconnected(
+        "no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor"
+    )
 
 
 def login(run: Path = Path("/run/systemd")) -> str:

@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.platform import x11
 from picam_infer.platform.terminal import say
 
@@ -28,7 +28,7 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
     while True:
         try:
             desktop = x11.find()
-        except Lost:
+        except Disconnected:
             if time.monotonic() - there_s > gone_s:
                 return 0
             time.sleep(AGAIN_S)

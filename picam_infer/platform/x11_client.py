@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 
 CREATE_WINDOW, MAP_WINDOW, CONFIGURE_WINDOW = 1, 8, 12
 INTERN_ATOM, CHANGE_PROPERTY, SEND_EVENT = 16, 18, 25
@@ -49,7 +49,7 @@ class Screen:
 
 
 class Client:
-    """Requests out, replies and events in. One thread uses it. Everything raises `Lost` once the server is gone."""
+    """Requests out, replies and events in. For one thread. Everything raises `Disconnected` when the server is gone."""
 
     def __init__(self, link: socket.socket, setup: bytes) -> None:
         """`link` has been let in; `setup` is what the server said then, without its first eight bytes."""
@@ -94,7 +94,7 @@ class Client:
         while True:
             message = self._message(ends_s - time.monotonic())
             if message is None:
-                raise Lost("the desktop's X server does not answer", "log out and in again")
+                raise Disconnected("the desktop's X server does not answer", "log out and in again")
             if message[0] in (_REPLY, _ERROR) and struct.unpack_from("<H", message, 2)[0] == self._sequence:
                 return message if message[0] == _REPLY else b""
             self._sort(message)
@@ -178,7 +178,7 @@ def _screen(setup: bytes) -> Screen:
     (vendor,) = struct.unpack_from("<H", setup, 16)
     roots, formats = setup[20], setup[21]
     if not roots:
-        raise Lost("the desktop's X server has no screen", "log out and in again")
+        raise Disconnected("the desktop's X server has no screen", "log out and in again")
     at = 32 + vendor + (-vendor % 4)
     bits = {setup[at + 8 * i]: setup[at + 8 * i + 1] for i in range(formats)}
     at += 8 * formats
@@ -196,5 +196,5 @@ def _screen(setup: bytes) -> Screen:
     return Screen(root, width, height, depth, bits.get(depth, 0), black, red_mask, (setup[26], setup[27]))
 
 
-def _gone() -> Lost:
-    return Lost("the desktop has ended", "the window comes back with the next login")
+def _gone() -> Disconnected:
+    return Disconnected("the desktop has ended", "the window comes back with the next login")

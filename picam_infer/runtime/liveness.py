@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 
-from picam_infer.core import Lost, PacedSource, Source
+from picam_infer.core import Disconnected, PacedSource, Source
 
 STALE_S = 2.0
 """A live source without a frame for this long is lost."""
@@ -111,26 +111,26 @@ class Liveness:
         """How long it may be silent now."""
         return self._pace.limit_s
 
-    def complaint(self) -> Lost | None:
+    def complaint(self) -> Disconnected | None:
         """Return why a live source counts as lost though it is open; None: it does not."""
         source, now_s = self._source, time.monotonic()
         if source is None or not source.live or not self.fresh_s:
             return None
         why, since_s = self._undecoded
         if since_s and now_s - since_s > self.limit_s:
-            return Lost(
+            return Disconnected(
                 f"none of its pictures can be decoded{_because(why)}", _hint(source, "another format of the camera")
             )
         if now_s - self.fresh_s <= self.limit_s:
             return None
         why, count = self._damage
         if count:
-            return Lost(
+            return Disconnected(
                 f"all its pictures are damaged{_because(why)}", _hint(source, "another port or cable, a smaller size")
             )
         if isinstance(source, PacedSource):
             return source.silence
-        return Lost(f"no picture for {self.limit_s:.0f} s", "the camera is plugged in but sends nothing: "
+        return Disconnected(f"no picture for {self.limit_s:.0f} s", "the camera is plugged in but sends nothing: "
                     "replug it, or try another port or cable")  # fmt: skip
 
 

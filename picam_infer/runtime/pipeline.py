@@ -16,9 +16,9 @@ from picam_infer.core import (
     BadFrame,
     ConfigError,
     ControlValue,
+    Disconnected,
     Frame,
     Histogram,
-    Lost,
     NotYet,
     PicamError,
     Result,
@@ -71,7 +71,7 @@ class Pipeline:
         self.state = state
         self.failure: BaseException | None = None
         """What ended a loop that should not have ended; the main loop raises it again."""
-        self.keep_patches = True
+        self.keep_inputs = True
         """Whether results carry what the network saw."""
         self.finished = threading.Event()
         """Set when a file source has been played and its last result is out."""
@@ -178,7 +178,7 @@ class Pipeline:
         self._drained.set()
 
     def _read(self, source: Source) -> bool:
-        """Hand on frames until the source ends or the loops stop (True) or it pauses; raises `Lost`."""
+        """Hand on frames until the source ends or the loops stop (True) or it pauses; raises `Disconnected`."""
         while not self._stop.is_set():
             self._moved_s = time.monotonic()
             if self.state.pause.now:
@@ -261,7 +261,7 @@ class Pipeline:
                 if not self._waits_for(loss):
                     raise
                 self._mark_down("engine", loss.message, loss.hint)
-                (back_off if isinstance(loss, Lost) else slow_back_off).wait(self._stop)
+                (back_off if isinstance(loss, Disconnected) else slow_back_off).wait(self._stop)
 
     def _classify(self, classifier: Classifier) -> None:
         while not self._stop.is_set():
@@ -295,7 +295,7 @@ class Pipeline:
         stats, complaints = self.state.stats, native_stderr.complaints()
         classifier.chain = self.state.tuning.preprocess
         try:
-            classifier.submit(frame, keep_input=self.keep_patches or self.state.input_wanted,
+            classifier.submit(frame, keep_input=self.keep_inputs or self.state.input_wanted,
                               may_skip=self._live)  # fmt: skip
         except BadFrame as error:
             stats.bad_decodes += 1
@@ -357,7 +357,9 @@ class Pipeline:
 
     def _waits_for(self, error: PicamError) -> bool:
         # A wrong bundle has to be read again as a whole: its labels, too.
-        return isinstance(error, Lost) or (self._parts.patient and not isinstance(error, BundleError | ConfigError))
+        return isinstance(error, Disconnected) or (
+            self._parts.patient and not isinstance(error, BundleError | ConfigError)
+        )
 
     def _mark_down(self, part: Part, reason: str, hint: str) -> None:
         if part == "camera":

@@ -136,7 +136,7 @@ class RuntimeSettings:
             news = {key: value for key, value in values.items() if value != self._saved.get(key)}
             if news:
                 try:
-                    config.keep(self.path, {key: _tidy(value) for key, value in news.items()})
+                    config.save(self.path, {key: _tidy(value) for key, value in news.items()})
                 except config.NotSaved as error:
                     before = {key: value for key, value in self._saved.items() if key in error.keys}
                     self._saved = {key: value for key, value in values.items() if key not in error.keys} | before

@@ -172,7 +172,7 @@ class Change:
 
     def bare(self) -> Change:
         """Return it without any picture, to be kept for as long as one likes."""
-        result = replace(self.result, patch=None, frame=None) if self.result else None
+        result = replace(self.result, input_image=None, frame=None) if self.result else None
         return replace(self, result=result, frame=None)
 
 

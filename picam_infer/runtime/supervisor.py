@@ -26,7 +26,7 @@ from picam_infer.config.instance import Instance
 from picam_infer.core import ConfigError, NoInput, PicamError, Result
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.inference.stillness import Stillness
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Photo
@@ -46,7 +46,7 @@ from picam_infer.runtime.status_text import status_text
 from picam_infer.runtime.viewer import Viewer
 
 if TYPE_CHECKING:
-    from picam_infer.outputs.web.handlers import Kept
+    from picam_infer.outputs.web.handlers import Collection
 
 log = logging.getLogger("picam_infer")
 
@@ -249,19 +249,19 @@ class Supervisor:
         state.bundle = bundle
         settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
         pipeline = Pipeline(state, self._parts(bundle, state))
-        pipeline.keep_patches = screen.wanted
+        pipeline.keep_inputs = screen.wanted
         with contextlib.ExitStack() as company:
-            kept = self._listeners(company, state)
+            collection = self._listeners(company, state)
             self.pause.follow(Schedule(self.config.schedule))
             pipeline.start()
             try:
-                self._page(company, state, settings, kept)
+                self._page(company, state, settings, collection)
                 return self._watch(Viewer(screen, state, settings), state, pipeline)
             finally:
                 self.stuck = not pipeline.stop() or self.stuck
 
-    def _listeners(self, company: contextlib.ExitStack, state: State) -> Kept | None:
-        """Start what must not miss the first result: events and kept pictures. What is off is not even imported."""
+    def _listeners(self, company: contextlib.ExitStack, state: State) -> Collection | None:
+        """Start what must not miss the first result: events and collected pictures. What is off is not imported."""
         if self.config.events:
             from picam_infer.outputs.events import Events
 
@@ -269,22 +269,24 @@ class Supervisor:
         keep = configs.chosen(self.config.keep, configs.Keep)
         if keep is None:
             return None
-        from picam_infer.outputs.dataset import Keeper
+        from picam_infer.outputs.dataset import Collector
 
-        return company.enter_context(Keeper(keep, state))
+        return company.enter_context(Collector(keep, state))
 
-    def _page(self, company: contextlib.ExitStack, state: State, settings: RuntimeSettings, kept: Kept | None) -> None:
+    def _page(
+        self, company: contextlib.ExitStack, state: State, settings: RuntimeSettings, collection: Collection | None
+    ) -> None:
         """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
         if web is not None:
             from picam_infer.outputs.web.server import Web
 
             annotator = StreamAnnotator(state, self.config.display, self.config.capture)
-            company.enter_context(Web(web, state, annotator, live=settings, kept=kept))
+            company.enter_context(Web(web, state, annotator, live=settings, collection=collection))
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config
-        decider, still = Decider.of(bundle), configs.chosen(config.engine.still, configs.Still)
+        postprocessor, still = Postprocessor.of(bundle), configs.chosen(config.engine.still, configs.Still)
         self._results.restart()
 
         def report(text: str) -> None:
@@ -294,7 +296,7 @@ class Supervisor:
         def open_classifier(stopping: threading.Event) -> Classifier:
             engine = engines.open_engine(config.engine, bundle, cache_folder(), report=report, stopping=stopping,
                                          traffic=state.traffic)  # fmt: skip
-            return Classifier.of(bundle, engine, decider=decider, decoder=state.unpacked,
+            return Classifier.of(bundle, engine, postprocessor=postprocessor, decoder=state.unpacked,
                                  stillness=Stillness(still.after_s, still.per_s) if still else None)  # fmt: skip
 
         return Parts(
@@ -313,15 +315,15 @@ class Supervisor:
             pipeline.watch()
             if pipeline.failure is not None:
                 raise pipeline.failure
-            # Liveness is work done: a new result, or a placard while it is known why there are none.
+            # Liveness is work done: a new result, or a status screen while it is known why there are none.
             done = state.stats.inferences.total
             if not pipeline.stuck and (done != worked or state.health.blocking or state.pause.now):
                 if done or shown:
                     self._say_ready()
                 worked = done
-                self.notifier.feed()
+                self.notifier.watchdog_ping()
             elif pipeline.resting:
-                self.notifier.feed()
+                self.notifier.watchdog_ping()
             outcome = self._attend(viewer, state)
             if outcome is not None:
                 return outcome
@@ -398,7 +400,7 @@ class Supervisor:
                         return Outcome.STOP
                     if viewer.step():
                         self._say_ready()
-                    self.notifier.feed()
+                    self.notifier.watchdog_ping()
                     outcome = self._attend(viewer, state)
                     if outcome is not None:
                         return outcome
@@ -431,7 +433,7 @@ class Supervisor:
                     log.error("%s", state.health.blocking, extra={"PICAM_LOST": "configuration"})
                 if viewer.step():
                     self._say_ready()
-                self.notifier.feed()
+                self.notifier.watchdog_ping()
                 asked, now = self._reload.is_set(), _stamp(self.options.path)
                 if asked or now != read:
                     read = now

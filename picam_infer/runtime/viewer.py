@@ -130,7 +130,7 @@ class Viewer:
         value = min(1000.0, max(0.0, chain.canny[which] + direction * _CANNY_STEP))
         self._settings.change({f"preprocess.canny.{which}": value})
         strong, joined = self._settings.values()["preprocess.canny"]
-        self._say(f"Canny {strong:g} / {joined:g}   (p keeps it)")
+        self._say(f"Canny {strong:g} / {joined:g}   (p saves it)")
 
     def _move_region(self, right: float, down: float, larger: float) -> None:
         newest = self._state.frames.look()
@@ -142,12 +142,12 @@ class Viewer:
     def _change_region(self, roi: Roi) -> None:
         self._settings.change({"preprocess.roi": msgspec.to_builtins(roi)})
         at = region.of(roi)
-        self._say(f"region {at.size:.0%} at {at.x:.0%}, {at.y:.0%}   (p keeps it)")
+        self._say(f"region {at.size:.0%} at {at.x:.0%}, {at.y:.0%}   (p saves it)")
 
     def _save(self) -> None:
         try:
             self._settings.save()
-            self._say(f"kept in {self._settings.path}")
+            self._say(f"saved in {self._settings.path}")
         except ConfigError as error:
             if self._settings.path is not None:
                 log.error("%s", error)

@@ -23,9 +23,9 @@ def open_source(address: str, capture: Capture, login: SourceLogin = SourceLogin
                 roi: Roi | None = None) -> Source:  # fmt: skip
     """Open what `address` names (the README lists the kinds) and return it.
 
-    `login` is for network cameras; `roi` is where the demo writes its digits. Raises `Lost` for a device or stream that
-    is not there now, `NoInput` for a missing or useless file, `UsageError` for an address that means nothing,
-    `Unavailable` when a library is missing.
+    `login` is for network cameras; `roi` is where the demo writes its digits. Raises `Disconnected` for a device or
+    stream that is not there now, `NoInput` for a missing or useless file, `UsageError` for an address that means
+    nothing, `Unavailable` when a library is missing.
     """
     address = address.strip()
     if address in ("camera", "webcam") or address.startswith(("camera:", "/dev/")):

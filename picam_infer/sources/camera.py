@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 
 from picam_infer.config import Capture
-from picam_infer.core import BadFrame, Codec, Frame, Lost, Pixels, UsageError
+from picam_infer.core import BadFrame, Codec, Disconnected, Frame, Pixels, UsageError
 from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.runtime.camera_controls import Control, Number
 from picam_infer.sources import v4l2
 from picam_infer.sources.frames import jpeg_size, make_frame
-from picam_infer.sources.thread_safe_capture import SELECT_TIMEOUT_S, Guarded
+from picam_infer.sources.thread_safe_capture import SELECT_TIMEOUT_S, ThreadSafeCapture
 from picam_infer.sources.v4l2 import CameraInfo, Format, Roots
 from picam_infer.sources.v4l2_controls import NodeControls
 
@@ -38,11 +38,11 @@ class Camera:
     live = True
 
     def __init__(self, address: str, capture: Capture, roots: Roots = Roots()) -> None:  # noqa: B008
-        """Open the camera that `address` means. Raises `Lost` with the reason and the remedy."""
+        """Open the camera that `address` means. Raises `Disconnected` with the reason and the remedy."""
         self._asked, self._roots = capture, roots
         self.info = found_before[address] = find(address, roots)
         self._settings = NodeControls(self.info.node)
-        self._capture = Guarded(self.info.path, cv2.CAP_V4L2)
+        self._capture = ThreadSafeCapture(self.info.path, cv2.CAP_V4L2)
         try:
             if not self._capture.opened:
                 raise self._why(capture.format.upper())
@@ -89,7 +89,9 @@ class Camera:
                 return self._frame(image)
             except BadFrame:
                 continue
-        raise Lost(f"{self.info.name} sends damaged pictures only", "try another port or cable, or a smaller size")
+        raise Disconnected(
+            f"{self.info.name} sends damaged pictures only", "try another port or cable, or a smaller size"
+        )
 
     def _describe(self) -> None:
         width, height = self._size
@@ -103,7 +105,7 @@ class Camera:
     # -- reading ---------------------------------------------------------
 
     def read(self) -> Frame:
-        """Return the next picture, codec jpeg, yuyv, grey or bgr. Raises `Lost`, or `BadFrame` for a truncated one."""
+        """Return the next picture: jpeg, yuyv, grey or bgr. Raises `Disconnected`, or `BadFrame` if it is truncated."""
         if self._first is not None:
             first, self._first = self._first, None
             return first
@@ -120,7 +122,7 @@ class Camera:
             if not _timed_out(waited_s):
                 break
         if self._capture.closed:
-            raise Lost(f"{self.info.name} was closed")
+            raise Disconnected(f"{self.info.name} was closed")
         raise self._gone(waited_s)
 
     def _frame(self, image: Pixels) -> Frame:
@@ -154,9 +156,9 @@ class Camera:
 
     # -- losing ----------------------------------------------------------
 
-    def _gone(self, waited_s: float) -> Lost:
+    def _gone(self, waited_s: float) -> Disconnected:
         if _timed_out(waited_s) and Path(self.info.path).exists():
-            return Lost(f"no picture for {SELECT_TIMEOUT_S} s", "the camera is plugged in but sends nothing: "
+            return Disconnected(f"no picture for {SELECT_TIMEOUT_S} s", "the camera is plugged in but sends nothing: "
                         "replug it, or try another port or cable")  # fmt: skip
         # The read fails a moment before the node goes away.
         until_s = time.monotonic() + _VANISHING_S
@@ -167,7 +169,7 @@ class Camera:
             time.sleep(0.02)
         return v4l2.unplugged(self.info.name)
 
-    def _why(self, fourcc: str) -> Lost:
+    def _why(self, fourcc: str) -> Disconnected:
         width, height = self._asked.width, self._asked.height
         return v4l2.explain(self.info, v4l2.start_error(self.info.node, fourcc, width, height), self._roots)
 
@@ -179,7 +181,7 @@ def _timed_out(waited_s: float) -> bool:
 def find(address: str, roots: Roots = Roots()) -> CameraInfo:  # noqa: B008
     """Return the camera that `camera`, `camera:NAME`, `camera:usb:VID:PID` or a path in /dev means.
 
-    The one that the address meant last comes first, whatever its number is now. Raises `Lost`, `UsageError`.
+    The one that the address meant last comes first, whatever its number is now. Raises `Disconnected`, `UsageError`.
     """
     while True:
         chosen = _choose(address, roots)

@@ -6,7 +6,7 @@ import http.client
 import socket
 import ssl
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 
 CHECK = "check the address, the camera's power and the network"
 _LOGIN = ("set source_login (user and password_file), or put both into the address: {scheme}://USER:PASSWORD@host/…; "
@@ -32,41 +32,45 @@ class CannotPlay(Exception):
         self.errno = errno
 
 
-def refused(name: str, scheme: str, code: int, reason: str) -> Lost:
+def refused(name: str, scheme: str, code: int, reason: str) -> Disconnected:
     """Return the loss for an answer that is no success; `code` as HTTP and RTSP share them."""
     if code in (401, 403, 407):
-        return Lost(f"{name} refuses access ({code})", _LOGIN.format(scheme=scheme))
+        return Disconnected(f"{name} refuses access ({code})", _LOGIN.format(scheme=scheme))
     words = " ".join(reason.split())[:60]
-    return Lost(f"{name} answers {code} {words}".rstrip(), _REFUSALS.get(code, "check the address"))
+    return Disconnected(f"{name} answers {code} {words}".rstrip(), _REFUSALS.get(code, "check the address"))
 
 
-def unreachable(name: str, error: BaseException, protocol: str = "http") -> Lost:
+def unreachable(name: str, error: BaseException, protocol: str = "http") -> Disconnected:
     """Return the loss for a connection that failed. Nothing of the error's own text is used: it may hold a secret."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _untrusted(name, error)
     if isinstance(error, ssl.SSLError):
-        return Lost(f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
+        return Disconnected(f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
                     f"use {protocol.removesuffix('s')}://, or the port that is for TLS")  # fmt: skip
     if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter: no name that DNS could have
-        return Lost(f"{name}: no such host", "check the name, or write the camera's IP address")
+        return Disconnected(f"{name}: no such host", "check the name, or write the camera's IP address")
     if isinstance(error, TimeoutError):
-        return Lost(f"{name} does not answer", CHECK)
+        return Disconnected(f"{name} does not answer", CHECK)
     if isinstance(error, (http.client.HTTPException, ValueError)) and not isinstance(error, OSError):
-        return Lost(f"{name} does not speak {protocol.upper()}", _HTTP_PORT.format(protocol=protocol.upper()))
+        return Disconnected(f"{name} does not speak {protocol.upper()}", _HTTP_PORT.format(protocol=protocol.upper()))
     if isinstance(error, ConnectionRefusedError):
-        return Lost(f"{name} cannot be reached (connection refused)", "nothing listens there: check port and power")
+        return Disconnected(
+            f"{name} cannot be reached (connection refused)", "nothing listens there: check port and power"
+        )
     if isinstance(error, (ConnectionResetError, BrokenPipeError, EOFError)):
-        return Lost(f"{name} hung up without an answer", CHECK)
+        return Disconnected(f"{name} hung up without an answer", CHECK)
     words = error.strerror if isinstance(error, OSError) and error.strerror else "no usable answer"
-    return Lost(f"{name} cannot be reached ({words})", CHECK)
+    return Disconnected(f"{name} cannot be reached ({words})", CHECK)
 
 
-def _untrusted(name: str, error: ssl.SSLCertVerificationError) -> Lost:
+def _untrusted(name: str, error: ssl.SSLCertVerificationError) -> Disconnected:
     if "mismatch" in error.verify_message:
-        return Lost(f"{name}: its certificate is for another name", "write the address with the certificate's name")
+        return Disconnected(
+            f"{name}: its certificate is for another name", "write the address with the certificate's name"
+        )
     if "expired" in error.verify_message:
-        return Lost(
+        return Disconnected(
             f"{name}: its certificate has expired, or one of the clocks is wrong", "renew it; see `timedatectl`"
         )
-    return Lost(f"{name}: its certificate is not trusted",
+    return Disconnected(f"{name}: its certificate is not trusted",
                 "give its certificate with source_login.ca_file, or use it without TLS")  # fmt: skip

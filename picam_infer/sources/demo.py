@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picam_infer.config import Capture
-from picam_infer.core import Frame, Lost, Pixels
+from picam_infer.core import Disconnected, Frame, Pixels
 from picam_infer.imaging import region
 from picam_infer.imaging.region import Box, Region, Roi
 from picam_infer.sources.frames import make_frame
@@ -57,13 +57,13 @@ class Demo:
         return int(np.random.default_rng([self._seed, block]).permutation(10)[place])
 
     def read(self) -> Frame:
-        """Return the next frame when it is due, codec jpeg. Raises `Lost` once closed."""
+        """Return the next frame when it is due, codec jpeg. Raises `Disconnected` once closed."""
         period_s = 1 / self._capture.fps
         late_s = time.monotonic() - self._due_s
         if late_s > period_s:  # the reader was away: no burst to catch up
             self._due_s += late_s
         if self._closed.wait(max(0.0, self._due_s - time.monotonic())):
-            raise Lost("the demo was closed")
+            raise Disconnected("the demo was closed")
         self._due_s += period_s
         seq = self._seq
         self._seq += 1

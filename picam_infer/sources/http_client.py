@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from picam_infer.core import Lost, NoInput
+from picam_infer.core import Disconnected, NoInput
 from picam_infer.sources import address as addresses
 from picam_infer.sources import causes
 from picam_infer.sources.address import Address
@@ -118,9 +118,9 @@ class Reply:
 
 
 def ask(camera: Endpoint, more: Mapping[str, str] = MappingProxyType({})) -> Reply:
-    """Return the answer to GET, redirects followed and a challenge answered once. Raises `Lost`, saying why not.
+    """Return the answer to GET, redirects followed and a challenge answered once. Raises `Disconnected`.
 
-    An answer other than 200 and 304 is a `Lost` too.
+    An answer other than 200 and 304 is a `Disconnected` too.
     """
     where, asked, answered = camera.where, camera.where, False
     for _ in range(_REDIRECTS + 2):
@@ -139,16 +139,16 @@ def ask(camera: Endpoint, more: Mapping[str, str] = MappingProxyType({})) -> Rep
             if login.accept(reply.headers.get_all("WWW-Authenticate", [])):
                 continue
         raise causes.refused(camera.name, where.scheme, reply.status, http.client.responses.get(reply.status, ""))
-    raise Lost(f"{camera.name} sends us round in circles", "use the address that a browser ends at")
+    raise Disconnected(f"{camera.name} sends us round in circles", "use the address that a browser ends at")
 
 
 def _redirected(camera: Endpoint, asked: Address, location: str) -> Address:
     try:
         new = addresses.parse(urllib.parse.urljoin(asked.plain_url, location))
     except (NoInput, ValueError):
-        raise Lost(f"{camera.name} sends us to an address that is none", causes.CHECK) from None
+        raise Disconnected(f"{camera.name} sends us to an address that is none", causes.CHECK) from None
     if new.scheme not in ("http", "https"):
-        raise Lost(f"{camera.name} sends us to a {new.scheme}:// address", "use that address itself")
+        raise Disconnected(f"{camera.name} sends us to a {new.scheme}:// address", "use that address itself")
     return new
 
 
@@ -182,11 +182,11 @@ def _connection(asked: Address, limit_s: float, ca_file: str) -> http.client.HTT
 
 
 def trust(ca_file: str) -> ssl.SSLContext:
-    """Return what certificates are checked with. Raises `Lost` when `ca_file` is of no use."""
+    """Return what certificates are checked with. Raises `Disconnected` when `ca_file` is of no use."""
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:  # also ssl.SSLError
-        raise Lost(f"source_login.ca_file: {ca_file} is no certificate that can be read",
+        raise Disconnected(f"source_login.ca_file: {ca_file} is no certificate that can be read",
                    "give it in PEM, with its path") from error  # fmt: skip
 
 

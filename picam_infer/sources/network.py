@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from picam_infer.config import Capture, SourceLogin
-from picam_infer.core import BadFrame, Frame, Lost, Source
+from picam_infer.core import BadFrame, Disconnected, Frame, Source
 from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
@@ -43,7 +43,7 @@ without_secrets = addresses.shown
 
 
 def open_stream(url: str, capture: Capture, login: SourceLogin = SourceLogin()) -> Source:  # noqa: B008
-    """Return the source for an rtsp:// or http:// address. Raises `Lost`, or `NoInput` for a malformed address."""
+    """Return the source for an rtsp:// or http:// address. Raises `Disconnected`, or `NoInput` for a malformed one."""
     where = _with_login(addresses.parse(url), login)
     known = Login(where.user, where.password) if where.user is not None else None
     camera = Endpoint(where, known, login.ca_file, OPEN_S, QUIET_S)
@@ -51,7 +51,7 @@ def open_stream(url: str, capture: Capture, login: SourceLogin = SourceLogin()) 
 
 
 def _with_login(where: Address, login: SourceLogin) -> Address:
-    """Put the configuration's user and password in the address's place. Raises `Lost`: both can come later."""
+    """Put the configuration's user and password in the address's place. Raises `Disconnected`: both can come later."""
     user, password = login.user or where.user, where.password
     if login.password_file:
         try:
@@ -59,7 +59,7 @@ def _with_login(where: Address, login: SourceLogin) -> Address:
                 raise problem
             password = secret_file.text(login.password_file)
         except SecretError as error:
-            raise Lost(f"source_login.password_file: {error.message}", error.hint) from None
+            raise Disconnected(f"source_login.password_file: {error.message}", error.hint) from None
         user = user or ""
     return dataclasses.replace(where, user=user, password=password)
 
@@ -71,13 +71,13 @@ class FFmpegStream:
     other_pictures = _OTHER
 
     def __init__(self, camera: Endpoint, capture: Capture, reply: Reply | None = None) -> None:
-        """Connect, or play the `reply` that has begun. Raises `Lost`."""
+        """Connect, or play the `reply` that has begun. Raises `Disconnected`."""
         from picam_infer.sources.ffmpeg import Player
 
         self._camera, self._asked, self._reply = camera, capture, reply
         self._name, self._key = camera.name, camera.where.plain_url
         self.patience_s = min(_learned_s.get(self._key, camera.quiet_s), _MOST_PATIENT_S)
-        self.silence = Lost(f"{self._name} sends no pictures", _NOTHING)
+        self.silence = Disconnected(f"{self._name} sends no pictures", _NOTHING)
         self._pace = Pace(camera.quiet_s, self.patience_s)
         what = _Body(reply, self.patience_s) if reply is not None else camera.where.full_url
         try:
@@ -88,7 +88,7 @@ class FFmpegStream:
         (width, height), self._seq = self._player.size, 0
         self.description = f"{self._name} {width}×{height} {self._player.fps:.3g} fps"
 
-    def _why(self, error: CannotPlay) -> Lost:
+    def _why(self, error: CannotPlay) -> Disconnected:
         where = self._camera.where
         if error.code:
             return causes.refused(self._name, where.scheme, error.code, http.client.responses.get(error.code, ""))
@@ -96,10 +96,10 @@ class FFmpegStream:
             return rtsp.diagnose(self._camera, silent=error.timed_out)
         if error.timed_out:
             return self.silence
-        return Lost(f"{self._name} cannot be played ({error})", _OTHER)
+        return Disconnected(f"{self._name} cannot be played ({error})", _OTHER)
 
     def read(self) -> Frame:
-        """Return the next picture, codec bgr. Raises `Lost` when the stream ends or is silent, `BadFrame`."""
+        """Return the next picture, codec bgr. Raises `Disconnected` when the stream ends or is silent, `BadFrame`."""
         try:
             picture = self._player.read()
         except CannotPlay as error:
@@ -108,9 +108,9 @@ class FFmpegStream:
                 _learned_s[self._key] = 2 * self.patience_s
                 raise self.silence from None
         if picture is None:
-            raise Lost(f"{self._name} has stopped", causes.CHECK)
+            raise Disconnected(f"{self._name} has stopped", causes.CHECK)
         if self._seq == 0:
-            self.silence = Lost(f"{self._name} has stopped", causes.CHECK)
+            self.silence = Disconnected(f"{self._name} has stopped", causes.CHECK)
         self._pace.kept(time.monotonic())
         image = upright_by(*picture)
         seq, self._seq = self._seq, self._seq + 1
@@ -156,13 +156,13 @@ class MjpegStream:
         self._key = camera.where.plain_url
         self._parts = Parts(boundary)
         self.patience_s = min(_learned_s.get(self._key, 3 * camera.quiet_s), _MOST_PATIENT_S)
-        self.silence = Lost(f"{self._name} sends no pictures", causes.CHECK)
+        self.silence = Disconnected(f"{self._name} sends no pictures", causes.CHECK)
         self._pace = Pace(camera.quiet_s, self.patience_s)
         self._seq = 0
         self.description = f"{self._name} MJPG"
 
     def read(self) -> Frame:
-        """Return the newest picture, codec jpeg. Raises `Lost`, `BadFrame`."""
+        """Return the newest picture, codec jpeg. Raises `Disconnected`, `BadFrame`."""
         data = np.frombuffer(self._newest(), np.uint8)
         seq, self._seq = self._seq, self._seq + 1
         size = jpeg_size(data) if whole_jpeg(data) else None
@@ -181,11 +181,11 @@ class MjpegStream:
             except TimeoutError:
                 break
             if not chunk:
-                raise Lost(f"{self._name} has stopped", causes.CHECK)
+                raise Disconnected(f"{self._name} has stopped", causes.CHECK)
             try:
                 pictures = self._parts.feed(chunk)
             except TooLong as error:
-                raise Lost(f"{self._name} sends no Motion JPEG", _OTHER) from error
+                raise Disconnected(f"{self._name} sends no Motion JPEG", _OTHER) from error
             if pictures:
                 self._pace.kept(time.monotonic())
                 return pictures[-1]
@@ -198,7 +198,7 @@ class MjpegStream:
 
 
 def _open_http(camera: Endpoint, capture: Capture) -> Source:
-    """Return what the address turns out to be, over the connection that told. Raises `Lost`."""
+    """Return what the address turns out to be, over the connection that told. Raises `Disconnected`."""
     reply = http_client.ask(camera)
     try:
         return _recognised(camera, capture, reply)
@@ -214,26 +214,28 @@ def _recognised(camera: Endpoint, capture: Capture, reply: Reply) -> Source:
     try:
         head = reply.peek(_HEAD, camera.quiet_s)
     except TimeoutError:
-        raise Lost(f"{camera.name} sends no pictures", causes.CHECK) from None
+        raise Disconnected(f"{camera.name} sends no pictures", causes.CHECK) from None
     if head.startswith(b"#EXTM3U") or any(word in kind for word in _PLAYLISTS):
         reply.close()  # FFmpeg fetches what the list names by itself
         return FFmpegStream(camera, capture)
     if head.lstrip().startswith(b"--"):
         return MjpegStream(camera, reply, b"", capture)
     if kind.startswith(_PAGES) or head.lstrip().startswith(b"<"):
-        raise Lost(f"{camera.name} is a page ({kind or 'HTML'}), not a stream", "use the address of the stream itself")
+        raise Disconnected(
+            f"{camera.name} is a page ({kind or 'HTML'}), not a stream", "use the address of the stream itself"
+        )
     picture = head.startswith(_PICTURES) or head[8:12] == b"WEBP"
     if kind.startswith("image/") or (picture and reply.length is not None):
         return Snapshots(camera, reply, capture)
     if not head:
-        raise Lost(f"{camera.name} answers with nothing", "use the address of the stream itself")
+        raise Disconnected(f"{camera.name} answers with nothing", "use the address of the stream itself")
     return _played(camera, capture, reply)
 
 
 def _played(camera: Endpoint, capture: Capture, reply: Reply) -> Source:
     try:
         return FFmpegStream(camera, capture, reply)
-    except Lost:
+    except Disconnected:
         # A video whose index is at its end has to be read from there first.
         if reply.length is None or "bytes" not in reply.headers.get("Accept-Ranges", ""):
             raise

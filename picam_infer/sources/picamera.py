@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from picam_infer.config import Capture
-from picam_infer.core import Frame, Lost, Unavailable
+from picam_infer.core import Disconnected, Frame, Unavailable
 from picam_infer.runtime.camera_controls import Control, Number
 from picam_infer.sources.frames import make_frame
 
@@ -33,7 +33,7 @@ class PiCamera:
     live = True
 
     def __init__(self, capture: Capture) -> None:
-        """Start the first camera that is not on USB. Raises `Unavailable` (no picamera2), `Lost` (no camera)."""
+        """Start the first camera that is not on USB. Raises `Unavailable` (no picamera2) or `Disconnected`."""
         kind = _picamera2()
         self._asked = capture
         self._lock = threading.Lock()
@@ -67,15 +67,15 @@ class PiCamera:
         self._camera.start()
 
     def read(self) -> Frame:
-        """Return the next picture, codec bgr, stamped by the sensor. Raises `Lost`."""
+        """Return the next picture, codec bgr, stamped by the sensor. Raises `Disconnected`."""
         with self._lock:
             if self._closed:
-                raise Lost(f"{self._model} was closed")
+                raise Disconnected(f"{self._model} was closed")
             self._reading = True
         try:
             return self._next()
         except TimeoutError as error:
-            raise Lost(f"no picture for {QUIET_S:.0f} s", _CABLE) from error
+            raise Disconnected(f"no picture for {QUIET_S:.0f} s", _CABLE) from error
         except (RuntimeError, OSError) as error:
             raise _failed(self._model, error) from error
         finally:
@@ -158,13 +158,13 @@ def _first(kind: Any) -> tuple[int, str]:
     for camera in kind.global_camera_info():
         if "/usb" not in str(camera.get("Id", "")):
             return int(camera.get("Num", 0)), str(camera.get("Model", "camera"))
-    raise Lost("no camera is connected to the Pi's camera port", _CABLE)
+    raise Disconnected("no camera is connected to the Pi's camera port", _CABLE)
 
 
-def _failed(model: str, error: Exception) -> Lost:
+def _failed(model: str, error: Exception) -> Disconnected:
     words = " ".join(str(error).split()) or type(error).__name__
     busy = any(word in words.lower() for word in ("busy", "in use", "acquire"))
-    return Lost(f"{model}: {words}", "end the other program that uses it" if busy else _CABLE)
+    return Disconnected(f"{model}: {words}", "end the other program that uses it" if busy else _CABLE)
 
 
 def _monotonic_s(boottime_ns: object) -> float | None:

@@ -9,7 +9,7 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.sources import causes, http_client
 from picam_infer.sources.challenge import Login
 from picam_infer.sources.http_client import Endpoint
@@ -29,7 +29,7 @@ class _Answer:
         return [value for key, value in self.headers if key == name]
 
 
-def diagnose(camera: Endpoint, *, silent: bool) -> Lost:
+def diagnose(camera: Endpoint, *, silent: bool) -> Disconnected:
     """Ask the camera as a player would, and return what stands in the way.
 
     `silent`: the player gave up waiting; else it refused what came.
@@ -55,7 +55,7 @@ class _Conversation:
         self._lines: BinaryIO = sock.makefile("rb")
         self._number = 0
 
-    def result(self) -> Lost:
+    def result(self) -> Disconnected:
         name = self._where.shown
         described = self._ask("DESCRIBE", self._where.plain_url, {"Accept": "application/sdp"})
         if described.code != 200:
@@ -64,7 +64,9 @@ class _Conversation:
         if medium is None:
             kinds = re.findall(r"^m=(\w+)", described.body, re.M)
             what = f" (only {' and '.join(sorted(set(kinds)))})" if kinds else ""
-            return Lost(f"{name} has no video stream{what}", "choose another stream of the camera: another path")
+            return Disconnected(
+                f"{name} has no video stream{what}", "choose another stream of the camera: another path"
+            )
         base = (described.all("content-base") or described.all("content-location") or [self._where.plain_url])[0]
         track = re.search(r"^a=control:(\S+)", medium[0], re.M)
         target = urllib.parse.urljoin(base if base.endswith("/") else f"{base}/", track[1] if track else "")
@@ -73,15 +75,19 @@ class _Conversation:
             return self._refusal(made)
         self._say("TEARDOWN", self._where.plain_url, {"Session": made.all("session")[0]} if made.all("session") else {})
         if self._silent:
-            return Lost(f"{name} sends no pictures", "the camera answers: restart it, or look for «RTP over TCP» there")
+            return Disconnected(
+                f"{name} sends no pictures", "the camera answers: restart it, or look for «RTP over TCP» there"
+            )
         codec = re.search(r"^a=rtpmap:\d+ ([\w.-]+)/", medium[0], re.M)
         what = codec[1] if codec else "of an unknown kind"
-        return Lost(f"{name} sends a video codec that cannot be played here ({what})",
+        return Disconnected(f"{name} sends a video codec that cannot be played here ({what})",
                     "choose H.264, H.265 or MJPEG in the camera's settings")  # fmt: skip
 
-    def _refusal(self, answer: _Answer) -> Lost:
+    def _refusal(self, answer: _Answer) -> Disconnected:
         if 300 <= answer.code < 400:
-            return Lost(f"{self._where.shown} sends us elsewhere ({answer.code})", "use the address it has moved to")
+            return Disconnected(
+                f"{self._where.shown} sends us elsewhere ({answer.code})", "use the address it has moved to"
+            )
         return causes.refused(self._where.shown, self._where.scheme, answer.code, answer.reason)
 
     def _ask(self, method: str, target: str, headers: dict[str, str]) -> _Answer:

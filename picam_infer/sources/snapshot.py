@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from picam_infer.config import Capture
-from picam_infer.core import BadFrame, Frame, Lost, NotYet, PicamError
+from picam_infer.core import BadFrame, Disconnected, Frame, NotYet, PicamError
 from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.imaging.pictures import decode_picture
 from picam_infer.sources import causes, http_client
@@ -38,7 +38,7 @@ class Snapshots:
         self._last = b""
         self._closed = threading.Event()
         self.patience_s = 3 * max(capture.every_s, camera.quiet_s)
-        self.silence = Lost(f"{camera.name} sends no pictures", causes.CHECK)
+        self.silence = Disconnected(f"{camera.name} sends no pictures", causes.CHECK)
         self.description = f"{camera.name} a picture every {capture.every_s:g} s"
 
     def read(self) -> Frame:
@@ -46,7 +46,7 @@ class Snapshots:
         wait_s = self._due_s - time.monotonic()
         if wait_s > 0:
             if self._closed.wait(min(wait_s, _HEARTBEAT_S)):
-                raise Lost(f"{self._camera.name} was closed")
+                raise Disconnected(f"{self._camera.name} was closed")
             if wait_s > _HEARTBEAT_S:
                 raise NotYet
         # From now, not from when it was due: a camera that is slower than asked is not pressed.
@@ -80,13 +80,15 @@ class Snapshots:
                     break
                 data += chunk
                 if len(data) > MAX_PART:
-                    raise Lost(f"{self._camera.name} has no end", "use the address of a single picture or of a stream")
+                    raise Disconnected(
+                        f"{self._camera.name} has no end", "use the address of a single picture or of a stream"
+                    )
                 if time.monotonic() > until_s:
                     raise TimeoutError
         except TimeoutError:
-            raise Lost(f"{self._camera.name} does not answer", causes.CHECK) from None
+            raise Disconnected(f"{self._camera.name} does not answer", causes.CHECK) from None
         if self._closed.is_set():
-            raise Lost(f"{self._camera.name} was closed")
+            raise Disconnected(f"{self._camera.name} was closed")
         return bytes(data)
 
     def _frame(self, data: bytes, seq: int) -> Frame:

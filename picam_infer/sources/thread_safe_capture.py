@@ -22,7 +22,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-class Guarded:
+class ThreadSafeCapture:
     """Owns the capture. Releasing it under a thread that is inside `read` crashes, so that thread does it itself."""
 
     def __init__(self, address: str, backend: int, params: Sequence[int] = ()) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.platform import procfs
 from picam_infer.platform.procfs import Process
 
@@ -288,7 +288,7 @@ def _rates(handle: int, pixel: int, width: int, height: int) -> tuple[float, ...
     return tuple(sorted(rates, reverse=True))
 
 
-class Watched(Lost):
+class Watched(Disconnected):
     """A picam-infer that runs as a service has the camera."""
 
     def __init__(self, message: str, service: str) -> None:
@@ -329,12 +329,12 @@ def start_error(node: str, fourcc: str, width: int, height: int) -> OSError | No
     return None
 
 
-def explain(camera: CameraInfo, error: OSError | None, roots: Roots = Roots()) -> Lost:
+def explain(camera: CameraInfo, error: OSError | None, roots: Roots = Roots()) -> Disconnected:
     """Return what `error` means for a person: what is wrong with the camera, and what to do."""
     number = error.errno if error else None
     who = f"{camera.name} ({camera.node})"
     if number in (errno.EACCES, errno.EPERM):
-        return Lost(f"{who}: permission denied", f"run: sudo usermod -aG video {_user()}; then log in again")
+        return Disconnected(f"{who}: permission denied", f"run: sudo usermod -aG video {_user()}; then log in again")
     if number == errno.EBUSY:
         by = holder(camera.node, roots)
         if by is not None and by.keeps_devices:
@@ -342,33 +342,33 @@ def explain(camera: CameraInfo, error: OSError | None, roots: Roots = Roots()) -
         service = None if by else hidden_service(roots)
         if service is not None:
             return Watched(f"{who} is in use, most likely by {service}", service.service)
-        return Lost(f"{who} is in use by {by or 'another program'}", "end that program")
+        return Disconnected(f"{who} is in use by {by or 'another program'}", "end that program")
     if number == errno.ENOSPC:
-        return Lost(f"{who}: not enough USB bandwidth", "set a smaller capture size, or format: mjpg; "
+        return Disconnected(f"{who}: not enough USB bandwidth", "set a smaller capture size, or format: mjpg; "
                     "or plug the camera into another USB port, away from other cameras")  # fmt: skip
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return unplugged(camera.name)
     if error is None:
-        return Lost(f"{who} starts but gives no picture", _REPLUG)
-    return Lost(f"{who} does not start: {error.strerror}", _REPLUG)
+        return Disconnected(f"{who} starts but gives no picture", _REPLUG)
+    return Disconnected(f"{who} does not start: {error.strerror}", _REPLUG)
 
 
-def unplugged(name: str) -> Lost:
+def unplugged(name: str) -> Disconnected:
     """Return the loss of a camera that was there before."""
-    return Lost(f"{name} is unplugged", "plug it in again")
+    return Disconnected(f"{name} is unplugged", "plug it in again")
 
 
-def none_found(wanted: str, roots: Roots = Roots()) -> Lost:
+def none_found(wanted: str, roots: Roots = Roots()) -> Disconnected:
     """Return the loss for a camera that is not among those there are; `wanted` is NAME, a path, or "" for any."""
     there: Sequence[CameraInfo] = discover(roots)
     ribbon = "; a camera on the ribbon cable needs source: picamera" if has_ribbon_camera(roots) else ""
     if not there:
         missing = f"no camera that matches {wanted!r}" if wanted and not wanted.startswith("/") else "no camera"
-        return Lost(f"{missing} is plugged in", f"plug in a USB webcam{ribbon}")
+        return Disconnected(f"{missing} is plugged in", f"plug in a USB webcam{ribbon}")
     names = ", ".join(f"{camera.name} ({camera.node})" for camera in there)
     if wanted.startswith("/"):
-        return Lost(f"{wanted} is no camera", f"there is: {names}{ribbon}")
-    return Lost(f"no camera matches {wanted!r}", f"there is: {names}{ribbon}")
+        return Disconnected(f"{wanted} is no camera", f"there is: {names}{ribbon}")
+    return Disconnected(f"no camera matches {wanted!r}", f"there is: {names}{ribbon}")
 
 
 def _user() -> str:

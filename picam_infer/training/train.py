@@ -119,8 +119,8 @@ def train_sample(digits: Digits, rng: np.random.Generator, params: RenderParams)
     else:
         label, grey = digit_frame(digits, int(rng.integers(len(digits.labels))), view, params, rng)
     quality = round(rng.uniform(*params.jpeg))
-    patch = edges(through_jpeg(grey, quality, reduce), CANNY)
-    return patch, REJECT if float(patch.sum()) < _LEAST_LIT * 255 else label
+    input_image = edges(through_jpeg(grey, quality, reduce), CANNY)
+    return input_image, REJECT if float(input_image.sum()) < _LEAST_LIT * 255 else label
 
 
 def digit_frame(
@@ -228,7 +228,7 @@ class Rates:
 
     top1: float
     """Frames with a digit whose best digit is that digit: the first of a result's `top`."""
-    wrong_claims: float
+    false_claim_rate: float
     """Frames with a digit for which another digit was claimed (best score >= CLAIM)."""
     right_claims: float
     none_claims: float
@@ -255,12 +255,12 @@ class Rates:
 
     def row(self, name: str) -> str:
         """One line of the table."""
-        values = (self.top1, self.wrong_claims, self.right_claims, self.none_claims)
+        values = (self.top1, self.false_claim_rate, self.right_claims, self.none_claims)
         return f"{name:>10} " + " ".join(f"{100 * v:12.2f} %" for v in values)
 
 
 TABLE_HEAD = f"{'frames':>10} " + " ".join(
-    f"{t:>14}" for t in ("top-1", "wrong claims", "right claims", "none claimed")
+    f"{t:>14}" for t in ("top-1", "false claims", "right claims", "none claimed")
 )
 
 
@@ -412,7 +412,7 @@ def _calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
 
     def careful(temperature: float) -> bool:
         rates = Rates.of(_tempered(scores, temperature), labels)
-        return rates.wrong_claims <= 0.006 and rates.none_claims <= 0.006
+        return rates.false_claim_rate <= 0.006 and rates.none_claims <= 0.006
 
     temperatures = np.geomspace(0.8, 2.2, 40)
     temperature = float(next((t for t in temperatures if careful(t)), temperatures[-1]))
@@ -576,6 +576,6 @@ def main(args: argparse.Namespace) -> int:
         processes=args.processes,
         frames=args.frames,
     )
-    good = all(r.top1 >= 0.985 and r.wrong_claims <= 0.01 and r.none_claims <= 0.02 for r in rates.values())
+    good = all(r.top1 >= 0.985 and r.false_claim_rate <= 0.01 and r.none_claims <= 0.02 for r in rates.values())
     say(f"bundle: {args.output / 'digits'}; bars (top-1 98.5 %, wrong 1 %, none 2 %) {'met' if good else 'MISSED'}")
     return 0 if good else 1

@@ -13,7 +13,7 @@ from stick_lab import StickLab
 from picam_infer import cli
 from picam_infer.cli import check as check_verb
 from picam_infer.cli import devices
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 
 
 def settings(tmp_path: Path, **changes: object) -> Path:
@@ -38,7 +38,7 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def no_display(settings: object) -> None:
-    raise Lost("no desktop is running", "start one")
+    raise Disconnected("no desktop is running", "start one")
 
 
 def test_every_finding_has_a_remedy(

@@ -247,7 +247,7 @@ decide: {threshold: 0.7}
 def test_keep_changes_one_key_and_nothing_else(tmp_path: Path, key: str, value: object, line: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(COMMENTED)
-    config.keep(path, {key: value})
+    config.save(path, {key: value})
     after = path.read_text().splitlines()
     assert line in after
     before = COMMENTED.splitlines()
@@ -263,7 +263,7 @@ def test_keep_refuses_what_would_not_load_and_leaves_the_file(tmp_path: Path) ->
     path = tmp_path / "c.yaml"
     path.write_text(COMMENTED)
     with pytest.raises(ConfigError):
-        config.keep(path, {"decide.threshold": 7})
+        config.save(path, {"decide.threshold": 7})
     assert path.read_text() == COMMENTED
     assert list(tmp_path.iterdir()) == [path]
 
@@ -272,9 +272,9 @@ def test_keep_preserves_permissions_and_creates_a_missing_file(tmp_path: Path) -
     path = tmp_path / "c.yaml"
     path.write_text("source: demo\n")
     path.chmod(0o640)
-    config.keep(path, {"decide.threshold": 0.5})
+    config.save(path, {"decide.threshold": 0.5})
     assert path.stat().st_mode & 0o777 == 0o640
-    config.keep(tmp_path / "new.yaml", {"decide.threshold": 0.5})
+    config.save(tmp_path / "new.yaml", {"decide.threshold": 0.5})
     assert config.load(tmp_path / "new.yaml").decide.threshold == 0.5
 
 
@@ -284,5 +284,5 @@ def test_keep_sweeps_up_what_a_power_cut_left(tmp_path: Path) -> None:
         file.write_text("")
     for file in (old, other):
         os.utime(file, (0, 0))
-    config.keep(path, {"decide.threshold": 0.5})
+    config.save(path, {"decide.threshold": 0.5})
     assert {*tmp_path.iterdir()} == {path, young, other}

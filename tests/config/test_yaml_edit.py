@@ -71,14 +71,14 @@ def test_one_key_is_set_and_the_rest_stays(
     path = tmp_path / "c.yaml"
     crlf = ends == "\r\n" and "\n" in before
     path.write_bytes((before.replace("\n", ends) if crlf else before).encode())
-    config.keep(path, {key: value})
+    config.save(path, {key: value})
     assert path.read_bytes().decode() == (after.replace("\n", ends) if crlf else after)
 
 
 def test_a_byte_order_mark_stays(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_bytes(b"\xef\xbb\xbfdecide: {hold: 1}\r\n")
-    config.keep(path, {HOLD: 2})
+    config.save(path, {HOLD: 2})
     assert path.read_bytes() == b"\xef\xbb\xbfdecide: {hold: 2}\r\n"
 
 
@@ -87,7 +87,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "elsewhere" / "real.yaml", tmp_path / "c.yaml"
     real.write_text("decide: {hold: 1}\n")
     link.symlink_to("elsewhere/real.yaml")
-    config.keep(link, {HOLD: 2})
+    config.save(link, {HOLD: 2})
     assert link.is_symlink() and real.read_text() == "decide: {hold: 2}\n"
     assert [*real.parent.iterdir()] == [real]
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_changed_alone_is_named_and_left(
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(NotSaved, match=rf"c\.yaml:{line}: {key} cannot be changed here") as raised:
-        config.keep(path, {key: value})
+        config.save(path, {key: value})
     assert path.read_text() == text and raised.value.keys == (key,)
     assert raised.value.hint == f"write it yourself: {key}: {yaml.safe_dump(value).split()[0]}"
 
@@ -115,7 +115,7 @@ def test_the_others_are_saved_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("decide: &d\n  threshold: 0.5\npreprocess: *d\nlog: {level: info}\n")
     with pytest.raises(NotSaved, match="all others are saved"):
-        config.keep(path, {THRESHOLD: 0.7, "log.level": "debug"})
+        config.save(path, {THRESHOLD: 0.7, "log.level": "debug"})
     assert path.read_text().endswith("log: {level: debug}\n") and "threshold: 0.5" in path.read_text()
 
 
@@ -123,5 +123,5 @@ def test_a_file_that_was_broken_meanwhile_stays(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("decide: {hold: 1\n")
     with pytest.raises(ConfigError, match=r"c\.yaml:2: not valid YAML"):
-        config.keep(path, {HOLD: 2})
+        config.save(path, {HOLD: 2})
     assert path.read_text() == "decide: {hold: 1\n"

@@ -24,8 +24,8 @@ class Depth2:
         self.asked: list[float] = []
         self.closed = False
 
-    def submit(self, patch: Pixels) -> None:
-        self.asked.append(float(patch.mean()) / 255)
+    def submit(self, input_image: Pixels) -> None:
+        self.asked.append(float(input_image.mean()) / 255)
 
     def collect(self) -> Scores:
         bright = self.asked.pop(0)
@@ -42,7 +42,7 @@ def test_one_frame_through_a_real_model(tmp_path: Path) -> None:
     result = classifier.classify(frame)
     classifier.close()
     assert (result.label, result.seq, result.engine) == ("bright", 7, "openvino:CPU")
-    assert result.patch is None and result.infer_ms > 0 and result.frame is frame
+    assert result.input_image is None and result.infer_ms > 0 and result.frame is frame
 
 
 def test_answers_come_in_order_and_what_the_network_saw_only_where_it_was_asked_for(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_outlines_are_covered_with_black(tmp_path: Path) -> None:
     image = picture(255, 200, 200)
     image[90:110, 60:140] = 0
     found = explain(bundle, image)
-    assert found.colour == "grey" and found.patch.shape == (28, 28, 1) and found.patch.any()
+    assert found.colour == "grey" and found.input_image.shape == (28, 28, 1) and found.input_image.any()
     assert found.seen().shape == (28, 28, 3)
     # Where there is no outline, covering changes nothing.
     assert found.saliency[0, 0] == 0.0

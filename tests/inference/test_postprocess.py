@@ -7,7 +7,7 @@ import pytest
 
 from picam_infer.config import Decide
 from picam_infer.core import Prediction
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 
 
 def scores(*values: float) -> np.ndarray:
@@ -15,7 +15,7 @@ def scores(*values: float) -> np.ndarray:
 
 
 def test_best_first_and_only_as_many_as_asked() -> None:
-    label, top = Decider("abcd")(scores(0.1, 0.7, 0.15, 0.05), Decide(top=2))
+    label, top = Postprocessor("abcd")(scores(0.1, 0.7, 0.15, 0.05), Decide(top=2))
     assert label == "b"
     assert [p.label for p in top] == ["b", "c"]
     assert top[0].score == pytest.approx(0.7)
@@ -27,79 +27,79 @@ def test_best_first_and_only_as_many_as_asked() -> None:
      (Decide(threshold=0.5, margin=0.05), "a")],
 )  # fmt: skip
 def test_threshold_and_margin(settings: Decide, label: str | None) -> None:
-    assert Decider("ab")(scores(0.55, 0.45), settings)[0] == label
+    assert Postprocessor("ab")(scores(0.55, 0.45), settings)[0] == label
 
 
 def test_the_reject_class_makes_it_unknown_and_is_never_listed() -> None:
-    decider = Decider(["0", "1", "none"], reject="none")
-    label, top = decider(scores(0.25, 0.05, 0.7), Decide(threshold=0.1))
+    postprocessor = Postprocessor(["0", "1", "none"], reject="none")
+    label, top = postprocessor(scores(0.25, 0.05, 0.7), Decide(threshold=0.1))
     assert label is None
     assert [p.label for p in top] == ["0", "1"]
-    assert decider(scores(0.9, 0.05, 0.05), Decide())[0] == "0"
+    assert postprocessor(scores(0.9, 0.05, 0.05), Decide())[0] == "0"
 
 
 def test_smoothing_lets_one_odd_frame_pass() -> None:
-    decider, settings = Decider("ab"), Decide(smooth=0.8, threshold=0.5)
+    postprocessor, settings = Postprocessor("ab"), Decide(smooth=0.8, threshold=0.5)
     for _ in range(10):
-        decider(scores(1, 0), settings)
-    assert decider(scores(0, 1), settings)[0] == "a"
+        postprocessor(scores(1, 0), settings)
+    assert postprocessor(scores(0, 1), settings)[0] == "a"
     for _ in range(10):
-        label, _ = decider(scores(0, 1), settings)
+        label, _ = postprocessor(scores(0, 1), settings)
     assert label == "b"
 
 
 def test_hold_waits_for_equal_answers_in_a_row() -> None:
-    decider, settings = Decider("ab"), Decide(hold=3)
+    postprocessor, settings = Postprocessor("ab"), Decide(hold=3)
     a, b = scores(0.9, 0.1), scores(0.1, 0.9)
-    assert [decider(s, settings)[0] for s in (a, a, a)] == [None, None, "a"]
-    assert [decider(s, settings)[0] for s in (b, b, a, b, b, b)] == ["a", "a", "a", "a", "a", "b"]
+    assert [postprocessor(s, settings)[0] for s in (a, a, a)] == [None, None, "a"]
+    assert [postprocessor(s, settings)[0] for s in (b, b, a, b, b, b)] == ["a", "a", "a", "a", "a", "b"]
 
 
 def test_reset_forgets_the_past() -> None:
-    decider, settings = Decider("ab"), Decide(smooth=0.9, hold=2)
+    postprocessor, settings = Postprocessor("ab"), Decide(smooth=0.9, hold=2)
     for _ in range(5):
-        decider(scores(1, 0), settings)
-    decider.reset()
-    assert decider(scores(0, 1), settings)[0] is None
-    assert decider(scores(0, 1), settings)[0] == "b"
+        postprocessor(scores(1, 0), settings)
+    postprocessor.reset()
+    assert postprocessor(scores(0, 1), settings)[0] is None
+    assert postprocessor(scores(0, 1), settings)[0] == "b"
 
 
 def test_one_class_is_enough() -> None:
-    assert Decider(["only"])(scores(0.9), Decide(margin=0.5))[0] == "only"
+    assert Postprocessor(["only"])(scores(0.9), Decide(margin=0.5))[0] == "only"
 
 
 def test_of_classes_that_may_apply_at_once_all_above_the_threshold_are_named() -> None:
-    decider = Decider(["sun", "rain", "wind", "fog"], task="multi-label")
-    label, top = decider(scores(0.7, 0.2, 0.9, 0.8), Decide(threshold=0.6, top=2))
+    postprocessor = Postprocessor(["sun", "rain", "wind", "fog"], task="multi-label")
+    label, top = postprocessor(scores(0.7, 0.2, 0.9, 0.8), Decide(threshold=0.6, top=2))
     assert label == "sun, wind, fog"  # in their own order, so that it does not flicker when the first changes
     assert [(p.label, p.named) for p in top] == [("wind", True), ("fog", True), ("sun", True)]
-    label, top = decider(scores(0.1, 0.2, 0.3, 0.4), Decide(threshold=0.6, top=2))
+    label, top = postprocessor(scores(0.1, 0.2, 0.3, 0.4), Decide(threshold=0.6, top=2))
     assert label is None and [(p.label, p.named) for p in top] == [("fog", False), ("wind", False)]
 
 
 def test_several_classes_are_held_together() -> None:
-    decider, settings = Decider("ab", task="multi-label"), Decide(hold=2)
+    postprocessor, settings = Postprocessor("ab", task="multi-label"), Decide(hold=2)
     both, one = scores(0.9, 0.9), scores(0.9, 0.1)
-    assert [decider(s, settings)[0] for s in (both, both, one, both, one, one)] == [
+    assert [postprocessor(s, settings)[0] for s in (both, both, one, both, one, one)] == [
         None, "a, b", "a, b", "a, b", "a, b", "a",
     ]  # fmt: skip
 
 
 def test_the_reject_class_is_none_of_several() -> None:
-    decider = Decider(["a", "b", "none"], reject="none", task="multi-label")
-    assert decider(scores(0.8, 0.1, 0.9), Decide())[0] is None
-    assert decider(scores(0.9, 0.1, 0.7), Decide())[0] == "a"
+    postprocessor = Postprocessor(["a", "b", "none"], reject="none", task="multi-label")
+    assert postprocessor(scores(0.8, 0.1, 0.9), Decide())[0] is None
+    assert postprocessor(scores(0.9, 0.1, 0.7), Decide())[0] == "a"
 
 
 def test_values_are_neither_judged_nor_sorted() -> None:
-    decider = Decider(["x", "y"], task="regression", units=("mm", ""))
-    label, top = decider(scores(-2.5, 300), Decide(threshold=0.99))
+    postprocessor = Postprocessor(["x", "y"], task="regression", units=("mm", ""))
+    label, top = postprocessor(scores(-2.5, 300), Decide(threshold=0.99))
     assert label == "x"
     assert [(p.label, p.score, p.unit, p.figure) for p in top] == [
         ("x", -2.5, "mm", "-2.50 mm"), ("y", 300, "", "300.00"),
     ]  # fmt: skip
     for _ in range(40):
-        label, top = decider(scores(10, 300), Decide(smooth=0.5))
+        label, top = postprocessor(scores(10, 300), Decide(smooth=0.5))
     assert top[0].score == pytest.approx(10, abs=0.01)
 
 

@@ -1,4 +1,4 @@
-"""The overlay and placards: pure, readable on any background, any size, any script."""
+"""The overlay and status screens: pure, readable on any background, any size, any script."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LOOK = annotate.Look(
 
 
 def result(label: str | None, score: float = 0.98, channels: int = 1) -> Result:
-    patch = np.full((28, 28, channels), 200, np.uint8)
-    return Result(1, 0, 0, label, score, (Prediction(label or "x", score),), "openvino:CPU", 1.0, 2.0, patch)
+    input_image = np.full((28, 28, channels), 200, np.uint8)
+    return Result(1, 0, 0, label, score, (Prediction(label or "x", score),), "openvino:CPU", 1.0, 2.0, input_image)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -57,22 +57,22 @@ def test_the_inset_shows_what_the_network_sees_at_the_bottom_right() -> None:
 def test_colour_patches_keep_their_colours() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     red = result("x", channels=3)
-    assert red.patch is not None
-    red.patch[:] = (255, 0, 0)  # RGB
+    assert red.input_image is not None
+    red.input_image[:] = (255, 0, 0)  # RGB
     annotate.draw(image, red, annotate.Look())
     assert (image[400:450, 560:600] == (0, 0, 255)).all()
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_placards_fit_any_size(width: int, height: int) -> None:
-    image = annotate.placard(width, height, "camera lost", "it was unplugged " * 9, "plug it in", "since noon")
+def test_status_screens_fit_any_size(width: int, height: int) -> None:
+    image = annotate.status_screen(width, height, "camera lost", "it was unplugged " * 9, "plug it in", "since noon")
     assert image.shape == (height, width, 3)
 
 
-def test_a_placard_says_all_it_is_given() -> None:
-    short = annotate.placard(1280, 720, "camera lost")
-    longer = annotate.placard(1280, 720, "camera lost", "unplugged")
-    longest = annotate.placard(1280, 720, "camera lost", "unplugged", "plug it in")
+def test_a_status_screen_says_all_it_is_given() -> None:
+    short = annotate.status_screen(1280, 720, "camera lost")
+    longer = annotate.status_screen(1280, 720, "camera lost", "unplugged")
+    longest = annotate.status_screen(1280, 720, "camera lost", "unplugged", "plug it in")
     lit = [(image.max(2) > 128).sum() for image in (short, longer, longest)]
     assert lit[0] < lit[1] < lit[2]
 

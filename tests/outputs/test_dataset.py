@@ -20,7 +20,7 @@ from makers import jpeg_frame
 from picam_infer import config
 from picam_infer.core import Frame, Prediction, Result
 from picam_infer.outputs import dataset
-from picam_infer.outputs.dataset import Keeper
+from picam_infer.outputs.dataset import Collector
 from picam_infer.runtime.state import Change, State
 
 
@@ -36,11 +36,11 @@ def settings(folder: Path, **more: Any) -> config.Keep:
     return config.Keep(**{"folder": str(folder), "every_s": 0.1, "reserve_mb": 0.0} | more)
 
 
-def show(run: State, keeper: Keeper, shown: Result) -> None:
-    before = keeper.report().pictures, keeper.failures
+def show(run: State, collector: Collector, shown: Result) -> None:
+    before = collector.report().pictures, collector.failures
     run.results.put(shown)
     run.announce(Change("label", shown.captured, label=shown.label, result=shown, frame=shown.frame))
-    until(lambda: (keeper.report().pictures, keeper.failures) != before)
+    until(lambda: (collector.report().pictures, collector.failures) != before)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def show(run: State, keeper: Keeper, shown: Result) -> None:
 def test_which(tmp_path: Path, when: str, expected: set[int]) -> None:
     shown = [result("one", seq=1), result("one", 0.7, seq=2), result("one", 0.85, 0.7, seq=3), result(None, 0.3, seq=4)]
     run = state()
-    with Keeper(settings(tmp_path / "kept", when=when), run) as keeper:
+    with Collector(settings(tmp_path / "kept", when=when), run) as collector:
         for item in shown:
             if item.seq in expected:
-                show(run, keeper, item)
+                show(run, collector, item)
                 time.sleep(0.12)
             else:
                 run.results.put(item)
@@ -64,10 +64,10 @@ def test_which(tmp_path: Path, when: str, expected: set[int]) -> None:
 
 def test_the_cameras_own_jpeg_with_its_result_beside_it(tmp_path: Path) -> None:
     shown, run = result(None, 0.31), state()
-    with Keeper(settings(tmp_path), run) as keeper:
-        show(run, keeper, shown)
-        name = keeper.entries(5)[0]["name"]
-        assert keeper.entries(5)[0]["score"] == 0.31 and keeper.entries(5)[0]["label"] is None
+    with Collector(settings(tmp_path), run) as collector:
+        show(run, collector, shown)
+        name = collector.entries(5)[0]["name"]
+        assert collector.entries(5)[0]["score"] == 0.31 and collector.entries(5)[0]["label"] is None
     assert shown.frame is not None
     assert (tmp_path / name).read_bytes() == shown.frame.data.tobytes()
     note = json.loads((tmp_path / name).with_suffix(".json").read_text())
@@ -76,45 +76,45 @@ def test_the_cameras_own_jpeg_with_its_result_beside_it(tmp_path: Path) -> None:
 
 def test_a_turned_camera_gives_upright_pictures(tmp_path: Path) -> None:
     run = state()
-    with Keeper(settings(tmp_path), run) as keeper:
-        show(run, keeper, result(None, rotate=90))
+    with Collector(settings(tmp_path), run) as collector:
+        show(run, collector, result(None, rotate=90))
     assert cv2.imread(str(next(tmp_path.glob("*.jpg")))).shape == (64, 48, 3)
 
 
 def test_not_oftener_than_asked(tmp_path: Path) -> None:
     run = state()
-    with Keeper(settings(tmp_path, every_s=60.0), run) as keeper:
-        show(run, keeper, result(None, seq=1))
+    with Collector(settings(tmp_path, every_s=60.0), run) as collector:
+        show(run, collector, result(None, seq=1))
         for number in range(2, 20):
             run.results.put(result(None, seq=number))
         time.sleep(0.1)
-        assert keeper.report().pictures == 1
+        assert collector.report().pictures == 1
 
 
 def test_the_oldest_go_first_and_strangers_files_stay(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x" * 50_000)
     run = state()
-    with Keeper(settings(tmp_path, max_mb=0.03), run) as keeper:
+    with Collector(settings(tmp_path, max_mb=0.03), run) as collector:
         for number in range(1, 13):
-            show_or_replace(run, keeper, result(None, seq=number))
-        report = keeper.report()
+            show_or_replace(run, collector, result(None, seq=number))
+        report = collector.report()
         assert report.bytes <= 30_000 and 2 <= report.pictures < 12
-        newest = [entry["name"].rpartition("_")[2] for entry in keeper.entries(100)]
+        newest = [entry["name"].rpartition("_")[2] for entry in collector.entries(100)]
     assert newest[0] == "12.jpg" and len(list(tmp_path.glob("*.json"))) == len(newest)
     assert (tmp_path / "holiday.jpg").stat().st_size == 50_000
 
 
-def show_or_replace(run: State, keeper: Keeper, shown: Result) -> None:
+def show_or_replace(run: State, collector: Collector, shown: Result) -> None:
     run.results.put(shown)
-    until(lambda: any(x["name"].endswith(f"_{shown.seq}.jpg") for x in keeper.entries(1)))
+    until(lambda: any(x["name"].endswith(f"_{shown.seq}.jpg") for x in collector.entries(1)))
 
 
 def test_earlier_runs_pictures_count(tmp_path: Path) -> None:
     for number in (1, 2):
         run = state()
-        with Keeper(settings(tmp_path), run) as keeper:
-            show_or_replace(run, keeper, result(None, seq=number))
-            assert keeper.report().pictures == number
+        with Collector(settings(tmp_path), run) as collector:
+            show_or_replace(run, collector, result(None, seq=number))
+            assert collector.report().pictures == number
 
 
 def test_the_disks_reserve_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,33 +122,33 @@ def test_the_disks_reserve_is_not_touched(tmp_path: Path, monkeypatch: pytest.Mo
     free = [600_000_000]
     monkeypatch.setattr(dataset.shutil, "disk_usage", lambda path: usage(0, 0, free[0]))
     run = state()
-    with Keeper(settings(tmp_path, reserve_mb=500.0), run) as keeper:
-        show(run, keeper, result(None, seq=1))
+    with Collector(settings(tmp_path, reserve_mb=500.0), run) as collector:
+        show(run, collector, result(None, seq=1))
         free[0] = 500_000_100
-        show(run, keeper, result(None, seq=2))
-        assert keeper.failures == 1 and "500 MB" in run.as_json()["keep"]["reason"]
-        assert keeper.report().pictures == 0, "what was kept made room first"
+        show(run, collector, result(None, seq=2))
+        assert collector.failures == 1 and "500 MB" in run.as_json()["keep"]["reason"]
+        assert collector.report().pictures == 0, "what was kept made room first"
         free[0] = 600_000_000
-        show(run, keeper, result(None, seq=3))
-        assert keeper.reason == ""
+        show(run, collector, result(None, seq=3))
+        assert collector.reason == ""
 
 
 def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     run = state()
-    with Keeper(settings(tmp_path / "file" / "kept"), run) as keeper:
-        show(run, keeper, result(None, seq=1))
-        show(run, keeper, result(None, seq=2))
-        assert keeper.failures == 2
+    with Collector(settings(tmp_path / "file" / "kept"), run) as collector:
+        show(run, collector, result(None, seq=1))
+        show(run, collector, result(None, seq=2))
+        assert collector.failures == 2
     assert sum("keep:" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_zip_is_sorted_in_label_folders(tmp_path: Path) -> None:
     run = state()
-    with Keeper(settings(tmp_path, when="every"), run) as keeper:
+    with Collector(settings(tmp_path, when="every"), run) as collector:
         for number, label in enumerate(("one", None, "../évil/x"), 1):
-            show_or_replace(run, keeper, result(label, seq=number))
-        blocks = list(keeper.zipped())
+            show_or_replace(run, collector, result(label, seq=number))
+        blocks = list(collector.zipped())
     with zipfile.ZipFile(io.BytesIO(b"".join(blocks))) as archive:
         assert archive.testzip() is None
         folders = [name.split("/") for name in archive.namelist() if name != "labels.json"]
@@ -162,8 +162,8 @@ def test_zip_is_sorted_in_label_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../secret", "holiday.jpg", "20240101-000000-000_x_1.jpg/../a", "", "a\0b"])
 def test_only_its_own_pictures_are_given(tmp_path: Path, name: str) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
-    with Keeper(settings(tmp_path), state()) as keeper:
-        assert keeper.picture(name) is None
+    with Collector(settings(tmp_path), state()) as collector:
+        assert collector.picture(name) is None
 
 
 def test_links_and_pipes_that_are_called_like_pictures_give_nothing(tmp_path: Path) -> None:
@@ -171,18 +171,18 @@ def test_links_and_pipes_that_are_called_like_pictures_give_nothing(tmp_path: Pa
     link, pipe = "20240101-000000-000_x_1.jpg", "20240101-000000-000_x_2.jpg"
     (tmp_path / link).symlink_to(tmp_path / "secret")
     os.mkfifo(tmp_path / pipe)
-    with Keeper(settings(tmp_path), state()) as keeper:
-        assert keeper.picture(link) is None and keeper.picture(pipe) is None
+    with Collector(settings(tmp_path), state()) as collector:
+        assert collector.picture(link) is None and collector.picture(pipe) is None
 
 
 def test_nothing_is_merged_in_the_zip_and_its_table_gives_every_label_back(tmp_path: Path) -> None:
     labels = ["🐱", "🐶", "कि", "कु", "C#", "C!", "A/B", "A-B", "x" * 50 + "1", "x" * 50 + "2", "CON", "Cat", "cat",
               None, "unknown", "", ".."]  # fmt: skip
     run = state()
-    with Keeper(settings(tmp_path, when="change", every_s=0.1), run) as keeper:
+    with Collector(settings(tmp_path, when="change", every_s=0.1), run) as collector:
         for number, label in enumerate(labels, 1):
-            show(run, keeper, result(label, seq=number))
-        archive = zipfile.ZipFile(io.BytesIO(b"".join(keeper.zipped())))
+            show(run, collector, result(label, seq=number))
+        archive = zipfile.ZipFile(io.BytesIO(b"".join(collector.zipped())))
     table = json.loads(archive.read("labels.json"))
     assert sorted(table.values(), key=str) == sorted(labels, key=str)
     pictures = [name for name in archive.namelist() if name.endswith(".jpg")]
@@ -195,7 +195,7 @@ def test_nothing_is_merged_in_the_zip_and_its_table_gives_every_label_back(tmp_p
 def test_other_codecs_are_encoded(tmp_path: Path) -> None:
     frame = Frame(np.full((48, 64, 3), 99, np.uint8), "bgr", 64, 48, time.monotonic(), time.time(), 5)
     run = state()
-    with Keeper(settings(tmp_path), run) as keeper:
+    with Collector(settings(tmp_path), run) as collector:
         item = Result(5, 1.0, 0.0, None, 0.1, (Prediction("one", 0.1),), "openvino:CPU", 1.0, 1.0, frame=frame)
-        show_or_replace(run, keeper, item)
+        show_or_replace(run, collector, item)
     assert cv2.imread(str(next(tmp_path.glob("*.jpg")))).shape == (48, 64, 3)

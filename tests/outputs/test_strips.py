@@ -22,8 +22,8 @@ LOOK = annotate.Look((10, 5, 300, 300), "30 fps", "a notice over the box's line"
 
 
 def result(label: str = "7", score: float = 0.98) -> Result:
-    patch = np.full((28, 28, 1), 200, np.uint8)
-    return Result(1, 0, 0, label, score, (Prediction(label, score),), "openvino:CPU", 1.0, 2.0, patch)
+    input_image = np.full((28, 28, 1), 200, np.uint8)
+    return Result(1, 0, 0, label, score, (Prediction(label, score),), "openvino:CPU", 1.0, 2.0, input_image)
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -69,6 +69,6 @@ def test_it_is_drawn_anew_only_when_it_says_something_else(monkeypatch: pytest.M
     assert len(drawn) == 1, "the same answer to another frame"
     state.results.put(replace(newest, label="3"))
     annotator.draw(frame)
-    state.results.put(replace(newest, label="3", patch=np.zeros((28, 28, 1), np.uint8)))
+    state.results.put(replace(newest, label="3", input_image=np.zeros((28, 28, 1), np.uint8)))
     annotator.draw(frame)
     assert len(drawn) == 3

@@ -41,7 +41,7 @@ def test_watchdog_is_fed_but_not_flooded(manager: socket.socket) -> None:
     notifier = Notifier(environment(manager, WATCHDOG_USEC="20000000", WATCHDOG_PID=str(os.getpid())))
     assert notifier.watchdog_s == 20
     for _ in range(100):
-        notifier.feed()
+        notifier.watchdog_ping()
     assert manager.recv(200) == b"WATCHDOG=1"
     manager.setblocking(False)
     with pytest.raises(BlockingIOError):
@@ -50,10 +50,10 @@ def test_watchdog_is_fed_but_not_flooded(manager: socket.socket) -> None:
 
 def test_the_watchdog_waits_for_a_model_that_loads(manager: socket.socket) -> None:
     notifier = Notifier(environment(manager, WATCHDOG_USEC="20000000", WATCHDOG_PID=str(os.getpid())))
-    notifier.feed()
+    notifier.watchdog_ping()
     notifier.loading()
-    notifier.feed()
-    notifier.feed()
+    notifier.watchdog_ping()
+    notifier.watchdog_ping()
     manager.setblocking(False)
     assert [manager.recv(200) for _ in range(3)] == [
         b"WATCHDOG=1", b"WATCHDOG_USEC=300000000", b"WATCHDOG_USEC=20000000\nWATCHDOG=1"]  # fmt: skip

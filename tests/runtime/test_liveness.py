@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from picam_infer.core import Frame, Lost
+from picam_infer.core import Disconnected, Frame
 from picam_infer.runtime import liveness
 from picam_infer.runtime.liveness import Liveness, Pace
 
@@ -24,7 +24,7 @@ class Camera:
 
 class NetworkCamera(Camera):
     patience_s = 15.0
-    silence = Lost("rtsp://cam sends no pictures", "check the network")
+    silence = Disconnected("rtsp://cam sends no pictures", "check the network")
     other_pictures = "choose another quality"
 
 

@@ -12,9 +12,9 @@ from makers import jpeg_frame, picture, until
 
 from picam_infer import config
 from picam_infer.config import Decide
-from picam_infer.core import Frame, Lost
+from picam_infer.core import Disconnected, Frame
 from picam_infer.inference.classifier import Classifier
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models.bundle import Photo
 from picam_infer.outputs.annotator import status_screen
 from picam_infer.runtime.pause import Pause
@@ -167,7 +167,7 @@ class Counting:
     def __init__(self) -> None:
         self.done = 0
 
-    def submit(self, patch: np.ndarray) -> None:
+    def submit(self, input_image: np.ndarray) -> None:
         self.done += 1
 
     def collect(self) -> np.ndarray:
@@ -182,10 +182,12 @@ class Loops:
         self.camera, self.engine = camera, Counting()
         self.state = State(Tuning(Photo(), Decide()))
         self.state.pause.set(paused, "page")
-        decider = Decider(["a", "b"])
-        patch = np.zeros((2, 2, 3), np.uint8)
-        parts = Parts(camera, lambda stopping: Classifier(self.engine, lambda chain: lambda frame: patch, decider,
-                                                          Photo()))  # fmt: skip
+        postprocessor = Postprocessor(["a", "b"])
+        input_image = np.zeros((2, 2, 3), np.uint8)
+        parts = Parts(
+            camera,
+            lambda stopping: Classifier(self.engine, lambda chain: lambda frame: input_image, postprocessor, Photo()),
+        )
         self.pipeline = Pipeline(self.state, parts)
         self.pipeline.start()
 
@@ -244,7 +246,7 @@ def test_a_camera_that_was_lost_is_not_looked_for_meanwhile(loops: list[Loops]) 
     class Gone(Camera):
         def __call__(self) -> Camera:
             self.opened += 1
-            raise Lost("unplugged", "plug it in")
+            raise Disconnected("unplugged", "plug it in")
 
     run = Loops(Gone())
     loops.append(run)

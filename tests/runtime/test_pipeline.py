@@ -14,11 +14,11 @@ import pytest
 from makers import jpeg_frame, picture
 
 from picam_infer.config import Decide
-from picam_infer.core import BadFrame, Frame, Lost, NotYet, Result
+from picam_infer.core import BadFrame, Disconnected, Frame, NotYet, Result
 from picam_infer.imaging import decode
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.guidance import Sight
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.inference.stillness import Stillness
 from picam_infer.models.bundle import Photo
 from picam_infer.runtime import pipeline as pipelines
@@ -63,7 +63,7 @@ class FakeEngine:
         self._before = before
         self._under_way = 0
 
-    def submit(self, patch: np.ndarray) -> None:
+    def submit(self, input_image: np.ndarray) -> None:
         self._under_way += 1
         self.most = max(self.most, self._under_way)
         assert self._under_way <= self.depth
@@ -100,17 +100,17 @@ class Running:
         self.enough = threading.Condition()
         source_queue, engine_queue = iter(sources), iter(engines)
         self.state = State(Tuning(Photo(), Decide(), controls or {}))
-        decider = Decider(["a", "b"])
+        postprocessor = Postprocessor(["a", "b"])
         self.pipeline = Pipeline(self.state, Parts(
             lambda: self._next(source_queue),
-            lambda stopping: Classifier(self._next(engine_queue), lambda chain: preprocess(), decider, Photo(),
+            lambda stopping: Classifier(self._next(engine_queue), lambda chain: preprocess(), postprocessor, Photo(),
                                         stillness=stillness),
             self._got, every_s=every_s,
         ))  # fmt: skip
         self.pipeline.start()
 
     def _next(self, queue: Iterator[object]) -> object:
-        item = next(queue, None) or Lost("nothing more", "")
+        item = next(queue, None) or Disconnected("nothing more", "")
         if isinstance(item, Exception):
             raise item
         return item
@@ -199,7 +199,7 @@ def test_damaged_frames_are_counted_and_skipped(run: Callable[..., Running]) -> 
 
 def test_a_lost_camera_is_opened_again(run: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    gone = Lost("the camera was unplugged", "plug it in")
+    gone = Disconnected("the camera was unplugged", "plug it in")
     hold = threading.Event()
     back = ListSource(chain(frames(3, 10), [hold.wait]), live=True)
     sources = [ListSource([*frames(3), gone], live=True), gone, gone, back]
@@ -215,7 +215,7 @@ def test_a_lost_camera_is_opened_again(run: Callable[..., Running], caplog: pyte
 
 def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> None:
     proceed = threading.Event()
-    running = run([ListSource([*frames(1), proceed.wait, Lost("gone", "")], live=True)], [FakeEngine()])
+    running = run([ListSource([*frames(1), proceed.wait, Disconnected("gone", "")], live=True)], [FakeEngine()])
     running.wait_for(lambda: running.results)
     assert running.state.results.look() is not None
     proceed.set()
@@ -265,10 +265,11 @@ def test_a_lost_engine_is_opened_again_and_the_camera_goes_on(run: Callable[...,
     def fail_at_third() -> None:
         calls[0] += 1
         if calls[0] == 3:
-            raise Lost("the stick is gone", "plug it in")
+            raise Disconnected("the stick is gone", "plug it in")
 
     running = run(
-        [ListSource(frames(10))], [FakeEngine(fail_at_third, "one"), Lost("not yet", ""), FakeEngine(name="two")]
+        [ListSource(frames(10))],
+        [FakeEngine(fail_at_third, "one"), Disconnected("not yet", ""), FakeEngine(name="two")],
     )
     assert running.pipeline.finished.wait(10)
     assert [r.engine for r in running.results] == ["one"] * 2 + ["two"] * 7
@@ -325,7 +326,7 @@ def slowly(count: int) -> Iterator[object]:
 
 def test_the_cameras_settings_are_set_again_after_every_reconnect_and_live(run: Callable[..., Running]) -> None:
     log: list[object] = []
-    first = Adjusted(chain(slowly(3), [Lost("unplugged", "")]), log)
+    first = Adjusted(chain(slowly(3), [Disconnected("unplugged", "")]), log)
     second = Adjusted(slowly(5000), log)
     running = run([first, second], [FakeEngine()], {"gain": 100})
     running.wait_for(lambda: (id(second), 100) in log)
@@ -343,7 +344,7 @@ def test_a_refused_setting_is_said_once_and_the_stream_goes_on(
     run: Callable[..., Running], caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[object] = []
-    sources = [Adjusted(chain(slowly(2), [Lost("unplugged", "")]), log) for _ in range(3)]
+    sources = [Adjusted(chain(slowly(2), [Disconnected("unplugged", "")]), log) for _ in range(3)]
     running = run([*sources, Adjusted(slowly(5000), log)], [FakeEngine()], {"gain": 13, "gian": 1})
     running.wait_for(lambda: len(log) == 4)
     running.wait_for(lambda: running.state.results.look())
@@ -390,7 +391,7 @@ class Stream(ListSource):
     """A network camera."""
 
     patience_s = 5.0
-    silence = Lost("sends no pictures", "")
+    silence = Disconnected("sends no pictures", "")
     other_pictures = ""
 
 
@@ -399,7 +400,7 @@ def test_a_stream_that_goes_on_at_once_is_not_lost_and_told_once(
 ) -> None:
     caplog.set_level("INFO")
     end = threading.Event()
-    broken = [Stream([*frames(3, 10 * n), Lost("it has stopped", "look at it")], live=True) for n in range(12)]
+    broken = [Stream([*frames(3, 10 * n), Disconnected("it has stopped", "look at it")], live=True) for n in range(12)]
     running = run([*broken, Stream(chain(frames(1, 999), [end.wait]), live=True)], [FakeEngine()])
     running.wait_for(lambda: running.results and running.results[-1].seq == 999)
     assert "camera" not in running.state.health.losses and running.state.health.problems == ()
@@ -409,8 +410,8 @@ def test_a_stream_that_goes_on_at_once_is_not_lost_and_told_once(
 
 
 def test_a_stream_that_does_not_come_back_is_lost(run: Callable[..., Running]) -> None:
-    gone = Lost("nothing listens there", "")
-    running = run([Stream([*frames(3), Lost("it has stopped", "")], live=True), gone, gone], [FakeEngine()])
+    gone = Disconnected("nothing listens there", "")
+    running = run([Stream([*frames(3), Disconnected("it has stopped", "")], live=True), gone, gone], [FakeEngine()])
     running.wait_for(lambda: running.state.health.problems)
     assert running.state.health.problems[0].what == "nothing listens there"
 

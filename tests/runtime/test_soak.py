@@ -15,9 +15,9 @@ from makers import jpeg_frame, picture, until
 from picam_infer.config import Decide, Event, Jsonl, Keep, Web, Webhook
 from picam_infer.core import Codec, Frame
 from picam_infer.inference.classifier import Classifier
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models.bundle import Photo
-from picam_infer.outputs.dataset import Keeper
+from picam_infer.outputs.dataset import Collector
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.outlet import PICTURES
 from picam_infer.outputs.web import server
@@ -26,7 +26,7 @@ from picam_infer.runtime.state import State, Tuning
 
 CHANGES = 200
 AT_ONCE = 12 + PICTURES
-"""Pictures that may be somewhere at one time: the newest of camera, model, page and keeper, those under way, and the
+"""Pictures that may be somewhere at one time: the newest of camera, model, page and collector, those under way, and the
 few that wait for a receiver."""
 
 
@@ -62,7 +62,7 @@ class Alternating:
     def __init__(self) -> None:
         self._turn = False
 
-    def submit(self, patch: np.ndarray) -> None:
+    def submit(self, input_image: np.ndarray) -> None:
         self._turn = not self._turn
 
     def collect(self) -> np.ndarray:
@@ -79,17 +79,19 @@ def source(request: pytest.FixtureRequest) -> Iterator[Watched]:
 
 def test_nobody_keeps_the_pictures_of_label_changes(source: Watched, tmp_path: Path) -> None:
     state = State(Tuning(Photo(), Decide()), "m", ("a", "b"))
-    decider = Decider(["a", "b"])
-    patch = np.zeros((2, 2, 3), np.uint8)
-    parts = Parts(lambda: source, lambda stopping: Classifier(Alternating(), lambda chain: lambda frame: patch, decider,
-                                                              Photo()))  # fmt: skip
+    postprocessor = Postprocessor(["a", "b"])
+    input_image = np.zeros((2, 2, 3), np.uint8)
+    parts = Parts(
+        lambda: source,
+        lambda stopping: Classifier(Alternating(), lambda chain: lambda frame: input_image, postprocessor, Photo()),
+    )
     pipeline = Pipeline(state, parts)
     nobody = Webhook(url="http://127.0.0.1:1/", snapshot=True)
     outlets: tuple[Event, ...] = (Jsonl(path=str(tmp_path / "events")), nobody)
     page = Web(listen="127.0.0.1:0", token_file=str(tmp_path / "token"))
     changes: list[object] = []
     keep = Keep(folder=str(tmp_path / "kept"), when="change", every_s=0.1, reserve_mb=0)
-    with Events(outlets, state), Keeper(keep, state), server.Web(page, state, lambda frame: None) as web:
+    with Events(outlets, state), Collector(keep, state), server.Web(page, state, lambda frame: None) as web:
         assert web.listening.wait(10)
         state.listen(changes.append)
         pipeline.start()

@@ -24,7 +24,7 @@ from visitors import ask, ask_json
 
 from picam_infer import config
 from picam_infer.config import Capture, Config, Decide, DisplaySettings
-from picam_infer.core import Lost, Patch, Pixels, Prediction, Result
+from picam_infer.core import Disconnected, Patch, Pixels, Prediction, Result
 from picam_infer.imaging import region
 from picam_infer.imaging.letterbox import laid_over
 from picam_infer.imaging.region import Region
@@ -481,7 +481,7 @@ class Monitor:
 
     def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
         if self.unplugged:
-            raise Lost("the monitor was unplugged", "plug it in")
+            raise Disconnected("the monitor was unplugged", "plug it in")
         self.shown.append(laid_over(image, over))
 
     def keys(self) -> list[str]:
@@ -649,14 +649,14 @@ def test_space_freezes_the_picture(tmp_path: Path) -> None:
     assert len(watching.monitor.shown) > count
 
 
-def test_a_loss_becomes_a_placard_and_the_picture_comes_back(tmp_path: Path) -> None:
+def test_a_loss_becomes_a_status_screen_and_the_picture_comes_back(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame(value=200)
     watching.viewer.step()
     watching.state.health.mark_down("camera", "it was unplugged", "plug it in")
     watching.viewer.step()
-    placard = watching.monitor.shown[-1]
-    assert np.median(placard) < 60
+    status_screen = watching.monitor.shown[-1]
+    assert np.median(status_screen) < 60
     watching.state.health.mark_up("camera")
     watching.frame(value=200)
     watching.viewer.step()
@@ -704,7 +704,7 @@ def test_a_monitor_is_missed_when_it_was_asked_for_or_has_been_there(
     def open_display(settings: DisplaySettings) -> Monitor:
         found = there.pop(0) if there else None
         if found is None:
-            raise Lost("no monitor is connected", "plug one in")
+            raise Disconnected("no monitor is connected", "plug one in")
         return found
 
     monkeypatch.setattr(display, "open_display", open_display)
@@ -722,10 +722,10 @@ def test_a_monitor_is_missed_when_it_was_asked_for_or_has_been_there(
 
 def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(settings: DisplaySettings) -> None:
-        raise Lost("no desktop is running", "start one")
+        raise Disconnected("no desktop is running", "start one")
 
     monkeypatch.setattr(display, "open_display", none)
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         Screen(Config(display=DisplaySettings(kind="window")), patient=False)
 
 
@@ -758,7 +758,7 @@ def test_a_pause_is_on_the_screen(tmp_path: Path) -> None:
     watching.frame()
     watching.state.pause.set(True, "page")
     watching.viewer.step()
-    assert (watching.monitor.shown[-1] != 90).mean() > 0.9, "a placard, not the picture"
+    assert (watching.monitor.shown[-1] != 90).mean() > 0.9, "a status screen, not the picture"
     watching.state.pause.set(False, "page")
     watching.frame()
     watching.viewer.step()

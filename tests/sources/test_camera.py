@@ -7,7 +7,7 @@ import pytest
 from v4l2_stand_in import C270, C920_CONTROLS, Kernel, Webcam, jpeg
 
 from picam_infer.config import Capture
-from picam_infer.core import BadFrame, Lost, Source, UsageError
+from picam_infer.core import BadFrame, Disconnected, Source, UsageError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.sources import camera as room
@@ -117,7 +117,7 @@ def test_damaged_first_pictures_are_forgiven_but_not_for_ever(kernel, webcam):
     webcam.script = [jpeg()[:, :300]] * 4
     assert opened(kernel).read().width == 1280
     webcam.script = [jpeg()[:, :300]] * 50
-    with pytest.raises(Lost, match="damaged pictures only"):
+    with pytest.raises(Disconnected, match="damaged pictures only"):
         opened(kernel)
 
 
@@ -141,12 +141,12 @@ def test_unplugged_while_reading(kernel, webcam):
     camera = opened(kernel)
     camera.read()
     kernel.unplug(0)
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         camera.read()
     assert str(lost.value) == "C270 HD WEBCAM is unplugged; plug it in again"
     camera.close()
     for _ in range(2):  # looking for it again is the same news
-        with pytest.raises(Lost, match="C270 HD WEBCAM is unplugged"):
+        with pytest.raises(Disconnected, match="C270 HD WEBCAM is unplugged"):
             opened(kernel)
 
 
@@ -155,7 +155,7 @@ def test_the_node_may_go_a_moment_after_the_read_failed(kernel, webcam):
     camera.read()
     webcam.script = [False]
     threading.Timer(0.1, kernel.unplug, [0]).start()
-    with pytest.raises(Lost, match="is unplugged"):
+    with pytest.raises(Disconnected, match="is unplugged"):
         camera.read()
 
 
@@ -185,7 +185,7 @@ def test_another_camera_serves_when_any_is_wanted(kernel, webcam):
 
 
 def test_a_named_camera_is_waited_for_while_another_is_there(kernel, webcam):
-    with pytest.raises(Lost, match="no camera matches 'BRIO'"):
+    with pytest.raises(Disconnected, match="no camera matches 'BRIO'"):
         opened(kernel, "camera:BRIO")
     with pytest.raises(UsageError):
         opened(kernel, "camera:")
@@ -199,14 +199,14 @@ def test_opencv_hides_why_it_does_not_open(kernel, webcam, request_, number, wor
     kernel.hold(0, 99, "vlc")
     webcam.refuses = True
     kernel.errors[request_] = number
-    with pytest.raises(Lost, match=words):
+    with pytest.raises(Disconnected, match=words):
         opened(kernel)
 
 
 def test_no_bandwidth_shows_at_the_first_read(kernel, webcam):
     webcam.script = [False]
     kernel.errors[v4l2.STREAMON] = errno.ENOSPC
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         opened(kernel)
     assert "bandwidth" in lost.value.message and "smaller" in lost.value.hint
     assert webcam.released
@@ -218,7 +218,7 @@ def test_frozen_is_not_unplugged(kernel, webcam, monkeypatch):
     camera.read()
     webcam.hang = threading.Event()
     threading.Timer(0.25, webcam.hang.set).start()
-    with pytest.raises(Lost, match=r"no picture for 0.2 s"):
+    with pytest.raises(Disconnected, match=r"no picture for 0.2 s"):
         camera.read()
 
 
@@ -227,7 +227,7 @@ def test_a_camera_may_take_two_time_outs_to_wake_up(kernel, webcam, monkeypatch)
     webcam.script = [0.1]
     assert opened(kernel).read().codec == "jpeg"
     webcam.script = [0.1, 0.1]
-    with pytest.raises(Lost, match="no picture for"):
+    with pytest.raises(Disconnected, match="no picture for"):
         opened(kernel)
 
 
@@ -241,7 +241,7 @@ def test_closing_under_a_hanging_read_is_left_to_the_reader(kernel, webcam):
     def reads():
         try:
             camera.read()
-        except Lost as lost:
+        except Disconnected as lost:
             caught.append(lost)
 
     reader = threading.Thread(target=reads)
@@ -253,7 +253,7 @@ def test_closing_under_a_hanging_read_is_left_to_the_reader(kernel, webcam):
     webcam.hang.set()
     reader.join(5)
     assert caught and len(webcam.released) == 1
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         camera.read()
 
 
@@ -294,7 +294,7 @@ def test_controls_are_set_on_whatever_node_the_camera_has_after_a_reconnect(kern
     assert kernel.control(0, "Exposure Time, Absolute").value == 200
     kernel.unplug(0)
     assert camera_controls.apply_to(first, wanted).controls == (), "gone: the next read tells"
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         for _ in range(3):
             first.read()
     first.close()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import Capture
-from picam_infer.core import Lost, Source
+from picam_infer.core import Disconnected, Source
 from picam_infer.imaging import decode, region
 from picam_infer.imaging.region import Region
 from picam_infer.sources.demo import ROI, Demo, Scene
@@ -90,7 +90,7 @@ def test_closing_wakes_the_reader():
     demo = Demo(Capture(width=160, height=120, fps=1))
     demo.read()
     threading.Timer(0.05, demo.close).start()
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         demo.read()
     demo.close()
 

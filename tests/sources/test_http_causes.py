@@ -18,7 +18,7 @@ import pytest
 from socket_server import Caller, Serve, SocketServer
 
 from picam_infer.config import Capture, SourceLogin
-from picam_infer.core import BadFrame, Frame, Lost, Source
+from picam_infer.core import BadFrame, Disconnected, Frame, Source
 from picam_infer.sources import network, open_source
 
 NOISE = np.random.default_rng(3)
@@ -36,7 +36,7 @@ def camera(server: SocketServer, path: str = "/video", scheme: str = "http", **l
 
 
 def why(server: SocketServer, **more: str) -> str:
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         camera(server, **more)
     assert lost.value.hint and "plug" not in str(lost.value)
     return str(lost.value)
@@ -102,14 +102,14 @@ def test_a_trickle_is_no_answer(at: str) -> None:
             assert "does not answer" in why(server)
         else:
             source = camera(server)
-            with pytest.raises(Lost, match="sends no"):
+            with pytest.raises(Disconnected, match="sends no"):
                 source.read()
         assert time.monotonic() - began_s < 15
 
 
 def test_hosts_that_do_not_exist() -> None:
     for host in ("no.such.invalid", "a..b", "x" * 70 + ".de"):
-        with pytest.raises(Lost, match="no such host"):
+        with pytest.raises(Disconnected, match="no such host"):
             open_source(f"http://{host}/x", Capture())
 
 
@@ -246,7 +246,7 @@ def test_ffmpeg_that_serves_one_connection_only(form: str, monkeypatch: pytest.M
         while source is None:
             try:
                 source = open_source(f"http://127.0.0.1:{port}/", Capture())
-            except Lost as lost:  # it is still starting
+            except Disconnected as lost:  # it is still starting
                 assert "refused" in str(lost) and time.monotonic() < until_s, lost
                 time.sleep(0.05)
         assert [(source.read().width, source.read().height) for _ in range(3)] == [(160, 120)] * 3
@@ -358,6 +358,6 @@ def test_a_slow_stream_is_waited_for_at_its_own_pace() -> None:
     with SocketServer(serve) as server:
         source = camera(server)
         assert [source.read().data.tobytes() for _ in range(3)] == PICTURES[:3]
-        with pytest.raises(Lost, match="sends no pictures"):
+        with pytest.raises(Disconnected, match="sends no pictures"):
             source.read()
         source.close()

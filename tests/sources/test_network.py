@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import Capture
-from picam_infer.core import BadFrame, Lost, NoInput, Source
+from picam_infer.core import BadFrame, Disconnected, NoInput, Source
 from picam_infer.sources import network, open_source
 from picam_infer.sources.mjpeg import MAX_PART, Parts, TooLong
 
@@ -106,7 +106,7 @@ def test_motion_jpeg_over_http_arrives_byte_for_byte(length):
             assert frame.data.tobytes() == picture and frame.codec == "jpeg" and frame.seq == number
             assert (frame.width, frame.height, frame.flip) == (64, 48, "vertical")
         assert source.description == f"http://127.0.0.1:{server.port}/video 64×48 MJPG"
-        with pytest.raises(Lost, match="has stopped"):
+        with pytest.raises(Disconnected, match="has stopped"):
             source.read()
         source.close()
         source.close()
@@ -132,7 +132,7 @@ def test_a_stream_that_stalls_is_lost(monkeypatch):
         source = open_source(server.url(), Capture())
         source.read()
         began_s = time.monotonic()
-        with pytest.raises(Lost):
+        with pytest.raises(Disconnected):
             source.read()
         assert time.monotonic() - began_s < 3
         hold.set()
@@ -150,7 +150,7 @@ def test_a_stream_that_dribbles_is_lost(monkeypatch):
 
     with Server(script) as server:
         source = open_source(server.url(), Capture())
-        with pytest.raises(Lost, match="sends no pictures"):
+        with pytest.raises(Disconnected, match="sends no pictures"):
             source.read()
         done.set()
         source.close()
@@ -163,7 +163,7 @@ def test_closing_wakes_a_waiting_reader():
         source.read()
         threading.Timer(0.1, source.close).start()
         began_s = time.monotonic()
-        with pytest.raises(Lost):
+        with pytest.raises(Disconnected):
             source.read()
         assert time.monotonic() - began_s < 2
         hold.set()
@@ -193,7 +193,7 @@ def test_credentials_are_used_but_never_shown(caplog):
         source = open_source(server.url("anna:so%2Bgeheim@"), Capture())
         assert source.read().width == 64
         source.close()
-        with pytest.raises(Lost, match=r"refuses access \(401\)") as lost:
+        with pytest.raises(Disconnected, match=r"refuses access \(401\)") as lost:
             open_source(server.url("anna:falsch@"), Capture())
     said = caplog.text + source.description + str(lost.value)
     assert not any(word in said for word in ("geheim", "falsch", "anna"))
@@ -213,7 +213,7 @@ def test_names_carry_no_secrets(url):
     ],
 )
 def test_answers_that_are_no_stream(more, words):
-    with Server(sends(b"<html>"), **more) as server, pytest.raises(Lost, match=words):
+    with Server(sends(b"<html>"), **more) as server, pytest.raises(Disconnected, match=words):
         open_source(server.url(), Capture())
 
 
@@ -221,11 +221,11 @@ def test_nobody_there_and_nobody_answering(monkeypatch):
     monkeypatch.setattr(network, "OPEN_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(Lost, match="does not answer"):
+        with pytest.raises(Disconnected, match="does not answer"):
             open_source(f"http://127.0.0.1:{port}/x", Capture())
-    with pytest.raises(Lost, match="cannot be reached"):
+    with pytest.raises(Disconnected, match="cannot be reached"):
         open_source(f"http://127.0.0.1:{port}/x", Capture())
-    with pytest.raises(Lost, match=r"cannot be reached \(connection refused\)"):
+    with pytest.raises(Disconnected, match=r"cannot be reached \(connection refused\)"):
         open_source(f"rtsp://anna:geheim@127.0.0.1:{port}/x", Capture())
 
 
@@ -245,7 +245,7 @@ def test_a_video_over_http_goes_through_ffmpeg(tmp_path):
         source = open_source(server.url(path="/a.avi"), Capture())
         frame = source.read()
         assert source.live and frame.codec == "bgr" and frame.data.shape == (240, 320, 3)
-        with pytest.raises(Lost, match="has stopped"):
+        with pytest.raises(Disconnected, match="has stopped"):
             for _ in range(30):
                 source.read()
         source.close()
@@ -296,7 +296,7 @@ def test_rtsp(tmp_path, monkeypatch):
         frames = [source.read() for _ in range(20)]
         assert source.live and frames[-1].seq == 19 and frames[0].data.shape == (240, 320, 3)
         began_s = time.monotonic()
-        with pytest.raises(Lost, match="has stopped"):  # the server falls silent
+        with pytest.raises(Disconnected, match="has stopped"):  # the server falls silent
             for _ in range(300):
                 source.read()
         assert time.monotonic() - began_s < (60 if "PICAM_EMULATED" in os.environ else 6)

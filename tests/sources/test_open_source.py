@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import Capture
-from picam_infer.core import Lost, NoInput, UsageError
+from picam_infer.core import Disconnected, NoInput, UsageError
 from picam_infer.sources import list_cameras, open_source
 from picam_infer.sources.frames import jpeg_size, make_frame
 
@@ -47,7 +47,7 @@ def test_a_file_url_is_a_file(tmp_path):
 @pytest.mark.skipif(bool(list_cameras()), reason="this machine has a camera")
 @pytest.mark.parametrize("address", ["camera", "camera:C270", "camera:usb:046d:0825", "/dev/video97"])
 def test_a_camera_that_is_not_there_is_a_loss_to_wait_out(address):
-    with pytest.raises(Lost, match="no camera") as lost:
+    with pytest.raises(Disconnected, match="no camera") as lost:
         open_source(address, Capture())
     assert lost.value.hint and lost.value.exit_code == 69
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import Capture
-from picam_infer.core import Lost, Source, Unavailable
+from picam_infer.core import Disconnected, Source, Unavailable
 from picam_infer.runtime import camera_controls
 from picam_infer.sources import open_source
 
@@ -95,7 +95,7 @@ def test_without_picamera2_the_line_to_run_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(Unavailable, match="apt install python3-picamera2") as error:
         open_source("picamera", Capture())
-    assert error.value.exit_code == 69 and not isinstance(error.value, Lost)
+    assert error.value.exit_code == 69 and not isinstance(error.value, Disconnected)
 
 
 def test_frames_are_bgr_copies_with_the_sensors_stamp(system):
@@ -123,7 +123,7 @@ def test_usb_cameras_are_not_taken(system):
     open_source("picamera", Capture())
     assert system.made[0].number == 1
     system.cameras = [USB]
-    with pytest.raises(Lost, match="camera port"):
+    with pytest.raises(Disconnected, match="camera port"):
         open_source("picamera", Capture())
 
 
@@ -133,7 +133,7 @@ def test_usb_cameras_are_not_taken(system):
 )
 def test_a_camera_that_does_not_open_is_lost(system, error, hint):
     system.error = error
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(Disconnected) as lost:
         open_source("picamera", Capture())
     assert hint in lost.value.hint
 
@@ -143,7 +143,7 @@ def test_a_camera_that_stops_is_lost(system, error):
     source = open_source("picamera", Capture())
     source.read()
     system.made[0].fails = error
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         source.read()
     source.close()
     assert system.made[0].calls[-1] == "close"
@@ -159,7 +159,7 @@ def test_closing_under_a_waiting_read_is_left_to_the_reader(system):
     def reads():
         try:
             source.read()
-        except Lost as lost:
+        except Disconnected as lost:
             caught.append(lost)
 
     reader = threading.Thread(target=reads)

@@ -14,7 +14,7 @@ import pytest
 from socket_server import Caller, Serve, SocketServer
 
 from picam_infer.config import Capture, SourceLogin
-from picam_infer.core import Lost, PacedSource
+from picam_infer.core import Disconnected, PacedSource
 from picam_infer.sources import network, open_source
 
 USER, PASSWORD = "an na", "s3c:r@t/#?%"
@@ -64,7 +64,7 @@ def test_a_real_stream_with_a_login(real: Ports, tmp_path: Path) -> None:
         assert source.read().width == 160 and "s3c" not in source.description
         source.close()
     for address in (f"rtsp://{place}", f"rtsp://an%20na:wrong@{place}"):
-        with pytest.raises(Lost, match=r"refuses access \(401\)") as lost:
+        with pytest.raises(Disconnected, match=r"refuses access \(401\)") as lost:
             open_source(address, Capture())
         assert "source_login" in lost.value.hint and "wrong" not in str(lost.value)
 
@@ -72,7 +72,7 @@ def test_a_real_stream_with_a_login(real: Ports, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("path", "words"), [("none", "answers 404 Not Found"),
                                              ("sound", r"has no video stream \(only audio\)")])  # fmt: skip
 def test_what_a_real_server_refuses(real: Ports, path: str, words: str) -> None:
-    with pytest.raises(Lost, match=words):
+    with pytest.raises(Disconnected, match=words):
         open_source(f"rtsp://127.0.0.1:{real.everyone}/{path}", Capture())
 
 
@@ -137,7 +137,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_cause_has_its_sentence_and_its_remedy(serve: Serve, words: str, remedy: str) -> None:
     with SocketServer(serve) as server:
         began_s = time.monotonic()
-        with pytest.raises(Lost) as lost:
+        with pytest.raises(Disconnected) as lost:
             open_source(f"rtsp://anna:s3cret@127.0.0.1:{server.port}/h264?token=s3cret", Capture()).read()
         assert time.monotonic() - began_s < 30
     assert words in lost.value.message and remedy in lost.value.hint
@@ -153,12 +153,12 @@ def test_an_endless_answer_is_not_read_to_its_end() -> None:
         while not caller.over.is_set():
             caller.send("X: " + "y" * 4000 + "\r\n")
 
-    with SocketServer(serve) as server, pytest.raises(Lost):
+    with SocketServer(serve) as server, pytest.raises(Disconnected):
         open_source(f"rtsp://127.0.0.1:{server.port}/", Capture())
 
 
 def test_a_host_that_does_not_exist() -> None:
-    with pytest.raises(Lost, match="no such host"):
+    with pytest.raises(Disconnected, match="no such host"):
         open_source("rtsp://no.such.invalid/h", Capture())
 
 

@@ -13,7 +13,7 @@ import pytest
 from socket_server import Caller, Serve, SocketServer
 
 from picam_infer.config import Capture, SourceLogin
-from picam_infer.core import BadFrame, Frame, Lost, NotYet, PacedSource
+from picam_infer.core import BadFrame, Disconnected, Frame, NotYet, PacedSource
 from picam_infer.sources import network, open_source
 
 NOISE = np.random.default_rng(6)
@@ -139,7 +139,7 @@ def test_a_camera_that_goes_is_lost_with_the_cause() -> None:
     with SocketServer(one_each(PICTURES), most=1) as server:
         source = open_source(f"http://127.0.0.1:{server.port}/shot.jpg", Capture(every_s=0.1))
         patient(source)
-        with pytest.raises(Lost, match="connection refused"):
+        with pytest.raises(Disconnected, match="connection refused"):
             patient(source)
         source.close()
 
@@ -152,7 +152,7 @@ def test_waiting_is_told_and_closing_ends_it() -> None:
             source.read()
         threading.Timer(0.1, source.close).start()
         began_s = time.monotonic()
-        with pytest.raises(Lost, match="was closed"):
+        with pytest.raises(Disconnected, match="was closed"):
             patient(source)
         assert time.monotonic() - began_s < 5
 
@@ -168,6 +168,6 @@ def test_a_picture_without_an_end_is_none(monkeypatch: pytest.MonkeyPatch) -> No
 
     with SocketServer(serve) as server:
         source = open_source(f"http://127.0.0.1:{server.port}/shot.jpg", Capture(every_s=0.1))
-        with pytest.raises(Lost, match="has no end"):
+        with pytest.raises(Disconnected, match="has no end"):
             patient(source)
         source.close()

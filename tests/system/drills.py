@@ -135,7 +135,7 @@ def crash_in_write() -> None:
     ssh("sudo -u picam-infer nohup /opt/picam-infer/current/bin/python -c '"
         "from pathlib import Path; from picam_infer import config\n"
         "i = 0\n"
-        "while True: i += 1; config.keep(Path(\"/etc/picam-infer/config.yaml\"), {\"decide.hold\": 1 + i % 2})' "
+        "while True: i += 1; config.save(Path(\"/etc/picam-infer/config.yaml\"), {\"decide.hold\": 1 + i % 2})' "
         ">/dev/null 2>&1 & sleep 6")  # fmt: skip
     vm("crash")
 

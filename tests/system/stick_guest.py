@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from stick_lab import Cpu, bundle, expected
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.ncs.engine import Ncs
 from picam_infer.inference.engines.ncs.preferred import PreferredStick
@@ -74,13 +74,13 @@ def main() -> None:
     while not ended.is_set():
         try:
             engine = opening()
-        except Lost as loss:
+        except Disconnected as loss:
             tell(lost=str(loss))
             ended.wait(1)
             continue
         try:
             feed(engine, ended)
-        except Lost as loss:
+        except Disconnected as loss:
             tell(lost=str(loss))
         began_s = time.monotonic()
         engine.close()

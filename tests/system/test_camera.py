@@ -84,13 +84,13 @@ def test_frozen_and_thawed(pi):
 CLOSE = """
 import threading, time
 from picam_infer.config import Capture
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.sources import open_source
 source = open_source("camera", Capture())
 def reads():
     try:
         while True: source.read()
-    except Lost as lost: print("reader:", lost.message, flush=True)
+    except Disconnected as lost: print("reader:", lost.message, flush=True)
 reader = threading.Thread(target=reads)
 reader.start()
 print("reading", flush=True); input()

@@ -7,7 +7,7 @@ import threading
 import time
 
 from picam_infer.config import Capture
-from picam_infer.core import BadFrame, Lost
+from picam_infer.core import BadFrame, Disconnected
 from picam_infer.sources import open_source
 from picam_infer.sources.camera import Camera
 
@@ -49,6 +49,6 @@ while time.monotonic() - began_s < seconds:
             watch(source)
         finally:
             source.close()
-    except Lost as lost:
+    except Disconnected as lost:
         tell("lost", reason=lost.message, hint=lost.hint)
         time.sleep(0.5)

@@ -65,7 +65,7 @@ def test_the_bars_hold_on_frames_training_never_saw(
     rates = train.Rates.of(predict(np.stack(inputs)), np.array(labels))
     # The bars are 98.5, 1 and 2 %; 300 frames of either kind scatter by about 0.7 % around a rate of 1.5 %.
     assert rates.top1 >= 0.97 - SLACK
-    assert rates.wrong_claims <= 0.015 + SLACK
+    assert rates.false_claim_rate <= 0.015 + SLACK
     assert rates.none_claims <= 0.03 + SLACK
 
 
@@ -96,7 +96,7 @@ def test_rates_count_claims_by_the_best_score() -> None:
     scores[0, 3], scores[1, 4], scores[2, 4], scores[3, 5] = 0.9, 0.7, 0.5, 0.8
     rates = train.Rates.of(scores, np.array([3, 3, 3, train.REJECT]))
     assert rates.top1 == pytest.approx(1 / 3)
-    assert rates.wrong_claims == pytest.approx(1 / 3)
+    assert rates.false_claim_rate == pytest.approx(1 / 3)
     assert rates.right_claims == pytest.approx(1 / 3)
     assert rates.none_claims == 1
     assert rates.confusion.sum() == 4

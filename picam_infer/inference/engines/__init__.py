@@ -30,10 +30,10 @@ def open_engine(
     stopping: threading.Event | None = None,
     traffic: Traffic | None = None,
 ) -> Engine:
-    """Open the engine that the settings ask for. Raises `Lost`, `Unavailable`, `ConfigError` or `BundleError`.
+    """Open the engine that the settings ask for. Raises `Disconnected`, `Unavailable`, `ConfigError` or `BundleError`.
 
     `report` hears a sentence when an engine switches inside itself or has news of its hardware (default: the log);
-    `stopping` ends the opening of a stick or a server, which takes seconds, with `Lost`; `traffic` counts what goes to
+    `stopping` ends the opening of a stick or a server, which takes seconds; `traffic` counts what goes to
     a server.
     """
     stick = stick_name(settings)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from picam_infer.core import Engine, Lost, Pixels, Scores, Telemetry
+from picam_infer.core import Disconnected, Engine, Pixels, Scores, Telemetry
 from picam_infer.models.bundle import Bundle
 from picam_infer.runtime.retry import BackOff
 
@@ -36,13 +36,13 @@ class Preferred(Protocol):
         """Whether there is one, as far as can be told at once."""
 
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
-        """Return it, or wait for it; `closed` ends that. Raises `Lost`; one without words needs no report.
+        """Return it, or wait for it; `closed` ends that. Raises `Disconnected`; one without words needs no report.
 
         Calls `waiting` when nothing is there yet, `seen` when there is.
         """
 
     def verdict(self, scores: Scores, cpu: Scores) -> str:
-        """Return how its answer to a probe and the CPU's (classes,) compare, as a sentence. Raises `Lost`: not used."""
+        """Return how its answer to a probe and the CPU's (classes,) compare, as a sentence. Raises `Disconnected`."""
 
     def back_off(self, served_s: float | None) -> BackOff:
         """Return the waits before each next try; `served_s`: how long it worked before it was lost."""
@@ -61,7 +61,7 @@ class Preferred(Protocol):
 class Request:
     """An inference under way; without an engine it is still to be done, on the CPU."""
 
-    patch: Pixels
+    input_image: Pixels
     engine: Engine | None
 
 
@@ -102,7 +102,7 @@ class FailoverEngine:
         try:
             self._cpu = open_cpu()
             self.name, self.depth = self._cpu.name, self._cpu.depth
-            self._probe = probe_patch(bundle)
+            self._probe = probe_image(bundle)
             self._cpu.submit(self._probe)
             self._probe_answer = self._cpu.collect()
         except BaseException:
@@ -127,21 +127,21 @@ class FailoverEngine:
 
     # -- the inference thread ---------------------------------------------
 
-    def submit(self, patch: Pixels) -> None:
+    def submit(self, input_image: Pixels) -> None:
         """Start one inference on (H, W, C) uint8; the caller may reuse the buffer."""
         self._take_candidate()
         if self._front:
-            request = Request(patch.copy(), self._front)
+            request = Request(input_image.copy(), self._front)
             try:
-                self._front.submit(request.patch)
-            except Lost as loss:
+                self._front.submit(request.input_image)
+            except Disconnected as loss:
                 self._lose(loss)
                 request.engine = None
         elif self._pending:  # the CPU has one request at a time, and older ones come first
-            request = Request(patch.copy(), None)
+            request = Request(input_image.copy(), None)
         else:
-            request = Request(patch, self._cpu)
-            self._cpu.submit(patch)
+            request = Request(input_image, self._cpu)
+            self._cpu.submit(input_image)
         self._pending.append(request)
 
     def collect(self) -> Scores:
@@ -155,11 +155,11 @@ class FailoverEngine:
                 if news := self._preferred.news(engine):
                     self._report(news)
                 return scores
-            except Lost as loss:
+            except Disconnected as loss:
                 self._lose(loss)
                 request.engine = None
         if request.engine is None:
-            self._cpu.submit(request.patch)
+            self._cpu.submit(request.input_image)
         self.name = self._cpu.name
         return self._cpu.collect()
 
@@ -180,7 +180,7 @@ class FailoverEngine:
             self.name = front.name
         self._report(f"inference is on {self._preferred.noun} now ({front.name}); {self._comparison}")
 
-    def _lose(self, loss: Lost) -> None:
+    def _lose(self, loss: Disconnected) -> None:
         front = self._front
         if front is None:
             return
@@ -216,7 +216,7 @@ class FailoverEngine:
         while not self._closed.is_set():
             try:
                 candidate = self._open()
-            except Lost as loss:
+            except Disconnected as loss:
                 self._complain(loss)
                 self._settle()
                 if self._preferred.pause(back_off.next_s(), self._closed):
@@ -228,12 +228,12 @@ class FailoverEngine:
             return
 
     def _open(self) -> Engine:
-        """Return an engine that answered the probe; waits for one to be there. Raises `Lost`."""
+        """Return an engine that answered the probe; waits for one to be there. Raises `Disconnected`."""
         engine = self._preferred.open(self._closed, self._settle, self._seen.set)
         try:
             self._cpu_ready.wait()
             if self._closed.is_set():
-                raise Lost("")
+                raise Disconnected("")
             engine.submit(self._probe)
             self._comparison = self._preferred.verdict(engine.collect(), self._probe_answer)
         except BaseException:
@@ -253,7 +253,7 @@ class FailoverEngine:
                 return
         candidate.close()
 
-    def _complain(self, loss: Lost) -> None:
+    def _complain(self, loss: Disconnected) -> None:
         if not str(loss):  # nothing is there: what comes next is news again
             self._told = set()
         elif _cause(loss) not in self._told and not self._closed.is_set():
@@ -272,12 +272,12 @@ class FailoverEngine:
         self._seeker.join(1.0)
 
 
-def _cause(loss: Lost) -> str:
+def _cause(loss: Disconnected) -> str:
     """Return what two losses have in common that are one for people, in whatever words."""
     return str(getattr(loss, "cause", "") or loss)
 
 
-def probe_patch(bundle: Bundle) -> Pixels:
+def probe_image(bundle: Bundle) -> Pixels:
     """Return a picture that is the same every time: smooth noise, so that no class is certain of it."""
     shape = bundle.card.input
     coarse = np.random.default_rng(7).integers(0, 256, (8, 8, shape.channels), np.uint8)

@@ -42,14 +42,14 @@ class OpenVino:
         self.threads = _threads(self._request)
         """CPU threads that the network runs on; 0 where the device has none."""
 
-    def submit(self, patch: Pixels) -> None:
+    def submit(self, input_image: Pixels) -> None:
         """Infer (H, W, C) uint8."""
-        if patch is not self._bound:
+        if input_image is not self._bound:
             import openvino as ov
 
             # The request reads the caller's own buffer: no copy. Held here, because the tensor does not hold it.
-            self._bound = patch
-            self._request.set_input_tensor(0, ov.Tensor(np.ascontiguousarray(patch)[None], shared_memory=True))
+            self._bound = input_image
+            self._request.set_input_tensor(0, ov.Tensor(np.ascontiguousarray(input_image)[None], shared_memory=True))
         self._request.infer()
 
     def collect(self) -> Scores:

@@ -50,11 +50,11 @@ def _main(model: str, device: str, precision: str) -> int:
     bundle = load(Path(model))
     engine = OpenVino(bundle, EngineSettings(device=device, precision=precision))  # type: ignore[arg-type]
     shape = bundle.card.input
-    patch = np.zeros((shape.height, shape.width, shape.channels), np.uint8)
+    input_image = np.zeros((shape.height, shape.width, shape.channels), np.uint8)
     took_s = []
     for _ in range(5):
         began_s = time.perf_counter()
-        engine.submit(patch)
+        engine.submit(input_image)
         engine.collect()
         took_s.append(time.perf_counter() - began_s)
     print(min(took_s) * 1e3)

@@ -6,14 +6,14 @@ import importlib
 from collections.abc import Callable, Sequence
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Display, Lost
+from picam_infer.core import Disconnected, Display
 from picam_infer.outputs.display import owner
 
 _KINDS = {"window": "Window", "kms": "Kms", "framebuffer": "Framebuffer"}
 
 
 def open_display(settings: DisplaySettings) -> Display | None:
-    """Open the display that is asked for, None for `none`; raise `Lost` when there is none now: ask again later.
+    """Open the display that is asked for, None for `none`; raise `Disconnected` when there is none now.
 
     `auto` tries a desktop's window, the bare monitor and the frame buffer, in that order; on a machine that starts
     a desktop it waits for that. A kind forced by name is tried alone.
@@ -27,14 +27,14 @@ def open_display(settings: DisplaySettings) -> Display | None:
 
 
 def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
-    """Return the first display that opens; raise the most telling `Lost` when none does."""
+    """Return the first display that opens; raise the most telling `Disconnected` when none does."""
     losses = []
     for opener in openers:
         try:
             return opener()
         except owner.Held:
             raise
-        except Lost as loss:
+        except Disconnected as loss:
             losses.append(loss)
     # Without a desktop it is no news that there is none: the bare monitor's reason is the one to mend.
     raise losses[0] if desktop or len(losses) < 2 else losses[1]

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Lost, Patch, Pixels
+from picam_infer.core import Disconnected, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import owner
 from picam_infer.outputs.display.keyboard import Keyboard
@@ -44,7 +44,9 @@ class Geometry:
         """cv2's code from BGR to this screen's pixels."""
         codes = {16: cv2.COLOR_BGR2BGR565, 32: cv2.COLOR_BGR2RGBA if self.red_first else cv2.COLOR_BGR2BGRA}
         if self.bits not in codes:
-            raise Lost(f"{DEVICE} has {self.bits} bits a pixel, which cannot be drawn", "`fbset -depth 32` sets 32")
+            raise Disconnected(
+                f"{DEVICE} has {self.bits} bits a pixel, which cannot be drawn", "`fbset -depth 32` sets 32"
+            )
         return int(codes[self.bits])
 
 
@@ -61,7 +63,7 @@ class Framebuffer:
     desktop = False
 
     def __init__(self, settings: DisplaySettings) -> None:
-        """Map the screen's memory. Raises `Lost`."""
+        """Map the screen's memory. Raises `Disconnected`."""
         self.name = ""
         self._map: mmap.mmap | None = None
         self._console: int | None = None
@@ -83,13 +85,13 @@ class Framebuffer:
         return self._pixels.shape[1], self._pixels.shape[0]
 
     def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
-        """Show BGR (H, W, 3) and what is laid over it. Raises `Lost`."""
+        """Show BGR (H, W, 3) and what is laid over it. Raises `Disconnected`."""
         if self._map is None:
-            raise Lost("the screen was given back", "")
+            raise Disconnected("the screen was given back", "")
         if time.monotonic() >= self._next_look_s:
             try:
                 self._look()
-            except Lost:
+            except Disconnected:
                 self.close()
                 raise
         self._fitter.draw(image, self._pixels, image.shape != self._shape, over)
@@ -137,7 +139,7 @@ class Framebuffer:
         owner.require_active_vt()
         found = owner.outlets()
         if found and not any(outlet.plugged for outlet in found):
-            raise Lost("no monitor is plugged in", "plug one in: it is used at once")
+            raise Disconnected("no monitor is plugged in", "plug one in: it is used at once")
 
     def _hide_cursor(self) -> None:
         # Allowed to members of the group tty, and at a console of one's own.
@@ -155,11 +157,15 @@ def pixels(memory: mmap.mmap, layout: Geometry) -> Pixels:
     return np.ndarray(shape, np.uint8, memory, layout.start, (layout.line_bytes, size, 1))
 
 
-def _refused(error: OSError) -> Lost:
+def _refused(error: OSError) -> Disconnected:
     if error.errno == errno.ENOENT:
-        return Lost(f"{DEVICE}: there is no frame buffer", "attach a monitor; on a Raspberry Pi dtoverlay=vc4-kms-v3d "
-                    "belongs in /boot/firmware/config.txt")  # fmt: skip
+        return Disconnected(
+            f"{DEVICE}: there is no frame buffer",
+            "attach a monitor; on a Raspberry Pi dtoverlay=vc4-kms-v3d belongs in /boot/firmware/config.txt",
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Lost(f"{DEVICE}: permission denied", "add the user to the group video: sudo usermod -aG video USER, "
-                    "then log in again")  # fmt: skip
-    return Lost(f"{DEVICE}: {os.strerror(error.errno or 0)}", "see `dmesg` for the graphics driver's complaint")
+        return Disconnected(
+            f"{DEVICE}: permission denied",
+            "add the user to the group video: sudo usermod -aG video USER, then log in again",
+        )
+    return Disconnected(f"{DEVICE}: {os.strerror(error.errno or 0)}", "see `dmesg` for the graphics driver's complaint")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Lost, Patch, Pixels
+from picam_infer.core import Disconnected, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import drm, owner
 from picam_infer.outputs.display.keyboard import Keyboard
@@ -24,12 +24,12 @@ _FLIP_S = 1.0
 
 
 class Kms:
-    """One monitor. It follows a replaced monitor; `Lost` when there is none, or the screen is somebody else's."""
+    """One monitor. It follows a replaced monitor; `Disconnected` when there is none, or it is somebody else's."""
 
     desktop = False
 
     def __init__(self, settings: DisplaySettings) -> None:
-        """Take the first monitor that is plugged in. Raises `Lost`."""
+        """Take the first monitor that is plugged in. Raises `Disconnected`."""
         self.name = ""
         self._card: drm.Card | None = None
         self._buffers: list[drm.Buffer] = []
@@ -45,9 +45,9 @@ class Kms:
         return (self._buffers[0].pixels.shape[1], self._buffers[0].pixels.shape[0]) if self._buffers else (0, 0)
 
     def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
-        """Show BGR (H, W, 3) and what is laid over it from the next refresh on. Raises `Lost`."""
+        """Show BGR (H, W, 3) and what is laid over it from the next refresh on. Raises `Disconnected`."""
         if self._card is None:
-            raise Lost("the monitor was given back", "")
+            raise Disconnected("the monitor was given back", "")
         self._require_active_vt()
         if time.monotonic() >= self._next_look_s:
             self._look()
@@ -86,20 +86,20 @@ class Kms:
         owner.require_active_vt()
         found = owner.outlets()
         if not found:
-            raise Lost("this machine has no graphics card that can drive a monitor", "on a Raspberry Pi "
+            raise Disconnected("this machine has no graphics card that can drive a monitor", "on a Raspberry Pi "
                        "dtoverlay=vc4-kms-v3d belongs in /boot/firmware/config.txt")  # fmt: skip
         plugged = [outlet for outlet in found if outlet.plugged]
         if not plugged:
             names = ", ".join(outlet.name for outlet in found)
             raise _unplugged(names)
-        loss: Lost | None = None
+        loss: Disconnected | None = None
         for outlet in plugged:
             try:
                 self._take(outlet)
                 return
             except OSError as error:
                 loss = loss or self._refused(outlet, error)
-            except Lost as refused:
+            except Disconnected as refused:
                 loss = loss or refused
             self.close()
         assert loss is not None
@@ -111,10 +111,12 @@ class Kms:
         if not card.master:
             raise owner.Held(*_held(card.path))
         if not card.can_draw:
-            raise Lost(f"{card.path} has no buffers to draw in", "try display.kind: framebuffer")
+            raise Disconnected(f"{card.path} has no buffers to draw in", "try display.kind: framebuffer")
         monitors = {monitor.name: monitor for monitor in card.monitors()}
         if outlet.name not in monitors:
-            raise Lost(f"the monitor at {outlet.name} does not answer", "check its cable and that it is switched on")
+            raise Disconnected(
+                f"the monitor at {outlet.name} does not answer", "check its cable and that it is switched on"
+            )
         self._monitor = monitors[outlet.name]
         mode = drm.choose_mode(self._monitor.modes)
         self._crtc_id = card.crtc_for(self._monitor)
@@ -132,18 +134,22 @@ class Kms:
         if self._keyboard is None:
             self._keyboard = Keyboard()
 
-    def _refused(self, outlet: owner.Outlet, error: OSError) -> Lost:
+    def _refused(self, outlet: owner.Outlet, error: OSError) -> Disconnected:
         path = _DEV / outlet.card
         if error.errno in (errno.EACCES, errno.EPERM) and not os.access(path, os.R_OK | os.W_OK):
-            return Lost(f"{path}: permission denied", "add the user to the group video: sudo usermod -aG video "
+            return Disconnected(f"{path}: permission denied", "add the user to the group video: sudo usermod -aG video "
                         "USER, then log in again")  # fmt: skip
         if error.errno == errno.EPERM:
-            return Lost(f"{path}: the service's unit does not allow it", "run `sudo systemctl restart picam-infer`; if "
-                        "that does not help, install again")  # fmt: skip
+            return Disconnected(
+                f"{path}: the service's unit does not allow it",
+                "run `sudo systemctl restart picam-infer`; if that does not help, install again",
+            )
         if error.errno in (errno.EACCES, errno.EBUSY):
             return owner.Held(*_held(path))
-        return Lost(f"the monitor at {outlet.name} is gone ({os.strerror(error.errno or 0)})", "check its cable; "
-                    "it is looked for")  # fmt: skip
+        return Disconnected(
+            f"the monitor at {outlet.name} is gone ({os.strerror(error.errno or 0)})",
+            "check its cable; it is looked for",
+        )
 
     # -- showing -----------------------------------------------------------
 
@@ -165,7 +171,7 @@ class Kms:
         """At once: a desktop that starts at another console fails when the graphics card is not free by then."""
         try:
             owner.require_active_vt()
-        except Lost:
+        except Disconnected:
             self.close()
             raise
 
@@ -182,9 +188,9 @@ class Kms:
             log.info("the monitor was changed: %s", self.name)
 
 
-def _unplugged(names: str) -> Lost:
+def _unplugged(names: str) -> Disconnected:
     """Return the same words for a monitor that goes and for one that never was there: the journal has them once."""
-    return Lost("no monitor is plugged in", f"plug one in ({names}): it is used at once")
+    return Disconnected("no monitor is plugged in", f"plug one in ({names}): it is used at once")
 
 
 def _held(path: Path) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.platform import procfs
 from picam_infer.platform.procfs import Process
 
@@ -16,7 +16,7 @@ _DRAWERS = ("Xorg", "X", "labwc", "wayfire", "cage", "weston", "sway", "kwin_way
 _DESKTOP_HOME = "tty1"
 
 
-class Held(Lost):
+class Held(Disconnected):
     """Another program draws on the monitor: the frame buffer would be painted where nobody sees it."""
 
 
@@ -67,10 +67,10 @@ def console_in_use(sys: Path | None = None, proc: Path | None = None) -> str:
 
 
 def require_active_vt() -> None:
-    """Raise `Lost` while a person works at another console."""
+    """Raise `Disconnected` while a person works at another console."""
     console = console_in_use()
     if console:
-        raise Lost(f"the screen shows the console {console}", "Ctrl+Alt+F1 brings the picture back")
+        raise Disconnected(f"the screen shows the console {console}", "Ctrl+Alt+F1 brings the picture back")
 
 
 def _home(proc: Path) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from picam_infer.config import Config
-from picam_infer.core import Display, Lost, Patch, Pixels, Problem
+from picam_infer.core import Disconnected, Display, Patch, Pixels, Problem
 from picam_infer.outputs import display as displays
 from picam_infer.outputs.annotator import StatusScreen
 from picam_infer.platform import x11
@@ -98,7 +98,7 @@ class Screen:
             return False
         try:
             self._display.show(image, over)
-        except Lost as loss:
+        except Disconnected as loss:
             self._gone(loss)
         return self._display is not None
 
@@ -112,7 +112,7 @@ class Screen:
             return []
         try:
             pressed = [_CLOSING.get(key, key) for key in self._display.keys()]
-        except Lost as loss:
+        except Disconnected as loss:
             self._gone(loss)
             return []
         if "q" in pressed and self._closed is not None and self._display.desktop:
@@ -131,7 +131,7 @@ class Screen:
     def _open(self, patient: bool) -> None:
         try:
             self._display = displays.open_display(self.settings)
-        except Lost as loss:
+        except Disconnected as loss:
             if not patient:
                 raise
             self._gone(loss)
@@ -145,7 +145,7 @@ class Screen:
             self._missed = True
             self._report()
 
-    def _gone(self, loss: Lost) -> None:
+    def _gone(self, loss: Disconnected) -> None:
         self.close()
         self._next_try_s = time.monotonic() + RETRY_S
         if loss.message != self._lost.what:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Lost, Patch, Pixels
+from picam_infer.core import Disconnected, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import x11_surface
 from picam_infer.outputs.display.x11_surface import Surface
@@ -40,7 +40,7 @@ class Window:
     desktop = True
 
     def __init__(self, settings: DisplaySettings) -> None:
-        """Open it on the desktop that lets us in. Raises `Lost`."""
+        """Open it on the desktop that lets us in. Raises `Disconnected`."""
         self.name = ""
         self._memory_of_mode = state_folder() / "window.json"
         self._full = self._remembered(settings.fullscreen)
@@ -67,7 +67,7 @@ class Window:
         return self._size
 
     def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
-        """Show BGR (H, W, 3) and what is laid over it, fitted with black bars. Raises `Lost`."""
+        """Show BGR (H, W, 3) and what is laid over it, fitted with black bars. Raises `Disconnected`."""
         self._aspect = image.shape[1] / image.shape[0]
         self._last, self._over = image, over
         self._handle(self._client.events())
@@ -78,7 +78,7 @@ class Window:
             self._surface.show(self._letterbox, self._last, self._size, self._over)
 
     def keys(self) -> Sequence[str]:
-        """Return the keys pressed since the last call; `close` when a person closed the window. Raises `Lost`."""
+        """Return the keys pressed since the last call; `close` when a person closed it. Raises `Disconnected`."""
         self._handle(self._client.events())
         pressed, self._pressed = self._pressed, []
         if "f" in pressed:
@@ -114,7 +114,7 @@ class Window:
         self._surface = Surface(client, self._id)
         client.send(x11_client.MAP_WINDOW, 0, struct.pack("<I", self._id))
         if not client.settle():
-            raise Lost("the desktop refuses the window", "log out and in again")
+            raise Disconnected("the desktop refuses the window", "log out and in again")
 
     def _describe(self) -> None:
         atoms = self._atoms

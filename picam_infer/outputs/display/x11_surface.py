@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from picam_infer.core import Lost, Patch, Pixels
+from picam_infer.core import Disconnected, Patch, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.platform import x11_client
 from picam_infer.platform.x11_client import Client, Extension
@@ -37,7 +37,7 @@ class Shared:
         self._back = 0
 
     def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
-        """Draw BGR (H, W, 3) with `over`, fitted into a window of size (width, height), and show it. Raises `Lost`."""
+        """Draw BGR (H, W, 3) with `over`, fitted into a window of (width, height), shown. Raises `Disconnected`."""
         if size != self._place:
             self._resize(size)
         if image.shape != self._shape:
@@ -96,7 +96,9 @@ class Shared:
         ends_s = time.monotonic() + _SHOWN_S
         while self._busy[index]:
             if time.monotonic() > ends_s:
-                raise Lost("the desktop's X server does not take pictures", "is the desktop's compositor alive?")
+                raise Disconnected(
+                    "the desktop's X server does not take pictures", "is the desktop's compositor alive?"
+                )
             for event in self._client.events(0.05):
                 self.heard(event) if event[0] & 0x7F == self._extension.first_event else self._client.later(event)
 
@@ -114,7 +116,7 @@ class Sent:
         self._shape: tuple[int, ...] = ()
 
     def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
-        """Draw BGR (H, W, 3) with `over`, fitted into a window of size (width, height), and show it. Raises `Lost`."""
+        """Draw BGR (H, W, 3) with `over`, fitted into a window of (width, height), shown. Raises `Disconnected`."""
         width, height = size
         screen = self._client.screen
         stride = (width * screen.bits + 31) // 32 * 4
@@ -150,7 +152,7 @@ class Surface:
         self._way: Shared | Sent = Shared(client, window, context, shared) if shared and able else self._sent
 
     def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
-        """Show BGR (H, W, 3), and `over` over it, fitted into a window of size (width, height). Raises `Lost`."""
+        """Show BGR (H, W, 3), and `over` over it, fitted into a window of (width, height). Raises `Disconnected`."""
         try:
             self._way.show(letterbox, image, size, over)
         except (Refused, OSError) as error:
@@ -175,9 +177,9 @@ class Surface:
 
 
 def conversion(screen: x11_client.Screen) -> int:
-    """Return cv2's code from BGR to the screen's pixels. Raises `Lost`."""
+    """Return cv2's code from BGR to the screen's pixels. Raises `Disconnected`."""
     if screen.bits == 32 and screen.depth >= 24:
         return int(cv2.COLOR_BGR2RGBA if screen.red_mask == 0xFF else cv2.COLOR_BGR2BGRA)
     if screen.bits == 16 and screen.depth == 16:
         return int(cv2.COLOR_BGR2BGR565)
-    raise Lost(f"the desktop has {screen.depth} bits a pixel, which cannot be drawn", "set it to 24 or 16 bits")
+    raise Disconnected(f"the desktop has {screen.depth} bits a pixel, which cannot be drawn", "set it to 24 or 16 bits")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from picam_infer import config
 from picam_infer.config.instance import Instance
-from picam_infer.outputs.events.outlet import Outlet, Way
+from picam_infer.outputs.events.outlet import Outlet, Transport
 from picam_infer.outputs.events.retained import Memory
 from picam_infer.runtime.reports import OutletReport
 from picam_infer.runtime.state import Change, State
@@ -20,15 +20,15 @@ class Events:
         """`instance`: who tells; None: the installed service."""
         instance = instance or Instance()
         memory = Memory(instance)
-        ways = [way(item, state, instance, memory) for item in settings]
-        names = [one.name for one in ways]
-        for number, one in enumerate(ways):  # metrics tell them apart by it
+        transports = [transport(item, state, instance, memory) for item in settings]
+        names = [one.name for one in transports]
+        for number, one in enumerate(transports):  # metrics tell them apart by it
             alike = names[:number].count(one.name)
             one.name += f" #{alike + 1}" if alike else ""
-        self.outlets = [Outlet(item, one) for item, one in zip(settings, ways, strict=True)]
+        self.outlets = [Outlet(item, one) for item, one in zip(settings, transports, strict=True)]
         self._state = state
         state.reports.events.serve(self.report)
-        self._unlisten = state.listen(self._hear, pictures=any(one.pictures for one in ways))
+        self._unlisten = state.listen(self._hear, pictures=any(one.pictures for one in transports))
 
     def __enter__(self) -> Events:
         return self
@@ -56,7 +56,7 @@ class Events:
             outlet.offer(change)
 
 
-def way(settings: config.Event, state: State, instance: Instance, memory: Memory) -> Way:
+def transport(settings: config.Event, state: State, instance: Instance, memory: Memory) -> Transport:
     """Return how events of that kind are delivered; each kind's library is loaded only when it is used."""
     if isinstance(settings, config.Jsonl):
         from picam_infer.outputs.events.jsonl import JsonLines

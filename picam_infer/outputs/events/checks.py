@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from picam_infer import config
 from picam_infer.config.instance import Instance
 from picam_infer.core import Finding
-from picam_infer.outputs.events.outlet import Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError
 from picam_infer.outputs.events.reasons import remedy
 from picam_infer.platform import disk, secret_file
 from picam_infer.platform.secret_file import SecretError
@@ -153,7 +153,7 @@ def webhook(settings: config.Webhook) -> Iterator[Finding]:
         yield from secret(f"{name}: secret_file", settings.secret_file)
     try:
         answer = hook.request("OPTIONS", None, {})
-    except Undelivered as error:
+    except DeliveryError as error:
         cause = error.__cause__ or error
         yield Finding("error", f"{name}: {error.reason}", _web_remedy(settings, cause))
         return
@@ -235,7 +235,7 @@ def notify(settings: config.Notify) -> Iterator[Finding]:
         return
     try:
         services = messages.services(messages.read_addresses(place), place, settings.timeout_s)
-    except Undelivered as error:
+    except DeliveryError as error:
         what, _, hint = error.reason.partition("; ")
         yield Finding("error", f"notify: {what}", hint or "one address a line, as Apprise writes them: SERVICE://…")
         return

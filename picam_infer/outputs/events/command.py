@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from picam_infer.config import Command
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError, Event
 
 _LOOK_S = 0.05
 _TAIL_BYTES = 4096
@@ -32,22 +32,22 @@ class Program:
         self._timeout_s = settings.timeout_s
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
-        """Run it. Raises `Undelivered` when it cannot be started, fails or takes too long."""
+        """Run it. Raises `DeliveryError` when it cannot be started, fails or takes too long."""
         try:
             process = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise Undelivered(f"cannot be started: {reason}", final=True) from error
+            raise DeliveryError(f"cannot be started: {reason}", final=True) from error
         try:
             said = _converse(process, event.as_bytes() + b"\n", self._timeout_s)
         except TimeoutError as error:
-            raise Undelivered(f"took longer than {self._timeout_s:g} s and was killed", final=True) from error
+            raise DeliveryError(f"took longer than {self._timeout_s:g} s and was killed", final=True) from error
         finally:
             _end(process)
         if process.returncode:
             last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise Undelivered(
+            raise DeliveryError(
                 f"ended with {process.returncode}" + "".join(f": {line[:200]}" for line in last), final=True
             )
 

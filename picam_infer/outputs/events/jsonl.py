@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from picam_infer.config import Jsonl
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError, Event
 from picam_infer.platform import terminal
 
 
@@ -29,7 +29,7 @@ class JsonLines:
         self._file: BinaryIO | None = None
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
-        """Write a line. Raises `Undelivered` when the disk does not take it."""
+        """Write a line. Raises `DeliveryError` when the disk does not take it."""
         line = event.as_bytes() + b"\n"
         try:
             if self._path is None:
@@ -45,10 +45,10 @@ class JsonLines:
                     file.truncate(whole)  # no half lines
                 raise
         except terminal.OutputError as error:
-            raise Undelivered(error.message) from error
+            raise DeliveryError(error.message) from error
         except OSError as error:
             self.close()
-            raise Undelivered(f"cannot write: {error.strerror or error}") from error
+            raise DeliveryError(f"cannot write: {error.strerror or error}") from error
 
     def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Nothing is due."""

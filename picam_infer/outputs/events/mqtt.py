@@ -18,7 +18,7 @@ from picam_infer.outputs.events import homeassistant
 from picam_infer.outputs.events.mqtt_link import HungUp, Link, Message, TooLarge
 from picam_infer.outputs.events.mqtt_refusals import Refusals
 from picam_infer.outputs.events.mqtt_topics import Presence, Topics
-from picam_infer.outputs.events.outlet import UNKNOWN, Event, Undelivered, passes_filters
+from picam_infer.outputs.events.outlet import UNKNOWN, DeliveryError, Event, passes_filters
 from picam_infer.outputs.events.retained import Memory
 from picam_infer.runtime.state import State
 
@@ -76,7 +76,7 @@ class Broker:
     # -- what the outlet calls -----------------------------------------------
 
     def deliver(self, event: Event, waiting: Waiting) -> None:
-        """Publish the event, the state after it and the picture. Raises `Undelivered`."""
+        """Publish the event, the state after it and the picture. Raises `DeliveryError`."""
         link = self._connected(waiting)
         if self._done[0] != event.ident:
             self._done = (event.ident, set())
@@ -110,7 +110,7 @@ class Broker:
             return
         if link.up:
             ends_s = time.monotonic() + 1.0
-            with contextlib.suppress(Undelivered):
+            with contextlib.suppress(DeliveryError):
                 link.publish(self._availability("offline"), lambda pause_s: _slept(pause_s, ends_s))
         link.close()
 
@@ -131,7 +131,7 @@ class Broker:
             what = self._news.pop()
             try:
                 self._introduce(link, waiting, what == "all")
-            except Undelivered:
+            except DeliveryError:
                 self._news.add(what)
                 raise
         return link
@@ -228,14 +228,14 @@ class Broker:
             return
         try:
             self._refusals.attempt(what, act)
-        except Undelivered as error:
+        except DeliveryError as error:
             if not error.final:
                 raise
             self._refuse(what, size, error)
             if not link.up:  # the next connection goes on without it
-                raise Undelivered(error.reason, counts=False) from error
+                raise DeliveryError(error.reason, counts=False) from error
 
-    def _refuse(self, what: str, size: int, error: Undelivered) -> None:
+    def _refuse(self, what: str, size: int, error: DeliveryError) -> None:
         if what == self.topics.own("snapshot") and isinstance(error, (TooLarge, HungUp)):
             self._refusals.remember(what, size, f"pictures are left out ({error.reason}): raise the broker's packet "
                                     "limit, lower capture.width and height, or set snapshot: false")  # fmt: skip
@@ -253,7 +253,7 @@ class Broker:
             return
         try:
             self._offer(link, message, waiting)
-        except Undelivered as error:
+        except DeliveryError as error:
             if not error.counts:
                 raise
             # Not now, says the broker: the next picture is newer anyway.

@@ -26,7 +26,7 @@ from picam_infer.outputs.events.mqtt_link import (
     port_of,
 )
 from picam_infer.outputs.events.mqtt_topics import Presence, Topics
-from picam_infer.outputs.events.outlet import Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError
 from picam_infer.outputs.events.reasons import remedy
 
 PATIENCE_S = 8.0
@@ -85,7 +85,7 @@ def _broker(settings: config.Mqtt, instance: Instance, picture_bytes: int | None
     link = Link(visitor, f"picam-infer-check-{secrets.token_hex(4)}")
     try:
         link.open(_patience())
-    except Undelivered as error:
+    except DeliveryError as error:
         if not (unreadable and isinstance(error, Refused) and error.code in (BAD_LOGIN, NOT_AUTHORISED)):
             yield Finding("error", f"{name}: {error.reason}", _entrance_remedy(settings, error))
         return
@@ -93,7 +93,7 @@ def _broker(settings: config.Mqtt, instance: Instance, picture_bytes: int | None
     try:
         found += _clashes(link, topics, instance, name)
         found += _proofs(link, settings, topics, name, picture_bytes)
-    except Undelivered as error:
+    except DeliveryError as error:
         found.append(Finding("error", f"{name}: {error.reason}", "look into the broker's log"))
     finally:
         link.close()
@@ -113,7 +113,7 @@ def _proofs(
     for pattern, topic, otherwise in asked:
         try:
             link.publish(Message(topic, b""), _patience())
-        except Undelivered as error:
+        except DeliveryError as error:
             hint = f"allow it in the broker's access list{otherwise}"
             yield Finding("error", f"{name}: publishing to {pattern}: {error.reason}", hint)
             if isinstance(error, HungUp):
@@ -152,7 +152,7 @@ def _clashes(link: Link, topics: Topics, instance: Instance, name: str) -> Itera
         link.publish(Message(topics.own("presence"), me.as_bytes()), _patience())
     except HungUp:
         raise
-    except Undelivered:
+    except DeliveryError:
         return  # what may not be published is found out next
     time.sleep(LISTEN_S)
     others = [one for one in heard.values() if one.instance != instance.ident]
@@ -167,7 +167,7 @@ def _clashes(link: Link, topics: Topics, instance: Instance, name: str) -> Itera
         yield Finding("error", f"{name}: {len(heard)} services run with this configuration", "end all but one")
 
 
-def _entrance_remedy(settings: config.Mqtt, error: Undelivered) -> str:
+def _entrance_remedy(settings: config.Mqtt, error: DeliveryError) -> str:
     """Return what to do when the broker did not let us in."""
     port, cause = port_of(settings), error.__cause__
     if isinstance(error, Refused) or cause is None:

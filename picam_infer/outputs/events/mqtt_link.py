@@ -14,7 +14,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from picam_infer.config import Mqtt
-from picam_infer.outputs.events.outlet import Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError
 from picam_infer.outputs.events.reasons import reason, tls_context
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
@@ -53,7 +53,7 @@ class Message:
         return len(self.topic.encode()) + len(self.payload) + _HEAD_BYTES
 
 
-class HungUp(Undelivered):
+class HungUp(DeliveryError):
     """The connection ended before the broker had confirmed a message. `blames`: because of it, as far as is known."""
 
     def __init__(self, reason: str, blames: bool, final: bool = False, counts: bool = False) -> None:
@@ -61,14 +61,14 @@ class HungUp(Undelivered):
         self.blames = blames
 
 
-class TooLarge(Undelivered):
+class TooLarge(DeliveryError):
     """A message is larger than the broker takes."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, final=True)
 
 
-class Refused(Undelivered):
+class Refused(DeliveryError):
     """The broker does not let us in. `code`: its reason code as MQTT 5 counts them."""
 
     def __init__(self, reason: str, code: int) -> None:
@@ -101,7 +101,7 @@ class Link:
         return self._up.is_set()
 
     def open(self, waiting: Waiting, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5) -> MQTTProtocolVersion:
-        """Connect; return the protocol that the broker speaks. Raises `Undelivered`, `Refused`."""
+        """Connect; return the protocol that the broker speaks. Raises `DeliveryError`, `Refused`."""
         try:
             self._open(waiting, protocol)
         except Refused as error:
@@ -115,7 +115,7 @@ class Link:
         return protocol
 
     def publish(self, message: Message, waiting: Waiting) -> None:
-        """Publish and wait until the broker has it. Raises `Undelivered`, `HungUp` (then the link is over)."""
+        """Publish and wait until the broker has it. Raises `DeliveryError`, `HungUp` (then the link is over)."""
         if self.limit_bytes is not None and message.size > self.limit_bytes:
             raise TooLarge(f"{message.size} bytes are more than the {self.limit_bytes} that the broker takes")
         client = self._running()
@@ -128,7 +128,7 @@ class Link:
         if code is not None and code.value == TOO_LARGE:
             raise TooLarge(f"{message.size} bytes are more than the broker takes")
         if code is not None and code.is_failure:
-            raise Undelivered(f"the broker refuses it: {str(code).lower()}", final=code.value in _NEVER)
+            raise DeliveryError(f"the broker refuses it: {str(code).lower()}", final=code.value in _NEVER)
 
     def say(self, message: Message) -> None:
         """Publish without waiting for an answer; from any thread."""
@@ -158,13 +158,13 @@ class Link:
     def _open(self, waiting: Waiting, protocol: MQTTProtocolVersion) -> None:
         settings = self._settings
         if problem := address_problem(settings):
-            raise Undelivered("; ".join(problem), counts=False)
+            raise DeliveryError("; ".join(problem), counts=False)
         client = self._make(protocol)
         self._end = None
         try:
             client.connect(settings.host, port_of(settings), keepalive=30)
         except (OSError, ValueError) as error:
-            raise Undelivered(reason(error), counts=False) from error
+            raise DeliveryError(reason(error), counts=False) from error
         self._client = client
         client.loop_start()
         end_s = time.monotonic() + ACK_S
@@ -174,7 +174,7 @@ class Link:
             end = self._end
             self.close()
             if end is None:
-                raise Undelivered("the broker does not answer", counts=False)
+                raise DeliveryError("the broker does not answer", counts=False)
             raise Refused(end[0], end[1] or 0)
 
     def _make(self, protocol: MQTTProtocolVersion) -> paho.Client:
@@ -191,9 +191,9 @@ class Link:
             if self._settings.tls:
                 client.tls_set_context(tls_context(self._settings.ca_file))
         except SecretError as error:
-            raise Undelivered(f"password_file: {error}", counts=False) from None
+            raise DeliveryError(f"password_file: {error}", counts=False) from None
         except OSError as error:
-            raise Undelivered(reason(error), counts=False) from error
+            raise DeliveryError(reason(error), counts=False) from error
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = lambda c, d, number, code, properties: self._answers.update({number: code})

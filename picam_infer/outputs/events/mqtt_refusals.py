@@ -26,7 +26,7 @@ class Refusals:
         return "; ".join(dict.fromkeys(self._notes.values()))
 
     def attempt(self, key: str, act: Callable[[], object]) -> None:
-        """Act. Raises `Undelivered`, final once the broker has hung up on it often enough."""
+        """Act. Raises `DeliveryError`, final once the broker has hung up on it often enough."""
         try:
             act()
         except HungUp as error:

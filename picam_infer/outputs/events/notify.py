@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from picam_infer.config import Notify
 from picam_infer.core import BadFrame
 from picam_infer.imaging import jpeg
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError, Event
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
 from picam_infer.runtime.schedule import in_words
@@ -59,7 +59,7 @@ class Messages:
         """Why messages go without their picture."""
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
-        """Send it. Raises `Undelivered`; final when all that is left are services that will never take it."""
+        """Send it. Raises `DeliveryError`; final when all that is left are services that will never take it."""
         services = self._loaded()
         if self._under_way[0] != event.ident:
             self._under_way = (event.ident, {})
@@ -70,7 +70,7 @@ class Messages:
             try:
                 self._send(service, event)
                 done[number] = ""
-            except Undelivered as error:
+            except DeliveryError as error:
                 told = f"{service.service_name}: {error.reason}"
                 if error.final:
                     done[number] = told
@@ -78,7 +78,7 @@ class Messages:
                     later.append(told)
         never = [told for told in done.values() if told]
         if later or never:
-            raise Undelivered("; ".join(never + later), final=not later)
+            raise DeliveryError("; ".join(never + later), final=not later)
 
     def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Notice early what is wrong with the addresses."""
@@ -122,7 +122,7 @@ class Messages:
     def _notify(self, service: NotifyBase, event: Event, attachment: AttachBase | None) -> None:
         """Let Apprise send, in a thread: it has no time limit for the whole."""
         if self._hanging is not None and self._hanging.is_alive():
-            raise Undelivered("still busy with the message before")
+            raise DeliveryError("still busy with the message before")
         took: list[bool] = []
         said: list[str] = []
         self._hanging = worker = threading.Thread(
@@ -131,12 +131,12 @@ class Messages:
         worker.start()
         worker.join(self._settings.timeout_s)
         if worker.is_alive():
-            raise Undelivered(f"no answer within {self._settings.timeout_s:g} s")
+            raise DeliveryError(f"no answer within {self._settings.timeout_s:g} s")
         if took != [True]:
             raise _refusal("\n".join(said))
 
 
-class TooLarge(Undelivered):
+class TooLarge(DeliveryError):
     """The service takes no message of that size."""
 
 
@@ -159,21 +159,21 @@ class _Ear(logging.Filter):
 _EAR = _Ear()
 
 
-def _refusal(said: str) -> Undelivered:
+def _refusal(said: str) -> DeliveryError:
     """Return what went wrong, in words that hold no secret."""
     if found := re.search(r"\berror=(\d{3})\b|\((\d{3}), b['\"]", said):
         status = int(found[1] or found[2])
         if found[1]:
             text = f"answered {status} {http.client.responses.get(status, '')}".strip()
-            kind = TooLarge if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else Undelivered
+            kind = TooLarge if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else DeliveryError
             return kind(text, final=400 <= status < 500 and status not in _AGAIN)
         # SMTP counts the other way round: 5xx is for good (RFC 5321, 4.2.1), and 552 is too large.
-        kind = TooLarge if status == _SMTP_TOO_LARGE else Undelivered
+        kind = TooLarge if status == _SMTP_TOO_LARGE else DeliveryError
         return kind(f"answered {status}", final=500 <= status < 600)
     for pattern, words in _SAYINGS:
         if re.search(pattern, said):
-            return Undelivered(words)
-    return Undelivered("it does not take the message")
+            return DeliveryError(words)
+    return DeliveryError("it does not take the message")
 
 
 def _notified(
@@ -213,19 +213,19 @@ def sentence(event: Event) -> str:
 
 
 def read_addresses(place: str) -> str:
-    """Return the text with the addresses. Raises `Undelivered`."""
+    """Return the text with the addresses. Raises `DeliveryError`."""
     try:
         return secret_file.text(place)
     except SecretError as error:
-        raise Undelivered(f"urls_file: {error}", counts=False) from None
+        raise DeliveryError(f"urls_file: {error}", counts=False) from None
 
 
 def services(text: str, place: str, timeout_s: float) -> list[tuple[int, NotifyBase]]:
-    """Return line number and service of each address (one a line, # begins a comment). Raises `Undelivered`."""
+    """Return line number and service of each address (one a line, # begins a comment). Raises `DeliveryError`."""
     try:
         from apprise import Apprise, AppriseAsset
     except ImportError as error:
-        raise Undelivered(f"{MISSING}; {INSTALL}", counts=False) from error
+        raise DeliveryError(f"{MISSING}; {INSTALL}", counts=False) from error
     _quieten()
     asset = AppriseAsset(app_id="picam-infer", app_desc="picam-infer", async_mode=False)
     found = []
@@ -237,13 +237,13 @@ def services(text: str, place: str, timeout_s: float) -> list[tuple[int, NotifyB
         if service is None:
             scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://", address)
             what = f"begins with {scheme[0]} and" if scheme else "has no scheme like tgram:// and"
-            raise Undelivered(f"{place}, line {number}: {what} is no address that Apprise understands", counts=False)
+            raise DeliveryError(f"{place}, line {number}: {what} is no address that Apprise understands", counts=False)
         for limit in ("socket_connect_timeout", "socket_read_timeout"):
             if getattr(service, limit, None) == getattr(type(service), limit, None):  # the address says nothing
                 setattr(service, limit, timeout_s)
         found.append((number, service))
     if not found:
-        raise Undelivered(f"{place} holds no address", counts=False)
+        raise DeliveryError(f"{place} holds no address", counts=False)
     return found
 
 

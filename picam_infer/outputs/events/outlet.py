@@ -32,7 +32,7 @@ _REASONS = 8
 """Different reasons that are logged before a delivery works again: a place that always says something new is quiet."""
 
 
-class Undelivered(Exception):
+class DeliveryError(Exception):
     """An event did not arrive.
 
     `final`: this receiver will never take it; `counts`: the attempt uses up one of the retries; `after_s`: the
@@ -81,7 +81,7 @@ class Event:
         return json.dumps(self.as_json(), ensure_ascii=False).encode(errors="backslashreplace")
 
 
-class Way(Protocol):
+class Transport(Protocol):
     """How events get to one place. One thread uses it, except `close`, which only `deliver`'s thread calls too."""
 
     name: str
@@ -98,10 +98,10 @@ class Way(Protocol):
         """How often an event is tried again by attempts that count; None: until it arrives."""
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
-        """Deliver or raise `Undelivered`. `waiting(seconds)` sleeps; False: there is no more time."""
+        """Deliver or raise `DeliveryError`. `waiting(seconds)` sleeps; False: there is no more time."""
 
     def idle(self, waiting: Callable[[float], bool]) -> bool:
-        """Do what is due without an event, or raise `Undelivered`; called about once a second.
+        """Do what is due without an event, or raise `DeliveryError`; called about once a second.
 
         True: the other side took something, so it is known to work.
         """
@@ -123,14 +123,14 @@ def passes_filters(settings: config.Outlet, result: Result | None, label: str | 
 class Outlet:
     """One place: filter, queue, retries, and how it is doing."""
 
-    def __init__(self, settings: config.Outlet, way: Way) -> None:
+    def __init__(self, settings: config.Outlet, transport: Transport) -> None:
         self.sent = self.failed = self.dropped = 0
         self.ok: bool | None = None
         """Whether the last delivery worked; None: there was none yet."""
         self.reason = ""
         """Why it did not; empty: it did, or there was none."""
         self._settings = settings
-        self._way = way
+        self._transport = transport
         self._queue: deque[Event] = deque()
         self._condition = threading.Condition()
         self._ends_s: float | None = None
@@ -141,21 +141,21 @@ class Outlet:
         self._note = ""
         self._idle_due_s = 0.0
         self._idle_back_off = BackOff.doubling(2 * _FIRST_WAIT_S, LONGEST_LOOK_S, _SPREAD)
-        self._thread = threading.Thread(target=self._run, name=f"events {way.name}"[:60], daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"events {transport.name}"[:60], daemon=True)
         self._thread.start()
 
     def offer(self, change: Change) -> None:
         """Queue a change if it passes the filters; returns at once."""
         if not self._passes(change):
             return
-        if not self._way.pictures:
+        if not self._transport.pictures:
             change = replace(change, frame=None)
         with self._condition:
             self._queue.append(Event(change))
             while len(self._queue) > self._settings.queue:
                 self._queue.popleft()
                 self.dropped += 1
-            if self._way.pictures and len(self._queue) > PICTURES:
+            if self._transport.pictures and len(self._queue) > PICTURES:
                 late = self._queue[-1 - PICTURES]
                 self._queue[-1 - PICTURES] = replace(late, change=replace(late.change, frame=None))
             self._condition.notify_all()
@@ -163,8 +163,17 @@ class Outlet:
     def report(self) -> OutletReport:
         """Return how it is doing."""
         kind = type(self._settings).__name__.lower()
-        return OutletReport(self._way.name, kind, self.ok, self.reason, self._way.note, self.sent, self.failed,
-                            self.dropped, len(self._queue))  # fmt: skip
+        return OutletReport(
+            self._transport.name,
+            kind,
+            self.ok,
+            self.reason,
+            self._transport.note,
+            self.sent,
+            self.failed,
+            self.dropped,
+            len(self._queue),
+        )
 
     def end(self, patience_s: float) -> None:
         """Tell the thread to end once the queue is empty or the time is over."""
@@ -195,9 +204,9 @@ class Outlet:
                 pass
         except Exception:  # a thread's top: the recognition goes on without this outlet
             self.ok, self.reason = False, "an error of its own; see the journal"
-            log.exception("events: %s has stopped", self._way.name)
+            log.exception("events: %s has stopped", self._transport.name)
         finally:
-            self._way.close()
+            self._transport.close()
 
     def _next(self) -> bool:
         """Deliver the next event, or nothing for a second; False when it is time to end."""
@@ -219,10 +228,10 @@ class Outlet:
     def _send(self, event: Event) -> bool:
         """Deliver an event or give it up; False when the time is over or the queue has pushed it out."""
         counted, back_off = 0, BackOff.doubling(_FIRST_WAIT_S, LONGEST_WAIT_S, _SPREAD)
-        while (error := self._try(lambda: self._way.deliver(event, self._waiting))) is not None:
+        while (error := self._try(lambda: self._transport.deliver(event, self._waiting))) is not None:
             self._owes = True
             counted += error.counts
-            if error.final or (self._way.retries is not None and counted > self._way.retries):
+            if error.final or (self._transport.retries is not None and counted > self._transport.retries):
                 self.failed += 1
                 return True
             if not self._waiting(back_off.next_s(error.after_s)) or not self._still(event):
@@ -237,7 +246,7 @@ class Outlet:
         if time.monotonic() < self._idle_due_s:
             return
         took: list[bool] = []
-        if self._try(lambda: took.append(self._way.idle(self._waiting))) is not None:
+        if self._try(lambda: took.append(self._transport.idle(self._waiting))) is not None:
             self._idle_due_s = time.monotonic() + self._idle_back_off.next_s()
             return
         self._idle_back_off.reset()
@@ -249,34 +258,34 @@ class Outlet:
         with self._condition:
             return any(waiting.ident == event.ident for waiting in self._queue)
 
-    def _try(self, act: Callable[[], None]) -> Undelivered | None:
+    def _try(self, act: Callable[[], None]) -> DeliveryError | None:
         """Act; return what went wrong, after it was noted and said."""
         failure = None
         try:
             act()
-        except Undelivered as error:
+        except DeliveryError as error:
             failure = error
             if error.reason not in self._told and len(self._told) < _REASONS:
                 self._told.add(error.reason)
-                log.warning("events: %s: %s", self._way.name, error.reason)
+                log.warning("events: %s: %s", self._transport.name, error.reason)
         except Exception:  # a fault of ours: this event is lost, the next ones start afresh
-            failure = Undelivered("an error of its own; see the journal", final=True)
+            failure = DeliveryError("an error of its own; see the journal", final=True)
             if failure.reason not in self._told:
                 self._told.add(failure.reason)
-                log.exception("events: %s", self._way.name)
-            self._way.close()
+                log.exception("events: %s", self._transport.name)
+            self._transport.close()
         if failure is not None:
             self.ok, self.reason = False, failure.reason
-        if self._way.note != self._note:
-            self._note = self._way.note
+        if self._transport.note != self._note:
+            self._note = self._transport.note
             if self._note:
-                log.warning("events: %s: %s", self._way.name, self._note)
+                log.warning("events: %s: %s", self._transport.name, self._note)
         return failure
 
     def _works(self) -> None:
         """Note that something was delivered."""
         if self.ok is False:
-            log.info("events: %s works again", self._way.name)
+            log.info("events: %s works again", self._transport.name)
         self.ok, self.reason = True, ""
         self._told.clear()
 

@@ -19,7 +19,7 @@ from picam_infer import __version__
 from picam_infer.config import Webhook
 from picam_infer.core import BadFrame, ConfigError
 from picam_infer.imaging import jpeg
-from picam_infer.outputs.events.outlet import LONGEST_WAIT_S, Event, Undelivered
+from picam_infer.outputs.events.outlet import LONGEST_WAIT_S, DeliveryError, Event
 from picam_infer.outputs.events.reasons import reason, tls_context
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
@@ -38,14 +38,14 @@ class Answer:
     location: str = ""
     retry_after: str = ""
 
-    def refusal(self) -> Undelivered:
+    def refusal(self) -> DeliveryError:
         """Return what a status other than 2xx means."""
         said = f"answered {self.status} {http.client.responses.get(self.status, '')}".strip()
         if self.status // 100 == 3:
-            return Undelivered(f"{said}: {self.redirect}", final=True)
+            return DeliveryError(f"{said}: {self.redirect}", final=True)
         later = self.status // 100 == 5 or self.status in _AGAIN
         after_s = float(self.retry_after) if self.retry_after.isascii() and self.retry_after.isdigit() else 0.0
-        return Undelivered(said, final=not later, after_s=min(after_s, LONGEST_WAIT_S))
+        return DeliveryError(said, final=not later, after_s=min(after_s, LONGEST_WAIT_S))
 
     @property
     def redirect(self) -> str:
@@ -76,7 +76,7 @@ class Hook:
         self.note = ""
 
     def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
-        """Post it. Raises `Undelivered`, final for answers that will not change."""
+        """Post it. Raises `DeliveryError`, final for answers that will not change."""
         picture = self._picture(event)
         body = self._body(event, picture)
         if picture and self._is_too_large(picture):
@@ -124,7 +124,7 @@ class Hook:
         return self.request("POST", body, self._headers(body, ident))
 
     def request(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Send one request and return what was answered. Raises `Undelivered`."""
+        """Send one request and return what was answered. Raises `DeliveryError`."""
         timeout_s = self._settings.timeout_s
         connection = self._connection(timeout_s)
         # A socket's time-out starts anew with every byte; this one is for the whole exchange.
@@ -144,7 +144,7 @@ class Hook:
             return Answer(response.status, response.getheader("Location", ""), response.getheader("Retry-After", ""))
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = time.monotonic() - began_s >= timeout_s * 0.95
-            raise Undelivered(f"no answer within {timeout_s:g} s" if late else reason(error)) from error
+            raise DeliveryError(f"no answer within {timeout_s:g} s" if late else reason(error)) from error
         finally:
             alarm.cancel()
             connection.close()
@@ -174,16 +174,16 @@ class Hook:
                 return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
         except (OSError, ValueError) as error:
-            raise Undelivered(reason(error), counts=False) from error
+            raise DeliveryError(reason(error), counts=False) from error
 
 
 def _secret(place: str) -> bytes:
     try:
         secret = secret_file.read(place)
     except SecretError as error:
-        raise Undelivered(f"secret_file: {error}", counts=False) from None
+        raise DeliveryError(f"secret_file: {error}", counts=False) from None
     if not secret:
-        raise Undelivered(f"secret_file: {place} is empty", counts=False)
+        raise DeliveryError(f"secret_file: {place} is empty", counts=False)
     return secret
 
 

@@ -45,7 +45,7 @@ class Refused(Exception):
         """Lines to type or to write, for people."""
 
 
-class Patience:
+class LoginThrottle:
     """Slows down who shows wrong tokens: five are free, then each doubles the wait, up to a minute."""
 
     free = 5
@@ -82,7 +82,7 @@ class Access:
 
     def __init__(self, settings: Web, token: Token) -> None:
         self.token = token
-        self.patience = Patience()
+        self.patience = LoginThrottle()
         # A path of its own means a proxy, and one that says nothing of its visitors would make all of them local.
         self._always = settings.token == "always" or bool(base_path(settings.base))
         self.cookie = f"picam_session_{_instance(settings)}"

@@ -13,21 +13,25 @@ _ROOM = 65536
 """Bytes that may lie unsent in the kernel: more would be pictures of the past."""
 
 
-class Doorman:
+class ConnectionLimiter:
     """Makes the connections of a server. The event loop's thread uses it.
 
     The web library waits for a request's first line and headers without limit; here a connection that has no request
     under way is cut after `patience_s`, and earlier when there are too many.
     """
 
-    def __init__(self, server: web.Server, limit: int, patience_s: float) -> None:
-        self._server = server
+    def __init__(self, limit: int, patience_s: float) -> None:
+        self._server: web.Server | None = None
         self._limit = limit
         self._patience_s = patience_s
         self._idle: dict[web.RequestHandler, float] = {}
         self._busy: set[web.RequestHandler] = set()
         self._doomed: dict[web.RequestHandler, float] = {}
         """Cut before they were quite there; in time they will be."""
+
+    def take(self, server: web.Server) -> None:
+        """Make that server's connections from now on."""
+        self._server = server
 
     @property
     def connections(self) -> int:
@@ -40,6 +44,7 @@ class Doorman:
             self._forget_gone()
         if self.connections >= self._limit and not self._cut_oldest():
             return _Full()
+        assert self._server is not None
         protocol: web.RequestHandler = self._server()
         self._idle[protocol] = asyncio.get_running_loop().time()
         return protocol
@@ -78,7 +83,7 @@ class Doorman:
                     self._cut(protocol)
 
     def _forget_gone(self) -> None:
-        live = set(self._server.connections)
+        live = set(self._server.connections) if self._server else set()
         # One that is still shaking hands over TLS is not live yet; the handshake has its own limit.
         until_s = asyncio.get_running_loop().time() - self._patience_s
         for protocol in [p for p, since_s in self._idle.items() if p not in live and since_s < until_s]:

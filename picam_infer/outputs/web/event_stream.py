@@ -33,7 +33,7 @@ def change_json(change: Change) -> dict[str, Any]:
     return body
 
 
-class News:
+class EventStream:
     """The event stream of one run. The event loop's thread uses it; `State` calls in from any."""
 
     def __init__(self, state: State, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], dict[str, Any]],

@@ -23,10 +23,10 @@ from picam_infer.core import BadFrame, ConfigError
 from picam_infer.imaging import decode, jpeg, pictures
 from picam_infer.inference import preprocess
 from picam_infer.outputs.web.access import NEEDED, SAFE, SESSION_S, Access, Refused, neighbourhood
-from picam_infer.outputs.web.connection_limiter import Doorman
-from picam_infer.outputs.web.event_stream import News
+from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
+from picam_infer.outputs.web.event_stream import EventStream
 from picam_infer.outputs.web.explain import Why
-from picam_infer.outputs.web.mjpeg import BOUNDARY, Drawn, Feed, Picture
+from picam_infer.outputs.web.mjpeg import BOUNDARY, Broadcaster, Drawn, Picture
 from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
 from picam_infer.platform import sysinfo
 from picam_infer.runtime.camera_controls import Report
@@ -77,8 +77,8 @@ HEADERS = {
 }
 
 
-class Kept(Protocol):
-    """The kept pictures, as `picam_infer.outputs.dataset.Keeper` has them."""
+class Collection(Protocol):
+    """The collected pictures, as `picam_infer.outputs.dataset.Collector` has them."""
 
     def entries(self, count: int) -> Sequence[Mapping[str, Any]]:
         """Return the newest ones."""
@@ -91,39 +91,39 @@ class Kept(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Context:
     """All that the endpoints need of one run."""
 
     settings: Settings
     state: State
     access: Access
     live: RuntimeSettings
-    news: News
+    event_stream: EventStream
     clients: Callable[[], Mapping[str, int]]
-    raw: Feed
-    drawn: Feed
+    raw: Broadcaster
+    drawn: Broadcaster
     snapshot: Drawn
-    kept: Kept | None
+    collection: Collection | None
     stuck_s: float = STUCK_S
 
 
-def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
+def application(context: Context, limiter: ConnectionLimiter) -> web.Application:
     """Return the web application."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        with doorman().serving(request):
+        with limiter.serving(request):
             try:
-                admit(room, request)
-                return renew(room, request, await handler(request))
+                admit(context, request)
+                return renew(context, request, await handler(request))
             except Refused as refusal:
-                return refuse(room, request, refusal)
+                return refuse(context, request, refusal)
             except ConfigError as error:
-                return refuse(room, request, Refused(422, error.message, error.hint))
+                return refuse(context, request, Refused(422, error.message, error.hint))
             except web.HTTPException as error:
                 if error.status < 400:
                     raise
-                answer = refuse(room, request, Refused(error.status, error.reason))
+                answer = refuse(context, request, Refused(error.status, error.reason))
                 if "Allow" in error.headers:
                     answer.headers["Allow"] = error.headers["Allow"]
                 return answer
@@ -131,7 +131,7 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
                 raise
             except Exception:  # a request's top: the next one may be fine
                 log.exception("web: no answer to %s %s", request.method, request.path)
-                return refuse(room, request, Refused(500, "an error of its own; see the journal"))
+                return refuse(context, request, Refused(500, "an error of its own; see the journal"))
 
     async def dress(request: web.Request, response: web.StreamResponse) -> None:
         for name, value in HEADERS.items():
@@ -140,7 +140,7 @@ def application(room: Room, doorman: Callable[[], Doorman]) -> web.Application:
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.on_response_prepare.append(dress)
-    routes, base = Endpoints(room).routes(), room.access.proxies.base
+    routes, base = Endpoints(context).routes(), context.access.proxies.base
     app.add_routes(routes)
     if base:  # for a proxy that does not take it off
         app.add_routes([web.RouteDef(each.method, base + each.path, each.handler, each.kwargs) for each in routes])
@@ -153,9 +153,9 @@ async def to_base(request: web.Request) -> web.StreamResponse:
     raise web.HTTPPermanentRedirect(request.path.rpartition("/")[2] + "/")
 
 
-def admit(room: Room, request: web.Request) -> None:
+def admit(context: Context, request: web.Request) -> None:
     """Let a request through or raise `Refused`; the order matters: what costs least to check comes first."""
-    access, path = room.access, inner(room, request)
+    access, path = context.access, inner(context, request)
     try:
         who = access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
     except WrongPrefix as error:
@@ -166,57 +166,57 @@ def admit(room: Room, request: web.Request) -> None:
     if (request.content_length or 0) > MAX_BODY:
         raise Refused(413, "too large")
     if path not in (*_FORMS, *_DRESS) and request.path != access.proxies.base:
-        access.check_token(who.address, request.headers, cookie(room, request))
+        access.check_token(who.address, request.headers, cookie(context, request))
     kind = _FORM if path in _FORMS else "application/json"
     routed = request.match_info.http_exception is None
     if routed and request.method not in SAFE and request.content_type != kind:
         raise Refused(415, f"this takes {kind}")
 
 
-def inner(room: Room, request: web.Request) -> str:
+def inner(context: Context, request: web.Request) -> str:
     """Return a request's path without what a proxy left in front of it."""
-    return room.access.proxies.inner(request.path)
+    return context.access.proxies.inner(request.path)
 
 
-def visitor(room: Room, request: web.Request) -> Visitor:
+def visitor(context: Context, request: web.Request) -> Visitor:
     """Return who asks; what a proxy says wrong of them does not count."""
     try:
-        return room.access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
+        return context.access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
     except WrongPrefix:
         return Visitor(peer(request), request.headers.get("Host", ""))
 
 
-def root(room: Room, request: web.Request) -> str:
+def root(context: Context, request: web.Request) -> str:
     """Return the way from a request's address up to the page, `./` or `../`: it is right behind any proxy."""
-    if request.path == room.access.proxies.base:
+    if request.path == context.access.proxies.base:
         return request.path.rpartition("/")[2] + "/"
-    return "../" * (room.access.proxies.inner(request.rel_url.raw_path).count("/") - 1) or "./"
+    return "../" * (context.access.proxies.inner(request.rel_url.raw_path).count("/") - 1) or "./"
 
 
-def cookie(room: Room, request: web.Request) -> str:
+def cookie(context: Context, request: web.Request) -> str:
     """Return the value of the visitor's session cookie; empty without one."""
-    return request.cookies.get(room.access.cookie, "")
+    return request.cookies.get(context.access.cookie, "")
 
 
-def renew(room: Room, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+def renew(context: Context, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
     """Give a session that is used another month."""
-    form = inner(room, request) in _FORMS
-    value = "" if response.prepared or form else room.access.renewed(cookie(room, request))
+    form = inner(context, request) in _FORMS
+    value = "" if response.prepared or form else context.access.renewed(cookie(context, request))
     if value:
-        set_cookie(room, request, response, value)
+        set_cookie(context, request, response, value)
     return response
 
 
-def set_cookie(room: Room, request: web.Request, response: web.StreamResponse, value: str) -> None:
+def set_cookie(context: Context, request: web.Request, response: web.StreamResponse, value: str) -> None:
     """Add a session's cookie to an answer."""
-    who = visitor(room, request)
-    response.set_cookie(room.access.cookie, value, max_age=SESSION_S, httponly=True, samesite="Strict",
+    who = visitor(context, request)
+    response.set_cookie(context.access.cookie, value, max_age=SESSION_S, httponly=True, samesite="Strict",
                         secure=who.secure, path=who.base or "/")  # fmt: skip
 
 
-def del_cookie(room: Room, request: web.Request, response: web.StreamResponse) -> None:
+def del_cookie(context: Context, request: web.Request, response: web.StreamResponse) -> None:
     """Take a session's cookie back."""
-    response.del_cookie(room.access.cookie, path=visitor(room, request).base or "/")
+    response.del_cookie(context.access.cookie, path=visitor(context, request).base or "/")
 
 
 def peer(request: web.Request) -> str:
@@ -225,11 +225,11 @@ def peer(request: web.Request) -> str:
     return str(name[0]) if isinstance(name, tuple) else ""
 
 
-def refuse(room: Room, request: web.Request, refusal: Refused) -> web.Response:
+def refuse(context: Context, request: web.Request, refusal: Refused) -> web.Response:
     """Return the answer to a request that is refused: a page or the login form for a person's visit, else JSON."""
     if for_person(request):
         login = refusal.status in (401, 429) and request.method in SAFE
-        return login_form(room, request, refusal) if login else problem_page(room, request, refusal)
+        return login_form(context, request, refusal) if login else problem_page(context, request, refusal)
     answer = web.json_response({"error": refusal.reason, "hint": refusal.hint}, status=refusal.status)
     # A browser would open a window of its own over the page, for every picture and every fetch.
     if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
@@ -243,13 +243,13 @@ def for_person(request: web.Request) -> bool:
     return mode == "navigate" and "text/html" in accepts
 
 
-def problem_page(room: Room, request: web.Request, refusal: Refused) -> web.Response:
+def problem_page(context: Context, request: web.Request, refusal: Refused) -> web.Response:
     """Return a page that says what is wrong and what to do about it."""
     text = (PAGE / "problem.html").read_text("utf-8")
     words = {"reason": _sentence(refusal.reason), "hint": _sentence(refusal.hint), "example": refusal.example}
     for name, said in words.items():
         text = text.replace(f"<!--{name}-->", html.escape(said))
-    text = text.replace("<!--root-->", root(room, request))
+    text = text.replace("<!--root-->", root(context, request))
     return _finished(web.Response(text=text, content_type="text/html", status=refusal.status), refusal)
 
 
@@ -266,19 +266,19 @@ def _finished(answer: web.Response, refusal: Refused) -> web.Response:
     return answer
 
 
-def login_form(room: Room, request: web.Request, refusal: Refused) -> web.Response:
+def login_form(context: Context, request: web.Request, refusal: Refused) -> web.Response:
     """Return the form, with what was wrong about the last try."""
     reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
     shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
-    text = text.replace("<!--root-->", root(room, request))
-    text = text.replace("<!--file-->", html.escape(str(room.access.token.path)))
+    text = text.replace("<!--root-->", root(context, request))
+    text = text.replace("<!--file-->", html.escape(str(context.access.token.path)))
     answer = web.Response(text=text, content_type="text/html", status=refusal.status)
-    del_cookie(room, request, answer)
+    del_cookie(context, request, answer)
     return _finished(answer, refusal)
 
 
-def illness(state: State, stale_s: float) -> str:
+def unhealthy_reason(state: State, stale_s: float) -> str:
     """Return why pictures or results are not fresh; empty when they are, or when nobody expects them to be."""
     if state.pause.now:
         return ""
@@ -315,11 +315,11 @@ def snapshot(state: State) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Visit:
+class StreamClient:
     """One watcher of a stream."""
 
-    def __init__(self, room: Room, request: web.Request) -> None:
-        self._room = room
+    def __init__(self, context: Context, request: web.Request) -> None:
+        self._context = context
         self._request = request
         self._checked_s = time.monotonic()
 
@@ -331,8 +331,8 @@ class Visit:
         if now_s - self._checked_s > ADMITTED_S:
             self._checked_s = now_s
             try:
-                who = visitor(self._room, request).address
-                self._room.access.check_token(who, request.headers, cookie(self._room, request))
+                who = visitor(self._context, request).address
+                self._context.access.check_token(who, request.headers, cookie(self._context, request))
             except Refused:
                 return False
         return True
@@ -341,8 +341,8 @@ class Visit:
 class Endpoints:
     """One coroutine for each endpoint."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._drawing = asyncio.Lock()
         self._last_drawn: tuple[Picture | None, float] = (None, 0.0)
         self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in _KINDS}
@@ -384,7 +384,7 @@ class Endpoints:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page itself; who is logged in can log out."""
-        session = " data-session" if self._room.access.session_holds(cookie(self._room, request)) else ""
+        session = " data-session" if self._context.access.session_holds(cookie(self._context, request)) else ""
         text = (PAGE / "index.html").read_text("utf-8")
         text = text.replace("<html ", f'<html data-version="{__version__}"{session} ', 1)
         return web.Response(text=text, content_type="text/html")
@@ -399,11 +399,11 @@ class Endpoints:
     async def openapi(self, request: web.Request) -> web.StreamResponse:
         """What this is all about, for programs."""
         described = json.loads((PAGE.parent / "openapi.json").read_bytes())
-        return web.json_response({**described, "servers": [{"url": visitor(self._room, request).base or "/"}]})
+        return web.json_response({**described, "servers": [{"url": visitor(self._context, request).base or "/"}]})
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         """Trade the token for a cookie."""
-        access, who = self._room.access, visitor(self._room, request).address
+        access, who = self._context.access, visitor(self._context, request).address
         try:
             with self._one_of_few(who):
                 form = await self._read(request.post(), "form")
@@ -413,16 +413,16 @@ class Endpoints:
         except Refused as refusal:
             if refusal.status == 403 or not for_person(request):
                 raise
-            return login_form(self._room, request, refusal)
+            return login_form(self._context, request, refusal)
         answer = web.HTTPSeeOther("./")
-        set_cookie(self._room, request, answer, access.session())
+        set_cookie(self._context, request, answer, access.session())
         raise answer
 
     async def logout(self, request: web.Request) -> web.StreamResponse:
         """End the session that the cookie is of."""
-        self._room.access.log_out(cookie(self._room, request))
+        self._context.access.log_out(cookie(self._context, request))
         answer = web.HTTPSeeOther("./")
-        del_cookie(self._room, request, answer)
+        del_cookie(self._context, request, answer)
         raise answer
 
     # -- pictures --------------------------------------------------------
@@ -436,9 +436,9 @@ class Endpoints:
         response = web.StreamResponse(headers={"Content-Type": kind, **_UNBUFFERED})
         response.force_close()
         await response.prepare(request)
-        feed = self._room.raw if raw else self._room.drawn
+        feed = self._context.raw if raw else self._context.drawn
         loop, number = asyncio.get_running_loop(), 0
-        next_s, visit = loop.time(), Visit(self._room, request)
+        next_s, visit = loop.time(), StreamClient(self._context, request)
         with feed.watching():
             while visit.goes_on() and not feed.closed:
                 if next_s > loop.time():
@@ -455,8 +455,8 @@ class Endpoints:
 
     async def snapshot(self, request: web.Request) -> web.StreamResponse:
         """One picture: the newest with its overlay, or with `raw=1` the camera's own."""
-        state = self._room.state
-        reason = illness(state, self._room.settings.stale_s)
+        state = self._context.state
+        reason = unhealthy_reason(state, self._context.settings.stale_s)
         if _flag(request, "raw"):
             newest = state.frames.look()
             if newest is None or (reason and "result" not in reason):
@@ -472,17 +472,17 @@ class Endpoints:
 
     async def input(self, request: web.Request) -> web.StreamResponse:
         """What the network saw of the newest picture; 204: nothing yet, or it is old."""
-        state = self._room.state
+        state = self._context.state
         state.want_input()
         newest = state.results.look()
-        if newest is None or newest[1].patch is None or illness(state, self._room.settings.stale_s):
+        if newest is None or newest[1].input_image is None or unhealthy_reason(state, self._context.settings.stale_s):
             return web.Response(status=204)
-        return web.Response(body=await asyncio.to_thread(pictures.png, newest[1].patch), content_type="image/png")
+        return web.Response(body=await asyncio.to_thread(pictures.png, newest[1].input_image), content_type="image/png")
 
     async def _drawn(self) -> Picture | None:
         """Return a picture drawn now, or just now for someone else."""
         async with self._drawing:
-            pause_s = 1 / self._room.settings.fps
+            pause_s = 1 / self._context.settings.fps
             picture, made_s = self._last_drawn
             if picture is None or time.monotonic() - made_s > pause_s:
                 picture = await asyncio.to_thread(self._draw)
@@ -490,15 +490,15 @@ class Endpoints:
         return picture
 
     def _draw(self) -> Picture | None:
-        state = self._room.state
+        state = self._context.state
         newest = state.frames.look() if state.watching else None
-        return self._room.snapshot.make(newest[1] if newest else None)
+        return self._context.snapshot.make(newest[1] if newest else None)
 
     # -- numbers ---------------------------------------------------------
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         """Counters, losses, the newest result, the machine."""
-        return web.json_response(snapshot(self._room.state))
+        return web.json_response(snapshot(self._context.state))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: history, change, result, state."""
@@ -507,8 +507,8 @@ class Endpoints:
         response.force_close()
         await response.prepare(request)
         loop = asyncio.get_running_loop()
-        last_s, visit = loop.time(), Visit(self._room, request)
-        blocks = self._room.news.stream(request.headers.get("Last-Event-ID", ""))
+        last_s, visit = loop.time(), StreamClient(self._context, request)
+        blocks = self._context.event_stream.stream(request.headers.get("Last-Event-ID", ""))
         try:
             async for block in blocks:
                 if not visit.goes_on():
@@ -528,25 +528,25 @@ class Endpoints:
         if self._metrics is None:
             from picam_infer.outputs.web.metrics import Metrics
 
-            self._metrics = Metrics(self._room.state, self._room.clients)
+            self._metrics = Metrics(self._context.state, self._context.clients)
         body, kind = self._metrics.page(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": kind})
 
     async def healthz(self, request: web.Request) -> web.StreamResponse:
         """200 while pictures and results are fresh, else 503 with the reason."""
-        reason = illness(self._room.state, self._room.settings.stale_s)
+        reason = unhealthy_reason(self._context.state, self._context.settings.stale_s)
         return web.json_response({"ok": not reason, "reason": reason}, status=503 if reason else 200)
 
     async def explain(self, request: web.Request) -> web.StreamResponse:
         """Why the model says what it says of the newest picture."""
-        return web.json_response(await self._why.answer(self._room.state))
+        return web.json_response(await self._why.answer(self._context.state))
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
         """Pause watching, or go on."""
         wish = await self._json(request)
         if not isinstance(wish, dict) or set(wish) != {"paused"} or not isinstance(wish["paused"], bool):
             raise Refused(422, 'expected {"paused": true} or {"paused": false}')
-        pause = self._room.state.pause
+        pause = self._context.state.pause
         pause.set(wish["paused"], "page")
         return web.json_response({"paused": pause.now.as_json() if pause.now else None})
 
@@ -554,15 +554,15 @@ class Endpoints:
 
     async def config(self, request: web.Request) -> web.StreamResponse:
         """The live keys."""
-        return web.json_response(self._room.live.as_json())
+        return web.json_response(self._context.live.as_json())
 
     async def change(self, request: web.Request) -> web.StreamResponse:
         """Set live keys."""
         values = await self._json(request)
         if not isinstance(values, dict):
             raise Refused(422, "expected an object: dotted key → value")
-        self._room.live.change(values, request.query.get("gesture", "")[:_GESTURE])
-        return web.json_response(self._room.live.as_json())
+        self._context.live.change(values, request.query.get("gesture", "")[:_GESTURE])
+        return web.json_response(self._context.live.as_json())
 
     async def undo(self, request: web.Request) -> web.StreamResponse:
         """Take back the change with the `id` that is given, or the last one."""
@@ -570,19 +570,19 @@ class Endpoints:
         ident = wish.get("id") if isinstance(wish, dict) else wish
         if ident is not None and type(ident) is not int:
             raise Refused(422, "id: expected a whole number")
-        self._room.live.undo(ident)
-        return web.json_response(self._room.live.as_json())
+        self._context.live.undo(ident)
+        return web.json_response(self._context.live.as_json())
 
     async def keep(self, request: web.Request) -> web.StreamResponse:
         """Write the live keys to the configuration file."""
-        written = await asyncio.to_thread(self._room.live.save)
-        return web.json_response({**self._room.live.as_json(), "written": written})
+        written = await asyncio.to_thread(self._context.live.save)
+        return web.json_response({**self._context.live.as_json(), "written": written})
 
     # -- the camera's own settings ---------------------------------------
 
     async def controls(self, request: web.Request) -> web.StreamResponse:
         """What the camera lets be set, with the values now; nothing while no camera is open."""
-        report = await asyncio.to_thread(self._room.state.camera.ask, _CAMERA_S)
+        report = await asyncio.to_thread(self._context.state.camera.ask, _CAMERA_S)
         return web.json_response((report or Report("")).as_json())
 
     async def set_controls(self, request: web.Request) -> web.StreamResponse:
@@ -590,17 +590,17 @@ class Endpoints:
         values = await self._json(request)
         if not isinstance(values, dict):
             raise Refused(422, "expected an object: name of a control → value")
-        self._room.live.change({f"capture.controls.{name}": value for name, value in values.items()})
+        self._context.live.change({f"capture.controls.{name}": value for name, value in values.items()})
         return await self.controls(request)
 
-    # -- kept pictures ---------------------------------------------------
+    # -- collected pictures ----------------------------------------------
 
     async def kept(self, request: web.Request) -> web.StreamResponse:
         """The newest kept pictures."""
-        kept = self._room.kept
+        collection = self._context.collection
         count = int(_number(request, "count", _ENTRIES, 1, _ENTRIES))
-        entries = list(await asyncio.to_thread(kept.entries, count)) if kept else []
-        return web.json_response({"on": kept is not None, "pictures": entries})
+        entries = list(await asyncio.to_thread(collection.entries, count)) if collection else []
+        return web.json_response({"on": collection is not None, "pictures": entries})
 
     async def kept_picture(self, request: web.Request) -> web.StreamResponse:
         """One kept picture."""
@@ -611,8 +611,8 @@ class Endpoints:
         return await self._kept(request, lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX))
 
     async def _kept(self, request: web.Request, make: Callable[[bytes], bytes]) -> web.StreamResponse:
-        kept, name = self._room.kept, request.match_info["name"]
-        data = await asyncio.to_thread(kept.picture, name) if kept else None
+        collection, name = self._context.collection, request.match_info["name"]
+        data = await asyncio.to_thread(collection.picture, name) if collection else None
         if data is None:
             raise web.HTTPNotFound
         try:
@@ -624,14 +624,14 @@ class Endpoints:
 
     async def kept_zip(self, request: web.Request) -> web.StreamResponse:
         """All of them, in label folders."""
-        if self._room.kept is None:
+        if self._context.collection is None:
             raise web.HTTPNotFound
         self._make_room()
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", self._room.state.model) or "picam"
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", self._context.state.model) or "picam"
         attachment = f'attachment; filename="{name}-kept.zip"'
         response = web.StreamResponse(headers={"Content-Type": "application/zip", "Content-Disposition": attachment})
         await response.prepare(request)
-        blocks = self._room.kept.zipped()
+        blocks = self._context.collection.zipped()
         while block := await asyncio.to_thread(next, blocks, b""):
             if not await self._give(request, response, block):
                 break
@@ -643,7 +643,7 @@ class Endpoints:
         """Send, and wait until the kernel has it all; False (and hung up) when the visitor does not take it in time."""
         transport = request.transport
         try:
-            async with asyncio.timeout(self._room.stuck_s):
+            async with asyncio.timeout(self._context.stuck_s):
                 await response.write(data)
                 # Only then the next one: a slow visitor gets fewer pictures, not older ones.
                 while transport is not None and not transport.is_closing() and transport.get_write_buffer_size():
@@ -657,8 +657,11 @@ class Endpoints:
         return False
 
     def _make_room(self) -> None:
-        room = self._room
-        if max(room.raw.watchers + room.drawn.watchers, room.news.listeners) >= room.settings.max_clients:
+        context = self._context
+        if (
+            max(context.raw.watchers + context.drawn.watchers, context.event_stream.listeners)
+            >= context.settings.max_clients
+        ):
             raise Refused(503, "too many watchers", "see web.max_clients", wait_s=10)
 
     @contextlib.contextmanager
@@ -683,7 +686,7 @@ class Endpoints:
     async def _read(self, reading: Awaitable[T], what: str) -> T:
         """Return what a visitor sends, if it comes in time and is what it says it is."""
         try:
-            async with asyncio.timeout(self._room.stuck_s):
+            async with asyncio.timeout(self._context.stuck_s):
                 return await reading
         except TimeoutError as error:
             raise Refused(408, "the request took too long") from error

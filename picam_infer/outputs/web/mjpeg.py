@@ -16,7 +16,7 @@ from picam_infer.runtime.state import State
 
 BOUNDARY = "frame"
 _PATIENCE_S = 0.5
-_PLACARD_S = 1.0
+_STATUS_SCREEN_S = 1.0
 _QUALITY = 80
 
 
@@ -27,16 +27,16 @@ class Picture:
     number: int
     jpeg: bytes
     part: bytes
-    placard: bool = False
+    status_screen: bool = False
 
 
 Make = Callable[[int], Picture | None]
 """Returns a picture newer than that number, waiting a moment for one."""
 Render = Callable[[Frame | None], Pixels | None]
-"""Frame → BGR (H, W, 3) with its overlay; None → the placard that stands in its place. Raises `BadFrame`."""
+"""Frame → BGR (H, W, 3) with its overlay; None → the status screen that stands in its place. Raises `BadFrame`."""
 
 
-class Feed:
+class Broadcaster:
     """A thread that makes pictures while there are watchers, and hands the newest to the event loop."""
 
     def __init__(self, make: Make, loop: asyncio.AbstractEventLoop, name: str) -> None:
@@ -44,7 +44,7 @@ class Feed:
         self._make = make
         self._loop = loop
         self._newest: Picture | None = None
-        self._news = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._wanted = threading.Event()
         self.closed = False
         self._name = name
@@ -54,7 +54,7 @@ class Feed:
     def watching(self) -> Iterator[None]:
         """Keep the pictures coming while the block runs."""
         if not self.watchers:
-            self._newest = None  # of long ago
+            self._newest = None  # stale by now
         self.watchers += 1
         self._wanted.set()
         if self._thread is None:
@@ -72,7 +72,7 @@ class Feed:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not self.closed and (self._newest is None or self._newest.number <= number):
-                    await self._news.wait()
+                    await self._arrived.wait()
         newest = self._newest
         return newest if newest is not None and newest.number > number else None
 
@@ -80,7 +80,7 @@ class Feed:
         """End the thread; in the event loop."""
         self.closed = True
         self._wanted.set()
-        self._news.set()
+        self._arrived.set()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread: one that draws while the interpreter ends would take the process down with it."""
@@ -106,8 +106,8 @@ class Feed:
 
     def _publish(self, picture: Picture) -> None:
         self._newest = picture
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        arrived, self._arrived = self._arrived, asyncio.Event()
+        arrived.set()
 
 
 class Raw:
@@ -128,7 +128,7 @@ class Raw:
 
 
 class Drawn:
-    """Makes pictures with the overlay drawn in, or placards, at most `fps()` a second."""
+    """Makes pictures with the overlay drawn in, or status screens, at most `fps()` a second."""
 
     def __init__(self, state: State, render: Render, fps: Callable[[], float]) -> None:
         self._state = state
@@ -141,7 +141,7 @@ class Drawn:
     def __call__(self, number: int) -> Picture | None:
         """Return a picture when it is time for one, as `Make`."""
         lost = not self._state.watching
-        pause_s = (_PLACARD_S if lost else 1 / self._fps()) - (time.monotonic() - self._last_s)
+        pause_s = (_STATUS_SCREEN_S if lost else 1 / self._fps()) - (time.monotonic() - self._last_s)
         if pause_s > 0:
             time.sleep(min(pause_s, _PATIENCE_S))
             if pause_s > _PATIENCE_S:
@@ -173,4 +173,4 @@ def _picture(number: int, data: bytes, frame: Frame | None) -> Picture:
         width, height = decode.size(frame)
         lines += [f"X-Timestamp: {frame.captured:.6f}", f"X-Seq: {frame.seq}", f"X-Size: {width}x{height}"]
     head = "\r\n".join(lines) + "\r\n\r\n"
-    return Picture(number, data, head.encode() + data + b"\r\n", placard=frame is None)
+    return Picture(number, data, head.encode() + data + b"\r\n", status_screen=frame is None)

@@ -17,10 +17,10 @@ from aiohttp import web
 
 from picam_infer.config import Web as Settings
 from picam_infer.outputs.web.access import Access
-from picam_infer.outputs.web.connection_limiter import Doorman
-from picam_infer.outputs.web.event_stream import News
-from picam_infer.outputs.web.handlers import STUCK_S, Kept, Room, application, snapshot
-from picam_infer.outputs.web.mjpeg import Drawn, Feed, Raw, Render
+from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
+from picam_infer.outputs.web.event_stream import EventStream
+from picam_infer.outputs.web.handlers import STUCK_S, Collection, Context, application, snapshot
+from picam_infer.outputs.web.mjpeg import Broadcaster, Drawn, Raw, Render
 from picam_infer.outputs.web.token import Token
 from picam_infer.runtime.reports import WebReport
 from picam_infer.runtime.settings import RuntimeSettings
@@ -39,11 +39,11 @@ class Web:
     """Serves the page until `close`. Never stops the daemon: what goes wrong is in the journal once, and in the state.
 
     `render` draws for those who watch the stream with the overlay; `live` has the settings that the page may change;
-    `kept` has the pictures kept for training.
+    `collection` has the pictures collected for training.
     """
 
     def __init__(self, settings: Settings, state: State, render: Render, *, live: RuntimeSettings | None = None,
-                 kept: Kept | None = None, patience_s: float = STUCK_S) -> None:  # fmt: skip
+                 collection: Collection | None = None, patience_s: float = STUCK_S) -> None:  # fmt: skip
         self.port = 0
         """Where it listens; 0: not yet."""
         self.reason = "starting"
@@ -53,12 +53,12 @@ class Web:
         self._state = state
         self._render = render
         self._live = live or RuntimeSettings(state)
-        self._kept = kept
+        self._collection = collection
         self._patience_s = patience_s
-        self._room: Room | None = None
+        self._context: Context | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
-        self._doorman: Doorman | None = None
+        self._limiter = ConnectionLimiter(2 * settings.max_clients + 32, patience_s)
         self._ready = threading.Event()
         state.reports.web.serve(self.report)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
@@ -77,9 +77,9 @@ class Web:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(5)
-        if self._room is not None:
-            self._room.raw.join(2)
-            self._room.drawn.join(2)
+        if self._context is not None:
+            self._context.raw.join(2)
+            self._context.drawn.join(2)
         self._state.reports.web.end(self.report)
 
     def report(self) -> WebReport:
@@ -88,11 +88,11 @@ class Web:
 
     def clients(self) -> dict[str, int]:
         """Return who watches, by kind."""
-        room = self._room
-        if room is None:
+        context = self._context
+        if context is None:
             return {}
-        return {"raw": room.raw.watchers, "drawn": room.drawn.watchers, "events": room.news.listeners,
-                "connections": self._doorman.connections if self._doorman else 0}  # fmt: skip
+        return {"raw": context.raw.watchers, "drawn": context.drawn.watchers, "events": context.event_stream.listeners,
+                "connections": self._limiter.connections}  # fmt: skip
 
     def _run(self) -> None:
         try:
@@ -105,47 +105,56 @@ class Web:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        with self._furnished() as room:
-            self._room = room
+        with self._furnished() as context:
+            self._context = context
             runner = web.AppRunner(
-                application(room, self._door), access_log=None, logger=_unheard, keepalive_timeout=30.0, max_headers=64,
-                lingering_time=2.0, shutdown_timeout=0.5,
-            )  # fmt: skip
+                application(context, self._limiter),
+                access_log=None,
+                logger=_unheard,
+                keepalive_timeout=30.0,
+                max_headers=64,
+                lingering_time=2.0,
+                shutdown_timeout=0.5,
+            )
             await runner.setup()
             assert runner.server is not None
-            self._doorman = Doorman(runner.server, 2 * self._settings.max_clients + 32, self._patience_s)
+            self._limiter.take(runner.server)
             self._ready.set()
             servers = await self._listen()
-            watch = asyncio.create_task(self._doorman.watch())
+            watch = asyncio.create_task(self._limiter.watch())
             await self._stop.wait()
             watch.cancel()
             for server in servers:
                 server.close()
-            room.news.close()
-            room.raw.close()
-            room.drawn.close()
+            context.event_stream.close()
+            context.raw.close()
+            context.drawn.close()
             await runner.cleanup()
 
-    def _door(self) -> Doorman:
-        assert self._doorman is not None
-        return self._doorman
-
     @contextlib.contextmanager
-    def _furnished(self) -> Iterator[Room]:
+    def _furnished(self) -> Iterator[Context]:
         loop = asyncio.get_running_loop()
         live = self._live
-        news = News(self._state, loop, lambda: snapshot(self._state), live.as_json)
+        event_stream = EventStream(self._state, loop, lambda: snapshot(self._state), live.as_json)
         drawn = Drawn(self._state, self._render, lambda: max(_LEAST_FPS, self._settings.fps))
         try:
             access = Access(self._settings, Token(Path(self._settings.token_file)))
             snapshots = Drawn(self._state, self._render, lambda: _LEAST_FPS)
-            yield Room(
-                self._settings, self._state, access, live, news, self.clients,
-                Feed(Raw(self._state), loop, "web raw"), Feed(drawn, loop, "web drawn"), snapshots, self._kept,
+            yield Context(
+                self._settings,
+                self._state,
+                access,
+                live,
+                event_stream,
+                self.clients,
+                Broadcaster(Raw(self._state), loop, "web raw"),
+                Broadcaster(drawn, loop, "web drawn"),
+                snapshots,
+                self._collection,
                 self._patience_s,
-            )  # fmt: skip
+            )
         finally:
-            news.close()
+            event_stream.close()
 
     async def _listen(self) -> list[asyncio.Server]:
         """Listen, as soon as that is possible; empty when told to stop before."""
@@ -179,7 +188,7 @@ class Web:
         try:
             for family, _, _, _, address in found:
                 servers.append(await loop.create_server(
-                    self._door(), sock=_listener(family, address), ssl=context, backlog=64,
+                    self._limiter, sock=_listener(family, address), ssl=context, backlog=64,
                     ssl_handshake_timeout=self._patience_s if context else None,
                 ))  # fmt: skip
         except OSError:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from picam_infer.convert.keras_config import Graph, Ref, Spec
+from picam_infer.convert.keras_config import Graph, LayerSpec, TensorRef
 from picam_infer.convert.layers.registry import Layer
 from picam_infer.convert.network import input_shape
 from picam_infer.convert.weights import Weights
@@ -211,7 +211,7 @@ class _Walk:
             result = found[0]
         return name, kinds.plain(self.building, result, "output").op.name
 
-    def _input_name(self, graph: Graph, ref: Ref) -> str:
+    def _input_name(self, graph: Graph, ref: TensorRef) -> str:
         spec = graph.specs[ref.layer]
         if spec.kind == "InputLayer" and spec.name != "(input)":
             return spec.name
@@ -222,7 +222,7 @@ class _Walk:
         values: dict[tuple[str, int], Any] = {}
         inputs = {(ref.layer, ref.node) for ref in graph.inputs}
 
-        def value(ref: Ref) -> Any:
+        def value(ref: TensorRef) -> Any:
             key = ref.layer, ref.node
             if key not in values:
                 spec = graph.specs[ref.layer]
@@ -238,7 +238,7 @@ class _Walk:
 
         return value(graph.outputs[0])
 
-    def _layer(self, spec: Spec, fed: list[Any], path: tuple[str, ...]) -> Any:
+    def _layer(self, spec: LayerSpec, fed: list[Any], path: tuple[str, ...]) -> Any:
         here = (*path, spec.name)
         if spec.graph:
             result = self._graph(spec.graph, fed[0], here)
@@ -252,8 +252,8 @@ class _Walk:
         return result
 
 
-def _references(item: Any) -> list[Ref]:
-    if isinstance(item, Ref):
+def _references(item: Any) -> list[TensorRef]:
+    if isinstance(item, TensorRef):
         return [item]
     if isinstance(item, Mapping):
         item = list(item.values())

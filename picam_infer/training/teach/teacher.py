@@ -138,8 +138,10 @@ class Teacher:
     def features(self, frame: Frame) -> Vector:
         """Return what the backbone says about a frame, (d,). Raises `BadFrame`."""
         with self._network_lock:
-            patch = self._prepare(frame)
-            return self._backbone.features(preprocess.tensor(patch, self._chain, self._backbone.bundle.card.input))
+            input_image = self._prepare(frame)
+            return self._backbone.features(
+                preprocess.tensor(input_image, self._chain, self._backbone.bundle.card.input)
+            )
 
     def add(self, label: str, data: bytes, name: str = "") -> Picture:
         """Teach one picture, as bytes of a file. Raises `PicamError`: unreadable, no room, or not a label.

@@ -19,7 +19,7 @@ from stick_lab import Cpu, StickLab, bundle, left_overs, possessions
 from stick_soak import CPU, STICK, Running, soak
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.inference import engines
 from picam_infer.inference.engines import failover
 from picam_infer.inference.engines.failover import FailoverEngine
@@ -204,11 +204,11 @@ def test_closing_while_the_stick_is_being_opened(start: Start, sticks: StickLab)
 
 def test_a_cpu_that_does_not_open(model: Bundle, sticks: StickLab) -> None:
     def fails() -> Cpu:
-        raise Lost("no CPU", "")
+        raise Disconnected("no CPU", "")
 
     before = threading.active_count()
     sticks.plug()
-    with pytest.raises(Lost, match="no CPU"):
+    with pytest.raises(Disconnected, match="no CPU"):
         FailoverEngine(model, fails, print, PreferredStick(model, print, usb=sticks.usb))
     assert threading.active_count() == before
 
@@ -242,7 +242,7 @@ def name_of(engine: Any) -> str:
 
 def test_the_door(door: Callable[[EngineSettings], Any], sticks: StickLab, model: Bundle) -> None:
     assert name_of(door(EngineSettings())) == CPU
-    with pytest.raises(Lost, match="no Neural Compute Stick"):
+    with pytest.raises(Disconnected, match="no Neural Compute Stick"):
         door(EngineSettings(kind="ncs"))
     sticks.plug("2")
     sticks.plug("4")
@@ -251,7 +251,7 @@ def test_the_door(door: Callable[[EngineSettings], Any], sticks: StickLab, model
     assert name_of(door(EngineSettings(kind="ncs", device="4-ma2450"))) == "ncs:4-ma2450"
     assert name_of(door(EngineSettings(device="4"))) == "ncs:4-ma2450"
     sticks.set("2", hang="")
-    with pytest.raises(Lost, match="not any-name"):
+    with pytest.raises(Disconnected, match="not any-name"):
         door(EngineSettings(kind="ncs", device="any-name"))
     (model.folder / "graph").unlink()
     said: list[str] = []

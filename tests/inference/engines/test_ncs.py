@@ -22,7 +22,7 @@ from makers import until
 from stick_lab import StickLab, bundle, expected, left_overs, possessions
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Finding, Lost, Pixels, Telemetry
+from picam_infer.core import Disconnected, Finding, Pixels, Telemetry
 from picam_infer.inference.engines.ncs import causes, child, diagnostics
 from picam_infer.inference.engines.ncs.engine import Ncs
 from picam_infer.inference.engines.sticks import USBDEVFS_RESET, Usb, library_users
@@ -58,7 +58,7 @@ def opened(model: Bundle, lab: StickLab, stick: str = "", deadline_s: float = 0.
 
 
 def refusal(model: Bundle, lab: StickLab, stick: str = "") -> str:
-    with pytest.raises(Lost) as caught, opened(model, lab, stick):
+    with pytest.raises(Disconnected) as caught, opened(model, lab, stick):
         pass
     assert caught.value.hint
     return str(caught.value)
@@ -277,7 +277,7 @@ def test_a_status_in_mid_run_reaches_the_reader(
         engine.submit(patch())
         if call == "queue":  # the child has spoken and gone before anybody listens
             until(lambda: not _running(engine.pid))
-        with pytest.raises(Lost, match=words):
+        with pytest.raises(Disconnected, match=words):
             engine.collect()
 
 
@@ -313,7 +313,7 @@ def test_unplugged_in_mid_run(model: Bundle, sticks: StickLab, blocks: str | Non
         engine.submit(patch())
         engine.submit(patch())
         sticks.unplug()
-        with pytest.raises(Lost):
+        with pytest.raises(Disconnected):
             engine.collect()
     assert "no Neural Compute Stick" in refusal(model, sticks)
     sticks.plug()
@@ -328,7 +328,7 @@ def test_a_hang_is_found_within_the_deadline(model: Bundle, sticks: StickLab) ->
         sticks.set("2", hang="")
         engine.submit(patch())
         began_s = time.monotonic()
-        with pytest.raises(Lost, match=r"stopped answering \(waiting for an answer took longer than 0.3 s\)"):
+        with pytest.raises(Disconnected, match=r"stopped answering \(waiting for an answer took longer than 0.3 s\)"):
             engine.collect()
         assert time.monotonic() - began_s > 0.25
         engine.close()
@@ -362,7 +362,7 @@ def test_a_child_killed_in_mid_inference_leaves_a_stick_that_is_reset(
         engine.submit(patch())
         engine.collect()
         os.kill(engine.pid, signal.SIGKILL)
-        with pytest.raises(Lost, match="signal 9"):
+        with pytest.raises(Disconnected, match="signal 9"):
             engine.submit(patch())
             engine.collect()
     assert sticks.product() == "f63b"
@@ -396,7 +396,7 @@ def test_closing_is_quick_whatever_libmvnc_does(model: Bundle, sticks: StickLab)
     sticks.times(close_ms=5000)
     with opened(model, sticks) as engine:
         engine.submit(patch())
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         engine.submit(patch())
         engine.collect()
 
@@ -406,7 +406,7 @@ def test_stopping_while_it_opens(model: Bundle, sticks: StickLab) -> None:
     sticks.times(open_ms=60_000)
     stopping = threading.Event()
     threading.Timer(0.3, stopping.set).start()
-    with pytest.raises(Lost, match="no longer wanted"):
+    with pytest.raises(Disconnected, match="no longer wanted"):
         Ncs(model, usb=sticks.usb, stopping=stopping)
 
 
@@ -417,7 +417,7 @@ def test_closing_from_another_thread_ends_a_wait(model: Bundle, sticks: StickLab
     engine.submit(patch())
     closer = threading.Timer(0.2, engine.close)
     closer.start()
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         engine.collect()
     closer.join()
 

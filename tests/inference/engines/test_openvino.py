@@ -19,8 +19,8 @@ from picam_infer.models.bundle import Bundle, BundleError, Edges, Photo
 F32 = EngineSettings(kind="openvino", precision="f32")
 
 
-def answer(engine: OpenVino, patch: np.ndarray) -> np.ndarray:
-    engine.submit(patch)
+def answer(engine: OpenVino, input_image: np.ndarray) -> np.ndarray:
+    engine.submit(input_image)
     return engine.collect()
 
 

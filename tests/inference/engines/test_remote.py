@@ -20,7 +20,7 @@ from model_server import Behaviour
 from stick_lab import Cpu, bundle, expected
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import ConfigError, Engine, Lost, Scores
+from picam_infer.core import ConfigError, Disconnected, Engine, Scores
 from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.remote import address, preferred
 from picam_infer.inference.engines.remote.engine import Remote
@@ -76,8 +76,8 @@ def patches(count: int) -> list[Any]:
     return list(np.random.default_rng(3).integers(0, 256, (count, 28, 28, 1), np.uint8))
 
 
-def ask(engine: Engine, patch: Any) -> Scores:
-    engine.submit(patch)
+def ask(engine: Engine, input_image: Any) -> Scores:
+    engine.submit(input_image)
     return engine.collect()
 
 
@@ -466,7 +466,7 @@ def test_stopping_ends_the_opening(model: Bundle) -> None:
         given = settings(f"http://127.0.0.1:{listener.getsockname()[1]}", deadline_s=60)
         threading.Timer(0.2, stopping.set).start()
         began_s = time.monotonic()
-        with pytest.raises(Lost, match="given up"):
+        with pytest.raises(Disconnected, match="given up"):
             Remote(model, given, stopping=stopping)
         assert time.monotonic() - began_s < 30  # not the deadline
 

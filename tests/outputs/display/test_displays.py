@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Display, Lost
+from picam_infer.core import Disconnected, Display
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs import display
 from picam_infer.outputs.display import framebuffer, keyboard, owner
@@ -104,7 +104,7 @@ def test_layouts() -> None:
     assert (layout.width, layout.height, layout.line_bytes, layout.start) == (320, 240, 1344, 2688)
     assert layout.conversion == cv2.COLOR_BGR2BGRA
     assert framebuffer.geometry(*screen_info(1, 1, 32, 4, red=0, blue=16)).conversion == cv2.COLOR_BGR2RGBA
-    with pytest.raises(Lost, match="8 bits"):
+    with pytest.raises(Disconnected, match="8 bits"):
         _ = framebuffer.geometry(*screen_info(1, 1, 8, 1)).conversion
 
 
@@ -128,7 +128,7 @@ def test_no_frame_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(framebuffer, "DEVICE", tmp_path / "fb0")
     monkeypatch.setattr(owner, "outlets", lambda: [])
     monkeypatch.setattr(owner, "require_active_vt", lambda: None)
-    with pytest.raises(Lost, match="there is no frame buffer"):
+    with pytest.raises(Disconnected, match="there is no frame buffer"):
         framebuffer.Framebuffer(DisplaySettings())
 
 
@@ -289,7 +289,7 @@ def test_a_session_is_found_by_its_socket_and_key(
     sockets, _ = x_server
     monkeypatch.setenv("HOME", str(tmp_path))
     run = tmp_path / "run"
-    with pytest.raises(Lost, match=r"desktop on :3 refuses user .*No protocol"):
+    with pytest.raises(Disconnected, match=r"desktop on :3 refuses user .*No protocol"):
         x11.find({}, sockets, run)
     (tmp_path / ".Xauthority").write_bytes(authority(b"9", b"other!") + authority(b"3", b"sesame"))
     found = x11.find({"DISPLAY": ":8"}, sockets, run)
@@ -301,7 +301,7 @@ def test_a_session_is_found_by_its_socket_and_key(
 
 def test_no_session(tmp_path: Path) -> None:
     (tmp_path / "X0").write_text("a left-over")
-    with pytest.raises(Lost, match="no desktop session"):
+    with pytest.raises(Disconnected, match="no desktop session"):
         x11.find({"DISPLAY": "nonsense"}, tmp_path, tmp_path)
 
 
@@ -311,7 +311,7 @@ def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) 
 
     def find() -> x11.Session:
         if next(states, "down") == "down":
-            raise Lost("no desktop session is running")
+            raise Disconnected("no desktop session is running")
         return x11.Session(":0", "")
 
     monkeypatch.setattr(x11, "find", find)
@@ -336,7 +336,7 @@ class Fake:
 
 
 def refusing(message: str) -> Display:
-    raise Lost(message)
+    raise Disconnected(message)
 
 
 def test_the_first_that_opens() -> None:
@@ -346,9 +346,9 @@ def test_the_first_that_opens() -> None:
 
 def test_the_reason_is_the_one_to_mend() -> None:
     openers = [lambda: refusing("no desktop"), lambda: refusing("no monitor"), lambda: refusing("no frame buffer")]
-    with pytest.raises(Lost, match="no monitor"):
+    with pytest.raises(Disconnected, match="no monitor"):
         display.first(openers, False)
-    with pytest.raises(Lost, match="no desktop"):
+    with pytest.raises(Disconnected, match="no desktop"):
         display.first(openers, True)
 
 
@@ -356,7 +356,7 @@ def test_the_frame_buffer_is_not_painted_behind_another_programs_picture() -> No
     def held() -> Display:
         raise owner.Held("the monitor is held by kodi.bin (PID 3)", "end that program")
 
-    with pytest.raises(Lost, match="kodi"):
+    with pytest.raises(Disconnected, match="kodi"):
         display.first([held, lambda: pytest.fail("tried the frame buffer")], desktop=False)
 
 
@@ -371,11 +371,11 @@ def test_auto_waits_for_an_expected_desktop(monkeypatch: pytest.MonkeyPatch) -> 
     for expected, kinds in ((True, ["window"]), (False, ["window", "kms", "framebuffer"])):
         tried.clear()
         monkeypatch.setattr(owner, "desktop_expected", lambda expected=expected: expected)
-        with pytest.raises(Lost):
+        with pytest.raises(Disconnected):
             display.open_display(DisplaySettings())
         assert tried == kinds
     tried.clear()
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         display.open_display(DisplaySettings(kind="kms"))
     assert tried == ["kms"]
     assert display.open_display(DisplaySettings(kind="none")) is None

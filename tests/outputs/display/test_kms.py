@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.imaging.letterbox import Letterbox, box
 from picam_infer.outputs.display import drm, kms, owner
 from picam_infer.outputs.display.kms import Kms
@@ -146,17 +146,17 @@ def test_pictures_flip_between_two_buffers_and_the_console_returns(machine: Path
     display.close()
     assert card.shown[-1] == 77
     assert FakeCard.opened == 0
-    with pytest.raises(Lost):
+    with pytest.raises(Disconnected):
         display.show(PICTURE)
 
 
 def test_an_unplugged_monitor_is_lost_and_the_card_given_back(machine: Path) -> None:
     display = Kms(DisplaySettings())
     (machine / "status").write_text("disconnected\n")
-    with pytest.raises(Lost, match="no monitor is plugged in") as loss:
+    with pytest.raises(Disconnected, match="no monitor is plugged in") as loss:
         display.show(PICTURE)
     assert FakeCard.opened == 0
-    with pytest.raises(Lost, match="no monitor is plugged in") as later:
+    with pytest.raises(Disconnected, match="no monitor is plugged in") as later:
         Kms(DisplaySettings())
     assert "HDMI-A-1" in loss.value.hint
     assert loss.value.message == later.value.message  # or the journal would have two lines for one cable
@@ -180,7 +180,7 @@ def test_a_person_at_another_console_gets_the_screen(machine: Path) -> None:
     active.write_text("tty1\n")
     display.show(PICTURE)
     active.write_text("tty2\n")
-    with pytest.raises(Lost, match="tty2"):
+    with pytest.raises(Disconnected, match="tty2"):
         display.show(PICTURE)
     assert FakeCard.opened == 0
 
@@ -198,7 +198,7 @@ def test_a_held_card_is_named(
     (tmp_path / "812/comm").write_text(name)
     (tmp_path / "812/cmdline").write_text(command.replace(" ", "\0"))
     monkeypatch.setattr(owner, "holder", lambda device: Process(tmp_path / "812"))
-    with pytest.raises(Lost, match=said):
+    with pytest.raises(Disconnected, match=said):
         Kms(DisplaySettings())
     assert FakeCard.opened == 0
 
@@ -206,7 +206,7 @@ def test_a_held_card_is_named(
 def test_a_failing_flip_is_a_loss(machine: Path) -> None:
     display = Kms(DisplaySettings())
     FakeCard.made[-1].error = errno.EINVAL
-    with pytest.raises(Lost, match="is gone"):
+    with pytest.raises(Disconnected, match="is gone"):
         display.show(PICTURE)
     assert FakeCard.opened == 0
 
@@ -215,5 +215,5 @@ def test_a_machine_without_graphics(machine: Path) -> None:
     for file in machine.iterdir():
         file.unlink()
     machine.rmdir()
-    with pytest.raises(Lost, match="no graphics card"):
+    with pytest.raises(Disconnected, match="no graphics card"):
         Kms(DisplaySettings())

@@ -18,7 +18,7 @@ import pytest
 from makers import make_bundle
 
 from picam_infer import config
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.models.bundle import Edges
 from picam_infer.outputs import annotate
 from picam_infer.outputs.display.window import Window
@@ -235,7 +235,7 @@ def test_a_desktop_that_ends_is_a_loss_and_not_our_end(desktop: Desktop, window:
         try:
             window.show(np.zeros((90, 160, 3), np.uint8))
             window.keys()
-        except Lost as loss:
+        except Disconnected as loss:
             return "desktop has ended" in loss.message
         return False
 
@@ -294,12 +294,12 @@ def test_a_desktop_lets_the_service_in_for_as_long_as_it_lasts(tmp_path: Path) -
         server.wait(10)
 
 
-def test_a_lost_camera_is_a_placard(
+def test_a_lost_camera_is_a_status_screen(
     desktop: Desktop, running: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     make_bundle(tmp_path / "m")
     process = running("--source", "camera:none such", "--model", tmp_path / "m")
-    wait_for_colour(desktop, annotate.LOST, 50, "the placard's red")
+    wait_for_colour(desktop, annotate.LOST, 50, "the status screen's red")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0, err

@@ -13,7 +13,7 @@ from events_room import change, until
 
 from picam_infer import config
 from picam_infer.outputs.events.command import Program
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError, Event
 
 
 def run(*argv: str, timeout_s: float = 5.0) -> None:
@@ -30,10 +30,10 @@ def test_gets_the_json_and_no_shell(tmp_path: Path) -> None:
 
 
 def test_failures_say_why(tmp_path: Path) -> None:
-    with pytest.raises(Undelivered, match=r"ended with 3: bad luck") as error:
+    with pytest.raises(DeliveryError, match=r"ended with 3: bad luck") as error:
         run("sh", "-c", "cat >/dev/null; echo fine; echo bad luck >&2; exit 3")
     assert error.value.final
-    with pytest.raises(Undelivered, match="cannot be started: No such file"):
+    with pytest.raises(DeliveryError, match="cannot be started: No such file"):
         run(str(tmp_path / "missing"))
 
 
@@ -43,7 +43,7 @@ def test_one_that_does_not_read_is_fine() -> None:
 
 def test_what_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    with pytest.raises(Undelivered, match=r"longer than 0\.5 s"):
+    with pytest.raises(DeliveryError, match=r"longer than 0\.5 s"):
         run("sh", "-c", f"sleep 60 & echo $! > {note}; wait", timeout_s=0.5)
     child = int(note.read_text())
     until(lambda: not _runs(child))
@@ -57,7 +57,7 @@ def _runs(process: int) -> bool:
 
 
 def test_it_may_say_any_amount() -> None:
-    with pytest.raises(Undelivered, match=r"ended with 4: the end$"):
+    with pytest.raises(DeliveryError, match=r"ended with 4: the end$"):
         run("sh", "-c", "head -c 30000000 /dev/zero >&2; echo >&2; echo the end >&2; exit 4", timeout_s=30)
 
 

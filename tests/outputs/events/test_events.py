@@ -13,7 +13,7 @@ from picam_infer import config
 from picam_infer.core import Prediction
 from picam_infer.outputs.events import Events, homeassistant
 from picam_infer.outputs.events.mqtt_topics import Topics
-from picam_infer.outputs.events.outlet import PICTURES, Event, Outlet, Undelivered
+from picam_infer.outputs.events.outlet import PICTURES, DeliveryError, Event, Outlet
 from picam_infer.runtime.state import Change
 
 
@@ -96,7 +96,7 @@ def test_a_stuck_place_costs_the_loops_nothing_and_the_queue_stays_short() -> No
 
 def test_tries_again_until_it_works_and_in_order() -> None:
     place = Place()
-    place.error = Undelivered("away")
+    place.error = DeliveryError("away")
     outlet = Outlet(config.Jsonl(path="-"), place)
     outlet.offer(change("one"))
     outlet.offer(change("zero"))
@@ -112,7 +112,7 @@ def test_tries_again_until_it_works_and_in_order() -> None:
 def test_it_works_again_only_after_a_delivery(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     place = Place()
-    place.error = Undelivered("not for me", final=True)
+    place.error = DeliveryError("not for me", final=True)
     outlet = Outlet(config.Jsonl(path="-"), place)
     assert outlet.report().ok is None
     outlet.offer(change("one"))
@@ -145,12 +145,12 @@ def test_attempts_that_count_are_numbered_and_others_are_not(monkeypatch: pytest
     monkeypatch.setattr("picam_infer.outputs.events.outlet.LONGEST_WAIT_S", 0.001)
     place = Place()
     monkeypatch.setattr(Place, "retries", 2)
-    place.error = Undelivered("away", counts=False)
+    place.error = DeliveryError("away", counts=False)
     outlet = Outlet(config.Jsonl(path="-"), place)
     outlet.offer(change("one"))
     until(lambda: place.tries > 6)
     assert outlet.failed == 0
-    place.error = Undelivered("not now")
+    place.error = DeliveryError("not now")
     until(lambda: outlet.failed == 1)
     outlet.end(0)
     outlet.join(5)
@@ -160,7 +160,7 @@ def test_a_place_that_always_says_something_else_does_not_fill_the_journal(caplo
     place = Place()
     outlet = Outlet(config.Jsonl(path="-"), place)
     for number in range(30):
-        place.error = Undelivered(f"reason {number}", final=True)
+        place.error = DeliveryError(f"reason {number}", final=True)
         outlet.offer(change("one"))
         until(lambda number=number: outlet.failed == number + 1)
     outlet.end(0)
@@ -170,7 +170,7 @@ def test_a_place_that_always_says_something_else_does_not_fill_the_journal(caplo
 
 def test_gives_up_what_cannot_succeed() -> None:
     place = Place()
-    place.error = Undelivered("no such address", final=True)
+    place.error = DeliveryError("no such address", final=True)
     outlet = Outlet(config.Jsonl(path="-"), place)
     outlet.offer(change("one"))
     until(lambda: outlet.failed == 1)
@@ -196,7 +196,7 @@ def test_a_fault_of_ours_costs_one_event_and_not_the_outlet(caplog: pytest.LogCa
 
 def test_closing_does_not_wait_for_a_dead_place() -> None:
     place = Place()
-    place.error = Undelivered("away")
+    place.error = DeliveryError("away")
     outlet = Outlet(config.Jsonl(path="-"), place)
     outlet.offer(change("one"))
     until(lambda: place.tries)

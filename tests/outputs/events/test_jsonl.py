@@ -11,7 +11,7 @@ from events_room import change, state, until
 from picam_infer import config
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.jsonl import JsonLines
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError, Event
 
 
 def write(lines: JsonLines, count: int) -> None:
@@ -66,10 +66,10 @@ def test_goes_on_in_a_file_that_was_there_and_starts_anew_when_it_was_moved(tmp_
 def test_a_disk_that_does_not_take_it_is_a_reason_to_wait(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     lines = JsonLines(config.Jsonl(path=str(tmp_path / "file" / "e.jsonl")))
-    with pytest.raises(Undelivered, match="cannot write"):
+    with pytest.raises(DeliveryError, match="cannot write"):
         write(lines, 1)
     full = JsonLines(config.Jsonl(path="/dev/full"))
-    with pytest.raises(Undelivered, match="No space left"):
+    with pytest.raises(DeliveryError, match="No space left"):
         write(full, 1)
 
 

@@ -21,7 +21,7 @@ from events_room import change, state, until
 from picam_infer import config
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.notify import Messages
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError, Event
 from picam_infer.runtime.state import Change
 
 pytest.importorskip("apprise", reason="needs Apprise (extra notify)")
@@ -136,7 +136,7 @@ def test_every_event_is_a_sentence(tmp_path: Path, receiver: Receiver, told: Cha
 @pytest.mark.parametrize(("status", "final"), [(400, True), (401, True), (404, True), (429, False), (503, False)])
 def test_which_answers_are_worth_another_try(tmp_path: Path, receiver: Receiver, status: int, final: bool) -> None:
     receiver.plan = [status]
-    with pytest.raises(Undelivered, match=f"answered {status}") as error:
+    with pytest.raises(DeliveryError, match=f"answered {status}") as error:
         send(tmp_path, receiver.url)
     assert error.value.final is final and SECRET not in error.value.reason
 
@@ -169,7 +169,7 @@ def test_who_has_got_it_does_not_get_it_again(tmp_path: Path, receiver: Receiver
     second.plan = [503, 200]
     messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url, second.url)))
     event = Event(change("one"))
-    with pytest.raises(Undelivered):
+    with pytest.raises(DeliveryError):
         messages.deliver(event, lambda pause_s: True)
     messages.deliver(event, lambda pause_s: True)
     assert (len(receiver.got), len(second.got)) == (1, 2)
@@ -187,12 +187,12 @@ def test_a_picture_that_is_too_large_is_left_out(tmp_path: Path, receiver: Recei
 def test_one_that_hangs_is_left_in_time(tmp_path: Path, receiver: Receiver) -> None:
     receiver.released.clear()
     messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url), timeout_s=0.3))
-    with pytest.raises(Undelivered, match=r"no answer|still busy"):
+    with pytest.raises(DeliveryError, match=r"no answer|still busy"):
         messages.deliver(Event(change("one")), lambda pause_s: True)
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(Undelivered, match="connection refused") as error:
+    with pytest.raises(DeliveryError, match="connection refused") as error:
         send(tmp_path, "json://127.0.0.1:9/x")
     assert not error.value.final
 
@@ -207,7 +207,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_address_is_named_by_its_line(tmp_path: Path, line: str, words: str) -> None:
-    with pytest.raises(Undelivered, match=words) as error:
+    with pytest.raises(DeliveryError, match=words) as error:
         send(tmp_path, line)
     assert SECRET not in error.value.reason and not error.value.counts
 
@@ -229,7 +229,7 @@ def test_without_the_library_it_says_what_to_install(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(Undelivered, match="pip install apprise"):
+    with pytest.raises(DeliveryError, match="pip install apprise"):
         send(tmp_path, receiver.url)
 
 
@@ -264,6 +264,6 @@ def test_telegram_gets_the_words_and_the_picture(
     (message,) = receiver.got
     assert message["method"] == "sendPhoto" and b"sees one" in message["body"] and b"\xff\xd8\xff" in message["body"]
     receiver.plan = [401]
-    with pytest.raises(Undelivered, match="Telegram: answered 401") as error:
+    with pytest.raises(DeliveryError, match="Telegram: answered 401") as error:
         send(tmp_path, f"tgram://{token}/-1001234")
     assert error.value.final and token not in error.value.reason

@@ -17,7 +17,7 @@ from events_room import change, state, until
 
 from picam_infer import config
 from picam_infer.outputs.events import Events
-from picam_infer.outputs.events.outlet import Event, Undelivered
+from picam_infer.outputs.events.outlet import DeliveryError, Event
 from picam_infer.outputs.events.webhook import Hook
 
 
@@ -109,21 +109,21 @@ NEVER = (301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 413, 422)
 @pytest.mark.parametrize(("status", "final"), [(one, False) for one in LATER] + [(one, True) for one in NEVER])
 def test_which_answers_are_worth_another_try(receiver: Receiver, status: int, final: bool) -> None:
     receiver.plan = [status]
-    with pytest.raises(Undelivered, match=str(status)) as error:
+    with pytest.raises(DeliveryError, match=str(status)) as error:
         post(receiver)
     assert error.value.final is final and len(receiver.got) == 1
 
 
 def test_a_redirect_says_where_to_but_not_the_path(receiver: Receiver) -> None:
     receiver.plan = [301]
-    with pytest.raises(Undelivered, match=r"give http://127\.0\.0\.1:9/… as url") as error:
+    with pytest.raises(DeliveryError, match=r"give http://127\.0\.0\.1:9/… as url") as error:
         post(receiver)
     assert "elsewhere" not in error.value.reason
 
 
 def test_a_receiver_says_when_to_come_again(receiver: Receiver) -> None:
     receiver.plan, receiver.headers = [429], {"Retry-After": "7"}
-    with pytest.raises(Undelivered) as error:
+    with pytest.raises(DeliveryError) as error:
         post(receiver)
     assert error.value.after_s == 7
 
@@ -178,7 +178,7 @@ def test_it_works_again_only_after_a_delivery(
 @pytest.mark.parametrize("step", ["hang", "trickle"])
 def test_a_server_that_keeps_us_waiting_is_left_in_time(receiver: Receiver, step: str) -> None:
     receiver.plan = [step]
-    with pytest.raises(Undelivered, match=r"no answer within 0\.4 s"):
+    with pytest.raises(DeliveryError, match=r"no answer within 0\.4 s"):
         post(receiver, timeout_s=0.4)
 
 
@@ -188,19 +188,19 @@ def test_letters_of_any_alphabet_in_the_address(receiver: Receiver) -> None:
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(Undelivered, match="refused"):
+    with pytest.raises(DeliveryError, match="refused"):
         Hook(config.Webhook(url="http://127.0.0.1:9/")).deliver(Event(change("one")), lambda s: True)
 
 
 def test_a_missing_secret_is_said_and_used_up_no_try(receiver: Receiver, tmp_path: Path) -> None:
-    with pytest.raises(Undelivered, match="there is no") as error:
+    with pytest.raises(DeliveryError, match="there is no") as error:
         post(receiver, secret_file=str(tmp_path / "missing"))
     assert not error.value.counts and not receiver.got
 
 
 def test_an_empty_secret_signs_nothing(receiver: Receiver, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
-    with pytest.raises(Undelivered, match="is empty"):
+    with pytest.raises(DeliveryError, match="is empty"):
         post(receiver, secret_file=str(tmp_path / "empty"))
     assert not receiver.got
 

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the page: light, dark, on a phone, with a placard. Needs Chromium and its driver."""
+"""Takes the README's pictures of the page: light, dark, on a phone, with a status screen. Needs Chromium."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from browser import Browser, chromium
 from visitors import until
 
 from picam_infer import config
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.platform.systemd import Notifier
 from picam_infer.runtime.supervisor import Options, Supervisor
 from picam_infer.sources.demo import Demo
@@ -31,7 +31,7 @@ class Pulled(Demo):
     def read(self):  # type: ignore[no-untyped-def]
         """Return the next frame, unless the cable is out."""
         if self.out.is_set():
-            raise Lost("the camera C270 has been unplugged", "plug it in again; it goes on by itself")
+            raise Disconnected("the camera C270 has been unplugged", "plug it in again; it goes on by itself")
         return super().read()
 
 
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
 
     def open_source(address: str, capture: config.Capture, *more: object) -> Pulled:
         if Pulled.out.is_set():
-            raise Lost("the camera C270 has been unplugged", "plug it in again; it goes on by itself")
+            raise Disconnected("the camera C270 has been unplugged", "plug it in again; it goes on by itself")
         return Pulled(capture)
 
     sources.open_source = open_source
@@ -80,9 +80,9 @@ def shoot(browser: Browser, folder: Path) -> None:
     browser.size(1240, 800)
     browser.theme("light")
     Pulled.out.set()
-    until(lambda: browser.js("return document.getElementById('placard').checkVisibility()"), 20)
+    until(lambda: browser.js("return document.getElementById('status-screen').checkVisibility()"), 20)
     time.sleep(1.5)
-    save(browser, folder / "page-placard.png", whole=False)
+    save(browser, folder / "page-status-screen.png", whole=False)
 
 
 def wait_for_digit(browser: Browser) -> None:

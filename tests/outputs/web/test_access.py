@@ -13,7 +13,7 @@ from visitors import make_certificate
 from picam_infer.config import Web as Settings
 from picam_infer.core import PicamError
 from picam_infer.outputs.web import token
-from picam_infer.outputs.web.access import Access, Patience, Refused
+from picam_infer.outputs.web.access import Access, LoginThrottle, Refused
 from picam_infer.outputs.web.token import Token
 
 SECRET = "a-token-long-enough-to-be-one"
@@ -173,7 +173,7 @@ def test_instances_do_not_share_a_cookie(tmp_path: Path) -> None:
 def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path) -> None:
     now = [0.0]
     rules = access(tmp_path)
-    rules.patience = Patience(lambda: now[0])
+    rules.patience = LoginThrottle(lambda: now[0])
     statuses = [try_(rules, "wrong") for _ in range(7)]
     assert statuses == [401] * 5 + [429] * 2
     assert try_(rules, SECRET) == 429, "guessing goes on while waiting"
@@ -186,7 +186,7 @@ def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path)
     for _ in range(20):
         now[0] += 100
         try_(rules, "wrong")
-    assert rules.patience.wait_s(REMOTE) == pytest.approx(Patience.longest_s)
+    assert rules.patience.wait_s(REMOTE) == pytest.approx(LoginThrottle.longest_s)
 
 
 def test_a_session_is_not_stopped_by_anothers_guesses(tmp_path: Path) -> None:
@@ -197,11 +197,11 @@ def test_a_session_is_not_stopped_by_anothers_guesses(tmp_path: Path) -> None:
 
 
 def test_one_ipv6_network_counts_as_one_and_memory_is_bounded() -> None:
-    patience = Patience(lambda: 0.0)
+    patience = LoginThrottle(lambda: 0.0)
     for number in range(5):
         patience.wrong(f"2001:db8::{number:x}")
     assert patience.wait_s("2001:db8::ffff") > 0 and patience.wait_s("2001:db8:1::1") == 0
-    for number in range(Patience.remembered):
+    for number in range(LoginThrottle.remembered):
         patience.wrong(f"10.{number >> 8}.{number & 255}.1")
     assert patience.wait_s("2001:db8::ffff") == 0, "the oldest is forgotten"
 

@@ -21,7 +21,7 @@ from picam_infer import config
 from picam_infer.config import Web as Settings
 from picam_infer.core import Frame, Prediction, Result
 from picam_infer.models.bundle import Input, Photo
-from picam_infer.outputs.dataset import Keeper
+from picam_infer.outputs.dataset import Collector
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.camera_controls import Control, Report
@@ -272,14 +272,14 @@ def test_a_setting_changed_elsewhere_shows(browser: Browser, web: Web, run: Run)
 
 def test_loss_and_return_of_the_camera(browser: Browser, web: Web, run: Run) -> None:
     visit(browser, web)
-    assert not shown(browser, "#placard")
+    assert not shown(browser, "#status-screen")
     run.pull()
-    until(lambda: shown(browser, "#placard") and "camera lost" in text(browser, "#placard"))
-    card = text(browser, "#placard")
+    until(lambda: shown(browser, "#status-screen") and "camera lost" in text(browser, "#status-screen"))
+    card = text(browser, "#status-screen")
     assert "has been unplugged" in card and "plug it in again" in card and "still looking" in card
     assert text(browser, "#health") == "camera lost" and text(browser, "#label") == "–"
     run.plug()
-    until(lambda: not shown(browser, "#placard") and text(browser, "#label") == "one")
+    until(lambda: not shown(browser, "#status-screen") and text(browser, "#label") == "one")
     assert "camera is back" in text(browser, "#changes")
 
 
@@ -287,9 +287,9 @@ def test_the_pi_goes_away_and_comes_back(browser: Browser, run: Run) -> None:
     with serving(run) as web:
         port = web.port
         visit(browser, web)
-    until(lambda: "no connection to the Pi" in text(browser, "#placard"))
+    until(lambda: "no connection to the Pi" in text(browser, "#status-screen"))
     with serving(run, Settings(listen=f"127.0.0.1:{port}")):
-        until(lambda: not shown(browser, "#placard"))
+        until(lambda: not shown(browser, "#status-screen"))
         before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
         until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > before + 3)
     browser.complaints()
@@ -311,7 +311,7 @@ def test_a_browser_without_shared_workers_has_connections_of_its_own(
         until(lambda: web.clients()["raw"] == 0 and web.clients()["events"] == 1)
         browser.js("document.getElementById('freeze').click()")
         run.pull()
-        until(lambda: "camera lost" in text(browser, "#placard"))
+        until(lambda: "camera lost" in text(browser, "#status-screen"))
     finally:
         browser.devtools("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
     browser.complaints()
@@ -364,10 +364,10 @@ def test_a_network_that_falls_silent_is_noticed(browser: Browser, network: Netwo
     network.carries.clear()
     # Not seven seconds of test, but a clock that is seven seconds on.
     browser.js("const old = performance.now.bind(performance); performance.now = () => old() + 7000")
-    until(lambda: "no connection to the Pi" in text(browser, "#placard") and text(browser, "#label") == "–")
+    until(lambda: "no connection to the Pi" in text(browser, "#status-screen") and text(browser, "#label") == "–")
     before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
     network.carries.set()
-    until(lambda: not shown(browser, "#placard") and text(browser, "#label") == "one")
+    until(lambda: not shown(browser, "#status-screen") and text(browser, "#label") == "one")
     until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures)") > before + 3)
     browser.complaints()
 
@@ -391,7 +391,7 @@ def test_freezing_by_keyboard_ends_the_stream(browser: Browser, web: Web) -> Non
 
 _STILL = """return [document.getElementById('picture').toDataURL(), document.getElementById('label').innerText,
     document.getElementById('bars').innerText, document.getElementById('health').innerText, document.title,
-    document.getElementById('placard').checkVisibility()]"""
+    document.getElementById('status-screen').checkVisibility()]"""
 
 
 def _another() -> Frame:
@@ -488,8 +488,8 @@ def test_watching_is_paused_and_resumed(browser: Browser, web: Web, run: Run) ->
     until(lambda: text(browser, "#watching") == "Pause watching")
     browser.js("document.getElementById('watching').click()")
     until(lambda: run.state.pause.now and run.state.pause.now.by == "page")
-    until(lambda: text(browser, "#health") == "paused" and "by the page" in text(browser, "#placard"))
-    assert text(browser, "#watching") == "Resume watching" and "looking for it" not in text(browser, "#placard")
+    until(lambda: text(browser, "#health") == "paused" and "by the page" in text(browser, "#status-screen"))
+    assert text(browser, "#watching") == "Resume watching" and "looking for it" not in text(browser, "#status-screen")
     until(lambda: "paused by page" in text(browser, "#changes"))
     browser.js("document.getElementById('watching').click()")
     until(lambda: run.state.pause.now is None and text(browser, "#health") == "live")
@@ -525,10 +525,10 @@ def test_who_is_not_logged_in_cannot_log_out(browser: Browser, web: Web) -> None
 
 def test_kept_pictures_are_shown(browser: Browser, run: Run, tmp_path: Path) -> None:
     run.label = None
-    with Keeper(config.Keep(folder=str(tmp_path / "kept"), every_s=0.1, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report().pictures >= 3)
+    with Collector(config.Keep(folder=str(tmp_path / "kept"), every_s=0.1, reserve_mb=0), run.state) as collector:
+        until(lambda: collector.report().pictures >= 3)
         run.label = "one"
-        with serving(run, kept=keeper) as web:
+        with serving(run, collection=collector) as web:
             visit(browser, web)
             until(lambda: browser.js("return document.querySelectorAll('#gallery img').length >= 3"))
             browser.js("document.querySelector('#gallery').scrollIntoView()")

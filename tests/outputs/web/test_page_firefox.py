@@ -47,7 +47,7 @@ def test_the_page_works_in_firefox(run: Run, tmp_path: Path) -> None:
         browser.js("document.getElementById('freeze').click()")
         until(lambda: text(browser, "#label") == "two")
         run.pull()
-        until(lambda: "camera lost" in text(browser, "#placard"))
+        until(lambda: "camera lost" in text(browser, "#status-screen"))
         run.plug()
         until(lambda: text(browser, "#health") == "live")
         browser.size(500, 700)  # as narrow as its window gets

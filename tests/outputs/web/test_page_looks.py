@@ -15,7 +15,7 @@ from browser import Browser, chromium
 from visitors import Run, serving, until
 
 from picam_infer import config
-from picam_infer.outputs.dataset import Keeper
+from picam_infer.outputs.dataset import Collector
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.reports import OutletReport
@@ -47,9 +47,9 @@ def run() -> Iterator[Run]:
 
 @pytest.fixture
 def web(run: Run, tmp_path: Path) -> Iterator[Web]:
-    with Keeper(config.Keep(when="every", folder=str(tmp_path), every_s=0.2, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report().pictures >= 3)
-        with serving(run, kept=keeper, config_path=tmp_path / "c.yaml") as made:
+    with Collector(config.Keep(when="every", folder=str(tmp_path), every_s=0.2, reserve_mb=0), run.state) as collector:
+        until(lambda: collector.report().pictures >= 3)
+        with serving(run, collection=collector, config_path=tmp_path / "c.yaml") as made:
             yield made
 
 
@@ -128,7 +128,7 @@ for (const e of document.querySelectorAll('main *, header *, footer *')) {
   if (clips && e.scrollWidth > e.clientWidth + 2) say('cut off', e);
 }
 for (const e of document.querySelectorAll('dd, dt')) if (e.getBoundingClientRect().width < 20) say('thin', e);
-const screen = document.getElementById('placard');
+const screen = document.getElementById('status-screen');
 if (seen(screen)) {
   if (screen.scrollHeight > screen.clientHeight + 1) say('cut off', screen);
   const end = document.getElementById('stage').getBoundingClientRect().bottom + 1;

@@ -26,7 +26,7 @@ from visitors import Run, ask, ask_json, serving, until, watching
 
 from picam_infer import config
 from picam_infer.config import Web as Settings
-from picam_infer.outputs.dataset import Keeper
+from picam_infer.outputs.dataset import Collector
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.camera_controls import Control, Report
 from picam_infer.runtime.reports import OutletReport
@@ -115,12 +115,12 @@ def test_pictures_of_a_turned_camera_are_upright(web: Web, run: Run) -> None:
     assert head["x-size"] == "240x320" and image(data).shape == (320, 240, 3)
 
 
-def test_a_loss_shows_as_placard_and_ends(web: Web, run: Run) -> None:
+def test_a_loss_shows_as_status_screen_and_ends(web: Web, run: Run) -> None:
     with watching(web) as parts:
         assert "x-seq" in next(parts)[0]
         run.pull()
-        placard = until(lambda: next((data for head, data in (next(parts),) if "x-seq" not in head), None))
-        assert image(placard).mean() < 60
+        status_screen = until(lambda: next((data for head, data in (next(parts),) if "x-seq" not in head), None))
+        assert image(status_screen).mean() < 60
         assert ask_json(web, "/healthz") == (503, {"ok": False, "reason": "camera lost: the camera has been unplugged"})
         assert ask(web, "/snapshot.jpg?raw=1")[0] == 503
         assert image(ask(web, "/snapshot.jpg")[2]).mean() < 60
@@ -291,9 +291,9 @@ def test_metrics_are_what_prometheus_reads(web: Web, run: Run) -> None:
 
 def test_kept_pictures_are_shown_and_zipped(run: Run, tmp_path: Path) -> None:
     run.label = None
-    with Keeper(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report().pictures >= 2)
-        with serving(run, kept=keeper) as web:
+    with Collector(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as collector:
+        until(lambda: collector.report().pictures >= 2)
+        with serving(run, collection=collector) as web:
             body = ask_json(web, "/api/kept")[1]
             assert body["on"] and body["pictures"][0]["label"] is None
             name = body["pictures"][0]["name"]
@@ -308,9 +308,9 @@ def test_kept_pictures_are_shown_and_zipped(run: Run, tmp_path: Path) -> None:
 def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path: Path) -> None:
     run.label, run.more = None, {"rotate": 90}
     until(lambda: run.state.frames.look()[1].rotate == 90)
-    with Keeper(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as keeper:
-        until(lambda: keeper.report().pictures >= 3)
-        with serving(run, kept=keeper) as web:
+    with Collector(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as collector:
+        until(lambda: collector.report().pictures >= 3)
+        with serving(run, collection=collector) as web:
             assert len(ask_json(web, "/api/kept?count=2")[1]["pictures"]) == 2
             name = ask_json(web, "/api/kept")[1]["pictures"][0]["name"]
             whole, small = ask(web, f"/kept/{name}"), ask(web, f"/kept/thumbnail/{name}")
@@ -326,11 +326,11 @@ def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path
 def test_what_the_network_sees_is_there_for_who_asks_even_without_a_monitor(web: Web, run: Run) -> None:
     assert ask(web, "/input.png")[0] == 204 and run.state.input_wanted
     result = until(lambda: run.state.results.look())[1]
-    patch = np.zeros((28, 20, 3), np.uint8)
-    patch[:, :, 0] = 200  # red, as the network has it
-    for given, colour in ((patch, [0, 0, 200]), (patch[:, :, :1], [200, 200, 200])):
+    input_image = np.zeros((28, 20, 3), np.uint8)
+    input_image[:, :, 0] = 200  # red, as the network has it
+    for given, colour in ((input_image, [0, 0, 200]), (input_image[:, :, :1], [200, 200, 200])):
         run.hold()
-        run.state.results.put(replace(result, patch=given, monotonic_s=time.monotonic()))
+        run.state.results.put(replace(result, input_image=given, monotonic_s=time.monotonic()))
         status, headers, data = ask(web, "/input.png")
         assert status == 200 and headers["content-type"] == "image/png" and headers["cache-control"] == "no-store"
         assert image(data).shape == (28, 20, 3) and image(data)[5, 5].tolist() == colour
@@ -363,8 +363,8 @@ def test_the_description_names_every_endpoint(web: Web) -> None:
     paths = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     from picam_infer.outputs.web.handlers import Endpoints
 
-    assert web._room is not None
-    assert paths == {(route.method, route.path) for route in Endpoints(web._room).routes()}  # type: ignore[attr-defined]
+    assert web._context is not None
+    assert paths == {(route.method, route.path) for route in Endpoints(web._context).routes()}  # type: ignore[attr-defined]
     schemas = described["components"]["schemas"]
     state, result = ask_json(web, "/api/state")[1], schemas["Result"]
     assert set(result["required"]) <= set(state["result"]) <= set(result["properties"])

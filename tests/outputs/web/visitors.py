@@ -79,7 +79,7 @@ class Run:
     def render(self, frame: Frame | None) -> Pixels | None:
         """Draw, as the service would."""
         if frame is None:
-            return annotate.placard(320, 240, "camera lost") if self.state.health.problems else None
+            return annotate.status_screen(320, 240, "camera lost") if self.state.health.problems else None
         newest = self.state.results.look()
         return annotate.draw(decode.bgr(frame), newest[1] if newest else None, annotate.Look())
 

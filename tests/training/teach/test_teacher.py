@@ -15,7 +15,7 @@ from makers import jpeg_frame
 from picam_infer.config import Decide, EngineSettings
 from picam_infer.core import Frame, PicamError, UsageError
 from picam_infer.inference import engines, preprocess
-from picam_infer.inference.postprocess import Decider
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.training.teach.picture_set import PictureSet
@@ -104,7 +104,7 @@ def test_the_bundle_runs_in_the_engine_and_says_what_numpy_says(teacher: Teacher
         scores = engine.collect()
         expected = layers.probabilities(teacher.features(one)[None])[0]
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-        label, top = Decider.of(bundle)(scores, Decide())
+        label, top = Postprocessor.of(bundle)(scores, Decide())
         said.append(label == (colour if colour in COLOURS else None))
         assert "unknown" not in [prediction.label for prediction in top]
     assert np.mean(said) >= 0.85

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Engine, Finding, Grade, Lost, PicamError
+from picam_infer.core import Disconnected, Engine, Finding, Grade, PicamError
 from picam_infer.inference.engines import sticks
-from picam_infer.inference.engines.failover import compare, probe_patch
+from picam_infer.inference.engines.failover import compare, probe_image
 from picam_infer.inference.engines.ncs import causes
 from picam_infer.inference.engines.ncs.engine import Ncs
 from picam_infer.models.bundle import Bundle
@@ -43,7 +43,7 @@ def diagnose(
         return
     try:
         yield from _run(bundle, settings, stick, open_cpu, usb)
-    except Lost as loss:
+    except Disconnected as loss:
         yield Finding.of(loss, bad)
 
 
@@ -56,7 +56,7 @@ def _run(
         for sentence in heard:
             yield Finding("note", sentence)
         yield Finding("ok", f"{engine.name} took the graph after {time.monotonic() - began_s:.1f} s")
-        picture, began_s = probe_patch(bundle), time.monotonic()
+        picture, began_s = probe_image(bundle), time.monotonic()
         for _ in range(ROUNDS):
             engine.submit(picture)
             scores = engine.collect()

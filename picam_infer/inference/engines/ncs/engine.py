@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from picam_infer.core import Lost, Pixels, Scores, Telemetry
+from picam_infer.core import Disconnected, Pixels, Scores, Telemetry
 from picam_infer.inference.engines.ncs import causes
 from picam_infer.inference.engines.ncs.child import CLOSE, LOOK_EVERY_S, QUEUE, READ, RESULT, SLOTS
 from picam_infer.inference.engines.ncs.process import Process
@@ -35,7 +35,7 @@ class Ncs:
     """A bundle's graph on a stick; a fresh child process for every instance.
 
     `stick` is a name (`2-ma2450`) or port (`2`), or empty for the first free one. `wait`: sit until one is plugged
-    in. `noticed` hears what was done to get at it. Raises `Lost`, also when `stopping` is set meanwhile.
+    in. `noticed` hears what was done to get at it. Raises `Disconnected`, also when `stopping` is set meanwhile.
     """
 
     def __init__(
@@ -60,7 +60,9 @@ class Ncs:
         self._underway: deque[int] = deque()
         self._next_slot = 0
         if bundle.graph is None:
-            raise Lost(f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL")
+            raise Disconnected(
+                f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL"
+            )
         usb = usb or Usb()
         for sentence in usb.revive(stick.partition("-")[0]):
             if noticed:
@@ -71,10 +73,10 @@ class Ncs:
         try:
             self._start(stage)
             self._check_sizes(bundle)
-        except Lost as error:
+        except Disconnected as error:
             if self._process.step == "open" and not (stopping and stopping.is_set()):
                 failed_sticks.add(self._process.trying)
-            with contextlib.suppress(Lost):
+            with contextlib.suppress(Disconnected):
                 self._process.send(CLOSE)
             self._process.end(0.0 if stopping and stopping.is_set() else _patience_s(self._process.step))
             raise _better(error, usb, stick, self._process.step) from error
@@ -88,7 +90,7 @@ class Ncs:
             limit_s = max(self._deadline_s, DEADLINES_S.get(step, 0.0) * slowness.get(step, 1.0))
             try:
                 event = self._process.next_event(limit_s)
-            except Lost:
+            except Disconnected:
                 if step in slowness and time.monotonic() - began_s > limit_s:
                     slowness[step] = min(SLOWEST, 2 * slowness[step])
                 raise
@@ -110,10 +112,10 @@ class Ncs:
         if size != 4 * int(np.prod(shape)) or (self._shape and 1 not in shape and tuple(self._shape) != shape):
             asked = "×".join(map(str, shape))
             detail = f"the graph takes {takes}, model {bundle.name} gives {asked}"
-            raise Lost.of(causes.explain("allocate", "INVALID_DATA_LENGTH", detail))
+            raise Disconnected.of(causes.explain("allocate", "INVALID_DATA_LENGTH", detail))
         if out != 4 * len(bundle.labels):
             detail = f"the graph answers {out // 4} values, model {bundle.name} has {len(bundle.labels)} labels"
-            raise Lost("the graph belongs to another model: " + detail, causes.COMPILE)
+            raise Disconnected("the graph belongs to another model: " + detail, causes.COMPILE)
         self._process.step = "read"
         self._shared = mmap.mmap(self._process.memory, SLOTS * size + out)
         floats = np.frombuffer(self._shared, np.float32)
@@ -125,13 +127,13 @@ class Ncs:
         """The child's process id."""
         return self._process.pid
 
-    def submit(self, patch: Pixels) -> None:
-        """Start one inference on (H, W, C) uint8; the caller may reuse the buffer. Raises `Lost`."""
+    def submit(self, input_image: Pixels) -> None:
+        """Start one inference on (H, W, C) uint8; the caller may reuse the buffer. Raises `Disconnected`."""
         slot, inputs = self._next_slot, self._inputs
         if not len(inputs):
-            raise Lost("the stick was given back")
+            raise Disconnected("the stick was given back")
         tensor = inputs[slot]
-        np.multiply(patch, self._scale, out=tensor, dtype=np.float32, casting="unsafe")
+        np.multiply(input_image, self._scale, out=tensor, dtype=np.float32, casting="unsafe")
         if self._offset.any():
             np.add(tensor, self._offset, out=tensor)
         self._process.send(QUEUE + bytes([slot]))
@@ -139,7 +141,7 @@ class Ncs:
         self._next_slot = (slot + 1) % SLOTS
 
     def collect(self) -> Scores:
-        """Wait for the oldest inference under way: probabilities, shape (classes,). Raises `Lost`."""
+        """Wait for the oldest inference under way: probabilities, shape (classes,). Raises `Disconnected`."""
         self._underway.popleft()
         answer = self._answer
         self._process.send(READ)
@@ -156,7 +158,7 @@ class Ncs:
         patience_s = CLOSING_S
         try:
             self._process.send(CLOSE)
-        except Lost:
+        except Disconnected:
             patience_s = 0.0
         self._process.end(patience_s)
         self._inputs, self._answer = self._inputs[:0].copy(), self._answer[:0].copy()
@@ -169,7 +171,7 @@ def _patience_s(step: str) -> float:
     return 1.5 if step == "allocate" else 0.0
 
 
-def _better(error: Lost, usb: Usb, stick: str, step: str) -> Lost:
+def _better(error: Disconnected, usb: Usb, stick: str, step: str) -> Disconnected:
     """Return what is known better than libmvnc tells: who holds the stick, a rule that is missing, an NCS2."""
     if step not in ("import", "enumerate", "open"):
         return error
@@ -179,8 +181,8 @@ def _better(error: Lost, usb: Usb, stick: str, step: str) -> Lost:
         if not stick or stick.partition("-")[0] == found.port:
             cause = trouble(found)
             if cause:
-                return Lost(f"{cause.what} [{error.message}]", cause.remedy)
+                return Disconnected(f"{cause.what} [{error.message}]", cause.remedy)
     doubtful = " while opening" in error.message and "ERROR" in error.message
     if doubtful and (others := library_users()):
-        return Lost(f"the stick is held by {name_processes(others)} [{error.message}]", ONE_AT_A_TIME)
+        return Disconnected(f"the stick is held by {name_processes(others)} [{error.message}]", ONE_AT_A_TIME)
     return error

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from picam_infer.core import Engine, Lost, Scores
+from picam_infer.core import Disconnected, Engine, Scores
 from picam_infer.inference.engines import sticks
 from picam_infer.inference.engines.failover import Said, compare
 from picam_infer.inference.engines.ncs.engine import Ncs
@@ -46,14 +46,14 @@ class PreferredStick:
         return bool(self._usb.plugged())
 
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
-        """Return a stick that took the graph; waits for one to be plugged in. Raises `Lost`."""
+        """Return a stick that took the graph; waits for one to be plugged in. Raises `Disconnected`."""
         self._before, self._warning = self._usb.plugged(), ""
         if not sticks.installed():
             waiting()
             for found in self._usb.sticks():
                 if cause := sticks.trouble(found):
-                    raise Lost.of(cause)
-            raise Lost("")
+                    raise Disconnected.of(cause)
+            raise Disconnected("")
         steps = {"waiting": waiting, "open": seen}
         return Ncs(
             self._bundle,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.inference.engines.ncs import causes
 from picam_infer.inference.engines.ncs.child import RESULT
 
@@ -86,19 +86,19 @@ class Process:
         return self._process.pid
 
     def send(self, message: bytes) -> None:
-        """Send a request. Raises `Lost`."""
+        """Send a request. Raises `Disconnected`."""
         try:
             self._sock.send(message)
         except OSError as error:
             raise self._gone() from error
 
     def receive(self, deadline_s: float) -> bytes:
-        """Return the child's next message. Raises `Lost` when it dies or is silent for `deadline_s` seconds."""
+        """Return the child's next message. Raises `Disconnected` when it dies or is silent for `deadline_s` seconds."""
         try:
             self._sock.settimeout(deadline_s)
             message = self._sock.recv(1 << 16)
         except TimeoutError as error:
-            raise Lost.of(causes.silent(self.step, deadline_s)) from error
+            raise Disconnected.of(causes.silent(self.step, deadline_s)) from error
         except OSError as error:
             raise self._gone() from error
         if not message:
@@ -108,15 +108,15 @@ class Process:
         return message
 
     def next_event(self, deadline_s: float) -> dict[str, Any]:
-        """Return the next JSON message of a child that is starting; `Lost` also when we are asked to stop."""
+        """Return the next JSON message of a child that is starting; `Disconnected` also when we are asked to stop."""
         end_s = time.monotonic() + deadline_s
         poller = select.poll()
         poller.register(self._sock, select.POLLIN)
         while not poller.poll(SLICE_S * 1000):
             if self._stopping.is_set():
-                raise Lost("the stick is no longer wanted")
+                raise Disconnected("the stick is no longer wanted")
             if time.monotonic() > end_s:
-                raise Lost.of(causes.silent(self.step, deadline_s))
+                raise Disconnected.of(causes.silent(self.step, deadline_s))
         event: dict[str, Any] = json.loads(self.receive(deadline_s))
         self.step = event.get("step", self.step)
         self.trying = event.get("name", self.trying)
@@ -126,10 +126,10 @@ class Process:
         if len(message) == RESULT.size or message[:1] != b"{":  # a result may begin with any byte
             return
         if failed := json.loads(message).get("failed"):
-            raise Lost.of(causes.explain(failed["step"], failed["status"], failed["detail"]))
+            raise Disconnected.of(causes.explain(failed["step"], failed["status"], failed["detail"]))
 
-    def _gone(self) -> Lost:
-        """Return why the child is gone: its last words, or how it ended. Raises `Lost` with the former."""
+    def _gone(self) -> Disconnected:
+        """Return why the child is gone: its last words, or how it ended. Raises `Disconnected` with the former."""
         for _ in range(2):  # the first may only tell that the child closed without having read everything
             with contextlib.suppress(OSError):
                 words = self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
@@ -137,8 +137,8 @@ class Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(0.5)
             problem = causes.died(self.step, code)
-            return Lost(problem.what + self.last_note(), problem.remedy)
-        return Lost.of(causes.silent(self.step, 0.5))
+            return Disconnected(problem.what + self.last_note(), problem.remedy)
+        return Disconnected.of(causes.silent(self.step, 0.5))
 
     def last_note(self) -> str:
         """Return the last line that the child or libmvnc wrote, in brackets, or nothing."""

@@ -34,14 +34,14 @@ class Contract:
     softmax: bool = False
     """Whether the answer still has to be made probabilities."""
 
-    def tensor(self, patch: Pixels, bundle: Bundle) -> Tensor:
+    def tensor(self, input_image: Pixels, bundle: Bundle) -> Tensor:
         """Return (H, W, C) uint8 as the server takes it: pixels, or the network's own numbers."""
         if self.datatype == "UINT8":
-            values: Tensor = np.array(patch)  # the caller may reuse its buffer
+            values: Tensor = np.array(input_image)  # the caller may reuse its buffer
         else:
             card = bundle.card
             scale, offset = (np.asarray(f, np.float32) for f in (card.preprocess.scale, card.preprocess.offset))
-            values = (patch.astype(np.float32) * scale + offset).astype(TAKES[self.datatype])
+            values = (input_image.astype(np.float32) * scale + offset).astype(TAKES[self.datatype])
         if self.layout == "NCHW":
             values = np.ascontiguousarray(values.transpose(2, 0, 1))
         return values[None] if self.batched else values

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Engine, Finding, Lost, PicamError
-from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference, probe_patch
+from picam_infer.core import Disconnected, Engine, Finding, PicamError
+from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference, probe_image
 from picam_infer.inference.engines.remote import client, contract, errors
 from picam_infer.inference.engines.remote.client import Wanted
 from picam_infer.inference.engines.remote.engine import Remote, wanted
@@ -122,7 +122,7 @@ def _in_a_thread(work: Callable[[], list[Finding]], deadline_s: float) -> list[F
     try:
         outcome = done.get(timeout=4 * deadline_s + 5)
     except queue.Empty:
-        raise Lost("the server does not come to an end", "restart it") from None
+        raise Disconnected("the server does not come to an end", "restart it") from None
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
@@ -130,7 +130,7 @@ def _in_a_thread(work: Callable[[], list[Finding]], deadline_s: float) -> list[F
 
 def _answers(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], Engine]) -> Iterator[Finding]:
     """Yield round trip and agreement. Raises `PicamError`."""
-    picture = probe_patch(bundle)
+    picture = probe_image(bundle)
     with contextlib.closing(Remote(bundle, settings)) as engine:
         took_ms = []
         for _ in range(ROUNDS):

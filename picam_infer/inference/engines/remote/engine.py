@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Lost, PicamError, Pixels, Scores, Telemetry
-from picam_infer.inference.engines.failover import probe_patch
+from picam_infer.core import Disconnected, PicamError, Pixels, Scores, Telemetry
+from picam_infer.inference.engines.failover import probe_image
 from picam_infer.inference.engines.remote import address, client, contract, errors
 from picam_infer.inference.engines.remote.client import Client, Connect, Wanted
 from picam_infer.inference.engines.remote.traffic import Traffic
@@ -64,9 +64,9 @@ class Remote:
                 self.traffic.failed(error.kind)
             raise
 
-    def submit(self, patch: Pixels) -> None:
-        """Send (H, W, C) uint8; the caller may reuse the buffer. Raises `Lost`."""
-        tensor, asked = self._contract.tensor(patch, self._bundle), self._contract
+    def submit(self, input_image: Pixels) -> None:
+        """Send (H, W, C) uint8; the caller may reuse the buffer. Raises `Disconnected`."""
+        tensor, asked = self._contract.tensor(input_image, self._bundle), self._contract
 
         def ask(server: Client) -> Scores:
             began_s = time.monotonic()
@@ -79,7 +79,7 @@ class Remote:
         self._under_way.append((worker.do(ask), time.monotonic() + self._wanted.deadline_s))
 
     def collect(self) -> Scores:
-        """Wait for the oldest answer: probabilities, shape (classes,). Raises `Lost`, at the latest at the deadline."""
+        """Wait for the oldest answer: probabilities, shape (classes,). Raises `Disconnected` at the deadline."""
         future, until_s = self._under_way.popleft()
         try:
             return self._waited(future, until_s)
@@ -109,7 +109,7 @@ class Remote:
             if future.done():  # its own error may be a TimeoutError
                 continue
             if self._stopping.is_set():
-                raise Lost("the connection was given up")
+                raise Disconnected("the connection was given up")
             if left_s <= 0:
                 raise errors.too_slow(self._wanted.address, self._wanted.deadline_s)
 
@@ -117,7 +117,7 @@ class Remote:
         """Find out once whether the server's model gives logits, as the bundle's own does, or probabilities."""
         if not self._bundle.card.softmax:
             return
-        self.submit(probe_patch(self._bundle))
+        self.submit(probe_image(self._bundle))
         self._contract = replace(self._contract, softmax=not contract.probabilities(self._first_answer()))
 
     def _first_answer(self) -> Scores:

@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Literal
 
-from picam_infer.core import Lost
+from picam_infer.core import Disconnected
 from picam_infer.inference.engines.remote.address import Address
 
 Kind = Literal["unreachable", "timeout", "overloaded", "certificate", "token", "model", "mismatch", "protocol"]
@@ -18,7 +18,7 @@ _TLS = "give the certificate of its authority with engine.ca_file, or have its c
 _RUNNING = "is it running, and is the port right? picam-infer check goes through it step by step"
 
 
-class RemoteLost(Lost):
+class RemoteLost(Disconnected):
     """The server does not serve now; it may later."""
 
     def __init__(self, kind: Kind, message: str, hint: str = "") -> None:

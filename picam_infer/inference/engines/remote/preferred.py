@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Engine, Lost, Scores, Unavailable
+from picam_infer.core import Disconnected, Engine, Scores, Unavailable
 from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference
 from picam_infer.inference.engines.remote import client, errors
 from picam_infer.inference.engines.remote.client import Connect
@@ -45,13 +45,13 @@ class PreferredServer:
         self._back_off = BackOff(BACK_OFF_S, JITTER)
 
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
-        """Return the connected engine. Raises `Lost`."""
+        """Return the connected engine. Raises `Disconnected`."""
         try:
             return Remote(self._bundle, self._settings, self.traffic, stopping=closed, connect=self._connect)
-        except Lost:
+        except Disconnected:
             raise
         except Unavailable as error:
-            raise Lost(error.message, error.hint) from error
+            raise Disconnected(error.message, error.hint) from error
 
     def verdict(self, scores: Scores, cpu: Scores) -> str:
         """Return how far its answer is from the CPU's. Raises `RemoteLost` when that is another network's."""

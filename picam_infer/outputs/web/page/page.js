@@ -28,7 +28,7 @@ const handle = new RegionHandle(at("region"), at("picture"), putRegion);
 const camera = new Camera(at("camera"), at("controls"), at("control-problems"), (values, gesture) => settings.put(values, gesture), () => settings.pending);
 const seen = new Seen(at("label"), at("bars"));
 const announcer = new Announcer(at("said"));
-const status = new Status(at("health"), at("placard"));
+const status = new Status(at("health"), at("status-screen"));
 const gallery = new Gallery(at("kept"), at("gallery"), at("kept-empty"), at("zip"));
 const input = new NetworkInput(at("input"), at("input-picture"));
 const picture = new Picture(at("picture"), () => ({ result: now.result, region: region(), aspect: aspect() }));
