@@ -104,8 +104,22 @@ def certificate(folder: Path, days: int, host: str) -> tuple[Path, Path]:
     """Make a certificate for `IP:ADDRESS` or `DNS:NAME` and its key with openssl; negative days: it has expired."""
     cert, key, asked, names = (folder / name for name in ("cert.pem", "key.pem", "request", "names"))
     names.write_text(f"subjectAltName={host}\n")
+    subject = f"/CN={folder.name}"
     for command in (
-        ["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", asked, "-subj", "/CN=lab"],
+        [
+            "openssl",
+            "req",
+            "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            asked,
+            "-subj",
+            f"/CN={folder.name}",
+        ],
         ["openssl", "x509", "-req", "-in", asked, "-signkey", key, "-days", str(days), "-extfile", names, "-out", cert],
     ):
         subprocess.run(command, check=True, capture_output=True)

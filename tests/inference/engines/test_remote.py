@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -409,6 +412,22 @@ def test_certificates(
                 assert "expired" in caught.value.message
 
 
+def test_the_library_says_nothing_of_its_own(
+    server: Behaviour, model: Bundle, certificates: dict[str, tuple[Path, Path]]
+) -> None:
+    program = ("import sys; from stick_lab import bundle; from pathlib import Path; "
+               "from picam_infer.config import EngineSettings; from picam_infer.core import Lost\n"
+               "from picam_infer.inference.engines.remote.engine import Remote\n"
+               "settings = EngineSettings(kind='remote', url=sys.argv[2], deadline_s=20)\n"
+               "try:\n    Remote(bundle(Path(sys.argv[1])), settings)\n"
+               "except Lost as loss:\n    print(loss.kind)\n")  # fmt: skip
+    paths = f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}:{Path(__file__).parents[3]}"
+    with encrypted(server, "grpc", certificates["good"]) as url:
+        done = subprocess.run([sys.executable, "-c", program, str(model.folder), url], capture_output=True, text=True,
+                              env={**os.environ, "PYTHONPATH": paths}, timeout=60, check=True)  # fmt: skip
+    assert (done.stdout, done.stderr) == ("certificate\n", "")
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_ca_file_that_is_none(server: Behaviour, model: Bundle, tmp_path: Path, protocol: str,
                                 certificates: dict[str, tuple[Path, Path]]) -> None:  # fmt: skip
@@ -472,8 +491,6 @@ def test_stopping_ends_the_opening(model: Bundle) -> None:
 
 
 def test_without_the_library(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
     with pytest.raises(Exception, match=r"pip install 'tritonclient\[http,grpc\]'") as caught:
         PreferredServer(model, settings("grpc://pi"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def connect(wanted: Wanted) -> Client:
 def load(address: Address) -> Any:
     """Import the client library's half for that kind of address. Raises `Unavailable`."""
     name = "grpc" if address.grpc else "http"
+    # Its own lines about every handshake that fails would fill the journal: what went wrong is said by us, once.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         return importlib.import_module(f"tritonclient.{name}")
     except (ImportError, RuntimeError) as error:  # it raises RuntimeError for what it needs itself
