@@ -118,7 +118,7 @@ def certificate(folder: Path, days: int, host: str) -> tuple[Path, Path]:
             "-out",
             asked,
             "-subj",
-            f"/CN={folder.name}",
+            subject,
         ],
         ["openssl", "x509", "-req", "-in", asked, "-signkey", key, "-days", str(days), "-extfile", names, "-out", cert],
     ):
