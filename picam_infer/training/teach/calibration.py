@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from picam_infer.training.teach.lda import Array, Classes, Lda, LeftOut
+from picam_infer.training.teach.lda import PRIOR, Array, Classes, Lda, LeftOut
 
 FALSE_REJECTIONS = 0.02
 """The share of pictures of taught classes that may be called unknown."""
@@ -18,7 +18,7 @@ _MANY = 400
 _FEWEST = 3
 """With fewer pictures to leave out there is no limit."""
 _ALIKE = 0.1
-"""How much farther, as a share, something may be where all pictures are equally far from their class."""
+"""How much farther, in usual distances, something may be where all pictures are equally far from their class."""
 _SHY = 20
 """As many pictures tell half of the skewness."""
 _SURE = 0.97
@@ -49,13 +49,18 @@ def calibrate(model: Lda, left: LeftOut, classes: Classes) -> Calibration:
     """Choose sharpness and limit from what leaving each picture out has shown."""
     rows = np.flatnonzero(left.judged)
     usual = float(left.distances[rows, classes[rows]].mean()) if len(rows) else 0.0
-    unit = usual if usual > 0 else 1.0
+    # Distances of pictures that are all alike are rounding errors: what counts as usual is what the prior expects.
+    least = _ALIKE * len(model.centre) / (PRIOR + len(rows))
+    unit = max(usual, least)
     taught = [k for k, count in enumerate(model.counts) if count]
     sharpness = _sharpness(left.distances[rows], classes[rows], taught) if len(rows) else _assumed(model, taught)
     if len(rows) < _FEWEST:
         return Calibration(sharpness, unit)
     relative = left.relative[rows] / unit
-    limit = _limit(relative, len(set(classes[rows].tolist())))
+    # What is just as the taught pictures are is never unknown, however alike they are.
+    taught_ones = float(np.quantile(left.whole / unit, 0.9))
+    room = _ALIKE if usual > least else 3.0
+    limit = max(_limit(relative, len(set(classes[rows].tolist()))), taught_ones + room)
     gap = max(limit - float(np.median(relative)), 1e-3)
     return Calibration(sharpness, unit, limit, _STEEP / gap)
 
@@ -146,8 +151,8 @@ def _limit(relative: Array, classes: int) -> float:
     if n >= _MANY:
         return float(np.quantile(relative, 1 - FALSE_REJECTIONS))
     spread = float(relative.std(ddof=1))
-    if spread <= 0:
-        return float(relative.mean()) * (1 + _ALIKE)
+    if spread < _ALIKE / 10:
+        return float(relative.mean()) + _ALIKE
     skewness = float((((relative - relative.mean()) / spread) ** 3).mean()) * n / (n + _SHY)
     normal = NormalDist().inv_cdf(1 - FALSE_REJECTIONS)
     steps = student(1 - FALSE_REJECTIONS, max(n - classes, 1)) + (normal**2 - 1) / 6 * max(skewness, 0.0)

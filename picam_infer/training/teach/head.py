@@ -61,16 +61,18 @@ def head(model: Lda, calibration: Calibration, root: bool, order: list[int]) -> 
     layers = (root, centre, sharpness * solved.T, bias)
     if not math.isfinite(calibration.limit):
         return Head(*layers, np.zeros((len(centre), 1)), 0.0, 0.0, -MOST)
-    shape = _factor((model.within.matrix - RELATIVE * model.total.matrix) / unit)
+    matrix = RELATIVE * model.total.matrix
+    np.subtract(model.within.matrix, matrix, out=matrix)
+    matrix /= unit
+    shape = _factor(matrix)
     gain = calibration.gain
     return Head(*layers, shape, 2 / (sharpness * unit), gain, -gain * calibration.limit)
 
 
 def _factor(matrix: Array) -> Array:
     """Return L with L · Lᵀ = matrix, which is positive but for rounding."""
-    symmetric = (matrix + matrix.T) / 2
     try:
-        return np.asarray(np.linalg.cholesky(symmetric), np.float64)
+        return np.asarray(np.linalg.cholesky(matrix), np.float64)
     except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(symmetric)
+        values, vectors = np.linalg.eigh(matrix)
         return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))

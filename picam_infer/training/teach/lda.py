@@ -19,7 +19,7 @@ PRIOR = 30.0
 """How many pictures the assumption weighs that all directions vary alike. Measured: 3 to 300 hardly differ."""
 RELATIVE = 0.5
 """How much of the distance from all pictures together is taken off the distance from the nearest class."""
-_FLOOR = 1e-6
+_FLOOR = 1e-4
 """The least variance, as a share of the features' mean square: pictures that are all alike have none."""
 _DRIFT = 1.3
 """A variance that has changed by more than this factor makes the prior stale."""
@@ -32,13 +32,17 @@ class Precision:
     def __init__(self, rows: Array, ridge: float) -> None:
         """Start from S = rowsᵀ · rows, for rows (n, d)."""
         n, d = rows.shape
+        # In place: each of these matrices takes megabytes, on a machine that has few to spare.
         if n < d:  # Woodbury: the small matrix is inverted
-            small = np.linalg.inv(rows @ rows.T + ridge * np.eye(n))
-            inverse: Array = -(rows.T @ (small @ rows))
-            inverse[np.diag_indices(d)] += 1
-            inverse /= ridge
+            small = rows @ rows.T
+            small[np.diag_indices(n)] += ridge
+            inverse: Array = rows.T @ np.linalg.solve(small, rows)
+            inverse *= -1 / ridge
+            inverse[np.diag_indices(d)] += 1 / ridge
         else:
-            inverse = np.asarray(np.linalg.inv(rows.T @ rows + ridge * np.eye(d)), np.float64)
+            scatter = rows.T @ rows
+            scatter[np.diag_indices(d)] += ridge
+            inverse = np.asarray(np.linalg.inv(scatter), np.float64)
         self.matrix: Array = inverse
         """(d, d), symmetric up to rounding."""
         self.sound = True
@@ -208,6 +212,8 @@ class LeftOut:
     """Squared, (n, classes); rows that are not judged hold what the whole model says."""
     relative: Array
     """The relative distance from the nearest class, (n,)."""
+    whole: Array
+    """The same with the picture in, (n,)."""
 
 
 def leave_one_out(model: Lda, vectors: Array, classes: Classes) -> LeftOut:
@@ -227,7 +233,8 @@ def leave_one_out(model: Lda, vectors: Array, classes: Classes) -> LeftOut:
     n = len(vectors)
     far = n / max(n - 1, 1)
     total_without = far**2 * total / np.maximum(1 - far * total, 1e-9) if n > 1 else total
-    return LeftOut(judged, without, without.min(1) - RELATIVE * np.where(judged, total_without, total))
+    relative = without.min(1) - RELATIVE * np.where(judged, total_without, total)
+    return LeftOut(judged, without, relative, squared.min(1) - RELATIVE * total)
 
 
 def _between(model: Lda) -> Array:

@@ -50,6 +50,8 @@ class _Fitted:
 
     labels: list[str]
     names: list[str]
+    digest: str
+    """SHA-256 of the pictures and their labels."""
     vectors: Array
     classes: Classes
     model: Lda
@@ -61,8 +63,9 @@ class Teacher:
     """The one owner of a set of taught pictures, and of what is learnt from them.
 
     Any thread may call anything. Two locks: one for the network, which works on one picture at a time, one for the
-    pictures and what is learnt; a slow picture therefore makes no `predict` of features wait, and `save` and `report`
-    work on a copy. Each change is on disk when its call returns. `close` (or `with`) ends it.
+    pictures and what is learnt. A slow picture therefore makes no `predict` of features wait; `save`, `report`, `head`
+    and `undo` do while they fit anew, which takes tens to hundreds of milliseconds. Each change is on disk when its
+    call returns. `close` (or `with`) ends it.
     """
 
     def __init__(
@@ -235,24 +238,28 @@ class Teacher:
 
     def report(self) -> Report:
         """Return how well it works, each picture left out in turn. Raises `UsageError` when nothing is taught."""
-        return _report(self._fitted())
+        with self._lock:
+            return _report(self._anew())
 
     def head(self) -> tuple[Head, list[str]]:
         """Return the taught layers and their classes' labels: the same for the same pictures, in whatever order."""
-        fitted = self._fitted()
-        return _head(fitted, self._backbone.root), fitted.labels
+        with self._lock:
+            fitted = self._anew()
+            return _head(fitted, self._backbone.root), fitted.labels
 
     def save(self, folder: Path) -> tuple[Bundle, Report]:
         """Write the bundle, whole or not at all; the same pictures give the same bytes. Raises `PicamError`."""
-        fitted = self._fitted()
-        said = _report(fitted)
+        with self._lock:
+            fitted = self._anew()
+            said, layers = _report(fitted), _head(fitted, self._backbone.root)
+            labels, digest = [*fitted.labels, reject_label(fitted.labels)], fitted.digest
+            del fitted  # it would hold on to memory while the network is written
         with self._network_lock:
-            files = self._backbone.with_head(_head(fitted, self._backbone.root))
-        labels = [*fitted.labels, reject_label(fitted.labels)]
-        card = self._card(folder.resolve().name, labels[-1], said, [picture.id for picture in self._learnt()])
+            files = self._backbone.with_head(layers)
+        card = self._card(folder.resolve().name, labels[-1], said, digest)
         return bundles.save(folder, card, labels, files), said
 
-    def _card(self, name: str, reject: str, said: Report, ids: Sequence[str]) -> Card:
+    def _card(self, name: str, reject: str, said: Report, digest: str) -> Card:
         own = self._backbone.bundle.card
         before = own.taught if self._backbone.layer == FEATURES else None
         taught = Taught(
@@ -262,8 +269,7 @@ class Teacher:
             tuple(TaughtClass(label, said.counts[label], _short(said.accuracy_of(label))) for label in said.labels),
             _short(said.accuracy),
         )
-        pictures = hashlib.sha256("\n".join(ids).encode()).hexdigest()
-        origin = Origin(f"{sum(said.counts.values())} taught pictures", pictures, f"taught on {taught.backbone}")
+        origin = Origin(f"{sum(said.counts.values())} taught pictures", digest, f"taught on {taught.backbone}")
         return Card(name=name, input=own.input, preprocess=self._chain, origin=origin, output="taught_scores",
                     probabilities=True, reject=reject, taught=taught)  # fmt: skip
 
@@ -350,27 +356,37 @@ class Teacher:
         if self._model is not None and self._model.stale:
             self._refit()
 
-    def _refit(self) -> None:
+    def _anew(self) -> _Fitted:
+        """Fit anew, so that what follows depends on the pictures alone. Raises `UsageError` when nothing is taught."""
+        fitted = self._refit()
+        if fitted is None:
+            raise UsageError("nothing is taught yet", "add a picture first")
+        return fitted
+
+    def _refit(self) -> _Fitted | None:
+        # The old one goes first: two at once would take twice the memory.
+        self._model, self._labels, self._fitted_at, self._calibration = None, [], 0, Calibration()
         if not self._features:
-            self._model, self._labels, self._fitted_at, self._calibration = None, [], 0, Calibration()
-            return
+            return None
         fitted = self._fitted()
         self._model, self._labels, self._calibration = fitted.model, list(fitted.labels), fitted.calibration
         self._fitted_at = len(fitted.names)
+        return fitted
 
     def _fitted(self) -> _Fitted:
-        with self._lock:
-            pictures = self._learnt()
-            features = [self._features[picture.id] for picture in pictures]
-        if not pictures:
-            raise UsageError("nothing is taught yet", "add a picture first")
+        pictures = self._learnt()
+        features = [self._features[picture.id] for picture in pictures]
         labels = sorted({picture.label for picture in pictures}, key=label_order)
         vectors = rooted(np.stack(features).astype(np.float64), self._backbone.root)
         classes = np.array([labels.index(picture.label) for picture in pictures], np.intp)
         model = Lda(vectors, classes, len(labels))
         left = lda.leave_one_out(model, vectors, classes)
         names = [f"{picture.label}/{picture.name}" for picture in pictures]
-        return _Fitted(labels, names, vectors, classes, model, left, calibrations.calibrate(model, left, classes))
+        listed = "\n".join(f"{picture.id} {picture.label}" for picture in pictures)
+        digest = hashlib.sha256(listed.encode(errors="surrogatepass")).hexdigest()
+        return _Fitted(
+            labels, names, digest, vectors, classes, model, left, calibrations.calibrate(model, left, classes)
+        )
 
     def _written(self, change: Callable[[], Picture]) -> Picture:
         try:

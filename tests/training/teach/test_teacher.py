@@ -212,8 +212,12 @@ def test_pictures_that_are_all_alike(teacher: Teacher, tmp_path: Path) -> None:
             picture = np.full((24 + 2 * at, 32 + 2 * at, 3), level, np.uint8)
             teacher.add(f"level {number}", bytes(cv2.imencode(".png", picture)[1]), "x.png")
     assert teacher.save(tmp_path / "m")[1].accuracy == 1.0
-    flat = np.full((24, 32, 3), 200, np.uint8)
-    assert teacher.predict(teacher.features(Frame(flat, "bgr", 32, 24, 0, 0, 0))).label == "level 1"
+    for level, label in ((200, "level 1"), (40, "level 0"), (201, "level 1"), (120, None)):
+        flat = np.full((24, 32, 3), level, np.uint8)
+        features = teacher.features(Frame(flat, "bgr", 32, 24, 0, 0, 0))
+        assert teacher.predict(features).label == label
+        scores = dict(zip((*teacher.head()[1], None), teacher.head()[0].probabilities(features[None])[0], strict=True))
+        assert max(scores, key=scores.__getitem__) == label
 
 
 def test_many_classes(teacher: Teacher, tmp_path: Path) -> None:
