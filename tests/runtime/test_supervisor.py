@@ -42,7 +42,7 @@ from picam_infer.runtime.status_text import fresh_result, status_text
 from picam_infer.runtime.viewer import Viewer
 
 Start = Callable[..., subprocess.Popen[str]]
-PATIENCE_S = 300 if "PICAM_EMULATED" in os.environ else 20
+PATIENCE_S = 300 if "PICAM_EMULATED" in os.environ else 60
 """How long a started program may take to do what it does in a second or two."""
 
 

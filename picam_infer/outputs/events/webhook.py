@@ -128,10 +128,10 @@ class Hook:
         timeout_s = self._settings.timeout_s
         connection = self._connection(timeout_s)
         # A socket's time-out starts anew with every byte; this one is for the whole exchange.
-        alarm = threading.Timer(timeout_s, _hang_up, (connection,))
+        late = threading.Event()
+        alarm = threading.Timer(timeout_s, _hang_up, (connection, late))
         alarm.daemon = True
         alarm.start()
-        began_s = time.monotonic()
         try:
             path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
             try:
@@ -143,8 +143,9 @@ class Hook:
             response = connection.getresponse()
             return Answer(response.status, response.getheader("Location", ""), response.getheader("Retry-After", ""))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            late = time.monotonic() - began_s >= timeout_s * 0.95
-            raise DeliveryError(f"no answer within {timeout_s:g} s" if late else reason(error)) from error
+            if late.is_set() or isinstance(error, TimeoutError):
+                raise DeliveryError(f"no answer within {timeout_s:g} s") from error
+            raise DeliveryError(reason(error)) from error
         finally:
             alarm.cancel()
             connection.close()
@@ -187,7 +188,8 @@ def _secret(place: str) -> bytes:
     return secret
 
 
-def _hang_up(connection: http.client.HTTPConnection) -> None:
+def _hang_up(connection: http.client.HTTPConnection, late: threading.Event) -> None:
+    late.set()
     sock = connection.sock
     if sock is not None:
         with contextlib.suppress(OSError):
