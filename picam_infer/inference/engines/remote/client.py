@@ -110,6 +110,7 @@ class _Http:
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
         """Keep the whole call to the deadline (the library keeps each read to it), and turn errors into ours."""
+        from geventhttpclient.response import HTTPConnectionClosed
         from tritonclient.utils import InferenceServerException
 
         wanted = self._wanted
@@ -127,6 +128,8 @@ class _Http:
             raise errors.too_slow(wanted.address, wanted.deadline_s) from error
         except OSError as error:
             raise errors.of_os(error, wanted.address) from error
+        except HTTPConnectionClosed as error:  # in the middle of an answer, or before it
+            raise errors.of_os(ConnectionResetError(), wanted.address) from error
         except PicamError:
             raise
         except Exception as error:  # its parser's errors have no common ancestor
