@@ -67,7 +67,8 @@ def main(args: argparse.Namespace) -> int:
     settings = Decide(top=max(1, args.top), threshold=args.threshold)
     given = list(_pictures(args.image))
     evaluation = _evaluation(args, model, given)
-    engine = engines.open_engine(EngineSettings(kind=args.engine), model, cache_folder())
+    # A picture has time: the numbers of single precision, which some processors' fastest way moves by a thousandth.
+    engine = engines.open_engine(EngineSettings(kind=args.engine, precision="f32"), model, cache_folder())
     classifier = Classifier.of(model, engine, chain=chain)
     code = 0
     try:
