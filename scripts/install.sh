@@ -272,9 +272,8 @@ system_files() {
     udevadm trigger --sysname-match=tty0 || true
 }
 
-# picam-infer@NAME for the one camera that most machines have: its file is config.yaml.
 single_unit() {
-    sed -e 's/camera %i/the camera/; s/%i\.yaml/config.yaml/; s/-%i//' "$root/systemd/picam-infer@.service"
+    sed -f "$root/systemd/single-unit.sed" "$root/systemd/picam-infer@.service"
 }
 
 # A whole file or none, whatever happens in between.

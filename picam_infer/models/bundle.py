@@ -191,10 +191,10 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     return Bundle(folder, card, labels)
 
 
-def stamp(model: str | Path, search: Sequence[Path] = (INSTALLED, BUILT_IN)) -> Stamp:
+def stamp(model: str | Path, search: Sequence[Path] | None = None) -> Stamp:
     """Return what tells one state of a bundle's files from another: name, size and time of each; empty: none there."""
     try:
-        folder = _find(str(model), search)
+        folder = _find(str(model), search or (INSTALLED, BUILT_IN))
         files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
     except (PicamError, OSError):
         return ()

@@ -120,9 +120,11 @@ class Sent:
         width, height = size
         screen = self._client.screen
         stride = (width * screen.bits + 31) // 32 * 4
-        clear = self._pixels.shape[:2] != (height, stride * 8 // screen.bits) or image.shape != self._shape
-        if self._pixels.shape[:2] != (height, stride * 8 // screen.bits):
-            self._pixels = np.zeros((height, stride * 8 // screen.bits, screen.bits // 8), np.uint8)
+        memory = (height, stride * 8 // screen.bits, screen.bits // 8)
+        resized = self._pixels.shape != memory
+        clear = resized or image.shape != self._shape
+        if resized:
+            self._pixels = np.zeros(memory, np.uint8)
         self._shape = image.shape
         letterbox.draw(image, self._pixels[:, :width], clear, over)
         rows = max(1, (1 << 18) // stride - 1)
@@ -156,12 +158,7 @@ class Surface:
         try:
             self._way.show(letterbox, image, size, over)
         except (Refused, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in (
-                errno.ENOMEM,
-                errno.EMFILE,
-                errno.EPERM,
-                errno.ENOSYS,
-            ):
+            if isinstance(error, OSError) and error.errno not in _NO_SHARING:
                 raise
             self._way.close()
             self._way = self._sent
