@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 from pathlib import Path
 
-from picam_infer import config as configs
 from picam_infer.core import NoInput, PicamError, Unavailable
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import atomic_file, service_manager
-from picam_infer.platform.service_manager import Service
+from picam_infer.platform import service_manager
 from picam_infer.platform.terminal import say
+from picam_infer.runtime.model_choice import ModelChoice
 
 _DESCRIPTION = """\
 Make the installed service run a model, and say what it sees then. MODEL is a model file (converted first, as
@@ -43,9 +41,11 @@ def main(args: argparse.Namespace) -> int:
         raise Unavailable(f"there is no service with the configuration {service.settings}",
                           "install it first (scripts/install.sh), or use picam-infer run --model")  # fmt: skip
     _may_write(bundles.INSTALLED, service.settings.parent)
-    before = configs.load(service.settings).model
-    model = _model_before(service) if args.undo else installed(args.model, args.name, args.labels)
-    switch(service, model, before)
+    choice = ModelChoice(service.settings)
+    before = choice.model
+    model = choice.model_before() if args.undo else installed(args.model, args.name, args.labels)
+    if remark := choice.use(model):
+        say(remark)
     seen = service_manager.reload(service)
     say(f"{service.unit} runs {model} now (before: {before}; back: picam-infer use --undo)")
     say(seen.status)
@@ -118,26 +118,3 @@ def _free(wanted: str, origin: str, folder: Path) -> str:
         number += 1
         chosen = f"{wanted}-{number}"
     return chosen
-
-
-def switch(service: Service, model: str, before: str) -> None:
-    """Write the model into the service's settings and remember the one before. Raises `ConfigError`."""
-    config = configs.load(service.settings)
-    configs.tuned(bundles.load(model).card, config.preprocess, service.settings)
-    configs.save(service.settings, {"model": model})
-    if model != before:
-        try:
-            atomic_file.write(_memory(service), (json.dumps({"model": before}) + "\n").encode())
-        except OSError as error:
-            say(f"--undo will not know {before}: {_memory(service)} cannot be written ({error.strerror})")
-
-
-def _model_before(service: Service) -> str:
-    try:
-        return str(json.loads(_memory(service).read_text("utf-8"))["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NoInput(f"no model was used before on {service.unit}", "name one: picam-infer use MODEL") from error
-
-
-def _memory(service: Service) -> Path:
-    return bundles.INSTALLED.parent / f"model-before-{service.name}.json"

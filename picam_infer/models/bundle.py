@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging.region import Roi
+from picam_infer.platform.paths import state_folder
 
 BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
@@ -169,15 +170,32 @@ class Bundle:
         return path if path.is_file() else None
 
 
+def home() -> Path:
+    """Return where models that this process makes belong: among the installed ones if it may write there."""
+    return INSTALLED if os.access(INSTALLED, os.W_OK | os.X_OK) else _own()
+
+
+def _own() -> Path:
+    """Return the folder of the user's own models."""
+    return state_folder() / "models"
+
+
+def _places() -> Sequence[Path]:
+    try:
+        return INSTALLED, _own(), BUILT_IN
+    except RuntimeError:  # a user without a home
+        return INSTALLED, BUILT_IN
+
+
 def names(search: Sequence[Path] | None = None) -> list[str]:
     """Return the names of the bundles that `load` finds by name."""
-    found = {card.parent.name for folder in search or (INSTALLED, BUILT_IN) for card in folder.glob("*/model.yaml")}
+    found = {card.parent.name for folder in search or _places() for card in folder.glob("*/model.yaml")}
     return sorted(found)
 
 
 def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     """Read the bundle of that name, or of a folder (with a slash). Raises `NoInput` (none there) or `BundleError`."""
-    folder = _find(str(model), search or (INSTALLED, BUILT_IN))
+    folder = _find(str(model), search or _places())
     card = _read_card(folder / "model.yaml")
     for part in ("model.xml", "model.bin", "labels.txt"):
         if not (folder / part).is_file():
@@ -194,7 +212,7 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
 def stamp(model: str | Path, search: Sequence[Path] | None = None) -> Stamp:
     """Return what tells one state of a bundle's files from another: name, size and time of each; empty: none there."""
     try:
-        folder = _find(str(model), search or (INSTALLED, BUILT_IN))
+        folder = _find(str(model), search or _places())
         files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
     except (PicamError, OSError):
         return ()

@@ -1,0 +1,42 @@
+"""Which model a service runs, and which before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from makers import make_bundle
+
+from picam_infer.core import ConfigError, NoInput
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Edges
+from picam_infer.runtime.model_choice import ModelChoice
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(bundles, "INSTALLED", tmp_path / "nowhere" / "models")
+    path = tmp_path / "bench.yaml"
+    path.write_text("# mine\nmodel: digits  # the first\npreprocess: {canny: [80, 20]}\n")
+    return path
+
+
+def test_a_users_own_models_are_found_by_name_and_the_one_before_is_remembered(settings: Path) -> None:
+    make_bundle(bundles.home() / "socks", chain=Edges(), shape=(1, 28, 28, 1))
+    assert "socks" in bundles.names() and bundles.load("socks").name == "socks"
+    choice = ModelChoice(settings)
+    assert choice.before is None
+    with pytest.raises(NoInput, match="no model was used before"):
+        choice.model_before()
+    assert choice.use("socks") == "" and choice.model == "socks" and choice.before == "digits"
+    assert "# mine\nmodel: socks  # the first" in settings.read_text()
+    assert choice.use("socks") == "" and choice.before == "digits", "once more is no change"
+    assert choice.use("socks", before="socks.before") == "" and choice.before == "socks.before"
+
+
+def test_a_model_that_does_not_go_with_the_settings_changes_nothing(settings: Path) -> None:
+    make_bundle(bundles.home() / "photos")
+    text = settings.read_text()
+    with pytest.raises(ConfigError, match="canny"):
+        ModelChoice(settings).use("photos")
+    assert settings.read_text() == text and ModelChoice(settings).before is None
