@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from picam_infer.core import NoInput, PicamError, Pixels
+from picam_infer.core import Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging import jpeg_header, native_stderr, other_formats
 from picam_infer.imaging.limits import MAX_PIXELS, too_large
 
@@ -220,7 +221,30 @@ def _tiff_size(data: bytes) -> tuple[int, int]:
     return found[256], found[257]
 
 
+def as_frame(picture: Pixels, seq: int = 0, name: str = "") -> Frame:
+    """Return a picture, BGR uint8 (H, W, 3), as a frame taken now; `name` is its file's."""
+    height, width = picture.shape[:2]
+    return Frame(picture, "bgr", width, height, time.monotonic(), time.time(), seq, name=name)
+
+
+def rgb_to_bgr(image: Pixels) -> Pixels:
+    """Return RGB (H, W, 3) as BGR; grey (H, W, 1) as it is."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR)) if image.shape[2] == 3 else image
+
+
 def png(image: Pixels) -> bytes:
-    """Return RGB or grey (H, W, C) as a PNG."""
-    turned = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[2] == 3 else image
-    return bytes(cv2.imencode(".png", turned)[1])
+    """Return BGR (H, W, 3) or grey (H, W, 1) uint8 as a PNG."""
+    return bytes(cv2.imencode(".png", image)[1])
+
+
+def write_picture(image: Pixels, path: Path, remedy: str) -> None:
+    """Write BGR (H, W, 3) or grey (H, W, 1) uint8 into a file, of the kind that its name ends in. Raises `PicamError`.
+
+    `remedy`: what to do when it cannot be written there.
+    """
+    try:
+        good = cv2.imwrite(str(path), image)
+    except cv2.error:
+        good = False
+    if not good:
+        raise PicamError(f"cannot write {path}", remedy)

@@ -46,7 +46,7 @@ from picam_infer.runtime.status_text import status_text
 from picam_infer.runtime.viewer import Viewer
 
 if TYPE_CHECKING:
-    from picam_infer.outputs.web.handlers import Collection
+    from picam_infer.outputs.web.context import Collection
 
 log = logging.getLogger("picam_infer")
 
@@ -282,7 +282,7 @@ class Supervisor:
             from picam_infer.outputs.web.server import Web
 
             annotator = StreamAnnotator(state, self.config.display, self.config.capture)
-            company.enter_context(Web(web, state, annotator, live=settings, collection=collection))
+            company.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection))
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config

@@ -98,13 +98,13 @@ def test_a_wrong_address_is_a_configuration_error(tmp_path: Path, engine: str, w
 def test_metrics() -> None:
     digits = bundles.load("digits")
     state = State(Tuning(digits.card.preprocess, Decide()))
-    page = Metrics(state, dict).page("")[0].decode()
+    page = Metrics(state).page("")[0].decode()
     assert "picam_remote" not in page
     traffic: Traffic = state.traffic
     traffic.answered(0.004, 784, 44)
     traffic.failed("timeout")
     traffic.fell_back()
-    page = Metrics(state, dict).page("")[0].decode()
+    page = Metrics(state).page("")[0].decode()
     for line in (
         'round_trip_seconds_bucket{le="0.005"} 1.0', "round_trip_seconds_count 1.0",
         'bytes_total{direction="sent"} 784.0',

@@ -37,11 +37,11 @@ class EventStream:
     """The event stream of one run. The event loop's thread uses it; `State` calls in from any."""
 
     def __init__(self, state: State, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], dict[str, Any]],
-                 live: Callable[[], dict[str, Any]]) -> None:  # fmt: skip
+                 settings: Callable[[], dict[str, Any]]) -> None:  # fmt: skip
         self.listeners = 0
         self._state = state
         self._snapshot = snapshot
-        self._live = live
+        self._settings = settings
         self._run = secrets.token_hex(4)
         self._changes: deque[tuple[int, Change]] = deque(enumerate(state.history, 1), maxlen=state.history.maxlen)
         self._count = len(self._changes)
@@ -121,7 +121,7 @@ class EventStream:
         number, _ = self._lines["state"]
         moment = int(time.monotonic() / _STATE_S)
         if moment > number or now:
-            body = self._snapshot() | {"live": self._live()}
+            body = self._snapshot() | {"live": self._settings()}
             self._lines["state"] = (max(moment, number), self._line("state", body))
 
     @staticmethod

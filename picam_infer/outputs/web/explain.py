@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import cv2
-
 from picam_infer.core import BadFrame, Frame, PicamError, Pixels
+from picam_infer.imaging import pictures
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.outputs.web.access import Refused
 from picam_infer.runtime.state import State
@@ -52,12 +51,12 @@ def _explained(bundle: Bundle, chain: Chain, frame: Frame) -> dict[str, Any]:
         found = explainer(frame, budget_s=BUDGET_S)
     finally:
         explainer.close()
-    pictures = {"input_png": _png(found.seen()), "heat_png": _png(found.heat())}
-    return {"captured": frame.captured, "model": bundle.name, **found.as_json(), **pictures}
+    images = {"input_png": _png(found.seen()), "heat_png": _png(found.heat())}
+    return {"captured": frame.captured, "model": bundle.name, **found.as_json(), **images}
 
 
 def _png(picture: Pixels) -> str:
-    return base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode("ascii")
+    return base64.b64encode(pictures.png(picture)).decode("ascii")
 
 
 async def _in_a_thread(work: Callable[[], T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,18 +15,15 @@ from picam_infer.core import Histogram, Result
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.platform import sysinfo
 from picam_infer.runtime.health import ALWAYS_COUNTED
-from picam_infer.runtime.reports import CollectionReport, OutletReport
+from picam_infer.runtime.reports import CollectionReport, OutletReport, WebReport
 from picam_infer.runtime.state import State
-
-Clients = Callable[[], Mapping[str, int]]
 
 
 class StateCollector(Collector):
     """Reads `State` when it is asked; counts nothing itself."""
 
-    def __init__(self, state: State, clients: Clients) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self._clients = clients
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
@@ -39,11 +36,8 @@ class StateCollector(Collector):
         yield self._latency()
         yield from _remote(self._state.traffic)
         yield from self._losses()
-        yield from _health()
-        clients = GaugeMetricFamily("picam_web_clients", "Who watches the page.", labels=["kind"])
-        for kind, number in self._clients().items():
-            clients.add_metric([kind], number)
-        yield clients
+        yield from _machine()
+        yield _web_clients(self._state.reports.web())
         yield from _outlets(self._state.reports.events() or ())
         yield from _kept(self._state.reports.collection())
 
@@ -140,7 +134,7 @@ def _seen(result: Result) -> Metric:
     return seen
 
 
-def _health() -> Iterator[Metric]:
+def _machine() -> Iterator[Metric]:
     now = sysinfo.read()
     if now.temperature_c is not None:
         yield GaugeMetricFamily("picam_temperature_celsius", "Of the processor.", value=now.temperature_c)
@@ -152,6 +146,13 @@ def _health() -> Iterator[Metric]:
             flags.add_metric([name], getattr(now, name))
     if flags.samples:
         yield flags
+
+
+def _web_clients(report: WebReport | None) -> Metric:
+    clients = GaugeMetricFamily("picam_web_clients", "Who watches the page.", labels=["kind"])
+    for kind, number in (report.clients if report else {}).items():
+        clients.add_metric([kind], number)
+    return clients
 
 
 def _outlets(reports: Sequence[OutletReport]) -> Iterator[Metric]:
@@ -180,9 +181,9 @@ def _kept(report: CollectionReport | None) -> Iterator[Metric]:
 class Metrics:
     """Answers `/metrics`."""
 
-    def __init__(self, state: State, clients: Clients) -> None:
+    def __init__(self, state: State) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(StateCollector(state, clients))
+        self._registry.register(StateCollector(state))
 
     def page(self, accept: str) -> tuple[bytes, str]:
         """Return the body in the format that `accept` asks for, and its content type."""

@@ -167,6 +167,30 @@ class Drawn:
         return _picture(self._number, jpeg.encode(image, _QUALITY), frame)
 
 
+class Snapshots:
+    """Single pictures with their overlay, drawn when asked for, and made once for all who ask at the same time."""
+
+    def __init__(self, state: State, drawn: Drawn, fps: Callable[[], float]) -> None:
+        self._state = state
+        self._drawn = drawn
+        self._fps = fps
+        self._drawing = asyncio.Lock()
+        self._last: Picture | None = None
+        self._last_s = 0.0
+
+    async def take(self) -> Picture | None:
+        """Return a picture drawn now, or just now for someone else; None: there is nothing to draw."""
+        async with self._drawing:
+            if self._last is None or time.monotonic() - self._last_s > 1 / self._fps():
+                self._last = await asyncio.to_thread(self._draw)
+                self._last_s = time.monotonic()
+            return self._last
+
+    def _draw(self) -> Picture | None:
+        newest = self._state.frames.look() if self._state.watching else None
+        return self._drawn.make(newest[1] if newest else None)
+
+
 def _picture(number: int, data: bytes, frame: Frame | None) -> Picture:
     lines = [f"--{BOUNDARY}", "Content-Type: image/jpeg", f"Content-Length: {len(data)}"]
     if frame is not None:

@@ -17,10 +17,12 @@ from aiohttp import web
 
 from picam_infer.config import Web as Settings
 from picam_infer.outputs.web.access import Access
+from picam_infer.outputs.web.application import application
 from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
+from picam_infer.outputs.web.context import STUCK_S, Collection, Context, Streams
 from picam_infer.outputs.web.event_stream import EventStream
-from picam_infer.outputs.web.handlers import STUCK_S, Collection, Context, application, snapshot
-from picam_infer.outputs.web.mjpeg import Broadcaster, Drawn, Raw, Render
+from picam_infer.outputs.web.mjpeg import Broadcaster, Drawn, Raw, Render, Snapshots
+from picam_infer.outputs.web.public_state import public_state
 from picam_infer.outputs.web.token import Token
 from picam_infer.runtime.reports import WebReport
 from picam_infer.runtime.settings import RuntimeSettings
@@ -38,12 +40,13 @@ _LEAST_FPS = 1.0
 class Web:
     """Serves the page until `close`. Never stops the daemon: what goes wrong is in the journal once, and in the state.
 
-    `render` draws for those who watch the stream with the overlay; `live` has the settings that the page may change;
-    `collection` has the pictures collected for training.
+    `render` draws for those who watch the stream with the overlay; `runtime_settings` has the settings that the page
+    may change; `collection` has the pictures collected for training.
     """
 
-    def __init__(self, settings: Settings, state: State, render: Render, *, live: RuntimeSettings | None = None,
-                 collection: Collection | None = None, patience_s: float = STUCK_S) -> None:  # fmt: skip
+    def __init__(self, settings: Settings, state: State, render: Render, *,
+                 runtime_settings: RuntimeSettings | None = None, collection: Collection | None = None,
+                 patience_s: float = STUCK_S) -> None:  # fmt: skip
         self.port = 0
         """Where it listens; 0: not yet."""
         self.reason = "starting"
@@ -52,7 +55,7 @@ class Web:
         self._settings = settings
         self._state = state
         self._render = render
-        self._live = live or RuntimeSettings(state)
+        self._runtime_settings = runtime_settings or RuntimeSettings(state)
         self._collection = collection
         self._patience_s = patience_s
         self._context: Context | None = None
@@ -78,8 +81,7 @@ class Web:
                 self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(5)
         if self._context is not None:
-            self._context.raw.join(2)
-            self._context.drawn.join(2)
+            self._context.streams.join(2)
         self._state.reports.web.end(self.report)
 
     def report(self) -> WebReport:
@@ -91,21 +93,20 @@ class Web:
         context = self._context
         if context is None:
             return {}
-        return {"raw": context.raw.watchers, "drawn": context.drawn.watchers, "events": context.event_stream.listeners,
-                "connections": self._limiter.connections}  # fmt: skip
+        return context.streams.watchers() | {"connections": self._limiter.connections}
 
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
         except Exception:  # a thread's top: the recognition goes on without a page
-            self.reason = "an error of its own; see the journal"
+            self.reason = "an internal error; see the journal"
             log.exception("the web page has stopped")
         finally:
             self._ready.set()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        with self._furnished() as context:
+        with self._opened() as context:
             self._context = context
             runner = web.AppRunner(
                 application(context, self._limiter),
@@ -126,35 +127,23 @@ class Web:
             watch.cancel()
             for server in servers:
                 server.close()
-            context.event_stream.close()
-            context.raw.close()
-            context.drawn.close()
+            context.streams.close()
             await runner.cleanup()
 
     @contextlib.contextmanager
-    def _furnished(self) -> Iterator[Context]:
-        loop = asyncio.get_running_loop()
-        live = self._live
-        event_stream = EventStream(self._state, loop, lambda: snapshot(self._state), live.as_json)
-        drawn = Drawn(self._state, self._render, lambda: max(_LEAST_FPS, self._settings.fps))
+    def _opened(self) -> Iterator[Context]:
+        loop, state, settings = asyncio.get_running_loop(), self._state, self._settings
+        drawn = Drawn(state, self._render, lambda: max(_LEAST_FPS, settings.fps))
+        snapshots = Snapshots(state, Drawn(state, self._render, lambda: _LEAST_FPS), lambda: settings.fps)
+        events = EventStream(state, loop, lambda: public_state(state), self._runtime_settings.as_json)
+        raw = Broadcaster(Raw(state), loop, "web raw")
+        streams = Streams(raw, Broadcaster(drawn, loop, "web drawn"), events, settings.max_clients)
         try:
-            access = Access(self._settings, Token(Path(self._settings.token_file)))
-            snapshots = Drawn(self._state, self._render, lambda: _LEAST_FPS)
-            yield Context(
-                self._settings,
-                self._state,
-                access,
-                live,
-                event_stream,
-                self.clients,
-                Broadcaster(Raw(self._state), loop, "web raw"),
-                Broadcaster(drawn, loop, "web drawn"),
-                snapshots,
-                self._collection,
-                self._patience_s,
-            )
+            access = Access(settings, Token(Path(settings.token_file)))
+            yield Context(settings, state, self._runtime_settings, self._collection, access, streams, snapshots,
+                          self._patience_s)  # fmt: skip
         finally:
-            event_stream.close()
+            events.close()
 
     async def _listen(self) -> list[asyncio.Server]:
         """Listen, as soon as that is possible; empty when told to stop before."""

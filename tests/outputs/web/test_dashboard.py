@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from visitors import Run, until
 
 from picam_infer.outputs.web.metrics import Metrics
-from picam_infer.runtime.reports import CollectionReport, OutletReport
+from picam_infer.runtime.reports import CollectionReport, OutletReport, WebReport
 from picam_infer.runtime.state import Histogram
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -25,7 +25,9 @@ def existing() -> set[str]:
     run.state.reports.events.serve(lambda: (outlet,))
     collection = CollectionReport("f", "change", pictures=1, bytes=2, failures=0, reason="")
     run.state.reports.collection.serve(lambda: collection)
-    body, _ = Metrics(run.state, lambda: {"raw": 1}).page("")
+    page = WebReport(True, "127.0.0.1:8080", "", {"raw": 1})
+    run.state.reports.web.serve(lambda: page)
+    body, _ = Metrics(run.state).page("")
     run.close()
     samples = {sample.name for family in text_string_to_metric_families(body.decode()) for sample in family.samples}
     return samples | {"picam_temperature_celsius", "picam_power"}  # where there are such sensors

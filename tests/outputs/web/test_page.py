@@ -51,7 +51,7 @@ def settings(run: Run, tmp_path: Path) -> RuntimeSettings:
 
 @pytest.fixture
 def web(run: Run, settings: RuntimeSettings) -> Iterator[Web]:
-    with serving(run, live=settings) as made:
+    with serving(run, runtime_settings=settings) as made:
         yield made
 
 

@@ -17,7 +17,7 @@ from visitors import Run, ask, ask_json, make_certificate, own_address, serving,
 
 from picam_infer.config import Web as Settings
 from picam_infer.outputs.web import token
-from picam_infer.outputs.web.handlers import MAX_BODY
+from picam_infer.outputs.web.application import MAX_BODY
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.settings import RuntimeSettings
 
@@ -121,7 +121,7 @@ def test_two_instances_on_one_pi_do_not_log_each_other_out(run: Run, tmp_path: P
 def test_logging_out_ends_the_session_and_its_streams(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("picam_infer.outputs.web.handlers.ADMITTED_S", 0.1)
+    monkeypatch.setattr("picam_infer.outputs.web.stream_client.ADMITTED_S", 0.1)
     path = tmp_path / "token"
     token.make(path)
     with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
@@ -418,7 +418,7 @@ class Broken(RuntimeSettings):
 
 
 def test_errors_tell_nothing_of_the_inside(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    with serving(run, live=Broken(run.state)) as web:
+    with serving(run, runtime_settings=Broken(run.state)) as web:
         status, _, body = ask(web, "/api/config")
         assert status == 500 and b"Traceback" not in body and b"division" not in body
         assert "no answer to GET /api/config" in caplog.text and "ZeroDivisionError" in caplog.text

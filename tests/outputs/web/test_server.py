@@ -361,10 +361,10 @@ def test_pausing_from_the_page(run: Run, web: Web) -> None:
 def test_the_description_names_every_endpoint(web: Web) -> None:
     described = ask_json(web, "/openapi.json")[1]
     paths = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
-    from picam_infer.outputs.web.handlers import Endpoints
+    from picam_infer.outputs.web.endpoints import routes
 
     assert web._context is not None
-    assert paths == {(route.method, route.path) for route in Endpoints(web._context).routes()}  # type: ignore[attr-defined]
+    assert paths == {(route.method, route.path) for route in routes(web._context)}  # type: ignore[attr-defined]
     schemas = described["components"]["schemas"]
     state, result = ask_json(web, "/api/state")[1], schemas["Result"]
     assert set(result["required"]) <= set(state["result"]) <= set(result["properties"])

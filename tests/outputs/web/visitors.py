@@ -116,7 +116,7 @@ class Run:
 @contextlib.contextmanager
 def serving(run: Run, settings: Settings | None = None, config_path: Path | None = None, **more: Any) -> Iterator[Web]:
     """Serve a run on a free port."""
-    more.setdefault("live", RuntimeSettings(run.state, config_path))
+    more.setdefault("runtime_settings", RuntimeSettings(run.state, config_path))
     with Web(settings or Settings(listen="127.0.0.1:0"), run.state, run.render, **more) as web:
         assert web.listening.wait(10), web.reason
         yield web

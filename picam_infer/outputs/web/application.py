@@ -1,0 +1,106 @@
+"""The web application: who is let in, which endpoint answers, and the headers of every answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from picam_infer.core import ConfigError
+from picam_infer.outputs.web.access import SAFE, Access, Refused
+from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
+from picam_infer.outputs.web.context import Context
+from picam_infer.outputs.web.endpoints import routes
+from picam_infer.outputs.web.refusals import refuse
+from picam_infer.outputs.web.request import FORMS, inner, peer
+from picam_infer.outputs.web.session_cookie import cookie, renew
+from picam_infer.outputs.web.visitor import WrongPrefix
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+MAX_BODY = 16_384
+_FORM = "application/x-www-form-urlencoded"
+_DRESS = ("/page/page.css", "/page/icon.svg")
+"""What the login form and a page about a problem wear: for anybody, under any name."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+    "Server": "picam-infer",
+}
+
+
+def application(context: Context, limiter: ConnectionLimiter) -> web.Application:
+    """Return the web application."""
+    access = context.access
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with limiter.serving(request):
+            try:
+                admit(access, request)
+                return renew(access, request, await handler(request))
+            except Refused as refusal:
+                return refuse(access, request, refusal)
+            except ConfigError as error:
+                return refuse(access, request, Refused(422, error.message, error.hint))
+            except web.HTTPException as error:
+                if error.status < 400:
+                    raise
+                answer = refuse(access, request, Refused(error.status, error.reason))
+                if "Allow" in error.headers:
+                    answer.headers["Allow"] = error.headers["Allow"]
+                return answer
+            except (ConnectionError, TimeoutError):  # the visitor is gone
+                raise
+            except Exception:  # a request's top: the next one may be fine
+                log.exception("web: no answer to %s %s", request.method, request.path)
+                return refuse(access, request, Refused(500, "an internal error; see the journal"))
+
+    async def dress(request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["Server"] = HEADERS["Server"]
+
+    app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
+    app.on_response_prepare.append(dress)
+    found, base = list(routes(context)), access.proxies.base
+    app.add_routes(found)
+    if base:  # for a proxy that does not take it off
+        app.add_routes([web.RouteDef(each.method, base + each.path, each.handler, each.kwargs) for each in found])
+        app.router.add_get(base, to_base)
+    return app
+
+
+async def to_base(request: web.Request) -> web.StreamResponse:
+    """Send a visitor of the bare path on to where relative addresses mean what lies below it."""
+    raise web.HTTPPermanentRedirect(request.path.rpartition("/")[2] + "/")
+
+
+def admit(access: Access, request: web.Request) -> None:
+    """Let a request through or raise `Refused`; the order matters: what costs least to check comes first."""
+    path = inner(access, request)
+    try:
+        who = access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
+    except WrongPrefix as error:
+        raise Refused(400, "the proxy's X-Forwarded-Prefix is not a plain path", "such as /cam") from error
+    if path not in _DRESS:
+        access.check_host(who.host)
+    access.check_site(request.method, request.headers, who.host)
+    if (request.content_length or 0) > MAX_BODY:
+        raise Refused(413, "too large")
+    if path not in (*FORMS, *_DRESS) and request.path != access.proxies.base:
+        access.check_token(who.address, request.headers, cookie(access, request))
+    kind = _FORM if path in FORMS else "application/json"
+    routed = request.match_info.http_exception is None
+    if routed and request.method not in SAFE and request.content_type != kind:
+        raise Refused(415, f"this takes {kind}")

@@ -1,0 +1,77 @@
+"""What the endpoints work with: one run, who may look at it, and what its watchers are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from picam_infer.config import Web as Settings
+from picam_infer.outputs.web.access import Access, Refused
+from picam_infer.outputs.web.event_stream import EventStream
+from picam_infer.outputs.web.mjpeg import Broadcaster, Snapshots
+from picam_infer.runtime.settings import RuntimeSettings
+from picam_infer.runtime.state import State
+
+STUCK_S = 10.0
+"""A watcher that has not taken a picture for so long is dropped."""
+
+
+class Collection(Protocol):
+    """The collected pictures, as `picam_infer.outputs.dataset.Collector` has them."""
+
+    def entries(self, count: int) -> Sequence[Mapping[str, Any]]:
+        """Return the newest ones."""
+
+    def picture(self, name: str) -> bytes | None:
+        """Return a JPEG; None: no such picture."""
+
+    def zipped(self) -> Iterator[bytes]:
+        """Yield a zip of all, sorted in label folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What watchers are sent for as long as they stay. The event loop's thread uses it."""
+
+    raw: Broadcaster
+    """The camera's own pictures."""
+    drawn: Broadcaster
+    """Pictures with their overlay."""
+    events: EventStream
+    most: int
+    """Watchers at the most, of pictures as of events."""
+
+    def check_room(self) -> None:
+        """Refuse one more watcher when there are too many."""
+        if max(self.raw.watchers + self.drawn.watchers, self.events.listeners) >= self.most:
+            raise Refused(503, "too many watchers", "see web.max_clients", wait_s=10)
+
+    def watchers(self) -> dict[str, int]:
+        """Return how many there are, by kind."""
+        return {"raw": self.raw.watchers, "drawn": self.drawn.watchers, "events": self.events.listeners}
+
+    def close(self) -> None:
+        """End them."""
+        self.events.close()
+        self.raw.close()
+        self.drawn.close()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads that draw; from another thread, after `close`."""
+        self.raw.join(timeout_s)
+        self.drawn.join(timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run as the endpoints see it."""
+
+    settings: Settings
+    state: State
+    runtime_settings: RuntimeSettings
+    collection: Collection | None
+    access: Access
+    streams: Streams
+    snapshots: Snapshots
+    stuck_s: float = STUCK_S

@@ -1,0 +1,20 @@
+"""The endpoints, one module a resource."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from picam_infer.outputs.web.context import Context
+from picam_infer.outputs.web.endpoints.collection import Collected
+from picam_infer.outputs.web.endpoints.page import Page
+from picam_infer.outputs.web.endpoints.pictures import Pictures
+from picam_infer.outputs.web.endpoints.settings import ChangeableSettings
+from picam_infer.outputs.web.endpoints.status import Status
+
+
+def routes(context: Context) -> Iterator[web.RouteDef]:
+    """Yield all of them with their paths; `openapi.json` describes the same."""
+    for resource in (Page, Pictures, Status, ChangeableSettings, Collected):
+        yield from resource(context).routes()

@@ -1,0 +1,99 @@
+"""The page, its files, and logging in and out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from picam_infer import __version__
+from picam_infer.outputs.web.access import Refused, neighbourhood
+from picam_infer.outputs.web.context import Context
+from picam_infer.outputs.web.files import PAGE, file_response, page_files
+from picam_infer.outputs.web.refusals import login_form
+from picam_infer.outputs.web.request import arriving, for_person, visitor
+from picam_infer.outputs.web.session_cookie import cookie, del_cookie, set_cookie
+
+_LOGINS = 4
+"""Under way at once from one address."""
+_BUSY_S = 15.0
+
+
+class Page:
+    """What a browser opens."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._files = page_files()
+        self._logins: Counter[str] = Counter()
+        """Under way now, by neighbourhood."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return where they are."""
+        return [
+            web.get("/", self.page),
+            web.get("/page/{name}", self.asset),
+            web.get("/openapi.json", self.openapi),
+            web.post("/login", self.login),
+            web.post("/logout", self.logout),
+        ]
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """The page itself; who is logged in can log out."""
+        session = " data-session" if self._context.access.session_holds(cookie(self._context.access, request)) else ""
+        text = (PAGE / "index.html").read_text("utf-8")
+        text = text.replace("<html ", f'<html data-version="{__version__}"{session} ', 1)
+        return web.Response(text=text, content_type="text/html")
+
+    async def asset(self, request: web.Request) -> web.StreamResponse:
+        """A file of the page."""
+        path = self._files.get(request.match_info["name"])
+        if path is None:
+            raise web.HTTPNotFound
+        return file_response(path)
+
+    async def openapi(self, request: web.Request) -> web.StreamResponse:
+        """What this is all about, for programs."""
+        described = json.loads((PAGE.parent / "openapi.json").read_bytes())
+        base = visitor(self._context.access, request).base
+        return web.json_response({**described, "servers": [{"url": base or "/"}]})
+
+    async def login(self, request: web.Request) -> web.StreamResponse:
+        """Trade the token for a cookie."""
+        access, who = self._context.access, visitor(self._context.access, request).address
+        try:
+            with self._one_of_few(who):
+                form = await arriving(request.post(), "form", self._context.stuck_s)
+            if not access.token:
+                raise access.tokenless()
+            access.try_token(who, str(form.get("token", "")).strip())
+        except Refused as refusal:
+            if refusal.status == 403 or not for_person(request):
+                raise
+            return login_form(self._context.access, request, refusal)
+        answer = web.HTTPSeeOther("./")
+        set_cookie(self._context.access, request, answer, access.session())
+        raise answer
+
+    async def logout(self, request: web.Request) -> web.StreamResponse:
+        """End the session that the cookie is of."""
+        self._context.access.log_out(cookie(self._context.access, request))
+        answer = web.HTTPSeeOther("./")
+        del_cookie(self._context.access, request, answer)
+        raise answer
+
+    @contextlib.contextmanager
+    def _one_of_few(self, visitor: str) -> Iterator[None]:
+        """Let an address have only a few logins under way: slow ones of a stranger must not take all places."""
+        key = neighbourhood(visitor)
+        if self._logins[key] >= _LOGINS:
+            raise Refused(503, "too many logins at once", wait_s=_BUSY_S)
+        self._logins[key] += 1
+        try:
+            yield
+        finally:
+            self._logins[key] -= 1
+            self._logins += Counter()  # forgets zeros

@@ -1,0 +1,49 @@
+"""The run's state as the page and programs ask for it: `/api/state`, and why it is not healthy."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from picam_infer import __version__
+from picam_infer.imaging import decode
+from picam_infer.inference import preprocess
+from picam_infer.platform import sysinfo
+from picam_infer.runtime.state import State
+
+
+def unhealthy_reason(state: State, stale_s: float) -> str:
+    """Return why pictures or results are not fresh; empty when they are, or when nobody expects them to be."""
+    if state.pause.now:
+        return ""
+    if (problem := state.health.blocking) is not None:
+        return f"{problem.title}: {problem.what}"
+    now_s = time.monotonic()
+    frame, result = state.frames.look(), state.results.look()
+    for name, newest_s in (("picture", frame and frame[1].monotonic_s), ("result", result and result[1].monotonic_s)):
+        if newest_s is None:
+            return f"no {name} yet"
+        if now_s - newest_s > max(stale_s, state.patience_s):
+            return f"the last {name} is {now_s - newest_s:.0f} s old"
+    return ""
+
+
+def public_state(state: State) -> dict[str, Any]:
+    """Return `/api/state`."""
+    body = state.as_json()
+    newest, now, machine = state.frames.look(), time.time(), sysinfo.read()
+    if newest:
+        width, height = decode.size(newest[1])
+        age_s = round(time.monotonic() - newest[1].monotonic_s, 2)
+        chain = state.tuning.preprocess
+        body["picture"] = {"width": width, "height": height, "age_s": age_s,
+                           "box": list(preprocess.box(chain, state.network, width, height)),
+                           "aspect": preprocess.aspect(chain, state.network)}  # fmt: skip
+    return body | {
+        "labels": list(state.labels),
+        "now": round(now, 3),
+        "uptime_s": round(time.monotonic() - state.stats.started_s, 1),
+        "version": __version__,
+        "machine": {"temperature_c": machine.temperature_c, "memory_mb": machine.memory_mb,
+                    "findings": [{"what": problem.what, "remedy": problem.remedy} for problem in machine.problems]},
+    }  # fmt: skip

@@ -1,0 +1,59 @@
+"""The answers to requests that are refused: a page, the login form, or JSON."""
+
+from __future__ import annotations
+
+import html
+
+from aiohttp import web
+
+from picam_infer.outputs.web.access import NEEDED, SAFE, Access, Refused
+from picam_infer.outputs.web.files import PAGE
+from picam_infer.outputs.web.request import for_person, root
+from picam_infer.outputs.web.session_cookie import del_cookie
+
+
+def refuse(access: Access, request: web.Request, refusal: Refused) -> web.Response:
+    """Return the answer to a request that is refused: a page or the login form for a person's visit, else JSON."""
+    if for_person(request):
+        login = refusal.status in (401, 429) and request.method in SAFE
+        return login_form(access, request, refusal) if login else problem_page(access, request, refusal)
+    answer = web.json_response({"error": refusal.reason, "hint": refusal.hint}, status=refusal.status)
+    # A browser would open a window of its own over the page, for every picture and every fetch.
+    if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
+        answer.headers["WWW-Authenticate"] = 'Basic realm="picam-infer"'
+    return _finished(answer, refusal)
+
+
+def problem_page(access: Access, request: web.Request, refusal: Refused) -> web.Response:
+    """Return a page that says what is wrong and what to do about it."""
+    text = (PAGE / "problem.html").read_text("utf-8")
+    words = {"reason": _sentence(refusal.reason), "hint": _sentence(refusal.hint), "example": refusal.example}
+    for name, said in words.items():
+        text = text.replace(f"<!--{name}-->", html.escape(said))
+    text = text.replace("<!--root-->", root(access, request))
+    return _finished(web.Response(text=text, content_type="text/html", status=refusal.status), refusal)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _finished(answer: web.Response, refusal: Refused) -> web.Response:
+    """Say when to come again, and hang up after what was damaged."""
+    if refusal.wait_s:
+        answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
+    if refusal.status in (400, 408, 413, 500):
+        answer.force_close()
+    return answer
+
+
+def login_form(access: Access, request: web.Request, refusal: Refused) -> web.Response:
+    """Return the form, with what was wrong about the last try."""
+    reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
+    shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
+    text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
+    text = text.replace("<!--root-->", root(access, request))
+    text = text.replace("<!--file-->", html.escape(str(access.token.path)))
+    answer = web.Response(text=text, content_type="text/html", status=refusal.status)
+    del_cookie(access, request, answer)
+    return _finished(answer, refusal)

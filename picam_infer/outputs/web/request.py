@@ -1,0 +1,83 @@
+"""What a request says, and by whom it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from picam_infer.outputs.web.access import Access, Refused
+from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
+
+T = TypeVar("T")
+
+FORMS = ("/login", "/logout")
+
+
+def inner(access: Access, request: web.Request) -> str:
+    """Return a request's path without what a proxy left in front of it."""
+    return access.proxies.inner(request.path)
+
+
+def visitor(access: Access, request: web.Request) -> Visitor:
+    """Return who asks; what a proxy says wrong of them does not count."""
+    try:
+        return access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
+    except WrongPrefix:
+        return Visitor(peer(request), request.headers.get("Host", ""))
+
+
+def root(access: Access, request: web.Request) -> str:
+    """Return the way from a request's address up to the page, `./` or `../`: it is right behind any proxy."""
+    if request.path == access.proxies.base:
+        return request.path.rpartition("/")[2] + "/"
+    return "../" * (access.proxies.inner(request.rel_url.raw_path).count("/") - 1) or "./"
+
+
+def peer(request: web.Request) -> str:
+    """Return the visitor's address; empty for a socket without one."""
+    name = request.transport.get_extra_info("peername") if request.transport else None
+    return str(name[0]) if isinstance(name, tuple) else ""
+
+
+def for_person(request: web.Request) -> bool:
+    """Whether a person will read the answer: what a browser opens as a page. Programs and scripts get JSON."""
+    mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
+    return mode == "navigate" and "text/html" in accepts
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """Whether a parameter of the address is set: `raw=1`."""
+    return request.query.get(name, "0") not in ("0", "", "false", "no")
+
+
+def number(request: web.Request, name: str, default: float, least: float, most: float) -> float:
+    """Return a number that a parameter of the address gives, within limits. Raises `Refused`."""
+    text = request.query.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError as error:
+        raise Refused(422, f"{name}: expected a number") from error
+    return min(most, max(least, value)) if value == value else default
+
+
+async def body(request: web.Request, patience_s: float) -> Any:
+    """Return the JSON that a visitor sends. Raises `Refused`."""
+    try:
+        return json.loads(await arriving(request.read(), "body", patience_s))
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"not JSON: {error}") from error
+
+
+async def arriving(reading: Awaitable[T], what: str, patience_s: float) -> T:
+    """Return what a visitor sends, if it comes in time and is what it says it is. Raises `Refused`."""
+    try:
+        async with asyncio.timeout(patience_s):
+            return await reading
+    except TimeoutError as error:
+        raise Refused(408, "the request took too long") from error
+    except (ValueError, LookupError, web.RequestPayloadError) as error:
+        raise Refused(400, f"the {what} is damaged") from error
