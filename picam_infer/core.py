@@ -89,6 +89,8 @@ class Result:
     frame: Frame | None = field(default=None, repr=False)
     """The picture it was decided on."""
     name: str = ""
+    likeliest: str = ""
+    """The class with the highest probability, the model's reject class included."""
 
     @property
     def value(self) -> Prediction | None:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from picam_infer.core import Frame
 from picam_infer.imaging import picture_files
-from picam_infer.imaging.pictures import read_picture
+from picam_infer.imaging.pictures import as_frame, read_picture
 from picam_infer.inference import preprocess
 from picam_infer.models import bundle as bundles
 from picam_infer.training.teach import calibration as calibrations
@@ -65,7 +64,7 @@ def taken(model: str | None, folder: Path) -> tuple[Array, Classes, list[str], b
         for number, label in enumerate(labels):
             for path in picture_files.find(folder / label).pictures:
                 picture = read_picture(path)
-                frame = Frame(picture, "bgr", picture.shape[1], picture.shape[0], 0.0, 0.0, 0)
+                frame = as_frame(picture)
                 rows.append(backbone.features(preprocess.tensor(prepare(frame), card.preprocess, card.input)))
                 classes.append(number)
     return np.array(rows, np.float64), np.array(classes, np.intp), labels, backbone.root

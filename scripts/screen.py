@@ -27,7 +27,7 @@ def main(target: Path) -> None:
     for _ in range(60):
         frame = source.read()
         assert frame is not None
-        result = classifier.decide(classifier.answer(frame, keep_input=True), classifier.settings)
+        result = classifier.classify(frame, keep_input=True)
     image = decode.bgr(frame)
     box = preprocess.box(model.card.preprocess, model.card.input, image.shape[1], image.shape[0])
     stats = f"{result.infer_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"

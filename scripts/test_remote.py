@@ -52,10 +52,8 @@ class Local:
 
     def expected(self, input_image: Pixels) -> Scores:
         """Return the network's answer to (H, W, C) uint8."""
-        chain = self._model.card.preprocess
-        values = input_image.astype(np.float32) * np.float32(chain.scale) + np.float32(chain.offset)
         with self._lock:
-            return self._run(values)
+            return self._run(self._model.card.normalisation(input_image))
 
     def submit(self, input_image: Pixels) -> None:
         """Infer at once."""

@@ -41,7 +41,7 @@ VERBS = {
     "use": Verb("picam_infer.cli.use", "make the installed service run a model, and say what it sees"),
     "instance": Verb("picam_infer.cli.instance", "add a service for one more camera"),
     "show": Verb("picam_infer.cli.show", "open the service's window again after it was closed"),
-    "train": Verb("picam_infer.training.train", "train the built-in digit model"),
+    "train": Verb("picam_infer.cli.train", "train the built-in digit model"),
     "bench": Verb("picam_infer.cli.bench", "time a model through each engine and other libraries"),
     "compile-ncs": Verb("picam_infer.cli.compile_ncs", "put a Keras model onto the Movidius stick"),
     "devices": Verb("picam_infer.cli.devices", "list cameras, sticks, OpenVINO devices and displays"),

@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from picam_infer import config as configs
+from picam_infer.cli import argument_types
 from picam_infer.cli.compare import Original, compared
 from picam_infer.config import EngineSettings
-from picam_infer.core import Disconnected, Engine, Frame, Pixels, Scores
+from picam_infer.core import Disconnected, Engine, Pixels, Scores
 from picam_infer.imaging import picture_files
-from picam_infer.imaging.pictures import read_picture
+from picam_infer.imaging.pictures import as_frame, read_picture
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.engines import failover, sticks
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the picture, or a folder of pictures to compare the answers on (default: a test pattern)",
     )
-    parser.add_argument("--threads", type=_count, default=0, metavar="N",
+    parser.add_argument("--threads", type=argument_types.count, default=0, metavar="N",
                         help="threads of each runtime (default: as many as our engine takes)")  # fmt: skip
     parser.add_argument("--engine", choices=["auto", "remote"], default="auto", help="auto: the CPU, and the stick "
                         "where there is one; remote: the model server of the configuration, too")  # fmt: skip
@@ -85,13 +86,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f"configuration file (default: {configs.INSTALLED}, if it exists)")  # fmt: skip
     parser.add_argument("--url", metavar="URL", help="the model server, such as grpc://server.local:8001")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return number
 
 
 def main(args: argparse.Namespace) -> int:
@@ -182,17 +176,13 @@ def _called_ms(contender: Contender) -> float:
     return (time.perf_counter() - began_s) * 1e3
 
 
-def _frame(picture: Pixels) -> Frame:
-    return Frame(picture, "bgr", picture.shape[1], picture.shape[0], time.monotonic(), time.time(), 0)
-
-
 def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender:
     """The daemon's own path: preprocess, infer, decide."""
     return _whole_way(model, picture, engines.open_engine(settings, model))
 
 
 def _whole_way(model: Bundle, picture: Pixels, engine: Engine) -> Contender:
-    classifier, frame = Classifier.of(model, engine), _frame(picture)
+    classifier, frame = Classifier.of(model, engine), as_frame(picture)
 
     answer: list[Scores] = []
 
@@ -250,20 +240,15 @@ def _on_the_stick(model: Bundle, picture: Pixels) -> list[Contender]:
 
 
 def _prepared(model: Bundle, picture: Pixels) -> Contender:
-    prepare, frame = preprocess.build(model.card.preprocess, model.card.input), _frame(picture)
+    prepare, frame = preprocess.build(model.card.preprocess, model.card.input), as_frame(picture)
     return Contender("  of which preprocessing", lambda: prepare(frame))
 
 
 def _scaled(model: Bundle) -> Contender:
     """What the bare networks ask for besides, and ours does itself: floats."""
-    chain, size = model.card.preprocess, model.card.input
+    size, normalised = model.card.input, model.card.normalisation
     input_image = np.zeros((1, size.height, size.width, size.channels), np.uint8)
-    return Contender(
-        "  scaling, which is part of ours",
-        lambda: (
-            input_image.astype(np.float32) * np.asarray(chain.scale, np.float32) + np.asarray(chain.offset, np.float32)
-        ),
-    )
+    return Contender("  scaling, which is part of ours", lambda: normalised(input_image))
 
 
 def _input(model: Bundle, shape: tuple[int, ...]) -> Any:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import msgspec
 
+from picam_infer.cli import argument_types
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import Frame, PicamError, Pixels, Result
+from picam_infer.core import PicamError, Pixels, Result
 from picam_infer.imaging import picture_files
-from picam_infer.imaging.pictures import read_picture
-from picam_infer.imaging.region import Region, Roi
+from picam_infer.imaging.pictures import as_frame, read_picture, rgb_to_bgr, write_picture
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.evaluation import Evaluation, class_of
@@ -29,11 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
     parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
     parser.add_argument("--engine", choices=["auto", "openvino", "ncs"], default="auto", help="auto, openvino or ncs")
-    parser.add_argument("--roi", type=roi_argument, metavar="[X,Y,]SIZE",
+    parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE",
                         help="the square to look at: its side as a share of the picture's height, and before that its "
                         "middle as shares of width and height (0.5,0.5)")  # fmt: skip
     parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (3)")
-    parser.add_argument("--threshold", type=_share, default=0.6, metavar="P", help="below this it is unknown (0.6)")
+    parser.add_argument(
+        "--threshold", type=argument_types.share, default=0.6, metavar="P", help="below this it is unknown (0.6)"
+    )
     parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees")
     parser.add_argument(
         "--report",
@@ -41,21 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at the end, how often it was right: for folders that are called after the classes",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError("must be above 0, at most 1")
-    return number
-
-
-def roi_argument(text: str) -> Roi:
-    """Return `--roi`'s region. Raises what argparse wants."""
-    *place, size = (float(part) for part in text.split(","))
-    if len(place) not in (0, 2) or not (0 < size <= 1 and all(0 <= share <= 1 for share in place)):
-        raise argparse.ArgumentTypeError("expected SIZE (above 0, at most 1) or X,Y,SIZE (X and Y from 0 to 1)")
-    return Region(place[0], place[1], size) if place else size
 
 
 def main(args: argparse.Namespace) -> int:
@@ -69,25 +54,22 @@ def main(args: argparse.Namespace) -> int:
     evaluation = _evaluation(args, model, given)
     # A picture has time: the numbers of single precision, which some processors' fastest way moves by a thousandth.
     engine = engines.open_engine(EngineSettings(kind=args.engine, precision="f32"), model, cache_folder())
-    classifier = Classifier.of(model, engine, chain=chain)
+    classifier = Classifier.of(model, engine, chain=chain, settings=settings)
     code = 0
     try:
         for seq, (path, root) in enumerate(given):
             try:
-                frame = as_frame(read_picture(path), seq, path)
+                frame = as_frame(read_picture(path), seq, str(path))
             except PicamError as error:
                 say(f"picam-infer classify: {error}", error=True)
                 code = code or error.exit_code
                 continue
-            answer = classifier.answer(frame, keep_input=args.save_input is not None)
-            classifier.reset()
-            result = classifier.decide(answer, settings)
+            result = classifier.classify(frame, keep_input=args.save_input is not None)
             _print(result, args.json)
             if evaluation:
-                likeliest = model.labels[int(answer.scores.argmax())]
-                _count(evaluation, class_of(path, root, model.labels), result, likeliest, path.parent.name)
-            if answer.input is not None:
-                _save(answer.input, args.save_input, seq)
+                _count(evaluation, class_of(path, root, model.labels), result, path.parent.name)
+            if result.input_image is not None:
+                _save(result.input_image, args.save_input, seq)
     finally:
         classifier.close()
     if evaluation:
@@ -101,12 +83,6 @@ def _report(evaluation: Evaluation, as_json: bool) -> None:
         return
     for line in evaluation.lines():
         say(line)
-
-
-def as_frame(picture: Pixels, seq: int, path: Path) -> Frame:
-    """Return a picture, BGR (H, W, 3), as a frame taken now."""
-    height, width = picture.shape[:2]
-    return Frame(picture, "bgr", width, height, time.monotonic(), time.time(), seq, name=str(path))
 
 
 def _pictures(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
@@ -134,10 +110,10 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
     return Evaluation(model.labels, model.card.reject)
 
 
-def _count(evaluation: Evaluation, truth: str | None, result: Result, likeliest: str, folder: str) -> None:
+def _count(evaluation: Evaluation, truth: str | None, result: Result, folder: str) -> None:
     """Count a picture; where several classes may apply, one that is among them is right."""
     said = truth if truth in result.labels else next(iter(result.labels), None)
-    evaluation.add(truth, said, likeliest, folder)
+    evaluation.add(truth, said, result.likeliest, folder)
 
 
 def _print(result: Result, as_json: bool) -> None:
@@ -154,10 +130,4 @@ def _print(result: Result, as_json: bool) -> None:
 
 def _save(input_image: Pixels, path: Path, seq: int) -> None:
     target = path if seq == 0 else path.with_stem(f"{path.stem}-{seq + 1}")
-    picture = input_image if input_image.shape[2] == 1 else cv2.cvtColor(input_image, cv2.COLOR_RGB2BGR)
-    try:
-        good = cv2.imwrite(str(target), picture)
-    except cv2.error:
-        good = False
-    if not good:
-        raise PicamError(f"cannot write {target}", "give a file name ending in .png, in a folder that exists")
+    write_picture(rgb_to_bgr(input_image), target, "give a file name ending in .png, in a folder that exists")

@@ -7,9 +7,6 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from picam_infer.cli.classify import as_frame
 from picam_infer.config import Capture
 from picam_infer.convert import container
 from picam_infer.core import Frame, NoInput, PicamError
@@ -77,9 +74,7 @@ def compared(model: Bundle, reference: Reference, given: Sequence[Path], beside:
         for name, frame in _frames(given, beside):
             yield name, preprocess.tensor(prepare(frame), chain, size)
 
-    ends = [np.asarray(chain.offset, np.float32) + np.asarray(chain.scale, np.float32) * pixel for pixel in (0, 255)]
-    low, high = float(min(end.min() for end in ends)), float(max(end.max() for end in ends))
-    return references.compare(reference, openvino.bare_network(model), inputs(), low, high)
+    return references.compare(reference, openvino.bare_network(model), inputs(), *chain.normalisation.limits())
 
 
 def _frames(given: Sequence[Path], beside: Path | None) -> Iterator[tuple[str, Frame]]:
@@ -88,7 +83,7 @@ def _frames(given: Sequence[Path], beside: Path | None) -> Iterator[tuple[str, F
         files = _beside(beside)
     step = -(-len(files) // MAX_PICTURES) if files else 1
     for at, file in enumerate(files[::step]):
-        yield file.name, as_frame(pictures.read_picture(file), at, file)
+        yield file.name, pictures.as_frame(pictures.read_picture(file), at, str(file))
     if not files:
         yield from _drawn()
 

@@ -11,11 +11,11 @@ import cv2
 import msgspec
 import numpy as np
 
-from picam_infer.cli.classify import as_frame, roi_argument
+from picam_infer.cli import argument_types
 from picam_infer.config import Decide
-from picam_infer.core import PicamError, Pixels, best
+from picam_infer.core import Pixels, best
 from picam_infer.imaging import decode
-from picam_infer.imaging.pictures import read_picture
+from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference.explanation import Explainer, Explanation
 from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models import bundle as bundles
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
     parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="where to draw it (PICTURE-explained.png)")
     parser.add_argument("--label", metavar="CLASS", help="what speaks for this class (the likeliest one)")
-    parser.add_argument("--roi", type=roi_argument, metavar="[X,Y,]SIZE", help="the square to look at")
+    parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE", help="the square to look at")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     chain = model.card.preprocess
     if args.roi:
         chain = msgspec.structs.replace(chain, roi=args.roi)
-    frame = as_frame(read_picture(args.picture), 0, args.picture)
+    frame = as_frame(read_picture(args.picture), name=str(args.picture))
     explainer = Explainer(model, chain)
     try:
         found = explainer(frame, args.label)
@@ -64,7 +64,8 @@ def main(args: argparse.Namespace) -> int:
         explainer.close()
     target = args.output or Path(f"{args.picture.stem}-explained.png")
     said = lines(found)
-    _write(drawn(decode.bgr(frame), found, said), target)
+    remedy = "give a file name ending in .png, in a folder that exists: -o FILE"
+    write_picture(drawn(decode.bgr(frame), found, said), target, remedy)
     if args.json:
         content = {"image": str(args.picture), "model": model.name, **found.as_json(), "png": str(target)}
         say_json(content)
@@ -158,12 +159,3 @@ def _fit(sheet: Pixels, panel: Pixels, x: int, y: int) -> None:
     shown = cv2.resize(panel, size, interpolation=how)
     top, left = y + (_SIDE_PX - size[1]) // 2, x + (_SIDE_PX - size[0]) // 2
     sheet[top : top + size[1], left : left + size[0]] = shown
-
-
-def _write(sheet: Pixels, path: Path) -> None:
-    try:
-        good = cv2.imwrite(str(path), sheet)
-    except cv2.error:
-        good = False
-    if not good:
-        raise PicamError(f"cannot write {path}", "give a file name ending in .png, in a folder that exists: -o FILE")

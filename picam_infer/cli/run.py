@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from picam_infer import config as configs
+from picam_infer.cli import argument_types
 from picam_infer.runtime import supervisor
 from picam_infer.runtime.supervisor import Options
 
@@ -21,15 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="auto, openvino, ncs, or remote (the server of engine.url)")  # fmt: skip
     parser.add_argument("--display", metavar="D", choices=["auto", "window", "kms", "framebuffer", "none"],
                         help="auto, window, kms, framebuffer or none")  # fmt: skip
-    parser.add_argument("--frames", type=_positive, metavar="N", help="stop after N results")
+    parser.add_argument("--frames", type=argument_types.positive, metavar="N", help="stop after N results")
     parser.add_argument("--json", action="store_true", help="print each result as one JSON object a line on stdout")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def main(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from picam_infer.cli import argument_types
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
@@ -47,15 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="move a picture, or all of a class, to another class")  # fmt: skip
     change.add_argument("--remove", action="append", default=[], metavar="PICTURE",
                         help="take a picture out, or a class")  # fmt: skip
-    parser.add_argument("--max-mb", type=_size, metavar="MB", help="how much the pictures may take (default: 200)")
+    parser.add_argument(
+        "--max-mb", type=argument_types.megabytes, metavar="MB", help="how much the pictures may take (default: 200)"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
-
-
-def _size(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
 
 
 def main(args: argparse.Namespace) -> int:

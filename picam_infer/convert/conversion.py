@@ -21,6 +21,7 @@ from picam_infer.convert.report import Report
 from picam_infer.core import UsageError
 from picam_infer.models import bundle
 from picam_infer.models.bundle import Colour, Fit, Task
+from picam_infer.models.normalisation import Factor
 
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
@@ -188,13 +189,14 @@ def _precision_hint(difference: float, precision: str, task: str) -> list[str]:
 def _describe(chain: bundle.Chain) -> str:
     scaled = f"pixel × {_numbers(chain.scale, '.6g')} + {_numbers(chain.offset, 'g')}"
     if not isinstance(chain.scale, tuple) and not isinstance(chain.offset, tuple):
-        scaled = f"pixels scaled to {chain.offset:.4g}…{chain.offset + 255 * chain.scale:.4g}"
+        low, high = chain.normalisation.limits()
+        scaled = f"pixels scaled to {low:.4g}…{high:.4g}"
     if isinstance(chain, bundle.Edges):
         return f"edges, {scaled}"
     return f"photo, {chain.colour}, {'' if chain.fit == 'crop' else chain.fit + ', '}{scaled}"
 
 
-def _numbers(factor: bundle.Factor, form: str) -> str:
+def _numbers(factor: Factor, form: str) -> str:
     return format(factor, form) if not isinstance(factor, tuple) else f"({', '.join(format(f, form) for f in factor)})"
 
 

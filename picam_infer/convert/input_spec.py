@@ -15,7 +15,8 @@ from picam_infer.convert.front import RANGES, Front
 from picam_infer.convert.metadata import Metadata
 from picam_infer.convert.network import Network
 from picam_infer.core import PicamError, UsageError
-from picam_infer.models.bundle import Chain, Colour, Edges, Factor, Fit, Input, Photo
+from picam_infer.models.bundle import Chain, Colour, Edges, Fit, Input, Photo
+from picam_infer.models.normalisation import Factor
 
 # A network is known by its own name, or, inside somebody's model, by a layer that only its family has.
 _MINUS_ONE = re.compile(

@@ -15,9 +15,9 @@ import numpy as np
 
 from picam_infer.convert import ir
 from picam_infer.convert.tensor import Array
-from picam_infer.core import Frame, NoInput, PicamError, Pixels, Preprocessor, Unavailable
+from picam_infer.core import NoInput, PicamError, Pixels, Preprocessor, Unavailable
 from picam_infer.imaging import picture_files
-from picam_infer.imaging.pictures import read_picture
+from picam_infer.imaging.pictures import as_frame, read_picture
 from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Card
 
@@ -79,5 +79,4 @@ def _pictures(folder: Path, card: Card) -> list[Array]:
 
 
 def _feed(picture: Pixels, prepare: Preprocessor, card: Card) -> Array:
-    height, width = picture.shape[:2]
-    return preprocess.tensor(prepare(Frame(picture, "bgr", width, height, 0.0, 0.0, 0)), card.preprocess, card.input)
+    return preprocess.tensor(prepare(as_frame(picture)), card.preprocess, card.input)

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from picam_infer.convert import input_spec, ir
 from picam_infer.convert.answer import Answer
 from picam_infer.convert.input_spec import Spec
 from picam_infer.convert.tensor import Array
-from picam_infer.core import Frame, NoInput, PicamError, Pixels
+from picam_infer.core import NoInput, PicamError, Pixels
 from picam_infer.imaging import picture_files, pictures
-from picam_infer.imaging.pictures import read_picture
+from picam_infer.imaging.pictures import as_frame, read_picture
 from picam_infer.inference import preprocess
 from picam_infer.inference.evaluation import class_of
 from picam_infer.models.bundle import Card, Chain, Edges, Fit, Input, Photo
@@ -183,15 +184,14 @@ def settle(
 
 
 def _with_fit(chain: Photo, fit: Fit) -> Photo:
-    return Photo(chain.roi, chain.colour, chain.scale, chain.offset, fit)
+    return msgspec.structs.replace(chain, fit=fit)
 
 
 def describe(chain: Chain) -> str:
     """Return a chain in a few words: `0…1, rgb, squash`."""
     if isinstance(chain, Edges):
         return "outlines"
-    scale, offset = np.atleast_1d(chain.scale), np.atleast_1d(chain.offset)
-    low, high = offset, offset + 255 * scale
+    low, high = chain.normalisation.range()
     each = " by channel" if len(low) > 1 else ""
     return f"{low.min():.4g}…{high.max():.4g}{each}, {chain.colour}, {chain.fit}"
 
@@ -230,7 +230,7 @@ class _Trial:
         prepared = {key: preprocess.build(way, self.network) for key, way in kinds.items()}
         for path, number in known:
             try:
-                frame = _frame(read_picture(path))
+                frame = as_frame(read_picture(path))
             except PicamError:
                 continue
             for key, prepare in prepared.items():
@@ -249,11 +249,6 @@ class _Trial:
         return right
 
 
-def _frame(picture: Pixels) -> Frame:
-    height, width = picture.shape[:2]
-    return Frame(picture, "bgr", width, height, 0.0, 0.0, 0)
-
-
 # -- what the self-check looks at --------------------------------------------------
 
 
@@ -266,7 +261,7 @@ def feeds(card: Card, shown: Pictures) -> list[Array]:
     prepare = preprocess.build(card.preprocess, card.input)
     for path in [*(path for path, _ in shown.known), *shown.others][:FEW]:
         with contextlib.suppress(PicamError):
-            input_images.append(np.array(prepare(_frame(read_picture(path)))))
+            input_images.append(np.array(prepare(as_frame(read_picture(path)))))
     size = card.input
     input_images += made(size.height, size.width, size.channels)
     return [preprocess.tensor(input_image, card.preprocess, size) for input_image in input_images]

@@ -137,6 +137,7 @@ class Classifier:
             seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
             top=top, engine=self._engine.name, infer_ms=answer.infer_ms,
             age_ms=(time.monotonic() - frame.monotonic_s) * 1e3, input_image=answer.input, frame=frame, name=frame.name,
+            likeliest=self._postprocessor.likeliest(answer.scores),
         )  # fmt: skip
 
     def reset(self) -> None:
@@ -150,10 +151,10 @@ class Classifier:
         self.submit(frame, keep_input)
         return self.collect()
 
-    def classify(self, frame: Frame) -> Result:
+    def classify(self, frame: Frame, keep_input: bool = False) -> Result:
         """Return what is on one frame, whatever was on those before it. Raises `BadFrame` or `Disconnected`."""
         self.reset()
-        return self.decide(self.answer(frame), self.settings)
+        return self.decide(self.answer(frame, keep_input), self.settings)
 
     def scores(self, pixels: Pixels) -> Scores:
         """Return the network's answer (classes,) to an input (H, W, C) uint8 as it is. Raises `Disconnected`."""

@@ -167,15 +167,13 @@ class Explainer:
         chosen = labels.index(label) if label is not None else best(scores, 1)[0]
         saliency, drop, steps = self._saliency(input_image, scores, chosen, budget_s)
         width, height = decode.size(frame)
-        scale, offset = (np.asarray(value, np.float32) for value in (self._chain.scale, self._chain.offset))
-        ends = np.stack([offset, offset + 255 * scale])
         axes = (0, 1, 2) if self._bundle.card.input.layout == "NHWC" else (0, 2, 3)
         return Explanation(
             picture=(width, height), input_image=input_image,
             box=preprocess.box(self._chain, self._bundle.card.input, width, height),
             chain=msgspec.to_builtins(self._chain), network=self._bundle.card.input,
             numbers=Numbers(float(tensor.min()), float(tensor.max()), tuple(map(float, tensor.mean(axis=axes))),
-                            float(ends.min()), float(ends.max())),
+                            *self._chain.normalisation.limits()),
             raw=self._bare(tensor), scores=scores, labels=labels,
             chosen=chosen, saliency=saliency, drop=drop, steps=steps,
         )  # fmt: skip

@@ -65,6 +65,10 @@ class Postprocessor:
         top = [Prediction(self._labels[i], float(self._smooth[i]), named=self._labels[i] in held) for i in order]
         return ", ".join(held) or None, tuple(p for at, p in enumerate(top) if at < settings.top or p.named)
 
+    def likeliest(self, scores: Scores) -> str:
+        """Return the class with the highest of scores (classes,), the reject class included."""
+        return self._labels[int(scores.argmax())]
+
     def reset(self) -> None:
         """Forget the past: what was seen before a loss says nothing about what comes after it."""
         self._smooth, self._shown, self._next, self._agreed = None, (), None, 0

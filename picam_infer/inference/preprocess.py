@@ -140,8 +140,7 @@ def box(chain: Chain, network: Input, width: int, height: int) -> Box:
 
 def tensor(input_image: Pixels, chain: Chain, network: Input) -> npt.NDArray[np.float32]:
     """Return (H, W, C) uint8 as the network's own input: scaled, (1, H, W, C) or (1, C, H, W) by its layout."""
-    scale, offset = np.asarray(chain.scale, np.float32), np.asarray(chain.offset, np.float32)
-    batch: npt.NDArray[np.float32] = (input_image.astype(np.float32) * scale + offset)[np.newaxis]
+    batch = chain.normalisation(input_image)[np.newaxis]
     return batch if network.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
 
 

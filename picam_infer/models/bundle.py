@@ -18,13 +18,13 @@ from msgspec import Meta
 
 from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging.region import Roi
+from picam_infer.models.normalisation import Factor, Normalisation
 from picam_infer.platform.paths import state_folder
 
 BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
 
 Stamp = tuple[tuple[str, int, int], ...]
-Factor = float | tuple[float, float, float]
 Colour = Literal["rgb", "bgr", "grey"]
 Fit = Literal["crop", "squash", "pad"]
 Task = Literal["classification", "multi-label", "regression"]
@@ -46,6 +46,11 @@ class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_
     offset: float = 0.0
     """The network sees pixel × scale + offset."""
 
+    @property
+    def normalisation(self) -> Normalisation:
+        """What makes the network's numbers of its pixels."""
+        return Normalisation.of(self.scale, self.offset)
+
 
 class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_unknown_fields=True):
     """A part of the picture → resize → colour order → scale, for photographs."""
@@ -58,6 +63,11 @@ class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_
     offset: Factor = -1.0
     fit: Fit = "crop"
     """How the frame comes into the input's proportions: the rest is cut off, it is squashed, or black is added."""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What makes the network's numbers of its pixels."""
+        return Normalisation.of(self.scale, self.offset)
 
 
 Chain = Edges | Photo
@@ -138,6 +148,11 @@ class Card(msgspec.Struct, frozen=True):
     """The values' units, one for each output."""
     taught: Taught | None = None
     """What its last layers were taught with; None: it came whole from a file."""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What makes the network's numbers of its pixels."""
+        return self.preprocess.normalisation
 
     @property
     def softmax(self) -> bool:

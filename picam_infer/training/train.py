@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -489,10 +488,10 @@ def train_digits(
     processes: int = 2,
     frames: int = FRAMES_PER_SIZE,
 ) -> dict[tuple[int, int], Rates]:
-    """Trains the digit model and writes `model.json`, `weights.h5`, `model.h5` and the bundle `digits` into `output`.
+    """Train the digit model and writes `model.json`, `weights.h5`, `model.h5` and the bundle `digits` into `output`.
 
     Renders `samples` frames from MNIST's training digits with `processes` processes, then evaluates on `frames` frames
-    a size with its test digits; returns the rates by (width, height). Interrupted, it goes on from `output`'s folder
+    a size with its test digits; return the rates by (width, height). Interrupted, it goes on from `output`'s folder
     `unfinished` when called again with the same settings. Raises `Unavailable` without TensorFlow, `NoInput` without
     MNIST.
     """
@@ -520,6 +519,11 @@ def train_digits(
     return rates
 
 
+def meets_bars(rates: Mapping[tuple[int, int], Rates]) -> bool:
+    """Whether a model is good enough to be shipped."""
+    return all(r.top1 >= 0.985 and r.false_claim_rate <= 0.01 and r.none_claims <= 0.02 for r in rates.values())
+
+
 def _told(seed: int, members: int, samples: int, epochs: int) -> str:
     """The options that another one has to give to get the same bundle."""
     given = (
@@ -543,39 +547,3 @@ def _split(digits: Digits, held_out: int) -> tuple[Digits, Digits]:
     cut = len(digits.labels) - held_out
     parts = [(a[:cut], a[cut:]) for a in (digits.images, digits.labels, digits.paths, digits.thin)]
     return Digits(*(p[0] for p in parts)), Digits(*(p[1] for p in parts))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `train`'s options."""
-    parser.add_argument("what", choices=("digits",), help="the model to train")
-    parser.add_argument(
-        "--mnist", type=Path, metavar="DIR", help="folder of MNIST's idx files (default: Keras downloads it)"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("trained"), metavar="DIR", help="where to write (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=1, help="the same seed renders the same frames (%(default)s)")
-    parser.add_argument("--members", type=int, default=MEMBERS, help="networks that are averaged (%(default)s)")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="rendered training frames (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over them (%(default)s)")
-    parser.add_argument("--frames", type=int, default=FRAMES_PER_SIZE, help="evaluation frames a size (%(default)s)")
-    parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="processor cores to use (%(default)s)"
-    )
-
-
-def main(args: argparse.Namespace) -> int:
-    """Train and evaluate; returns 1 when a bar is missed."""
-    rates = train_digits(
-        args.mnist,
-        args.output,
-        args.seed,
-        members=args.members,
-        samples=args.samples,
-        epochs=args.epochs,
-        processes=args.processes,
-        frames=args.frames,
-    )
-    good = all(r.top1 >= 0.985 and r.false_claim_rate <= 0.01 and r.none_claims <= 0.02 for r in rates.values())
-    say(f"bundle: {args.output / 'digits'}; bars (top-1 98.5 %, wrong 1 %, none 2 %) {'met' if good else 'MISSED'}")
-    return 0 if good else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Pixels, Scores, Telemetry, Unavailable
-from picam_infer.models.bundle import Bundle, BundleError, Factor
+from picam_infer.models.bundle import Bundle, BundleError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -148,9 +148,10 @@ def _with_pixels_in(model: ov.Model, bundle: Bundle, batch: int = 1) -> ov.Model
     pixels = ops.parameter([batch, *sides], np.uint8, name="pixels")
     # Scaled as one row: as a picture the compiler would swap its axes there and back before the first convolution.
     x = ops.convert(ops.reshape(pixels, np.array([batch, math.prod(sides)], np.int64), False), np.float32)
-    x = ops.multiply(x, _row(card.preprocess.scale, sides))
-    if np.any(card.preprocess.offset):
-        x = ops.add(x, _row(card.preprocess.offset, sides))
+    scale, offset = card.normalisation.rows(card.input.height * card.input.width)
+    x = ops.multiply(x, scale)
+    if np.any(offset):
+        x = ops.add(x, offset)
     old = model.get_parameters()[0]
     own = [batch, *[d.get_length() for d in list(old.get_partial_shape())[1:]]]
     if channels_first:
@@ -167,13 +168,6 @@ def _with_pixels_in(model: ov.Model, bundle: Bundle, batch: int = 1) -> ov.Model
     answer.output(0).get_tensor().set_names({"scores"})
     pixels.output(0).get_tensor().set_names({"pixels"})
     return ov.Model([ops.result(answer, name="scores")], [pixels], card.name)
-
-
-def _row(factor: Factor, shape: Sequence[int]) -> npt.NDArray[np.float32] | np.float32:
-    """Return a chain's scale or offset for pixels of `shape` (H, W, C) in a row: one number, or one for each."""
-    if not isinstance(factor, tuple):
-        return np.float32(factor)
-    return np.tile(np.array(factor, np.float32), shape[0] * shape[1])[None]
 
 
 def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettings, cache: Path | None) -> Any:

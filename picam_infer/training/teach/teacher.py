@@ -12,7 +12,7 @@ import numpy as np
 
 from picam_infer.core import Frame, PicamError, UsageError
 from picam_infer.imaging import jpeg
-from picam_infer.imaging.pictures import decode_picture
+from picam_infer.imaging.pictures import as_frame, decode_picture
 from picam_infer.inference import preprocess
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Card, Chain, Origin, Taught, TaughtClass
@@ -291,9 +291,7 @@ class Teacher:
         return [picture for picture in self._pictures if picture.id in self._features]
 
     def _features_of(self, data: bytes, name: str) -> Vector:
-        image = decode_picture(data, name)
-        height, width = image.shape[:2]
-        return self.features(Frame(image, "bgr", width, height, 0.0, 0.0, 0))
+        return self.features(as_frame(decode_picture(data, name)))
 
     def _learn_all(self, progress: Callable[[int, int], None]) -> None:
         kept = self._pictures.load_features(self._key)

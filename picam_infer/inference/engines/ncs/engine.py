@@ -54,8 +54,7 @@ class Ncs:
         self.name = "ncs"
         self.telemetry = Telemetry(0.0, 0)
         self._softmax = bundle.card.softmax
-        self._scale = np.asarray(bundle.card.preprocess.scale, np.float32)
-        self._offset = np.asarray(bundle.card.preprocess.offset, np.float32)
+        self._normalisation = bundle.card.normalisation
         self._deadline_s = deadline_s
         self._underway: deque[int] = deque()
         self._next_slot = 0
@@ -132,10 +131,7 @@ class Ncs:
         slot, inputs = self._next_slot, self._inputs
         if not len(inputs):
             raise Disconnected("the stick was given back")
-        tensor = inputs[slot]
-        np.multiply(input_image, self._scale, out=tensor, dtype=np.float32, casting="unsafe")
-        if self._offset.any():
-            np.add(tensor, self._offset, out=tensor)
+        self._normalisation.into(input_image, inputs[slot])
         self._process.send(QUEUE + bytes([slot]))
         self._underway.append(slot)
         self._next_slot = (slot + 1) % SLOTS

@@ -39,9 +39,7 @@ class Contract:
         if self.datatype == "UINT8":
             values: Tensor = np.array(input_image)  # the caller may reuse its buffer
         else:
-            card = bundle.card
-            scale, offset = (np.asarray(f, np.float32) for f in (card.preprocess.scale, card.preprocess.offset))
-            values = (input_image.astype(np.float32) * scale + offset).astype(TAKES[self.datatype])
+            values = bundle.card.normalisation(input_image).astype(TAKES[self.datatype])
         if self.layout == "NCHW":
             values = np.ascontiguousarray(values.transpose(2, 0, 1))
         return values[None] if self.batched else values

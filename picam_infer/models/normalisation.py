@@ -1,0 +1,55 @@
+"""How pixels become a network's own numbers: pixel × scale + offset, for each channel where there are three."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from picam_infer.core import Pixels
+
+Factor = float | tuple[float, float, float]
+Floats = npt.NDArray[np.float32]
+WHITE = 255
+"""The largest pixel value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normalisation:
+    """Scale and offset, float32: one number of shape (), or one for each channel, (C,)."""
+
+    scale: Floats
+    offset: Floats
+
+    @classmethod
+    def of(cls, scale: Factor, offset: Factor) -> Normalisation:
+        """Return the one of a model card's numbers."""
+        return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
+
+    def __call__(self, pixels: Pixels) -> Floats:
+        """Return pixels, uint8 (…, C), as the network's numbers, float32 of the same shape."""
+        out = np.empty(pixels.shape, np.float32)
+        self.into(pixels, out)
+        return out
+
+    def into(self, pixels: Pixels, out: Floats) -> None:
+        """Write them into an array of the same shape that is there already."""
+        np.multiply(pixels, self.scale, out=out, dtype=np.float32, casting="unsafe")
+        if self.offset.any():
+            np.add(out, self.offset, out=out)
+
+    def range(self) -> tuple[Floats, Floats]:
+        """Return what black and white become, each of shape (channels,) or (1,)."""
+        low = np.atleast_1d(self.offset)
+        return low, np.asarray(low + WHITE * np.atleast_1d(self.scale), np.float32)
+
+    def limits(self) -> tuple[float, float]:
+        """Return the least and the largest number that the network can be given."""
+        ends = np.concatenate(self.range())
+        return float(ends.min()), float(ends.max())
+
+    def rows(self, pixels: int) -> tuple[Floats, Floats]:
+        """Return scale and offset for a picture of so many pixels written in one row: (1, pixels × C), or ()."""
+        scale, offset = (np.tile(each, pixels)[None] if each.ndim else each for each in (self.scale, self.offset))
+        return scale, offset
