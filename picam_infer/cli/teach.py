@@ -14,7 +14,7 @@ from picam_infer.cli import argument_types
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
-from picam_infer.platform import terminal
+from picam_infer.platform import atomic_folder, terminal
 from picam_infer.platform.terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -106,12 +106,13 @@ class _Lesson:
             with self._teacher(backbone, fresh) as teacher:
                 self._add(teacher, refuse_empty=True)
                 bundle, report = teacher.save(self._args.output)
-            if place.exists():
+            again = place.exists()
+            atomic_folder.put(fresh, place)
+            if again:
                 before = place.with_name(f"{place.name}.before")
                 shutil.rmtree(before, ignore_errors=True)
-                place.rename(before)
+                fresh.rename(before)
                 self.remarks.append(f"the pictures that were taught before are in {before}")
-            fresh.rename(place)
         except OSError as error:
             raise PicamError(f"{place} cannot be written ({error.strerror})", "is the disk full or read-only?"
                              ) from error  # fmt: skip

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from picam_infer.core import PicamError
+from picam_infer.platform import atomic_folder
 
 MARK = ".picam-infer.json"
 """Names what was written, so that a second export knows its own files."""
@@ -24,22 +23,14 @@ def write(folder: Path, files: Mapping[str, bytes]) -> bool:
         before = _ours(folder)
         if before == {name: _digest(content) for name, content in files.items()}:
             return False
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
+        with atomic_folder.replacing(folder) as fresh:  # what is there is empty, or all ours
             _fill(fresh, files)
-            if folder.exists():
-                shutil.rmtree(folder)  # empty, or all ours
-            fresh.rename(folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
         raise PicamError(f"{folder} cannot be written ({error.strerror})", "choose another folder with -o") from error
     return True
 
 
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.chmod(0o755)
     known = {name: _digest(content) for name, content in sorted(files.items())}
     for name, content in {**files, MARK: (json.dumps(known, indent=1) + "\n").encode()}.items():
         path = folder / name

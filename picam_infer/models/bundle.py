@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from msgspec import Meta
 from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging.region import Roi
 from picam_infer.models.normalisation import Factor, Normalisation
+from picam_infer.platform import atomic_file, atomic_folder
 from picam_infer.platform.paths import state_folder
 
 BUILT_IN = Path(__file__).parent
@@ -292,10 +291,10 @@ def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, by
         old_graph = folder / "graph"
         if "graph" not in files and old_graph.is_file() and _same_origin(folder, card):
             shutil.copy2(old_graph, fresh / "graph")
-        _write(fresh / "model.yaml", dump_card(card))
-        _write(fresh / "labels.txt", "".join(f"{label}\n" for label in labels).encode())
+        atomic_file.write(fresh / "model.yaml", dump_card(card))
+        atomic_file.write(fresh / "labels.txt", "".join(f"{label}\n" for label in labels).encode())
         for name, content in files.items():
-            _write(fresh / name, content)
+            atomic_file.write(fresh / name, content)
     return Bundle(folder, card, tuple(labels))
 
 
@@ -305,53 +304,16 @@ def _same_origin(folder: Path, card: Card) -> bool:
     return False
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` in one step when the block ends well."""
     if folder.exists() and not (folder / "model.yaml").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise PicamError(f"{folder} exists and is not a model folder", "choose another with -o")
+    writing = False
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with atomic_folder.replacing(folder) as fresh:
+            writing = True
+            yield fresh
     except OSError as error:
-        raise PicamError(f"cannot write {folder} ({error.strerror})", "choose another folder with -o") from error
-    try:
-        fresh.chmod(0o755)
-        yield fresh
-        if folder.exists():
-            _exchange(fresh, folder)
-        else:
-            fresh.rename(folder)
-        _sync(folder.parent)
-    except OSError as error:
-        raise PicamError(f"cannot write {folder} ({error.strerror})", "is the disk full or read-only?") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> None:
-    # Two renames would leave a moment, and after a power cut a system, without the model.
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    at_fdcwd, exchange = -100, 2
-    if renameat2 and renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), exchange) == 0:
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{other.name}.", dir=other.parent))
-    other.rename(aside / "old")
-    one.rename(other)
-    (aside / "old").rename(one)
-    aside.rmdir()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        remedy = "is the disk full or read-only?" if writing else "choose another folder with -o"
+        raise PicamError(f"cannot write {folder} ({error.strerror})", remedy) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from picam_infer.core import NoInput
+from picam_infer.platform import atomic_file
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -40,10 +41,9 @@ class Checkpoint:
             return None
 
     def save(self, name: str, arrays: Sequence[np.ndarray]) -> None:
-        """Keeps arrays under a name: all of them or, if interrupted, those that were there before."""
-        part = self._folder / "part.npz"
-        np.savez(part, *arrays)
-        part.replace(self._folder / f"{name}.npz")
+        """Save arrays under a name: all of them or, if interrupted, those that were there before."""
+        with atomic_file.replacing(self._folder / f"{name}.npz", durable=False) as file:
+            np.savez(file, *arrays)
 
     def once(self, name: str, work: Callable[[], Arrays]) -> Arrays:
         """The arrays of an earlier run, or else what `work` gives, which is saved."""

@@ -58,3 +58,40 @@ def test_what_a_power_cut_left_is_swept_up_and_what_is_being_written_is_not(tmp_
         os.utime(left, (time.time() - 3600,) * 2)
     atomic_file.sweep(path)
     assert not old.exists() and young.exists() and other.exists()
+
+
+def test_a_file_is_created_once_and_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    atomic_file.create(path, b"first", mode=0o600)
+    assert path.read_bytes() == b"first" and path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        atomic_file.create(path, b"second")
+    assert path.read_bytes() == b"first" and [found.name for found in tmp_path.iterdir()] == ["token"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+def test_a_file_is_created_for_an_owner(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 23456)
+    atomic_file.create(tmp_path / "a", b"x", owner=tmp_path.stat())
+    status = (tmp_path / "a").stat()
+    assert (status.st_uid, status.st_gid) == (12345, 23456)
+
+
+def test_a_file_that_is_written_in_pieces_appears_when_all_of_it_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with atomic_file.replacing(path) as file:
+        file.write(b"ne")
+        assert path.read_bytes() == b"old"
+        file.write(b"w")
+    assert path.read_bytes() == b"new"
+    with pytest.raises(RuntimeError), atomic_file.replacing(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"new" and [found.name for found in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 127 + "x")
+    atomic_file.write(path, b"1")
+    assert path.read_bytes() == b"1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from picam_infer.config import Web
 from picam_infer.core import Finding, PicamError
-from picam_infer.platform import secret_file
+from picam_infer.platform import atomic_file, secret_file
 from picam_infer.platform.secret_file import SecretError
 
 SHORTEST = 16
@@ -73,12 +72,8 @@ def make(path: Path) -> bool:
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-            owner = path.parent.stat()
-            with contextlib.suppress(PermissionError):
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+        text = secrets.token_urlsafe(32) + "\n"
+        atomic_file.create(path, text.encode(), mode=0o600, owner=path.parent.stat())
     except OSError as error:
         if path.exists():
             return False

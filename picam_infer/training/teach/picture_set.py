@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from picam_infer.core import PicamError
 from picam_infer.imaging import pictures as imaging
 from picam_infer.models.label_folders import folder_names
-from picam_infer.platform import disk
+from picam_infer.platform import atomic_file, disk
 
 MAX_MB = 200.0
 """How large the folder may become, if nothing else is said."""
@@ -107,7 +106,7 @@ class PictureSet:
                              "remove some, or allow more with --max-mb")  # fmt: skip
         picture = Picture(id, label, f"{_stem(name)}-{id}{_suffix(data, name)}", len(data))
         self._with_folder(label)
-        self._write(self.path(picture), data)
+        atomic_file.write(self.path(picture), data)
         self._pictures[id] = picture
         return picture
 
@@ -221,18 +220,7 @@ class PictureSet:
 
     def _write_table(self) -> None:
         table = {folder: label for label, folder in sorted(self._folders.items())}
-        self._write(self.folder / _TABLE, json.dumps(table, ensure_ascii=False, indent=1).encode())
-
-    def _write(self, path: Path, data: bytes) -> None:
-        fresh = path.with_name(f".{path.name[-60:]}.new")
-        try:
-            with fresh.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        atomic_file.write(self.folder / _TABLE, json.dumps(table, ensure_ascii=False, indent=1).encode())
 
 
 def read_table(folder: Path) -> dict[str, str | None]:

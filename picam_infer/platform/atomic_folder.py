@@ -1,0 +1,65 @@
+"""Folders that appear or are replaced as a whole, also for who looks in after a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` in one step when the block ends well. Raises `OSError`.
+
+    What was there before is deleted.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = _beside(folder)
+    try:
+        fresh.chmod(0o755)
+        yield fresh
+        put(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def put(fresh: Path, folder: Path) -> None:
+    """Move a folder to where it belongs; what was there before is then where it came from. Raises `OSError`.
+
+    Both are on one file system.
+    """
+    if folder.exists():
+        _exchange(fresh, folder)
+    else:
+        fresh.rename(folder)
+    _sync(folder.parent)
+
+
+def _beside(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+
+
+def _exchange(one: Path, other: Path) -> None:
+    # Two renames would leave a moment, and after a power cut a system, without the folder.
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return
+    aside = _beside(other)
+    other.rename(aside / "old")
+    one.rename(other)
+    (aside / "old").rename(one)
+    aside.rmdir()
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
