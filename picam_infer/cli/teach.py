@@ -170,7 +170,7 @@ class _Lesson:
         self.remarks += [f"class {label} has no picture that can be taught" for label in empty]
 
     def _one(self, teacher: Teacher, one: Given, known: dict[str, str]) -> None:
-        from picam_infer.training.teach.picture_set import identify
+        from picam_infer.training.teach.picture_set import Full, identify
 
         try:
             if one.path.stat().st_size > _MOST_BYTES:
@@ -185,9 +185,9 @@ class _Lesson:
                 known[id] = teacher.add(one.label, data, one.shown).label
         except OSError as error:
             self.skipped.append(f"{one.shown} cannot be read ({error.strerror})")
+        except Full:
+            raise
         except PicamError as error:
-            if "--max-mb" in error.hint:
-                raise
             self.skipped.append(error.message.replace(str(one.path), one.shown))
 
 

@@ -213,6 +213,13 @@ class Keep(Section, frozen=True):
     reserve_mb: Annotated[float, Meta(ge=0)] = 500.0
 
 
+class Teach(Section, frozen=True):
+    """What teaching on the page may take."""
+
+    max_mb: Annotated[float, Meta(gt=0)] = 200.0
+    reserve_mb: Annotated[float, Meta(ge=0)] = 500.0
+
+
 class Hours(Section, frozen=True):
     """When to watch, on some days; beyond midnight they end on the next one."""
 
@@ -240,6 +247,7 @@ class Config(Section, frozen=True):
     web: Web | bool = Web()
     events: tuple[Event, ...] = ()
     keep: Keep | bool = False
+    teach: Teach = Teach()
     schedule: tuple[Hours, ...] = ()
     log: Log = Log()
 

@@ -79,10 +79,12 @@ def sample(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Array
     return ((wave + 1) / 2 * (high - low) + low).reshape(shape).astype(np.float32)
 
 
-def compiled(model: Any) -> Any:
-    """Compile for the CPU in float32. Raises `PicamError`."""
+def compiled(model: Any, threads: int = 0) -> Any:
+    """Compile for the CPU in float32; 0 `threads`: as many as it likes. Raises `PicamError`."""
     try:
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = str(threads)
         return _core().compile_model(model, "CPU", config)
     except RuntimeError as error:
         raise PicamError(

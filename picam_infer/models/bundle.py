@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from picam_infer.platform.paths import state_folder
 BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
 
+_YOUNG_S = 60
+"""What is younger may be being written."""
 Stamp = tuple[tuple[str, int, int], ...]
 Colour = Literal["rgb", "bgr", "grey"]
 Fit = Literal["crop", "squash", "pad"]
@@ -298,6 +301,37 @@ def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, by
     return Bundle(folder, card, tuple(labels))
 
 
+def adopt(fresh: Path, folder: Path, keep_old: Path | None = None) -> Bundle:
+    """Put a bundle that was made beside it in another's place, in one step; the old one goes to `keep_old`.
+
+    Both folders have the same parent. After a power cut at any moment there is a whole bundle in `folder`, the new or
+    the old one. Raises `PicamError`.
+    """
+    _refuse_other(folder)
+    try:
+        atomic_folder.put(fresh, folder)
+        if keep_old is not None and fresh.exists():
+            atomic_folder.put(fresh, keep_old)
+    except OSError as error:
+        raise PicamError(f"cannot write {folder} ({error.strerror})", "is the disk full or read-only?") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return load(folder)
+
+
+def sweep(home: Path) -> None:
+    """Remove what bundles that were being written left in a folder when the power was cut."""
+    with contextlib.suppress(OSError):
+        for left in home.iterdir():
+            if not (left.name.startswith(".") and left.is_dir() and abs(time.time() - left.stat().st_mtime) > _YOUNG_S):
+                continue
+            if (left / "model.yaml").is_file():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):  # somebody else's
+                    left.rmdir()
+
+
 def _same_origin(folder: Path, card: Card) -> bool:
     with contextlib.suppress(PicamError):
         return _read_card(folder / "model.yaml").origin.sha256 == card.origin.sha256
@@ -307,8 +341,7 @@ def _same_origin(folder: Path, card: Card) -> bool:
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` in one step when the block ends well."""
-    if folder.exists() and not (folder / "model.yaml").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PicamError(f"{folder} exists and is not a model folder", "choose another with -o")
+    _refuse_other(folder)
     writing = False
     try:
         with atomic_folder.replacing(folder) as fresh:
@@ -317,3 +350,9 @@ def _replacing(folder: Path) -> Iterator[Path]:
     except OSError as error:
         remedy = "is the disk full or read-only?" if writing else "choose another folder with -o"
         raise PicamError(f"cannot write {folder} ({error.strerror})", remedy) from error
+
+
+def _refuse_other(folder: Path) -> None:
+    """Raise `PicamError` when a folder is there and somebody else's."""
+    if folder.exists() and not (folder / "model.yaml").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PicamError(f"{folder} exists and is not a model folder", "choose another with -o")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import logging
 import os
@@ -13,7 +12,6 @@ import shutil
 import stat
 import threading
 import time
-import zipfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from picam_infer.core import BadFrame, Finding, Frame, Result
 from picam_infer.imaging import jpeg
 from picam_infer.models.label_folders import folder_name, folder_names
 from picam_infer.platform import atomic_file, disk
+from picam_infer.platform.zip_stream import Entry, zipped
 from picam_infer.runtime.reports import CollectionReport
 from picam_infer.runtime.state import Change, State
 
@@ -102,27 +101,22 @@ class Collector:
         return None
 
     def zipped(self) -> Iterator[bytes]:
-        """Yield a zip of all pictures in folders by label, and which folder has which label, in `labels.json`.
+        """Return a zip of all pictures in folders by label, and which folder has which label, in `labels.json`.
 
         No more than one picture is in memory at a time.
         """
         with self._lock:
             names = [name for name, _ in self._files]
         labels = {name: _label(result) for name in names if (result := self._result(name)) is not None}
-        folders = folder_names(labels.values())
+        return zipped(self._zip_entries(labels, folder_names(labels.values())))
+
+    def _zip_entries(self, labels: Mapping[str, str | None], folders: Mapping[str | None, str]) -> Iterator[Entry]:
         table = json.dumps({folder: label for label, folder in folders.items()}, ensure_ascii=False, indent=1)
-        pipe = _Pipe()
-        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo("labels.json", time.localtime()[:6]), table.encode())
-            for name, label in labels.items():
-                result, data = self._result(name), self.picture(name)
-                if result is None or data is None:
-                    continue  # deleted meanwhile
-                moment = time.localtime(max(result.get("captured", 0.0), 315532800.0))[:6]
-                info = zipfile.ZipInfo(f"{folders[label]}/{name}", moment)
-                archive.writestr(info, data)
-                yield pipe.taken()
-        yield pipe.taken()
+        yield Entry("labels.json", table.encode(), time.time())
+        for name, label in labels.items():
+            result, data = self._result(name), self.picture(name)
+            if result is not None and data is not None:  # else deleted meanwhile
+                yield Entry(f"{folders[label]}/{name}", data, result.get("captured", 0.0))
 
     def _result(self, name: str) -> dict[str, Any] | None:
         try:
@@ -286,25 +280,3 @@ def _read(path: Path) -> bytes:
 def _label(result: Mapping[str, Any]) -> str | None:
     label = result.get("label")
     return label if isinstance(label, str) else None
-
-
-class _Pipe(io.RawIOBase):
-    """Takes what a zip writes and hands it on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._blocks: list[bytes] = []
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Keep bytes until they are taken."""
-        self._blocks.append(bytes(data))
-        return len(data)
-
-    def taken(self) -> bytes:
-        """Return what was written since the last time."""
-        blocks, self._blocks = self._blocks, []
-        return b"".join(blocks)

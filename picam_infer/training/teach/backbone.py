@@ -225,8 +225,8 @@ def _never_negative(port: Any) -> bool:
 class Backbone:
     """A bundle's network up to its features; one thread at a time may ask it."""
 
-    def __init__(self, bundle: Bundle, layer: str | None = None) -> None:
-        """Find the features and compile for the CPU in float32. Raises `PicamError`."""
+    def __init__(self, bundle: Bundle, layer: str | None = None, threads: int = 0) -> None:
+        """Find the features and compile for the CPU in float32, for so many threads. Raises `PicamError`."""
         from picam_infer.convert import ir
 
         model = _read(bundle)
@@ -235,7 +235,7 @@ class Backbone:
         self.layer, self.count, self.root = found.layer, found.count, found.root
         self._asked = layer
         self._shape = tuple(model.input(0).shape)
-        self._request = ir.compiled(_cut(model, found)).create_infer_request()
+        self._request = ir.compiled(_cut(model, found), threads).create_infer_request()
 
     def features(self, tensor: Vector) -> Vector:
         """Return the features, (d,) float32, for the network's input as `preprocess.tensor` makes it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -29,7 +30,12 @@ _MB = 1_000_000
 _TABLE, _FEATURES, _REMOVED = "labels.json", ".features.npz", ".removed"
 _MARK = 12
 _NAME = re.compile(r"(?:(?P<stem>.+)-)?(?P<mark>[0-9a-f]{12})(?P<suffix>\.[A-Za-z0-9]{1,5})", re.DOTALL)
+_LEFT = re.compile(r"\..*[0-9a-f]{12}\.[A-Za-z0-9]{1,5}\.[0-9a-f]{8}", re.DOTALL)
 Features = npt.NDArray[np.float32]
+
+
+class Full(PicamError):
+    """There is no room for another picture."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,19 @@ class Picture:
 class PictureSet:
     """Owner of a folder of taught pictures. What is written appears whole or not at all."""
 
-    def __init__(self, folder: Path, max_mb: float = MAX_MB) -> None:
-        """Read what is there; a folder that is not there is made by the first picture. Raises `PicamError`."""
+    def __init__(
+        self, folder: Path, max_mb: float = MAX_MB, reserve_mb: float = 0.0, knob: str = "--max-mb"
+    ) -> None:  # fmt: skip
+        """Read what is there; a folder that is not there is made by the first picture. Raises `PicamError`.
+
+        `reserve_mb` of the disk stay free. `knob` is what a person turns to allow more than `max_mb`.
+        """
         self.folder = folder
-        self._most = round(max_mb * _MB)
+        self.most = round(max_mb * _MB)
+        """How many bytes the pictures may take."""
+        self._reserve_mb = reserve_mb
+        self._knob = knob
+        self._unsynced: list[Path] = []
         self._pictures: dict[str, Picture] = {}
         self._folders: dict[str, str] = {}
         """Each label's folder."""
@@ -69,6 +84,15 @@ class PictureSet:
 
     def __getitem__(self, id: str) -> Picture:
         return self._pictures[id]
+
+    def by_arrival(self) -> list[Picture]:
+        """Return the pictures in the order they came."""
+        return list(self._pictures.values())
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Each label's folder."""
+        return dict(self._folders)
 
     @property
     def size(self) -> int:
@@ -98,17 +122,35 @@ class PictureSet:
         label = label.rpartition("/")[2]
         return [picture for picture in found if not label or label in (picture.label, self._folders[picture.label])]
 
-    def add(self, label: str, data: bytes, name: str) -> Picture:
-        """Keep a picture that is not there yet. Raises `PicamError` when the folder is full, `OSError`."""
+    def add(self, label: str, data: bytes, name: str, durable: bool = True) -> Picture:
+        """Keep a picture that is not there yet. Raises `Full`, `OSError`.
+
+        Not `durable`: a power cut may take it until `sync` was called, which costs less for many at once.
+        """
         id = identify(data)
-        if self.size + len(data) > self._most:
-            raise PicamError(f"the taught pictures would take more than {self._most / _MB:g} MB ({self.folder})",
-                             "remove some, or allow more with --max-mb")  # fmt: skip
+        self._check_room(len(data))
         picture = Picture(id, label, f"{_stem(name)}-{id}{_suffix(data, name)}", len(data))
         self._with_folder(label)
-        atomic_file.write(self.path(picture), data)
+        atomic_file.write(self.path(picture), data, durable=durable)
+        if not durable:
+            self._unsynced.append(self.path(picture))
         self._pictures[id] = picture
         return picture
+
+    def sync(self) -> None:
+        """Bring to the disk what is not there yet. Raises `OSError`."""
+        written, self._unsynced = self._unsynced, []
+        for path in [*written, *dict.fromkeys(path.parent for path in written)]:
+            with contextlib.suppress(FileNotFoundError):  # moved or removed since
+                _sync(path)
+
+    def _check_room(self, size: int) -> None:
+        if self.size + size > self.most:
+            raise Full(f"the taught pictures would take more than {self.most / _MB:g} MB ({self.folder})",
+                       f"remove some, or allow more with {self._knob}")  # fmt: skip
+        if self._reserve_mb and disk.free_mb(self.folder) - size / _MB < self._reserve_mb:
+            raise Full(f"less than {self._reserve_mb:g} MB are free on the disk of {self.folder}",
+                       "make room there: the system needs some, too")  # fmt: skip
 
     def relabel(self, id: str, label: str) -> Picture:
         """Move a picture to another class. Raises `OSError`."""
@@ -183,26 +225,34 @@ class PictureSet:
         except OSError as error:
             raise PicamError(f"{self.folder} cannot be read ({error.strerror})", disk.remedy(error, self.folder)
                              ) from error  # fmt: skip
+        found: list[tuple[float, Picture]] = []
         for folder in folders:
             label = labels.get(folder.name) or folder.name
             self._folders.setdefault(label, folder.name)
             if self._folders[label] == folder.name:
-                for path in sorted(folder.iterdir()):
-                    self._found(path, label)
+                found += [one for path in sorted(folder.iterdir()) if (one := self._found(path, label))]
+        for _, picture in sorted(found, key=lambda one: one[0]):
+            self._pictures.setdefault(picture.id, picture)
 
-    def _found(self, path: Path, label: str) -> None:
-        """Take note of a picture; one that somebody has put there gets a name as the others have."""
+    def _found(self, path: Path, label: str) -> tuple[float, Picture] | None:
+        """Return when a picture came, and it; one that somebody has put there gets a name as the others have."""
         if path.is_symlink() or not path.is_file():
-            return
+            return None
         named = _NAME.fullmatch(path.name)
         if named is None and not path.name.startswith(".") and imaging.readable(path):
             with contextlib.suppress(OSError):
                 data = path.read_bytes()
                 path = path.rename(path.with_name(f"{_stem(path.name)}-{identify(data)}{_suffix(data, path.name)}"))
                 named = _NAME.fullmatch(path.name)
-        if named:
-            picture = Picture(named["mark"], label, path.name, path.stat().st_size)
-            self._pictures.setdefault(picture.id, picture)
+        status = path.stat()
+        # What a power cut left: a name without its content, or a picture that was being written.
+        if (named is not None and not status.st_size) or _LEFT.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+        if named is None:
+            return None
+        return status.st_mtime, Picture(named["mark"], label, path.name, status.st_size)
 
     def _with_folder(self, label: str) -> None:
         """Make sure that a label has a folder, called as no other one is on any system."""
@@ -221,6 +271,14 @@ class PictureSet:
     def _write_table(self) -> None:
         table = {folder: label for label, folder in sorted(self._folders.items())}
         atomic_file.write(self.folder / _TABLE, json.dumps(table, ensure_ascii=False, indent=1).encode())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_table(folder: Path) -> dict[str, str | None]:

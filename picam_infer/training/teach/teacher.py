@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from picam_infer.training.teach.lda import RELATIVE, Array, Classes, Lda
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, identify, label_order
 from picam_infer.training.teach.report import Report
 
+T = TypeVar("T")
 UNDOS = 50
 """How many steps can be taken back."""
 _REJECTS = ("unknown", "none of these", "nothing that was taught")
@@ -59,6 +62,18 @@ class _Fitted:
     calibration: Calibration
 
 
+@dataclass
+class _Step:
+    """What one `undo` takes back."""
+
+    what: str
+    name: str
+    """Changes of the same name, one after the other, are one step; empty: this one stays alone."""
+    backs: list[Callable[[], None]] = field(default_factory=list)
+    count: int = 0
+    """Of how many things that are counted it consists."""
+
+
 class Teacher:
     """The one owner of a set of taught pictures, and of what is learnt from them.
 
@@ -70,19 +85,22 @@ class Teacher:
 
     def __init__(
         self, backbone: Bundle, pictures: PictureSet, layer: str | None = None, chain: Chain | None = None,
-        progress: Callable[[int, int], None] = lambda *_: None,
+        progress: Callable[[int, int], None] = lambda *_: None, threads: int = 0,
     ) -> None:  # fmt: skip
         """Learn the pictures that are there; `progress` hears how many are done, of how many. Raises `PicamError`.
 
-        `layer` names the backbone's features where they cannot be found; `chain` is used instead of its card's.
+        `layer` names the backbone's features where they cannot be found; `chain` is used instead of its card's;
+        `threads` are what the network runs on, 0: as many as it likes.
         """
         self._lock = threading.RLock()
         self._network_lock = threading.Lock()
-        self._backbone = Backbone(backbone, layer)
+        self._backbone = Backbone(backbone, layer, threads)
         self._chain = chain or backbone.card.preprocess
         self._prepare = preprocess.build(self._chain, backbone.card.input)
         self._pictures = pictures
-        self._undos: list[tuple[str, Callable[[], None]]] = []
+        self._undos: list[_Step] = []
+        self._waiting: deque[str] = deque()
+        """Pictures that were kept and not learnt yet."""
         self._features: dict[str, Vector] = {}
         self._labels: list[str] = []
         """Classes in the order they were first seen: the live model's numbers."""
@@ -126,6 +144,23 @@ class Teacher:
         with self._lock:
             return list(self._pictures)
 
+    @property
+    def waiting(self) -> int:
+        """How many pictures are kept and not learnt yet."""
+        return len(self._waiting)
+
+    @property
+    def undoes(self) -> str | None:
+        """What `undo` would take back; None: there is nothing."""
+        with self._lock:
+            return self._undos[-1].what if self._undos else None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the pictures that are learnt and their labels: a bundle's `origin` has the one it was made of."""
+        with self._lock:
+            return _digest(self._learnt())
+
     def find(self, given: str) -> list[Picture]:
         """Return the pictures that a person means; see `PictureSet.find`."""
         with self._lock:
@@ -165,22 +200,69 @@ class Teacher:
                 return self._pictures[id]
             picture = self._written(lambda: self._pictures.add(label, data, name))
             self._learn(picture, found)
-            self._remember(f"add {picture.name} to {label}", lambda: self._drop(picture.id))
+            self.remember(f"add {picture.name} to {label}", lambda: self._drop(picture.id))
             return picture
 
     def add_frame(self, label: str, frame: Frame, name: str = "camera") -> Picture:
         """Teach what a camera shows. Raises as `add`, and `BadFrame`."""
         return self.add(label, jpeg.portable(frame), name)
 
-    def relabel(self, id: str, label: str) -> Picture:
-        """Move a picture to another class. Raises `UsageError` (no such picture) or `PicamError`."""
+    def keep(self, label: str, data: bytes, name: str, step: str = "") -> Picture:
+        """Keep a picture at once, for `learn_next` to learn it. Raises `PicamError`: no room, or not a label.
+
+        Until `sync` a power cut may take it. Pictures of the same `step` one after the other are undone together.
+        """
+        label = _label(label)
+        id = identify(data)
+        with self._lock:
+            if id in self._pictures:
+                return self.relabel(id, label)
+            picture = self._written(lambda: self._pictures.add(label, data, name, durable=False))
+            self._waiting.append(id)
+            self.remember(f"add a picture to {label}", lambda: self._drop_if_there(id), step,
+                          lambda count: f"add {count} pictures to {label}")  # fmt: skip
+            return picture
+
+    def sync(self) -> None:
+        """Bring the pictures that were kept to the disk. Raises `PicamError`."""
+        with self._lock:
+            self._written(self._pictures.sync)
+
+    def learn_next(self) -> Prediction | None:
+        """Learn the next picture that was kept; returns what was thought of it before, None: nothing was taught.
+
+        Raises `PicamError` for one that cannot be read: it is taken out.
+        """
+        with self._lock:
+            id = self._waiting.popleft()
+            if id not in self._pictures or id in self._features:
+                return None
+            picture = self._pictures[id]
+        try:
+            found = self._features_of(self._pictures.read(picture), picture.name)
+        except (PicamError, OSError) as error:
+            with self._lock:
+                if id in self._pictures:
+                    self._drop(id)
+            raise PicamError(f"a picture of {picture.label} cannot be read and was taken out ({error})") from error
+        with self._lock:
+            thought = self.predict(found) if self._model is not None else None
+            if id in self._pictures and id not in self._features:
+                self._learn(self._pictures[id], found)
+            return thought
+
+    def relabel(self, id: str, label: str, step: str = "") -> Picture:
+        """Move a picture to another class. Raises `UsageError` (no such picture) or `PicamError`.
+
+        `step`: as in `keep`.
+        """
         label = _label(label)
         with self._lock:
             old = self._known(id)
             if old.label == label:
                 return old
             self._move(id, label)
-            self._remember(f"move {old.name} from {old.label} to {label}", lambda: self._move(id, old.label))
+            self.remember(f"move {old.name} from {old.label} to {label}", lambda: self._move(id, old.label), step)
             return self._pictures[id]
 
     def remove(self, id: str) -> None:
@@ -188,33 +270,55 @@ class Teacher:
         with self._lock:
             picture, found = self._known(id), self._features.get(id)
             self._drop(id)
-            self._remember(f"remove {picture.name} from {picture.label}", lambda: self._put_back([(picture, found)]))
+            self.remember(f"remove {picture.name} from {picture.label}", lambda: self._put_back([(picture, found)]))
 
-    def rename_class(self, old: str, new: str) -> None:
-        """Call a class otherwise; it is merged with another one of that name. Raises `UsageError` or `PicamError`."""
+    def rename_class(self, old: str, new: str, step: str = "") -> None:
+        """Call a class otherwise; it is merged with another one of that name. Raises `UsageError` or `PicamError`.
+
+        `step`: as in `keep`.
+        """
         new = _label(new)
         with self._lock:
             ids = [picture.id for picture in self._of_class(old)]
             self._move_all(ids, new)
-            self._remember(f"rename {old} to {new}", lambda: self._move_all(ids, old))
+            self.remember(f"rename {old} to {new}", lambda: self._move_all(ids, old), step)
 
-    def remove_class(self, label: str) -> None:
-        """Take a class out with all its pictures. Raises `UsageError` (no such class) or `PicamError`."""
+    def remove_class(self, label: str, step: str = "") -> None:
+        """Take a class out with all its pictures. Raises `UsageError` (no such class) or `PicamError`.
+
+        `step`: as in `keep`.
+        """
         with self._lock:
             gone = [(picture, self._features.get(picture.id)) for picture in self._of_class(label)]
             for picture, _ in gone:
                 self._drop(picture.id)
-            self._remember(f"remove {label}", lambda: self._put_back(gone))
+            self.remember(f"remove {label}", lambda: self._put_back(gone), step)
+
+    def remember(
+        self, what: str, back: Callable[[], None], step: str = "", many: Callable[[int], str] | None = None
+    ) -> None:  # fmt: skip
+        """Note how to take a change back; changes of one `step` in a row are one, which `many` names by their number."""
+        with self._lock:
+            last = self._undos[-1] if self._undos else None
+            if last is None or not step or last.name != step:
+                last = _Step(what, step)
+                self._undos.append(last)
+                del self._undos[:-UNDOS]
+            last.backs.append(back)
+            if many is not None:
+                last.count += 1
+                last.what = many(last.count) if last.count > 1 else what
 
     def undo(self) -> str | None:
         """Take the last change back, and return what it was; None: there is none. Raises `PicamError`."""
         with self._lock:
             if not self._undos:
                 return None
-            what, back = self._undos.pop()
-            back()
+            step = self._undos.pop()
+            for back in reversed(step.backs):
+                back()
             self._refit()  # so that what was said before is said again
-            return what
+            return step.what
 
     # -- what comes of it -----------------------------------------------------------------------------------------
 
@@ -247,8 +351,11 @@ class Teacher:
             fitted = self._anew()
             return _head(fitted, self._backbone.root), fitted.labels
 
-    def save(self, folder: Path) -> tuple[Bundle, Report]:
-        """Write the bundle, whole or not at all; the same pictures give the same bytes. Raises `PicamError`."""
+    def save(self, folder: Path, name: str = "") -> tuple[Bundle, Report]:
+        """Write the bundle, whole or not at all; the same pictures give the same bytes. Raises `PicamError`.
+
+        `name`: what it is called, if not as the folder.
+        """
         with self._lock:
             fitted = self._anew()
             said, layers = _report(fitted), _head(fitted, self._backbone.root)
@@ -256,7 +363,7 @@ class Teacher:
             del fitted  # it would hold on to memory while the network is written
         with self._network_lock:
             files = self._backbone.with_head(layers)
-        card = self._card(folder.resolve().name, labels[-1], said, digest)
+        card = self._card(name or folder.resolve().name, labels[-1], said, digest)
         return bundles.save(folder, card, labels, files), said
 
     def _card(self, name: str, reject: str, said: Report, digest: str) -> Card:
@@ -325,6 +432,10 @@ class Teacher:
             self._model.remove(rooted(found, self._backbone.root), self._number(picture.label))
             self._refit_if_stale()
 
+    def _drop_if_there(self, id: str) -> None:
+        if id in self._pictures:  # one that could not be read is out already
+            self._drop(id)
+
     def _move(self, id: str, label: str) -> None:
         old = self._pictures[id]
         self._written(lambda: self._pictures.relabel(id, label))
@@ -342,6 +453,8 @@ class Teacher:
             self._written(lambda picture=picture: self._pictures.restore(picture))  # type: ignore[misc]
             if found is not None:
                 self._learn(picture, found)
+            else:  # it was removed before its turn came
+                self._waiting.append(picture.id)
 
     def _number(self, label: str) -> int:
         if label not in self._labels:
@@ -380,22 +493,17 @@ class Teacher:
         model = Lda(vectors, classes, len(labels))
         left = lda.leave_one_out(model, vectors, classes)
         names = [f"{picture.label}/{picture.name}" for picture in pictures]
-        listed = "\n".join(f"{picture.id} {picture.label}" for picture in pictures)
-        digest = hashlib.sha256(listed.encode(errors="surrogatepass")).hexdigest()
         return _Fitted(
-            labels, names, digest, vectors, classes, model, left, calibrations.calibrate(model, left, classes)
-        )
+            labels, names, _digest(pictures), vectors, classes, model, left,
+            calibrations.calibrate(model, left, classes),
+        )  # fmt: skip
 
-    def _written(self, change: Callable[[], Picture]) -> Picture:
+    def _written(self, change: Callable[[], T]) -> T:
         try:
             return change()
         except OSError as error:
             folder = self._pictures.folder
             raise PicamError(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder)) from error
-
-    def _remember(self, what: str, back: Callable[[], None]) -> None:
-        self._undos.append((what, back))
-        del self._undos[:-UNDOS]
 
 
 def _report(fitted: _Fitted) -> Report:
@@ -404,6 +512,11 @@ def _report(fitted: _Fitted) -> Report:
 
 def _head(fitted: _Fitted, root: bool) -> Head:
     return head(fitted.model, fitted.calibration, root, list(range(len(fitted.labels))))
+
+
+def _digest(pictures: Sequence[Picture]) -> str:
+    listed = "\n".join(f"{picture.id} {picture.label}" for picture in pictures)
+    return hashlib.sha256(listed.encode(errors="surrogatepass")).hexdigest()
 
 
 def _label(text: str) -> str:

@@ -1,0 +1,56 @@
+"""A zip that is made while it is sent: no more than one file is in memory at a time."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_EARLIEST_S = 315532800.0
+"""1980: a zip knows no time before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a zip."""
+
+    name: str
+    data: bytes
+    at: float
+    """When it was made, Unix seconds."""
+
+
+def zipped(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """Yield a zip of the entries, stored as they are: pictures are packed already."""
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        for entry in entries:
+            moment = time.localtime(max(entry.at, _EARLIEST_S))[:6]
+            archive.writestr(zipfile.ZipInfo(entry.name, moment), entry.data)
+            yield pipe.taken()
+    yield pipe.taken()
+
+
+class _Pipe(io.RawIOBase):
+    """Takes what a zip writes and hands it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocks: list[bytes] = []
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Keep bytes until they are taken."""
+        self._blocks.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        """Return what was written since the last time."""
+        blocks, self._blocks = self._blocks, []
+        return b"".join(blocks)

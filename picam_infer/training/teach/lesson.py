@@ -1,0 +1,288 @@
+"""A lesson: what is taught under one name. Its pictures, the order of its classes, the network it builds on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle, Chain, Edges
+from picam_infer.platform import atomic_file, disk
+from picam_infer.platform.zip_stream import Entry
+from picam_infer.training.teach import backbone
+from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, label_order
+from picam_infer.training.teach.report import Report
+from picam_infer.training.teach.teacher import Teacher
+
+SUFFIX = ".pictures"
+"""What follows a lesson's name in that of its folder, which lies beside its bundle."""
+LONGEST = 60
+"""Characters of a class's name."""
+_NOTE = ".lesson.json"
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much a lesson's pictures may take."""
+
+    max_mb: float
+    reserve_mb: float
+    """So much of the disk stays free."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model that can be built on."""
+
+    name: str
+    drawn: bool
+    """It looks at outlines: good for drawn signs, not for things."""
+
+
+class Lesson:
+    """The owner of a lesson's folder, and of its teacher. One thread changes it; any may read pictures."""
+
+    def __init__(self, name: str, network: Bundle, room: Room, chain: Chain | None = None,
+                 progress: Callable[[int, int], None] = lambda *_: None) -> None:  # fmt: skip
+        """Learn what is there; `progress` hears how many pictures are done, of how many. Raises `PicamError`."""
+        self.name = name
+        self.network = network
+        self.chain = chain or network.card.preprocess
+        """What of a picture is looked at, and how."""
+        home = bundles.home()
+        self.target = home / name
+        """The bundle that comes of it."""
+        self._folder = home / f"{name}{SUFFIX}"
+        self._pictures = PictureSet(self._folder, room.max_mb, room.reserve_mb, "teach.max_mb")
+        self.teacher = Teacher(network, self._pictures, chain=self.chain, progress=progress, threads=1)
+        there = sorted({picture.label for picture in self._pictures}, key=label_order)
+        classes = _note(self._folder).get("classes")
+        noted = [label for label in classes if isinstance(label, str)] if isinstance(classes, list) else []
+        self._classes = [*dict.fromkeys(noted), *(label for label in there if label not in noted)]
+        self._steps = 0
+
+    def close(self) -> None:
+        """Keep what is known of the pictures for the next time. May be called more than once."""
+        self.teacher.close()
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many bytes the pictures take."""
+        return self._pictures.size
+
+    @property
+    def most(self) -> int:
+        """How many they may take."""
+        return self._pictures.most
+
+    def classes(self) -> dict[str, int]:
+        """Return the classes in the order they were made, and how many pictures each has."""
+        counts = Counter(picture.label for picture in self._pictures.by_arrival())
+        return {label: counts[label] for label in self._classes}
+
+    def pictures(self) -> list[Picture]:
+        """Return the pictures, the oldest first."""
+        return self._pictures.by_arrival()
+
+    def read(self, id: str) -> bytes | None:
+        """Return a picture's bytes; None: there is none."""
+        try:
+            return self._pictures.read(self._pictures[id])
+        except (KeyError, OSError):
+            return None
+
+    def zip_entries(self) -> Iterator[Entry]:
+        """Yield the pictures in one folder a class, as `picam-infer teach` takes them."""
+        folders = self._pictures.folders
+        table = {folders[picture.label]: picture.label for picture in self.pictures()}
+        yield Entry("labels.json", json.dumps(table, ensure_ascii=False, indent=1).encode(), time.time())
+        for picture in self.pictures():
+            if (data := self.read(picture.id)) is not None:  # else removed meanwhile
+                yield Entry(f"{folders[picture.label]}/{picture.name}", data, time.time())
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def keep(self, label: str, data: bytes, name: str, step: str = "") -> Picture:
+        """Keep a picture for a class, which is made if it is not there. Raises `PicamError`."""
+        label = self._with_class(label, step)
+        return self.teacher.keep(label, data, name, step)
+
+    def relabel(self, id: str, label: str) -> None:
+        """Move a picture to another class. Raises `PicamError`."""
+        step = self._step()
+        label = self._with_class(label, step)
+        self.teacher.relabel(id, label, step)
+
+    def remove(self, id: str) -> None:
+        """Take a picture out. Raises `PicamError`."""
+        self.teacher.remove(id)
+
+    def add_class(self, label: str) -> str:
+        """Make a class that has no pictures yet, and return its name. Raises `PicamError`."""
+        label = _checked(label)
+        if label in self._classes:
+            raise UsageError(f"there is a class {label} already", "take another name, or add pictures to that one")
+        return self._with_class(label, self._step())
+
+    def rename_class(self, old: str, new: str) -> None:
+        """Call a class otherwise; with the name of another one the two become one. Raises `PicamError`."""
+        self._known(old)
+        new = _checked(new)
+        if new == old:
+            return
+        step = self._step()
+        merged = new in self._classes
+        after = [label if label != old else new for label in self._classes if label != old or not merged]
+        what = f"put {old} and {new} together" if merged else f"rename {old}"
+        self._reorder(after, what, step)
+        if old in {picture.label for picture in self._pictures.by_arrival()}:
+            self.teacher.rename_class(old, new, step)
+
+    def remove_class(self, label: str) -> None:
+        """Take a class out with its pictures. Raises `PicamError`."""
+        self._known(label)
+        step = self._step()
+        self._reorder([other for other in self._classes if other != label], f"remove {label}", step)
+        if label in {picture.label for picture in self._pictures.by_arrival()}:
+            self.teacher.remove_class(label, step)
+
+    def undo(self) -> str | None:
+        """Take the last change back, and return what it was; None: there is none. Raises `PicamError`."""
+        what = self.teacher.undo()
+        self._write_note()
+        return what
+
+    def save(self, keep_old: Path | None, check: Callable[[Bundle], None]) -> Report:
+        """Write the bundle, in one step and only if `check` finds nothing; the old one goes to `keep_old`.
+
+        Raises `PicamError`: nothing is taught yet, no room, or what `check` raises.
+        """
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            fresh = Path(tempfile.mkdtemp(prefix=f".{self.name}.", dir=self.target.parent))
+        except OSError as error:
+            raise PicamError(f"{self.target.parent} cannot be written ({error.strerror})",
+                             disk.remedy(error, self.target.parent)) from error  # fmt: skip
+        try:
+            bundle, said = self.teacher.save(fresh, self.name)
+            check(bundle)
+            bundles.adopt(fresh, self.target, keep_old)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        return said
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _step(self) -> str:
+        self._steps += 1
+        return f"step {self._steps}"
+
+    def _known(self, label: str) -> None:
+        if label not in self._classes:
+            raise UsageError(f"there is no class {label}", f"classes: {', '.join(self._classes) or 'none'}")
+
+    def _with_class(self, label: str, step: str) -> str:
+        label = _checked(label)
+        if label not in self._classes:
+            self._reorder([*self._classes, label], f"add {label}", step)
+        return label
+
+    def _reorder(self, classes: list[str], what: str, step: str) -> None:
+        before, self._classes = self._classes, classes
+
+        def back() -> None:
+            self._classes = before
+
+        self._write_note()
+        self.teacher.remember(what, back, step)
+
+    def _write_note(self) -> None:
+        note = {"backbone": self._noted_backbone(), "classes": self._classes}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            atomic_file.write(self._folder / _NOTE, json.dumps(note, ensure_ascii=False, indent=1).encode())
+        except OSError as error:
+            raise PicamError(f"{self._folder} cannot be written ({error.strerror})",
+                             disk.remedy(error, self._folder)) from error  # fmt: skip
+
+    def _noted_backbone(self) -> str:
+        """Return what the network is found by again: its name where that leads to it, else its folder."""
+        with contextlib.suppress(PicamError):
+            if bundles.load(self.network.folder.name).folder == self.network.folder:
+                return self.network.folder.name
+        return str(self.network.folder)
+
+
+def _checked(text: str) -> str:
+    label = clean_label(text)
+    if not label:
+        raise UsageError("a class needs a name", "type one")
+    if len(label) > LONGEST:
+        raise UsageError(f"the name is {len(label)} characters long", f"take one of at most {LONGEST}")
+    return label
+
+
+def _note(folder: Path) -> dict[str, object]:
+    try:
+        note = json.loads((folder / _NOTE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def names() -> list[str]:
+    """Return the names of the lessons that are there, the newest first."""
+    try:
+        found = [(path.stat().st_mtime, path.name.removesuffix(SUFFIX)) for path in bundles.home().iterdir()
+                 if path.name.endswith(SUFFIX) and not path.name.startswith(".") and path.is_dir()]  # fmt: skip
+    except (OSError, RuntimeError):
+        return []
+    return [name for _, name in sorted(found, reverse=True)]
+
+
+def network_of(name: str) -> Bundle | None:
+    """Return the network that a lesson builds on: the one in its bundle, else the one it began with; None: new.
+
+    Raises `PicamError` when that one is gone.
+    """
+    folder = bundles.home() / name
+    with contextlib.suppress(PicamError):
+        bundle = bundles.load(folder)
+        if bundle.card.taught is not None:
+            return bundle
+    noted = _note(folder.with_name(f"{name}{SUFFIX}")).get("backbone")
+    if not isinstance(noted, str):
+        return None
+    try:
+        return bundles.load(noted)
+    except NoInput as error:
+        raise PicamError(f"the model that {name} builds on is gone: {noted}", "choose another one for it") from error
+
+
+def bases() -> list[Base]:
+    """Return the models that can be built on, those for photos first; taught ones are left out: they hold another."""
+    found = [base for name in bundles.names() if (base := _base(name, bundles.stamp(name))) is not None]
+    return sorted(found, key=lambda base: (base.drawn, base.name))
+
+
+@functools.lru_cache(maxsize=64)
+def _base(name: str, stamp: bundles.Stamp) -> Base | None:
+    """Return a model as one to build on; None: it can be none. To look costs a tenth of a second, so it is done once."""
+    try:
+        bundle = bundles.load(name)
+        if bundle.card.taught is not None or not backbone.described(bundle):
+            return None
+    except PicamError:
+        return None
+    return Base(name, isinstance(bundle.card.preprocess, Edges))
