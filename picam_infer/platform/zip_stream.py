@@ -27,10 +27,11 @@ def zipped(entries: Iterable[Entry]) -> Iterator[bytes]:
     """Yield a zip of the entries, stored as they are: pictures are packed already."""
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-        for entry in entries:
+        for number, entry in enumerate(entries):
             moment = time.localtime(max(entry.at, _EARLIEST_S))[:6]
             archive.writestr(zipfile.ZipInfo(entry.name, moment), entry.data)
-            yield pipe.taken()
+            if number:  # the first is a table of some bytes, which goes with what follows
+                yield pipe.taken()
     yield pipe.taken()
 
 

@@ -43,6 +43,7 @@ STUCK_S = 60.0
 _QUICK_S = 0.25
 """Pictures that follow each other as closely show the same thing: labels may wait for them to agree."""
 _SPREAD = 0.75
+_WAY_S = 1.0
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have: each try may load libraries and the model."""
 
@@ -58,6 +59,8 @@ class Parts:
     """Called with every result, in order, from the inference loop."""
     patient: bool = False
     """Whether what cannot be opened is waited for, although it is not known to come back: a file that is missing."""
+    gives_way: Callable[[], bool] = lambda: False
+    """Whether somebody else needs the processor just now: then a live source is judged a third as often."""
     still_s: float = 0.0
     """The most time between two inferences of a still scene; 0: it is treated as any other."""
     every_s: float = 0.0
@@ -283,7 +286,10 @@ class Pipeline:
                     self.finished.set()
                     return
             if classifier.under_way:
-                self._publish(classifier, classifier.collect())
+                answer = classifier.collect()
+                self._publish(classifier, answer)
+                if self._live and self._parts.gives_way():
+                    self._stop.wait(min(2 * answer.infer_ms / 1e3, _WAY_S))
 
     @property
     def _early_s(self) -> float:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import FrameType
@@ -36,6 +36,7 @@ from picam_infer.outputs.display.screen import ClosedWindow, Screen
 from picam_infer.platform import malloc, terminal
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
+from picam_infer.runtime.model_choice import ModelChoice
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.retry import BackOff
@@ -43,6 +44,7 @@ from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import status_text
+from picam_infer.runtime.teaching import Switch, Teaching
 from picam_infer.runtime.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -195,6 +197,7 @@ class Supervisor:
         self._ready = False
         self._next_status_s = 0.0
         self._results = _Results(options, self._stop)
+        self.teaching = Teaching(self._switch)
 
     @property
     def stopped(self) -> bool:
@@ -235,6 +238,7 @@ class Supervisor:
                     else:
                         outcome = self._wait_for_model(screen, error, tried)
         self.notifier.stopping()
+        self.teaching.close()
         if self._results.failure is not None:
             raise self._results.failure
 
@@ -278,11 +282,13 @@ class Supervisor:
     ) -> None:
         """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
+        company.enter_context(self.teaching.following(state, self.config, self.options.path))
         if web is not None:
             from picam_infer.outputs.web.server import Web
 
             annotator = StreamAnnotator(state, self.config.display, self.config.capture)
-            company.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection))
+            company.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection,
+                                      teaching=self.teaching))  # fmt: skip
 
     def _parts(self, bundle: Bundle, state: State) -> Parts:
         config = self.config
@@ -304,8 +310,21 @@ class Supervisor:
                                                     state.tuning.preprocess.roi),
             open_classifier=open_classifier, on_result=self._results, patient=self.notifier.active,
             every_s=1 / config.engine.max_per_s if config.engine.max_per_s else 0.0,
-            still_s=1 / still.per_s if still else 0.0,
+            still_s=1 / still.per_s if still else 0.0, gives_way=lambda: self.teaching.busy,
         )  # fmt: skip
+
+    def _switch(self, wish: Switch) -> None:
+        """Run another model from the next round on, and after a reboot. Raises `PicamError`."""
+        path = self.options.path
+        if path is None:  # nothing is kept: it holds until the program ends
+            configs.tuned(bundles.load(wish.model).card, self.config.preprocess, None)
+            self.options = replace(self.options, model=wish.model)
+        else:
+            remark = ModelChoice(path).use(wish.model, wish.also, wish.before)
+            if remark:
+                log.warning("%s", remark)
+            self.options = replace(self.options, model=None)
+        self._reload.set()
 
     def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline) -> Outcome:
         """Show, listen to keys, feed the watchdog, until something ends the round."""

@@ -248,7 +248,7 @@ class Teaching:
         return self._ask(work)
 
     def undo(self, use: bool) -> str | None:
-        """Take the last change of the lesson back, and return what it was. `use`: as in `correct`. Raises `PicamError`."""
+        """Take the last change back, and return what it was. `use`: as in `correct`. Raises `PicamError`."""
 
         def work() -> str | None:
             lesson = self._open_lesson()
@@ -293,12 +293,16 @@ class Teaching:
 
         def task() -> None:
             try:
-                done.set_result(work())
+                result = work()
             except PicamError as error:
+                self._tell()
                 done.set_exception(error)
             except Exception as error:  # a thread's top: whoever asks gets it
-                log.exception("teaching: an error of its own")
+                log.exception("teaching: an internal error")
                 done.set_exception(error)
+            else:
+                self._tell()  # who asked finds it in the status
+                done.set_result(result)
 
         with self._starting:
             if self._stop.is_set():
@@ -331,7 +335,7 @@ class Teaching:
             except PicamError as error:
                 self._failed(error)
             except Exception:  # a thread's top: the recognition goes on, and so does the next lesson
-                log.exception("teaching: an error of its own")
+                log.exception("teaching: an internal error")
                 self._close_lesson()
             self._tell()
         self._close_lesson()
@@ -488,7 +492,7 @@ class Teaching:
         malloc.trim()
 
     def _best_base(self) -> Bundle:
-        """Return the network for a new lesson: the one that runs, if it can be one, else one for photos, else digits."""
+        """Return the network for a new lesson: the one that runs, where it can be one, else one for photos."""
         from picam_infer.training.teach import backbone, lesson
 
         bundle = self._running().state.bundle
@@ -600,7 +604,7 @@ class Teaching:
                 "name": lesson.name, "base": lesson.network.name, "chain": _chain_kind(lesson.chain),
                 "region": msgspec.to_builtins(lesson.chain.roi),
                 "aspect": preprocess.aspect(lesson.chain, lesson.network.card.input),
-                "classes": classes, "pictures": sum(one["pictures"] for one in classes),
+                "classes": classes, "pictures": sum(lesson.classes().values()),
                 "waiting": lesson.teacher.waiting, "bytes": lesson.size, "max_bytes": lesson.most,
                 "undo": lesson.teacher.undoes, "recording": held.label if held else None, "live": self._live,
                 "in_use": running is not None and _in_use(running.state.bundle, lesson), "report": self._said,
@@ -637,8 +641,8 @@ def _same_network(one: Bundle, other: Bundle) -> bool:
     """Whether two bundles have the same network up to what was taught."""
     if one.folder == other.folder:
         return True
-    names = [bundle.card.taught.backbone if bundle.card.taught else bundle.name for bundle in (one, other)]
-    return names[0] == names[1] and one.card.input == other.card.input
+    first, second = (bundle.card.taught.backbone if bundle.card.taught else bundle.name for bundle in (one, other))
+    return first == second and one.card.input == other.card.input
 
 
 def _in_use(running: Bundle | None, lesson: Lesson) -> bool:

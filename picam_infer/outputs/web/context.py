@@ -12,6 +12,7 @@ from picam_infer.outputs.web.event_stream import EventStream
 from picam_infer.outputs.web.mjpeg import Broadcaster, Snapshots
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
+from picam_infer.runtime.teaching import Teaching
 
 STUCK_S = 10.0
 """A watcher that has not taken a picture for so long is dropped."""
@@ -74,4 +75,5 @@ class Context:
     access: Access
     streams: Streams
     snapshots: Snapshots
+    teaching: Teaching | None = None
     stuck_s: float = STUCK_S

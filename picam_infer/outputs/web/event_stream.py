@@ -47,7 +47,7 @@ class EventStream:
         self._count = len(self._changes)
         self._tick = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
-        self._lines: dict[str, tuple[int, bytes]] = {"result": (0, b""), "state": (0, b"")}
+        self._lines: dict[str, tuple[int, bytes]] = {"result": (0, b""), "teach": (0, b""), "state": (0, b"")}
         self._closed = False
 
         def hear(change: Change) -> None:
@@ -76,7 +76,7 @@ class EventStream:
         if self._ticker is None or self._ticker.done():
             self._ticker = asyncio.create_task(self._ticking())
         try:
-            seen, heard = {"result": 0, "state": 0}, self._resume(last_id)
+            seen, heard = {"result": 0, "teach": 0, "state": 0}, self._resume(last_id)
             yield b"retry: 2000\n\n" + (b"" if heard else self._hello())
             heard = heard or self._count
             self._refresh(now=True)
@@ -114,15 +114,22 @@ class EventStream:
     def _refresh(self, now: bool = False) -> None:
         newest = self._state.results.look()
         key, result = newest if newest else (0, None)
-        number, line = self._lines["result"]
-        fresh = self._line("result", {"result": result.as_json() if result else None, "n": key})
-        if fresh != line:
-            self._lines["result"] = (number + 1, fresh)
+        self._news("result", {"result": result.as_json() if result else None, "n": key})
+        teaching = self._state.reports.teaching()
+        if teaching is not None:
+            self._news("teach", teaching)
         number, _ = self._lines["state"]
         moment = int(time.monotonic() / _STATE_S)
         if moment > number or now:
             body = self._snapshot() | {"live": self._settings()}
             self._lines["state"] = (max(moment, number), self._line("state", body))
+
+    def _news(self, event: str, body: dict[str, Any]) -> None:
+        """Take what is so now for the next line of an event, if it is news."""
+        number, line = self._lines[event]
+        fresh = self._line(event, body)
+        if fresh != line:
+            self._lines[event] = (number + 1, fresh)
 
     @staticmethod
     def _line(event: str, body: dict[str, Any], number: str = "") -> bytes:

@@ -278,7 +278,7 @@ def bases() -> list[Base]:
 
 @functools.lru_cache(maxsize=64)
 def _base(name: str, stamp: bundles.Stamp) -> Base | None:
-    """Return a model as one to build on; None: it can be none. To look costs a tenth of a second, so it is done once."""
+    """Return a model as one to build on; None: it can be none. A look takes a tenth of a second: once is enough."""
     try:
         bundle = bundles.load(name)
         if bundle.card.taught is not None or not backbone.described(bundle):

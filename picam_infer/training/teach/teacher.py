@@ -297,7 +297,7 @@ class Teacher:
     def remember(
         self, what: str, back: Callable[[], None], step: str = "", many: Callable[[int], str] | None = None
     ) -> None:  # fmt: skip
-        """Note how to take a change back; changes of one `step` in a row are one, which `many` names by their number."""
+        """Note how to take a change back; changes of one `step` in a row are one, which `many` names by its count."""
         with self._lock:
             last = self._undos[-1] if self._undos else None
             if last is None or not step or last.name != step:

@@ -12,9 +12,10 @@ from picam_infer.outputs.web.endpoints.page import Page
 from picam_infer.outputs.web.endpoints.pictures import Pictures
 from picam_infer.outputs.web.endpoints.settings import ChangeableSettings
 from picam_infer.outputs.web.endpoints.status import Status
+from picam_infer.outputs.web.endpoints.teach import Teach
 
 
 def routes(context: Context) -> Iterator[web.RouteDef]:
     """Yield all of them with their paths; `openapi.json` describes the same."""
-    for resource in (Page, Pictures, Status, ChangeableSettings, Collected):
+    for resource in (Page, Pictures, Status, ChangeableSettings, Collected, Teach):
         yield from resource(context).routes()

@@ -1,0 +1,226 @@
+"""Teaching: the lesson that is open, its classes and pictures, and the model that comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from picam_infer.core import BadFrame, NoInput, PicamError, UsageError
+from picam_infer.imaging import jpeg
+from picam_infer.outputs.web.access import Refused
+from picam_infer.outputs.web.context import Context
+from picam_infer.outputs.web.request import body
+from picam_infer.outputs.web.stream_client import StreamClient
+from picam_infer.platform.zip_stream import zipped
+from picam_infer.runtime.teaching import Busy, Teaching
+from picam_infer.training.teach.picture_set import Full
+
+T = TypeVar("T")
+
+_THUMBNAIL_PX = 160
+_FOR_EVER = "private, max-age=31536000, immutable"
+_STATUS: tuple[tuple[type[PicamError], int], ...] = ((Busy, 503), (Full, 507), (UsageError, 422), (NoInput, 422))
+
+
+class Teach:
+    """What the Teach view and «this was really …» ask for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return where they are."""
+        return [
+            web.get("/api/teach", self.status),
+            web.post("/api/teach/open", self.open),
+            web.post("/api/teach/close", self.close),
+            web.post("/api/teach/classes", self.classes),
+            web.post("/api/teach/record", self.record),
+            web.get("/api/teach/pictures", self.pictures),
+            web.post("/api/teach/pictures", self.correct),
+            web.post("/api/teach/pin", self.pin),
+            web.post("/api/teach/undo", self.undo),
+            web.post("/api/teach/use", self.use),
+            web.post("/api/teach/back", self.back),
+            web.get("/teach/picture/{id}", self.picture),
+            web.get("/teach/thumbnail/{id}", self.thumbnail),
+            web.get("/teach/recent/{name}", self.recent),
+            web.get("/teach.zip", self.zip, allow_head=False),
+        ]
+
+    # -- looking -----------------------------------------------------------
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """How the lesson is; for some seconds the live label follows the camera."""
+        return web.json_response(await self._do(self._teaching.look))
+
+    async def pictures(self, request: web.Request) -> web.StreamResponse:
+        """The lesson's pictures, the oldest first."""
+        return web.json_response({"pictures": await self._do(self._teaching.pictures)})
+
+    async def picture(self, request: web.Request) -> web.StreamResponse:
+        """One of them."""
+        return await self._picture(self._teaching.picture, request.match_info["id"], lambda data: data)
+
+    async def thumbnail(self, request: web.Request) -> web.StreamResponse:
+        """One of them, small."""
+        return await self._picture(
+            self._teaching.picture, request.match_info["id"], lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX)
+        )
+
+    async def recent(self, request: web.Request) -> web.StreamResponse:
+        """The picture of a change of the label, as long as it is there."""
+        return await self._picture(self._teaching.recent.get, request.match_info["name"], lambda data: data)
+
+    async def zip(self, request: web.Request) -> web.StreamResponse:
+        """All of them, one folder a class."""
+        found = self._teaching.zip_entries()
+        if found is None:
+            raise web.HTTPNotFound
+        self._context.streams.check_room()
+        name, entries = found
+        plain = "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "-" for char in name)
+        attachment = f'attachment; filename="{plain}-pictures.zip"'
+        response = web.StreamResponse(headers={"Content-Type": "application/zip", "Content-Disposition": attachment})
+        await response.prepare(request)
+        client, blocks = StreamClient(self._context, request), zipped(entries)
+        while block := await asyncio.to_thread(next, blocks, b""):
+            if not await client.send(response, block):
+                break
+        return response
+
+    # -- changing ----------------------------------------------------------
+
+    async def open(self, request: web.Request) -> web.StreamResponse:
+        """Open a lesson: the one that fits, or one by name, on the model that is named."""
+        wish = await self._wish(request, name=str, base=str)
+        await self._do(lambda: self._teaching.open(wish.get("name", ""), wish.get("base", "")))
+        return await self.status(request)
+
+    async def close(self, request: web.Request) -> web.StreamResponse:
+        """Close it; all of it is kept."""
+        await self._wish(request)
+        await self._do(self._teaching.end)
+        return web.json_response(self._teaching.status())
+
+    async def classes(self, request: web.Request) -> web.StreamResponse:
+        """Make, rename, merge or remove a class."""
+        wish = await self._wish(request, add=str, rename=str, to=str, remove=str)
+        if set(wish) == {"add"}:
+            await self._do(lambda: self._teaching.add_class(wish["add"]))
+        elif set(wish) == {"rename", "to"}:
+            await self._do(lambda: self._teaching.rename_class(wish["rename"], wish["to"]))
+        elif set(wish) == {"remove"}:
+            await self._do(lambda: self._teaching.remove_class(wish["remove"]))
+        else:
+            raise Refused(422, 'expected {"add": CLASS}, {"rename": CLASS, "to": CLASS} or {"remove": CLASS}')
+        return web.json_response(self._teaching.status())
+
+    async def record(self, request: web.Request) -> web.StreamResponse:
+        """A button is held down (to be said again within a second), or let go (`label` null)."""
+        wish = await self._wish(request, label=(str, type(None)), hold=str)
+        label = wish.get("label")
+        if label is None:
+            self._teaching.release()
+        else:
+            await self._do(lambda: self._teaching.hold(label, wish.get("hold", "")[:64]))
+        return web.json_response(self._teaching.status())
+
+    async def correct(self, request: web.Request) -> web.StreamResponse:
+        """Say what a picture really shows; `label` null takes a taught one out."""
+        wish = await self._wish(request, label=(str, type(None)), id=str, recent=str, kept=str, use=bool)
+        label, teaching = wish.get("label"), self._teaching
+        sources = [key for key in ("id", "recent", "kept") if key in wish]
+        if len(sources) != 1 or "label" not in wish or (label is None and "id" not in wish):
+            raise Refused(422, 'expected {"label": CLASS or null} with one of "id", "recent", "kept"')
+        answer: dict[str, Any] = {}
+        if "id" in wish:
+            id = wish["id"]
+            await self._do(lambda: teaching.remove(id) if label is None else teaching.relabel(id, label))
+        else:
+            data = await self._given(wish)
+            name, use = str(label), bool(wish.get("use", False))
+            answer = await self._do(lambda: teaching.correct(name, data, "corrected", use))
+        return web.json_response({**teaching.status(), **answer})
+
+    async def pin(self, request: web.Request) -> web.StreamResponse:
+        """Keep the newest picture, to say later what it really shows."""
+        await self._wish(request)
+        return web.json_response({"recent": await self._do(self._teaching.pin)})
+
+    async def undo(self, request: web.Request) -> web.StreamResponse:
+        """Take the last change of the lesson back."""
+        wish = await self._wish(request, use=bool)
+        undone = await self._do(lambda: self._teaching.undo(wish.get("use", False)))
+        return web.json_response({**self._teaching.status(), "undone": undone})
+
+    async def use(self, request: web.Request) -> web.StreamResponse:
+        """Let the service run what was taught, for good."""
+        await self._wish(request)
+        await self._do(self._teaching.use)
+        return web.json_response(self._teaching.status())
+
+    async def back(self, request: web.Request) -> web.StreamResponse:
+        """Let the service run the model from before."""
+        await self._wish(request)
+        return web.json_response({"model": await self._do(self._teaching.back)})
+
+    # -- shared --------------------------------------------------------------
+
+    @property
+    def _teaching(self) -> Teaching:
+        teaching = self._context.teaching
+        if teaching is None:
+            raise Refused(503, "nothing can be taught here")
+        return teaching
+
+    async def _wish(self, request: web.Request, **kinds: Any) -> dict[str, Any]:
+        """Return what a request asks for: an object with these keys at the most, of these types."""
+        wish = await body(request, self._context.stuck_s)
+        if not isinstance(wish, dict) or not set(wish) <= set(kinds):
+            raise Refused(422, f"expected an object with {', '.join(kinds) or 'nothing in it'}")
+        for key, value in wish.items():
+            if not isinstance(value, kinds[key]):
+                raise Refused(422, f"{key}: a {type(value).__name__} is not what belongs there")
+            if isinstance(value, str) and not value.isprintable():
+                wish[key] = "".join(char for char in value if char.isprintable())
+        return wish
+
+    async def _given(self, wish: dict[str, Any]) -> bytes:
+        """Return the picture that a correction is about. Raises `Refused`."""
+        collection = self._context.collection
+        if "recent" in wish:
+            data = self._teaching.recent.get(wish["recent"])
+        else:
+            data = await asyncio.to_thread(collection.picture, wish["kept"]) if collection else None
+        if data is None:
+            raise Refused(404, "this picture is not there any more", "take a newer one")
+        return data
+
+    async def _picture(
+        self, find: Callable[[str], bytes | None], name: str, make: Callable[[bytes], bytes]
+    ) -> web.StreamResponse:  # fmt: skip
+        data = await asyncio.to_thread(find, name)
+        if data is None:
+            raise web.HTTPNotFound
+        try:
+            picture = await asyncio.to_thread(make, data)
+        except BadFrame:
+            raise web.HTTPNotFound from None
+        return web.Response(body=picture, content_type=_type(picture), headers={"Cache-Control": _FOR_EVER})
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Await what may have to wait for the teaching thread. Raises `Refused`."""
+        try:
+            return await asyncio.to_thread(work)
+        except PicamError as error:
+            status = next((status for kind, status in _STATUS if isinstance(error, kind)), 409)
+            raise Refused(status, error.message, error.hint) from error
+
+
+def _type(data: bytes) -> str:
+    kinds = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
+    return next((kind for start, kind in kinds if data.startswith(start)), "application/octet-stream")
