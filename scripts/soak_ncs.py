@@ -1,4 +1,4 @@
-"""The work of scripts/soak-ncs: EVENTS SEED; prints what happened, ends with 1 when anything is left behind."""
+"""The work of scripts/soak-ncs: EVENTS SEED; prints what happened, ends with 1 when anything is left behind or late."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def main() -> int:
             f"{events} events in {time.monotonic() - began_s:.0f} s, {lab.resets} USB resets, {len(run.said)} reports"
         )
         print(f"memory +{grown_kb} kB after the first hundred, left behind: {left or 'nothing'}")
-        return 1 if left else 0
+        late = run.longest_s > stick_soak.DEADLINE_S + 1
+        if late:
+            print(f"an answer took {run.longest_s:.2f} s, whatever the deadline of {stick_soak.DEADLINE_S:g} s says")
+        return 1 if left or late else 0
 
 
 if __name__ == "__main__":

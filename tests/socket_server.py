@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-Serve = Callable[["Caller"], None]
+Serve = Callable[["Caller"], object]
 
 
 class Caller:

@@ -105,5 +105,4 @@ def soak(run: Running, lab: StickLab, events: int, seed: int) -> Counter[str]:
             run.until(STICK, 90)
     mend(lab)
     run.until(STICK, 90)
-    assert run.longest_s < DEADLINE_S + 1
     return run.answers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -36,8 +37,10 @@ class Demo:
 
     live = True
 
-    def __init__(self, capture: Capture, seed: int = 1, roi: Roi = ROI) -> None:
-        self._capture, self._seed = capture, seed
+    def __init__(
+        self, capture: Capture, seed: int = 1, roi: Roi = ROI, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._capture, self._seed, self._clock = capture, seed, clock
         self._closed = threading.Event()
         place = region.of(roi)
         paper = Region(place.x, place.y, min(place.size, ROI))
@@ -45,7 +48,7 @@ class Demo:
         self._scene = Scene(capture.width, capture.height, self._square)
         self._seq = 0
         self._hand: tuple[int, _Hand] | None = None
-        self._due_s = time.monotonic()
+        self._due_s = clock()
         self.description = f"demo {capture.width}×{capture.height} drawn {capture.fps} fps"
 
     def truth(self, seq: int) -> int | None:
@@ -59,16 +62,20 @@ class Demo:
     def read(self) -> Frame:
         """Return the next frame when it is due, codec jpeg. Raises `Disconnected` once closed."""
         period_s = 1 / self._capture.fps
-        late_s = time.monotonic() - self._due_s
+        late_s = self._clock() - self._due_s
         if late_s > period_s:  # the reader was away: no burst to catch up
             self._due_s += late_s
-        if self._closed.wait(max(0.0, self._due_s - time.monotonic())):
+        if self._closed.wait(max(0.0, self._due_s - self._clock())):
             raise Disconnected("the demo was closed")
         self._due_s += period_s
         seq = self._seq
         self._seq += 1
-        data = np.frombuffer(self._scene.draw(self._lines(seq)), np.uint8)
+        data = np.frombuffer(self.draw(seq), np.uint8)
         return make_frame(data, "jpeg", (self._capture.width, self._capture.height), seq, self._capture)
+
+    def draw(self, seq: int) -> bytes:
+        """Return the picture of frame `seq` as a JPEG, whenever it is due."""
+        return self._scene.draw(self._lines(seq))
 
     def close(self) -> None:
         """Wake a waiting reader."""

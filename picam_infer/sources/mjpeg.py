@@ -33,6 +33,11 @@ class Parts:
         self.lengths_lie = False
         """Whether a part was not as long as its Content-Length says; from then on its end is looked for."""
 
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for their end."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the parts that are complete now, oldest first. Raises `TooLong`."""
         self._buffer += data

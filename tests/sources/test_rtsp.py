@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,11 +134,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_every_cause_has_its_sentence_and_its_remedy(serve: Serve, words: str, remedy: str) -> None:
-    with SocketServer(serve) as server:
-        began_s = time.monotonic()
-        with pytest.raises(Disconnected) as lost:
-            open_source(f"rtsp://anna:s3cret@127.0.0.1:{server.port}/h264?token=s3cret", Capture()).read()
-        assert time.monotonic() - began_s < 30
+    with SocketServer(serve) as server, pytest.raises(Disconnected) as lost:
+        open_source(f"rtsp://anna:s3cret@127.0.0.1:{server.port}/h264?token=s3cret", Capture()).read()
     assert words in lost.value.message and remedy in lost.value.hint
     said = f"{lost.value} {lost.value.__cause__!r}"
     assert not any(word in said for word in ("s3cret", "anna", "plug"))

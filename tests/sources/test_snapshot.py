@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from pathlib import Path
 
 import cv2
@@ -58,11 +57,10 @@ def test_a_single_picture_is_recognised_and_asked_for_again(kind: str, length: b
         pytest.skip("might be a stream")
     with SocketServer(one_each(PICTURES, kind, length=length)) as server:
         source = open_source(f"http://127.0.0.1:{server.port}/shot.jpg", Capture(every_s=0.1, flip="both"))
-        began_s = time.monotonic()
         frames = [patient(source) for _ in range(3)]
         assert [f.data.tobytes() for f in frames] == PICTURES and server.callers == 3
         assert [(f.seq, f.codec, f.width, f.flip) for f in frames] == [(n, "jpeg", 64, "both") for n in range(3)]
-        assert time.monotonic() - began_s >= 0.2
+        assert frames[2].monotonic_s - frames[0].monotonic_s > 0.15
         assert source.live and isinstance(source, PacedSource)
         assert source.description.endswith("/shot.jpg 64×48 JPEG every 0.1 s")
         source.close()
@@ -151,10 +149,8 @@ def test_waiting_is_told_and_closing_ends_it() -> None:
         with pytest.raises(NotYet):
             source.read()
         threading.Timer(0.1, source.close).start()
-        began_s = time.monotonic()
         with pytest.raises(Disconnected, match="was closed"):
             patient(source)
-        assert time.monotonic() - began_s < 5
 
 
 def test_a_picture_without_an_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,6 @@ def test_unplugged_and_plugged_in_again(start: Start, sticks: StickLab, blocks: 
     sticks.set("2", blocks=blocks)
     sticks.unplug()
     run.until(CPU)
-    assert run.longest_s < 0.5 + 1
     sticks.plug()
     run.until(STICK)
     assert [STICK in line for line in run.said] == [True, True, True]
@@ -173,9 +171,7 @@ def test_mvnc_is_not_installed(start: Start, sticks: StickLab, monkeypatch: pyte
     run = start()
     assert run.once() == CPU and run.said == []
     sticks.plug()
-    end_s = time.monotonic() + 5
-    while not run.said and time.monotonic() < end_s:
-        run.once()
+    until(lambda: run.once() and run.said)
     assert "mvnc is not installed" in run.said[0] and "install-ncsdk.sh" in run.said[0]
 
 
@@ -229,7 +225,8 @@ def test_thirty_random_events(start: Start, sticks: StickLab) -> None:
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch, sticks: StickLab, model: Bundle) -> Callable[[EngineSettings], Any]:
-    monkeypatch.setattr("picam_infer.inference.engines._openvino", lambda settings, bundle, cache: Cpu(bundle))
+    openvino = "picam_infer.inference.engines.openvino.OpenVino"
+    monkeypatch.setattr(openvino, lambda bundle, settings, cache: Cpu(bundle))
     monkeypatch.setattr("picam_infer.inference.engines.sticks.Usb", lambda: sticks.usb)
     monkeypatch.setattr("picam_infer.inference.engines.ncs.engine.Usb", lambda: sticks.usb)
     return lambda settings: engines.open_engine(settings, model)

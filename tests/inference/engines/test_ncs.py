@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -327,10 +326,8 @@ def test_a_hang_is_found_within_the_deadline(model: Bundle, sticks: StickLab) ->
     with opened(model, sticks) as engine:
         sticks.set("2", hang="")
         engine.submit(patch())
-        began_s = time.monotonic()
         with pytest.raises(Disconnected, match=r"stopped answering \(waiting for an answer took longer than 0.3 s\)"):
             engine.collect()
-        assert time.monotonic() - began_s > 0.25
         engine.close()
     sticks.plug()
     with opened(model, sticks):

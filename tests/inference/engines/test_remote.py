@@ -19,6 +19,7 @@ import model_server
 import msgspec
 import numpy as np
 import pytest
+from makers import until
 from model_server import Behaviour
 from stick_lab import Cpu, bundle, expected
 
@@ -177,16 +178,13 @@ class Running:
         self.engine = FailoverEngine(model, lambda: self.cpu, self.said.append, front)
         self.pictures = np.random.default_rng(1)
         self.sent: list[Any] = []
-        self.longest_s = 0.0
 
     def once(self) -> str:
         while len(self.sent) < self.engine.depth:
             picture = self.pictures.integers(0, 256, (28, 28, 1), np.uint8)
             self.sent.append(picture)
             self.engine.submit(picture)
-        began_s = time.monotonic()
         scores = self.engine.collect()
-        self.longest_s = max(self.longest_s, time.monotonic() - began_s)
         np.testing.assert_allclose(scores, expected(self.model, self.sent.pop(0)), atol=1e-6)
         return self.engine.name
 
@@ -209,10 +207,7 @@ def start(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     yield run
     for one in running:
         one.engine.close()
-    end_s = time.monotonic() + 5
-    while any(t.name in ("remote", "failover") for t in threading.enumerate()) and time.monotonic() < end_s:
-        time.sleep(0.01)
-    assert not [t for t in threading.enumerate() if t.name in ("remote", "failover")]
+    until(lambda: not [t for t in threading.enumerate() if t.name in ("remote", "failover")])
 
 
 def refuse(protocol: str, http: str, grpc: str) -> tuple[str, str]:
@@ -270,10 +265,8 @@ def test_gone_and_back(start: Callable[..., Running], server: Behaviour, protoco
         run.until(SERVER)
     port = int(url.rpartition(":")[2])
     run.until(CPU)
-    failures, end_s = run.traffic.failures.total(), time.monotonic() + 20
-    while run.traffic.failures.total() < failures + 4 and time.monotonic() < end_s:
-        run.once()
-    assert run.traffic.failures.total() >= failures + 4
+    failures = run.traffic.failures.total()
+    until(lambda: run.once() and run.traffic.failures.total() >= failures + 4)
     assert len(run.said) == 2  # taken, lost: however often and in whatever way it is not there
     with serving(server, protocol, port):
         run.until(SERVER)
@@ -287,19 +280,16 @@ def test_a_new_reason_is_told_once(start: Callable[..., Running], server: Behavi
         server.loaded = False
         run.until(CPU)
         for token in ("secret", "", "secret", ""):
-            failures, end_s = run.traffic.failures.total(), time.monotonic() + 20
+            failures = run.traffic.failures.total()
             server.token = token
-            while run.traffic.failures.total() < failures + 2 and time.monotonic() < end_s:
-                run.once()
+            until(lambda failures=failures: run.once() and run.traffic.failures.total() >= failures + 2)
     assert [("no model" in line, "token" in line) for line in run.said[1:]] == [(True, False), (False, True)]
 
 
 def test_a_server_that_takes_connections_and_is_silent(start: Callable[..., Running], server: Behaviour) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        began_s = time.monotonic()
         run = start(f"http://127.0.0.1:{listener.getsockname()[1]}", deadline_s=DEADLINE_S)
         assert run.once() == CPU
-        assert time.monotonic() - began_s < 20
         assert "gave no answer within 1.5 s" in run.said[0]
 
 
@@ -313,14 +303,9 @@ def test_an_answer_that_trickles_is_cut_off(server: Behaviour, model: Bundle) ->
             caller.send(" ")
 
     with model_server.SocketServer(trickle) as running:
-        began_s = time.monotonic()
         with pytest.raises(RemoteLost, match="gave no answer within"):
             Remote(model, settings(f"http://127.0.0.1:{running.port}", deadline_s=DEADLINE_S))
-        assert time.monotonic() - began_s < 20
-        end_s = time.monotonic() + 5
-        while any(t.name == "remote" for t in threading.enumerate()) and time.monotonic() < end_s:
-            time.sleep(0.01)
-        assert not [t for t in threading.enumerate() if t.name == "remote"]
+        until(lambda: not [t for t in threading.enumerate() if t.name == "remote"])
 
 
 def test_another_model_under_the_same_name_is_not_used(
@@ -484,10 +469,8 @@ def test_stopping_ends_the_opening(model: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         given = settings(f"http://127.0.0.1:{listener.getsockname()[1]}", deadline_s=60)
         threading.Timer(0.2, stopping.set).start()
-        began_s = time.monotonic()
-        with pytest.raises(Disconnected, match="given up"):
+        with pytest.raises(Disconnected, match="given up"):  # at the deadline it would say something else
             Remote(model, given, stopping=stopping)
-        assert time.monotonic() - began_s < 30  # not the deadline
 
 
 def test_without_the_library(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from picam_infer.config import DisplaySettings
 from picam_infer.core import Disconnected, Display
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs import display
-from picam_infer.outputs.display import framebuffer, keyboard, owner
+from picam_infer.outputs.display import framebuffer, keyboard, kms, owner, window
 from picam_infer.platform import x11, x11_access
 
 # -- who has the screen ------------------------------------------------------
@@ -363,11 +363,9 @@ def test_the_frame_buffer_is_not_painted_behind_another_programs_picture() -> No
 def test_auto_waits_for_an_expected_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def opened(kind: str, settings: DisplaySettings) -> Display:
-        tried.append(kind)
-        return refusing(kind)
-
-    monkeypatch.setattr(display, "_open", opened)
+    for module, name in ((window, "Window"), (kms, "Kms"), (framebuffer, "Framebuffer")):
+        kind = name.lower()
+        monkeypatch.setattr(module, name, lambda settings, kind=kind: tried.append(kind) or refusing(kind))
     for expected, kinds in ((True, ["window"]), (False, ["window", "kms", "framebuffer"])):
         tried.clear()
         monkeypatch.setattr(owner, "desktop_expected", lambda expected=expected: expected)

@@ -6,6 +6,7 @@ import base64
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,8 @@ from browser import chromium
 from makers import make_bundle
 from visitors import Run, ask_json, serving, until
 
+from picam_infer.inference import explanation
 from picam_infer.models.bundle import Photo
-from picam_infer.outputs.web import explain
 from picam_infer.outputs.web.server import Web
 
 
@@ -60,13 +61,14 @@ def test_without_picture_or_model_it_says_so(run: Run, web: Web) -> None:
 def test_one_at_a_time_and_the_page_goes_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> dict[str, object]:
-        entered.set()
-        assert leave.wait(20)
-        return {"done": True}
+    class Slow(explanation.Explainer):
+        def __call__(self, *given: Any, **more: Any) -> explanation.Explanation:
+            entered.set()
+            assert leave.wait(20)
+            return super().__call__(*given, **more)
 
-    monkeypatch.setattr(explain, "_explained", slow)
-    answers: list[tuple[int, object]] = []
+    monkeypatch.setattr(explanation, "Explainer", Slow)
+    answers: list[tuple[int, Any]] = []
     first = threading.Thread(target=lambda: answers.append(ask_json(web, "/api/explain", "POST", {})))
     first.start()
     assert entered.wait(10)
@@ -74,7 +76,7 @@ def test_one_at_a_time_and_the_page_goes_on(web: Web, monkeypatch: pytest.Monkey
     assert ask_json(web, "/healthz")[0] == 200
     leave.set()
     first.join(10)
-    assert answers == [(200, {"done": True})]
+    assert [(status, body["model"]) for status, body in answers] == [(200, "m")]
     assert ask_json(web, "/api/explain", "POST", {})[0] == 200
 
 

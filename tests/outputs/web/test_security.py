@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -226,21 +227,20 @@ def test_oversized_heads_are_refused(web: Web, request_line: bytes) -> None:
         assert sock.recv(100).startswith(b"HTTP/1.0 400") or sock.recv(100) == b""
 
 
-def closed_after_s(sock: socket.socket, drip: bytes = b"") -> float:
-    """Return how long the server kept a connection that sends no more than `drip` now and then."""
-    began_s = time.monotonic()
+def until_hung_up(sock: socket.socket, drip: bytes = b"") -> int:
+    """Send `drip` now and then until the server hangs up; return how often it had not yet."""
     sock.settimeout(0.1)
-    while time.monotonic() - began_s < 10:
+    for waited in count():
         try:
             if drip:
                 sock.send(drip)
             if sock.recv(1000) == b"":
-                break
+                return waited
         except TimeoutError:
             continue
         except OSError:
-            break
-    return time.monotonic() - began_s
+            return waited
+    raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_slow_visitors_are_cut_off(run: Run, head: bytes, drip: bytes) -> None:
     with serving(run, patience_s=0.5) as web:
         with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
             sock.sendall(head)
-            assert 0.3 < closed_after_s(sock, drip) < 5
+            assert until_hung_up(sock, drip) >= 2, "it has some patience"
         assert ask(web, "/healthz")[0] == 200
 
 
@@ -324,9 +324,9 @@ def test_a_stuck_watcher_is_dropped_and_slows_nobody() -> None:
             with watching(web, "/stream.mjpg?raw=1") as parts:
                 next(parts)
                 before = run.state.stats.frames.total
-                ages = [time.time() - float(next(parts)[0]["x-timestamp"]) for _ in range(20)]
+                seqs = [int(next(parts)[0]["x-seq"]) for _ in range(20)]
                 assert run.state.stats.frames.total - before < 40
-            assert sorted(ages)[10] < 0.2
+                assert run.state.stats.frames.total - seqs[-1] < 20, "of now, not of when the others stuck"
             until(lambda: web.clients()["raw"] + web.clients()["drawn"] == 0)
             for sock in stuck:
                 sock.close()
@@ -338,12 +338,10 @@ def test_a_slow_watcher_gets_fewer_pictures_not_older_ones() -> None:
     run = Run(size=(1280, 720))
     try:
         with serving(run) as web, watching(web, "/stream.mjpg?raw=1") as parts:
-            seqs, ages = [], []
+            seqs, frames = [], run.state.stats.frames
             for _ in range(12):
-                head = next(parts)[0]
-                seqs.append(int(head["x-seq"]))
-                ages.append(time.time() - float(head["x-timestamp"]))
-                time.sleep(0.15)
+                seqs.append(int(next(parts)[0]["x-seq"]))
+                until(lambda passed=frames.total: frames.total > passed + 4)
         assert seqs == sorted(set(seqs))
     finally:
         run.close()
@@ -361,7 +359,7 @@ def test_tls_from_files(run: Run, tmp_path: Path) -> None:
         assert connection.getresponse().status == 200
         connection.close()
         with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
-            assert 0.3 < closed_after_s(sock) < 6, "a handshake that never comes"
+            assert until_hung_up(sock) >= 2, "a handshake that never comes"
 
 
 def test_a_bad_certificate_is_said_and_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

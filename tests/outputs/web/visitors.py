@@ -7,7 +7,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ class Run:
         """In place of classes by `label`: several that apply, or values."""
         self.more = frame
         self._pause_s, self._size = 1 / fps, size
-        self._stop, self._on = threading.Event(), threading.Event()
+        self._stop, self._on, self._held = threading.Event(), threading.Event(), threading.Event()
         self._on.set()
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
@@ -65,7 +64,7 @@ class Run:
     def hold(self) -> None:
         """Let no more pictures come, for a reason that nobody knows."""
         self._on.clear()
-        time.sleep(self._pause_s * 2)
+        self._held.wait(5)
 
     def go_on(self) -> None:
         """Let pictures come again."""
@@ -92,7 +91,9 @@ class Run:
         number, before = 0, None
         while not self._stop.wait(self._pause_s):
             if not self._on.is_set():
+                self._held.set()
                 self._on.wait()
+                self._held.clear()
                 continue
             number += 1
             frame = jpeg_frame(scene(number, *self._size), number, **self.more)
