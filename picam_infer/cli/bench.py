@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from picam_infer import config as configs
-from picam_infer.cli import argument_types
+from picam_infer.cli import argument_types, engine_options
 from picam_infer.cli.compare import Original, compared
 from picam_infer.config import EngineSettings
 from picam_infer.core import Disconnected, Engine, Pixels, Scores
@@ -80,16 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=argument_types.count, default=0, metavar="N",
                         help="threads of each runtime (default: as many as our engine takes)")  # fmt: skip
-    parser.add_argument("--engine", choices=["auto", "remote"], default="auto", help="auto: the CPU, and the stick "
-                        "where there is one; remote: the model server of the configuration, too")  # fmt: skip
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE",
-                        help=f"configuration file (default: {configs.INSTALLED}, if it exists)")  # fmt: skip
-    parser.add_argument("--url", metavar="URL", help="the model server, such as grpc://server.local:8001")
+    engine_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure and print a table. Raises `PicamError`."""
+    engine = engine_options.settings(args, EngineSettings())
     model = bundles.load(args.model)
     picture = _pictured(args.image)
     ours = _ours(model, picture, EngineSettings(kind="openvino", threads=args.threads))
@@ -101,8 +96,8 @@ def main(args: argparse.Namespace) -> int:
         if original:
             contenders.append(_against(original.reference, model))
         bare = len(contenders)
-        contenders += _on_the_stick(model, picture)
-        server = _Server(model, _server_settings(args)) if args.engine == "remote" else None
+        contenders += _on_the_stick(model, picture, engine.kind)
+        server = _Server(model, engine) if engine.kind == "remote" else None
         if server:
             contenders.append(_whole_way(model, picture, server.engine))
         rows = _race(contenders)
@@ -221,20 +216,15 @@ class _Server:
         return now.since(self._before).sentence(mean_ms)
 
 
-def _server_settings(args: argparse.Namespace) -> EngineSettings:
-    """Return where the model server is. Raises `ConfigError`."""
-    path = args.config or (configs.INSTALLED if configs.INSTALLED.exists() else None)
-    settings = configs.load(path).engine if path else EngineSettings()
-    return msgspec.structs.replace(settings, kind="remote", url=args.url or settings.url)
-
-
-def _on_the_stick(model: Bundle, picture: Pixels) -> list[Contender]:
-    """The same on the stick; nothing where there is none, or no graph for it."""
-    if model.graph is None or not sticks.installed():
+def _on_the_stick(model: Bundle, picture: Pixels, kind: str) -> list[Contender]:
+    """The same on the stick, if it is asked for or there. Raises `PicamError` if it is asked for and not there."""
+    if kind == "openvino" or (kind != "ncs" and (model.graph is None or not sticks.installed())):
         return []
     try:
         return [_ours(model, picture, EngineSettings(kind="ncs"))]
     except Disconnected as loss:
+        if kind == "ncs":
+            raise
         log.warning("the stick is not measured: %s", loss)
         return []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from picam_infer.cli import argument_types
+from picam_infer.cli import argument_types, engine_options
 from picam_infer.config import Decide, EngineSettings
 from picam_infer.core import PicamError, Pixels, Result
 from picam_infer.imaging import picture_files
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `classify`'s options."""
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
     parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
-    parser.add_argument("--engine", choices=["auto", "openvino", "ncs"], default="auto", help="auto, openvino or ncs")
+    engine_options.add_arguments(parser)
     parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE",
                         help="the square to look at: its side as a share of the picture's height, and before that its "
                         "middle as shares of width and height (0.5,0.5)")  # fmt: skip
@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     given = list(_pictures(args.image))
     evaluation = _evaluation(args, model, given)
     # A picture has time: the numbers of single precision, which some processors' fastest way moves by a thousandth.
-    engine = engines.open_engine(EngineSettings(kind=args.engine, precision="f32"), model, cache_folder())
+    engine = engines.open_engine(engine_options.settings(args, EngineSettings(precision="f32")), model, cache_folder())
     classifier = Classifier.of(model, engine, chain=chain, settings=settings)
     code = 0
     try:

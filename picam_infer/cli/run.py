@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from picam_infer import config as configs
-from picam_infer.cli import argument_types
+from picam_infer.cli import argument_types, engine_options
 from picam_infer.runtime import supervisor
 from picam_infer.runtime.supervisor import Options
 
@@ -18,8 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="S", help="camera, /dev/video0, camera:NAME, camera:usb:VID:PID, a video "
                         "file, a picture, a folder, rtsp:// or http://, picamera, demo")  # fmt: skip
     parser.add_argument("-m", "--model", metavar="M", help="a model's name or folder")
-    parser.add_argument("--engine", metavar="E", choices=["auto", "openvino", "ncs", "remote"],
-                        help="auto, openvino, ncs, or remote (the server of engine.url)")  # fmt: skip
+    engine_options.add_arguments(parser, config=False)
     parser.add_argument("--display", metavar="D", choices=["auto", "window", "kms", "framebuffer", "none"],
                         help="auto, window, kms, framebuffer or none")  # fmt: skip
     parser.add_argument("--frames", type=argument_types.positive, metavar="N", help="stop after N results")
@@ -31,4 +30,5 @@ def main(args: argparse.Namespace) -> int:
     path = args.config
     if path is None and configs.INSTALLED.exists():
         path = configs.INSTALLED
-    return supervisor.run(Options(path, args.source, args.model, args.engine, args.display, args.frames, args.json))
+    return supervisor.run(Options(path, args.source, args.model, engine_options.kind(args), args.display, args.frames,
+                                  args.json, url=args.url))  # fmt: skip

@@ -123,6 +123,7 @@ class Options:
     display: str | None = None
     frames: int | None = None
     json: bool = False
+    url: str | None = None
 
     def config(self) -> Config:
         """Read the file and apply the options. Raises `ConfigError`."""
@@ -132,7 +133,9 @@ class Options:
         if self.model:
             config = msgspec.structs.replace(config, model=self.model)
         if self.engine:
-            config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, kind=self.engine))
+            url = self.url or config.engine.url
+            engine = msgspec.structs.replace(config.engine, kind=self.engine, url=url)
+            config = msgspec.structs.replace(config, engine=engine)
         if self.display:
             display = msgspec.structs.replace(config.display, kind=self.display)
             config = msgspec.structs.replace(config, display=display)

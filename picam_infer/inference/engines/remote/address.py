@@ -1,4 +1,4 @@
-"""Where a model server is: the four kinds of URL, and what is behind them by default."""
+"""Where a model server is and what is asked of it: the four kinds of URL, and what is behind them by default."""
 
 from __future__ import annotations
 
@@ -36,6 +36,23 @@ class Address:
         """Host and port as the client library takes them, with the path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" + (f"/{self.path}" if self.path else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which model of which server, and how to get in."""
+
+    address: Address
+    model: str
+    version: str = ""
+    token: str = ""
+    ca_file: str = ""
+    deadline_s: float = 2.0
+
+    @property
+    def title(self) -> str:
+        """The model as people name it."""
+        return f"{self.model} version {self.version}" if self.version else self.model
 
 
 def parse(url: str) -> Address:

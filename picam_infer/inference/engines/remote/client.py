@@ -7,7 +7,6 @@ import importlib
 import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,23 +15,11 @@ import numpy.typing as npt
 
 from picam_infer.core import PicamError, Unavailable
 from picam_infer.inference.engines.remote import errors
-from picam_infer.inference.engines.remote.address import Address
+from picam_infer.inference.engines.remote.address import Address, Wanted
 from picam_infer.platform import secret_file
 
 Tensor = npt.NDArray[Any]
 INSTALL = "install the client: pip install 'tritonclient[http,grpc]' (it is picam-infer's extra remote)"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which model of which server, and how to get in."""
-
-    address: Address
-    model: str
-    version: str = ""
-    token: str = ""
-    ca_file: str = ""
-    deadline_s: float = 2.0
 
 
 class Client(Protocol):
@@ -121,39 +108,40 @@ class _Http:
         except self._gevent.Timeout as timeout:
             if timeout is not limit:
                 raise
-            raise errors.too_slow(wanted.address, wanted.deadline_s) from None
+            raise errors.too_slow(wanted) from None
         except InferenceServerException as error:
-            raise errors.of_status(error.status() or "no status", _said(error), wanted.address, wanted.model) from error
+            raise errors.of_status(error.status() or "no status", _said(error), wanted) from error
         except TimeoutError as error:
-            raise errors.too_slow(wanted.address, wanted.deadline_s) from error
+            raise errors.too_slow(wanted) from error
         except OSError as error:
-            raise errors.of_os(error, wanted.address) from error
+            raise errors.of_os(error, wanted) from error
         except HTTPConnectionClosed as error:  # in the middle of an answer, or before it
-            raise errors.of_os(ConnectionResetError(), wanted.address) from error
+            raise errors.of_os(ConnectionResetError(), wanted) from error
         except PicamError:
             raise
         except Exception as error:  # its parser's errors have no common ancestor
-            raise errors.RemoteLost("protocol", f"{wanted.address.place} does not speak the protocol "
-                                    f"({type(error).__name__})", "is it an Open Inference Protocol (V2) server, and is "
-                                    "the port that of HTTP?") from error  # fmt: skip
+            raise errors.not_the_protocol(wanted, type(error).__name__) from error
         finally:
             limit.close()
 
-    def _ready(self, path: str) -> bool:
+    def _ready(self, path: str, missing: errors.RemoteLost) -> bool:
+        """Ask for readiness; `missing`: what it means when there is no such page."""
         with self._asking():
             answer = self._client._get(path, self._headers, None)  # its own calls hide the status
-            status, body = answer.status_code, bytes(answer.read())
-        if status in (401, 403):
-            raise errors.of_status(str(status), "", self._wanted.address, self._wanted.model)
-        # KServe answers 200 with {"ready": false}.
-        return bool(status == 200 and b"false" not in body.lower())
+            status, body = str(answer.status_code), bytes(answer.read())
+        if status == "404":
+            raise missing
+        if status in ("401", "403", "429", "502", "504"):
+            raise errors.of_status(status, "", self._wanted)
+        # KServe answers 200 with {"ready": false}, others 400 or 503.
+        return status == "200" and b"false" not in body.lower()
 
     def server_ready(self) -> bool:
-        return self._ready("v2/health/ready")
+        return self._ready("v2/health/ready", errors.not_the_protocol(self._wanted, "it has no v2/health/ready"))
 
     def model_ready(self) -> bool:
         version = f"/versions/{self._wanted.version}" if self._wanted.version else ""
-        return self._ready(f"v2/models/{self._wanted.model}{version}/ready")
+        return self._ready(f"v2/models/{self._wanted.model}{version}/ready", errors.no_model(self._wanted))
 
     def metadata(self) -> Mapping[str, Any]:
         with self._asking():
@@ -208,8 +196,8 @@ class _Grpc:
         except InferenceServerException as error:
             status = str(error.status() or "no status").removeprefix("StatusCode.")
             if status == "DEADLINE_EXCEEDED":
-                raise errors.too_slow(wanted.address, wanted.deadline_s) from error
-            raise errors.of_status(status, _said(error), wanted.address, wanted.model) from error
+                raise errors.too_slow(wanted) from error
+            raise errors.of_status(status, _said(error), wanted) from error
 
     def server_ready(self) -> bool:
         with self._asking():

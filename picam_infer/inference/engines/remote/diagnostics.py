@@ -15,8 +15,8 @@ from dataclasses import replace
 from picam_infer.config import EngineSettings
 from picam_infer.core import Disconnected, Engine, Finding, PicamError
 from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference, probe_image
-from picam_infer.inference.engines.remote import client, contract, errors
-from picam_infer.inference.engines.remote.client import Wanted
+from picam_infer.inference.engines.remote import client, contract, errors, port
+from picam_infer.inference.engines.remote.address import Wanted
 from picam_infer.inference.engines.remote.engine import Remote, wanted
 from picam_infer.inference.engines.remote.preferred import DOUBT
 from picam_infer.models.bundle import Bundle
@@ -33,17 +33,17 @@ def diagnose(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], En
         yield from _network(asked)
         yield from _token(asked, settings)
         asked = replace(asked, token=client.read_token(settings.token_file))
-        for line in _in_a_thread(lambda: list(_serving(asked, bundle)), settings.deadline_s):
+        for line in _in_a_thread(lambda: _serving(asked, bundle), settings.deadline_s):
             yield line
             if line.grade == "error":
                 return
         yield from _answers(bundle, settings, open_cpu)
     except PicamError as error:
-        yield Finding.of(error)
+        yield Finding("error", error.message, error.hint.removesuffix(errors.SEE_CHECK))
 
 
 def _network(asked: Wanted) -> Iterator[Finding]:
-    """Yield name, port and TLS. Raises `RemoteLost`."""
+    """Yield name, port, what it speaks, and TLS. Raises `RemoteLost`."""
     where = asked.address
     try:
         found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
@@ -52,14 +52,30 @@ def _network(asked: Wanted) -> Iterator[Finding]:
             yield Finding("ok", f"{where.host} is {addresses}")
         with socket.create_connection((where.host, where.port), asked.deadline_s) as raw:
             yield Finding("ok", f"{where.place} takes connections")
+            _right_port(asked)
             if where.encrypted:
-                context = client.authorities(asked.ca_file)
-                if where.grpc:
-                    context.set_alpn_protocols(["h2"])
-                with context.wrap_socket(raw, server_hostname=where.host) as secure:
-                    yield Finding("ok", f"{secure.version()}, the certificate is {_until(secure)}")
+                yield Finding("ok", _tls(raw, asked))
     except OSError as error:
-        raise errors.of_os(error, where) from error
+        raise errors.of_os(error, asked) from error
+
+
+def _right_port(asked: Wanted) -> None:
+    """Raise `RemoteLost` when something else listens there than `engine.url` says."""
+    where = asked.address
+    there = port.scheme(where, asked.deadline_s)
+    if there and there != where.scheme:
+        other = "" if there.startswith("grpc") == where.grpc else f", or its port for {port.NAMES[where.scheme]}"
+        raise errors.RemoteLost("protocol", f"{where.place} speaks {port.NAMES[there]}, not "
+                                f"{port.NAMES[where.scheme]}", f"engine.url: {there}://{where.place}{other}")  # fmt: skip
+
+
+def _tls(raw: socket.socket, asked: Wanted) -> str:
+    """Return what is known of the connection. Raises `OSError` or `RemoteLost`."""
+    context = client.authorities(asked.ca_file)
+    if asked.address.grpc:
+        context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(raw, server_hostname=asked.address.host) as secure:
+        return f"{secure.version()}, the certificate is {_until(secure)}"
 
 
 def _until(secure: ssl.SSLSocket) -> str:
@@ -83,21 +99,14 @@ def _token(asked: Wanted, settings: EngineSettings) -> Iterator[Finding]:
 def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
     """Yield server, model and metadata. Raises `RemoteLost`."""
     with contextlib.closing(client.connect(asked)) as server:
-        ready = server.server_ready()
-        yield (
-            Finding("ok", "the server is ready")
-            if ready
-            else Finding(
-                "error",
-                "the server is there, but not ready",
-                "its log says why: a model that does not load, or no memory",
-            )
-        )
-        if not server.model_ready():
-            yield Finding("error", f"model {asked.model} is not ready on the server", "load it there, or correct "
-                            "engine.model; picam-infer export makes a repository that servers take")  # fmt: skip
+        if not server.server_ready():
+            yield Finding("error", "the server is there, but not ready",
+                          "its log says why: a model that does not load, or no memory")  # fmt: skip
             return
-        yield Finding("ok", f"model {asked.model} is ready")
+        yield Finding("ok", "the server is ready")
+        if not server.model_ready():
+            raise errors.no_model(asked)
+        yield Finding("ok", f"model {asked.title} is ready")
         metadata = server.metadata()
         fits = contract.agree(metadata, bundle)
         platform = f" ({metadata['platform']})" if metadata.get("platform") else ""
@@ -108,24 +117,29 @@ def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
                             "picam-infer export makes a model that takes uint8")  # fmt: skip
 
 
-def _in_a_thread(work: Callable[[], list[Finding]], deadline_s: float) -> list[Finding]:
+def _in_a_thread(work: Callable[[], Iterator[Finding]], deadline_s: float) -> Iterator[Finding]:
     """Do it in a thread of its own: the HTTP client's greenlets belong to the thread that made them."""
-    done: queue.SimpleQueue[list[Finding] | BaseException] = queue.SimpleQueue()
+    found: queue.SimpleQueue[Finding | BaseException | None] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            done.put(work())
+            for finding in work():
+                found.put(finding)
+            found.put(None)
         except BaseException as error:  # whoever waits raises it again
-            done.put(error)
+            found.put(error)
 
     threading.Thread(target=run, name="remote", daemon=True).start()
-    try:
-        outcome = done.get(timeout=4 * deadline_s + 5)
-    except queue.Empty:
-        raise Disconnected("the server does not come to an end", "restart it") from None
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
+    while True:
+        try:
+            finding = found.get(timeout=2 * deadline_s + 5)
+        except queue.Empty:
+            raise Disconnected("the server does not come to an end", "restart it") from None
+        if finding is None:
+            return
+        if isinstance(finding, BaseException):
+            raise finding
+        yield finding
 
 
 def _answers(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], Engine]) -> Iterator[Finding]:

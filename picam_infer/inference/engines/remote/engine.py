@@ -16,7 +16,8 @@ from picam_infer.config import EngineSettings
 from picam_infer.core import Disconnected, PicamError, Pixels, Scores, Telemetry
 from picam_infer.inference.engines.failover import probe_image
 from picam_infer.inference.engines.remote import address, client, contract, errors
-from picam_infer.inference.engines.remote.client import Client, Connect, Wanted
+from picam_infer.inference.engines.remote.address import Wanted
+from picam_infer.inference.engines.remote.client import Client, Connect
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle
 
@@ -111,7 +112,7 @@ class Remote:
             if self._stopping.is_set():
                 raise Disconnected("the connection was given up")
             if left_s <= 0:
-                raise errors.too_slow(self._wanted.address, self._wanted.deadline_s)
+                raise errors.too_slow(self._wanted)
 
     def _settle_softmax(self) -> None:
         """Find out once whether the server's model gives logits, as the bundle's own does, or probabilities."""

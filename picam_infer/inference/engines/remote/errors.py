@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import time
 from typing import Literal
 
 from picam_infer.core import Disconnected
-from picam_infer.inference.engines.remote.address import Address
+from picam_infer.inference.engines.remote.address import Wanted
 
-Kind = Literal["unreachable", "timeout", "overloaded", "certificate", "token", "model", "mismatch", "protocol"]
+Kind = Literal[
+    "unreachable", "timeout", "overloaded", "certificate", "token", "model", "mismatch", "protocol", "server"
+]
 
-_TOKEN = "put a valid token into the file that engine.token_file names"
-_MODEL = "load it there, or correct engine.model; picam-infer export makes a repository that servers take"
-_TLS = "give the certificate of its authority with engine.ca_file, or have its certificate renewed"
-_RUNNING = "is it running, and is the port right? picam-infer check goes through it step by step"
+SEE_CHECK = " picam-infer check tells more"
+"""How a remedy ends that leaves it at that; `check` leaves it out."""
+_RUNNING = f"is it running, and is the port right?{SEE_CHECK}"
+_OTHER_MODEL = f"is the model there this one?{SEE_CHECK}"
+_BUSY = "give it more replicas, or fewer requests: engine.max_per_s"
+_HANGS = "the server is busy or hangs, or the network is cut (engine.deadline_s)"
 
 
 class RemoteLost(Disconnected):
@@ -28,70 +33,128 @@ class RemoteLost(Disconnected):
         """Losses with the same one are not told one after the other: it makes no difference how a server is away."""
 
 
-def too_slow(address: Address, limit_s: float) -> RemoteLost:
+def too_slow(asked: Wanted) -> RemoteLost:
     """Return that no answer came in time."""
-    return RemoteLost("timeout", f"{address.place} gave no answer within {limit_s:g} s",
-                      "the server is busy or hangs, or the network is cut (engine.deadline_s)")  # fmt: skip
+    return RemoteLost("timeout", f"{asked.address.place} gave no answer within {asked.deadline_s:g} s", _HANGS)
 
 
-def of_os(error: OSError, address: Address) -> RemoteLost:
+def no_model(asked: Wanted, said: str = "") -> RemoteLost:
+    """Return that the server has no such model, or has not loaded it."""
+    words = f" ({_plain(said)})" if said else ""
+    return RemoteLost("model", f"{asked.address.place} has no model {asked.title} that is ready{words}",
+                      f"load it there, or correct {'engine.model or engine.version' if asked.version else 'engine.model'}"
+                      "; picam-infer export makes a repository that servers take")  # fmt: skip
+
+
+def not_the_protocol(asked: Wanted, why: str) -> RemoteLost:
+    """Return that something else answers there."""
+    return RemoteLost("protocol", f"{asked.address.place} does not speak the protocol ({why})",
+                      f"is it an Open Inference Protocol (V2) server, and is that its port?{SEE_CHECK}")  # fmt: skip
+
+
+def of_os(error: OSError, asked: Wanted) -> RemoteLost:
     """Return what an error of the network or of TLS means."""
+    where = asked.address
     if isinstance(error, ssl.SSLCertVerificationError):
-        return RemoteLost("certificate", f"the certificate of {address.place} is not trusted "
-                          f"({error.verify_message or 'verification failed'})", _TLS)  # fmt: skip
+        return _untrusted(error.verify_message or "verification failed", asked)
     if isinstance(error, ssl.SSLError):
-        return RemoteLost("certificate", f"no TLS with {address.place} ({error.reason or 'handshake failed'})",
-                          "is it an https or grpcs server?")  # fmt: skip
+        return _no_tls((error.reason or "handshake failed").replace("_", " ").lower(), asked)
     if isinstance(error, socket.gaierror):
-        return RemoteLost("unreachable", f"there is no host called {address.host}", "check the name in engine.url")
+        return _no_host(asked)
     if isinstance(error, TimeoutError):
-        return RemoteLost("timeout", f"{address.place} does not answer", _RUNNING)
-    return RemoteLost("unreachable", f"{address.place}: {_plain(error.strerror or 'connection lost')}", _RUNNING)
+        return RemoteLost("timeout", f"{where.place} does not answer", _RUNNING)
+    return RemoteLost("unreachable", f"{where.place}: {_plain(error.strerror or 'connection lost')}", _RUNNING)
 
 
-def of_status(status: str, said: str, address: Address, model: str) -> RemoteLost:
+def of_status(status: str, said: str, asked: Wanted) -> RemoteLost:
     """Return what a server's refusal means: an HTTP status, or the name of a gRPC one, and its own words."""
-    words = _plain(said)
+    place, words = asked.address.place, _plain(said)
     if status in ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return RemoteLost("token", f"{address.place} does not accept the token", _TOKEN)
+        return _no_entry(asked)
     if status in ("429", "503", "RESOURCE_EXHAUSTED"):
-        return RemoteLost("overloaded", f"{address.place} is overloaded or not ready ({words or status})",
-                          "give it more replicas, or fewer requests: engine.max_per_s")  # fmt: skip
+        return RemoteLost("overloaded", f"{place} is overloaded or not ready ({words or status})", _BUSY)
     if status in ("404", "NOT_FOUND") or _NO_MODEL.search(said):
-        return RemoteLost("model", f"{address.place} has no model {model} that is ready ({words or status})", _MODEL)
+        return no_model(asked, said or status)
     if status in ("DEADLINE_EXCEEDED", "504", "408", "499", "CANCELLED"):
-        return RemoteLost("timeout", f"{address.place} gave no answer in time ({status})", "it is busy or hangs")
+        return RemoteLost("timeout", f"{place} gave no answer in time ({status})", _HANGS)
+    if status == "502":
+        return _no_upstream(asked)
     if status in ("415", "422"):
-        return RemoteLost("protocol", f"{address.place} does not take binary tensors over HTTP ({status})",
+        return RemoteLost("protocol", f"{place} does not take binary tensors over HTTP ({status})",
                           "give its gRPC port: engine.url: grpc://… (MLServer takes them there only)")  # fmt: skip
     if status == "UNAVAILABLE":
-        return _unavailable(said, address)
-    return RemoteLost("protocol", f"{address.place} refuses the request ({status}: {words or 'no reason given'})",
-                      "is the model there this one? picam-infer check compares them")  # fmt: skip
+        return _unavailable(said, asked)
+    if status in ("500", "INTERNAL", "UNKNOWN", "DATA_LOSS", "ABORTED"):
+        return RemoteLost("server", f"{place} fails at the request ({status}: {words or 'no reason given'})",
+                          "the server's log says more")  # fmt: skip
+    return RemoteLost("protocol", f"{place} refuses the request ({status}: {words or 'no reason given'})",
+                      _OTHER_MODEL)  # fmt: skip
 
 
 _NO_MODEL = re.compile(r"unknown model|model .*(not found|not ready|is not loaded|has no available versions)", re.I)
 
 
-def _unavailable(said: str, address: Address) -> RemoteLost:
+def _no_host(asked: Wanted) -> RemoteLost:
+    return RemoteLost("unreachable", f"there is no host called {asked.address.host}", "check the name in engine.url")
+
+
+def _no_entry(asked: Wanted) -> RemoteLost:
+    if asked.token:
+        return RemoteLost("token", f"{asked.address.place} does not accept the token",
+                          "put a valid token into the file that engine.token_file names")  # fmt: skip
+    return RemoteLost("token", f"{asked.address.place} wants a token",
+                      "write it into a file, and name that in engine.token_file")  # fmt: skip
+
+
+def _no_upstream(asked: Wanted) -> RemoteLost:
+    return RemoteLost("unreachable", f"the proxy at {asked.address.place} finds no server behind it (502)",
+                      "is the server running? the proxy's log says where it looks")  # fmt: skip
+
+
+def _no_tls(why: str, asked: Wanted) -> RemoteLost:
+    plain = asked.address.scheme.removesuffix("s")
+    return RemoteLost("certificate", f"no TLS with {asked.address.place} ({why})",
+                      f"is that port encrypted? if not, it is engine.url: {plain}://…{SEE_CHECK}")  # fmt: skip
+
+
+def _untrusted(reason: str, asked: Wanted) -> RemoteLost:
+    """Return why a certificate is not trusted; who can mend it depends on that."""
+    today = time.strftime("%Y-%m-%d")
+    if "expired" in reason:
+        hint = f"have it renewed (today is {today}, as this machine knows it)"
+    elif "not yet valid" in reason:
+        hint = f"is this machine's clock right? it says {today}"
+    elif "mismatch" in reason:
+        hint = "engine.url needs a name or an address that the certificate is for"
+    elif asked.ca_file:
+        hint = "engine.ca_file needs the certificate of the authority that signed it"
+    else:
+        hint = "give the certificate of the authority that signed it with engine.ca_file"
+    return RemoteLost("certificate", f"the certificate of {asked.address.place} is not trusted ({reason.rstrip('.')})",
+                      hint)  # fmt: skip
+
+
+def _unavailable(said: str, asked: Wanted) -> RemoteLost:
     """Take apart what gRPC says when there is no connection: the reason is only in its words."""
     if "CERTIFICATE_VERIFY_FAILED" in said:
         reason = re.search(r"CERTIFICATE_VERIFY_FAILED:\s*([^:;\]}\n]+)", said)
-        return RemoteLost("certificate", f"the certificate of {address.place} is not trusted "
-                          f"({reason.group(1).strip() if reason else 'verification failed'})", _TLS)  # fmt: skip
+        return _untrusted(reason.group(1).strip() if reason else "verification failed", asked)
     if "Hostname Verification" in said or "not verified" in said:
-        return RemoteLost("certificate", f"the certificate of {address.place} is for another host", _TLS)
+        return _untrusted("hostname mismatch", asked)
     if "SSL" in said or "handshake" in said:
-        return RemoteLost("certificate", f"no TLS with {address.place} (handshake failed)", "is it a grpcs server?")
+        return _no_tls("handshake failed", asked)
     if "DNS" in said or "resol" in said:
-        return RemoteLost("unreachable", f"there is no host called {address.host}", "check the name in engine.url")
+        return _no_host(asked)
+    if status := re.search(r"http2 header with status: (\d+)", said):
+        return of_status("503" if status.group(1) == "503" else "502", "", asked)
     known = {"refused": "connection refused", "timed out": "does not answer", "imeout": "does not answer"}
     said = next((kind for word, kind in known.items() if word in said), "connection lost")
-    return RemoteLost("unreachable", f"{address.place}: {said}", _RUNNING)
+    return RemoteLost("unreachable", f"{asked.address.place}: {said}", _RUNNING)
 
 
 def _plain(said: str) -> str:
     """Return the first line of a message, without what a terminal would act on, and not too long."""
     line = next((line.strip() for line in said.splitlines() if line.strip()), "")
     line = "".join(c if c.isprintable() else " " for c in line)
+    line = re.sub(r"^Unexpected <class '[\w.]+'>: ", "", line)  # MLServer's way of putting it
     return line[:1].lower() + line[1:160]

@@ -37,10 +37,10 @@ class PreferredServer:
         *,
         connect: Connect = client.connect,
     ) -> None:
-        """Check the settings. Raises `ConfigError`, or `Unavailable` without the client library."""
+        """Check the settings. Raises `ConfigError`."""
         self._bundle, self._settings, self._connect = bundle, settings, connect
         self.traffic = traffic or Traffic()
-        client.load(wanted(settings, bundle).address)
+        wanted(settings, bundle)
         self.first_s = settings.deadline_s + 1
         self._back_off = BackOff(BACK_OFF_S, JITTER)
 
@@ -50,7 +50,7 @@ class PreferredServer:
             return Remote(self._bundle, self._settings, self.traffic, stopping=closed, connect=self._connect)
         except Disconnected:
             raise
-        except Unavailable as error:
+        except Unavailable as error:  # no client library here: it may be installed meanwhile
             raise Disconnected(error.message, error.hint) from error
 
     def verdict(self, scores: Scores, cpu: Scores) -> str:
