@@ -208,9 +208,13 @@ why_pip_failed() {
 
 last_error() { grep -E '^ *(ERROR|error)' "$log" | tail -n 1 | sed 's/^ *ERROR: *//; s/\.$//' | cut -c 1-200; }
 
-# What a configuration that is there asks for: messages through Apprise.
+# What a configuration that is there asks for: messages through Apprise, a model server.
 extras() {
-    ! grep -Eqs '^[^#]*kind: *["'\'']?notify\b' "$etc"/*.yaml || echo '[notify]'
+    local name wanted=
+    for name in notify remote; do
+        ! grep -Eqs "^[^#]*kind: *[\"']?$name\\b" "$etc"/*.yaml || wanted+=",$name"
+    done
+    [ -z "$wanted" ] || echo "[${wanted#,}]"
 }
 
 own_wheel() {
@@ -230,7 +234,7 @@ copy_of_source() {
 
 fetch_wheels() {
     scratch=$(mktemp -d "$fetch/.scratch.XXXXXX") log=$scratch/pip.log
-    pip python3 wheel -w "$fetch" "$(copy_of_source)[notify]" || fail "$(why_pip_failed)"
+    pip python3 wheel -w "$fetch" "$(copy_of_source)[notify,remote]" || fail "$(why_pip_failed)"
     say "$(find "$fetch" -name '*.whl' | wc -l) wheels in $fetch, for $(python3 -V) on $(uname -m)"
 }
 

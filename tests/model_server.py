@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import subprocess
 import threading
 import time
@@ -37,6 +38,8 @@ class Behaviour:
     refuse: tuple[str, str] | None = None
     """An HTTP status or a gRPC one, with the words, for every inference."""
     loaded: bool = True
+    ready: bool = True
+    """Whether the server as a whole is."""
     slow_s: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
     seen: list[Array] = field(default_factory=list)
@@ -65,11 +68,15 @@ def _talk(server: Behaviour, caller: Caller) -> None:
         first, *lines = head.splitlines()
         fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
         body = caller.lines.read(int(fields.get("content-length", 0)))
+        if not first.endswith(" HTTP/1.1") or not first.startswith(("GET ", "POST ")):  # another protocol
+            _say(caller, "400 Bad Request", None)
+            return
         path = first.split()[1]
         if server.token and fields.get("authorization") != f"Bearer {server.token}":
             _say(caller, "401 Unauthorized", {"error": "unauthorized"})
         elif path.endswith("/ready"):
-            _say(caller, "200 OK" if server.loaded or "models" not in path else "400 Bad Request", None)
+            good = server.loaded if "models" in path else server.ready
+            _say(caller, "200 OK" if good else "400 Bad Request", None)
         elif not server.loaded:
             _say(caller, "404 Not Found", {"error": f"Request for unknown model: '{server.name}' is not found"})
         elif path.endswith("/infer"):
@@ -100,34 +107,38 @@ def _say(caller: Caller, status: str, content: Any) -> None:
     caller.http("application/json", body, status, Content_Length=str(len(body)))
 
 
-def certificate(folder: Path, days: int, host: str) -> tuple[Path, Path]:
-    """Make a certificate for `IP:ADDRESS` or `DNS:NAME` and its key with openssl; negative days: it has expired."""
+Certificate = tuple[Path, Path]
+"""A certificate and its key, both PEM."""
+
+
+def authority(folder: Path) -> Certificate:
+    """Make one that signs certificates, with openssl."""
+    return _signed(folder, 30, "basicConstraints=critical,CA:TRUE", None)
+
+
+def certificate(folder: Path, days: int, host: str, signer: Certificate | None = None) -> Certificate:
+    """Make a certificate for `IP:ADDRESS` or `DNS:NAME` with openssl; negative days: it has expired.
+
+    Without a signer it has signed itself.
+    """
+    return _signed(folder, days, f"subjectAltName={host}", signer)
+
+
+def _signed(folder: Path, days: int, extension: str, signer: Certificate | None) -> Certificate:
+    folder.mkdir(parents=True, exist_ok=True)
     cert, key, asked, names = (folder / name for name in ("cert.pem", "key.pem", "request", "names"))
-    names.write_text(f"subjectAltName={host}\n")
-    subject = f"/CN={folder.name}"
-    for command in (
-        [
-            "openssl",
-            "req",
-            "-new",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            key,
-            "-out",
-            asked,
-            "-subj",
-            subject,
-        ],
-        ["openssl", "x509", "-req", "-in", asked, "-signkey", key, "-days", str(days), "-extfile", names, "-out", cert],
-    ):
-        subprocess.run(command, check=True, capture_output=True)
+    names.write_text(f"{extension}\n")
+    by: list[object] = ["-CA", signer[0], "-CAkey", signer[1]] if signer else ["-signkey", key]
+    request = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", asked, "-subj",
+               f"/CN={folder.name}"]  # fmt: skip
+    sign = ["x509", "-req", "-in", asked, *by, "-days", str(days), "-extfile", names, "-out", cert]
+    for command in (request, sign):
+        subprocess.run(["openssl", *map(str, command)], check=True, capture_output=True)
     return cert, key
 
 
 @contextlib.contextmanager
-def grpc(behaviour: Behaviour, certificate: tuple[Path, Path] | None = None, port: int = 0) -> Iterator[int]:
+def grpc(behaviour: Behaviour, certificate: Certificate | None = None, port: int = 0) -> Iterator[int]:
     """Run the server over gRPC; yield its port."""
     library = pytest.importorskip("grpc", reason="needs tritonclient[grpc]")
     from tritonclient.grpc import service_pb2 as messages
@@ -148,7 +159,7 @@ def grpc(behaviour: Behaviour, certificate: tuple[Path, Path] | None = None, por
 
         def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802
             self._admit(context)
-            return messages.ServerReadyResponse(ready=True)
+            return messages.ServerReadyResponse(ready=behaviour.ready)
 
         def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
             self._admit(context)
@@ -178,3 +189,26 @@ def grpc(behaviour: Behaviour, certificate: tuple[Path, Path] | None = None, por
     finally:
         behaviour.over.set()
         server.stop(0).wait(2)
+
+
+@contextlib.contextmanager
+def plain(behaviour: Behaviour, scheme: str, port: int = 0) -> Iterator[str]:
+    """Run the server; yield its URL."""
+    if scheme == "http":
+        with http(behaviour, port=port) as running:
+            yield f"http://127.0.0.1:{running.port}"
+    else:
+        with grpc(behaviour, port=port) as at:
+            yield f"grpc://127.0.0.1:{at}"
+
+
+@contextlib.contextmanager
+def encrypted(behaviour: Behaviour, scheme: str, certificate: Certificate, port: int = 0) -> Iterator[str]:
+    if scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        with http(behaviour, context, port) as running:
+            yield f"https://127.0.0.1:{running.port}"
+    else:
+        with grpc(behaviour, certificate, port) as at:
+            yield f"grpcs://127.0.0.1:{at}"

@@ -70,6 +70,8 @@ class SocketServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.over.set()
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # closing alone leaves the port to the thread that waits in it
         self.listener.close()
         for sock in self._open:
             with contextlib.suppress(OSError):

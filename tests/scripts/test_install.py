@@ -54,6 +54,23 @@ def test_root_is_asked_for(tmp_path: Path) -> None:
     assert "needs root: sudo" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ("", ""),
+        ("engine: {kind: auto}\nevents: [{kind: webhook}]\n", ""),
+        ("# engine: {kind: remote}\n", ""),
+        ("engine:\n  kind: remote\n  url: grpc://pi\n", "[remote]"),
+        ('engine: {url: "grpc://pi", kind: "remote"}\nevents:\n  - kind: notify\n', "[notify,remote]"),
+    ],
+)
+def test_what_the_settings_need_is_installed(tmp_path: Path, config: str, wanted: str) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    function = INSTALL.read_text().partition("\nextras() {")[2].partition("\n}\n")[0]
+    done = run("bash", "-euc", f"etc={tmp_path}; extras() {{{function}\n}}; extras")
+    assert (done.stdout.strip(), done.stderr) == (wanted, "")
+
+
 def test_scripts_are_sound() -> None:
     for script in ("install.sh", "uninstall.sh", "test-system", "test-arm64"):
         file = ROOT / "scripts" / script

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -20,11 +18,11 @@ import msgspec
 import numpy as np
 import pytest
 from makers import until
-from model_server import Behaviour
+from model_server import Behaviour, Certificate, encrypted, plain
 from stick_lab import Cpu, bundle, expected
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import ConfigError, Disconnected, Engine, Scores
+from picam_infer.core import ConfigError, Disconnected, Engine, Scores, Unavailable
 from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.remote import address, preferred
 from picam_infer.inference.engines.remote.engine import Remote
@@ -55,20 +53,9 @@ def server(model: Bundle) -> Iterator[Behaviour]:
     behaviour.over.set()
 
 
-@contextlib.contextmanager
-def serving(behaviour: Behaviour, protocol: str, port: int = 0) -> Iterator[str]:
-    """Run the server; yield its URL."""
-    if protocol == "http":
-        with model_server.http(behaviour, port=port) as running:
-            yield f"http://127.0.0.1:{running.port}"
-    else:
-        with model_server.grpc(behaviour, port=port) as at:
-            yield f"grpc://127.0.0.1:{at}"
-
-
 @pytest.fixture(params=PROTOCOLS)
 def url(request: pytest.FixtureRequest, server: Behaviour) -> Iterator[str]:
-    with serving(server, request.param) as where:
+    with plain(server, request.param) as where:
         yield where
 
 
@@ -157,7 +144,7 @@ MISMATCHES = {
 def test_what_does_not_fit_is_named(server: Behaviour, model: Bundle, words: str) -> None:
     for kind, tensors in MISMATCHES[words].items():
         setattr(server, kind, [dict(zip(("name", "datatype", "shape"), t, strict=True)) for t in tensors])
-    with serving(server, "http") as url, pytest.raises(RemoteLost) as caught:
+    with plain(server, "http") as url, pytest.raises(RemoteLost) as caught:
         Remote(model, settings(url))
     assert words in caught.value.message and caught.value.kind == "mismatch"
     assert "picam-infer export" in caught.value.hint or "declare" in caught.value.hint
@@ -188,6 +175,13 @@ class Running:
         np.testing.assert_allclose(scores, expected(self.model, self.sent.pop(0)), atol=1e-6)
         return self.engine.name
 
+    def hear(self, words: str, limit_s: float = 20.0) -> None:
+        end_s = time.monotonic() + limit_s
+        while not any(words in line for line in self.said):
+            self.once()
+            assert time.monotonic() < end_s, self.said
+            time.sleep(0.002)
+
     def until(self, name: str, limit_s: float = 20.0) -> None:
         end_s = time.monotonic() + limit_s
         while self.once() != name:
@@ -210,6 +204,15 @@ def start(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     until(lambda: not [t for t in threading.enumerate() if t.name in ("remote", "failover")])
 
 
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A token in its file."""
+    path = tmp_path / "token"
+    path.write_text("first\n")
+    path.chmod(0o600)
+    return path
+
+
 def refuse(protocol: str, http: str, grpc: str) -> tuple[str, str]:
     return (http if protocol == "http" else grpc, "queue full")
 
@@ -228,8 +231,16 @@ LOSSES: dict[str, tuple[Callable[[Behaviour, str], None], Callable[[Behaviour], 
         "gave no answer within 1.5 s",
     ),
     "token revoked": (
-        lambda s, p: setattr(s, "token", "another"), lambda s: setattr(s, "token", ""), "token",
+        lambda s, p: setattr(s, "token", "another"), lambda s: setattr(s, "token", "first"), "token",
         "does not accept the token",
+    ),
+    "not allowed": (
+        lambda s, p: setattr(s, "refuse", refuse(p, "403 Forbidden", "PERMISSION_DENIED")),
+        lambda s: setattr(s, "refuse", None), "token", "does not accept the token",
+    ),
+    "fails": (
+        lambda s, p: setattr(s, "refuse", refuse(p, "500 Internal Server Error", "INTERNAL")),
+        lambda s: setattr(s, "refuse", None), "server", "fails at the request",
     ),
     "eleven classes": (
         lambda s, p: setattr(s, "answer", lambda tensor: np.full((1, 11), 1 / 11, np.float32)), lambda s: None,
@@ -241,12 +252,13 @@ LOSSES: dict[str, tuple[Callable[[Behaviour, str], None], Callable[[Behaviour], 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_lost_and_found(
-    start: Callable[..., Running], server: Behaviour, model: Bundle, protocol: str, loss: str
+    start: Callable[..., Running], server: Behaviour, secret: Path, protocol: str, loss: str
 ) -> None:
     lose, mend, kind, words = LOSSES[loss]
     usual = server.answer
-    with serving(server, protocol) as url:
-        run = start(url, deadline_s=DEADLINE_S if loss == "slow" else 20.0)
+    server.token = "first"
+    with plain(server, protocol) as url:
+        run = start(url, deadline_s=DEADLINE_S if loss == "slow" else 20.0, token_file=str(secret))
         assert run.once() == SERVER
         lose(server, protocol)
         run.until(CPU)
@@ -260,7 +272,7 @@ def test_lost_and_found(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_gone_and_back(start: Callable[..., Running], server: Behaviour, protocol: str) -> None:
-    with serving(server, protocol) as url:
+    with plain(server, protocol) as url:
         run = start(url)
         run.until(SERVER)
     port = int(url.rpartition(":")[2])
@@ -268,13 +280,13 @@ def test_gone_and_back(start: Callable[..., Running], server: Behaviour, protoco
     failures = run.traffic.failures.total()
     until(lambda: run.once() and run.traffic.failures.total() >= failures + 4)
     assert len(run.said) == 2  # taken, lost: however often and in whatever way it is not there
-    with serving(server, protocol, port):
+    with plain(server, protocol, port):
         run.until(SERVER)
     assert len(run.said) == 3
 
 
 def test_a_new_reason_is_told_once(start: Callable[..., Running], server: Behaviour) -> None:
-    with serving(server, "http") as url:
+    with plain(server, "http") as url:
         run = start(url)
         run.until(SERVER)
         server.loaded = False
@@ -312,7 +324,7 @@ def test_another_model_under_the_same_name_is_not_used(
     start: Callable[..., Running], server: Behaviour, model: Bundle
 ) -> None:
     server.answer = lambda tensor: expected(model, tensor[0])[None, ::-1]
-    with serving(server, "http") as url:
+    with plain(server, "http") as url:
         run = start(url)
         assert run.once() == CPU
         assert "the server's answers are not the model's" in run.said[0] and "picam-infer export" in run.said[0]
@@ -328,7 +340,7 @@ def test_an_unloaded_model(server: Behaviour, model: Bundle, url: str) -> None:
 
 def test_a_slow_server_builds_no_queue(start: Callable[..., Running], server: Behaviour) -> None:
     server.slow_s = 0.2
-    with serving(server, "http") as url:
+    with plain(server, "http") as url:
         run = start(url)
         for _ in range(8):
             assert run.once() == SERVER
@@ -338,9 +350,7 @@ def test_a_slow_server_builds_no_queue(start: Callable[..., Running], server: Be
 # -- tokens and certificates ---------------------------------------------------
 
 
-def test_the_token_travels_and_is_read_again(server: Behaviour, model: Bundle, url: str, tmp_path: Path) -> None:
-    secret = tmp_path / "token"
-    secret.write_text("first\n")
+def test_the_token_travels_and_is_read_again(server: Behaviour, model: Bundle, url: str, secret: Path) -> None:
     server.token = "first"
     with contextlib.closing(Remote(model, settings(url, token_file=str(secret)))) as engine:
         ask(engine, patches(1)[0])
@@ -356,49 +366,62 @@ def test_the_token_travels_and_is_read_again(server: Behaviour, model: Bundle, u
             Remote(model, settings(url, token_file=str(secret)))
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
-    """A good one, one that has expired, and one for another host, each with its key."""
-    if not shutil.which("openssl"):
-        pytest.skip("needs openssl")
-    made = {}
-    for name, days, host in (("good", 2, "IP:127.0.0.1"), ("expired", -1, "IP:127.0.0.1"), ("other", 2, "DNS:other")):
-        made[name] = model_server.certificate(tmp_path_factory.mktemp(name), days, host)
-    return made
+def test_a_server_that_wants_a_token_and_gets_none(server: Behaviour, model: Bundle, url: str) -> None:
+    server.token = "first"
+    with pytest.raises(RemoteLost, match=r"wants a token; write it into a file, and name that in engine\.token_file"):
+        Remote(model, settings(url))
 
 
-@contextlib.contextmanager
-def encrypted(behaviour: Behaviour, protocol: str, certificate: tuple[Path, Path]) -> Iterator[str]:
-    if protocol == "http":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-        with model_server.http(behaviour, context) as running:
-            yield f"https://127.0.0.1:{running.port}"
-    else:
-        with model_server.grpc(behaviour, certificate) as port:
-            yield f"grpcs://127.0.0.1:{port}"
+UNTRUSTED = {
+    "expired": ("expired", "have it renewed"),
+    "elsewhere": ("mismatch", "that the certificate is for"),
+    "stranger": ("signed certificate", "engine.ca_file needs the certificate of the authority"),
+}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_certificates(
-    server: Behaviour, model: Bundle, certificates: dict[str, tuple[Path, Path]], protocol: str
+@pytest.mark.parametrize("name", UNTRUSTED)
+def test_a_certificate_that_is_not_trusted(
+    server: Behaviour, model: Bundle, certificates: dict[str, Certificate], protocol: str, name: str
 ) -> None:
-    picture = patches(1)[0]
-    for name, (cert, _) in certificates.items():
-        with encrypted(server, protocol, certificates[name]) as url:
-            if name == "good":
-                with contextlib.closing(Remote(model, settings(url, ca_file=str(cert)))) as engine:
-                    ask(engine, picture)
-            with pytest.raises(RemoteLost) as caught:  # without, no authority vouches for it
-                Remote(model, settings(url, ca_file=str(cert) if name != "good" else ""))
-            assert caught.value.kind == "certificate", caught.value
-            assert "engine.ca_file" in caught.value.hint
-            if name == "expired":
-                assert "expired" in caught.value.message
+    words, remedy = UNTRUSTED[name]
+    with encrypted(server, f"{protocol}s", certificates[name]) as url, pytest.raises(RemoteLost) as caught:
+        Remote(model, settings(url, ca_file=str(certificates["authority"][0])))
+    assert caught.value.kind == "certificate"
+    assert words in caught.value.message and remedy in caught.value.hint, caught.value
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_authority_of_ones_own(
+    server: Behaviour, model: Bundle, certificates: dict[str, Certificate], protocol: str
+) -> None:
+    with encrypted(server, f"{protocol}s", certificates["good"]) as url:
+        with contextlib.closing(Remote(model, settings(url, ca_file=str(certificates["authority"][0])))) as engine:
+            ask(engine, patches(1)[0])
+        with pytest.raises(RemoteLost, match=r"of the authority that signed it with engine\.ca_file"):
+            Remote(model, settings(url))  # the system's authorities do not vouch for it
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_certificate_that_expires_is_told_and_its_renewal_noticed(
+    start: Callable[..., Running], server: Behaviour, certificates: dict[str, Certificate], protocol: str
+) -> None:
+    trusted = str(certificates["authority"][0])
+    with encrypted(server, f"{protocol}s", certificates["good"]) as url:
+        run = start(url, ca_file=trusted)
+        run.until(SERVER)
+    run.until(CPU)
+    port = int(url.rpartition(":")[2])
+    with encrypted(server, f"{protocol}s", certificates["expired"], port):
+        run.hear("the server is not used: the certificate of 127.0.0.1:")
+        assert "expired" in run.said[-1]
+    with encrypted(server, f"{protocol}s", certificates["good"], port):
+        run.until(SERVER)
+    assert len(run.said) == 4  # taken, lost, expired, taken
 
 
 def test_the_library_says_nothing_of_its_own(
-    server: Behaviour, model: Bundle, certificates: dict[str, tuple[Path, Path]]
+    server: Behaviour, model: Bundle, certificates: dict[str, Certificate]
 ) -> None:
     program = ("import sys; from stick_lab import bundle; from pathlib import Path; "
                "from picam_infer.config import EngineSettings; from picam_infer.core import Disconnected\n"
@@ -407,7 +430,7 @@ def test_the_library_says_nothing_of_its_own(
                "try:\n    Remote(bundle(Path(sys.argv[1])), settings)\n"
                "except Disconnected as loss:\n    print(loss.kind)\n")  # fmt: skip
     paths = f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}:{Path(__file__).parents[3]}"
-    with encrypted(server, "grpc", certificates["good"]) as url:
+    with encrypted(server, "grpcs", certificates["good"]) as url:
         done = subprocess.run([sys.executable, "-c", program, str(model.folder), url], capture_output=True, text=True,
                               env={**os.environ, "PYTHONPATH": paths}, timeout=60, check=True)  # fmt: skip
     assert (done.stdout, done.stderr) == ("certificate\n", "")
@@ -415,10 +438,10 @@ def test_the_library_says_nothing_of_its_own(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_ca_file_that_is_none(server: Behaviour, model: Bundle, tmp_path: Path, protocol: str,
-                                certificates: dict[str, tuple[Path, Path]]) -> None:  # fmt: skip
+                                certificates: dict[str, Certificate]) -> None:  # fmt: skip
     empty = tmp_path / "empty.pem"
     empty.write_text("no certificate\n")
-    with encrypted(server, protocol, certificates["good"]) as url:
+    with encrypted(server, f"{protocol}s", certificates["good"]) as url:
         for given in (empty, tmp_path / "missing.pem"):
             with pytest.raises(RemoteLost) as caught:
                 Remote(model, settings(url, ca_file=str(given)))
@@ -473,8 +496,20 @@ def test_stopping_ends_the_opening(model: Bundle) -> None:
             Remote(model, given, stopping=stopping)
 
 
-def test_without_the_library(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
-    with pytest.raises(Exception, match=r"pip install 'tritonclient\[http,grpc\]'") as caught:
-        PreferredServer(model, settings("grpc://pi"))
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_without_the_library(
+    start: Callable[..., Running], model: Bundle, server: Behaviour, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """The CPU works, one line says what to install, and once it is installed the server is used."""
+    with plain(server, protocol) as url, monkeypatch.context() as missing:
+        missing.setitem(sys.modules, f"tritonclient.{protocol}", None)
+        run = start(url)
+        for _ in range(50):
+            assert run.once() == CPU
+            time.sleep(0.01)  # tried again meanwhile
+        (line,) = run.said
+        assert "-m pip install 'tritonclient[http,grpc]'" in line and "\n" not in line
+        with pytest.raises(Unavailable, match="which is not installed here"):
+            Remote(model, settings(url))
+        missing.undo()
+        run.until(SERVER)

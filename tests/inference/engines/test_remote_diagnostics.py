@@ -9,11 +9,14 @@ from typing import Any
 import model_server
 import numpy as np
 import pytest
-from model_server import Behaviour
+from model_server import Behaviour, Certificate, encrypted, plain
+from socket_server import Caller, SocketServer
 from stick_lab import Cpu, bundle, expected
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Finding
+from picam_infer.inference.engines.remote import port
+from picam_infer.inference.engines.remote.address import PORTS
 from picam_infer.inference.engines.remote.diagnostics import diagnose
 from picam_infer.inference.engines.remote.server_time import ServerTime
 from picam_infer.models.bundle import Bundle
@@ -58,20 +61,92 @@ def test_a_whole_chain(model: Bundle, server: Behaviour, protocol: str) -> None:
 
 
 def test_each_link_that_does_not_hold_ends_it(model: Bundle, server: Behaviour, tmp_path: Path) -> None:
-    server.loaded = False
-    assert [line.grade for line in found(model, server)] == ["ok", "ok", "error"]
+    server.ready = False
+    assert said(found(model, server)) == ["the server is there, but not ready; its log says why: a model that does not "
+                                          "load, or no memory"]  # fmt: skip
+    server.ready, server.loaded = True, False
+    (line,) = said(found(model, server, version="3"))
+    assert "has no model lab version 3 that is ready; load it there, or correct engine.model or engine.version" in line
     server.loaded, server.outputs = True, [{"name": "scores", "datatype": "FP32", "shape": [-1, 11]}]
-    last = found(model, server)[-1]
-    assert last.grade == "error" and "model lab has 10 labels" in last.what
+    (line,) = said(found(model, server))
+    assert "model lab has 10 labels; make what it serves with: picam-infer export" in line
     server.token = "secret"
-    last = found(model, server)[-1]
-    assert last.grade == "error" and "does not accept the token" in last.what and "engine.token_file" in last.remedy
+    (line,) = said(found(model, server))
+    assert line.endswith("wants a token; write it into a file, and name that in engine.token_file")
+    wrong = tmp_path / "token"
+    wrong.write_text("wrong")
+    wrong.chmod(0o600)
+    (line,) = said(found(model, server, token_file=str(wrong)))
+    assert "does not accept the token; put a valid token into the file that engine.token_file names" in line
+    assert "wrong" not in line and "secret" not in line
+
+
+def said(lines: list[Finding]) -> list[str]:
+    """Return what is wrong, as it is printed; a remedy that sends to `check` is of no use in it."""
+    assert not any("picam-infer check" in line.remedy for line in lines)
+    return [f"{line.what}; {line.remedy}" for line in lines if line.grade == "error"]
+
+
+def at(model: Bundle, url: str, **more: Any) -> list[str]:
+    return said(list(diagnose(model, EngineSettings(kind="remote", url=url, **more), lambda: Cpu(model))))
+
+
+def test_a_name_or_a_port_that_is_not_there(model: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    (line,) = diagnose(model, EngineSettings(kind="remote", url=f"http://127.0.0.1:{port}"), lambda: Cpu(model))
-    assert line.grade == "error" and "refused" in line.what.lower()
-    (line,) = diagnose(model, EngineSettings(kind="remote", url="http://no-such.invalid"), lambda: Cpu(model))
-    assert line.grade == "error" and "there is no host called no-such.invalid" in line.what
+    for scheme in PORTS:
+        assert at(model, f"{scheme}://127.0.0.1:{port}") == [
+            f"127.0.0.1:{port}: connection refused; is it running, and is the port right?"
+        ]
+        assert at(model, f"{scheme}://no-such.invalid") == [
+            "there is no host called no-such.invalid; check the name in engine.url"
+        ]
+
+
+@pytest.mark.parametrize("there", PORTS)
+@pytest.mark.parametrize("wished", PORTS)
+def test_ports_that_are_mixed_up(
+    model: Bundle, server: Behaviour, certificates: dict[str, Certificate], there: str, wished: str
+) -> None:
+    with encrypted(server, there, certificates["good"]) if there.endswith("s") else plain(server, there) as url:
+        place = url.partition("://")[2]
+        lines = at(model, f"{wished}://{place}", ca_file=str(certificates["authority"][0]), deadline_s=20)
+    if there == wished:
+        assert lines == []
+        return
+    (line,) = lines
+    assert line.startswith(f"{place} speaks {port.NAMES[there]}, not {port.NAMES[wished]}; engine.url: {url}")
+    assert ("or its port for" in line) == (there[:4] != wished[:4])
+
+
+def test_a_certificate_in_check(model: Bundle, server: Behaviour, certificates: dict[str, Certificate]) -> None:
+    for scheme, name, words in (("https", "expired", "expired"), ("grpcs", "elsewhere", "certificate is for"),
+                                ("https", "stranger", "engine.ca_file needs")):  # fmt: skip
+        with encrypted(server, scheme, certificates[name]) as url:
+            (line,) = at(model, url, ca_file=str(certificates["authority"][0]))
+        assert words in line
+
+
+def test_what_is_no_model_server(model: Bundle) -> None:
+    def page(caller: Caller) -> None:
+        while caller.request():
+            caller.http("text/html", b"hello", "404 Not Found", Content_Length="5")
+
+    def proxy(caller: Caller) -> None:
+        while caller.request():
+            caller.http("text/html", b"none", "502 Bad Gateway", Content_Length="4")
+
+    def secure_shell(caller: Caller) -> None:
+        caller.send("SSH-2.0-OpenSSH\r\n")
+
+    for serve, words in (
+        (page, "does not speak the protocol (it has no v2/health/ready); is it an Open Inference Protocol (V2) server"),
+        (proxy, "finds no server behind it (502); is the server running?"),
+        (secure_shell, "does not speak the protocol ("),
+    ):
+        with SocketServer(serve) as running:
+            (line,) = at(model, f"http://127.0.0.1:{running.port}")
+        assert words in line
 
 
 def test_other_answers_are_an_error(model: Bundle, server: Behaviour) -> None:

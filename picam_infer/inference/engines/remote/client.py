@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from picam_infer.inference.engines.remote.address import Address, Wanted
 from picam_infer.platform import secret_file
 
 Tensor = npt.NDArray[Any]
-INSTALL = "install the client: pip install 'tritonclient[http,grpc]' (it is picam-infer's extra remote)"
+INSTALL = f"install it: {sys.executable} -m pip install 'tritonclient[http,grpc]'"
 
 
 class Client(Protocol):

@@ -64,9 +64,10 @@ def _right_port(asked: Wanted) -> None:
     where = asked.address
     there = port.scheme(where, asked.deadline_s)
     if there and there != where.scheme:
-        other = "" if there.startswith("grpc") == where.grpc else f", or its port for {port.NAMES[where.scheme]}"
-        raise errors.RemoteLost("protocol", f"{where.place} speaks {port.NAMES[there]}, not "
-                                f"{port.NAMES[where.scheme]}", f"engine.url: {there}://{where.place}{other}")  # fmt: skip
+        wished, found = port.NAMES[where.scheme], port.NAMES[there]
+        other = "" if there.startswith("grpc") == where.grpc else f", or its port for {wished}"
+        raise errors.RemoteLost("protocol", f"{where.place} speaks {found}, not {wished}",
+                                f"engine.url: {there}://{where.place}{other}")  # fmt: skip
 
 
 def _tls(raw: socket.socket, asked: Wanted) -> str:

@@ -41,9 +41,10 @@ def too_slow(asked: Wanted) -> RemoteLost:
 def no_model(asked: Wanted, said: str = "") -> RemoteLost:
     """Return that the server has no such model, or has not loaded it."""
     words = f" ({_plain(said)})" if said else ""
+    keys = "engine.model or engine.version" if asked.version else "engine.model"
     return RemoteLost("model", f"{asked.address.place} has no model {asked.title} that is ready{words}",
-                      f"load it there, or correct {'engine.model or engine.version' if asked.version else 'engine.model'}"
-                      "; picam-infer export makes a repository that servers take")  # fmt: skip
+                      f"load it there, or correct {keys}; picam-infer export makes a repository that servers take"
+                      )  # fmt: skip
 
 
 def not_the_protocol(asked: Wanted, why: str) -> RemoteLost:

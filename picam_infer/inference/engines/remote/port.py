@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 
@@ -9,10 +10,12 @@ from picam_infer.inference.engines.remote.address import Address
 
 NAMES = {"grpc": "gRPC", "grpcs": "gRPC over TLS", "http": "HTTP", "https": "HTTP over TLS"}
 _GRPC_ALPN = ["h2"]
-_LIMIT_S = 2.0
+_LIMIT_S, _NEXT_S = 2.0, 0.5
 # See RFC 9113, sections 3.4 and 4.1: how a client begins, and where a frame says what it is.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _TYPE_AT, _SETTINGS = 3, 4
+_REFUSED = b"HTTP/1.1 400"
+_ENOUGH = 4096
 
 
 def scheme(where: Address, deadline_s: float) -> str:
@@ -20,13 +23,10 @@ def scheme(where: Address, deadline_s: float) -> str:
     limit_s = min(deadline_s, _LIMIT_S)
     for encrypted in (where.encrypted, not where.encrypted):
         for grpc in (where.grpc, not where.grpc):
-            try:
+            with contextlib.suppress(OSError):  # it hung up, or waits for words that it knows: not that one
                 if _speaks(where, grpc, encrypted, limit_s):
                     return ("grpc" if grpc else "http") + ("s" if encrypted else "")
-            except TimeoutError:
-                return ""
-            except OSError:  # it hung up: not that one
-                continue
+            limit_s = min(limit_s, _NEXT_S)
     return ""
 
 
@@ -48,8 +48,11 @@ def _begins(sock: socket.socket, where: Address, grpc: bool) -> bool:
     sock.sendall(_PREFACE if grpc else f"GET /{path}v2/health/live HTTP/1.1\r\nHost: {where.place}\r\n"
                  "Connection: close\r\n\r\n".encode())  # fmt: skip
     said = b""
-    while len(said) < 4096 and (more := sock.recv(4096)):
+    while len(said) < _ENOUGH and (more := sock.recv(_ENOUGH)):
         said += more
         if grpc and len(said) > _TYPE_AT:
             return said[_TYPE_AT] == _SETTINGS
+        if not grpc and b"\r\n\r\n" in said and not said.startswith(_REFUSED):
+            return said.startswith(b"HTTP/1")
+    # nginx answers so on a port that is encrypted.
     return not grpc and said.startswith(b"HTTP/1") and b"HTTPS port" not in said

@@ -1,0 +1,98 @@
+"""`--engine` and `--url` of the verbs that ask a model: the server that they name, and what is no sense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import model_server
+import numpy as np
+import pytest
+from model_server import Behaviour
+
+from picam_infer import cli
+from picam_infer.runtime.supervisor import Options
+
+pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc]")
+VERBS = (["classify", "IMAGE"], ["bench"], ["run", "--source", "demo", "--display", "none", "--frames", "1"])
+
+
+@pytest.fixture
+def server() -> Behaviour:
+    """One that takes everything for the fourth class."""
+    return Behaviour(
+        lambda tensor: np.eye(11, dtype=np.float32)[[3]],
+        [{"name": "pixels", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}],
+        [{"name": "scores", "datatype": "FP32", "shape": [-1, 11]}], name="digits",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def url(server: Behaviour) -> Iterator[str]:
+    with model_server.plain(server, "grpc") as where:
+        yield where
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.full((64, 64, 3), 255, np.uint8))
+    return path
+
+
+@pytest.fixture
+def configured(tmp_path: Path, url: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"engine: {{url: '{url}', deadline_s: 30}}\n")
+    return path
+
+
+def test_classify_asks_the_server(
+    url: str, server: Behaviour, picture: Path, configured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--url", url], ["--engine", "remote", "-c", str(configured)], ["--engine", "remote", "--url", url]):
+        assert cli.main(["classify", "--json", *words, str(picture)]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["engine"], result["top"][0]["label"]) == ("remote:127.0.0.1/digits", "3")
+    server.loaded = False
+    assert cli.main(["classify", "--url", url, str(picture)]) == 69  # asked for by name: nothing stands in for it
+    out, err = capsys.readouterr()
+    assert out == "" and "has no model digits that is ready" in err and len(err.splitlines()) == 1
+
+
+def test_bench_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--json", "--url", url]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (row,) = [row for row in rows if "remote:127.0.0.1/digits" in row["name"]]
+    assert "this server keeps no statistics of its own time" in row["note"]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--engine", "ncs", "--url", "grpc://pi"], 2, "--url is a model server's, and --engine is ncs"),
+        (["--engine", "remote"], 78, "engine.url is empty"),
+        (["--url", "pi:8001"], 78, "engine.url 'pi:8001' is no address of a server"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    verb: list[str], words: list[str], code: int, said: str, picture: Path, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    given = [str(picture) if word == "IMAGE" else word for word in verb]
+    assert cli.main([*given, *words]) == code
+    assert said in capsys.readouterr().err + caplog.text
+
+
+def test_the_command_lines_server_wins(configured: Path) -> None:
+    configured.write_text("engine: {url: 'grpc://pi', deadline_s: 30}\n")
+    for options, kind, url in (
+        (Options(configured), "auto", "grpc://pi"),
+        (Options(configured, engine="remote"), "remote", "grpc://pi"),
+        (Options(configured, engine="remote", url="http://other"), "remote", "http://other"),
+    ):
+        engine = options.config().engine
+        assert (engine.kind, engine.url, engine.deadline_s) == (kind, url, 30)
