@@ -259,6 +259,9 @@ class Display(Protocol):
     desktop: bool
     """Whether it is a window in a desktop: a person may close that one and leave the service running."""
 
+    typing: bool
+    """Whether keys are letters of a text now, or answer a question: the display does nothing by itself then."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width, height in pixels: a picture of more is no better."""

@@ -39,6 +39,7 @@ VERBS = {
     "teach": Verb("picam_infer.cli.teach", "teach classes from folders of pictures, in seconds"),
     "models": Verb("picam_infer.cli.models", "list the models and what each can be used for"),
     "use": Verb("picam_infer.cli.use", "make the installed service run a model, and say what it sees"),
+    "share": Verb("picam_infer.cli.share", "open the page to the network, with a QR code for a phone"),
     "instance": Verb("picam_infer.cli.instance", "add a service for one more camera"),
     "show": Verb("picam_infer.cli.show", "open the service's window again after it was closed"),
     "train": Verb("picam_infer.cli.train", "train the built-in digit model"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 
-from picam_infer.core import NoInput, PicamError, Unavailable
+from picam_infer.core import NoInput, PicamError
 from picam_infer.models import bundle as bundles
 from picam_infer.platform import service_manager
 from picam_infer.platform.terminal import say
@@ -36,11 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Install, switch, reload, wait. Returns 0 once the service sees something. Raises `PicamError`."""
-    service = service_manager.named(args.instance)
-    if not service.settings.is_file():
-        raise Unavailable(f"there is no service with the configuration {service.settings}",
-                          "install it first (scripts/install.sh), or use picam-infer run --model")  # fmt: skip
-    _may_write(bundles.INSTALLED, service.settings.parent)
+    service = service_manager.installed(args.instance, "use picam-infer run --model")
+    service_manager.require_writable(bundles.INSTALLED, service.settings.parent)
     choice = ModelChoice(service.settings)
     before = choice.model
     model = choice.model_before() if args.undo else installed(args.model, args.name, args.labels)
@@ -50,12 +46,6 @@ def main(args: argparse.Namespace) -> int:
     say(f"{service.unit} runs {model} now (before: {before}; back: picam-infer use --undo)")
     say(seen.status)
     return 0 if seen.active == "active" and seen.status.startswith("sees") else 1
-
-
-def _may_write(*folders: Path) -> None:
-    for folder in folders:
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise Unavailable(f"{folder} cannot be written", service_manager.SUDO)
 
 
 def installed(given: str, name: str | None, labels: Path | None) -> str:

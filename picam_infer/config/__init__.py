@@ -6,6 +6,7 @@ from picam_infer.config.schema import (
     DAYS,
     INSTALLED,
     LIVE_HOLD,
+    UTC_TIME,
     Capture,
     Command,
     Config,
@@ -27,6 +28,7 @@ from picam_infer.config.schema import (
     Web,
     Webhook,
     chosen,
+    is_loopback,
 )
 from picam_infer.config.writer import NotSaved, save
 
@@ -35,6 +37,7 @@ __all__ = [
     "DAYS",
     "INSTALLED",
     "LIVE_HOLD",
+    "UTC_TIME",
     "Capture",
     "Command",
     "Config",
@@ -57,6 +60,7 @@ __all__ = [
     "Web",
     "Webhook",
     "chosen",
+    "is_loopback",
     "load",
     "parse",
     "save",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -22,6 +23,9 @@ FilePath = Annotated[str, Meta(extra={"path": True})]
 GivenPath = Annotated[str, Meta(min_length=1, extra={"path": True})]
 """One that cannot be left empty."""
 T = TypeVar("T")
+UTC_TIME = "%Y-%m-%dT%H:%M:%SZ"
+"""A time as `web.share` has it."""
+_UTC = r"^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z\Z"
 _NAME = r"(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+"
 BASE_PATH = rf"^/?(?:{_NAME}(?:/{_NAME})*/?)?\Z"
 """A path of plain names, with or without slashes around it."""
@@ -119,6 +123,7 @@ class Web(Section, frozen=True):
     """The page and what other programs read."""
 
     listen: Annotated[str, Meta(pattern=_LISTEN, examples=["0.0.0.0:8080"])] = "127.0.0.1:8080"
+    share: bool | Annotated[str, Meta(pattern=_UTC, examples=['"2026-07-01T18:00:00Z"'])] = False
     hosts: tuple[str, ...] = ()
     base: Annotated[str, Meta(pattern=BASE_PATH, examples=["/cam"])] = ""
     proxies: tuple[str, ...] = ()
@@ -131,6 +136,11 @@ class Web(Section, frozen=True):
     stale_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
 
     def __post_init__(self) -> None:
+        if isinstance(self.share, str):
+            try:
+                datetime.strptime(self.share, UTC_TIME)
+            except ValueError:
+                raise ValueError(f"share: there is no time {self.share!r}") from None
         for proxy in self.proxies:
             try:
                 ipaddress.ip_network(proxy, strict=False)
@@ -250,6 +260,14 @@ class Config(Section, frozen=True):
     teach: Teach = Teach()
     schedule: tuple[Hours, ...] = ()
     log: Log = Log()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of `web.listen` can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_path(kind: Any) -> bool:

@@ -43,7 +43,7 @@ def draw(image: Pixels, result: Result | None, look: Look) -> Pixels:
 def layer(height: int, width: int, result: Result | None, look: Look) -> Layer:
     """Return the overlay for pictures of width×height pixels, ready to be laid over any number of them."""
     made = Layer(height, width)
-    unit = _unit(height, width)
+    unit = unit_of(height, width)
     said = result.said() if result is not None else []
     colour = KNOWN if said else UNKNOWN
     if look.box is not None:
@@ -70,7 +70,7 @@ def status_screen(
 ) -> Pixels:
     """Return BGR (height, width, 3) that says what is missing, why, and what to do; `colour` is the reason's."""
     image = np.full((height, width, 3), strips.PLATE, np.uint8)
-    unit = _unit(height, width)
+    unit = unit_of(height, width)
     margin = 4 * unit
     room = width - 2 * margin
     y = height // 5
@@ -87,7 +87,7 @@ def status_screen(
     return image
 
 
-def _unit(height: int, width: int) -> int:
+def unit_of(height: int, width: int) -> int:
     """Return the pixel measure that everything scales with: 7 at 480 lines, 10 at 720, 15 at 1080."""
     return max(3, round(min(height, width * 3 / 4) / 72))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -55,6 +56,22 @@ def named(name: str) -> Service:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name for a service", "use letters, digits, - and _, for example bench")
     return Service(name, SETTINGS)
+
+
+def installed(name: str, instead: str) -> Service:
+    """Return the service of that name, which is there. Raises `UsageError`, `Unavailable` (with what to do instead)."""
+    service = named(name)
+    if not service.settings.is_file():
+        raise Unavailable(f"there is no service with the configuration {service.settings}",
+                          f"install it first (scripts/install.sh), or {instead}")  # fmt: skip
+    return service
+
+
+def require_writable(*folders: Path) -> None:
+    """Raise `Unavailable` for a folder that this user may not change."""
+    for folder in folders:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise Unavailable(f"{folder} cannot be written", SUDO)
 
 
 def services() -> list[Service]:

@@ -18,6 +18,7 @@ from picam_infer.runtime.camera_controls import Report
 from picam_infer.runtime.health import Health
 from picam_infer.runtime.pause import By, Pause
 from picam_infer.runtime.reports import Reports
+from picam_infer.runtime.share import Share
 
 T = TypeVar("T")
 _INPUT_S = 5.0
@@ -225,7 +226,7 @@ class State:
 
     def __init__(
         self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = (), pause: Pause | None = None,
-        *, network: Input = SQUARE, units: tuple[str, ...] | None = None,
+        *, share: Share | None = None, network: Input = SQUARE, units: tuple[str, ...] | None = None,
     ) -> None:  # fmt: skip
         self.frames: Latest[Frame] = Latest()
         self.results: Latest[Result] = Latest()
@@ -268,6 +269,8 @@ class State:
         self.pause = pause or Pause()
         """The switch of watching, which outlives this run."""
         self.pause.tell = self._paused_or_resumed
+        self.share = share or Share()
+        """The switch that opens the page to the network, which outlives this run, too."""
 
     @property
     def input_wanted(self) -> bool:
@@ -363,6 +366,7 @@ class State:
                 for x in self.health.problems
             ],
             "paused": paused.as_json() if paused else None,
+            "share": self.share.as_json(),
             "result": newest[1].as_json() if newest else None,
             **self.reports.as_json(),
         }

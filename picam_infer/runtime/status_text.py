@@ -41,7 +41,7 @@ def status_text(state: State) -> str:
         return str(paused)
     if problem := state.health.blocking:
         return str(problem)
-    missing = "".join(f"; {problem}" for problem in state.health.problems)
+    missing = "".join(f"; {problem}" for problem in state.health.problems) + _shared(state)
     newest = fresh_result(state)
     if newest is None:
         return f"waiting for {state.source or 'the camera'} and the model {state.model}{missing}"
@@ -49,6 +49,14 @@ def status_text(state: State) -> str:
     news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
     rate = per_second(state.stats.inferences)
     return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}{missing}"
+
+
+def _shared(state: State) -> str:
+    """Return that the page is open to the network, or why it is not although it is to be."""
+    share = state.share
+    if share.now is None:
+        return ""
+    return f"; the page cannot be opened to the network: {share.fault}" if share.fault else f"; the page is {share.now}"
 
 
 def per_second(rate: Rate) -> str:

@@ -42,6 +42,7 @@ from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.retry import BackOff
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
+from picam_infer.runtime.share import Share, invitation_file, only_sharing
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import status_text
 from picam_infer.runtime.teaching import Switch, Teaching
@@ -190,6 +191,10 @@ class Supervisor:
         self.options = options
         self.notifier = notifier
         self.pause = Pause(Schedule(config.schedule))
+        self.share = Share(options.path)
+        self.share.follow(config.web)
+        if notifier.active and self.share.expect(invitation_file(options.path)):
+            self.share.present()
         self.stuck = False
         """Whether a thread had to be left behind in a driver."""
         self._wishes: deque[bool] = deque()
@@ -252,7 +257,9 @@ class Supervisor:
             configs.tuned(bundle.card, config.preprocess, self.options.path), config.decide, config.capture.controls
         )
         units = bundle.card.units if bundle.card.task == "regression" else None
-        state = State(tuning, bundle.name, bundle.labels, self.pause, network=bundle.card.input, units=units)
+        state = State(
+            tuning, bundle.name, bundle.labels, self.pause, share=self.share, network=bundle.card.input, units=units
+        )
         state.bundle = bundle
         settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
         pipeline = Pipeline(state, self._parts(bundle, state))
@@ -359,6 +366,7 @@ class Supervisor:
         while self._wishes:
             self.pause.set(self._wishes.popleft(), "signal")
         self.pause.tick()
+        self.share.tick()
         if time.monotonic() >= self._next_status_s:
             self._next_status_s = time.monotonic() + _STATUS_S
             refused = (
@@ -384,6 +392,9 @@ class Supervisor:
         self.notifier.reloading()
         try:
             config = self.options.config()
+            if self._shared(config):
+                self.notifier.ready()
+                return False
             self._try_model(config, waiting=state.health.down("model"))
         except PicamError as error:
             log.error("the new configuration is refused, the old one stays: %s", error)
@@ -391,6 +402,20 @@ class Supervisor:
             self.notifier.ready()
             return False
         self._take(config)
+        return True
+
+    def _shared(self, config: Config) -> bool:
+        """Open or close the page to the network, when that is all that is new: then nothing is built anew.
+
+        Who opened it has left a one-time login's digest: the monitor shows one of its own.
+        """
+        invited = self.share.expect(invitation_file(self.options.path))
+        if not only_sharing(config, self.config) or (config == self.config and not invited):
+            return False
+        self.config, self._refused = config, ""
+        self.share.follow(config.web)
+        if invited:
+            self.share.present()
         return True
 
     def _try_model(self, config: Config, waiting: bool) -> None:
@@ -406,7 +431,7 @@ class Supervisor:
 
         `tried`: the state of its files that did not work.
         """
-        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause)
+        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share)
         settings = RuntimeSettings(state)  # those of a model that is not there cannot be saved
         with contextlib.ExitStack() as company:
             self._page(company, state, settings, self._listeners(company, state))
@@ -443,7 +468,7 @@ class Supervisor:
 
         `page`: whether the settings could be read as such, so that it is known where the page belongs.
         """
-        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause)
+        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share)
         settings = RuntimeSettings(state)  # nothing is saved into a file that a person is mending
         read = _stamp(self.options.path)
         with contextlib.ExitStack() as company:
@@ -487,6 +512,7 @@ class Supervisor:
     def _take(self, config: Config) -> None:
         """Use another configuration from the next round on."""
         self.config, self._refused = config, ""
+        self.share.follow(config.web)
         self._ready = False  # said again by the next round, which ends the reload
         logging.getLogger().setLevel(config.log.level.upper())
         log.info("configuration read again")

@@ -15,8 +15,10 @@ from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Edges
 from picam_infer.outputs.annotator import Annotator, StatusScreen, status_screen
 from picam_infer.outputs.display.screen import Screen
+from picam_infer.outputs.invitation import InvitationScreen
 from picam_infer.runtime.pace import Pace
 from picam_infer.runtime.settings import RuntimeSettings
+from picam_infer.runtime.share import link
 from picam_infer.runtime.state import State
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class Viewer:
 
     def step(self) -> bool:
         """Wait a moment for a frame and show it, or a status screen; False: there was nothing to show yet."""
-        for key in self._screen.keys():
+        for key in self._screen.keys(taken=self._state.share.presenting() is not None):
             self._press(key)
         if not self._screen.there():
             self._state.unpacked.forget(self)
@@ -60,6 +62,9 @@ class Viewer:
             self._state.frames.look(self._state.frames.number, _TICK_S)
             return True
         self._state.display = self._screen.name
+        if invitation := self._invitation():
+            self._state.unpacked.forget(self)
+            return self._show_status(invitation)
         if status := status_screen(self._state):
             self._state.unpacked.forget(self)
             return self._show_status(status)
@@ -95,7 +100,37 @@ class Viewer:
             self._state.stats.shown_age_s.append(time.monotonic() - frame.monotonic_s)
         return True
 
-    def _show_status(self, status: StatusScreen) -> bool:
+    def _invitation(self) -> InvitationScreen | None:
+        """Return what offers the page to a phone, while that is asked for."""
+        share = self._state.share
+        invitation = share.presenting()
+        if invitation is None:
+            return None
+        addresses = share.addresses()
+        first = link(addresses[0], invitation.code) if addresses else ""
+        now = share.now
+        return InvitationScreen(first, addresses, now.how_long if now else "by web.listen", share.fault)
+
+    def _share(self, key: str) -> None:
+        """Take a key while the page is offered to a phone, or the one that begins it."""
+        share = self._state.share
+        offered = share.presenting() is not None
+        try:
+            if key == "x":
+                share.close()
+                self._say("the page is closed to the network")
+            elif offered:
+                share.dismiss()
+            else:
+                share.present()
+                if share.now is None:
+                    share.open()
+        except ConfigError as error:
+            log.warning("%s", error)
+            self._say(str(error))
+        self._status_s = 0.0
+
+    def _show_status(self, status: StatusScreen | InvitationScreen) -> bool:
         if time.monotonic() - self._status_s < 0.5:
             time.sleep(_TICK_S)
             return True
@@ -108,7 +143,9 @@ class Viewer:
         return text if time.monotonic() < until_s else ""
 
     def _press(self, key: str) -> None:
-        if key == "q":
+        if key == "n" or self._state.share.presenting() is not None:
+            self._share(key)
+        elif key == "q":
             self.quit = True
         elif key == "space":
             self._frozen = not self._frozen

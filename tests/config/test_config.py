@@ -116,7 +116,7 @@ BOMB = "preprocess:\n" + "".join(
         ("decide: {threshold: 60}", "expected a number <= 1.0; it takes number, 0 to 1"),
         ("decide: {hold: ten}", "it takes whole number, 0 to 1000"),
         ("display: none", "it takes a block of these keys: kind, fullscreen, inset, stats"),
-        ("web: 8080", "it takes true or false or a block of these keys: listen, hosts"),
+        ("web: 8080", "it takes true or false or a block of these keys: listen, share"),
         ("events: {kind: mqtt}", "it takes a list: [one, another], or a line each that begins with `- `"),
         ("events: [{kind: command, argv: echo}]", "it takes a list: [one, another]"),
         ("capture: {rotate: 45}", "rotate: invalid value 45; one of: 0, 90, 180, 270"),

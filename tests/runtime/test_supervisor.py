@@ -632,6 +632,44 @@ def test_q_and_escape_quit(tmp_path: Path) -> None:
         assert watching.viewer.quit
 
 
+@pytest.mark.parametrize("size", [(800, 480), (1920, 1080), (480, 800), (640, 480)])
+def test_a_key_offers_the_page_to_a_phone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("picam_infer.platform.addresses.own", lambda: ["192.168.178.123", "2001:db8:1:2:3:4:5:6"])
+    path = tmp_path / "c.yaml"
+    path.write_text("# mine\n")
+    watching = Watching(tmp_path)
+    watching.monitor.size = size
+    share = watching.state.share
+    share.path, share.port = path, 8080
+    watching.press("n")
+    assert share.now is not None and "share: true" in path.read_text()
+    read = cv2.QRCodeDetector().detectAndDecode(watching.monitor.shown[-1])[0]
+    assert read.startswith("http://192.168.178.123:8080/join#")
+    watching.press("esc")
+    assert not watching.viewer.quit, "it hides what is shown"
+    assert share.presenting() is None and not share.redeem(read.partition("#")[2]) and share.now is not None
+    watching.press("n")
+    read = cv2.QRCodeDetector().detectAndDecode(watching.monitor.shown[-1])[0]
+    assert share.redeem(read.partition("#")[2])
+    watching.press()
+    assert not cv2.QRCodeDetector().detectAndDecode(watching.monitor.shown[-1])[0], "used: the picture is back"
+    watching.press("n")
+    watching.press("x")
+    assert share.now is None and "share: false" in path.read_text()
+    watching.press("q")
+    assert watching.viewer.quit
+
+
+def test_without_a_network_the_monitor_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picam_infer.platform.addresses.own", list)
+    watching = Watching(tmp_path)
+    watching.state.share.port = 8080
+    watching.press("n")
+    assert watching.monitor.shown[-1].mean() < 60 and watching.monitor.shown[-1].max() > 150, "words, no code"
+
+
 def test_space_freezes_the_picture(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.press("x")

@@ -61,6 +61,7 @@ class Framebuffer:
     """The first frame buffer. It has one picture memory: a fast movement may tear."""
 
     desktop = False
+    typing = False
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Map the screen's memory. Raises `Disconnected`."""

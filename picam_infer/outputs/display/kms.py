@@ -27,6 +27,7 @@ class Kms:
     """One monitor. It follows a replaced monitor; `Disconnected` when there is none, or it is somebody else's."""
 
     desktop = False
+    typing = False
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Take the first monitor that is plugged in. Raises `Disconnected`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from picam_infer.config import Config
 from picam_infer.core import Disconnected, Display, Patch, Pixels, Problem
 from picam_infer.outputs import display as displays
-from picam_infer.outputs.annotator import StatusScreen
 from picam_infer.platform import x11
 from picam_infer.runtime.health import Health
 
@@ -17,8 +17,14 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 """How long after a failed try the next one begins."""
-_CLOSING = {"esc": "q", "close": "q"}
 _SHOW_AGAIN = "picam-infer show opens it again, and so does the next login"
+
+
+class Drawable(Protocol):
+    """What can stand in the picture's place."""
+
+    def draw(self, width: int, height: int) -> Pixels:
+        """Return it as BGR (height, width, 3)."""
 
 
 class ClosedWindow:
@@ -102,25 +108,29 @@ class Screen:
             self._gone(loss)
         return self._display is not None
 
-    def show_status(self, status: StatusScreen) -> bool:
+    def show_status(self, status: Drawable) -> bool:
         """Show a status screen; False when there is no display."""
         return self.there() and self.show(status.draw(*self._size))
 
-    def keys(self) -> list[str]:
-        """Return the keys pressed since the last call."""
+    def keys(self, taken: bool = False) -> list[str]:
+        """Return the keys pressed since the last call; Esc is `q` unless all keys are `taken` for something else."""
         if self._display is None:
             return []
+        self._display.typing = taken
         try:
-            pressed = [_CLOSING.get(key, key) for key in self._display.keys()]
+            pressed = list(self._display.keys())
         except Disconnected as loss:
             self._gone(loss)
             return []
-        if "q" in pressed and self._closed is not None and self._display.desktop:
+        closing = ("close",) if taken else ("q", "esc", "close")
+        if not any(key in closing for key in pressed):
+            return pressed
+        if self._closed is not None and self._display.desktop:
             self._closed.remember()
             self.close()
             log.info("the window was closed; %s", _SHOW_AGAIN)
             return []
-        return pressed
+        return ["q" if key in closing else key for key in pressed]
 
     def close(self) -> None:
         """Give the display back."""

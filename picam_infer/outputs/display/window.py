@@ -38,6 +38,7 @@ class Window:
     """One window that never takes the focus by itself; `f` changes between full screen and a window of its own."""
 
     desktop = True
+    typing = False
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Open it on the desktop that lets us in. Raises `Disconnected`."""
@@ -81,7 +82,7 @@ class Window:
         """Return the keys pressed since the last call; `close` when a person closed it. Raises `Disconnected`."""
         self._handle(self._client.events())
         pressed, self._pressed = self._pressed, []
-        if "f" in pressed:
+        if "f" in pressed and not self.typing:
             self._full = not self._full
             self._apply()
             self._remember()

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from picam_infer.config import Web
 from picam_infer.outputs.web.token import Token
-from picam_infer.outputs.web.visitor import FORWARDED, Headers, Names, Proxies, base_path, canonical, parsed
+from picam_infer.outputs.web.visitor import FORWARDED, Headers, Names, Proxies, base_path, canonical, is_local, parsed
 
 SESSION_S = 30 * 86400
 _RENEW_S = 86400
@@ -80,8 +80,10 @@ class LoginThrottle:
 class Access:
     """The rules of one `web` section."""
 
-    def __init__(self, settings: Web, token: Token) -> None:
+    def __init__(self, settings: Web, token: Token, redeem: Callable[[str], bool] = lambda code: False) -> None:
+        """`redeem` uses a one-time login, and tells whether it was one."""
         self.token = token
+        self._redeem = redeem
         self.patience = LoginThrottle()
         # A path of its own means a proxy, and one that says nothing of its visitors would make all of them local.
         self._always = settings.token == "always" or bool(base_path(settings.base))
@@ -144,20 +146,30 @@ class Access:
 
     def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:
         """Refuse a wrong token, and any for a while after too many."""
-        wait_s = self.patience.wait_s(peer)
-        if wait_s:
-            raise Refused(429, "too many wrong tokens", f"wait {math.ceil(wait_s)} s", wait_s)
+        self._wait_patiently(peer)
         if not self.token.equals(given):
             self.patience.wrong(peer)
             raise Refused(401, reason)
         self.patience.right(peer)
 
+    def try_invitation(self, peer: str, code: str) -> None:
+        """Refuse what is no one-time login (any more), and any for a while after too many."""
+        self._wait_patiently(peer)
+        if not self._redeem(code):
+            self.patience.wrong(peer)
+            raise Refused(401, "this one-time login has been used, or its time is over",
+                          "have a new one shown: press n at the Pi, or run picam-infer share there")  # fmt: skip
+        self.patience.right(peer)
+
+    def _wait_patiently(self, peer: str) -> None:
+        wait_s = self.patience.wait_s(peer)
+        if wait_s:
+            raise Refused(429, "too many wrong tokens", f"wait {math.ceil(wait_s)} s", wait_s)
+
     def needs_token(self, peer: str, headers: Headers) -> bool:
         """Whether this visitor must show the token; one behind a proxy on this machine is not local."""
-        address = parsed(peer)
-        local = peer == "" or (address is not None and address.is_loopback)
         proxied = any(name in headers for name in FORWARDED) or self.proxies.trusts(peer)
-        return self._always or not local or proxied
+        return self._always or not is_local(peer) or proxied
 
     def session(self, now: float | None = None, ident: str = "") -> str:
         """Return a cookie's value, of a new session or (`ident`) of one that goes on."""

@@ -23,8 +23,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY = 16_384
 _FORM = "application/x-www-form-urlencoded"
-_DRESS = ("/page/page.css", "/page/icon.svg")
-"""What the login form and a page about a problem wear: for anybody, under any name."""
+_DRESS = ("/page/page.css", "/page/icon.svg", "/page/join.js")
+"""What the login forms and a page about a problem need: for anybody, under any name."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from picam_infer.outputs.web.visitor import is_local
+
 _ROOM = 65536
 """Bytes that may lie unsent in the kernel: more would be pictures of the past."""
 
@@ -66,6 +68,14 @@ class ConnectionLimiter:
             self._busy.discard(protocol)
             if protocol.transport is not None:
                 self._idle[protocol] = asyncio.get_running_loop().time()
+
+    def cut_remote(self) -> None:
+        """Hang up on visitors from other machines, in the middle of an answer too."""
+        for protocol in self._server.connections if self._server else ():
+            transport = protocol.transport
+            name = transport.get_extra_info("peername") if transport is not None else None
+            if transport is not None and isinstance(name, tuple) and not is_local(str(name[0])):
+                transport.abort()
 
     async def watch(self) -> None:
         """Cut silent connections, until cancelled."""

@@ -14,7 +14,7 @@ from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
 
 T = TypeVar("T")
 
-FORMS = ("/login", "/logout")
+FORMS = ("/login", "/logout", "/join")
 
 
 def inner(access: Access, request: web.Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -16,6 +17,9 @@ from typing import Any
 from aiohttp import web
 
 from picam_infer.config import Web as Settings
+from picam_infer.config import is_loopback
+from picam_infer.core import PicamError
+from picam_infer.outputs.web import token as token_file
 from picam_infer.outputs.web.access import Access
 from picam_infer.outputs.web.application import application
 from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
@@ -24,6 +28,7 @@ from picam_infer.outputs.web.event_stream import EventStream
 from picam_infer.outputs.web.mjpeg import Broadcaster, Drawn, Raw, Render, Snapshots
 from picam_infer.outputs.web.public_state import public_state
 from picam_infer.outputs.web.token import Token
+from picam_infer.runtime import page_address
 from picam_infer.runtime.reports import WebReport
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
@@ -36,6 +41,7 @@ _unheard.disabled = True
 
 RETRY_S = 5.0
 _LEAST_FPS = 1.0
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class Web:
@@ -62,7 +68,7 @@ class Web:
         self._patience_s = patience_s
         self._context: Context | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = asyncio.Event()
+        self._stop, self._changed = asyncio.Event(), asyncio.Event()
         self._limiter = ConnectionLimiter(2 * settings.max_clients + 32, patience_s)
         self._ready = threading.Event()
         state.reports.web.serve(self.report)
@@ -123,12 +129,9 @@ class Web:
             assert runner.server is not None
             self._limiter.take(runner.server)
             self._ready.set()
-            servers = await self._listen()
             watch = asyncio.create_task(self._limiter.watch())
-            await self._stop.wait()
+            await self._listen_until_stopped(context.access.token)
             watch.cancel()
-            for server in servers:
-                server.close()
             context.streams.close()
             await runner.cleanup()
 
@@ -141,52 +144,134 @@ class Web:
         raw = Broadcaster(Raw(state), loop, "web raw")
         streams = Streams(raw, Broadcaster(drawn, loop, "web drawn"), events, settings.max_clients)
         try:
-            access = Access(settings, Token(Path(settings.token_file)))
+            access = Access(settings, Token(Path(settings.token_file)), state.share.redeem)
             yield Context(settings, state, self._runtime_settings, self._collection, access, streams, snapshots,
                           self._teaching, self._patience_s)  # fmt: skip
         finally:
             events.close()
 
-    async def _listen(self) -> list[asyncio.Server]:
-        """Listen, as soon as that is possible; empty when told to stop before."""
-        while not self._stop.is_set():
-            try:
-                servers = await self._bind()
-            except (OSError, ssl.SSLError) as error:
-                reason = _reason(error)
-                if reason != self.reason:
-                    again = f"trying again every {RETRY_S:.0f} s"
-                    log.warning("web: cannot listen on %s: %s; %s", self._settings.listen, reason, again)
-                self.reason = reason
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), RETRY_S)
-                continue
-            self.port = servers[0].sockets[0].getsockname()[1]
-            scheme = "https" if self._settings.tls_cert else "http"
-            log.info("web: %s://%s:%d/", scheme, self._settings.listen.rpartition(":")[0] or "*", self.port)
-            self.reason = ""
-            self.listening.set()
-            return servers
-        return []
+    # -- listening -----------------------------------------------------------
 
-    async def _bind(self) -> list[asyncio.Server]:
+    async def _listen_until_stopped(self, token: Token) -> None:
+        """Listen where the configuration says, and on every address for as long as the page is shared."""
+        loop, share = asyncio.get_running_loop(), self._state.share
+        always = not is_loopback(self._settings.listen.rpartition(":")[0])
+
+        def changed() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop ends
+                loop.call_soon_threadsafe(self._changed.set)
+
+        undo = share.listen(changed)
+        sockets = _Sockets(self._settings, self._limiter, self._patience_s)
+        try:
+            while not self._stop.is_set():
+                self._changed.clear()
+                shared = share.now is not None and not always
+                listening = await self._try(sockets, shared)
+                share.port = sockets.port
+                if listening and sockets.news and (shared or always):
+                    _tell_token(token, make=shared)
+                if not shared and not always:
+                    self._limiter.cut_remote()
+                sockets.news = False
+                await self._wait(None if listening else RETRY_S)
+        finally:
+            undo()
+            share.port = 0
+            sockets.close()
+
+    async def _wait(self, timeout_s: float | None) -> None:
+        """Wait until told to stop, or to listen elsewhere, or that time is over."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._changed)]
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+
+    async def _try(self, sockets: _Sockets, shared: bool) -> bool:
+        """Listen; False (and it is told once) when that is not possible now."""
+        try:
+            await sockets.listen(shared)
+        except (OSError, ssl.SSLError) as error:
+            reason = _reason(error)
+            if shared and await self._try(sockets, shared=False):
+                if reason != self._state.share.fault:
+                    log.warning("web: cannot be opened to the network: %s; trying again every %.0f s", reason, RETRY_S)
+                self._state.share.fault = reason
+                return False
+            if reason != self.reason:
+                again = f"trying again every {RETRY_S:.0f} s"
+                log.warning("web: cannot listen on %s: %s; %s", self._settings.listen, reason, again)
+            self.reason = reason
+            return False
+        if self.reason or sockets.news:
+            log.info("web: %s", " or ".join(page_address.reachable(self._settings, sockets.port, shared)))
+        self.port, self.reason = sockets.port, ""
+        if shared:
+            self._state.share.fault = ""
+        self.listening.set()
+        return True
+
+
+def _tell_token(token: Token, make: bool) -> None:
+    """Have a token for visitors from elsewhere, or say that there is none."""
+    if token:
+        return
+    try:
+        if make and token_file.make(token.path):
+            return
+        fault = f" ({token.fault})" if token.fault else ""
+        why = f"there is no token in {token.path}{fault}; make one there with: picam-infer check"
+    except PicamError as error:
+        why = str(error)
+    log.warning("web: open to the network, but only this machine may look: %s", why)
+
+
+class _Sockets:
+    """What the page listens with. Connections outlive a change: only the sockets that take new ones are replaced."""
+
+    def __init__(self, settings: Settings, limiter: ConnectionLimiter, patience_s: float) -> None:
+        self.port = 0
+        """0: none yet."""
+        self.news = False
+        """Whether it listens elsewhere than before."""
+        self._settings, self._limiter, self._patience_s = settings, limiter, patience_s
+        self._servers: list[asyncio.Server] = []
+        self._shared = False
+
+    def close(self) -> None:
+        """Listen no more."""
+        for server in self._servers:
+            server.close()
+        self._servers = []
+
+    async def listen(self, shared: bool) -> None:
+        """Listen as configured, or (`shared`) on every address. Raises `OSError`, and then listens nowhere."""
+        if self._servers and shared == self._shared:
+            return
+        self.close()  # a socket on one address is in the way of one on all
         context = _tls(self._settings)
         host, _, port = self._settings.listen.rpartition(":")
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host.strip("[]") or None, int(port), type=socket.SOCK_STREAM,
-                                       flags=socket.AI_PASSIVE)  # fmt: skip
-        servers: list[asyncio.Server] = []
+        found = await loop.getaddrinfo(None if shared else host.strip("[]") or None, self.port or int(port),
+                                       type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # fmt: skip
         try:
             for family, _, _, _, address in found:
-                servers.append(await loop.create_server(
-                    self._limiter, sock=_listener(family, address), ssl=context, backlog=64,
+                try:
+                    listener = _listener(family, address)
+                except OSError as error:
+                    # A kernel without IPv6 still lists its addresses.
+                    if family == socket.AF_INET6 and len(found) > 1 and error.errno in _NO_IPV6:
+                        continue
+                    raise
+                self._servers.append(await loop.create_server(
+                    self._limiter, sock=listener, ssl=context, backlog=64,
                     ssl_handshake_timeout=self._patience_s if context else None,
                 ))  # fmt: skip
         except OSError:
-            for server in servers:
-                server.close()
+            self.close()
             raise
-        return servers
+        self.port = self._servers[0].sockets[0].getsockname()[1]
+        self._shared, self.news = shared, True
 
 
 def _listener(family: int, address: Any) -> socket.socket:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 import secrets
-import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from picam_infer.config import Web
+from picam_infer.config import Web, is_loopback
 from picam_infer.core import Finding, PicamError
 from picam_infer.platform import atomic_file, secret_file
 from picam_infer.platform.secret_file import SecretError
+from picam_infer.runtime import page_address
+from picam_infer.runtime.share import opening
 
 SHORTEST = 16
 """Characters; a shorter one could be guessed."""
@@ -83,9 +84,14 @@ def make(path: Path) -> bool:
 
 def findings(settings: Web) -> Iterator[Finding]:
     """Yield (ok, note or error; what; remedy) about the page's address, token and certificate, making the token."""
-    host = settings.listen.rpartition(":")[0]
-    remote = not is_loopback(host)
-    yield Finding("ok", f"http{'s' if settings.tls_cert else ''}://{settings.listen}/", _from_elsewhere(settings))
+    host, _, port = settings.listen.rpartition(":")
+    shared = opening(settings.share, time.time()) is not None
+    remote = shared or not is_loopback(host)
+    first, *more = page_address.reachable(settings, int(port), shared)
+    hint = f"or {' or '.join(more)}" if more else ""
+    yield Finding(
+        "ok", first, hint or ("" if remote else "this machine only; picam-infer share opens it to the network")
+    )
     path = Path(settings.token_file)
     if remote or settings.token == "always" or settings.base.strip("/") or settings.proxies:
         try:
@@ -101,16 +107,6 @@ def findings(settings: Web) -> Iterator[Finding]:
             "set web.tls_cert and web.tls_key, or use an SSH tunnel",
         )
     yield from _certificate_findings(settings)
-
-
-def _from_elsewhere(settings: Web) -> str:
-    """Return what to type on another machine, where the page listens on every address; empty elsewhere."""
-    host, _, port = settings.listen.rpartition(":")
-    if host.strip("[]") not in ("", "0.0.0.0", "::"):
-        return ""
-    name = socket.gethostname().partition(".")[0]
-    scheme = "https" if settings.tls_cert else "http"
-    return f"on another machine: {scheme}://{name}.local:{port}/, or this machine's address in place of {name}.local"
 
 
 def _certificate_findings(settings: Web) -> Iterator[Finding]:
@@ -142,11 +138,3 @@ def _file_findings(path: Path) -> Iterator[Finding]:
             )
     except SecretError as error:
         yield Finding.of(error)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of `web.listen` can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -144,3 +144,9 @@ def parsed(peer: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_local(peer: str) -> bool:
+    """Whether a connection's other end (empty: a socket without an address) is on this machine."""
+    address = parsed(peer)
+    return peer == "" or (address is not None and address.is_loopback)

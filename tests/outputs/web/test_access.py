@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from visitors import make_certificate
+from visitors import make_certificate, own_address
 
 from picam_infer.config import Web as Settings
 from picam_infer.core import PicamError
@@ -227,10 +227,14 @@ def test_a_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
 def test_what_check_says(tmp_path: Path) -> None:
     path = tmp_path / "token"
     here = list(token.findings(Settings(token_file=str(path))))
-    assert here == [("ok", "http://127.0.0.1:8080/", "")] and not path.exists()
+    assert [finding[:2] for finding in here] == [("ok", "http://127.0.0.1:8080/")] and not path.exists()
+    assert "picam-infer share" in here[0].remedy
     far = list(token.findings(Settings(listen="0.0.0.0:80", token_file=str(path))))
     assert path.exists() and [grade for grade, *_ in far] == ["ok", "ok", "note"]
-    assert f"on another machine: http://{socket.gethostname().partition('.')[0]}.local:80/" in far[0][2]
+    assert "0.0.0.0" not in str(far[0]), "nobody can go there"
+    if own_address():
+        assert far[0].what == f"http://{own_address()}/"
+        assert f"http://{socket.gethostname().partition('.')[0]}.local/" in far[0].remedy
     path.chmod(0o644)
     path.write_text("short")
     bad = list(token.findings(Settings(listen=":80", token_file=str(path), tls_cert=str(tmp_path / "none"))))

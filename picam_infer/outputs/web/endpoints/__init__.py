@@ -11,11 +11,12 @@ from picam_infer.outputs.web.endpoints.collection import Collected
 from picam_infer.outputs.web.endpoints.page import Page
 from picam_infer.outputs.web.endpoints.pictures import Pictures
 from picam_infer.outputs.web.endpoints.settings import ChangeableSettings
+from picam_infer.outputs.web.endpoints.sharing import Sharing
 from picam_infer.outputs.web.endpoints.status import Status
 from picam_infer.outputs.web.endpoints.teach import Teach
 
 
 def routes(context: Context) -> Iterator[web.RouteDef]:
     """Yield all of them with their paths; `openapi.json` describes the same."""
-    for resource in (Page, Pictures, Status, ChangeableSettings, Collected, Teach):
+    for resource in (Page, Pictures, Status, ChangeableSettings, Collected, Sharing, Teach):
         yield from resource(context).routes()

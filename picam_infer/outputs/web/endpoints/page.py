@@ -14,7 +14,7 @@ from picam_infer.outputs.web.access import Refused, neighbourhood
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.files import PAGE, file_response, page_files
 from picam_infer.outputs.web.refusals import login_form
-from picam_infer.outputs.web.request import arriving, for_person, visitor
+from picam_infer.outputs.web.request import arriving, for_person, root, visitor
 from picam_infer.outputs.web.session_cookie import cookie, del_cookie, set_cookie
 
 _LOGINS = 4
@@ -39,6 +39,8 @@ class Page:
             web.get("/openapi.json", self.openapi),
             web.post("/login", self.login),
             web.post("/logout", self.logout),
+            web.get("/join", self.join_form),
+            web.post("/join", self.join),
         ]
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -65,18 +67,38 @@ class Page:
         """Trade the token for a cookie."""
         access, who = self._context.access, visitor(self._context.access, request).address
         try:
-            with self._one_of_few(who):
-                form = await arriving(request.post(), "form", self._context.stuck_s)
-            if not access.token:
-                raise access.tokenless()
-            access.try_token(who, str(form.get("token", "")).strip())
+            access.try_token(who, await self._given(request, who, "token"))
         except Refused as refusal:
             if refusal.status == 403 or not for_person(request):
                 raise
             return login_form(self._context.access, request, refusal)
+        raise self._let_in(request)
+
+    async def join_form(self, request: web.Request) -> web.StreamResponse:
+        """The form that the link in a QR code leads to."""
+        text = (PAGE / "join.html").read_text("utf-8")
+        text = text.replace("<!--root-->", root(self._context.access, request))
+        return web.Response(text=text, content_type="text/html")
+
+    async def join(self, request: web.Request) -> web.StreamResponse:
+        """Trade a one-time login for a cookie."""
+        access, who = self._context.access, visitor(self._context.access, request).address
+        access.try_invitation(who, await self._given(request, who, "code"))
+        raise self._let_in(request)
+
+    async def _given(self, request: web.Request, who: str, field: str) -> str:
+        """Return what a login form says. Raises `Refused`."""
+        with self._one_of_few(who):
+            form = await arriving(request.post(), "form", self._context.stuck_s)
+        if not self._context.access.token:
+            raise self._context.access.tokenless()
+        return str(form.get(field, "")).strip()
+
+    def _let_in(self, request: web.Request) -> web.HTTPSeeOther:
+        """Return the answer with a new session's cookie, which leads to the page."""
         answer = web.HTTPSeeOther("./")
-        set_cookie(self._context.access, request, answer, access.session())
-        raise answer
+        set_cookie(self._context.access, request, answer, self._context.access.session())
+        return answer
 
     async def logout(self, request: web.Request) -> web.StreamResponse:
         """End the session that the cookie is of."""

@@ -1,0 +1,38 @@
+"""What to type to see the page, here and from another machine: never an address that leads nowhere."""
+
+from __future__ import annotations
+
+from picam_infer.config import Web
+from picam_infer.platform import addresses
+
+ANY = ("", "0.0.0.0", "::")
+"""Hosts of `web.listen` that mean every address of the machine."""
+
+
+def reachable(settings: Web, port: int, shared: bool = False) -> list[str]:
+    """Return the page's addresses, the surest first; `shared`: it listens on every address besides `web.listen`."""
+    return from_elsewhere(settings, port, shared) or [_address(settings, _here(settings), port)]
+
+
+def from_elsewhere(settings: Web, port: int, shared: bool = False) -> list[str]:
+    """Return the page's addresses for other machines: an IP address, which always works, before the mDNS name.
+
+    Empty while this machine is in no network, or the page listens to this machine only.
+    """
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    if not shared and host not in ANY:
+        return []
+    own = addresses.own()
+    name = addresses.host_name() if own else ""
+    return [_address(settings, one, port) for one in (*own, name) if one]
+
+
+def _here(settings: Web) -> str:
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    return "127.0.0.1" if host in ANY else host
+
+
+def _address(settings: Web, host: str, port: int) -> str:
+    scheme, usual = ("https", 443) if settings.tls_cert else ("http", 80)
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}{'' if port == usual else f':{port}'}/"
