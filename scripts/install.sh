@@ -29,6 +29,7 @@ main() {
     refuse_wrong_machine
     if [ -n "$fetch" ]; then
         trap clean_up EXIT
+        need_network
         fetch_wheels
         return
     fi
@@ -41,6 +42,7 @@ main() {
         fail "another installation is still under way: sudo fuser -v /run/picam-infer-install.lock names it"
     trap clean_up EXIT
     remove_unfinished
+    [ -n "$wheels" ] || need_network
     system_packages
     account
     build
@@ -89,6 +91,19 @@ refuse_wrong_machine() {
 }
 
 installed_as_package() { [ "$(dpkg-query -W -f '${db:Status-Status}' picam-infer 2>/dev/null)" = installed ]; }
+
+# pip itself would find that out after minutes, and say it in a page of text.
+need_network() {
+    local host
+    host=$(python3 "$root/scripts/reach_index.py" 2>/dev/null) || [ -z "$host" ] || fail "$(no_network "$host")"
+}
+
+no_network() {
+    echo "no network: ${1:-the package index} cannot be reached. Connect it and run this again, or take the wheels from a" \
+        "machine of the same kind ($(uname -m), $(python3 -V)): $0 --fetch DIR there, then --wheels DIR here.$(goes_on)"
+}
+
+goes_on() { [ ! -e "$opt/current" ] || echo " The version before goes on unchanged."; }
 
 # Libraries that OpenCV's wheel and the stick load from the system, and the journal's fields.
 system_packages() {
@@ -191,11 +206,10 @@ pip() {
 }
 
 why_pip_failed() {
-    local kept=" The version before goes on unchanged."
-    [ -e "$opt/current" ] || kept=
+    local kept
+    kept=$(goes_on)
     if grep -Eq 'Failed to establish a new connection|Name or service not known|name resolution|Network is unreachable' "$log"; then
-        echo "no network. Connect it and run this again, or take the wheels from a machine of the same kind" \
-            "($(uname -m), $(python3 -V)): $0 --fetch DIR there, then --wheels DIR here.$kept"
+        no_network
     elif grep -q 'No space left on device' "$log"; then
         echo "the disk is full: $(df -h --output=avail "$opt" | tail -n 1 | tr -d ' ') left where $opt is.$kept"
     elif [ -n "$wheels" ]; then

@@ -11,7 +11,7 @@ from picam_infer.inference import preprocess
 from picam_infer.outputs import annotate
 from picam_infer.outputs.strips import Layer
 from picam_infer.runtime.state import Rate, State
-from picam_infer.runtime.status_text import fresh_result, stats_line
+from picam_infer.runtime.status_text import fresh_result, stats_line, status_text
 
 _NEWS_S = 10.0
 _STATS_S = 1.0
@@ -42,6 +42,11 @@ def status_screen(state: State) -> StatusScreen | None:
         return None
     foot = f"since {_clock(problem.since)}, still looking for it"
     return StatusScreen(problem.title, problem.what, problem.remedy, foot)
+
+
+def starting_screen(state: State) -> StatusScreen:
+    """Return what is shown until the first picture comes."""
+    return StatusScreen("starting", status_text(state), colour=annotate.KNOWN)
 
 
 class Annotator:

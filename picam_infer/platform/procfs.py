@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,12 @@ class Process:
             if part.startswith(COMMAND) and part.endswith(".service"):
                 return part.removesuffix(".service").replace("\\x2d", "-")
         return ""
+
+    @property
+    def user_slice(self) -> str:
+        """The number of the user whose login it belongs to, `1000`; empty: none's, as a system service."""
+        found = re.search(r"/user-(\d+)\.slice/", _bytes(self.folder / "cgroup").decode("ascii", "replace"))
+        return found[1] if found else ""
 
     @property
     def keeps_devices(self) -> bool:

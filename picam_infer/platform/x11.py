@@ -7,17 +7,23 @@ import getpass
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from picam_infer.core import Disconnected
+from picam_infer.platform.procfs import PROC, others
 
 SOCKETS = Path("/tmp/.X11-unix")
 RUN = Path("/run/user")
 _COOKIE = b"MIT-MAGIC-COOKIE-1"
 _PATIENCE_S = 1.0
+SERVICE_USER = "picam-infer"
+_COMPOSITORS = ("labwc", "wayfire", "sway", "weston", "kwin_wayland", "gnome-shell", "cage", "Hyprland")
+_AUTOSTARTS = {"labwc": "~/.config/labwc/autostart", "sway": "~/.config/sway/config"}
+"""Desktops that run nothing of /etc/xdg/autostart by themselves, and the file where they are told what to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,15 @@ class Session:
     """What the server said of itself when it did."""
 
 
+class Refused(Disconnected):
+    """A desktop is running, but there is no way to a window in it yet."""
+
+
 def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: Path = RUN) -> Session:
-    """Return a session to draw in, the environment's own first. Raises `Disconnected`, naming one that refuses."""
+    """Return a session to draw in, the environment's own first.
+
+    Raises `Disconnected`; `Refused`, naming the desktop, where one is running all the same.
+    """
     refused = ""
     for display in _displays(environ, sockets):
         for authority in _authorities(environ, run):
@@ -46,10 +59,12 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
                 return Session(display, authority, answered.link, answered.setup)
             answered.link.close()
             refused = refused or f"the desktop on {display} refuses user {_user()} ({answered.refusal})"
+    desktop = compositor()
     if refused:
-        raise Disconnected(
-            refused, f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{_user()}"
-        )
+        raise Refused(refused, way_in(desktop))
+    if desktop:
+        raise Refused(f"the desktop ({desktop}) has no X server, which the window needs",
+                      "sudo apt install xwayland, then log in there again")  # fmt: skip
     raise Disconnected(
         "no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor"
     )
@@ -62,12 +77,34 @@ def login(run: Path = Path("/run/systemd")) -> str:
     return session if about.get("TYPE") in ("x11", "wayland") and about.get("CLASS") == "user" else ""
 
 
-def _fields(file: Path) -> dict[str, str]:
+def compositor(proc: Path = PROC, run: Path = Path("/run/systemd")) -> str:
+    """Return the Wayland desktop that a person is logged in at, by its program's name; empty: none that can be seen.
+
+    The greeter's own is none: it is left to ask who logs in.
+    """
+    users = {about.get("UID") for about in map(_fields, (run / "sessions").glob("*")) if about.get("CLASS") == "user"}
+    return next((one.name for one in others(proc) if one.name in _COMPOSITORS and one.user_slice in users), "")
+
+
+def way_in(desktop: str, etc: Path = Path("/etc")) -> str:
+    """Return how a person lets this user into a desktop that refuses it."""
+    user, file = _user(), _AUTOSTARTS.get(desktop, "")
+    if not file or "xdg-autostart" in _text(etc / f"xdg/{desktop}/autostart"):
+        return f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{user}"
+    line = f"{sys.executable} -m picam_infer.platform.x11_access" + ("" if user == SERVICE_USER else f" {user}")
+    line = f"exec {line}" if desktop == "sway" else f"{line} &"
+    return f"add the line «{line}» to {file}, then log in there again: {desktop} starts nothing by itself"
+
+
+def _text(file: Path) -> str:
     try:
-        lines = file.read_text("utf-8", "replace").splitlines()
+        return file.read_text("utf-8", "replace")
     except OSError:
-        return {}
-    return {key: value for key, _, value in (line.partition("=") for line in lines)}
+        return ""
+
+
+def _fields(file: Path) -> dict[str, str]:
+    return {key: value for key, _, value in (line.partition("=") for line in _text(file).splitlines())}
 
 
 class Answer(NamedTuple):

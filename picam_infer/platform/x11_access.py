@@ -14,7 +14,6 @@ from picam_infer.core import Disconnected
 from picam_infer.platform import x11
 from picam_infer.platform.terminal import say
 
-USER = "picam-infer"
 _CHANGE_HOSTS, _INSERT, _SERVER_INTERPRETED = 109, 0, 5
 AGAIN_S = 1.0
 _GONE_S = 30.0
@@ -23,7 +22,7 @@ _GONE_S = 30.0
 
 def main(words: list[str], gone_s: float = _GONE_S) -> int:
     """Let a user in (`picam-infer`, or the first word) for as long as the desktop lasts; 1 when it refuses."""
-    user = words[0] if words else USER
+    user = words[0] if words else x11.SERVICE_USER
     there_s = time.monotonic()
     while True:
         try:

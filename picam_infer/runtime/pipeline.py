@@ -28,6 +28,7 @@ from picam_infer.imaging import native_stderr
 from picam_infer.inference.classifier import Answer, Classifier
 from picam_infer.inference.guidance import Guide
 from picam_infer.models.bundle import BundleError
+from picam_infer.platform import udev
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
 from picam_infer.runtime.health import Part
@@ -156,7 +157,8 @@ class Pipeline:
                 back_off.reset()
                 continue
             try:
-                with contextlib.closing(self._parts.open_source()) as source:
+                with contextlib.closing(udev.opened(self._parts.open_source, self._stop, self._settling)) as source:
+                    self.state.settling = False
                     self._live = source.live
                     self.state.source = source.description
                     self._liveness.opened(source, STALE_S)
@@ -167,6 +169,9 @@ class Pipeline:
                         break
                     back_off.reset()
             except PicamError as loss:
+                self.state.settling = False
+                if self._stop.is_set():  # an opening that the end cut short is no loss
+                    break
                 if not self._waits_for(loss):
                     raise
                 broke_off = self._liveness.broke_off
@@ -253,12 +258,18 @@ class Pipeline:
     def _infer(self) -> None:
         # Many that lost the same server at the same moment must not come back for it at the same moment.
         back_off, slow_back_off = BackOff(USUAL_S, _SPREAD), BackOff(_SLOW_BACK_OFF_S, _SPREAD)
+
+        def open_classifier() -> Classifier:
+            return self._parts.open_classifier(self._stop)
+
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
-                with contextlib.closing(self._parts.open_classifier(self._stop)) as classifier:
+                with contextlib.closing(udev.opened(open_classifier, self._stop, self._settling)) as classifier:
+                    self.state.settling = False
                     self._classify(classifier)
                     back_off.reset()
             except PicamError as loss:
+                self.state.settling = False
                 if self._stop.is_set():  # an opening that the end cut short is no loss
                     return
                 if not self._waits_for(loss):
@@ -360,6 +371,12 @@ class Pipeline:
                         "PICAM_ENGINE": result.engine})  # fmt: skip
 
     # -- losses ----------------------------------------------------------
+
+    def _settling(self) -> None:
+        """Note, instead of what is wrong, that a device may just not be ready."""
+        if threading.current_thread() is self._threads[0]:
+            self._moved_s = time.monotonic()
+        self.state.settling = True
 
     def _waits_for(self, error: PicamError) -> bool:
         # A wrong bundle has to be read again as a whole: its labels, too.

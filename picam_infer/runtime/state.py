@@ -102,7 +102,7 @@ class Latest(Generic[T]):
 
 
 class Rate:
-    """Events a second over the last few seconds. One thread ticks, any may read."""
+    """Events a second over the last few seconds, or between the last two rarer ones. One thread ticks, any may read."""
 
     def __init__(self, window_s: float = 2.0) -> None:
         self._window_s = window_s
@@ -115,11 +115,12 @@ class Rate:
         self.total += 1
 
     def per_second(self, now_s: float | None = None) -> float:
-        """Return the rate now; 0 when nothing happened within the window."""
-        now = time.monotonic() if now_s is None else now_s
-        recent = [t for t in tuple(self._ticks) if now - t <= self._window_s]
+        """Return the rate now; 0 when nothing happened within the window, or for twice as long as it last took."""
+        now, ticks = time.monotonic() if now_s is None else now_s, tuple(self._ticks)
+        recent = [t for t in ticks if now - t <= self._window_s]
         if len(recent) < 2:
-            return len(recent) / self._window_s
+            gap_s, silent_s = (ticks[-1] - ticks[-2], now - ticks[-1]) if len(ticks) > 1 else (0.0, 0.0)
+            return 1 / max(gap_s, silent_s) if silent_s < 2 * gap_s else len(recent) / self._window_s
         # From the first event until now, so that a stalled source's rate falls instead of freezing.
         span_s = max(recent[-1] - recent[0], (now - recent[0]) * (len(recent) - 1) / len(recent))
         return (len(recent) - 1) / span_s if span_s > 0 else 0.0
@@ -245,6 +246,8 @@ class State:
         """What the source granted."""
         self.patience_s = 0.0
         """How long the source may be silent at its own pace; a result stays true as long."""
+        self.settling = False
+        """Whether source or engine are waited for because the system is still setting its devices up."""
         self.engine = ""
         self.display = ""
         self.notice: tuple[str, float] = ("", 0.0)
@@ -354,9 +357,9 @@ class State:
             "advice": self.advice if newest else "",
             "stick_c": self.telemetry.temperature_c if self.telemetry else None,
             "frames": self.stats.frames.total,
-            "frames_per_s": round(self.stats.frames.per_second(), 1),
+            "frames_per_s": round(self.stats.frames.per_second(), 2),
             "inferences": self.stats.inferences.total,
-            "inferences_per_s": round(self.stats.inferences.per_second(), 1),
+            "inferences_per_s": round(self.stats.inferences.per_second(), 2),
             "skipped": self.frames.skipped,
             "bad_frames": self.stats.bad_frames,
             "flawed_frames": self.stats.flawed,

@@ -44,7 +44,8 @@ def status_text(state: State) -> str:
     missing = "".join(f"; {problem}" for problem in state.health.problems) + _shared(state)
     newest = fresh_result(state)
     if newest is None:
-        return f"waiting for {state.source or 'the camera'} and the model {state.model}{missing}"
+        settling = "; the system is still setting its devices up" if state.settling else ""
+        return f"waiting for {state.source or 'the camera'} and the model {state.model}{settling}{missing}"
     seen = newest.in_words()
     news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
     rate = per_second(state.stats.inferences)
@@ -62,4 +63,6 @@ def _shared(state: State) -> str:
 def per_second(rate: Rate) -> str:
     """Return a rate for people; one below one is not called nothing."""
     now = rate.per_second()
-    return f"{now:.0f}" if now >= 1 or not now else f"{now:.1f}"
+    if now >= 1 or not now:
+        return f"{now:.0f}"
+    return f"{now:.1f}" if now >= 0.1 else f"{now:.2g}"

@@ -351,7 +351,7 @@ class Supervisor:
                     self._say_ready()
                 worked = done
                 self.notifier.watchdog_ping()
-            elif pipeline.resting:
+            elif pipeline.resting or state.settling:
                 self.notifier.watchdog_ping()
             outcome = self._attend(viewer, state)
             if outcome is not None:

@@ -13,7 +13,7 @@ from picam_infer.imaging.letterbox import Fitter
 from picam_infer.imaging.region import Roi
 from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Edges
-from picam_infer.outputs.annotator import Annotator, StatusScreen, status_screen
+from picam_infer.outputs.annotator import Annotator, StatusScreen, starting_screen, status_screen
 from picam_infer.outputs.display.screen import Screen
 from picam_infer.outputs.invitation import InvitationScreen
 from picam_infer.runtime.pace import Pace
@@ -81,8 +81,11 @@ class Viewer:
         else:
             self._state.unpacked.expect(self, self._screen.size)
         newest = self._state.frames.look(self._number, _TICK_S)
+        if newest is None and self._number == 0:
+            self._show_status(starting_screen(self._state))  # also on a monitor that was there too late for the first
+            return False
         if newest is None or self._frozen:
-            return self._number > 0
+            return True
         self._number, frame = newest
         self._pace.begin()
         return self._show(frame)

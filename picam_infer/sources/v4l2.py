@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from picam_infer.core import Disconnected
-from picam_infer.platform import procfs
+from picam_infer.platform import procfs, udev
 from picam_infer.platform.procfs import Process
 
 # linux/videodev2.h, 64-bit layouts
@@ -201,7 +201,7 @@ def is_settling(camera: CameraInfo) -> bool:
     except OSError:
         return False
     done = os.access(camera.node, os.R_OK | os.W_OK) and (camera.by_id or not camera.usb_id)
-    return not done and 0 <= age_s < SETTLING_S
+    return not done and (0 <= age_s < SETTLING_S or (0 <= age_s < udev.PATIENCE_S and udev.working()))
 
 
 # -- asking the driver ---------------------------------------------------

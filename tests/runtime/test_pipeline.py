@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,12 +23,14 @@ from picam_infer.inference.guidance import Sight
 from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.inference.stillness import Stillness
 from picam_infer.models.bundle import Photo
+from picam_infer.platform import udev
 from picam_infer.runtime import liveness
 from picam_infer.runtime import pipeline as pipelines
 from picam_infer.runtime.camera_controls import Control
 from picam_infer.runtime.liveness import STALE_S
 from picam_infer.runtime.pipeline import Parts, Pipeline
 from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.status_text import status_text
 
 FRAME = jpeg_frame(picture(200))
 
@@ -214,6 +217,33 @@ def test_a_lost_camera_is_opened_again(run: Callable[..., Running], caplog: pyte
     assert len([m for m in messages if "lost" in m]) == 1, "one line a loss, however often it is tried"
     assert len([m for m in messages if "camera is back" in m]) == 1
     assert running.state.health.losses["camera"] == 1
+
+
+def test_while_udev_sets_devices_up_nothing_is_lost(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "queue").touch()
+    monkeypatch.setattr(udev, "RUN", tmp_path)
+    missing, hold = Disconnected("no camera is plugged in", "plug in a USB webcam"), threading.Event()
+    running = run([missing, missing, ListSource(chain(frames(3), [hold.wait]), live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.state.settling)
+    assert "setting its devices up" in status_text(running.state)
+    running.wait_for(lambda: running.results)
+    hold.set()
+    assert not running.state.settling
+    assert not running.state.health.losses.get("camera")
+    assert not [r.message for r in caplog.records if "lost" in r.message or "plug in" in r.message]
+
+
+def test_a_camera_that_goes_while_udev_works_is_lost_at_once(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "queue").touch()
+    monkeypatch.setattr(udev, "RUN", tmp_path)
+    running = run([ListSource([*frames(1), Disconnected("the camera is unplugged", "")], live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.state.health.problems)
+    assert running.state.health.problems[0].what == "the camera is unplugged"
 
 
 def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from picam_infer.config import Decide
 from picam_infer.models.bundle import Photo
 from picam_infer.runtime.state import Change, Histogram, Latest, Rate, State, Tuning
+from picam_infer.runtime.status_text import per_second
 
 
 def make_state() -> State:
@@ -92,6 +95,29 @@ def test_rate_of_a_steady_and_of_a_stalled_source() -> None:
     assert rate.per_second(59 / 30 + 1) < 22
     assert rate.per_second(59 / 30 + 5) == 0
     assert rate.total == 60
+
+
+@pytest.mark.parametrize(
+    ("times_s", "now_s", "rate_per_s"),
+    [([], 1, 0), ([1], 1, 0.5), ([0, 10], 10, 0.1), ([0, 10], 14, 0.1), ([0, 10], 18, 1 / 10), ([0, 10], 25, 1 / 15),
+     ([0, 10], 31, 0), ([0, 1.5], 1.5, 1 / 1.5), ([0, 20, 20.04], 20.04, 25)],
+)  # fmt: skip
+def test_the_rate_of_what_is_rarer_than_the_window_is_not_nothing(
+    times_s: list[float], now_s: float, rate_per_s: float
+) -> None:
+    rate = Rate(window_s=2)
+    for time_s in times_s:
+        rate.tick(time_s)
+    assert rate.per_second(now_s) == pytest.approx(rate_per_s)
+
+
+@pytest.mark.parametrize(("gap_s", "words"), [(0.04, "25"), (1.0, "1"), (1.6, "0.6"), (25.0, "0.04")])
+def test_a_rate_below_one_is_written_as_such(gap_s: float, words: str) -> None:
+    rate = Rate()
+    now_s = time.monotonic()
+    rate.tick(now_s - gap_s)
+    rate.tick(now_s)
+    assert per_second(rate) == words
 
 
 def test_histogram() -> None:

@@ -34,6 +34,7 @@ from picam_infer.outputs import annotate, display
 from picam_infer.outputs.annotator import StreamAnnotator
 from picam_infer.outputs.display import screen as screens
 from picam_infer.outputs.display.screen import ClosedWindow, Screen
+from picam_infer.platform import udev
 from picam_infer.runtime import supervisor
 from picam_infer.runtime.health import Health
 from picam_infer.runtime.settings import RuntimeSettings
@@ -528,6 +529,42 @@ def test_the_monitor_gets_no_more_pictures_than_asked_for_and_keys_go_on(tmp_pat
     watching.monitor.pressed.append("q")
     viewer.step()
     assert viewer.quit
+
+
+def test_a_monitor_that_is_there_before_the_first_picture_says_what_is_waited_for(tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    assert not watching.viewer.step(), "a service is not ready because it waits"
+    (waiting,) = watching.monitor.shown
+    assert waiting.any() and not (waiting == waiting[0, 0]).all()
+    watching.frame()
+    watching.viewer.step()
+    assert len(watching.monitor.shown) == 2
+
+
+def test_a_monitor_that_udev_is_still_setting_up_is_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    there: list[Monitor] = []
+
+    def open_display(settings: DisplaySettings) -> Monitor:
+        if not there:
+            raise Disconnected("this machine has no graphics card", "dtoverlay=vc4-kms-v3d")
+        return there[0]
+
+    monkeypatch.setattr(display, "open_display", open_display)
+    monkeypatch.setattr(screens, "RETRY_S", 0.0)
+    monkeypatch.setattr(udev, "RUN", tmp_path)
+    (tmp_path / "queue").touch()
+    screen = Screen(Config(), patient=True)
+    assert not screen.there() and "no display now" not in caplog.text
+    there.append(Monitor())
+    assert screen.there()
+    there.clear()
+    screen.close()
+    (tmp_path / "queue").unlink()
+    os.utime(tmp_path, (0, 0))
+    assert not screen.there() and "no display now: this machine has no graphics card" in caplog.text
 
 
 def test_every_frame_is_shown_once_with_its_overlay(tmp_path: Path) -> None:

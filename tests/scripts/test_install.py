@@ -1,6 +1,8 @@
 import os
 import shutil
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,51 @@ def test_what_the_settings_need_is_installed(tmp_path: Path, config: str, wanted
     function = INSTALL.read_text().partition("\nextras() {")[2].partition("\n}\n")[0]
     done = run("bash", "-euc", f"etc={tmp_path}; extras() {{{function}\n}}; extras")
     assert (done.stdout.strip(), done.stderr) == (wanted, "")
+
+
+def index_reached(**settings: str) -> subprocess.CompletedProcess[str]:
+    """Ask whether pip's index can be reached, with these settings of pip and no others."""
+    plain = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    environment = {**plain, "PIP_FIND_LINKS": "", "PIP_NO_INDEX": "", "PIP_PROXY": "", **settings}
+    script = [sys.executable, str(ROOT / "scripts/reach_index.py")]
+    return subprocess.run(script, capture_output=True, text=True, env=environment, timeout=20, check=False)
+
+
+def test_an_index_out_of_reach_is_known_at_once_and_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        address = f"http://127.0.0.1:{index.getsockname()[1]}"
+        assert index_reached(PIP_INDEX_URL=f"{address}/simple").returncode == 0
+        # Behind a proxy no name is known here, and none needs to be.
+        assert index_reached(PIP_INDEX_URL="https://pypi.invalid/simple", PIP_PROXY=address).returncode == 0
+    gone = index_reached(PIP_INDEX_URL=f"{address}/simple")
+    assert (gone.returncode, gone.stdout) == (1, "127.0.0.1\n")
+    assert index_reached(PIP_INDEX_URL="https://pypi.invalid/simple").stdout == "pypi.invalid\n"
+    assert index_reached(PIP_INDEX_URL="https://pypi.invalid/simple", PIP_PROXY=address).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"PIP_INDEX_URL": "file:///media/wheels"}, {"PIP_NO_INDEX": "1"}, {"PIP_FIND_LINKS": "/media/wheels"},
+     {"PIP_INDEX_URL": "http://[nonsense/"}],
+)  # fmt: skip
+def test_where_pip_needs_no_network_none_is_asked_for(settings: dict[str, str]) -> None:
+    assert index_reached(**{"PIP_INDEX_URL": "https://pypi.invalid/", **settings}).returncode == 0
+
+
+def test_wheels_cannot_be_fetched_without_a_network_and_one_line_says_so(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PIP_FIND_LINKS": "",
+        "PIP_NO_INDEX": "",
+        "PIP_INDEX_URL": "https://pypi.invalid/simple",
+    }
+    environment = {name: value for name, value in environment.items() if "proxy" not in name.lower()}
+    done = subprocess.run([INSTALL, "--fetch", str(tmp_path / "wheels")], capture_output=True, text=True,
+                          env=environment, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "no network: pypi.invalid cannot be reached" in done.stderr
+    assert not list((tmp_path / "wheels").iterdir())
 
 
 def test_scripts_are_sound() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Disconnected, Display
 from picam_infer.outputs.display import owner
+from picam_infer.platform import x11
 
 _KINDS = {"window": "Window", "kms": "Kms", "framebuffer": "Framebuffer"}
 
@@ -28,12 +29,13 @@ def open_display(settings: DisplaySettings) -> Display | None:
 
 def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
     """Return the first display that opens; raise the most telling `Disconnected` when none does."""
-    losses = []
+    losses: list[Disconnected] = []
     for opener in openers:
         try:
             return opener()
-        except owner.Held:
-            raise
+        except owner.Held as held:
+            # A desktop that refuses the window has the monitor: the refusal is what a person can mend.
+            raise next((loss for loss in losses if isinstance(loss, x11.Refused)), held) from None
         except Disconnected as loss:
             losses.append(loss)
     # Without a desktop it is no news that there is none: the bare monitor's reason is the one to mend.

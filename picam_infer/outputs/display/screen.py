@@ -11,6 +11,7 @@ from picam_infer.config import Config
 from picam_infer.core import Disconnected, Display, Patch, Pixels, Problem
 from picam_infer.outputs import display as displays
 from picam_infer.platform import x11
+from picam_infer.platform.udev import Settling
 from picam_infer.runtime.health import Health
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Screen:
         self._display: Display | None = None
         self._next_try_s = 0.0
         self._lost = Problem("")
+        self._settling = Settling()
         self._health: Health | None = None
         self._missed = config.display.kind != "auto"
         self.wanted = config.display.kind != "none"
@@ -144,12 +146,14 @@ class Screen:
         except Disconnected as loss:
             if not patient:
                 raise
-            self._gone(loss)
+            if not self._settling.excuses():
+                self._gone(loss)
             return
         if self._display is None:
             self.wanted = False
         else:
             log.info("display: %s", self._display.name)
+            self._settling.over()
             self._lost = Problem("")
             # From now on it is missed: on a machine that never had a monitor `auto` is no promise of one.
             self._missed = True

@@ -7,7 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -303,6 +303,70 @@ def test_no_session(tmp_path: Path) -> None:
     (tmp_path / "X0").write_text("a left-over")
     with pytest.raises(Disconnected, match="no desktop session"):
         x11.find({"DISPLAY": "nonsense"}, tmp_path, tmp_path)
+
+
+class Login:
+    """A machine at which somebody is logged in, in a Wayland desktop; `files` under proc, run and etc."""
+
+    def __init__(self, root: Path, program: str, kind: str = "user") -> None:
+        self.proc, self.run, self.etc = root / "proc", root / "run", root / "etc"
+        self.write(self.proc / "77/comm", f"{program}\n")
+        self.write(self.proc / "77/cgroup", "0::/user.slice/user-1000.slice/session-3.scope\n")
+        self.write(self.run / "sessions/3", f"UID=1000\nCLASS={kind}\nTYPE=tty\n")
+
+    @staticmethod
+    def write(file: Path, text: str) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+def test_a_wayland_desktop_is_known_by_its_program_and_the_greeters_own_is_none(tmp_path: Path) -> None:
+    person = Login(tmp_path / "a", "labwc")
+    assert x11.compositor(person.proc, person.run) == "labwc"
+    greeter = Login(tmp_path / "b", "labwc", "greeter")
+    assert x11.compositor(greeter.proc, greeter.run) == ""
+    shell = Login(tmp_path / "c", "bash")
+    assert x11.compositor(shell.proc, shell.run) == ""
+    service = Login(tmp_path / "d", "cage")
+    service.write(service.proc / "77/cgroup", "0::/system.slice/greetd.service\n")
+    assert x11.compositor(service.proc, service.run) == ""
+
+
+def test_a_desktop_without_an_x_server_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(x11, "compositor", lambda: "labwc")
+    with pytest.raises(x11.Refused, match=r"labwc.* no X server") as refused:
+        x11.find({}, tmp_path, tmp_path)
+    assert "install xwayland" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("desktop", "system_file", "words"),
+    [
+        ("labwc", None, ["x11_access", " &»", "~/.config/labwc/autostart"]),
+        ("labwc", "/usr/bin/lxsession-xdg-autostart\n", ["log in there again", "xhost +SI:localuser:"]),
+        ("sway", None, ["«exec ", "x11_access", "~/.config/sway/config"]),
+        ("gnome-shell", None, ["log in there again", "xhost"]),
+        ("", None, ["log in there again", "xhost"]),
+    ],
+)
+def test_a_desktop_that_starts_nothing_by_itself_is_told_the_line_to_start(
+    tmp_path: Path, desktop: str, system_file: str | None, words: list[str]
+) -> None:
+    if system_file is not None:
+        Login.write(tmp_path / "xdg/labwc/autostart", system_file)
+    hint = x11.way_in(desktop, tmp_path)
+    assert all(word in hint for word in words), hint
+
+
+def test_a_desktop_that_refuses_is_what_counts_when_it_has_the_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def window() -> Any:
+        raise x11.Refused("the desktop on :0 refuses user picam-infer", "add the line")
+
+    def kms() -> Any:
+        raise owner.Held("the monitor is held by labwc (PID 77)", "end that program")
+
+    with pytest.raises(x11.Refused, match="refuses"):
+        display.first([window, kms], desktop=False)
 
 
 def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:

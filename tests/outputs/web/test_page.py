@@ -444,6 +444,13 @@ def test_one_picture_is_one_picture(browser: Browser, web: Web) -> None:
     ]  # fmt: skip
 
 
+def test_a_rate_below_one_is_not_called_nothing(browser: Browser, web: Web) -> None:
+    words = """const { rate } = await import(new URL("text.js", document.querySelector("script[src]").src));
+    return [0, 0.04, 0.58, 0.97, 1, 29.7].map(rate)"""
+    visit(browser, web)
+    assert browser.js(f"return (async () => {{ {words} }})()") == ["0", "0.04", "0.6", "1", "1", "30"]
+
+
 def test_a_frozen_picture_and_all_that_belongs_to_it_stand_still(browser: Browser, web: Web, run: Run) -> None:
     visit(browser, web)
     until(lambda: text(browser, "#label") == "one")

@@ -1,7 +1,7 @@
 // The figures, and what the machine has to complain about.
 
 import { element, reconcile, write } from "./dom.js";
-import { duration } from "./text.js";
+import { duration, rate } from "./text.js";
 
 export function showFigures(list, findings, state) {
   const found = new Map(numbers(state).filter(([, value]) => value !== null && value !== undefined));
@@ -20,8 +20,8 @@ function numbers(state) {
   return [
     ["Engine", state.engine || "–"],
     ["Note", state.notice || null],
-    ["Camera", picture ? `${picture.width} × ${picture.height}, ${Math.round(state.frames_per_s)} fps` : "–"],
-    ["Results", `${Math.round(state.inferences_per_s)} a second`],
+    ["Camera", picture ? `${picture.width} × ${picture.height}, ${rate(state.frames_per_s)} fps` : "–"],
+    ["Results", `${rate(state.inferences_per_s)} a second`],
     ["One inference", result ? `${result.infer_ms.toFixed(1)} ms` : "–"],
     ["Sensor to result", result ? `${result.age_ms.toFixed(0)} ms` : "–"],
     ["Temperature", machine.temperature_c === null ? null : `${machine.temperature_c.toFixed(0)} °C`],

@@ -34,6 +34,11 @@ export function perSecond(pictures) {
   return whole === "0" && pictures > 0 ? "less than 1 picture a second" : `${whole} ${whole === "1" ? "picture" : "pictures"} a second`;
 }
 
+// A rate as a number; one below one is not called nothing.
+export function rate(perSecond) {
+  return perSecond >= 1 || perSecond === 0 ? perSecond.toFixed(0) : String(Number(perSecond.toPrecision(perSecond >= 0.1 ? 1 : 2)));
+}
+
 export function duration(seconds) {
   const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
   return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;
