@@ -242,7 +242,7 @@ class Histogram:
         self.sum_s += duration_s
 
 
-class Patch(NamedTuple):
+class Overlay(NamedTuple):
     """A rectangle that is laid over a picture, its top left corner at x, y (pixels); wholly inside the picture."""
 
     x: int
@@ -266,7 +266,7 @@ class Display(Protocol):
     def size(self) -> tuple[int, int]:
         """Width, height in pixels: a picture of more is no better."""
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
         """Show BGR (H, W, 3), fitted with its aspect kept, and `over` laid over it; neither is changed.
 
         Raises `Disconnected` when the monitor is gone.

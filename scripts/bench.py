@@ -21,7 +21,7 @@ import numpy as np
 from picam_infer import sources
 from picam_infer.bootstrap import bootstrap
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
-from picam_infer.core import Codec, Display, Frame, Patch, Pixels, Scores, Source
+from picam_infer.core import Codec, Display, Frame, Overlay, Pixels, Scores, Source
 from picam_infer.imaging import decode
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.classifier import Classifier
@@ -31,7 +31,7 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.display.screen import Screen
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.web import server as web
-from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.viewer import Viewer
@@ -68,7 +68,7 @@ class Paper:
     desktop = False
     size = (1280, 720)
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
         """Take the picture."""
 
     def keys(self) -> list[str]:
@@ -134,7 +134,7 @@ def pipeline(model: Bundle, source: Source) -> Pipeline:
     """Return our own loops over a source, wired as the service wires them."""
     state = State(Tuning(model.card.preprocess, Config().decide))
     settings = EngineSettings(kind="openvino")
-    return Pipeline(state, Parts(
+    return Pipeline(state, PipelineSetup(
         lambda: source, lambda stopping: Classifier.of(model, engines.open_engine(settings, model)),
     ))  # fmt: skip
 
@@ -271,7 +271,7 @@ def change_growth(model: Bundle, codec: Codec, count: int) -> None:
     source = Played(frames, count + warm, lambda frame: replace(frame, data=frame.data.copy()))
     state = State(Tuning(model.card.preprocess, Config().decide))
     postprocessor = Postprocessor(("a", "b"), None)
-    running = Pipeline(state, Parts(
+    running = Pipeline(state, PipelineSetup(
         lambda: source, lambda stopping: Classifier.of(model, Alternating(), postprocessor=postprocessor),
     ))  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

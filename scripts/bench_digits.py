@@ -34,7 +34,7 @@ NONE = train.REJECT
 ROI = 0.4
 WORK_PX = 144
 
-Patch = Callable[[np.ndarray], np.ndarray | None]
+Prepare = Callable[[np.ndarray], np.ndarray | None]
 """The grey centre square to the network's input 28 x 28, or None where the recipe itself sees no digit."""
 
 
@@ -52,17 +52,17 @@ class Recipe:
     """A way from the centre square to a name."""
 
     name: str
-    patch: Patch
+    prepare: Prepare
     predict: train.Predict
 
     def scores(self, squares: Sequence[np.ndarray]) -> np.ndarray:
         """n x 11 probabilities; a network without a reject class has 0 there."""
         rows = np.zeros((len(squares), NONE + 1), np.float32)
         rows[:, NONE] = 1
-        patches = [self.patch(square) for square in squares]
-        seen = [i for i, patch in enumerate(patches) if patch is not None]
+        inputs = [self.prepare(square) for square in squares]
+        seen = [i for i, prepare in enumerate(inputs) if prepare is not None]
         if seen:
-            found = self.predict(np.stack([patches[i] for i in seen]))
+            found = self.predict(np.stack([inputs[i] for i in seen]))
             rows[seen] = np.pad(found, ((0, 0), (0, NONE + 1 - found.shape[1])))
         return rows
 
@@ -139,16 +139,16 @@ def centred(ink: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.warpAffine(small, move, (28, 28)))
 
 
-def variant(canny: tuple[float, float], blur: int, lines: bool) -> Patch:
+def variant(canny: tuple[float, float], blur: int, lines: bool) -> Prepare:
     """The `edges` chain with another smoothing and with or without ruled lines, to weigh its steps."""
 
-    def patch(square: np.ndarray) -> np.ndarray:
+    def prepare(square: np.ndarray) -> np.ndarray:
         grey = cv2.resize(square, (WORK_PX, WORK_PX), interpolation=cv2.INTER_AREA)
         grey = cv2.GaussianBlur(without_ruled_lines(grey) if lines else grey, (blur, blur), 0)
         outline = cv2.dilate(cv2.Canny(grey, *canny), np.ones((3, 3), np.uint8))
         return np.asarray(cv2.resize(outline, (28, 28), interpolation=cv2.INTER_AREA))
 
-    return patch
+    return prepare
 
 
 def plain_network(args: argparse.Namespace) -> train.Predict | None:
@@ -272,12 +272,12 @@ def cost(cases: Sequence[Case], model: Bundle, canny: tuple[float, float], round
     import openvino as ov
 
     compiled = ov.Core().compile_model(model.network, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    chains: dict[str, Patch] = {"0.1": variant(canny, 3, False), "now": lambda square: edges(square, canny)}
+    chains: dict[str, Prepare] = {"0.1": variant(canny, 3, False), "now": lambda square: edges(square, canny)}
     spent: dict[str, list[float]] = {name: [] for name in chains}
     for case in chained.from_iterable([cases] * rounds):
-        for name, patch in chains.items():
+        for name, prepare in chains.items():
             began_s = time.perf_counter()
-            ready = patch(grey_square(case.frame, ROI, WORK_PX))
+            ready = prepare(grey_square(case.frame, ROI, WORK_PX))
             assert ready is not None
             compiled(train.scaled(ready[None]))
             spent[name].append(time.perf_counter() - began_s)
@@ -291,8 +291,8 @@ def approached(digits: train.Digits, predict: train.Predict, canny: tuple[float,
     visits, scores = [], []
     for _ in range(count):
         visit = approaches.approach(digits, rng)
-        patches = [edges(grey_square(frame, ROI, WORK_PX), canny) for frame in visit.frames]
-        scores.append(list(predict(np.stack(patches))))
+        inputs = [edges(grey_square(frame, ROI, WORK_PX), canny) for frame in visit.frames]
+        scores.append(list(predict(np.stack(inputs))))
         visits.append(visit)
     heads = ("false a minute", "delay s", "p90 s", "never", "flicker")
     print(f"\n{f'{count} approaches, 15 answers a second':44}" + "".join(f"{head:>16}" for head in heads))

@@ -31,7 +31,7 @@ def main(target: Path) -> None:
     image = decode.bgr(frame)
     box = preprocess.box(model.card.preprocess, model.card.input, image.shape[1], image.shape[0])
     stats = f"{result.infer_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"
-    annotate.draw(image, result, annotate.Look(box, stats))
+    annotate.draw(image, result, annotate.Annotation(box, stats))
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 82])
 
 

@@ -213,7 +213,7 @@ class _Server:
         now = self._counted()
         if now is None or self._before is None:
             return f"{mean_ms:.2f} ms on average; this server keeps no statistics of its own time"
-        return now.since(self._before).sentence(mean_ms)
+        return now.since(self._before).text(mean_ms)
 
 
 def _on_the_stick(model: Bundle, picture: Pixels, kind: str) -> list[Contender]:

@@ -80,11 +80,11 @@ def prepare(
         build = Path(scratch, "build")
         results: list[Written] = []
 
-        def look(graph: Graph, assigned: Weights) -> None:
+        def inspect(graph: Graph, assigned: Weights) -> None:
             tf1.refuse(graph)
             results.append(tf1.write(graph, assigned, build, output_layer))
 
-        keras_files.read(found, weights, output_layer, look)
+        keras_files.read(found, weights, output_layer, inspect)
         if not (folder / "model.yaml").is_file():
             options = conversion.Options(weights=weights, labels=labels, output_layer=output_layer, precision="f32")
             conversion.convert(given, folder, options)

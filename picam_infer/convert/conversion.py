@@ -13,7 +13,7 @@ from typing import Any, Literal
 from picam_infer.convert import answer, container, input_spec, ir, keras_files, native_formats, outputs, trial
 from picam_infer.convert.answer import Lists
 from picam_infer.convert.container import Found
-from picam_infer.convert.input_spec import Known, View, Wishes
+from picam_infer.convert.input_spec import InputOptions, Known, View
 from picam_infer.convert.metadata import Metadata
 from picam_infer.convert.network import Network
 from picam_infer.convert.openvino_errors import FORMATS
@@ -52,9 +52,9 @@ class Options:
     """A folder of pictures in folders called as the classes: what is not known is chosen by them."""
 
     @property
-    def wishes(self) -> Wishes:
+    def input(self) -> InputOptions:
         """What is said about the input."""
-        return Wishes(self.scale, self.mean, self.std, self.colour, self.fit, self.chain)
+        return InputOptions(self.scale, self.mean, self.std, self.colour, self.fit, self.chain)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
     input_spec.require_float(network.model)
     notes = [*source.notes, *network.notes]
     meaning = answer.read(network, lists, options.task, notes)
-    spec = input_spec.decide(network, seen, _known(source, seen, len(meaning.labels)), options.wishes)
+    spec = input_spec.decide(network, seen, _known(source, seen, len(meaning.labels)), options.input)
     shown = trial.find_pictures(options.try_, _places(found, given), meaning.labels)
     if shown.known:
         phase("try")

@@ -44,7 +44,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class InputOptions:
     """What the user says about the input."""
 
     scale: str | None = None
@@ -58,7 +58,7 @@ class Wishes:
 
 
 @dataclass
-class Spec:
+class InputSpec:
     """The chain, and what of it is not known but assumed."""
 
     chain: Chain
@@ -161,14 +161,14 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
     return numbers
 
 
-def scaling(wishes: Wishes) -> tuple[Factor, Factor] | None:
+def scaling(options: InputOptions) -> tuple[Factor, Factor] | None:
     """Return the scale and offset that the user asks for; None if nothing. Raises `UsageError`."""
-    if wishes.mean is None and wishes.std is None:
-        return parse_scale(wishes.scale) if wishes.scale is not None else None
-    mean = parse_numbers(wishes.mean, "--mean") if wishes.mean is not None else (0.0,)
-    std = parse_numbers(wishes.std, "--std") if wishes.std is not None else (1.0,)
-    if wishes.scale is not None:
-        factor, low = parse_scale(wishes.scale)
+    if options.mean is None and options.std is None:
+        return parse_scale(options.scale) if options.scale is not None else None
+    mean = parse_numbers(options.mean, "--mean") if options.mean is not None else (0.0,)
+    std = parse_numbers(options.std, "--std") if options.std is not None else (1.0,)
+    if options.scale is not None:
+        factor, low = parse_scale(options.scale)
     else:
         factor, low = (1 / 255, 0.0) if max(map(abs, (*mean, *std))) <= 1.0 else (1.0, 0.0)
     return normalised(mean, std, factor, low)
@@ -187,22 +187,22 @@ def normalised(
     return (a[0], b[0], c[0]), (a[1], b[1], c[1])
 
 
-def decide(network: Network, seen: View, known: Known, wishes: Wishes) -> Spec:
+def decide(network: Network, seen: View, known: Known, options: InputOptions) -> InputSpec:
     """Return the chain: what the user says, else what the files and the graph say, else what is likely."""
-    asked = scaling(wishes)
+    asked = scaling(options)
     digits = (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs in DIGITS
-    edges = wishes.chain == "edges" or (
-        digits and wishes.chain is None and wishes.colour is None and wishes.fit is None
+    edges = options.chain == "edges" or (
+        digits and options.chain is None and options.colour is None and options.fit is None
     )
-    spec = _range(network, seen, known, edges, wishes.colour)
+    spec = _range(network, seen, known, edges, options.colour)
     if asked is not None:
-        spec = Spec(_rescaled(spec.chain, *asked), hints=spec.hints, open=spec.open - {"scale"})
+        spec = InputSpec(_rescaled(spec.chain, *asked), hints=spec.hints, open=spec.open - {"scale"})
     if edges:
-        return _as_edges(spec, seen, digits and wishes.chain is None)
+        return _as_edges(spec, seen, digits and options.chain is None)
     chain = spec.chain
     assert isinstance(chain, Photo)
-    if wishes.colour is not None:
-        spec.chain, spec.open = _recoloured(chain, wishes.colour), spec.open - {"colour"}
+    if options.colour is not None:
+        spec.chain, spec.open = _recoloured(chain, options.colour), spec.open - {"colour"}
     if seen.input.channels == 1:
         spec.open -= {"colour"}
     _tell_photo(spec, seen, known)
@@ -210,7 +210,7 @@ def decide(network: Network, seen: View, known: Known, wishes: Wishes) -> Spec:
         sides = tuple(network.model.input(0).shape)[1:]
         spec.notes.append(f"its input {sides} is no picture: a camera cannot feed it")
         return spec
-    return _fitted(spec, seen, known, wishes)
+    return _fitted(spec, seen, known, options)
 
 
 def _rescaled(chain: Chain, scale: Factor, offset: Factor) -> Chain:
@@ -231,7 +231,7 @@ def _recoloured(chain: Photo, colour: Colour) -> Photo:
     return Photo(chain.roi, colour, scale, offset, chain.fit)
 
 
-def _as_edges(spec: Spec, seen: View, by_itself: bool) -> Spec:
+def _as_edges(spec: InputSpec, seen: View, by_itself: bool) -> InputSpec:
     if isinstance(spec.chain, Photo):
         spec.chain = Edges(scale=_mean(spec.chain.scale), offset=_mean(spec.chain.offset))
     if by_itself:
@@ -241,7 +241,7 @@ def _as_edges(spec: Spec, seen: View, by_itself: bool) -> Spec:
     return spec
 
 
-def _tell_photo(spec: Spec, seen: View, known: Known) -> None:
+def _tell_photo(spec: InputSpec, seen: View, known: Known) -> None:
     if (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs not in DIGITS:
         spec.hints.append(f"with {known.outputs} outputs it is no model of digits: it gets the picture itself; "
                           "--chain edges feeds outlines")  # fmt: skip
@@ -250,14 +250,14 @@ def _tell_photo(spec: Spec, seen: View, known: Known) -> None:
 # -- scaling and colours ---------------------------------------------------------
 
 
-def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colour | None) -> Spec:
+def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colour | None) -> InputSpec:
     """Return the chain with scale and colour from the surest witness."""
     colour: Colour = "grey" if seen.input.channels == 1 else "rgb"
     metadata = known.metadata
     if network.quantised:
         note = "the model is quantised: it gets pixels minus 128" if network.offset else (
             "the model scales pixels itself: it gets 0…255")  # fmt: skip
-        return Spec(
+        return InputSpec(
             Photo(colour=metadata.colour or colour, scale=1.0, offset=network.offset), [note], open=_WITHOUT_SCALE
         )
     first = front.read(network.model, seen.input)
@@ -265,14 +265,16 @@ def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colou
         scale, offset = normalised(metadata.mean, metadata.std)
         said = f"minus {_listed(metadata.mean)}, divided by {_listed(metadata.std)}"
         note = f"pixels are scaled as the file's own metadata says: {said}"
-        return Spec(Photo(colour=metadata.colour or colour, scale=scale, offset=offset), [note], open=_WITHOUT_SCALE)
+        return InputSpec(
+            Photo(colour=metadata.colour or colour, scale=scale, offset=offset), [note], open=_WITHOUT_SCALE
+        )
     found = _from_graph(network, first, seen, metadata.colour or colour)
     if found is not None:
         return found
     if edges and not known.teachable:
-        return Spec(Edges())
+        return InputSpec(Edges())
     if known.teachable:
-        return Spec(Photo(colour=colour))
+        return InputSpec(Photo(colour=colour))
     spec = _guess(colour, known, seen, first)
     if metadata.colour and isinstance(spec.chain, Photo):
         spec.chain, spec.open = _recoloured(spec.chain, metadata.colour), spec.open - {"colour"}
@@ -283,7 +285,7 @@ _WITHOUT_SCALE = frozenset({"colour", "fit"})
 _ALL = frozenset({"scale", "colour", "fit"})
 
 
-def _from_graph(network: Network, first: Front | None, seen: View, colour: Colour) -> Spec | None:
+def _from_graph(network: Network, first: Front | None, seen: View, colour: Colour) -> InputSpec | None:
     """Return what the network's own arithmetic on its input asks for; None if it does not tell."""
     wants = first.wants if first is not None else None
     open_ = _WITHOUT_SCALE
@@ -301,10 +303,10 @@ def _from_graph(network: Network, first: Front | None, seen: View, colour: Colou
         note = f"pixels are scaled to {plain}, the range that the model is quantised for"
     else:
         note = f"the model normalises what it gets itself; its numbers are for pixels scaled to {plain}"
-    return Spec(Photo(colour=colour, scale=scale, offset=offset), [note], open=open_)
+    return InputSpec(Photo(colour=colour, scale=scale, offset=offset), [note], open=open_)
 
 
-def _guess(colour: Colour, known: Known, seen: View, first: Front | None) -> Spec:
+def _guess(colour: Colour, known: Known, seen: View, first: Front | None) -> InputSpec:
     hint = "; if its training used another range, say --scale LOW..HIGH"
     colours = colour == "rgb"
     torch = known.metadata.maker == "pytorch"
@@ -312,16 +314,18 @@ def _guess(colour: Colour, known: Known, seen: View, first: Front | None) -> Spe
     if colours and ((torch and seen.input.height >= 160) or any(map(_TORCH.match, known.names)) or _is_imagenets(held)):
         scale, offset = normalised(*IMAGENET, factor=1 / 255)
         note = "pixels are normalised by ImageNet's means and deviations, as networks of this kind are trained"
-        return Spec(Photo(colour=colour, scale=scale, offset=offset), [note + hint + " or --mean and --std"], open=_ALL)
+        return InputSpec(
+            Photo(colour=colour, scale=scale, offset=offset), [note + hint + " or --mean and --std"], open=_ALL
+        )
     if not torch and any(map(_MINUS_ONE.match, known.names)):
         note = f"pixels are scaled to -1…1, as this family of networks is trained{hint}"
-        return Spec(Photo(colour=colour), [note], open=_ALL)
+        return InputSpec(Photo(colour=colour), [note], open=_ALL)
     if not torch and colours and any(map(_CAFFE.match, known.names)):
         scale, offset = normalised(CAFFE, (1.0,))
         note = "pixels are BGR minus the means that this family of networks is trained with"
-        return Spec(Photo(colour="bgr", scale=scale, offset=offset), [note + hint], open=_ALL)
+        return InputSpec(Photo(colour="bgr", scale=scale, offset=offset), [note + hint], open=_ALL)
     note = f"pixels are scaled to 0…1, which is an assumption{hint}"
-    return Spec(Photo(colour=colour, scale=1 / 255, offset=0.0), [note], open=_ALL)
+    return InputSpec(Photo(colour=colour, scale=1 / 255, offset=0.0), [note], open=_ALL)
 
 
 def _is_imagenets(held: tuple[float, float] | None) -> bool:
@@ -335,12 +339,12 @@ def _listed(numbers: Iterable[float]) -> str:
 # -- the part of the picture -----------------------------------------------------
 
 
-def _fitted(spec: Spec, seen: View, known: Known, wishes: Wishes) -> Spec:
+def _fitted(spec: InputSpec, seen: View, known: Known, options: InputOptions) -> InputSpec:
     chain = spec.chain
     assert isinstance(chain, Photo)
     size = f"{seen.input.width}×{seen.input.height}"
-    if wishes.fit is not None:
-        fit = wishes.fit
+    if options.fit is not None:
+        fit = options.fit
         spec.open -= {"fit"}
     elif known.teachable:
         fit = "crop"  # what its web page does
@@ -410,7 +414,7 @@ def require_float(model: Any) -> None:
             raise PicamError(f"the network has an input or output of type {port.get_element_type()}", "export as float")
 
 
-def variants(spec: Spec, seen: View) -> tuple[list[Chain], list[Fit]]:
+def variants(spec: InputSpec, seen: View) -> tuple[list[Chain], list[Fit]]:
     """Return the chains of other scalings and colours, and the fits, that are open; the first of both are ours."""
     chain = spec.chain
     if "chain" in spec.open and isinstance(chain, Edges):
@@ -439,6 +443,6 @@ def replace_photo(chain: Photo, colour: Colour, scale: Factor, offset: Factor) -
     return Photo(chain.roi, colour, scale, offset, chain.fit)
 
 
-def with_chain(spec: Spec, chain: Chain) -> Spec:
+def with_chain(spec: InputSpec, chain: Chain) -> InputSpec:
     """Return the same with another chain."""
     return replace(spec, chain=chain)

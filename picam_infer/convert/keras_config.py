@@ -18,7 +18,7 @@ _IGNORED = frozenset({"mask", "training", "name"})
 
 @dataclass(frozen=True)
 class TensorRef:
-    """One output of one use of a layer."""
+    """One output of one call of a layer."""
 
     layer: str
     node: int
@@ -35,14 +35,14 @@ class Node:
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer of a graph. A nested model has a `graph`, a wrapper has `parts`."""
+    """One layer of a graph. A nested model has a `graph`, a wrapper has `sublayers`."""
 
     name: str
     kind: str
     config: Mapping[str, Any]
-    uses: Sequence[Node]
+    nodes: Sequence[Node]
     graph: Graph | None = None
-    parts: tuple[LayerSpec, ...] = ()
+    sublayers: tuple[LayerSpec, ...] = ()
     operation: bool = False
     """A bare function (Keras 3 operation, TFOpLambda) rather than a layer."""
 
@@ -65,14 +65,14 @@ class Graph:
         """Yield every layer at any depth."""
         for spec in self.specs.values():
             yield spec
-            yield from spec.parts
-            for part in (spec, *spec.parts):
+            yield from spec.sublayers
+            for part in (spec, *spec.sublayers):
                 if part.graph:
                     yield from part.graph.all_specs()
 
 
 @dataclass(frozen=True)
-class Dialect:
+class KerasVersion:
     """What the layers' configurations do not say themselves."""
 
     keras: int
@@ -123,7 +123,7 @@ def read_graph(topology: Any, version: str = "", backend: str = "") -> Graph:
     kind = str(topology["class_name"])
     if not _is_model(kind, topology["config"]):
         raise PicamError(f"the model's class is {kind!r}, written in Python", "only Sequential and functional models")
-    reader = _Reader(Dialect(major, backend))
+    reader = _Reader(KerasVersion(major, backend))
     return reader.model(kind, topology["config"], 0)
 
 
@@ -141,10 +141,10 @@ def _is_model(kind: str, config: Any) -> bool:
 
 
 class _Reader:
-    """Reads one file; holds the dialect and counts the layers."""
+    """Reads one file; knows the version that wrote it and counts the layers."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
+    def __init__(self, version: KerasVersion) -> None:
+        self.version = version
         self.count = 0
 
     def model(self, kind: str, config: Any, depth: int) -> Graph:
@@ -171,8 +171,8 @@ class _Reader:
                     shape = config.get("build_input_shape")
                 first = LayerSpec("(input)", "InputLayer", {"batch_input_shape": shape}, [Node([])])
                 specs[first.name], previous = first, TensorRef(first.name, 0, 0)
-            uses = [Node([previous] if previous else [])]
-            spec = self.spec(entry, depth, uses)
+            nodes = [Node([previous] if previous else [])]
+            spec = self.spec(entry, depth, nodes)
             if spec.name in specs:
                 raise PicamError(f"model {name} has two layers called {spec.name}", "export the model again")
             specs[spec.name] = spec
@@ -187,21 +187,23 @@ class _Reader:
             raise PicamError(f"model {name} has two layers of the same name", "export the model again")
         specs = {}
         for entry in layers:
-            uses = _uses(entry.get("inbound_nodes"), names)
-            spec = self.spec(entry, depth, uses)
+            nodes = _nodes(entry.get("inbound_nodes"), names)
+            spec = self.spec(entry, depth, nodes)
             specs[spec.name] = spec
         graph = Graph(name, specs, _refs(config.get("input_layers"), names), _refs(config.get("output_layers"), names))
         if not graph.outputs:
             raise PicamError(f"model {name} names no output layer", "export the model again")
         return _renumber(graph)
 
-    def spec(self, entry: Mapping[str, Any], depth: int, uses: Sequence[Node] = ()) -> LayerSpec:
+    def spec(self, entry: Mapping[str, Any], depth: int, nodes: Sequence[Node] = ()) -> LayerSpec:
         """Read one layer."""
         kind, config = str(entry.get("class_name")), entry.get("config")
         name = _name_of(entry)
         if _is_model(kind, config):
             own = config if isinstance(config, dict) else {}
-            return LayerSpec(name, kind, {"trainable": own.get("trainable")}, uses, self.model(kind, config, depth + 1))
+            return LayerSpec(
+                name, kind, {"trainable": own.get("trainable")}, nodes, self.model(kind, config, depth + 1)
+            )
         if not isinstance(config, dict):
             raise PicamError(f"layer {name} ({kind}) has no configuration", "export the model again")
         module = str(entry.get("module") or "")
@@ -209,17 +211,17 @@ class _Reader:
         if isinstance(policy, dict) and "Quantized" in str(policy.get("class_name")):
             raise PicamError(f"layer {name} ({kind}) is quantised", "save the model before it is quantised")
         config = self._settings(kind, config)
-        parts: tuple[LayerSpec, ...] = ()
+        sublayers: tuple[LayerSpec, ...] = ()
         if kind in ("TimeDistributed", "Bidirectional"):
-            parts = self._parts(name, kind, config, depth)
+            sublayers = self._sublayers(name, kind, config, depth)
         # Keras 3's .h5 files drop the module: a bare function then shows by a configuration that no layer has.
         layerlike = module or kind == "InputLayer" or {"trainable", "dtype"} & set(config)
-        bare = self.dialect.keras == 3 and not layerlike
+        bare = self.version.keras == 3 and not layerlike
         function = ".ops." in module or module.endswith(".activations.activations")
         operation = function or bare or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
-        return LayerSpec(name, kind, config, uses, None, parts, operation)
+        return LayerSpec(name, kind, config, nodes, None, sublayers, operation)
 
-    def _parts(self, name: str, kind: str, config: Mapping[str, Any], depth: int) -> tuple[LayerSpec, ...]:
+    def _sublayers(self, name: str, kind: str, config: Mapping[str, Any], depth: int) -> tuple[LayerSpec, ...]:
         inner = config.get("layer")
         if not isinstance(inner, dict) or depth > MAX_DEPTH:
             raise PicamError(f"layer {name} ({kind}) wraps nothing", "export the model again")
@@ -233,12 +235,12 @@ class _Reader:
         return first, LayerSpec(first.name, first.kind, turned, ())
 
     def _settings(self, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-        settings = _from_keras_1(kind, config) if self.dialect.keras == 1 else dict(config)
-        settings["_keras"] = self.dialect.keras
-        settings["_oihw"] = self.dialect.keras == 1 and settings.get("data_format") == "channels_first"
+        settings = _from_keras_1(kind, config) if self.version.keras == 1 else dict(config)
+        settings["_keras"] = self.version.keras
+        settings["_oihw"] = self.version.keras == 1 and settings.get("data_format") == "channels_first"
         # Theano flips its kernels. Keras 1 did not record the backend; channels first was Theano's habit.
-        guessed = not self.dialect.backend and settings["_oihw"]
-        settings["_theano"] = self.dialect.backend == "theano" or guessed
+        guessed = not self.version.backend and settings["_oihw"]
+        settings["_theano"] = self.version.backend == "theano" or guessed
         return settings
 
 
@@ -273,15 +275,15 @@ def _input_shape(entry: Mapping[str, Any]) -> Any:
     return _input_shape(inner) if isinstance(inner, dict) else None
 
 
-def _uses(nodes: Any, names: set[str]) -> list[Node]:
+def _nodes(nodes: Any, names: set[str]) -> list[Node]:
     if nodes in (None, []):
         return [Node([])]
     if not isinstance(nodes, list):
         raise PicamError("the model's inbound_nodes are no list", "export the model again")
-    return [_use(node, names) for node in nodes]
+    return [_node(node, names) for node in nodes]
 
 
-def _use(node: Any, names: set[str]) -> Node:
+def _node(node: Any, names: set[str]) -> Node:
     if isinstance(node, dict):  # Keras 3
         args = [_tree(arg, names) for arg in node.get("args") or []]
         kwargs = {k: _tree(v, names) for k, v in (node.get("kwargs") or {}).items() if k not in _IGNORED}
@@ -345,18 +347,18 @@ def _refs(value: Any, names: set[str]) -> list[TensorRef]:
 
 
 def _renumber(graph: Graph) -> Graph:
-    """Count every layer's uses from 0: Keras counts a nested functional model's own creation as its use 0."""
+    """Count every layer's nodes from 0: Keras counts a nested functional model's own creation as its node 0."""
     used: dict[str, set[int]] = {}
     pending: list[Any] = [*graph.inputs, *graph.outputs]
     for spec in graph.specs.values():
-        for use in spec.uses:
-            pending += [*use.args, *use.kwargs.values()]
+        for node in spec.nodes:
+            pending += [*node.args, *node.kwargs.values()]
     for ref in _walk(pending):
         used.setdefault(ref.layer, set()).add(ref.node)
     shift = {
         name for name, nodes in used.items()
         if graph.specs[name].graph and 0 not in nodes
-        and (graph.specs[name].kind != "Sequential" or max(nodes) >= len(graph.specs[name].uses))
+        and (graph.specs[name].kind != "Sequential" or max(nodes) >= len(graph.specs[name].nodes))
     }  # fmt: skip
 
     def moved(value: Any) -> Any:
@@ -368,8 +370,9 @@ def _renumber(graph: Graph) -> Graph:
 
     specs = {
         name: LayerSpec(
-            spec.name, spec.kind, spec.config, [Node(moved(list(u.args)), moved(dict(u.kwargs))) for u in spec.uses],
-            spec.graph, spec.parts, spec.operation,
+            spec.name, spec.kind, spec.config,
+            [Node(moved(list(node.args)), moved(dict(node.kwargs))) for node in spec.nodes],
+            spec.graph, spec.sublayers, spec.operation,
         )
         for name, spec in graph.specs.items()
     }  # fmt: skip
@@ -388,9 +391,9 @@ def _walk(values: list[Any]) -> Iterator[TensorRef]:
             pending.extend(value.values())
 
 
-def references(use: Node) -> list[TensorRef]:
+def references(node: Node) -> list[TensorRef]:
     """Return every tensor that a call takes."""
-    return list(_walk([*use.args, *use.kwargs.values()]))
+    return list(_walk([*node.args, *node.kwargs.values()]))
 
 
 _KERAS_1 = {

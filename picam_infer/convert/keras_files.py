@@ -32,10 +32,10 @@ class Keras:
     notes: Sequence[str] = ()
 
 
-Look = Callable[[Graph, Weights], None]
+Inspect = Callable[[Graph, Weights], None]
 
 
-def read(found: Found, given: Path | None, output_layer: str | None, look: Look | None = None) -> Keras:
+def read(found: Found, given: Path | None, output_layer: str | None, inspect: Inspect | None = None) -> Keras:
     """Read and build; `given` is the file of `--weights`. Raises `PicamError` or `NoInput`.
 
     `look` is called with the graph and its weights while their file is open.
@@ -45,10 +45,10 @@ def read(found: Found, given: Path | None, output_layer: str | None, look: Look 
     if given is not None and not given.exists():
         raise NoInput(f"there are no weights {given}", "check the name")
     if found.format == "json":
-        return _from_json(found, given, output_layer, look)
+        return _from_json(found, given, output_layer, inspect)
     if found.format == "keras":
-        return _from_keras(found, given, output_layer, look)
-    return _from_hdf5(found, given, output_layer, look)
+        return _from_keras(found, given, output_layer, inspect)
+    return _from_hdf5(found, given, output_layer, inspect)
 
 
 def _text(path: Path) -> bytes:
@@ -72,11 +72,11 @@ def _finish(
     output_layer: str | None,
     kind: str,
     notes: Sequence[str] = (),
-    look: Look | None = None,
+    inspect: Inspect | None = None,
     training: Any = None,
 ) -> Keras:
-    if look is not None:
-        look(graph, assigned)
+    if inspect is not None:
+        inspect(graph, assigned)
     built = network.build(graph, assigned, output_layer)
     built.loss = _loss(training)
     names = [graph.name, *(name for spec in graph.all_specs() for name in _telling(spec))]
@@ -112,7 +112,7 @@ def _assign(graph: Graph, content: Hdf5) -> Weights:
     return weights.from_tree(graph, content.tree)
 
 
-def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
+def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, inspect: Inspect | None) -> Keras:
     with open_hdf5(found.path, found.path.name) as content:
         if content.config is None:
             if any("model" in path[-1] for path in content.tree if path) or not (content.groups or content.tree):
@@ -124,10 +124,12 @@ def _from_hdf5(found: Found, given: Path | None, output_layer: str | None, look:
         kind = " ".join(["Keras", *([major] if major else []), "HDF5"])
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(open_hdf5(given, given.name)) if given else content
-            return _finish(graph, _assign(graph, source), output_layer, kind, look=look, training=content.training)
+            return _finish(
+                graph, _assign(graph, source), output_layer, kind, inspect=inspect, training=content.training
+            )
 
 
-def _from_keras(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
+def _from_keras(found: Found, given: Path | None, output_layer: str | None, inspect: Inspect | None) -> Keras:
     folder = found.path
     metadata = (
         keras_config.load_json(_text(folder / "metadata.json"), "metadata.json")
@@ -139,10 +141,10 @@ def _from_keras(found: Found, given: Path | None, output_layer: str | None, look
     graph, training = _graph(config, version), config.get("compile_config") if isinstance(config, dict) else None
     with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:
         assigned, kind = _assign(graph, content), f"Keras {version[:1]} archive"
-        return _finish(graph, assigned, output_layer, kind, look=look, training=training)
+        return _finish(graph, assigned, output_layer, kind, inspect=inspect, training=training)
 
 
-def _from_json(found: Found, given: Path | None, output_layer: str | None, look: Look | None) -> Keras:
+def _from_json(found: Found, given: Path | None, output_layer: str | None, inspect: Inspect | None) -> Keras:
     config = keras_config.load_json(_text(found.path), found.path.name)
     if tfjs.is_tfjs(config):
         if config.get("format") == "graph-model":
@@ -153,7 +155,7 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None, look:
         topology = config.get("modelTopology")
         training = topology.get("training_config") if isinstance(topology, dict) else None
         assigned = weights.from_list(graph, arrays)
-        return _finish(graph, assigned, output_layer, "TensorFlow.js layers model", look=look, training=training)
+        return _finish(graph, assigned, output_layer, "TensorFlow.js layers model", inspect=inspect, training=training)
     graph = _graph(config)
     notes = []
     if given is None:
@@ -163,7 +165,7 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None, look:
     with _weights_file(given) as content:
         if not version:
             graph = _graph(config, content.version, content.backend)
-        return _finish(graph, _assign(graph, content), output_layer, "Keras JSON and HDF5 weights", notes, look)
+        return _finish(graph, _assign(graph, content), output_layer, "Keras JSON and HDF5 weights", notes, inspect)
 
 
 @contextlib.contextmanager

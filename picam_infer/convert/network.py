@@ -96,7 +96,7 @@ def scales_itself(graph: Graph) -> bool:
         return True
     raw = {spec.name for spec in graph.specs.values() if spec.kind == "InputLayer"}
     for spec in graph.specs.values():
-        sources = [ref.layer for use in spec.uses for ref in references(use)]
+        sources = [ref.layer for node in spec.nodes for ref in references(node)]
         if sources and set(sources) <= raw:
             if spec.operation and canonical(function_of(Layer(spec.name, spec.kind, spec.config))) in _SCALING:
                 return True
@@ -201,7 +201,7 @@ class _Builder:
             if graph.specs[ref.layer].kind == "InputLayer":
                 values[ref.layer, ref.node] = [feed]
             else:
-                values[ref.layer, ref.node] = self._use(graph.specs[ref.layer], Node([feed]), path, [feed])
+                values[ref.layer, ref.node] = self._call(graph.specs[ref.layer], Node([feed]), path, [feed])
         pending = [(ref.layer, ref.node) for ref in reversed(graph.outputs)]
         open_: set[tuple[str, int]] = set()
         while pending:
@@ -209,11 +209,11 @@ class _Builder:
             if key in values:
                 pending.pop()
                 continue
-            spec, use = _find_use(graph, key)
-            needs = [(ref.layer, ref.node) for ref in references(use)]
+            spec, node = _find_node(graph, key)
+            needs = [(ref.layer, ref.node) for ref in references(node)]
             missing = [need for need in needs if need not in values]
             if not missing:
-                values[key] = self._use(spec, _filled(use, values, spec), path)
+                values[key] = self._call(spec, _filled(node, values, spec), path)
                 pending.pop()
             elif key in open_:
                 raise PicamError(f"layer {spec.name} depends on itself", "export the model again")
@@ -222,28 +222,28 @@ class _Builder:
                 pending.extend(reversed(missing))
         return [_choose(values[ref.layer, ref.node], ref, graph.specs[ref.layer]) for ref in graph.outputs]
 
-    def _use(self, spec: LayerSpec, use: Node, path: Path, feeds: Sequence[Tensor] | None = None) -> list[Tensor]:
+    def _call(self, spec: LayerSpec, node: Node, path: Path, feeds: Sequence[Tensor] | None = None) -> list[Tensor]:
         here = (*path, spec.name)
-        call_args = Call(Layer(spec.name, spec.kind, spec.config), use.args, use.kwargs)
+        call_args = Call(Layer(spec.name, spec.kind, spec.config), node.args, node.kwargs)
         if spec.graph:
             outputs = self.run(spec.graph, feeds or call_args.tensors(), here)
         else:
-            outputs = [self._layer(spec, use, here)]
+            outputs = [self._layer(spec, node, here)]
         self.seen.setdefault(here, outputs[0])
         return outputs
 
-    def _layer(self, spec: LayerSpec, use: Node, path: Path) -> Tensor:
+    def _layer(self, spec: LayerSpec, node: Node, path: Path) -> Tensor:
         self.builds += 1
         if self.builds > MAX_BUILDS:
             raise PicamError(f"the model uses its layers more than {MAX_BUILDS} times", "no real network does")
         owner = self._weighted(spec, path)
         try:
             if spec.kind == "TimeDistributed":
-                out = self._time_distributed(spec, Call(owner, use.args, use.kwargs), path)
+                out = self._time_distributed(spec, Call(owner, node.args, node.kwargs), path)
             else:
                 kind = layers.find(spec.kind)
                 function = operation if spec.operation or kind is None else kind.build
-                out = function(Call(owner, use.args, use.kwargs))
+                out = function(Call(owner, node.args, node.kwargs))
             self._count(owner, out, path)
         except VENDOR_ERRORS:
             owner.fail("its settings, weights and input do not fit together", "export the model again")
@@ -253,20 +253,20 @@ class _Builder:
 
     def _weighted(self, spec: LayerSpec, path: Path) -> Layer:
         """Return the layer with its weights read."""
-        parts = tuple(
+        sublayers = tuple(
             self._weighted(part, part_path(spec, path, index))
-            for index, part in enumerate(spec.parts)
+            for index, part in enumerate(spec.sublayers)
             if not part.graph and spec.kind != "TimeDistributed"
         )
         stored: Mapping[str, Stored] = self.weights.get(path, {})
         arrays = {name: array.read() for name, array in stored.items()}
-        return Layer(spec.name, spec.kind, spec.config, arrays, parts)
+        return Layer(spec.name, spec.kind, spec.config, arrays, sublayers)
 
     def _count(self, owner: Layer, out: Tensor, path: Path) -> None:
         shape = out.shape
         if math.prod(shape) > MAX_ELEMENTS:
             owner.fail(f"it makes {math.prod(shape):,} values at once", "no real network does")
-        arrays = [*owner.weights.values(), *(w for part in owner.parts for w in part.weights.values())]
+        arrays = [*owner.weights.values(), *(w for part in owner.sublayers for w in part.weights.values())]
         for values in arrays:
             if values.ndim > 1:
                 self.work += math.prod(shape) / max(shape[-1], 1) * values.size
@@ -280,7 +280,7 @@ class _Builder:
 
     def _time_distributed(self, spec: LayerSpec, call: Call, path: Path) -> Tensor:
         """Apply the inner layer to every step: (N, T, …) → (N·T, …) → layer → (N, T, …)."""
-        x, part = call.one(), spec.parts[0]
+        x, part = call.one(), spec.sublayers[0]
         if x.rank < 3:
             call.layer.fail(f"its input has {x.rank} axes, it needs 3 or more")
         batch, steps, *rest = x.shape
@@ -307,13 +307,13 @@ class _Builder:
         raise PicamError(f"the model has no layer {wanted!r} on the way to its output", f"the last ones are: {last}")
 
 
-def _find_use(graph: Graph, key: tuple[str, int]) -> tuple[LayerSpec, Node]:
+def _find_node(graph: Graph, key: tuple[str, int]) -> tuple[LayerSpec, Node]:
     spec = graph.specs[key[0]]
     if spec.kind == "InputLayer":
         raise PicamError(f"input {spec.name} is not among the model's inputs", "export the model again")
-    if key[1] >= len(spec.uses):
-        raise PicamError(f"the model refers to use {key[1]} of layer {spec.name}, which it lacks", "export it again")
-    return spec, spec.uses[key[1]]
+    if key[1] >= len(spec.nodes):
+        raise PicamError(f"the model refers to node {key[1]} of layer {spec.name}, which it lacks", "export it again")
+    return spec, spec.nodes[key[1]]
 
 
 def _choose(outputs: Sequence[Tensor], ref: TensorRef, spec: LayerSpec) -> Tensor:
@@ -325,7 +325,7 @@ def _choose(outputs: Sequence[Tensor], ref: TensorRef, spec: LayerSpec) -> Tenso
     return outputs[ref.tensor]
 
 
-def _filled(use: Node, values: Mapping[tuple[str, int], list[Tensor]], spec: LayerSpec) -> Node:
+def _filled(node: Node, values: Mapping[tuple[str, int], list[Tensor]], spec: LayerSpec) -> Node:
     """Put the tensors in the places of their references."""
 
     def fill(value: Any) -> Any:
@@ -335,7 +335,7 @@ def _filled(use: Node, values: Mapping[tuple[str, int], list[Tensor]], spec: Lay
             return [fill(item) for item in value]
         return {key: fill(item) for key, item in value.items()} if isinstance(value, dict) else value
 
-    return Node(fill(list(use.args)), fill(dict(use.kwargs)))
+    return Node(fill(list(node.args)), fill(dict(node.kwargs)))
 
 
 def _name(out: Tensor, name: str, count: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from picam_infer.convert import input_spec, ir
 from picam_infer.convert.answer import Answer
-from picam_infer.convert.input_spec import Spec
+from picam_infer.convert.input_spec import InputSpec
 from picam_infer.convert.tensor import Array
 from picam_infer.core import NoInput, PicamError, Pixels
 from picam_infer.imaging import picture_files, pictures
@@ -155,8 +155,8 @@ def _plain(name: str) -> str:
 
 
 def settle(
-    model: Any, network: Input, spec: Spec, shown: Pictures, meaning: Answer, asked: bool
-) -> tuple[Spec, list[Tried]]:
+    model: Any, network: Input, spec: InputSpec, shown: Pictures, meaning: Answer, asked: bool
+) -> tuple[InputSpec, list[Tried]]:
     """Return the spec with what was open chosen by the pictures, and how each way did; as it was if they do not tell.
 
     Without having been `asked`, pictures of two classes are the least, and outlines stay outlines.
@@ -165,7 +165,7 @@ def settle(
     open_ = spec.open if asked else spec.open - {"chain"}
     if not enough or meaning.task == "regression" or len(meaning.labels) < 2 or not (open_ or asked):
         return spec, []
-    spec = Spec(spec.chain, spec.notes, spec.hints, open_)
+    spec = InputSpec(spec.chain, spec.notes, spec.hints, open_)
     ways, fits = input_spec.variants(spec, input_spec.View(network, True))
     trial = _Trial(model, network, enough, ways, fits)
     tried = [(way, trial.right(way)) for way in ways]
@@ -180,7 +180,7 @@ def settle(
         if len(tried) > 1:
             spec.hints.append(f"{count} get their class, and no other way that was tried does better")
         return spec, told
-    return Spec(best, [f"{describe(best)} was chosen of {len(tried)} ways: {count} get their class"]), told
+    return InputSpec(best, [f"{describe(best)} was chosen of {len(tried)} ways: {count} get their class"]), told
 
 
 def _with_fit(chain: Photo, fit: Fit) -> Photo:

@@ -67,9 +67,9 @@ def _slots(spec: LayerSpec, path: Path, frozen: bool = False) -> Iterator[Slot]:
     frozen = frozen or not spec.trainable
     if spec.graph:
         yield from graph_slots(spec.graph, path, frozen)
-    for index, part in enumerate(spec.parts):
+    for index, part in enumerate(spec.sublayers):
         yield from _slots(part, part_path(spec, path, index), frozen)
-    if spec.graph or spec.parts or spec.operation:
+    if spec.graph or spec.sublayers or spec.operation:
         return
     kind = layers.find(spec.kind)
     if kind:
@@ -217,9 +217,9 @@ def _places(needy: Sequence[LayerSpec], children: set[str]) -> dict[str, str]:
 def _fill(spec: LayerSpec, at: Path, tree: Tree, path: Path, found: dict[Path, dict[str, Stored]]) -> None:
     if spec.graph:
         _grow(spec.graph, at, tree, path, found)
-    for index, part in enumerate(spec.parts):
+    for index, part in enumerate(spec.sublayers):
         _fill(part, part_path(spec, at, index), tree, part_path(spec, path, index), found)
-    if spec.graph or spec.parts:
+    if spec.graph or spec.sublayers:
         return
     slots = list(_slots(spec, path))
     arrays: list[Stored] = []

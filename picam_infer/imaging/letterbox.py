@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 
-from picam_infer.core import Patch, Pixels
+from picam_infer.core import Overlay, Pixels
 
 
 def box(width: int, height: int, screen_width: int, screen_height: int) -> tuple[int, int, int, int]:
@@ -17,7 +17,7 @@ def box(width: int, height: int, screen_width: int, screen_height: int) -> tuple
     return (screen_width - fitted_width) // 2, (screen_height - fitted_height) // 2, fitted_width, fitted_height
 
 
-class Fitter:
+class Resizer:
     """Brings pictures to the size that they have on a screen; of the right size they stay as they are."""
 
     def __init__(self) -> None:
@@ -47,9 +47,9 @@ class Letterbox:
     def __init__(self, conversion: int = cv2.COLOR_BGR2BGRA) -> None:
         """`conversion` turns BGR into the screen's pixels (cv2's code)."""
         self._conversion = conversion
-        self._fitter = Fitter()
+        self._resizer = Resizer()
 
-    def draw(self, image: Pixels, screen: Pixels, clear: bool, over: Sequence[Patch] = ()) -> None:
+    def draw(self, image: Pixels, screen: Pixels, clear: bool, over: Sequence[Overlay] = ()) -> None:
         """Draw BGR (H, W, 3), and `over` over it, into screen (H, W, bytes a pixel), any row stride.
 
         `clear`: blacken the bars first. A picture of the right size goes there in one pass.
@@ -61,23 +61,23 @@ class Letterbox:
         if image.shape[:2] != target.shape[:2]:
             if over:  # drawn for another size: the screen has just changed its own
                 image, over = laid_over(image, over), ()
-            image = self._fitter.scale(image, width, height)
+            image = self._resizer.scale(image, width, height)
         cv2.cvtColor(image, self._conversion, dst=target)
-        for input_image in over:
-            high, wide = input_image.pixels.shape[:2]
+        for overlay in over:
+            high, wide = overlay.pixels.shape[:2]
             cv2.cvtColor(
-                input_image.pixels,
+                overlay.pixels,
                 self._conversion,
-                dst=target[input_image.y : input_image.y + high, input_image.x : input_image.x + wide],
+                dst=target[overlay.y : overlay.y + high, overlay.x : overlay.x + wide],
             )
 
 
-def laid_over(image: Pixels, over: Sequence[Patch]) -> Pixels:
-    """Return a copy of BGR (H, W, 3) with the patches in it."""
+def laid_over(image: Pixels, over: Sequence[Overlay]) -> Pixels:
+    """Return a copy of BGR (H, W, 3) with the overlays in it."""
     image = image.copy()
-    for input_image in over:
+    for overlay in over:
         image[
-            input_image.y : input_image.y + input_image.pixels.shape[0],
-            input_image.x : input_image.x + input_image.pixels.shape[1],
-        ] = input_image.pixels
+            overlay.y : overlay.y + overlay.pixels.shape[0],
+            overlay.x : overlay.x + overlay.pixels.shape[1],
+        ] = overlay.pixels
     return image

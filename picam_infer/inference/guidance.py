@@ -34,7 +34,7 @@ class Sight:
     """How little outline stayed where it was in the picture before, 0…1."""
 
 
-def look(outline: Pixels, grey: Pixels, before: Pixels | None) -> Sight:
+def measure(outline: Pixels, grey: Pixels, before: Pixels | None) -> Sight:
     """Return the figures of outlines (H, W) uint8, of the grey square they come from, and of the outlines before."""
     total = float(cv2.norm(outline, cv2.NORM_L1))
     _, _, width, height = cv2.boundingRect(outline)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from picam_infer.core import Frame, Pixels
 from picam_infer.imaging import decode, letterbox, region
 from picam_infer.imaging.region import Aspect, Box, Roi
-from picam_infer.inference.guidance import Sight, look
+from picam_infer.inference.guidance import Sight, measure
 from picam_infer.inference.ruled_lines import without_ruled_lines
 from picam_infer.models.bundle import Chain, Edges, Input, Photo
 
@@ -84,7 +84,7 @@ class EdgesChain:
     def __init__(self, chain: Edges, network: Input, decoder: Decoder = decode) -> None:
         self._chain = chain
         self._decoder = decoder
-        self._patch = np.zeros((network.height, network.width, network.channels), np.uint8)
+        self._input_image = np.zeros((network.height, network.width, network.channels), np.uint8)
         self._outline: Pixels | None = None
         self.sight: Sight | None = None
 
@@ -92,13 +92,13 @@ class EdgesChain:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""
         grey = self._decoder.grey_square(frame, self._chain.roi, _WORK_PX)
         outline = edges(grey, self._chain.canny)
-        self.sight = look(outline, grey, self._outline)
+        self.sight = measure(outline, grey, self._outline)
         self._outline = outline
-        height, width = self._patch.shape[:2]
+        height, width = self._input_image.shape[:2]
         if outline.shape != (height, width):
             outline = cv2.resize(outline, (width, height), interpolation=cv2.INTER_AREA)
-        self._patch[:] = outline[:, :, None]
-        return self._patch
+        self._input_image[:] = outline[:, :, None]
+        return self._input_image
 
 
 class PhotoChain:
@@ -110,20 +110,20 @@ class PhotoChain:
         self._aspect = aspect(chain, network)
         self._colour = "grey" if network.channels == 1 else chain.colour
         self.sight: Sight | None = None
-        self._patch = np.zeros((network.height, network.width, network.channels), np.uint8)
+        self._input_image = np.zeros((network.height, network.width, network.channels), np.uint8)
 
     def __call__(self, frame: Frame) -> Pixels:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""
-        height, width = self._patch.shape[:2]
-        target = self._patch
+        height, width = self._input_image.shape[:2]
+        target = self._input_image
         if self._chain.fit == "pad":
             seen = region.box(self._chain.roi, *decode.size(frame), self._aspect)
             x, y, width, height = letterbox.box(seen.width, seen.height, width, height)
-            self._patch[:] = 0  # the last frame may have had other proportions
-            target = self._patch[y : y + height, x : x + width]
+            self._input_image[:] = 0  # the last frame may have had other proportions
+            target = self._input_image[y : y + height, x : x + width]
         part = self._decoder.bgr_part(frame, self._chain.roi, (width, height), self._aspect)
         target[:] = photo(part, width, height, self._colour)
-        return self._patch
+        return self._input_image
 
 
 def aspect(chain: Chain, network: Input) -> Aspect:

@@ -22,7 +22,7 @@ LOST: Colour = (70, 90, 250)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Annotation:
     """What to draw besides the label."""
 
     box: tuple[int, int, int, int] | None = None
@@ -34,32 +34,32 @@ class Look:
     inset: bool = True
 
 
-def draw(image: Pixels, result: Result | None, look: Look) -> Pixels:
+def draw(image: Pixels, result: Result | None, annotation: Annotation) -> Pixels:
     """Draw on BGR (H, W, 3) in place and return it; result None: nothing is known yet."""
-    layer(image.shape[0], image.shape[1], result, look).draw(image)
+    layer(image.shape[0], image.shape[1], result, annotation).draw(image)
     return image
 
 
-def layer(height: int, width: int, result: Result | None, look: Look) -> Layer:
+def layer(height: int, width: int, result: Result | None, annotation: Annotation) -> Layer:
     """Return the overlay for pictures of width×height pixels, ready to be laid over any number of them."""
     made = Layer(height, width)
     unit = unit_of(height, width)
     said = result.said() if result is not None else []
     colour = KNOWN if said else UNKNOWN
-    if look.box is not None:
-        x, y, wide, high = look.box
+    if annotation.box is not None:
+        x, y, wide, high = annotation.box
         made.add(strips.box(wide, high, max(1, unit // 4), colour), x, y)
     below = unit + _panel_height(_headline_height(unit))
     if result is not None:
         below = _headlines(made, said or [("?", "")], colour, unit)
-        if look.inset and result.input_image is not None:
+        if annotation.inset and result.input_image is not None:
             _inset(made, result.input_image, colour, unit)
-    if look.stats:
+    if annotation.stats:
         size = _text_height(unit)
-        panel(made, look.stats, (unit, height - unit - _panel_height(size)), size, INK)
-    if look.notice:
+        panel(made, annotation.stats, (unit, height - unit - _panel_height(size)), size, INK)
+    if annotation.notice:
         size = _text_height(unit)
-        lines = wrap(look.notice, width - 4 * unit, size)[:3]
+        lines = wrap(annotation.notice, width - 4 * unit, size)[:3]
         for i, line in enumerate(lines):
             panel(made, line, (unit, below + unit // 2 + i * _panel_height(size)), size, UNKNOWN)
     return made

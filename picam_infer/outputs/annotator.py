@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from picam_infer.config import Capture, DisplaySettings
-from picam_infer.core import Frame, Patch, Pixels
+from picam_infer.core import Frame, Overlay, Pixels
 from picam_infer.inference import preprocess
 from picam_infer.outputs import annotate
 from picam_infer.outputs.strips import Layer
@@ -60,9 +60,9 @@ class Annotator:
         self._stats_line = ("", 0.0)
         self._drawn: _Drawn | None = None
 
-    def over(self, image: Pixels, message: str = "") -> list[Patch]:
+    def over(self, image: Pixels, message: str = "") -> list[Overlay]:
         """Return the overlay for BGR (H, W, 3), which is not touched; `message` goes before any other."""
-        return self._layer(image.shape[0], image.shape[1], message).patches(image)
+        return self._layer(image.shape[0], image.shape[1], message).overlays(image)
 
     def draw(self, frame: Frame) -> Pixels:
         """Return the whole frame as BGR (H, W, 3) with its overlay drawn in. Raises `BadFrame`."""
@@ -74,22 +74,22 @@ class Annotator:
         """Return the overlay, drawn anew only when it says or shows something else."""
         box = preprocess.box(self._state.tuning.preprocess, self._state.network, width, height)
         stats = self._stats() if self._settings.stats else ""
-        look = annotate.Look(box, stats, message or self._notice(), self._settings.inset)
+        annotation = annotate.Annotation(box, stats, message or self._notice(), self._settings.inset)
         result = fresh_result(self._state)
-        says = (height, width, look, result and result.said())
+        says = (height, width, annotation, result and result.said())
         input_image = result.input_image if result else None
         drawn = self._drawn
-        if drawn is None or drawn.says != says or (drawn.input_image is not input_image and look.inset):
-            drawn = self._drawn = _Drawn(says, input_image, annotate.layer(height, width, result, look))
+        if drawn is None or drawn.says != says or (drawn.input_image is not input_image and annotation.inset):
+            drawn = self._drawn = _Drawn(says, input_image, annotate.layer(height, width, result, annotation))
         return drawn.layer
 
     def _notice(self) -> str:
-        """Return fresh news of the engine, else what helps, else standing news."""
-        news, since_s = self._state.notice
+        """Return what the engine has just said, else what helps, else what it said before."""
+        notice, since_s = self._state.notice
         fresh = time.monotonic() - since_s <= _NEWS_S
-        if self._state.advice and not (news and fresh):
+        if self._state.advice and not (notice and fresh):
             return self._state.advice
-        return news if fresh or self._state.engine.startswith("openvino") else ""
+        return notice if fresh or self._state.engine.startswith("openvino") else ""
 
     def _stats(self) -> str:
         text, until_s = self._stats_line

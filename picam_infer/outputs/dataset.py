@@ -149,7 +149,7 @@ class Collector:
                     change = self._changes.pop() if self._changes else None
                     newest, frame = (change.result, change.frame) if change else (None, None)
                 else:
-                    looked = self._state.results.look(number, 0.5)
+                    looked = self._state.results.peek(number, 0.5)
                     number, newest = looked if looked else (number, None)
                     frame = newest.frame if newest else None
                     if looked is None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from picam_infer.core import Patch, Pixels
+from picam_infer.core import Overlay, Pixels
 from picam_infer.imaging.region import Box
 from picam_infer.outputs.text import Colour, coverage, write
 
@@ -65,15 +65,15 @@ class Layer:
                 part = cut(image, at)
                 part[:] = strip.blended(part, at)
 
-    def patches(self, image: Pixels) -> list[Patch]:
+    def overlays(self, image: Pixels) -> list[Overlay]:
         """Return what drawing them would make of BGR (H, W, 3), which stays as it is."""
-        laid: list[Patch] = []
+        laid: list[Overlay] = []
         for strip in self._strips:
             if (at := strip.place(*self.shape)) is not None:
                 part = cut(image, at)
                 if strip.through is not None:
                     part = _with(part, at, laid)
-                laid.append(Patch(at.x, at.y, strip.blended(part, at)))
+                laid.append(Overlay(at.x, at.y, strip.blended(part, at)))
         return laid
 
 
@@ -82,7 +82,7 @@ def cut(image: Pixels, at: Box) -> Pixels:
     return image[at.y : at.y + at.height, at.x : at.x + at.width]
 
 
-def _with(part: Pixels, at: Box, laid: Iterable[Patch]) -> Pixels:
+def _with(part: Pixels, at: Box, laid: Iterable[Overlay]) -> Pixels:
     """Return the part with what lies on it already; the same object when that is nothing."""
     shown = part
     for x, y, pixels in laid:

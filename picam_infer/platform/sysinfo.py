@@ -15,7 +15,7 @@ _CPU_ZONES = ("cpu", "soc", "x86_pkg", "k10temp", "coretemp")
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class Machine:
     """The machine at one moment. None: it has no such sensor."""
 
     temperature_c: float | None = None
@@ -56,12 +56,12 @@ class Health:
         return tuple(found)
 
 
-def read(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Health:
+def read(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Machine:
     """Return the machine's health now; takes well under a millisecond and never raises."""
     bits = _firmware_bits(sys)
     volts = _volt_alarm(sys)
     slow = _CAPPED | _THROTTLED | _SOFT_LIMIT
-    return Health(
+    return Machine(
         temperature_c=_temperature_c(sys),
         under_voltage=volts if bits is None else bool(bits & _UNDER_VOLTAGE or volts),
         throttled=None if bits is None else bool(bits & slow),

@@ -55,7 +55,7 @@ class Notifier:
             self._send(f"STATUS={text}")
 
     def loading(self) -> None:
-        """A model is being loaded, which gives no signs of life: the watchdog waits longer, until the next `feed`."""
+        """A model is being loaded, which gives no signs of life: the watchdog waits longer, until its next ping."""
         if self.watchdog_s:
             self._loading = True
             self._send(f"WATCHDOG_USEC={_LOADING_S * 1_000_000}")

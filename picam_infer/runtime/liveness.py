@@ -17,7 +17,7 @@ _OFTEN = 5
 _KEPT = 10
 
 
-class Pace:
+class SilenceLimit:
     """How long a source may be silent: three times the longest of the gaps that it kept last."""
 
     def __init__(self, least_s: float, unknown_s: float = 0.0) -> None:
@@ -26,9 +26,9 @@ class Pace:
         self._gaps_s: deque[float] = deque(maxlen=_KEPT)
         self._last_s: float | None = None
         self.limit_s = max(least_s, unknown_s)
-        """Seconds after which silence is no longer its pace."""
+        """Seconds after which silence is no longer its limit."""
 
-    def kept(self, now_s: float) -> None:
+    def arrived(self, now_s: float) -> None:
         """Note that a picture came."""
         if self._last_s is not None:
             self._gaps_s.append(now_s - self._last_s)
@@ -61,21 +61,21 @@ class Liveness:
         """When it was opened or gave its last picture, on CLOCK_MONOTONIC; 0: none is open."""
         self._gave = False
         self._source: Source | None = None
-        self._pace = Pace(0.0)
+        self._silence = SilenceLimit(0.0)
         self._damage: tuple[str, int] = ("", 0)
         self._undecoded: tuple[str, float] = ("", 0.0)
 
     def opened(self, source: Source, least_s: float) -> None:
         """Note that a source was opened; `least_s`: the shortest silence that means anything."""
         unknown_s = source.patience_s if isinstance(source, PacedSource) else least_s
-        self._source, self._pace = source, Pace(least_s, unknown_s)
+        self._source, self._silence = source, SilenceLimit(least_s, unknown_s)
         self._damage, self._undecoded = ("", 0), ("", 0.0)
         self.fresh_s = time.monotonic()
 
-    def kept(self, now_s: float) -> None:
+    def arrived(self, now_s: float) -> None:
         """Note a whole picture."""
         self.fresh_s, self._gave = now_s, True
-        self._pace.kept(now_s)
+        self._silence.arrived(now_s)
         self._damage = ("", 0)
 
     def damaged(self, why: str) -> None:
@@ -109,7 +109,7 @@ class Liveness:
     @property
     def limit_s(self) -> float:
         """How long it may be silent now."""
-        return self._pace.limit_s
+        return self._silence.limit_s
 
     def complaint(self) -> Disconnected | None:
         """Return why a live source counts as lost though it is open; None: it does not."""

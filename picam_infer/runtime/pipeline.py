@@ -50,7 +50,7 @@ _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PipelineSetup:
     """How the loops get what they run on. The two `open_*` may be called again after a loss."""
 
     open_source: Callable[[], Source]
@@ -71,7 +71,7 @@ class Parts:
 class Pipeline:
     """Runs the loops in threads of its own until `stop`, or until a file source ends."""
 
-    def __init__(self, state: State, parts: Parts) -> None:
+    def __init__(self, state: State, parts: PipelineSetup) -> None:
         self.state = state
         self.failure: BaseException | None = None
         """What ended a loop that should not have ended; the main loop raises it again."""
@@ -79,7 +79,7 @@ class Pipeline:
         """Whether results carry what the network saw."""
         self.finished = threading.Event()
         """Set when a file source has been played and its last result is out."""
-        self._parts = parts
+        self._setup = parts
         self._stop = threading.Event()
         self._drained = threading.Event()
         self._live = True
@@ -95,7 +95,7 @@ class Pipeline:
         self._controls: Mapping[str, ControlValue] = {}
         self._said: frozenset[str] = frozenset()
         self._threads = [
-            threading.Thread(target=self._guarded, args=(loop,), name=loop.__name__.strip("_"), daemon=True)
+            threading.Thread(target=self._run_loop, args=(loop,), name=loop.__name__.strip("_"), daemon=True)
             for loop in (self._capture, self._infer)
         ]
 
@@ -139,7 +139,7 @@ class Pipeline:
         if loss is not None:
             self._mark_down("camera", loss.message, loss.hint)
 
-    def _guarded(self, loop: Callable[[], None]) -> None:
+    def _run_loop(self, loop: Callable[[], None]) -> None:
         try:
             loop()
         except BaseException as error:  # a thread's top: the main loop raises it again
@@ -157,13 +157,13 @@ class Pipeline:
                 back_off.reset()
                 continue
             try:
-                with contextlib.closing(udev.opened(self._parts.open_source, self._stop, self._settling)) as source:
+                with contextlib.closing(udev.opened(self._setup.open_source, self._stop, self._settling)) as source:
                     self.state.settling = False
                     self._live = source.live
                     self.state.source = source.description
                     self._liveness.opened(source, STALE_S)
                     self.state.patience_s = max(
-                        self._liveness.limit_s, 2 * max(self._parts.every_s, self._parts.still_s)
+                        self._liveness.limit_s, 2 * max(self._setup.every_s, self._setup.still_s)
                     )
                     if self._read(source):
                         break
@@ -197,7 +197,7 @@ class Pipeline:
             if self._controls is not self.state.tuning.controls or self.state.camera.report is None:
                 self._adjust(source)
             elif self.state.camera.waiting:
-                self._look_at(source)
+                self._read_controls(source)
             try:
                 frame = source.read()
             except NotYet:
@@ -210,7 +210,7 @@ class Pipeline:
                 return True
             if source.live and self.state.pause.now:
                 return False
-            self._liveness.kept(time.monotonic())
+            self._liveness.arrived(time.monotonic())
             self.state.patience_s = self._patience_s
             self.state.stats.frames.tick(self._liveness.fresh_s)
             if self._liveness.complaint() is None:
@@ -241,7 +241,7 @@ class Pipeline:
         self._said = frozenset(report.problems.values())
         self.state.camera.tell(report)
 
-    def _look_at(self, source: Source) -> None:
+    def _read_controls(self, source: Source) -> None:
         report = self.state.camera.report
         if report is not None and isinstance(source, Adjustable):
             with contextlib.suppress(OSError):  # unplugged just now: the next read tells
@@ -251,7 +251,7 @@ class Pipeline:
     @property
     def _patience_s(self) -> float:
         """How long a result stays true: as long as the next one may take to come."""
-        return max(self._liveness.limit_s, 2 * max(self._parts.every_s, self._parts.still_s))
+        return max(self._liveness.limit_s, 2 * max(self._setup.every_s, self._setup.still_s))
 
     # -- inference -------------------------------------------------------
 
@@ -260,7 +260,7 @@ class Pipeline:
         back_off, slow_back_off = BackOff(USUAL_S, _SPREAD), BackOff(_SLOW_BACK_OFF_S, _SPREAD)
 
         def open_classifier() -> Classifier:
-            return self._parts.open_classifier(self._stop)
+            return self._setup.open_classifier(self._stop)
 
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
@@ -299,7 +299,7 @@ class Pipeline:
             if classifier.under_way:
                 answer = classifier.collect()
                 self._publish(classifier, answer)
-                if self._live and self._parts.gives_way():
+                if self._live and self._setup.gives_way():
                     self._stop.wait(min(2 * answer.infer_ms / 1e3, _WAY_S))
 
     @property
@@ -338,22 +338,22 @@ class Pipeline:
         stats = self.state.stats
         stats.latency.setdefault(result.engine, Histogram()).add(answer.infer_ms / 1e3)
         stats.inferences.tick(now_s)
-        before = self.state.results.look()
+        before = self.state.results.peek()
         self.state.results.put(result)
         self.state.advice = self._guide(answer.sight, result.label is not None, now_s)
         if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
         elif before is None:  # nothing has changed, but silence would look like a fault
             self._tell(result)
-        self._parts.on_result(result)
+        self._setup.on_result(result)
 
     def _settled(self, decide: Decide, frame: Frame) -> Decide:
         """Return the settings with their automatic values put in: quick answers wait for two more, others are shown."""
         if decide.hold:
             return decide
-        before = self.state.results.look()
+        before = self.state.results.peek()
         # Answers about a still scene are rare, though the camera is quick.
-        quick_s = max(_QUICK_S, 1.5 * self._parts.still_s)
+        quick_s = max(_QUICK_S, 1.5 * self._setup.still_s)
         quick = before is not None and frame.monotonic_s - before[1].monotonic_s < quick_s
         return msgspec.structs.replace(decide, hold=LIVE_HOLD if self._live and quick else 1)
 
@@ -381,7 +381,7 @@ class Pipeline:
     def _waits_for(self, error: PicamError) -> bool:
         # A wrong bundle has to be read again as a whole: its labels, too.
         return isinstance(error, Disconnected) or (
-            self._parts.patient and not isinstance(error, BundleError | ConfigError)
+            self._setup.patient and not isinstance(error, BundleError | ConfigError)
         )
 
     def _mark_down(self, part: Part, reason: str, hint: str) -> None:

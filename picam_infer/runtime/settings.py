@@ -49,7 +49,7 @@ class Entry:
 
 
 class RuntimeSettings:
-    """The live settings of one run. Any thread may use it; `save` may block on the disk.
+    """The runtime settings of one run. Any thread may use it; `save` may block on the disk.
 
     `path` is the configuration file, or None; its values are those that `state` starts with. `defaults` is what holds
     where it says nothing.
@@ -130,13 +130,13 @@ class RuntimeSettings:
     def save(self) -> list[str]:
         """Write what differs from the file into it and return its keys. Raises `ConfigError`."""
         if self.path is None:
-            raise ConfigError("there is no configuration file to keep this in", "start with -c FILE")
+            raise ConfigError("there is no configuration file to save this in", "start with -c FILE")
         with self._lock:
             values = self.values()
-            news = {key: value for key, value in values.items() if value != self._saved.get(key)}
-            if news:
+            unsaved = {key: value for key, value in values.items() if value != self._saved.get(key)}
+            if unsaved:
                 try:
-                    config.save(self.path, {key: _tidy(value) for key, value in news.items()})
+                    config.save(self.path, {key: _tidy(value) for key, value in unsaved.items()})
                 except config.NotSaved as error:
                     before = {key: value for key, value in self._saved.items() if key in error.keys}
                     self._saved = {key: value for key, value in values.items() if key not in error.keys} | before
@@ -144,7 +144,7 @@ class RuntimeSettings:
                     raise
                 self._saved = values
                 self._revision += 1
-        return list(news)
+        return list(unsaved)
 
     def _with_controls(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values with the camera's own settings by the names and numbers that are stored.
@@ -237,7 +237,7 @@ def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
         elif isinstance(block, dict) and part in block:
             found[whole] = region.simplest({**block, part: value}) if whole == _REGION else {**block, part: value}
         else:
-            raise ConfigError(f"{key}: cannot be changed while running", f"live keys: {', '.join(now)}")
+            raise ConfigError(f"{key}: cannot be changed while running", f"keys that can: {', '.join(now)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the loops share: one-slot mailboxes, counters, live settings, and news of changes."""
+"""What the loops share: one-slot mailboxes, counters, runtime settings, and who hears of changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SQUARE = Input((1, 28, 28, 1))
 
 
 class Latest(Generic[T]):
-    """A one-slot mailbox: the newest item wins. Many may look; `skipped` counts items that no `take` saw."""
+    """A one-slot mailbox: the newest item wins. Many may peek; `skipped` counts items that no `take` saw."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -77,13 +77,13 @@ class Latest(Generic[T]):
             self._condition.notify_all()
             return self._item
 
-    def look(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, T] | None:
+    def peek(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, T] | None:
         """Return (number, item) newer than number `after` without taking it, waiting for one; None: none came."""
         with self._condition:
-            news = self._condition.wait_for(
+            newer = self._condition.wait_for(
                 lambda: (self._number > after and self._item is not None) or self._closed, timeout_s
             )
-            if not news or self._number <= after or self._item is None:
+            if not newer or self._number <= after or self._item is None:
                 return None
             return self._number, self._item
 
@@ -251,7 +251,7 @@ class State:
         self.engine = ""
         self.display = ""
         self.notice: tuple[str, float] = ("", 0.0)
-        """The engine's last news of itself, and when on CLOCK_MONOTONIC it came."""
+        """What the engine last said of itself, and when on CLOCK_MONOTONIC it came."""
         self.advice = ""
         """What helps to have the thing in front of the camera named; empty: nothing, or it is named."""
         self.traffic = Traffic()
@@ -291,7 +291,7 @@ class State:
 
     def tune(self, preprocess: Chain | None = None, decide: Decide | None = None,
              controls: dict[str, ControlValue] | None = None) -> None:  # fmt: skip
-        """Replace live settings; the next frame uses them. `RuntimeSettings` is who calls this, and tells of it."""
+        """Replace runtime settings; the next frame uses them. `RuntimeSettings` is who calls this, and tells of it."""
         with self._lock:
             now = self._tuning
             self._tuning = Tuning(preprocess or now.preprocess, decide or now.decide,
@@ -347,7 +347,7 @@ class State:
 
     def as_json(self) -> dict[str, Any]:
         """Return a snapshot of counters, problems and the newest result."""
-        newest, paused = self.results.look(), self.pause.now
+        newest, paused = self.results.peek(), self.pause.now
         return {
             "model": self.model,
             "source": self.source,

@@ -12,7 +12,7 @@ from picam_infer.runtime.state import Rate, State
 
 def fresh_result(state: State) -> Result | None:
     """Return the newest result, None when it is too old to be true still."""
-    newest = state.results.look()
+    newest = state.results.peek()
     # A slow model's result is this old when it comes, and as old again when the next one comes.
     if (
         newest is None
@@ -24,7 +24,7 @@ def fresh_result(state: State) -> Result | None:
 
 def stats_line(state: State, shown: Rate) -> str:
     """Return the overlay's line of figures; `shown` counts the pictures of that screen or stream."""
-    newest = state.results.look()
+    newest = state.results.peek()
     parts = [f"{per_second(shown)} fps", f"{per_second(state.stats.inferences)} inferred/s"]
     if newest:
         parts += [f"{newest[1].infer_ms:.1f} ms", f"age {newest[1].age_ms:.0f} ms", newest[1].engine]
@@ -47,9 +47,9 @@ def status_text(state: State) -> str:
         settling = "; the system is still setting its devices up" if state.settling else ""
         return f"waiting for {state.source or 'the camera'} and the model {state.model}{settling}{missing}"
     seen = newest.in_words()
-    news = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
+    notice = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
     rate = per_second(state.stats.inferences)
-    return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{news}{missing}"
+    return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{notice}{missing}"
 
 
 def _shared(state: State) -> str:

@@ -38,7 +38,7 @@ from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.model_choice import ModelChoice
 from picam_infer.runtime.pause import Pause
-from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.retry import BackOff
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
@@ -300,7 +300,7 @@ class Supervisor:
             company.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection,
                                       teaching=self.teaching))  # fmt: skip
 
-    def _parts(self, bundle: Bundle, state: State) -> Parts:
+    def _parts(self, bundle: Bundle, state: State) -> PipelineSetup:
         config = self.config
         postprocessor, still = Postprocessor.of(bundle), configs.chosen(config.engine.still, configs.Still)
         self._results.restart()
@@ -315,7 +315,7 @@ class Supervisor:
             return Classifier.of(bundle, engine, postprocessor=postprocessor, decoder=state.unpacked,
                                  stillness=Stillness(still.after_s, still.per_s) if still else None)  # fmt: skip
 
-        return Parts(
+        return PipelineSetup(
             open_source=lambda: sources.open_source(config.source, config.capture, config.source_login,
                                                     state.tuning.preprocess.roi),
             open_classifier=open_classifier, on_result=self._results, patient=self.notifier.active,
@@ -337,7 +337,7 @@ class Supervisor:
         self._reload.set()
 
     def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline) -> Outcome:
-        """Show, listen to keys, feed the watchdog, until something ends the round."""
+        """Show, listen to keys, ping the watchdog, until something ends the round."""
         worked = 0
         while not self._stop.is_set():
             shown = viewer.step()

@@ -277,7 +277,7 @@ class Teaching:
     def pin(self) -> str:
         """Keep the newest picture for a while, and return what it is called by. Raises `Busy`."""
         state = self._running().state
-        newest = state.frames.look()
+        newest = state.frames.peek()
         if newest is None:
             raise Busy("there is no picture yet", "try again when there is one")
         try:
@@ -385,7 +385,7 @@ class Teaching:
         """Say what the newest picture is, as often as pictures come but ten times a second, and half of the time."""
         now_s = time.monotonic()
         running = self._round
-        newest = running.state.frames.look() if running and running.state.watching else None
+        newest = running.state.frames.peek() if running and running.state.watching else None
         if newest is None or not any(lesson.classes().values()):
             self._live = None
             return
@@ -728,7 +728,7 @@ class _Recorder:
                 if held is None:
                     self._thread = None
                     return
-            newest = state.frames.look(number, 0.2)
+            newest = state.frames.peek(number, 0.2)
             if newest is None or not state.watching:
                 time.sleep(0.02)  # a mailbox that is closed makes nobody wait
                 continue

@@ -9,7 +9,7 @@ import msgspec
 
 from picam_infer.core import BadFrame, ConfigError, Frame
 from picam_infer.imaging import decode, region
-from picam_infer.imaging.letterbox import Fitter
+from picam_infer.imaging.letterbox import Resizer
 from picam_infer.imaging.region import Roi
 from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Edges
@@ -44,7 +44,7 @@ class Viewer:
         self._number = 0
         self._frozen = False
         self._annotator = Annotator(state, screen.settings, state.stats.shown)
-        self._fitter = Fitter()
+        self._resizer = Resizer()
         self._pace = Pace(screen.settings.fps)
         self._message = ("", 0.0)
         self._status_s = 0.0
@@ -59,7 +59,7 @@ class Viewer:
             self._state.unpacked.forget(self)
             self._state.display = self._screen.name
             # Without a monitor nothing is decoded; results set the pace of this loop.
-            self._state.frames.look(self._state.frames.number, _TICK_S)
+            self._state.frames.peek(self._state.frames.number, _TICK_S)
             return True
         self._state.display = self._screen.name
         if invitation := self._invitation():
@@ -80,7 +80,7 @@ class Viewer:
             self._number = self._state.frames.number
         else:
             self._state.unpacked.expect(self, self._screen.size)
-        newest = self._state.frames.look(self._number, _TICK_S)
+        newest = self._state.frames.peek(self._number, _TICK_S)
         if newest is None and self._number == 0:
             self._show_status(starting_screen(self._state))  # also on a monitor that was there too late for the first
             return False
@@ -97,7 +97,7 @@ class Viewer:
             picture = self._state.unpacked.whole(frame, self, size)
         except BadFrame:
             return True
-        image = self._fitter.fit(picture, *size) if min(size) > 0 else picture
+        image = self._resizer.fit(picture, *size) if min(size) > 0 else picture
         if self._screen.show(image, self._annotator.over(image, self._message_now())):
             self._state.stats.shown.tick()
             self._state.stats.shown_age_s.append(time.monotonic() - frame.monotonic_s)
@@ -173,7 +173,7 @@ class Viewer:
         self._say(f"Canny {strong:g} / {joined:g}   (p saves it)")
 
     def _move_region(self, right: float, down: float, larger: float) -> None:
-        newest = self._state.frames.look()
+        newest = self._state.frames.peek()
         if newest is not None:
             size, roi = decode.size(newest[1]), self._state.tuning.preprocess.roi
             aspect = preprocess.aspect(self._state.tuning.preprocess, self._state.network)

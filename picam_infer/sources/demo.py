@@ -131,22 +131,22 @@ class Scene:
         paper = _paper(width, height)
         self._window = self._middle(width, height)
         x, y, w, h = self._window
-        self._patch = paper[y : y + h, x : x + w].copy()
+        self._piece = paper[y : y + h, x : x + w].copy()
         self._head, parts = self._code(paper)
         self._still = [part + _marker(i) for i, part in enumerate(parts[:-1])] + [parts[-1] + b"\xff\xd9"]
         # A picture too small for seams around its middle is coded whole.
         self._whole = x + w > width or y + h > (-(-height // _BLOCK_PX) - 1) * _BLOCK_PX
         if self._whole:
-            self._window, self._patch = (0, 0, width, height), paper
+            self._window, self._piece = (0, 0, width, height), paper
 
     def draw(self, lines: list[Points]) -> bytes:
         """Return the frame as a JPEG; `lines` in pixels from the square's middle."""
         x, y, w, h = self._window
-        patch = self._patch.copy()
+        piece = self._piece.copy()
         centre = np.array(self._centre(), np.float32) - (x, y)
         points = [np.round((line + centre) * 16).astype(np.int32) for line in lines]
-        cv2.polylines(patch, points, False, _INK, self._pen_px, cv2.LINE_AA, 4)
-        head, parts = self._code(cv2.GaussianBlur(patch, (3, 3), 0))
+        cv2.polylines(piece, points, False, _INK, self._pen_px, cv2.LINE_AA, 4)
+        head, parts = self._code(cv2.GaussianBlur(piece, (3, 3), 0))
         if self._whole:
             return head + b"".join(part + _marker(i) for i, part in enumerate(parts[:-1])) + parts[-1] + b"\xff\xd9"
         row, column, wide = y // _BLOCK_PX, x // _BLOCK_PX // self._interval, w // _BLOCK_PX // self._interval

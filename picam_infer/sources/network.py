@@ -14,7 +14,7 @@ from picam_infer.core import BadFrame, Disconnected, Frame, Source
 from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
-from picam_infer.runtime.liveness import Pace
+from picam_infer.runtime.liveness import SilenceLimit
 from picam_infer.sources import address as addresses
 from picam_infer.sources import causes, http_client, rtsp
 from picam_infer.sources.address import Address
@@ -37,7 +37,7 @@ _NOTHING = "the camera answers: restart it, or look for «RTP over TCP» in its 
 _OTHER = "look at the address in a browser, and choose another format or quality in the camera's settings"
 
 _learned_s: dict[str, float] = {}
-"""How long addresses that fell silent are waited for: twice as long each time, until they show their pace."""
+"""How long addresses that fell silent are waited for: twice as long each time, until they show their limit."""
 
 without_secrets = addresses.shown
 
@@ -78,7 +78,7 @@ class FFmpegStream:
         self._name, self._key = camera.name, camera.where.plain_url
         self.patience_s = min(_learned_s.get(self._key, camera.quiet_s), _MOST_PATIENT_S)
         self.silence = Disconnected(f"{self._name} sends no pictures", _NOTHING)
-        self._pace = Pace(camera.quiet_s, self.patience_s)
+        self._silence = SilenceLimit(camera.quiet_s, self.patience_s)
         what = _Body(reply, self.patience_s) if reply is not None else camera.where.full_url
         try:
             self._player = Player(what, open_s=2 * camera.open_s, quiet_s=self.patience_s)
@@ -111,7 +111,7 @@ class FFmpegStream:
             raise Disconnected(f"{self._name} has stopped", causes.CHECK)
         if self._seq == 0:
             self.silence = Disconnected(f"{self._name} has stopped", causes.CHECK)
-        self._pace.kept(time.monotonic())
+        self._silence.arrived(time.monotonic())
         image = upright_by(*picture)
         seq, self._seq = self._seq, self._seq + 1
         height, width = image.shape[:2]
@@ -157,7 +157,7 @@ class MjpegStream:
         self._parts = Parts(boundary)
         self.patience_s = min(_learned_s.get(self._key, 3 * camera.quiet_s), _MOST_PATIENT_S)
         self.silence = Disconnected(f"{self._name} sends no pictures", causes.CHECK)
-        self._pace = Pace(camera.quiet_s, self.patience_s)
+        self._silence = SilenceLimit(camera.quiet_s, self.patience_s)
         self._seq = 0
         self.description = f"{self._name} MJPG"
 
@@ -173,7 +173,7 @@ class MjpegStream:
         return make_frame(data, "jpeg", size, seq, self._asked)
 
     def _newest(self) -> bytes:
-        limit_s = self._pace.limit_s
+        limit_s = self._silence.limit_s
         until_s = time.monotonic() + limit_s
         while (left_s := until_s - time.monotonic()) > 0:
             try:
@@ -187,7 +187,7 @@ class MjpegStream:
             except TooLong as error:
                 raise Disconnected(f"{self._name} sends no Motion JPEG", _OTHER) from error
             if pictures:
-                self._pace.kept(time.monotonic())
+                self._silence.arrived(time.monotonic())
                 return pictures[-1]
         _learned_s[self._key] = 2 * limit_s
         raise self.silence

@@ -208,8 +208,8 @@ def _eval_chunk(job: tuple[tuple[int, int], int, int, int]) -> tuple[np.ndarray,
     assert _digits is not None
     size, seed, chunk, count = job
     pairs = list(evaluation_frames(_digits, size, count, seed, chunk))
-    patches = [edges(grey_square(frame, 0.4, 144), CANNY) for _, frame in pairs]
-    return np.stack(patches), np.array([label for label, _ in pairs], np.uint8)
+    inputs = [edges(grey_square(frame, 0.4, 144), CANNY) for _, frame in pairs]
+    return np.stack(inputs), np.array([label for label, _ in pairs], np.uint8)
 
 
 def evaluation_set(

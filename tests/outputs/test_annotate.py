@@ -9,7 +9,7 @@ from picam_infer.core import Prediction, Result
 from picam_infer.outputs import annotate
 
 SIZES = [(160, 120), (320, 240), (640, 480), (1280, 720), (1920, 1080), (480, 640), (2, 2)]
-LOOK = annotate.Look(
+LOOK = annotate.Annotation(
     (10, 10, 40, 40), "30 fps · 1 ms", "a notice that is longer than one line of a small picture", True
 )
 
@@ -30,7 +30,7 @@ def test_it_fits_any_size(width: int, height: int, label: str | None) -> None:
 @pytest.mark.parametrize("background", [0, 60, 128, 200, 255])
 def test_the_label_stands_out_on_any_background(background: int) -> None:
     image = np.full((480, 640, 3), background, np.uint8)
-    annotate.draw(image, result("7"), annotate.Look())
+    annotate.draw(image, result("7"), annotate.Annotation())
     text = image[:60, :120].reshape(-1, 3).astype(int)
     green, plate = np.array(annotate.KNOWN), np.median(text, 0)
     assert (np.abs(text - green).sum(1) < 40).sum() > 100, "the letters are there"
@@ -39,18 +39,18 @@ def test_the_label_stands_out_on_any_background(background: int) -> None:
 
 def test_unknown_is_a_question_mark_in_another_colour() -> None:
     known, unknown = (np.full((480, 640, 3), 90, np.uint8) for _ in range(2))
-    annotate.draw(known, result("?"), annotate.Look())
-    annotate.draw(unknown, result(None), annotate.Look())
+    annotate.draw(known, result("?"), annotate.Annotation())
+    annotate.draw(unknown, result(None), annotate.Annotation())
     assert not np.array_equal(known, unknown)
     assert (np.abs(unknown.astype(int) - annotate.UNKNOWN).sum(2) < 40).any()
 
 
 def test_the_inset_shows_what_the_network_sees_at_the_bottom_right() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
-    annotate.draw(image, result("7"), annotate.Look(inset=True))
+    annotate.draw(image, result("7"), annotate.Annotation(inset=True))
     assert (image[380:460, 540:620] == 200).mean() > 0.8
     without = np.zeros((480, 640, 3), np.uint8)
-    annotate.draw(without, result("7"), annotate.Look(inset=False))
+    annotate.draw(without, result("7"), annotate.Annotation(inset=False))
     assert not without[380:460, 540:620].any()
 
 
@@ -59,7 +59,7 @@ def test_colour_patches_keep_their_colours() -> None:
     red = result("x", channels=3)
     assert red.input_image is not None
     red.input_image[:] = (255, 0, 0)  # RGB
-    annotate.draw(image, red, annotate.Look())
+    annotate.draw(image, red, annotate.Annotation())
     assert (image[400:450, 560:600] == (0, 0, 255)).all()
 
 
@@ -97,23 +97,25 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 
 def test_values_are_shown_as_such_and_never_in_percent(written: list[tuple[int, str]]) -> None:
     image = np.full((480, 640, 3), 128, np.uint8)
-    annotate.draw(image, answer(Prediction("output", 2.0, "°"), Prediction("y", -0.5, "")), annotate.Look())
+    annotate.draw(image, answer(Prediction("output", 2.0, "°"), Prediction("y", -0.5, "")), annotate.Annotation())
     assert [text for _, text in written] == ["output: 2.00 °", "y: -0.50"]
 
 
 def test_every_class_that_applies_has_a_line_and_the_notice_stands_below(written: list[tuple[int, str]]) -> None:
     named = [Prediction(f"class {at}", 0.9, named=True) for at in range(3)]
     image = np.full((720, 1280, 3), 128, np.uint8)
-    annotate.draw(image, answer(*named, Prediction("x", 0.1, named=False)), annotate.Look(notice="a notice"))
+    annotate.draw(image, answer(*named, Prediction("x", 0.1, named=False)), annotate.Annotation(notice="a notice"))
     assert [text for _, text in written] == ["class 0  90 %", "class 1  90 %", "class 2  90 %", "a notice"]
     assert np.all(np.diff([top for top, _ in written]) > 20)
 
 
 def test_none_that_applies_is_unknown_and_many_leave_room_for_the_picture(written: list[tuple[int, str]]) -> None:
     image = np.full((480, 640, 3), 128, np.uint8)
-    annotate.draw(image, answer(Prediction("x", 0.1, named=False)), annotate.Look())
+    annotate.draw(image, answer(Prediction("x", 0.1, named=False)), annotate.Annotation())
     assert [text for _, text in written] == ["?"]
     written.clear()
-    annotate.draw(image, answer(*[Prediction(f"class {at}", 0.9, named=True) for at in range(90)]), annotate.Look())
+    annotate.draw(
+        image, answer(*[Prediction(f"class {at}", 0.9, named=True) for at in range(90)]), annotate.Annotation()
+    )
     assert "more" in written[-1][1] and len(written) < 15
     assert np.all(image[300:] == 128), "the lower half is the picture's"

@@ -18,7 +18,7 @@ from picam_infer.outputs.annotator import Annotator
 from picam_infer.outputs.strips import Layer
 from picam_infer.runtime.state import State, Tuning
 
-LOOK = annotate.Look((10, 5, 300, 300), "30 fps", "a notice over the box's line", True)
+LOOK = annotate.Annotation((10, 5, 300, 300), "30 fps", "a notice over the box's line", True)
 
 
 def result(label: str = "7", score: float = 0.98) -> Result:

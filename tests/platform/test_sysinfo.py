@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from picam_infer.platform import sysinfo
-from picam_infer.platform.sysinfo import Health
+from picam_infer.platform.sysinfo import Machine
 
 
 def put(root: Path, **files: str) -> None:
@@ -20,7 +20,7 @@ def firmware(root: Path, bits: str, soc: str = "soc") -> None:
 
 def test_a_machine_without_sensors(tmp_path: Path) -> None:
     found = sysinfo.read(tmp_path, tmp_path)
-    assert found == Health()
+    assert found == Machine()
     assert str(found) == ""
     assert found.problems == ()
 
@@ -69,8 +69,8 @@ def test_volt_alarm_alone(tmp_path: Path) -> None:
 
 
 def test_heat_is_a_finding_before_it_throttles() -> None:
-    assert Health(temperature_c=79.9).problems == ()
-    assert "hot (83 °C)" in Health(temperature_c=83.0).problems[0].what
+    assert Machine(temperature_c=79.9).problems == ()
+    assert "hot (83 °C)" in Machine(temperature_c=83.0).problems[0].what
 
 
 def test_memory_of_this_process(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from picam_infer.core import Disconnected, Frame
 from picam_infer.runtime import liveness
-from picam_infer.runtime.liveness import Liveness, Pace
+from picam_infer.runtime.liveness import Liveness, SilenceLimit
 
 
 class Camera:
@@ -44,18 +44,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_pace_is_three_times_the_longest_of_its_last_gaps() -> None:
-    pace = Pace(2.0, unknown_s=15.0)
-    assert pace.limit_s == 15.0
-    pace.kept(100.0)
-    assert pace.limit_s == 15.0, "one picture is no pace"
-    pace.kept(102.5)
-    assert pace.limit_s == 7.5
+    limit = SilenceLimit(2.0, unknown_s=15.0)
+    assert limit.limit_s == 15.0
+    limit.arrived(100.0)
+    assert limit.limit_s == 15.0, "one picture is no pace"
+    limit.arrived(102.5)
+    assert limit.limit_s == 7.5
     for number in range(5):
-        pace.kept(102.6 + number / 10)
-    assert pace.limit_s == 7.5, "bursts do not make it fast"
+        limit.arrived(102.6 + number / 10)
+    assert limit.limit_s == 7.5, "bursts do not make it fast"
     for number in range(20):
-        pace.kept(104 + number / 10)
-    assert pace.limit_s == 2.0, "what it kept last counts"
+        limit.arrived(104 + number / 10)
+    assert limit.limit_s == 2.0, "what it kept last counts"
 
 
 def opened(source: Camera) -> Liveness:
@@ -76,13 +76,13 @@ def test_a_webcam_is_lost_after_two_seconds_and_told_to_be_replugged(clock: Cloc
 @pytest.mark.parametrize("gap_s", [2.5, 20.0, 300.0])
 def test_a_slow_source_keeps_its_own_pace(clock: Clock, gap_s: float) -> None:
     life = opened(NetworkCamera())
-    life.kept(clock.now_s)
+    life.arrived(clock.now_s)
     for _ in range(5):
         clock.now_s += gap_s
-        life.kept(clock.now_s)
+        life.arrived(clock.now_s)
         clock.now_s += 1.9 * gap_s
         assert life.complaint() is None
-        life.kept(clock.now_s)
+        life.arrived(clock.now_s)
     clock.now_s += 6 * gap_s
     loss = life.complaint()
     assert loss is not None and "sends no pictures" in loss.message and "plug" not in loss.hint
@@ -99,7 +99,7 @@ def test_damaged_pictures_only_are_said_with_one_reason(clock: Clock, source: Ca
     said.discard("None")
     assert len(said) == 1
     assert "all its pictures are damaged (frame 0 is truncated)" in min(said) and remedy in min(said)
-    life.kept(clock.now_s)
+    life.arrived(clock.now_s)
     assert life.complaint() is None
 
 
@@ -107,7 +107,7 @@ def test_pictures_that_nobody_can_decode_are_said_though_they_come(clock: Clock)
     life = opened(Camera())
     for number in range(30):
         clock.now_s += 0.1
-        life.kept(clock.now_s)
+        life.arrived(clock.now_s)
         life.undecodable(f"frame {number} cannot be decoded")
     loss = life.complaint()
     assert loss is not None and "none of its pictures can be decoded (frame 0 cannot be decoded)" in loss.message
@@ -127,5 +127,5 @@ def test_what_is_gone_tells_whether_it_ever_gave_a_picture() -> None:
     life = opened(Camera())
     assert not life.gone()
     life.opened(Camera(), 2.0)
-    life.kept(time.monotonic())
+    life.arrived(time.monotonic())
     assert life.gone() and life.complaint() is None and not life.gone()

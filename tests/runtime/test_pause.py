@@ -18,7 +18,7 @@ from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models.bundle import Photo
 from picam_infer.outputs.annotator import status_screen
 from picam_infer.runtime.pause import Pause
-from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.state import Change, State, Tuning
 from picam_infer.runtime.status_text import status_text
@@ -184,7 +184,7 @@ class Loops:
         self.state.pause.set(paused, "page")
         postprocessor = Postprocessor(["a", "b"])
         input_image = np.zeros((2, 2, 3), np.uint8)
-        parts = Parts(
+        parts = PipelineSetup(
             camera,
             lambda stopping: Classifier(self.engine, lambda chain: lambda frame: input_image, postprocessor, Photo()),
         )
@@ -205,17 +205,17 @@ def test_while_paused_the_camera_is_closed_and_the_model_rests(loops: list[Loops
     loops.append(run)
     heard: list[Change] = []
     run.state.listen(heard.append)
-    until(lambda: run.state.results.look())
+    until(lambda: run.state.results.peek())
     run.state.pause.set(True, "page")
     until(lambda: not run.camera.open and run.state.frames.idle)
-    until(lambda: run.state.results.look() is None and run.state.frames.look() is None)
+    until(lambda: run.state.results.peek() is None and run.state.frames.peek() is None)
     done, frames = run.engine.done, run.state.stats.frames.total
     run.pipeline.watch()
     assert not run.state.health.problems and not run.pipeline.stuck
-    assert not run.state.frames.look(0, 0.3), "no picture comes"
+    assert not run.state.frames.peek(0, 0.3), "no picture comes"
     assert (run.engine.done, run.state.stats.frames.total) == (done, frames)
     run.state.pause.set(False, "page")
-    until(lambda: run.state.results.look() and run.camera.open)
+    until(lambda: run.state.results.peek() and run.camera.open)
     assert run.camera.opened == 2
     kinds = [change.kind for change in heard if change.kind != "label"]
     assert kinds == ["paused", "resumed"]
@@ -224,16 +224,16 @@ def test_while_paused_the_camera_is_closed_and_the_model_rests(loops: list[Loops
 def test_started_paused_it_opens_no_camera(loops: list[Loops]) -> None:
     run = Loops(Camera(), paused=True)
     loops.append(run)
-    assert not run.state.frames.look(0, 0.3)
+    assert not run.state.frames.peek(0, 0.3)
     assert run.camera.opened == 0
     run.state.pause.set(False, "page")
-    until(lambda: run.state.results.look())
+    until(lambda: run.state.results.peek())
 
 
 def test_a_file_goes_on_where_it_was(loops: list[Loops]) -> None:
     run = Loops(Camera(live=False))
     loops.append(run)
-    until(lambda: run.state.results.look())
+    until(lambda: run.state.results.peek())
     run.state.pause.set(True, "page")
     before = until(lambda: run.state.frames.idle and run.camera.seq)
     run.state.pause.set(False, "page")

@@ -28,7 +28,7 @@ from picam_infer.runtime import liveness
 from picam_infer.runtime import pipeline as pipelines
 from picam_infer.runtime.camera_controls import Control
 from picam_infer.runtime.liveness import STALE_S
-from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import status_text
 
@@ -107,7 +107,7 @@ class Running:
         source_queue, engine_queue = iter(sources), iter(engines)
         self.state = State(Tuning(Photo(), Decide(), controls or {}))
         postprocessor = Postprocessor(["a", "b"])
-        self.pipeline = Pipeline(self.state, Parts(
+        self.pipeline = Pipeline(self.state, PipelineSetup(
             lambda: self._next(source_queue),
             lambda stopping: Classifier(self._next(engine_queue), lambda chain: preprocess(), postprocessor, Photo(),
                                         stillness=stillness),
@@ -250,10 +250,10 @@ def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> No
     proceed = threading.Event()
     running = run([ListSource([*frames(1), proceed.wait, Disconnected("gone", "")], live=True)], [FakeEngine()])
     running.wait_for(lambda: running.results)
-    assert running.state.results.look() is not None
+    assert running.state.results.peek() is not None
     proceed.set()
     running.wait_for(lambda: running.state.health.problems)
-    assert running.state.results.look() is None
+    assert running.state.results.peek() is None
 
 
 def test_a_silent_camera_is_lost_after_two_seconds(
@@ -380,7 +380,7 @@ def test_a_refused_setting_is_said_once_and_the_stream_goes_on(
     sources = [Adjusted(chain(slowly(2), [Disconnected("unplugged", "")]), log) for _ in range(3)]
     running = run([*sources, Adjusted(slowly(5000), log)], [FakeEngine()], {"gain": 13, "gian": 1})
     running.wait_for(lambda: len(log) == 4)
-    running.wait_for(lambda: running.state.results.look())
+    running.wait_for(lambda: running.state.results.peek())
     warned = [record.message for record in caplog.records if "capture.controls" in record.message]
     assert len(warned) == 2 and any("refuses 13 (Input/output error)" in line for line in warned)
     assert any("gian: a list has no such control; did you mean gain?" in line for line in warned)
@@ -512,7 +512,7 @@ def test_a_live_source_is_judged_no_more_often_than_wanted_and_shown_in_full() -
             running.wait_for(lambda judged=judged: len(running.results) == judged)
             seen = 0
             while len(running.results) == judged:
-                newest = running.state.frames.look()[1].seq
+                newest = running.state.frames.peek()[1].seq
                 if running.pipeline.resting:  # not even the newest is under way
                     seen = newest
             assert seen > running.results[judged - 1].seq + 3, "shown and not judged"

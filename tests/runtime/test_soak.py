@@ -21,7 +21,7 @@ from picam_infer.outputs.dataset import Collector
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.outlet import PICTURES
 from picam_infer.outputs.web import server
-from picam_infer.runtime.pipeline import Parts, Pipeline
+from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.state import State, Tuning
 
 CHANGES = 200
@@ -81,7 +81,7 @@ def test_nobody_keeps_the_pictures_of_label_changes(source: Watched, tmp_path: P
     state = State(Tuning(Photo(), Decide()), "m", ("a", "b"))
     postprocessor = Postprocessor(["a", "b"])
     input_image = np.zeros((2, 2, 3), np.uint8)
-    parts = Parts(
+    parts = PipelineSetup(
         lambda: source,
         lambda stopping: Classifier(Alternating(), lambda chain: lambda frame: input_image, postprocessor, Photo()),
     )

@@ -28,12 +28,12 @@ def test_newest_wins_and_what_is_skipped_is_counted() -> None:
 
 def test_looking_does_not_take() -> None:
     box: Latest[str] = Latest()
-    assert box.look() is None
+    assert box.peek() is None
     box.put("a")
-    assert box.look() == (1, "a")
-    assert box.look(after=1) is None
+    assert box.peek() == (1, "a")
+    assert box.peek(after=1) is None
     assert box.take(0) == "a"
-    assert box.look() == (1, "a")
+    assert box.peek() == (1, "a")
 
 
 def test_a_file_is_handed_over_without_loss() -> None:
@@ -83,7 +83,7 @@ def test_clear_forgets() -> None:
     box: Latest[int] = Latest()
     box.put(1)
     box.clear()
-    assert box.look() is None
+    assert box.peek() is None
     assert box.take(0) is None
 
 

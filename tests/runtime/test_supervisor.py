@@ -24,7 +24,7 @@ from visitors import ask, ask_json
 
 from picam_infer import config
 from picam_infer.config import Capture, Config, Decide, DisplaySettings
-from picam_infer.core import Disconnected, Patch, Pixels, Prediction, Result
+from picam_infer.core import Disconnected, Overlay, Pixels, Prediction, Result
 from picam_infer.imaging import region
 from picam_infer.imaging.letterbox import laid_over
 from picam_infer.imaging.region import Region
@@ -475,7 +475,7 @@ class Monitor:
         self.pressed: list[str] = []
         self.unplugged = False
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
         if self.unplugged:
             raise Disconnected("the monitor was unplugged", "plug it in")
         self.shown.append(laid_over(image, over))
@@ -631,13 +631,13 @@ def test_the_pages_stream_tells_its_own_rate_and_has_results_carry_the_networks_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watching = Watching(tmp_path)
-    looks: list[annotate.Look] = []
+    looks: list[annotate.Annotation] = []
     layer = annotate.layer
     monkeypatch.setattr(annotate, "layer", lambda *given: looks.append(given[-1]) or layer(*given))
     annotator = StreamAnnotator(watching.state, DisplaySettings(kind="none"), Capture())
     assert not watching.state.input_wanted
     watching.frame()
-    newest = watching.state.frames.look()
+    newest = watching.state.frames.peek()
     assert newest is not None
     for _ in range(20):
         annotator(newest[1])
@@ -805,7 +805,7 @@ def test_an_old_result_is_no_result(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame()
     assert fresh_result(watching.state) is not None
-    newest = watching.state.results.look()
+    newest = watching.state.results.peek()
     assert newest is not None
     from dataclasses import replace
 
@@ -857,7 +857,7 @@ class Desk:
 
     size = (640, 480)
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None: ...
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None: ...
 
     def keys(self) -> list[str]:
         pressed, self.pressed = self.pressed, []

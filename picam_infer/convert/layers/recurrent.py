@@ -168,11 +168,11 @@ def bidirectional(call: Call) -> Tensor:
     me, x = call.layer, call.one(3)
     builders = {"LSTM": lstm, "GRU": gru, "SimpleRNN": simple_rnn}
     ways = []
-    for part in me.parts:
+    for part in me.sublayers:
         if part.kind not in builders:
             me.fail(f"wrapping {part.kind} is not supported")
         ways.append(builders[part.kind](Call(part, [x])))
-    if me.parts[1].flag("return_sequences", False):
+    if me.sublayers[1].flag("return_sequences", False):
         back = whole(np.arange(ways[1].shape[1])[::-1])
         ways[1] = Tensor(op.gather(ways[1].node, back, whole([1])))
     mode = me.config.get("merge_mode", "concat")

@@ -25,7 +25,7 @@ class Layer:
     kind: str
     config: Mapping[str, Any]
     weights: Mapping[str, Array] = field(default_factory=dict)
-    parts: tuple[Layer, ...] = ()
+    sublayers: tuple[Layer, ...] = ()
     """The layers that a wrapper wraps."""
 
     def fail(self, reason: str, hint: str = "") -> NoReturn:

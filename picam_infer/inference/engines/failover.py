@@ -41,7 +41,7 @@ class Preferred(Protocol):
         Calls `waiting` when nothing is there yet, `seen` when there is.
         """
 
-    def verdict(self, scores: Scores, cpu: Scores) -> str:
+    def compare(self, scores: Scores, cpu: Scores) -> str:
         """Return how its answer to a probe and the CPU's (classes,) compare, as a sentence. Raises `Disconnected`."""
 
     def back_off(self, served_s: float | None) -> BackOff:
@@ -50,7 +50,7 @@ class Preferred(Protocol):
     def pause(self, wait_s: float, closed: threading.Event) -> bool:
         """Wait; return whether something changed, so that it is tried at once and patience begins anew."""
 
-    def news(self, engine: Engine) -> str:
+    def notice(self, engine: Engine) -> str:
         """Return what is new about it after an answer, as a sentence, or nothing."""
 
     def fell_back(self) -> None:
@@ -152,8 +152,8 @@ class FailoverEngine:
             try:
                 scores = engine.collect()
                 self.name = engine.name
-                if news := self._preferred.news(engine):
-                    self._report(news)
+                if notice := self._preferred.notice(engine):
+                    self._report(notice)
                 return scores
             except Disconnected as loss:
                 self._lose(loss)
@@ -235,7 +235,7 @@ class FailoverEngine:
             if self._closed.is_set():
                 raise Disconnected("")
             engine.submit(self._probe)
-            self._comparison = self._preferred.verdict(engine.collect(), self._probe_answer)
+            self._comparison = self._preferred.compare(engine.collect(), self._probe_answer)
         except BaseException:
             engine.close()
             raise

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Disconnected, Patch, Pixels
+from picam_infer.core import Disconnected, Overlay, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import owner
 from picam_infer.outputs.display.keyboard import Keyboard
@@ -85,7 +85,7 @@ class Framebuffer:
         """Width, height of the screen, pixels."""
         return self._pixels.shape[1], self._pixels.shape[0]
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
         """Show BGR (H, W, 3) and what is laid over it. Raises `Disconnected`."""
         if self._map is None:
             raise Disconnected("the screen was given back", "")
@@ -95,7 +95,7 @@ class Framebuffer:
             except Disconnected:
                 self.close()
                 raise
-        self._fitter.draw(image, self._pixels, image.shape != self._shape, over)
+        self._resizer.draw(image, self._pixels, image.shape != self._shape, over)
         self._shape = image.shape
 
     def keys(self) -> Sequence[str]:
@@ -126,7 +126,7 @@ class Framebuffer:
             fcntl.ioctl(handle, GET_VARIABLE, variable)
             fcntl.ioctl(handle, GET_FIXED, fixed)
             layout = geometry(bytes(variable), bytes(fixed))
-            self._fitter = Letterbox(layout.conversion)
+            self._resizer = Letterbox(layout.conversion)
             self._map = mmap.mmap(handle, layout.start + layout.line_bytes * layout.height)
         finally:
             os.close(handle)
@@ -138,8 +138,8 @@ class Framebuffer:
         """Notice a monitor that went, where the machine can tell, and a person at another console."""
         self._next_look_s = time.monotonic() + _LOOK_S
         owner.require_active_vt()
-        found = owner.outlets()
-        if found and not any(outlet.plugged for outlet in found):
+        found = owner.connectors()
+        if found and not any(connector.plugged for connector in found):
             raise Disconnected("no monitor is plugged in", "plug one in: it is used at once")
 
     def _hide_cursor(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Disconnected, Patch, Pixels
+from picam_infer.core import Disconnected, Overlay, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import drm, owner
 from picam_infer.outputs.display.keyboard import Keyboard
@@ -34,7 +34,7 @@ class Kms:
         self.name = ""
         self._card: drm.Card | None = None
         self._buffers: list[drm.Buffer] = []
-        self._fitter = Letterbox()
+        self._resizer = Letterbox()
         self._keyboard: Keyboard | None = None
         self._before: drm.Crtc | None = None
         self._flipping = False
@@ -45,7 +45,7 @@ class Kms:
         """Width, height of the monitor's mode, pixels."""
         return (self._buffers[0].pixels.shape[1], self._buffers[0].pixels.shape[0]) if self._buffers else (0, 0)
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
         """Show BGR (H, W, 3) and what is laid over it from the next refresh on. Raises `Disconnected`."""
         if self._card is None:
             raise Disconnected("the monitor was given back", "")
@@ -55,9 +55,9 @@ class Kms:
         try:
             self._flip(image, over)
         except OSError as error:
-            outlet = self._outlet
+            connector = self._outlet
             self.close()
-            raise self._refused(outlet, error) from error
+            raise self._refused(connector, error) from error
 
     def keys(self) -> Sequence[str]:
         """Return the keys pressed since the last call."""
@@ -85,40 +85,40 @@ class Kms:
 
     def _open(self) -> None:
         owner.require_active_vt()
-        found = owner.outlets()
+        found = owner.connectors()
         if not found:
             raise Disconnected("this machine has no graphics card that can drive a monitor", "on a Raspberry Pi "
                        "dtoverlay=vc4-kms-v3d belongs in /boot/firmware/config.txt")  # fmt: skip
-        plugged = [outlet for outlet in found if outlet.plugged]
+        plugged = [connector for connector in found if connector.plugged]
         if not plugged:
-            names = ", ".join(outlet.name for outlet in found)
+            names = ", ".join(connector.name for connector in found)
             raise _unplugged(names)
         loss: Disconnected | None = None
-        for outlet in plugged:
+        for connector in plugged:
             try:
-                self._take(outlet)
+                self._take(connector)
                 return
             except OSError as error:
-                loss = loss or self._refused(outlet, error)
+                loss = loss or self._refused(connector, error)
             except Disconnected as refused:
                 loss = loss or refused
             self.close()
         assert loss is not None
         raise loss
 
-    def _take(self, outlet: owner.Outlet) -> None:
-        self._outlet, self._flipping = outlet, False
-        card = self._card = drm.Card(_DEV / outlet.card)
+    def _take(self, connector: owner.Connector) -> None:
+        self._outlet, self._flipping = connector, False
+        card = self._card = drm.Card(_DEV / connector.card)
         if not card.master:
             raise owner.Held(*_held(card.path))
         if not card.can_draw:
             raise Disconnected(f"{card.path} has no buffers to draw in", "try display.kind: framebuffer")
         monitors = {monitor.name: monitor for monitor in card.monitors()}
-        if outlet.name not in monitors:
+        if connector.name not in monitors:
             raise Disconnected(
-                f"the monitor at {outlet.name} does not answer", "check its cable and that it is switched on"
+                f"the monitor at {connector.name} does not answer", "check its cable and that it is switched on"
             )
-        self._monitor = monitors[outlet.name]
+        self._monitor = monitors[connector.name]
         mode = drm.choose_mode(self._monitor.modes)
         self._crtc_id = card.crtc_for(self._monitor)
         self._before = card.crtc(self._crtc_id)
@@ -130,13 +130,13 @@ class Kms:
         self._shape: tuple[int, ...] = ()
         self._next_look_s = time.monotonic() + LOOK_S
         # Looking at the connector may have changed what /sys tells of it.
-        self._outlet = owner.outlet(outlet.card, outlet.name)
-        self.name = f"kms {outlet.name} {mode.hdisplay}×{mode.vdisplay}"
+        self._outlet = owner.connector(connector.card, connector.name)
+        self.name = f"kms {connector.name} {mode.hdisplay}×{mode.vdisplay}"
         if self._keyboard is None:
             self._keyboard = Keyboard()
 
-    def _refused(self, outlet: owner.Outlet, error: OSError) -> Disconnected:
-        path = _DEV / outlet.card
+    def _refused(self, connector: owner.Connector, error: OSError) -> Disconnected:
+        path = _DEV / connector.card
         if error.errno in (errno.EACCES, errno.EPERM) and not os.access(path, os.R_OK | os.W_OK):
             return Disconnected(f"{path}: permission denied", "add the user to the group video: sudo usermod -aG video "
                         "USER, then log in again")  # fmt: skip
@@ -148,13 +148,13 @@ class Kms:
         if error.errno in (errno.EACCES, errno.EBUSY):
             return owner.Held(*_held(path))
         return Disconnected(
-            f"the monitor at {outlet.name} is gone ({os.strerror(error.errno or 0)})",
+            f"the monitor at {connector.name} is gone ({os.strerror(error.errno or 0)})",
             "check its cable; it is looked for",
         )
 
     # -- showing -----------------------------------------------------------
 
-    def _flip(self, image: Pixels, over: Sequence[Patch]) -> None:
+    def _flip(self, image: Pixels, over: Sequence[Overlay]) -> None:
         assert self._card is not None
         if self._flipping and not self._card.flipped(_FLIP_S):
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -162,7 +162,7 @@ class Kms:
         if image.shape != self._shape:
             self._shape, self._clear = image.shape, 2
         back = self._buffers[1]
-        self._fitter.draw(image, back.pixels, self._clear > 0, over)
+        self._resizer.draw(image, back.pixels, self._clear > 0, over)
         self._clear = max(0, self._clear - 1)
         self._card.flip(self._crtc_id, back.fb_id)
         self._flipping = True
@@ -179,7 +179,7 @@ class Kms:
     def _look(self) -> None:
         """Notice a monitor that went or was replaced."""
         self._next_look_s = time.monotonic() + LOOK_S
-        before, now = self._outlet, owner.outlet(self._outlet.card, self._outlet.name)
+        before, now = self._outlet, owner.connector(self._outlet.card, self._outlet.name)
         if not now.plugged:
             self.close()
             raise _unplugged(now.name)

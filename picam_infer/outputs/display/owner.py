@@ -21,7 +21,7 @@ class Held(Disconnected):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class Connector:
     """A connector as /sys shows it."""
 
     card: str
@@ -39,22 +39,22 @@ class Outlet:
         return self.status == "connected" or (self.status == "unknown" and bool(self.signature.strip()))
 
 
-def outlets(sys: Path | None = None) -> list[Outlet]:
+def connectors(sys: Path | None = None) -> list[Connector]:
     """Return every connector of every card, the certainly connected first. `sys`: None is the machine's own."""
     sys, found = sys or SYS, []
     for folder in sorted((sys / "class/drm").glob("card*-*")):
         card, _, name = folder.name.partition("-")
         if name.startswith("Writeback"):
             continue
-        found.append(outlet(card, name, sys))
+        found.append(connector(card, name, sys))
     return sorted(found, key=lambda o: (o.status != "connected", not o.plugged))
 
 
-def outlet(card: str, name: str, sys: Path | None = None) -> Outlet:
+def connector(card: str, name: str, sys: Path | None = None) -> Connector:
     """Return one connector's state; a card that was pulled out has it disconnected."""
     folder = (sys or SYS) / "class/drm" / f"{card}-{name}"
     status = _bytes(folder / "status").decode("ascii", "replace").strip() or "disconnected"
-    return Outlet(card, name, status, _bytes(folder / "modes") + _bytes(folder / "edid"))
+    return Connector(card, name, status, _bytes(folder / "modes") + _bytes(folder / "edid"))
 
 
 def console_in_use(sys: Path | None = None, proc: Path | None = None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from picam_infer.config import Config
-from picam_infer.core import Disconnected, Display, Patch, Pixels, Problem
+from picam_infer.core import Disconnected, Display, Overlay, Pixels, Problem
 from picam_infer.outputs import display as displays
 from picam_infer.platform import x11
 from picam_infer.platform.udev import Settling
@@ -100,8 +100,8 @@ class Screen:
         """The display's width and height in pixels; 0, 0: there is none."""
         return (0, 0) if self._display is None else self._display.size
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> bool:
-        """Show BGR (H, W, 3) with patches laid over it; False when there is no display."""
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> bool:
+        """Show BGR (H, W, 3) with overlays laid over it; False when there is no display."""
         if self._display is None:
             return False
         try:

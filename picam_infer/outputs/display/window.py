@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from picam_infer.config import DisplaySettings
-from picam_infer.core import Disconnected, Patch, Pixels
+from picam_infer.core import Disconnected, Overlay, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import x11_surface
 from picam_infer.outputs.display.x11_surface import Surface
@@ -49,7 +49,7 @@ class Window:
         self._pressed: list[str] = []
         self._size: tuple[int, int] = (0, 0)
         self._last: Pixels | None = None
-        self._over: Sequence[Patch] = ()
+        self._over: Sequence[Overlay] = ()
         session = x11.find()
         link = session.link
         assert link is not None, "a session that was found keeps its place"
@@ -67,7 +67,7 @@ class Window:
         """Width, height of what it shows, pixels."""
         return self._size
 
-    def show(self, image: Pixels, over: Sequence[Patch] = ()) -> None:
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
         """Show BGR (H, W, 3) and what is laid over it, fitted with black bars. Raises `Disconnected`."""
         self._aspect = image.shape[1] / image.shape[0]
         self._last, self._over = image, over

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from picam_infer.core import Disconnected, Patch, Pixels
+from picam_infer.core import Disconnected, Overlay, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.platform import x11_client
 from picam_infer.platform.x11_client import Client, Extension
@@ -36,7 +36,7 @@ class Shared:
         self._shape: tuple[int, ...] = ()
         self._back = 0
 
-    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
+    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Overlay] = ()) -> None:
         """Draw BGR (H, W, 3) with `over`, fitted into a window of (width, height), shown. Raises `Disconnected`."""
         if size != self._place:
             self._resize(size)
@@ -115,7 +115,7 @@ class Sent:
         self._pixels: Pixels = np.empty((0, 0, 4), np.uint8)
         self._shape: tuple[int, ...] = ()
 
-    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
+    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Overlay] = ()) -> None:
         """Draw BGR (H, W, 3) with `over`, fitted into a window of (width, height), shown. Raises `Disconnected`."""
         width, height = size
         screen = self._client.screen
@@ -153,7 +153,7 @@ class Surface:
         able = bool(version) and struct.unpack_from("<HH", version, 8) >= (1, 2)
         self._way: Shared | Sent = Shared(client, window, context, shared) if shared and able else self._sent
 
-    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Patch] = ()) -> None:
+    def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Overlay] = ()) -> None:
         """Show BGR (H, W, 3), and `over` over it, fitted into a window of (width, height). Raises `Disconnected`."""
         try:
             self._way.show(letterbox, image, size, over)

@@ -281,7 +281,7 @@ class Broker:
             self._said_watching = message.payload
 
     def _state_now(self, event: Event | None = None) -> bytes:
-        newest = self._state.results.look()
+        newest = self._state.results.peek()
         result = event.change.result if event is not None and event.change.result is not None else newest and newest[1]
         health = self._state.health
         unwanted = event is not None and event.change.kind == "label" and not self._wanted(event)

@@ -187,7 +187,7 @@ def _notified(
     attach: Any = [attachment] if attachment is not None else None
     try:
         return bool(service.notify(
-            body=sentence(event), title=title, notify_type=kind, attach=attach, body_format=NotifyFormat.TEXT
+            body=message_text(event), title=title, notify_type=kind, attach=attach, body_format=NotifyFormat.TEXT
         ))  # fmt: skip
     except Exception as error:  # plugins of many authors: whatever they raise is a message that was not sent
         said.append(str(error))
@@ -196,7 +196,7 @@ def _notified(
         del _EAR.said[threading.get_ident()]
 
 
-def sentence(event: Event) -> str:
+def message_text(event: Event) -> str:
     """Return an event for people."""
     change = event.change
     if change.kind == "label":

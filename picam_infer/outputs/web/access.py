@@ -84,7 +84,7 @@ class Access:
         """`redeem` uses a one-time login, and tells whether it was one."""
         self.token = token
         self._redeem = redeem
-        self.patience = LoginThrottle()
+        self.throttle = LoginThrottle()
         # A path of its own means a proxy, and one that says nothing of its visitors would make all of them local.
         self._always = settings.token == "always" or bool(base_path(settings.base))
         self.cookie = f"picam_session_{_instance(settings)}"
@@ -148,21 +148,21 @@ class Access:
         """Refuse a wrong token, and any for a while after too many."""
         self._wait_patiently(peer)
         if not self.token.equals(given):
-            self.patience.wrong(peer)
+            self.throttle.wrong(peer)
             raise Refused(401, reason)
-        self.patience.right(peer)
+        self.throttle.right(peer)
 
     def try_invitation(self, peer: str, code: str) -> None:
         """Refuse what is no one-time login (any more), and any for a while after too many."""
         self._wait_patiently(peer)
         if not self._redeem(code):
-            self.patience.wrong(peer)
+            self.throttle.wrong(peer)
             raise Refused(401, "this one-time login has been used, or its time is over",
                           "have a new one shown: press n at the Pi, or run picam-infer share there")  # fmt: skip
-        self.patience.right(peer)
+        self.throttle.right(peer)
 
     def _wait_patiently(self, peer: str) -> None:
-        wait_s = self.patience.wait_s(peer)
+        wait_s = self.throttle.wait_s(peer)
         if wait_s:
             raise Refused(429, "too many wrong tokens", f"wait {math.ceil(wait_s)} s", wait_s)
 

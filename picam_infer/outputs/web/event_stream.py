@@ -112,7 +112,7 @@ class EventStream:
             tick.set()
 
     def _refresh(self, now: bool = False) -> None:
-        newest = self._state.results.look()
+        newest = self._state.results.peek()
         key, result = newest if newest else (0, None)
         self._news("result", {"result": result.as_json() if result else None, "n": key})
         teaching = self._state.reports.teaching()

@@ -28,7 +28,7 @@ class Why:
 
     async def answer(self, state: State) -> dict[str, Any]:
         """Return `Explanation.as_json` with its pictures as PNG in base64. Raises `Refused`."""
-        newest = state.frames.look()
+        newest = state.frames.peek()
         if state.bundle is None or newest is None:
             raise Refused(503, "no picture yet" if newest is None else "no model yet")
         if self._asked:

@@ -59,7 +59,7 @@ class StateCollector(Collector):
         now_s = time.monotonic()
         yield GaugeMetricFamily("picam_uptime_seconds", "Since the start.", value=now_s - self._state.stats.started_s)
         yield GaugeMetricFamily("picam_paused", "1 while watching is paused.", value=self._state.pause.now is not None)
-        frame, result = self._state.frames.look(), self._state.results.look()
+        frame, result = self._state.frames.peek(), self._state.results.peek()
         if frame:
             yield GaugeMetricFamily("picam_frame_age_seconds", "Age of the newest picture.",
                                     value=now_s - frame[1].monotonic_s)  # fmt: skip

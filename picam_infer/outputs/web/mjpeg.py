@@ -118,7 +118,7 @@ class Raw:
 
     def __call__(self, number: int) -> Picture | None:
         """Return the picture after that number, as `Make`."""
-        newest = self._state.frames.look(number, _PATIENCE_S)
+        newest = self._state.frames.peek(number, _PATIENCE_S)
         if newest is None:
             return None
         number, frame = newest
@@ -148,7 +148,7 @@ class Drawn:
                 return None
         frame = None
         if not lost:
-            newest = self._state.frames.look(self._seen, _PATIENCE_S)
+            newest = self._state.frames.peek(self._seen, _PATIENCE_S)
             if newest is None:
                 return None
             self._seen, frame = newest
@@ -187,7 +187,7 @@ class Snapshots:
             return self._last
 
     def _draw(self) -> Picture | None:
-        newest = self._state.frames.look() if self._state.watching else None
+        newest = self._state.frames.peek() if self._state.watching else None
         return self._drawn.make(newest[1] if newest else None)
 
 

@@ -19,7 +19,7 @@ def unhealthy_reason(state: State, stale_s: float) -> str:
     if (problem := state.health.blocking) is not None:
         return f"{problem.title}: {problem.what}"
     now_s = time.monotonic()
-    frame, result = state.frames.look(), state.results.look()
+    frame, result = state.frames.peek(), state.results.peek()
     for name, newest_s in (("picture", frame and frame[1].monotonic_s), ("result", result and result[1].monotonic_s)):
         if newest_s is None:
             return f"no {name} yet"
@@ -31,7 +31,7 @@ def unhealthy_reason(state: State, stale_s: float) -> str:
 def public_state(state: State) -> dict[str, Any]:
     """Return `/api/state`."""
     body = state.as_json()
-    newest, now, machine = state.frames.look(), time.time(), sysinfo.read()
+    newest, now, machine = state.frames.peek(), time.time(), sysinfo.read()
     if newest:
         width, height = decode.size(newest[1])
         age_s = round(time.monotonic() - newest[1].monotonic_s, 2)

@@ -230,10 +230,10 @@ class _Walk:
                     fed = [feed]
                     values[key] = feed if spec.kind == "InputLayer" else self._layer(spec, fed, path)
                 else:
-                    if ref.node >= len(spec.uses):
+                    if ref.node >= len(spec.nodes):
                         raise PicamError(f"layer {spec.name} is used in an unknown way", "export the model again")
-                    use = spec.uses[ref.node]
-                    values[key] = self._layer(spec, [value(r) for r in _references([use.args, use.kwargs])], path)
+                    node = spec.nodes[ref.node]
+                    values[key] = self._layer(spec, [value(r) for r in _references([node.args, node.kwargs])], path)
             return values[key]
 
         return value(graph.outputs[0])

@@ -202,7 +202,7 @@ class PictureSet:
         except Exception:  # numpy and zipfile raise what they like about damaged files
             return {}
 
-    def keep_features(self, backbone: str, features: dict[str, Features]) -> None:
+    def save_features(self, backbone: str, features: dict[str, Features]) -> None:
         """Keep features by id for the next time; without room for them they are computed again then."""
         if not features:
             return

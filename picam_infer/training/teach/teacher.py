@@ -124,7 +124,7 @@ class Teacher:
             self._undos.clear()
             self._pictures.forget_removed()
             if self._pictures.folder.is_dir():
-                self._pictures.keep_features(self._key, self._features)
+                self._pictures.save_features(self._key, self._features)
 
     # -- looking --------------------------------------------------------------------------------------------------
 

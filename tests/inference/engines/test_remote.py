@@ -26,7 +26,7 @@ from picam_infer.core import ConfigError, Disconnected, Engine, Scores, Unavaila
 from picam_infer.inference.engines.failover import FailoverEngine
 from picam_infer.inference.engines.remote import address, preferred
 from picam_infer.inference.engines.remote.engine import Remote
-from picam_infer.inference.engines.remote.errors import RemoteLost
+from picam_infer.inference.engines.remote.errors import RemoteError
 from picam_infer.inference.engines.remote.preferred import PreferredServer
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle
@@ -144,7 +144,7 @@ MISMATCHES = {
 def test_what_does_not_fit_is_named(server: Behaviour, model: Bundle, words: str) -> None:
     for kind, tensors in MISMATCHES[words].items():
         setattr(server, kind, [dict(zip(("name", "datatype", "shape"), t, strict=True)) for t in tensors])
-    with plain(server, "http") as url, pytest.raises(RemoteLost) as caught:
+    with plain(server, "http") as url, pytest.raises(RemoteError) as caught:
         Remote(model, settings(url))
     assert words in caught.value.message and caught.value.kind == "mismatch"
     assert "picam-infer export" in caught.value.hint or "declare" in caught.value.hint
@@ -315,7 +315,7 @@ def test_an_answer_that_trickles_is_cut_off(server: Behaviour, model: Bundle) ->
             caller.send(" ")
 
     with model_server.SocketServer(trickle) as running:
-        with pytest.raises(RemoteLost, match="gave no answer within"):
+        with pytest.raises(RemoteError, match="gave no answer within"):
             Remote(model, settings(f"http://127.0.0.1:{running.port}", deadline_s=DEADLINE_S))
         until(lambda: not [t for t in threading.enumerate() if t.name == "remote"])
 
@@ -333,7 +333,7 @@ def test_another_model_under_the_same_name_is_not_used(
 
 def test_an_unloaded_model(server: Behaviour, model: Bundle, url: str) -> None:
     server.loaded = False
-    with pytest.raises(RemoteLost, match="has no model lab that is ready") as caught:
+    with pytest.raises(RemoteError, match="has no model lab that is ready") as caught:
         Remote(model, settings(url))
     assert caught.value.kind == "model"
 
@@ -355,20 +355,20 @@ def test_the_token_travels_and_is_read_again(server: Behaviour, model: Bundle, u
     with contextlib.closing(Remote(model, settings(url, token_file=str(secret)))) as engine:
         ask(engine, patches(1)[0])
     server.token = "second"
-    with pytest.raises(RemoteLost) as caught:
+    with pytest.raises(RemoteError) as caught:
         Remote(model, settings(url, token_file=str(secret)))
     assert caught.value.kind == "token" and "first" not in str(caught.value)
     secret.write_text("second\n")
     Remote(model, settings(url, token_file=str(secret))).close()
     for content in ("", "two words", "Schlüssel"):
         secret.write_text(content)
-        with pytest.raises(RemoteLost, match="holds no token"):
+        with pytest.raises(RemoteError, match="holds no token"):
             Remote(model, settings(url, token_file=str(secret)))
 
 
 def test_a_server_that_wants_a_token_and_gets_none(server: Behaviour, model: Bundle, url: str) -> None:
     server.token = "first"
-    with pytest.raises(RemoteLost, match=r"wants a token; write it into a file, and name that in engine\.token_file"):
+    with pytest.raises(RemoteError, match=r"wants a token; write it into a file, and name that in engine\.token_file"):
         Remote(model, settings(url))
 
 
@@ -385,7 +385,7 @@ def test_a_certificate_that_is_not_trusted(
     server: Behaviour, model: Bundle, certificates: dict[str, Certificate], protocol: str, name: str
 ) -> None:
     words, remedy = UNTRUSTED[name]
-    with encrypted(server, f"{protocol}s", certificates[name]) as url, pytest.raises(RemoteLost) as caught:
+    with encrypted(server, f"{protocol}s", certificates[name]) as url, pytest.raises(RemoteError) as caught:
         Remote(model, settings(url, ca_file=str(certificates["authority"][0])))
     assert caught.value.kind == "certificate"
     assert words in caught.value.message and remedy in caught.value.hint, caught.value
@@ -398,7 +398,7 @@ def test_an_authority_of_ones_own(
     with encrypted(server, f"{protocol}s", certificates["good"]) as url:
         with contextlib.closing(Remote(model, settings(url, ca_file=str(certificates["authority"][0])))) as engine:
             ask(engine, patches(1)[0])
-        with pytest.raises(RemoteLost, match=r"of the authority that signed it with engine\.ca_file"):
+        with pytest.raises(RemoteError, match=r"of the authority that signed it with engine\.ca_file"):
             Remote(model, settings(url))  # the system's authorities do not vouch for it
 
 
@@ -443,7 +443,7 @@ def test_a_ca_file_that_is_none(server: Behaviour, model: Bundle, tmp_path: Path
     empty.write_text("no certificate\n")
     with encrypted(server, f"{protocol}s", certificates["good"]) as url:
         for given in (empty, tmp_path / "missing.pem"):
-            with pytest.raises(RemoteLost) as caught:
+            with pytest.raises(RemoteError) as caught:
                 Remote(model, settings(url, ca_file=str(given)))
             assert caught.value.kind == "certificate"
 

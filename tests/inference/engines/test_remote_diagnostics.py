@@ -180,6 +180,6 @@ def test_where_the_time_went() -> None:
     assert before and after
     between = after.since(before)
     assert (between.requests, between.pictures, between.batches) == (200, 200, 50)
-    assert between.sentence(5.0) == ("of 5.00 ms on average the server had 4.00 ms (waiting 1.00, computing 3.00), "
+    assert between.text(5.0) == ("of 5.00 ms on average the server had 4.00 ms (waiting 1.00, computing 3.00), "
                                      "network and client 1.00 ms")  # fmt: skip
     assert ServerTime.of({}) is None and ServerTime.of({"model_stats": [{}]}) is None

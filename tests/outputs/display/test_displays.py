@@ -36,11 +36,11 @@ def test_outlets_the_certain_first_and_no_writeback(tmp_path: Path) -> None:
     connector(tmp_path, "card1-Composite-1", "unknown")
     connector(tmp_path, "card1-HDMI-A-2", "connected", "1920x1080\n")
     connector(tmp_path, "card1-Writeback-1", "unknown", "1920x1080\n")
-    found = owner.outlets(tmp_path)
+    found = owner.connectors(tmp_path)
     assert [(o.card, o.name, o.plugged) for o in found] == [
         ("card1", "HDMI-A-2", True), ("card1", "DPI-1", True), ("card0", "HDMI-A-1", False),
         ("card1", "Composite-1", False)]  # fmt: skip
-    assert not owner.outlet("card7", "HDMI-A-1", tmp_path).plugged
+    assert not owner.connector("card7", "HDMI-A-1", tmp_path).plugged
 
 
 def process(proc: Path, pid: int, name: str, *files: str) -> None:
@@ -126,7 +126,7 @@ def test_pixels_land_in_the_file(tmp_path: Path, bits: int, red: list[int]) -> N
 
 def test_no_frame_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framebuffer, "DEVICE", tmp_path / "fb0")
-    monkeypatch.setattr(owner, "outlets", lambda: [])
+    monkeypatch.setattr(owner, "connectors", lambda: [])
     monkeypatch.setattr(owner, "require_active_vt", lambda: None)
     with pytest.raises(Disconnected, match="there is no frame buffer"):
         framebuffer.Framebuffer(DisplaySettings())

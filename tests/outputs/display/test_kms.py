@@ -56,12 +56,12 @@ def test_aspect_is_kept(picture: tuple[int, int], screen: tuple[int, int], expec
 def test_drawing_goes_into_padded_memory_and_clears_the_bars() -> None:
     memory = np.full((90, 200, 4), 7, np.uint8)
     screen = memory[:, :160]
-    fitter = Letterbox()
-    fitter.draw(np.full((60, 60, 3), (1, 2, 3), np.uint8), screen, clear=True)
+    resizer = Letterbox()
+    resizer.draw(np.full((60, 60, 3), (1, 2, 3), np.uint8), screen, clear=True)
     assert screen[45, 80, :3].tolist() == [1, 2, 3]
     assert screen[45, 10, :3].tolist() == [0, 0, 0]
     assert (memory[:, 160:] == 7).all()
-    fitter.draw(np.full((90, 160, 3), 9, np.uint8), screen, clear=False)
+    resizer.draw(np.full((90, 160, 3), 9, np.uint8), screen, clear=False)
     assert (screen[..., :3] == 9).all()
 
 

@@ -133,11 +133,11 @@ def test_an_old_session_is_no_guess_but_a_forged_one_is(tmp_path: Path) -> None:
     for _ in range(20):
         with pytest.raises(Refused, match="needs the token"):
             rules.check_token(REMOTE, {}, old)
-    assert rules.patience.wait_s(REMOTE) == 0
+    assert rules.throttle.wait_s(REMOTE) == 0
     for _ in range(6):
         with pytest.raises(Refused):
             rules.check_token(REMOTE, {}, old.replace(".", "0."))
-    assert rules.patience.wait_s(REMOTE) > 0
+    assert rules.throttle.wait_s(REMOTE) > 0
 
 
 def test_a_session_slides_and_logging_out_ends_all_of_it(tmp_path: Path) -> None:
@@ -173,20 +173,20 @@ def test_instances_do_not_share_a_cookie(tmp_path: Path) -> None:
 def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path) -> None:
     now = [0.0]
     rules = access(tmp_path)
-    rules.patience = LoginThrottle(lambda: now[0])
+    rules.throttle = LoginThrottle(lambda: now[0])
     statuses = [try_(rules, "wrong") for _ in range(7)]
     assert statuses == [401] * 5 + [429] * 2
     assert try_(rules, SECRET) == 429, "guessing goes on while waiting"
     now[0] += 1.1
     assert try_(rules, "wrong") == 401
-    assert rules.patience.wait_s(REMOTE) == pytest.approx(2.0)
+    assert rules.throttle.wait_s(REMOTE) == pytest.approx(2.0)
     assert try_(rules, "wrong", "192.0.2.8") == 401, "others are not punished"
     now[0] += 2.1
-    assert try_(rules, SECRET) == 200 and rules.patience.wait_s(REMOTE) == 0
+    assert try_(rules, SECRET) == 200 and rules.throttle.wait_s(REMOTE) == 0
     for _ in range(20):
         now[0] += 100
         try_(rules, "wrong")
-    assert rules.patience.wait_s(REMOTE) == pytest.approx(LoginThrottle.longest_s)
+    assert rules.throttle.wait_s(REMOTE) == pytest.approx(LoginThrottle.longest_s)
 
 
 def test_a_session_is_not_stopped_by_anothers_guesses(tmp_path: Path) -> None:

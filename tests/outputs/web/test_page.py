@@ -148,7 +148,7 @@ def test_the_box_is_where_the_network_looks(browser: Browser, web: Web) -> None:
                                                     (0, "horizontal", (0.97, 0.03))])  # fmt: skip
 def test_a_turned_camera_is_upright(browser: Browser, web: Web, run: Run, rotate: int, flip: str, at: Any) -> None:
     run.more = {"rotate": rotate, "flip": flip}
-    until(lambda: run.state.frames.look()[1].rotate == rotate)
+    until(lambda: run.state.frames.peek()[1].rotate == rotate)
     visit(browser, web)
     until(lambda: pixel(browser, *at)[0] > 200 and pixel(browser, *at)[2] < 90)  # the red mark
     assert browser.js("return document.getElementById('picture').width") == (480 if rotate == 90 else 640)

@@ -60,7 +60,7 @@ def test_the_raw_stream_is_the_cameras_own_bytes(web: Web, run: Run) -> None:
         seqs = [int(head["x-seq"]), *(int(next(parts)[0]["x-seq"]) for _ in range(10))]
     assert head["content-type"] == "image/jpeg" and head["x-size"] == "320x240"
     assert seqs == sorted(set(seqs)), "newer each time"
-    frame = until(lambda: run.state.frames.look())[1]
+    frame = until(lambda: run.state.frames.peek())[1]
     assert abs(float(head["x-timestamp"]) - frame.captured) < 5
     assert data[:4] == bytes(frame.data[:4])
 
@@ -102,7 +102,7 @@ def test_odd_numbers(web: Web, query: str) -> None:
 
 def test_pictures_of_a_turned_camera_are_upright(web: Web, run: Run) -> None:
     run.more = {"rotate": 90}
-    until(lambda: run.state.frames.look()[1].rotate == 90)
+    until(lambda: run.state.frames.peek()[1].rotate == 90)
     for path in ("/snapshot.jpg", "/snapshot.jpg?raw=1"):
         seen = image(ask(web, path)[2])
         assert seen.shape == (320, 240, 3)
@@ -306,7 +306,7 @@ def test_kept_pictures_are_shown_and_zipped(run: Run, tmp_path: Path) -> None:
 
 def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path: Path) -> None:
     run.label, run.more = None, {"rotate": 90}
-    until(lambda: run.state.frames.look()[1].rotate == 90)
+    until(lambda: run.state.frames.peek()[1].rotate == 90)
     with Collector(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as collector:
         until(lambda: collector.report().pictures >= 3)
         with serving(run, collection=collector) as web:
@@ -324,7 +324,7 @@ def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path
 
 def test_what_the_network_sees_is_there_for_who_asks_even_without_a_monitor(web: Web, run: Run) -> None:
     assert ask(web, "/input.png")[0] == 204 and run.state.input_wanted
-    result = until(lambda: run.state.results.look())[1]
+    result = until(lambda: run.state.results.peek())[1]
     input_image = np.zeros((28, 20, 3), np.uint8)
     input_image[:, :, 0] = 200  # red, as the network has it
     for given, colour in ((input_image, [0, 0, 200]), (input_image[:, :, :1], [200, 200, 200])):

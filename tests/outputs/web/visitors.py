@@ -79,8 +79,8 @@ class Run:
         """Draw, as the service would."""
         if frame is None:
             return annotate.status_screen(320, 240, "camera lost") if self.state.health.problems else None
-        newest = self.state.results.look()
-        return annotate.draw(decode.bgr(frame), newest[1] if newest else None, annotate.Look())
+        newest = self.state.results.peek()
+        return annotate.draw(decode.bgr(frame), newest[1] if newest else None, annotate.Annotation())
 
     def close(self) -> None:
         self._stop.set()

@@ -95,7 +95,7 @@ def test_a_broken_table_loses_no_picture(table: str, tmp_path: Path) -> None:
 def test_features_are_kept_for_one_backbone_and_damage_is_no_harm(tmp_path: Path) -> None:
     pictures = PictureSet(tmp_path / "set")
     picture = pictures.add("c", encoded("red", 1), "a.png")
-    pictures.keep_features("net", {picture.id: np.arange(3, dtype=np.float32)})
+    pictures.save_features("net", {picture.id: np.arange(3, dtype=np.float32)})
     assert pictures.load_features("net")[picture.id].tolist() == [0, 1, 2]
     assert pictures.load_features("other") == {}
     (tmp_path / "set" / ".features.npz").write_bytes(b"PK\x03\x04 nothing")

@@ -1,4 +1,4 @@
-"""Inference on a stick: patches out through shared memory, answers back, every step with a deadline."""
+"""Inference on a stick: input images out through shared memory, answers back, every step with a deadline."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class PreferredStick:
             stage=lambda step: steps.get(step, lambda: None)(),
         )
 
-    def verdict(self, scores: Scores, cpu: Scores) -> str:
+    def compare(self, scores: Scores, cpu: Scores) -> str:
         """Return how far its answer is from the CPU's; it is used all the same: its graph is what the user made."""
         return compare(scores, cpu)
 
@@ -82,7 +82,7 @@ class PreferredStick:
                 return True
         return False
 
-    def news(self, engine: Engine) -> str:
+    def notice(self, engine: Engine) -> str:
         """Return a sentence when it has become hot, or cool again."""
         telemetry = engine.telemetry
         if telemetry is None or bool(telemetry.warning) == bool(self._warning):

@@ -24,7 +24,7 @@ INSTALL = f"install it: {sys.executable} -m pip install 'tritonclient[http,grpc]
 
 
 class Client(Protocol):
-    """One connection. One thread uses it. Everything raises `RemoteLost`."""
+    """One connection. One thread uses it. Everything raises `RemoteError`."""
 
     def server_ready(self) -> bool:
         """Whether the server as a whole is."""
@@ -46,7 +46,7 @@ class Client(Protocol):
 
 
 def connect(wanted: Wanted) -> Client:
-    """Return a connection of the kind that the address asks for. Raises `Unavailable` or `RemoteLost`."""
+    """Return a connection of the kind that the address asks for. Raises `Unavailable` or `RemoteError`."""
     return _Grpc(wanted) if wanted.address.grpc else _Http(wanted)
 
 
@@ -69,9 +69,9 @@ def read_token(place: str) -> str:
     try:
         token = secret_file.text(place).strip()
     except secret_file.SecretError as error:
-        raise errors.RemoteLost("token", f"engine.token_file: {error.message}", error.hint) from None
+        raise errors.RemoteError("token", f"engine.token_file: {error.message}", error.hint) from None
     if not token or not all("!" <= c <= "~" for c in token):
-        raise errors.RemoteLost("token", f"engine.token_file: {place} holds no token", "one word, in one line")
+        raise errors.RemoteError("token", f"engine.token_file: {place} holds no token", "one word, in one line")
     return token
 
 
@@ -125,7 +125,7 @@ class _Http:
         finally:
             limit.close()
 
-    def _ready(self, path: str, missing: errors.RemoteLost) -> bool:
+    def _ready(self, path: str, missing: errors.RemoteError) -> bool:
         """Ask for readiness; `missing`: what it means when there is no such page."""
         with self._asking():
             answer = self._client._get(path, self._headers, None)  # its own calls hide the status
@@ -243,12 +243,12 @@ class _Grpc:
 def _answer(answer: Any, output: str) -> Tensor:
     values = answer.as_numpy(output)
     if values is None:
-        raise errors.RemoteLost("protocol", f"the server's answer has no {output}", "was another model loaded there?")
+        raise errors.RemoteError("protocol", f"the server's answer has no {output}", "was another model loaded there?")
     return np.asarray(values)
 
 
 def _context(ca_file: str) -> Any:
-    """Return the TLS settings of a connection in greenlets. Raises `RemoteLost`."""
+    """Return the TLS settings of a connection in greenlets. Raises `RemoteError`."""
     from gevent import ssl as green
 
     context = green.create_default_context()
@@ -258,19 +258,19 @@ def _context(ca_file: str) -> Any:
 
 
 def _authorities(place: str) -> bytes:
-    """Return certificates in PEM. Raises `RemoteLost`."""
+    """Return certificates in PEM. Raises `RemoteError`."""
     try:
         content = Path(place).expanduser().read_bytes()
         ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else ""
-        raise errors.RemoteLost("certificate", f"{place}: {reason or 'it holds no certificate in PEM'}",
+        raise errors.RemoteError("certificate", f"{place}: {reason or 'it holds no certificate in PEM'}",
                                 "check engine.ca_file") from error  # fmt: skip
     return content
 
 
 def authorities(ca_file: str) -> ssl.SSLContext:
-    """Return who is trusted: a file's certificates, or the system's authorities. Raises `RemoteLost`."""
+    """Return who is trusted: a file's certificates, or the system's authorities. Raises `RemoteError`."""
     if not ca_file:
         return ssl.create_default_context()
     return ssl.create_default_context(cadata=_authorities(ca_file).decode("ascii", "ignore"))

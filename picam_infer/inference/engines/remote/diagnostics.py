@@ -15,7 +15,7 @@ from dataclasses import replace
 from picam_infer.config import EngineSettings
 from picam_infer.core import Disconnected, Engine, Finding, PicamError
 from picam_infer.inference.engines.failover import SUSPICIOUS, compare, difference, probe_image
-from picam_infer.inference.engines.remote import client, contract, errors, port
+from picam_infer.inference.engines.remote import client, errors, port, tensor_spec
 from picam_infer.inference.engines.remote.address import Wanted
 from picam_infer.inference.engines.remote.engine import Remote, wanted
 from picam_infer.inference.engines.remote.preferred import DOUBT
@@ -43,7 +43,7 @@ def diagnose(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], En
 
 
 def _network(asked: Wanted) -> Iterator[Finding]:
-    """Yield name, port, what it speaks, and TLS. Raises `RemoteLost`."""
+    """Yield name, port, what it speaks, and TLS. Raises `RemoteError`."""
     where = asked.address
     try:
         found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
@@ -60,18 +60,18 @@ def _network(asked: Wanted) -> Iterator[Finding]:
 
 
 def _right_port(asked: Wanted) -> None:
-    """Raise `RemoteLost` when something else listens there than `engine.url` says."""
+    """Raise `RemoteError` when something else listens there than `engine.url` says."""
     where = asked.address
     there = port.scheme(where, asked.deadline_s)
     if there and there != where.scheme:
         wished, found = port.NAMES[where.scheme], port.NAMES[there]
         other = "" if there.startswith("grpc") == where.grpc else f", or its port for {wished}"
-        raise errors.RemoteLost("protocol", f"{where.place} speaks {found}, not {wished}",
+        raise errors.RemoteError("protocol", f"{where.place} speaks {found}, not {wished}",
                                 f"engine.url: {there}://{where.place}{other}")  # fmt: skip
 
 
 def _tls(raw: socket.socket, asked: Wanted) -> str:
-    """Return what is known of the connection. Raises `OSError` or `RemoteLost`."""
+    """Return what is known of the connection. Raises `OSError` or `RemoteError`."""
     context = client.authorities(asked.ca_file)
     if asked.address.grpc:
         context.set_alpn_protocols(["h2"])
@@ -98,7 +98,7 @@ def _token(asked: Wanted, settings: EngineSettings) -> Iterator[Finding]:
 
 
 def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
-    """Yield server, model and metadata. Raises `RemoteLost`."""
+    """Yield server, model and metadata. Raises `RemoteError`."""
     with contextlib.closing(client.connect(asked)) as server:
         if not server.server_ready():
             yield Finding("error", "the server is there, but not ready",
@@ -109,7 +109,7 @@ def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
             raise errors.no_model(asked)
         yield Finding("ok", f"model {asked.title} is ready")
         metadata = server.metadata()
-        fits = contract.agree(metadata, bundle)
+        fits = tensor_spec.agree(metadata, bundle)
         platform = f" ({metadata['platform']})" if metadata.get("platform") else ""
         yield Finding("ok", f"it takes {fits.datatype} {fits.layout} as {fits.input} and answers with "
                         f"{len(bundle.labels)} values as {fits.output}{platform}")  # fmt: skip

@@ -15,7 +15,7 @@ from typing import TypeVar
 from picam_infer.config import EngineSettings
 from picam_infer.core import Disconnected, PicamError, Pixels, Scores, Telemetry
 from picam_infer.inference.engines.failover import probe_image
-from picam_infer.inference.engines.remote import address, client, contract, errors
+from picam_infer.inference.engines.remote import address, client, errors, tensor_spec
 from picam_infer.inference.engines.remote.address import Wanted
 from picam_infer.inference.engines.remote.client import Client, Connect
 from picam_infer.inference.engines.remote.traffic import Traffic
@@ -28,7 +28,7 @@ _GRACE_S = 0.2
 
 
 class Remote:
-    """A bundle's model on a server. Raises `RemoteLost`, also when `stopping` is set while it is opened."""
+    """A bundle's model on a server. Raises `RemoteError`, also when `stopping` is set while it is opened."""
 
     telemetry: Telemetry | None = None
 
@@ -52,22 +52,22 @@ class Remote:
         self._turn = 0
         try:
             self._wanted = replace(self._wanted, token=client.read_token(settings.token_file))
-        except errors.RemoteLost as loss:
+        except errors.RemoteError as loss:
             self.traffic.failed(loss.kind)
             raise
         self._workers = [_Worker(lambda: connect(self._wanted)) for _ in range(self.depth)]
         try:
-            self._contract = contract.agree(self._now(lambda server: server.metadata()), bundle)
+            self._spec = tensor_spec.agree(self._now(lambda server: server.metadata()), bundle)
             self._settle_softmax()
         except BaseException as error:
             self.close()
-            if isinstance(error, errors.RemoteLost):
+            if isinstance(error, errors.RemoteError):
                 self.traffic.failed(error.kind)
             raise
 
     def submit(self, input_image: Pixels) -> None:
         """Send (H, W, C) uint8; the caller may reuse the buffer. Raises `Disconnected`."""
-        tensor, asked = self._contract.tensor(input_image, self._bundle), self._contract
+        tensor, asked = self._spec.tensor(input_image, self._bundle), self._spec
 
         def ask(server: Client) -> Scores:
             began_s = time.monotonic()
@@ -84,12 +84,12 @@ class Remote:
         future, until_s = self._under_way.popleft()
         try:
             return self._waited(future, until_s)
-        except errors.RemoteLost as loss:
+        except errors.RemoteError as loss:
             self.traffic.failed(loss.kind)
             raise
 
     def statistics(self) -> dict[str, object]:
-        """Return the server's own statistics of the model. Raises `RemoteLost` where it has none."""
+        """Return the server's own statistics of the model. Raises `RemoteError` where it has none."""
         return dict(self._now(lambda server: server.statistics()))
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Remote:
         if not self._bundle.card.softmax:
             return
         self.submit(probe_image(self._bundle))
-        self._contract = replace(self._contract, softmax=not contract.probabilities(self._first_answer()))
+        self._spec = replace(self._spec, softmax=not tensor_spec.probabilities(self._first_answer()))
 
     def _first_answer(self) -> Scores:
         future, until_s = self._under_way.popleft()

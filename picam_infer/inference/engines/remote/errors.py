@@ -23,7 +23,7 @@ _BUSY = "give it more replicas, or fewer requests: engine.max_per_s"
 _HANGS = "the server is busy or hangs, or the network is cut (engine.deadline_s)"
 
 
-class RemoteLost(Disconnected):
+class RemoteError(Disconnected):
     """The server does not serve now; it may later."""
 
     def __init__(self, kind: Kind, message: str, hint: str = "") -> None:
@@ -33,27 +33,27 @@ class RemoteLost(Disconnected):
         """Losses with the same one are not told one after the other: it makes no difference how a server is away."""
 
 
-def too_slow(asked: Wanted) -> RemoteLost:
+def too_slow(asked: Wanted) -> RemoteError:
     """Return that no answer came in time."""
-    return RemoteLost("timeout", f"{asked.address.place} gave no answer within {asked.deadline_s:g} s", _HANGS)
+    return RemoteError("timeout", f"{asked.address.place} gave no answer within {asked.deadline_s:g} s", _HANGS)
 
 
-def no_model(asked: Wanted, said: str = "") -> RemoteLost:
+def no_model(asked: Wanted, said: str = "") -> RemoteError:
     """Return that the server has no such model, or has not loaded it."""
     words = f" ({_plain(said)})" if said else ""
     keys = "engine.model or engine.version" if asked.version else "engine.model"
-    return RemoteLost("model", f"{asked.address.place} has no model {asked.title} that is ready{words}",
+    return RemoteError("model", f"{asked.address.place} has no model {asked.title} that is ready{words}",
                       f"load it there, or correct {keys}; picam-infer export makes a repository that servers take"
                       )  # fmt: skip
 
 
-def not_the_protocol(asked: Wanted, why: str) -> RemoteLost:
+def not_the_protocol(asked: Wanted, why: str) -> RemoteError:
     """Return that something else answers there."""
-    return RemoteLost("protocol", f"{asked.address.place} does not speak the protocol ({why})",
+    return RemoteError("protocol", f"{asked.address.place} does not speak the protocol ({why})",
                       f"is it an Open Inference Protocol (V2) server, and is that its port?{SEE_CHECK}")  # fmt: skip
 
 
-def of_os(error: OSError, asked: Wanted) -> RemoteLost:
+def of_os(error: OSError, asked: Wanted) -> RemoteError:
     """Return what an error of the network or of TLS means."""
     where = asked.address
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -63,62 +63,62 @@ def of_os(error: OSError, asked: Wanted) -> RemoteLost:
     if isinstance(error, socket.gaierror):
         return _no_host(asked)
     if isinstance(error, TimeoutError):
-        return RemoteLost("timeout", f"{where.place} does not answer", _RUNNING)
-    return RemoteLost("unreachable", f"{where.place}: {_plain(error.strerror or 'connection lost')}", _RUNNING)
+        return RemoteError("timeout", f"{where.place} does not answer", _RUNNING)
+    return RemoteError("unreachable", f"{where.place}: {_plain(error.strerror or 'connection lost')}", _RUNNING)
 
 
-def of_status(status: str, said: str, asked: Wanted) -> RemoteLost:
+def of_status(status: str, said: str, asked: Wanted) -> RemoteError:
     """Return what a server's refusal means: an HTTP status, or the name of a gRPC one, and its own words."""
     place, words = asked.address.place, _plain(said)
     if status in ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED"):
         return _no_entry(asked)
     if status in ("429", "503", "RESOURCE_EXHAUSTED"):
-        return RemoteLost("overloaded", f"{place} is overloaded or not ready ({words or status})", _BUSY)
+        return RemoteError("overloaded", f"{place} is overloaded or not ready ({words or status})", _BUSY)
     if status in ("404", "NOT_FOUND") or _NO_MODEL.search(said):
         return no_model(asked, said or status)
     if status in ("DEADLINE_EXCEEDED", "504", "408", "499", "CANCELLED"):
-        return RemoteLost("timeout", f"{place} gave no answer in time ({status})", _HANGS)
+        return RemoteError("timeout", f"{place} gave no answer in time ({status})", _HANGS)
     if status == "502":
         return _no_upstream(asked)
     if status in ("415", "422"):
-        return RemoteLost("protocol", f"{place} does not take binary tensors over HTTP ({status})",
+        return RemoteError("protocol", f"{place} does not take binary tensors over HTTP ({status})",
                           "give its gRPC port: engine.url: grpc://… (MLServer takes them there only)")  # fmt: skip
     if status == "UNAVAILABLE":
         return _unavailable(said, asked)
     if status in ("500", "INTERNAL", "UNKNOWN", "DATA_LOSS", "ABORTED"):
-        return RemoteLost("server", f"{place} fails at the request ({status}: {words or 'no reason given'})",
+        return RemoteError("server", f"{place} fails at the request ({status}: {words or 'no reason given'})",
                           "the server's log says more")  # fmt: skip
-    return RemoteLost("protocol", f"{place} refuses the request ({status}: {words or 'no reason given'})",
+    return RemoteError("protocol", f"{place} refuses the request ({status}: {words or 'no reason given'})",
                       _OTHER_MODEL)  # fmt: skip
 
 
 _NO_MODEL = re.compile(r"unknown model|model .*(not found|not ready|is not loaded|has no available versions)", re.I)
 
 
-def _no_host(asked: Wanted) -> RemoteLost:
-    return RemoteLost("unreachable", f"there is no host called {asked.address.host}", "check the name in engine.url")
+def _no_host(asked: Wanted) -> RemoteError:
+    return RemoteError("unreachable", f"there is no host called {asked.address.host}", "check the name in engine.url")
 
 
-def _no_entry(asked: Wanted) -> RemoteLost:
+def _no_entry(asked: Wanted) -> RemoteError:
     if asked.token:
-        return RemoteLost("token", f"{asked.address.place} does not accept the token",
+        return RemoteError("token", f"{asked.address.place} does not accept the token",
                           "put a valid token into the file that engine.token_file names")  # fmt: skip
-    return RemoteLost("token", f"{asked.address.place} wants a token",
+    return RemoteError("token", f"{asked.address.place} wants a token",
                       "write it into a file, and name that in engine.token_file")  # fmt: skip
 
 
-def _no_upstream(asked: Wanted) -> RemoteLost:
-    return RemoteLost("unreachable", f"the proxy at {asked.address.place} finds no server behind it (502)",
+def _no_upstream(asked: Wanted) -> RemoteError:
+    return RemoteError("unreachable", f"the proxy at {asked.address.place} finds no server behind it (502)",
                       "is the server running? the proxy's log says where it looks")  # fmt: skip
 
 
-def _no_tls(why: str, asked: Wanted) -> RemoteLost:
+def _no_tls(why: str, asked: Wanted) -> RemoteError:
     plain = asked.address.scheme.removesuffix("s")
-    return RemoteLost("certificate", f"no TLS with {asked.address.place} ({why})",
+    return RemoteError("certificate", f"no TLS with {asked.address.place} ({why})",
                       f"is that port encrypted? if not, it is engine.url: {plain}://…{SEE_CHECK}")  # fmt: skip
 
 
-def _untrusted(reason: str, asked: Wanted) -> RemoteLost:
+def _untrusted(reason: str, asked: Wanted) -> RemoteError:
     """Return why a certificate is not trusted; who can mend it depends on that."""
     today = time.strftime("%Y-%m-%d")
     if "expired" in reason:
@@ -131,11 +131,11 @@ def _untrusted(reason: str, asked: Wanted) -> RemoteLost:
         hint = "engine.ca_file needs the certificate of the authority that signed it"
     else:
         hint = "give the certificate of the authority that signed it with engine.ca_file"
-    return RemoteLost("certificate", f"the certificate of {asked.address.place} is not trusted ({reason.rstrip('.')})",
+    return RemoteError("certificate", f"the certificate of {asked.address.place} is not trusted ({reason.rstrip('.')})",
                       hint)  # fmt: skip
 
 
-def _unavailable(said: str, asked: Wanted) -> RemoteLost:
+def _unavailable(said: str, asked: Wanted) -> RemoteError:
     """Take apart what gRPC says when there is no connection: the reason is only in its words."""
     if "CERTIFICATE_VERIFY_FAILED" in said:
         reason = re.search(r"CERTIFICATE_VERIFY_FAILED:\s*([^:;\]}\n]+)", said)
@@ -150,7 +150,7 @@ def _unavailable(said: str, asked: Wanted) -> RemoteLost:
         return of_status("503" if status.group(1) == "503" else "502", "", asked)
     known = {"refused": "connection refused", "timed out": "does not answer", "imeout": "does not answer"}
     said = next((kind for word, kind in known.items() if word in said), "connection lost")
-    return RemoteLost("unreachable", f"{asked.address.place}: {said}", _RUNNING)
+    return RemoteError("unreachable", f"{asked.address.place}: {said}", _RUNNING)
 
 
 def _plain(said: str) -> str:

@@ -53,12 +53,12 @@ class PreferredServer:
         except Unavailable as error:  # no client library here: it may be installed meanwhile
             raise Disconnected(error.message, error.hint) from error
 
-    def verdict(self, scores: Scores, cpu: Scores) -> str:
-        """Return how far its answer is from the CPU's. Raises `RemoteLost` when that is another network's."""
+    def compare(self, scores: Scores, cpu: Scores) -> str:
+        """Return how far its answer is from the CPU's. Raises `RemoteError` when that is another network's."""
         sentence = compare(scores, cpu, DOUBT)
         if difference(scores, cpu) > SUSPICIOUS:
             self.traffic.failed("mismatch")
-            raise errors.RemoteLost("mismatch", f"the server's answers are not the model's: {sentence}")
+            raise errors.RemoteError("mismatch", f"the server's answers are not the model's: {sentence}")
         return sentence
 
     def back_off(self, served_s: float | None) -> BackOff:
@@ -72,7 +72,7 @@ class PreferredServer:
         closed.wait(wait_s)
         return False
 
-    def news(self, engine: Engine) -> str:
+    def notice(self, engine: Engine) -> str:
         """Nothing: a server says nothing of itself."""
         return ""
 

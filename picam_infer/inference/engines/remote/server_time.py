@@ -48,7 +48,7 @@ class ServerTime:
             self.compute_ns - before.compute_ns, self.pictures - before.pictures, self.batches - before.batches,
         )  # fmt: skip
 
-    def sentence(self, round_trip_ms: float) -> str:
+    def text(self, round_trip_ms: float) -> str:
         """Return how a round trip of that mean time divides."""
         if not self.requests:
             return "the server counted no request"

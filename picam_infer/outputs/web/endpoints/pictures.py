@@ -62,7 +62,7 @@ class Pictures:
         state = self._context.state
         reason = unhealthy_reason(state, self._context.settings.stale_s)
         if flag(request, "raw"):
-            newest = state.frames.look()
+            newest = state.frames.peek()
             if newest is None or (reason and "result" not in reason):
                 raise Refused(503, reason or str(state.pause.now or "no picture yet"))
             try:
@@ -78,7 +78,7 @@ class Pictures:
         """What the network saw of the newest picture; 204: nothing yet, or it is old."""
         state = self._context.state
         state.want_input()
-        newest = state.results.look()
+        newest = state.results.peek()
         if newest is None or newest[1].input_image is None or unhealthy_reason(state, self._context.settings.stale_s):
             return web.Response(status=204)
         image = pictures.rgb_to_bgr(newest[1].input_image)

@@ -21,7 +21,7 @@ _EXPORT = "make what it serves with: picam-infer export"
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
+class TensorSpec:
     """How a bundle's input travels to one model of a server, and where its answer is."""
 
     input: str
@@ -45,10 +45,10 @@ class Contract:
         return values[None] if self.batched else values
 
     def scores(self, answer: Tensor, bundle: Bundle) -> Scores:
-        """Return the answer as probabilities or values, shape (classes,). Raises `RemoteLost`."""
+        """Return the answer as probabilities or values, shape (classes,). Raises `RemoteError`."""
         values = np.asarray(answer, np.float32).reshape(-1)
         if len(values) != len(bundle.labels):
-            raise errors.RemoteLost("mismatch", f"the server's model answers with {len(values)} values, model "
+            raise errors.RemoteError("mismatch", f"the server's model answers with {len(values)} values, model "
                                     f"{bundle.name} has {len(bundle.labels)} labels", _EXPORT)  # fmt: skip
         if self.softmax:
             powers = np.exp(values - values.max())
@@ -56,8 +56,8 @@ class Contract:
         return np.asarray(values, np.float32)
 
 
-def agree(metadata: Mapping[str, Any], bundle: Bundle) -> Contract:
-    """Return how the bundle and the server's model fit together. Raises `RemoteLost` that names what does not."""
+def agree(metadata: Mapping[str, Any], bundle: Bundle) -> TensorSpec:
+    """Return how the bundle and the server's model fit together. Raises `RemoteError` that names what does not."""
     inputs, outputs = _tensors(metadata, "inputs"), _tensors(metadata, "outputs")
     if len(inputs) != 1:
         raise _mismatch(f"the server's model has {len(inputs)} inputs, one is needed")
@@ -67,7 +67,7 @@ def agree(metadata: Mapping[str, Any], bundle: Bundle) -> Contract:
                         f"{', '.join(TAKES)}")  # fmt: skip
     layout, batched = _layout(shape, bundle)
     output = _output(outputs, bundle)
-    return Contract(name, datatype, layout, batched, output)
+    return TensorSpec(name, datatype, layout, batched, output)
 
 
 def _tensors(metadata: Mapping[str, Any], kind: str) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -75,10 +75,10 @@ def _tensors(metadata: Mapping[str, Any], kind: str) -> list[tuple[str, str, tup
         found = [(str(t["name"]), str(t["datatype"]), tuple(int(side) for side in t["shape"]))
                  for t in metadata.get(kind) or ()]  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise errors.RemoteLost("protocol", "the server's metadata of the model is not the protocol's",
+        raise errors.RemoteError("protocol", "the server's metadata of the model is not the protocol's",
                                 "is it an Open Inference Protocol (V2) server?") from error  # fmt: skip
     if not found:
-        raise errors.RemoteLost("mismatch", f"the server does not say what {kind} its model has",
+        raise errors.RemoteError("mismatch", f"the server does not say what {kind} its model has",
                                 "declare them there: name, datatype and shape of each")  # fmt: skip
     return found
 
@@ -120,5 +120,5 @@ def _sides(shape: Sequence[int]) -> str:
     return "×".join("any" if side == _ANY else str(side) for side in shape) or "one number"
 
 
-def _mismatch(what: str) -> errors.RemoteLost:
-    return errors.RemoteLost("mismatch", what, _EXPORT)
+def _mismatch(what: str) -> errors.RemoteError:
+    return errors.RemoteError("mismatch", what, _EXPORT)
