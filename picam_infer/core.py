@@ -296,8 +296,13 @@ class Problem:
 
     @property
     def title(self) -> str:
-        """What it is called, in two words, that the part is not there."""
+        """What it is called, in a few words, that the part is not there."""
         return problem_title(self.part)
+
+    @property
+    def blocking(self) -> bool:
+        """Whether nothing can be seen or said without the part."""
+        return blocks(self.part)
 
     def __str__(self) -> str:
         """Return title, reason and remedy on one line."""
@@ -306,8 +311,26 @@ class Problem:
 
 
 def problem_title(part: str) -> str:
-    """Return what it is called, in two words, that a part is not there."""
+    """Return what it is called, in a few words, that a part is not there."""
     return {"model": "cannot start", "configuration": "wrong configuration"}.get(part, f"{part} lost")
+
+
+_EVENTS_TO = "events to "
+
+
+def outlet_part(name: str) -> str:
+    """Return what a place that events go to is called as a part of the program."""
+    return _EVENTS_TO + name
+
+
+def is_outlet(part: str) -> bool:
+    """Whether a part is a place that events go to."""
+    return part.startswith(_EVENTS_TO)
+
+
+def blocks(part: str) -> bool:
+    """Whether nothing can be seen or said while a part is down: true of all but monitors and event outlets."""
+    return part != "display" and not is_outlet(part)
 
 
 Grade = Literal["ok", "note", "error"]

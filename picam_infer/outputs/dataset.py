@@ -158,7 +158,7 @@ class Collector:
                     self._due_s = time.monotonic() + self._settings.every_s
                     self._save(newest, frame)
         except Exception:  # a thread's top: the recognition goes on without kept pictures
-            self.reason = "an error of its own; see the journal"
+            self.reason = "an internal error; see the journal"
             log.exception("keep has stopped")
 
     def _wanted(self, result: Result) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal
 from picam_infer.core import Problem
 
 Part = Literal["camera", "engine", "display", "model", "configuration"]
+"""Besides these, each place that events go to is one: see `core.outlet_part`."""
 ALWAYS_COUNTED: tuple[Part, ...] = ("camera", "engine", "display")
 """The parts that every program has, or may have: metrics name them before anything has happened to them."""
 
@@ -36,10 +37,10 @@ class Health:
 
     @property
     def blocking(self) -> Problem | None:
-        """The first that leaves nothing to show: any but the monitor's, without which recognition goes on."""
-        return next((problem for problem in self.problems if problem.part != "display"), None)
+        """The first that leaves nothing to show: recognition goes on without a monitor or an event outlet."""
+        return next((problem for problem in self.problems if problem.blocking), None)
 
-    def down(self, part: Part) -> bool:
+    def down(self, part: str) -> bool:
         """Whether a part is down now."""
         return part in self._problems
 
@@ -50,7 +51,7 @@ class Health:
             now_s = time.monotonic() - problem.since_monotonic_s if problem else 0.0
             return self._lost_s.get(part, 0.0) + now_s
 
-    def mark_down(self, part: Part, what: str, remedy: str = "") -> bool:
+    def mark_down(self, part: str, what: str, remedy: str = "") -> bool:
         """Note that a part is down; True when that (or its reason) is news."""
         with self._lock:
             known = self._problems.get(part)
@@ -65,7 +66,7 @@ class Health:
         self._tell(problem, False)
         return True
 
-    def mark_up(self, part: Part) -> float | None:
+    def mark_up(self, part: str) -> float | None:
         """Note that a part is there; returns the seconds it was gone, None when it was not down."""
         with self._lock:
             problem = self._problems.pop(part, None)

@@ -365,7 +365,14 @@ class State:
             "flawed_frames": self.stats.flawed,
             "patience_s": round(self.patience_s, 1),
             "lost": [
-                {"part": x.part, "title": x.title, "reason": x.what, "hint": x.remedy, "since": x.since}
+                {
+                    "part": x.part,
+                    "title": x.title,
+                    "reason": x.what,
+                    "hint": x.remedy,
+                    "since": x.since,
+                    "blocking": x.blocking,
+                }
                 for x in self.health.problems
             ],
             "paused": paused.as_json() if paused else None,

@@ -53,8 +53,8 @@ def test_which(tmp_path: Path, when: str, expected: set[int]) -> None:
     run, looked_at = state(), set[int]()
 
     class Mailbox(Latest[Result]):
-        def look(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, Result] | None:
-            found = super().look(after, timeout_s)
+        def peek(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, Result] | None:
+            found = super().peek(after, timeout_s)
             if found and timeout_s:  # the collector waits for the next one
                 looked_at.add(found[1].seq)
             return found

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from picam_infer import config
 from picam_infer.config.instance import Instance
+from picam_infer.core import is_outlet
 from picam_infer.outputs.events.outlet import Outlet, Transport
 from picam_infer.outputs.events.retained import Memory
 from picam_infer.runtime.reports import OutletReport
@@ -25,7 +26,7 @@ class Events:
         for number, one in enumerate(transports):  # metrics tell them apart by it
             alike = names[:number].count(one.name)
             one.name += f" #{alike + 1}" if alike else ""
-        self.outlets = [Outlet(item, one) for item, one in zip(settings, transports, strict=True)]
+        self.outlets = [Outlet(item, one, state.health) for item, one in zip(settings, transports, strict=True)]
         self._state = state
         state.reports.events.serve(self.report)
         self._unlisten = state.listen(self._hear, pictures=any(one.pictures for one in transports))
@@ -52,6 +53,8 @@ class Events:
         return tuple(outlet.report() for outlet in self.outlets)
 
     def _hear(self, change: Change) -> None:
+        if is_outlet(change.part):  # who waits for news of the camera gets none of the way that it takes
+            return
         for outlet in self.outlets:
             outlet.offer(change)
 

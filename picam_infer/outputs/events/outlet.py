@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from picam_infer import config
-from picam_infer.core import Frame, Result
+from picam_infer.core import Frame, Result, outlet_part
+from picam_infer.runtime.health import Health
 from picam_infer.runtime.reports import OutletReport
 from picam_infer.runtime.retry import BackOff
 from picam_infer.runtime.state import Change
@@ -28,6 +29,7 @@ PICTURES = 8
 """Events in a queue that may carry their picture: a dead endpoint must not fill the memory."""
 UNKNOWN = "unknown"
 """How filters and folders call what has no label."""
+_INTERNAL = "an internal error; see the journal"
 _REASONS = 8
 """Different reasons that are logged before a delivery works again: a place that always says something new is quiet."""
 
@@ -123,7 +125,8 @@ def passes_filters(settings: config.Outlet, result: Result | None, label: str | 
 class Outlet:
     """One place: filter, queue, retries, and how it is doing."""
 
-    def __init__(self, settings: config.Outlet, transport: Transport) -> None:
+    def __init__(self, settings: config.Outlet, transport: Transport, health: Health | None = None) -> None:
+        """`health` hears when the place cannot be reached, and when it can be again."""
         self.sent = self.failed = self.dropped = 0
         self.ok: bool | None = None
         """Whether the last delivery worked; None: there was none yet."""
@@ -131,6 +134,8 @@ class Outlet:
         """Why it did not; empty: it did, or there was none."""
         self._settings = settings
         self._transport = transport
+        self._health = health or Health()
+        self._part = outlet_part(transport.name)
         self._queue: deque[Event] = deque()
         self._condition = threading.Condition()
         self._ends_s: float | None = None
@@ -203,7 +208,8 @@ class Outlet:
             while self._next():
                 pass
         except Exception:  # a thread's top: the recognition goes on without this outlet
-            self.ok, self.reason = False, "an error of its own; see the journal"
+            self.ok, self.reason = False, _INTERNAL
+            self._health.mark_down(self._part, _INTERNAL)
             log.exception("events: %s has stopped", self._transport.name)
         finally:
             self._transport.close()
@@ -268,11 +274,13 @@ class Outlet:
             if error.reason not in self._told and len(self._told) < _REASONS:
                 self._told.add(error.reason)
                 log.warning("events: %s: %s", self._transport.name, error.reason)
+                self._health.mark_down(self._part, error.reason)
         except Exception:  # a fault of ours: this event is lost, the next ones start afresh
-            failure = DeliveryError("an error of its own; see the journal", final=True)
+            failure = DeliveryError(_INTERNAL, final=True)
             if failure.reason not in self._told:
                 self._told.add(failure.reason)
                 log.exception("events: %s", self._transport.name)
+                self._health.mark_down(self._part, failure.reason)
             self._transport.close()
         if failure is not None:
             self.ok, self.reason = False, failure.reason
@@ -286,6 +294,7 @@ class Outlet:
         """Note that something was delivered."""
         if self.ok is False:
             log.info("events: %s works again", self._transport.name)
+            self._health.mark_up(self._part)
         self.ok, self.reason = True, ""
         self._told.clear()
 

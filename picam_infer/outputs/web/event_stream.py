@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from picam_infer.core import problem_title
+from picam_infer.core import blocks, problem_title
 from picam_infer.runtime.state import Change, State
 
 _TICK_S = 0.1
@@ -29,7 +29,7 @@ def change_json(change: Change) -> dict[str, Any]:
         names = ("part", "reason", "hint", "by", "until")
         body |= {name: getattr(change, name) for name in names if getattr(change, name)}
         if change.kind == "lost":
-            body["title"] = problem_title(change.part)
+            body |= {"title": problem_title(change.part), "blocking": blocks(change.part)}
     return body
 
 

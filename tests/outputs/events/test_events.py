@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from events_room import answered, change, state, until
 
 from picam_infer import config
-from picam_infer.core import Prediction
+from picam_infer.core import Prediction, outlet_part
 from picam_infer.outputs.events import Events, homeassistant
 from picam_infer.outputs.events.mqtt_topics import Topics
 from picam_infer.outputs.events.outlet import PICTURES, DeliveryError, Event, Outlet
+from picam_infer.outputs.web.metrics import Metrics
 from picam_infer.runtime.state import Change
+from picam_infer.runtime.status_text import status_text
 
 
 class Place:
@@ -132,6 +135,38 @@ def test_it_works_again_only_after_a_delivery(caplog: pytest.LogCaptureFixture) 
         "events: place: not for me", "events: place works again"]  # fmt: skip
 
 
+def test_a_place_that_cannot_be_reached_is_a_part_that_is_down_and_the_rest_goes_on() -> None:
+    place, run = Place(), state()
+    told: list[Change] = []
+    run.listen(told.append)
+    place.error = DeliveryError("no answer")
+    outlet = Outlet(config.Jsonl(path="-"), place, run.health)
+    outlet.offer(change("one"))
+    until(lambda: run.health.problems)
+    (problem,) = run.health.problems
+    assert (problem.part, problem.what, problem.title) == ("events to place", "no answer", "events to place lost")
+    assert run.watching and run.health.blocking is None, "nothing that can be seen is missing"
+    (lost,) = run.as_json()["lost"]
+    assert (lost["part"], lost["reason"], lost["blocking"]) == ("events to place", "no answer", False)
+    assert "events to place lost: no answer" in status_text(run)
+    page = Metrics(run).page("")[0].decode()
+    assert 'picam_lost{part="events to place"} 1.0' in page and 'picam_lost{part="camera"} 0.0' in page
+    place.error = None
+    until(lambda: not run.health.problems)
+    assert [(each.kind, each.part) for each in told] == [("lost", "events to place"), ("found", "events to place")]
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_other_places_hear_nothing_of_one_that_cannot_be_reached(tmp_path: Path) -> None:
+    path, run = tmp_path / "events.jsonl", state()
+    with Events([config.Jsonl(path=str(path), about=("label", "lost", "found"))], run):
+        run.announce(Change("lost", 0, part=outlet_part("somewhere else"), reason="no answer"))
+        run.announce(Change("lost", 0, part="camera", reason="unplugged"))
+        until(lambda: path.exists() and path.read_text().count("\n") == 1)
+    assert json.loads(path.read_text())["part"] == "camera"
+
+
 def test_what_was_taken_without_an_event_shows_that_it_works() -> None:
     place = Place()
     place.idles = True
@@ -185,7 +220,7 @@ def test_a_fault_of_ours_costs_one_event_and_not_the_outlet(caplog: pytest.LogCa
     outlet = Outlet(config.Jsonl(path="-"), place)
     outlet.offer(change("one"))
     until(lambda: outlet.failed == 1)
-    assert "an error of its own" in outlet.report().reason and "ZeroDivisionError" in caplog.text
+    assert "an internal error" in outlet.report().reason and "ZeroDivisionError" in caplog.text
     place.error = None
     outlet.offer(change("zero"))
     until(lambda: outlet.sent == 1)

@@ -10,7 +10,7 @@ export function trouble({ connected, full, state }) {
   if (!connected && full) return { title: "too many watchers", reason: "the Pi serves no more at once", hint: "close another page of it, or raise web.max_clients" };
   if (!connected) return { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
   if (state?.paused) return { title: "paused", reason: state.paused.text.replace(/^paused /, ""), hint: "“Resume watching” goes on at once", since: state.paused.since, held: true };
-  const loss = state?.lost.find(({ part }) => part !== "display");
+  const loss = state?.lost.find(({ blocking }) => blocking);
   if (loss) return { title: loss.title, reason: loss.reason, hint: loss.hint, since: loss.since };
   const { picture } = state ?? {};
   if (picture && picture.age_s > Math.max(STALE_S, state.patience_s ?? 0)) return { title: "no picture", reason: `the last one is ${Math.round(picture.age_s)} s old`, hint: "" };

@@ -89,7 +89,7 @@ export class Timeline {
     const found = [];
     let open = null;
     for (const change of this.changes) {
-      const ends = change.kind === "label" || change.kind === "paused" || (change.kind === "lost" && change.part !== "display");
+      const ends = change.kind === "label" || change.kind === "paused" || (change.kind === "lost" && change.blocking);
       if (!ends) continue;
       if (open) found.push({ ...open, to: change.at });
       open = change.kind === "label" ? { from: change.at, label: change.label } : null;
