@@ -26,7 +26,7 @@ class SilenceLimit:
         self._gaps_s: deque[float] = deque(maxlen=_KEPT)
         self._last_s: float | None = None
         self.limit_s = max(least_s, unknown_s)
-        """Seconds after which silence is no longer its limit."""
+        """Seconds of silence after which it counts as gone."""
 
     def arrived(self, now_s: float) -> None:
         """Note that a picture came."""

@@ -31,24 +31,24 @@ def noise(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(480, 640), (720, 1280), (64, 48), (2, 2)])
-def test_patches_are_what_drawing_gives_and_touch_nothing(size: tuple[int, int]) -> None:
+def test_overlays_are_what_drawing_gives_and_touch_nothing(size: tuple[int, int]) -> None:
     image = noise(*size)
     before = image.copy()
     layer = annotate.layer(*size, result(), LOOK)
-    patches = layer.patches(image)
+    overlays = layer.overlays(image)
     assert np.array_equal(image, before)
     drawn = annotate.draw(image.copy(), result(), LOOK)
-    assert np.array_equal(laid_over(before, patches), drawn)
-    assert len(patches) > 5 or size == (2, 2)
+    assert np.array_equal(laid_over(before, overlays), drawn)
+    assert len(overlays) > 5 or size == (2, 2)
 
 
 @pytest.mark.parametrize("screen", [(480, 640), (600, 800), (200, 640)])
 def test_a_screen_gets_picture_and_patches_whatever_its_size(screen: tuple[int, int]) -> None:
     image = cv2.GaussianBlur(noise(480, 640), (9, 9), 0)
-    patches = annotate.layer(480, 640, result(), LOOK).patches(image)
+    overlays = annotate.layer(480, 640, result(), LOOK).overlays(image)
     shown, expected = (np.zeros((*screen, 4), np.uint8) for _ in range(2))
-    Letterbox().draw(image, shown, True, patches)
-    Letterbox().draw(laid_over(image, patches), expected, True)
+    Letterbox().draw(image, shown, True, overlays)
+    Letterbox().draw(laid_over(image, overlays), expected, True)
     assert np.array_equal(shown, expected)
 
 

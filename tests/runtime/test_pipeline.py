@@ -525,8 +525,8 @@ def test_between_two_inferences_nothing_is_wrong() -> None:
     running = Running([ListSource(endless(), live=True)], [FakeEngine()], every_s=60.0)
     try:
         running.wait_for(lambda: running.results and running.state.frames.number > 10)
-        running.wait_for(lambda: running.pipeline.resting)
-        assert not running.state.frames.idle and running.state.patience_s >= 60
+        running.wait_for(lambda: running.pipeline.resting and not running.state.frames.idle)
+        assert running.state.patience_s >= 60
         assert len(running.results) == 1
     finally:
         assert running.pipeline.stop()
