@@ -22,7 +22,7 @@ from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.outlet import PICTURES
 from picam_infer.outputs.web import server
 from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
-from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.state import Change, State, Tuning
 
 CHANGES = 200
 AT_ONCE = 12 + PICTURES
@@ -89,11 +89,11 @@ def test_nobody_keeps_the_pictures_of_label_changes(source: Watched, tmp_path: P
     nobody = Webhook(url="http://127.0.0.1:1/", snapshot=True)
     outlets: tuple[Event, ...] = (Jsonl(path=str(tmp_path / "events")), nobody)
     page = Web(listen="127.0.0.1:0", token_file=str(tmp_path / "token"))
-    changes: list[object] = []
+    changes: list[Change] = []
     keep = Keep(folder=str(tmp_path / "kept"), when="change", every_s=0.1, reserve_mb=0)
     with Events(outlets, state), Collector(keep, state), server.Web(page, state, lambda frame: None) as web:
         assert web.listening.wait(10)
-        state.listen(changes.append)
+        state.listen(lambda change: changes.append(change) if change.kind == "label" else None)
         pipeline.start()
         assert pipeline.finished.wait(60)
         assert len([c for c in state.history if c.kind == "label"]) == CHANGES
