@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from picam_infer.config import Capture
-from picam_infer.convert import container
+from picam_infer.convert import container, keras_library
 from picam_infer.core import Frame, NoInput, PicamError
 from picam_infer.imaging import picture_files, pictures
 from picam_infer.inference import preprocess, references
@@ -40,12 +39,7 @@ class Original:
         if found.format == "keras" and found.path.is_dir():
             if path.is_file() and path.suffix.lower() == ".keras":
                 return path
-            packed = scratch / "packed.keras"
-            with zipfile.ZipFile(packed, "w") as file:
-                for name in ("config.json", "metadata.json", "model.weights.h5"):
-                    if (found.path / name).is_file():
-                        file.write(found.path / name, name)
-            return packed
+            return keras_library.pack(found.path, scratch / "packed.keras")
         if found.format not in ("hdf5", "keras", "tflite", "onnx"):
             raise PicamError(f"{found.path.name} cannot be compared: no library here runs it as it is",
                              "give the model as .h5, .keras, .tflite or .onnx")  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picam_infer.convert import keras_config, network, tfjs, weights
+from picam_infer.convert import keras_config, keras_library, network, tfjs, weights
 from picam_infer.convert.container import Found, sniff
 from picam_infer.convert.hdf5 import Hdf5, open_hdf5
 from picam_infer.convert.keras_config import Graph
@@ -38,7 +38,7 @@ Inspect = Callable[[Graph, Weights], None]
 def read(found: Found, given: Path | None, output_layer: str | None, inspect: Inspect | None = None) -> Keras:
     """Read and build; `given` is the file of `--weights`. Raises `PicamError` or `NoInput`.
 
-    `look` is called with the graph and its weights while their file is open.
+    `inspect` is called with the graph and its weights while their file is open.
     """
     if given is not None and given.is_dir() and not _names_its_files(found):
         given = _only_hdf5(given, found.path.stem, f"in {given}")
@@ -79,8 +79,11 @@ def _finish(
         inspect(graph, assigned)
     built = network.build(graph, assigned, output_layer)
     built.loss = _loss(training)
-    names = [graph.name, *(name for spec in graph.all_specs() for name in _telling(spec))]
-    return Keras(built, kind, names, notes)
+    return Keras(built, kind, _names(graph), notes)
+
+
+def _names(graph: Graph) -> list[str]:
+    return [graph.name, *(name for spec in graph.all_specs() for name in _telling(spec))]
 
 
 def _loss(training: Any) -> str:
@@ -138,10 +141,30 @@ def _from_keras(found: Found, given: Path | None, output_layer: str | None, insp
     )
     version = str(metadata.get("keras_version") or "3") if isinstance(metadata, dict) else "3"
     config = keras_config.load_json(_text(folder / "config.json"), "config.json")
-    graph, training = _graph(config, version), config.get("compile_config") if isinstance(config, dict) else None
+    graph = keras_config.read_graph(config, version)
+    training = config.get("compile_config") if isinstance(config, dict) else None
+    try:
+        network.refuse_unknown(graph)
+    except network.UnknownLayer as refusal:
+        whole = None if given or inspect else keras_library.build(folder, config, output_layer)
+        if whole is None:
+            raise
+        return _from_library(graph, *whole, version, output_layer, training, refusal)
     with open_hdf5(given or folder / "model.weights.h5", (given or folder / "model.weights.h5").name) as content:
         assigned, kind = _assign(graph, content), f"Keras {version[:1]} archive"
         return _finish(graph, assigned, output_layer, kind, inspect=inspect, training=training)
+
+
+def _from_library(
+    graph: Graph, built: Network, by: str, version: str, output_layer: str | None, training: Any,
+    why: network.UnknownLayer,
+) -> Keras:  # fmt: skip
+    built.loss = _loss(training)
+    built.output = output_layer or network.output_name(graph, graph.outputs[0])
+    built.model.output(0).get_tensor().set_names({built.output})  # Keras numbers them, each time otherwise
+    built.intermediate = output_layer is not None
+    note = f"built by Keras {by}: {why.layer} is a layer that is not built here"
+    return Keras(built, f"Keras {version[:1]} archive", _names(graph), [note])
 
 
 def _from_json(found: Found, given: Path | None, output_layer: str | None, inspect: Inspect | None) -> Keras:

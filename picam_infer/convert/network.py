@@ -63,7 +63,7 @@ def build(graph: Graph, weights: Weights, output_layer: str | None = None) -> Ne
     if not parameters:
         raise PicamError("the model has no input layer", "save the whole model, not only its weights")
     outputs = builder.run(graph, [Tensor(node) for node in parameters], ())
-    named = [(tensor, _output_name(graph, ref)) for ref, tensor in zip(graph.outputs, outputs, strict=True)]
+    named = [(tensor, output_name(graph, ref)) for ref, tensor in zip(graph.outputs, outputs, strict=True)]
     final = {name: tensor for tensor, name in named}
     if output_layer:
         named = [builder.pick(output_layer, final)]
@@ -105,8 +105,22 @@ def scales_itself(graph: Graph) -> bool:
     return False
 
 
+class UnknownLayer(PicamError):
+    """A layer is of a kind that is not built here."""
+
+    def __init__(self, spec: LayerSpec) -> None:
+        self.layer = f"{spec.name} ({spec.kind})"
+        super().__init__(
+            f"layer {self.layer} is not supported",
+            "replace it by standard layers, or export the model as SavedModel, TFLite or ONNX",
+        )
+
+
 def refuse_unknown(graph: Graph) -> None:
-    """Raise `PicamError` for the first layer that cannot be built, before its weights are looked for."""
+    """Raise `PicamError` for the first layer that cannot be built, before its weights are looked for.
+
+    `UnknownLayer` if its kind is not known, though another library may know it.
+    """
     for spec in graph.all_specs():
         if spec.kind == "Lambda":
             raise PicamError(
@@ -115,13 +129,11 @@ def refuse_unknown(graph: Graph) -> None:
             )
         known = spec.graph or spec.operation or spec.kind == "TimeDistributed" or layers.find(spec.kind)
         if not known:
-            raise PicamError(
-                f"layer {spec.name} ({spec.kind}) is not supported",
-                "replace it by standard layers, or export the model as SavedModel, TFLite or ONNX",
-            )
+            raise UnknownLayer(spec)
 
 
-def _output_name(graph: Graph, ref: TensorRef) -> str:
+def output_name(graph: Graph, ref: TensorRef) -> str:
+    """Return the name of the layer that a graph's output comes from, inside nested models too."""
     spec = graph.specs[ref.layer]
     while spec.graph and len(spec.graph.outputs) > ref.tensor:
         ref = spec.graph.outputs[ref.tensor]
