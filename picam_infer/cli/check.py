@@ -33,6 +33,8 @@ from picam_infer.runtime import camera_controls
 from picam_infer.sources.v4l2 import Watched
 
 _TRIES = 10
+_LEAST_MB = 400.0
+"""A board of 512 MB has this much left beside its graphics memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,19 @@ def system() -> Iterator[Line]:
         yield Line(
             "journal", Finding("note", "no systemd-python: log lines carry no fields", "apt install python3-systemd")
         )
+    if memory := sysinfo.memory():
+        yield Line("memory", _of_memory(memory))
     for problem in sysinfo.read().problems:
         yield Line("machine", Finding("note", problem.what, problem.remedy))
+
+
+def _of_memory(memory: sysinfo.Memory) -> Finding:
+    if memory.total_mb < _LEAST_MB:
+        return Finding("note", str(memory), "it is little: close what else runs, or take a machine with 512 MB or more")
+    if memory.swaps_to_disk:
+        return Finding("note", str(memory), "swapping wears a card; the service does not, other programs may: zram "
+                       "keeps it in memory (sudo apt install zram-tools)")  # fmt: skip
+    return Finding("ok", str(memory))
 
 
 def importable(module: str) -> bool:

@@ -71,6 +71,40 @@ def read(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Machine:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The machine's memory, in 10⁶ bytes."""
+
+    total_mb: float
+    available_mb: float
+    """What programs can still take without swapping."""
+    swap: tuple[str, ...] = ()
+    """Where it swaps to: device files, or files."""
+
+    @property
+    def swaps_to_disk(self) -> bool:
+        """Whether swapping writes to a card or a disk; zram keeps it in memory, compressed."""
+        return any(not place.startswith("/dev/zram") for place in self.swap)
+
+    def __str__(self) -> str:
+        """Return it as people read it: `425 MB, 311 MB available, swap in memory (zram)`."""
+        words = f"{self.total_mb:.0f} MB, {self.available_mb:.0f} MB available"
+        if not self.swap:
+            return f"{words}, no swap"
+        return f"{words}, swap {'on ' + ', '.join(self.swap) if self.swaps_to_disk else 'in memory (zram)'}"
+
+
+def memory(proc: Path = Path("/proc")) -> Memory | None:
+    """Return the machine's memory now; None where the kernel does not tell."""
+    fields = {line.partition(":")[0]: line.split() for line in (_text(proc / "meminfo") or "").splitlines()}
+    try:
+        total, available = (int(fields[key][1]) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable"))
+    except (KeyError, IndexError, ValueError):
+        return None
+    places = [line.split()[0] for line in (_text(proc / "swaps") or "").splitlines()[1:] if line.strip()]
+    return Memory(total, available, tuple(places))
+
+
 def _temperature_c(sys: Path) -> float | None:
     zones = sorted((sys / "class/thermal").glob("thermal_zone*"))
     zones.sort(key=lambda zone: not (_text(zone / "type") or "").startswith(_CPU_ZONES))

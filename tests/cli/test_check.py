@@ -14,6 +14,8 @@ from picam_infer import cli
 from picam_infer.cli import check as check_verb
 from picam_infer.cli import devices
 from picam_infer.core import Disconnected
+from picam_infer.platform import sysinfo
+from picam_infer.platform.sysinfo import Memory
 
 
 def settings(tmp_path: Path, **changes: object) -> Path:
@@ -152,3 +154,23 @@ def test_controls_that_the_source_does_not_have_are_found(tmp_path: Path, capsys
     assert cli.main(["check", "-c", str(path)]) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "capture.controls" in line]
     assert "demo" in line and "picam-infer devices" in line
+
+
+@pytest.mark.parametrize(
+    ("memory", "grade", "words"),
+    [
+        (Memory(436, 311), "ok", "no swap"),
+        (Memory(436, 311, ("/dev/zram0",)), "ok", "zram"),
+        (Memory(436, 311, ("/var/swap",)), "note", "zram keeps it in memory"),
+        (Memory(240, 100), "note", "512 MB"),
+    ],
+)
+def test_memory_and_where_it_swaps_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, memory: Memory, grade: str,
+    words: str,
+) -> None:  # fmt: skip
+    make_bundle(tmp_path / "m")
+    monkeypatch.setattr(sysinfo, "memory", lambda: memory)
+    code, found = check(capsys, settings(tmp_path))
+    assert (code, found["memory"]["grade"]) == (0, grade)
+    assert words in found["memory"]["text"] + found["memory"]["hint"]

@@ -79,3 +79,30 @@ def test_memory_of_this_process(tmp_path: Path) -> None:
     own = sysinfo.read().memory_mb
     assert own is not None
     assert own > 5
+
+
+MEMINFO = "MemTotal:         425984 kB\nMemFree:           12000 kB\nMemAvailable:     303712 kB\n"
+SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+
+@pytest.mark.parametrize(
+    ("swaps", "to_disk", "words"),
+    [
+        ("", False, "no swap"),
+        ("/dev/zram0                              partition\t425980\t\t1024\t\t100\n", False, "in memory (zram)"),
+        ("/var/swap                               file\t\t102396\t\t0\t\t-2\n", True, "on /var/swap"),
+        ("/dev/zram0 partition 1 0 100\n/dev/mmcblk0p3 partition 1 0 -2\n", True, "on /dev/zram0, /dev/mmcblk0p3"),
+    ],
+)
+def test_memory_tells_whether_swapping_wears_the_card(tmp_path: Path, swaps: str, to_disk: bool, words: str) -> None:
+    put(tmp_path, meminfo=MEMINFO, swaps=SWAPS + swaps)
+    found = sysinfo.memory(tmp_path)
+    assert found is not None
+    assert (round(found.total_mb), round(found.available_mb), found.swaps_to_disk) == (436, 311, to_disk)
+    assert str(found) == f"436 MB, 311 MB available, {words if words == 'no swap' else f'swap {words}'}"
+
+
+def test_memory_that_the_kernel_does_not_tell(tmp_path: Path) -> None:
+    assert sysinfo.memory(tmp_path) is None
+    put(tmp_path, meminfo="MemTotal:\n")
+    assert sysinfo.memory(tmp_path) is None
