@@ -29,6 +29,8 @@ READ_S = 120.0
 BYTES_PER_S = 1e6
 """Added to `READ_S` for large files: bytes for a second of processor time."""
 BUILD_S = 900.0
+NICE = 10
+"""A service that watches meanwhile has the first claim on the processor: starved, it would meet its watchdog."""
 IDLE_S = 60.0
 """A reader that has neither computed nor waited for a disk or a processor for so long will not go on."""
 ADDRESSES = 6 * 2**30
@@ -242,6 +244,7 @@ def child() -> None:
 
 def limit_itself(most: int | None) -> None:
     """Limit this process: it is the one to go when memory runs out, and it ends even if nobody listens any more."""
+    os.nice(NICE)
     most_s = int(sum(LIMITS_S.values()))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for what, value in (

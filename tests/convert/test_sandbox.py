@@ -77,10 +77,12 @@ def test_the_limits_leave_room_for_slow_computers() -> None:
 def test_the_childs_own_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = """
 from picam_infer.convert import sandbox
-import resource
+import os, resource
+before = os.nice(0)
 sandbox.limit_itself(None)
 names = ("RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_AS", "RLIMIT_DATA")
 limits = {name: resource.getrlimit(getattr(resource, name))[1] for name in names}
+limits["nicer"] = os.nice(0) - before
 limits["oom"] = int(open("/proc/self/oom_score_adj").read())
 print(json.dumps({"report": limits}), flush=True)
 """
@@ -90,6 +92,7 @@ print(json.dumps({"report": limits}), flush=True)
     assert found["RLIMIT_CORE"] == 0 and found["oom"] == 1000
     assert 2**30 <= found["RLIMIT_DATA"] <= max(memory, 2**30) and found["RLIMIT_AS"] == sandbox.ADDRESSES
     assert found["RLIMIT_CPU"] >= sandbox.READ_S
+    assert found["nicer"] == sandbox.NICE or os.nice(0) + found["nicer"] == 19  # there is nothing beyond 19
 
 
 def test_a_small_file_gets_less_memory_than_the_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
