@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -162,7 +164,11 @@ def _holds_another(data: Pixels, header: Header) -> bool:
 
 def reduction(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspect) -> int:
     """Return how far down a JPEG may be decoded for a part to have at least (width, height): 1, 2, 4 or 8."""
-    part = region.box(roi, *size(frame), aspect)
+    return _reduction(region.box(roi, *size(frame), aspect), at_least_px)
+
+
+@lru_cache(maxsize=64)
+def _reduction(part: Box, at_least_px: tuple[int, int]) -> int:
     wide, high = at_least_px
     return next((n for n in (8, 4, 2) if part.width // n >= wide and part.height // n >= high), 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
@@ -69,6 +70,7 @@ def simplest(region: Mapping[str, float]) -> Mapping[str, float] | float:
     return region["size"] if region["x"] == region["y"] == 0.5 else region
 
 
+@lru_cache(maxsize=64)  # asked for several times a frame, nearly always about the same one
 def box(roi: Roi, width: int, height: int, aspect: Aspect = 1.0) -> Box:
     """Return the part of an upright picture of `width` x `height` pixels, wholly inside it."""
     region = of(roi)

@@ -10,7 +10,7 @@ import numpy as np
 
 from picam_infer.core import Pixels, Result
 from picam_infer.outputs import strips
-from picam_infer.outputs.strips import Layer, Strip
+from picam_infer.outputs.strips import Layer
 from picam_infer.outputs.text import Colour as Colour
 from picam_infer.outputs.text import isolated, measure, shorten, wrap, write
 
@@ -131,16 +131,30 @@ def _headline(made: Layer, name: str, figure: str, at: tuple[int, int], colour: 
     panel(made, line, (unit, y), size, colour)
 
 
+def with_input(made: Layer, input_image: Pixels) -> Layer | None:
+    """Return a layer with its inset showing another input (H, W, C) uint8; None: it has none, or of another size."""
+    seen = _seen(made, input_image)
+    return made.with_inset(seen) if seen.shape[:2] == made.inset_shape else None
+
+
 def _inset(made: Layer, input_image: Pixels, colour: Colour, unit: int) -> None:
+    seen = _seen(made, input_image)
+    high, wide = seen.shape[:2]
+    x, y = made.shape[1] - wide - 2 * unit, made.shape[0] - high - 2 * unit
+    made.add_inset(seen, x, y)
+    made.add(strips.box(wide + 2, high + 2, max(1, unit // 4), colour), x - 1, y - 1)
+
+
+def _seen(made: Layer, input_image: Pixels) -> Pixels:
     side = min(made.shape) * 22 // 100
     height, width = input_image.shape[:2]
     scale = side / max(height, width)
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
-    seen = cv2.resize(input_image, target, interpolation=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA)
-    seen = cv2.cvtColor(seen, cv2.COLOR_GRAY2BGR if input_image.shape[2] == 1 else cv2.COLOR_RGB2BGR)
-    x, y = made.shape[1] - target[0] - 2 * unit, made.shape[0] - target[1] - 2 * unit
-    made.add((Strip(0, 0, seen),), x, y)
-    made.add(strips.box(target[0] + 2, target[1] + 2, max(1, unit // 4), colour), x - 1, y - 1)
+    # Averaging would take ten times as long, for a picture that is not much smaller.
+    way = cv2.INTER_NEAREST if scale > 1 else cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
+    seen = cv2.resize(input_image, target, interpolation=way)
+    shown: Pixels = cv2.cvtColor(seen, cv2.COLOR_GRAY2BGR if input_image.shape[2] == 1 else cv2.COLOR_RGB2BGR)
+    return shown
 
 
 def panel(made: Layer, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:

@@ -79,9 +79,13 @@ class Annotator:
         says = (height, width, annotation, result and result.said())
         input_image = result.input_image if result else None
         drawn = self._drawn
-        if drawn is None or drawn.says != says or (drawn.input_image is not input_image and annotation.inset):
-            drawn = self._drawn = _Drawn(says, input_image, annotate.layer(height, width, result, annotation))
-        return drawn.layer
+        same = drawn is not None and drawn.says == says
+        if drawn is not None and same and (drawn.input_image is input_image or not annotation.inset):
+            return drawn.layer
+        layer = annotate.with_input(drawn.layer, input_image) if drawn and same and input_image is not None else None
+        layer = layer or annotate.layer(height, width, result, annotation)
+        self._drawn = _Drawn(says, input_image, layer)
+        return layer
 
     def _notice(self) -> str:
         """Return what the engine has just said, else what helps, else what it said before."""

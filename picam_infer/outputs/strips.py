@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -53,6 +53,26 @@ class Layer:
         self.shape = (height, width)
         """Of the picture: rows, columns."""
         self._strips: list[Strip] = []
+        self.inset: int | None = None
+        """Which strip is what the network saw, if one is: the only one that is another for every picture."""
+
+    def with_inset(self, ink: Pixels) -> Layer:
+        """Return the same layer with another picture, BGR of the same size, for its inset."""
+        assert self.inset is not None
+        made = Layer(*self.shape)
+        made._strips, made.inset = self._strips.copy(), self.inset
+        made._strips[self.inset] = replace(self._strips[self.inset], ink=ink)
+        return made
+
+    @property
+    def inset_shape(self) -> tuple[int, ...]:
+        """Rows and columns of the inset; (): there is none."""
+        return () if self.inset is None else self._strips[self.inset].ink.shape[:2]
+
+    def add_inset(self, ink: Pixels, x: int, y: int) -> None:
+        """Lay what the network saw, BGR (H, W, 3), over what is there."""
+        self.inset = len(self._strips)
+        self.add((Strip(0, 0, ink),), x, y)
 
     def add(self, strips: Iterable[Strip], x: int, y: int) -> None:
         """Lay strips over what is there, their origin at x, y; what is outside the picture is cut off."""

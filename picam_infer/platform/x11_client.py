@@ -6,6 +6,7 @@ Only what one window needs (X11 protocol, core requests and MIT-SHM 1.2). Number
 from __future__ import annotations
 
 import array
+import select
 import socket
 import struct
 import time
@@ -62,7 +63,11 @@ class Client:
         self.screen = _screen(setup)
         self.failed: bytes | None = None
         """The last error the server reported of a request that has no answer."""
-        link.settimeout(_LIMIT_S)
+        # Blocking, with limits that the kernel keeps: changing the mode for each look would be two more system calls.
+        link.settimeout(None)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_LIMIT_S), 0))
+        self._readable = select.poll()
+        self._readable.register(link, select.POLLIN)
 
     def close(self) -> None:
         """End the connection; the server removes what belonged to it."""
@@ -148,7 +153,6 @@ class Client:
 
     def _message(self, timeout_s: float) -> bytes | None:
         """Return the next reply, error or event; None: none came in that time."""
-        self._link.settimeout(max(timeout_s, 0.0) or 0.0)
         while True:
             size = self._size()
             if size and len(self._pending) >= size:
@@ -156,13 +160,13 @@ class Client:
                 del self._pending[:size]
                 return message
             try:
-                more = self._link.recv(1 << 16)
-            except (BlockingIOError, TimeoutError):
+                if timeout_s > 0 and not self._readable.poll(timeout_s * 1e3):
+                    return None
+                more = self._link.recv(1 << 16, socket.MSG_DONTWAIT)
+            except BlockingIOError:
                 return None
             except OSError as error:
                 raise _gone() from error
-            finally:
-                self._link.settimeout(_LIMIT_S)
             if not more:
                 raise _gone()
             self._pending += more

@@ -58,8 +58,7 @@ class Viewer:
         if not self._screen.there():
             self._state.unpacked.forget(self)
             self._state.display = self._screen.name
-            # Without a monitor nothing is decoded; results set the pace of this loop.
-            self._state.frames.peek(self._state.frames.number, _TICK_S)
+            time.sleep(_TICK_S)  # without a monitor nothing has to be done at each frame
             return True
         self._state.display = self._screen.name
         if invitation := self._invitation():

@@ -20,6 +20,8 @@ from picam_infer.sources.challenge import Login
 
 _REDIRECTS = 5
 _CHUNK = 65536
+_MOST = 2**20
+"""Bytes that are waited for and read at once: more than a picture has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Reply:
         # http.client lets go of the socket when the body is to end with the connection.
         self._socket = connection.sock or _socket_of(response)
         self._ahead = b""
+        self._least = 1
         self._lock = threading.Lock()
         self._reading = self._closed = False
         self.headers = response.headers
@@ -64,8 +67,11 @@ class Reply:
         given = self.headers.get("Content-Length", "").strip()
         return int(given) if given.isdecimal() else None
 
-    def read(self, limit_s: float) -> bytes:
-        """Return the next bytes, empty at the end or when it was closed. Raises `TimeoutError` after silence."""
+    def read(self, limit_s: float, needed: int = 1) -> bytes:
+        """Return the next bytes, empty at the end or when it was closed. Raises `TimeoutError` after silence.
+
+        `needed`: the reader is not woken for less than so many bytes, as far as the system can wait for them together.
+        """
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
             return ahead
@@ -76,13 +82,22 @@ class Reply:
         try:
             if self._socket is not None:
                 self._socket.settimeout(max(limit_s, 0.01))
-            return bytes(self._response.read1(_CHUNK))
+                self._wait_for(needed)
+            return bytes(self._response.read1(max(_CHUNK, min(needed, _MOST))))
         except TimeoutError:
             raise
         except (OSError, http.client.HTTPException, ValueError):
             return b""
         finally:
             self._came_back()
+
+    def _wait_for(self, needed: int) -> None:
+        """Have the kernel wake the reader once a picture, not for each packet of it."""
+        least = 1 if isinstance(self._socket, ssl.SSLSocket) else min(needed, _MOST)
+        if least != self._least and self._socket is not None:
+            self._least = least
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def peek(self, count: int, limit_s: float) -> bytes:
         """Return at least so many bytes if they come, which `read` will return again. Raises `TimeoutError`."""

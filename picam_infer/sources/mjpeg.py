@@ -32,6 +32,8 @@ class Parts:
         self._trusted = False
         self.lengths_lie = False
         """Whether a part was not as long as its Content-Length says; from then on its end is looked for."""
+        self.lacks = 1
+        """How many bytes have to come, at least, before another part can be complete."""
 
     @property
     def pending(self) -> int:
@@ -44,6 +46,7 @@ class Parts:
         if not self._known and not self._look_for_delimiter() and len(self._buffer) > _FOREIGN:
             raise TooLong(f"no part begins within {_FOREIGN} bytes")
         parts: list[bytes] = []
+        self.lacks = 1
         while self._known and (part := self._next()) is not None:
             if part:
                 parts.append(part)
@@ -73,6 +76,7 @@ class Parts:
             return None
         end, length = self._end(begin, blank.end())
         if end is None or end > len(self._buffer):
+            self.lacks = 1 if end is None else end - len(self._buffer)
             return None
         part = bytes(self._buffer[blank.end() : end])
         del self._buffer[:end]

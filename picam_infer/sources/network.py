@@ -177,7 +177,7 @@ class MjpegStream:
         until_s = time.monotonic() + limit_s
         while (left_s := until_s - time.monotonic()) > 0:
             try:
-                chunk = self._reply.read(left_s)
+                chunk = self._reply.read(left_s, self._parts.lacks)
             except TimeoutError:
                 break
             if not chunk:

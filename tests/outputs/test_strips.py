@@ -68,7 +68,14 @@ def test_it_is_drawn_anew_only_when_it_says_something_else(monkeypatch: pytest.M
     annotator.draw(frame)
     assert len(drawn) == 1, "the same answer to another frame"
     state.results.put(replace(newest, label="3"))
-    annotator.draw(frame)
-    state.results.put(replace(newest, label="3", input_image=np.zeros((28, 28, 1), np.uint8)))
-    annotator.draw(frame)
-    assert len(drawn) == 3
+    before = annotator.draw(frame)
+    black = replace(newest, label="3", input_image=np.zeros((28, 28, 1), np.uint8))
+    state.results.put(black)
+    after = annotator.draw(frame)
+    assert len(drawn) == 2, "of another input the inset alone is drawn anew"
+    assert not np.array_equal(before, after)
+    fresh = Annotator(state, DisplaySettings(stats=False), state.stats.shown)
+    assert np.array_equal(after, fresh.draw(frame)), "and the picture is what drawing all of it gives"
+    state.results.put(replace(black, input_image=np.zeros((28, 14, 1), np.uint8)))
+    assert annotator.draw(frame) is not None
+    assert len(drawn) == 4, "an input of other proportions has another place"

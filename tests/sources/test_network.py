@@ -4,6 +4,7 @@ import http.server
 import logging
 import socket
 import threading
+import time
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Disconnected, NoInput, Source
-from picam_infer.sources import network, open_source
+from picam_infer.sources import address as addresses
+from picam_infer.sources import http_client, network, open_source
+from picam_infer.sources.http_client import Endpoint
 from picam_infer.sources.mjpeg import MAX_PART, Parts, TooLong
 
 
@@ -108,6 +111,41 @@ def test_motion_jpeg_over_http_arrives_byte_for_byte(length):
             source.read()
         source.close()
         source.close()
+
+
+def test_the_reader_of_a_picture_is_woken_when_all_of_it_is_there():
+    go = threading.Event()
+
+    def script(handler):
+        handler.wfile.write(b"head")
+        go.wait(10)
+        for _ in range(20):
+            handler.wfile.write(bytes(500))
+            time.sleep(0.002)
+        handler.wfile.write(b"the end")
+
+    with Server(script) as server:
+        camera = Endpoint(addresses.parse(server.url()), None, "", 5.0, 5.0)
+        reply = http_client.ask(camera)
+        try:
+            assert reply.read(10.0) == b"head"
+            go.set()
+            data = reply.read(10.0, needed=10_000)
+            assert len(data) >= 10_000, "in one piece"
+            while more := reply.read(10.0, needed=10**6):
+                data += more
+            assert data == bytes(10_000) + b"the end", "the end wakes it, too"
+        finally:
+            reply.close()
+
+
+def test_what_a_part_lacks_is_known_from_its_length():
+    parts = Parts(b"frame")
+    data = part(b"x" * 1000)
+    assert parts.feed(data[:200]) == [] and parts.lacks == len(data) - 2 - 200
+    assert parts.feed(data[200:]) == [b"x" * 1000] and parts.lacks == 1
+    unknown = Parts(b"frame")
+    assert unknown.feed(part(b"x" * 1000, length=False)[:200]) == [] and unknown.lacks == 1
 
 
 def test_of_several_that_wait_the_newest_counts():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import openvino as ov
 import pytest
 from makers import make_bundle
 
@@ -149,3 +151,22 @@ def test_a_slow_network_gets_what_the_runtime_likes(tiny: Bundle, monkeypatch: p
     engine = OpenVino(tiny, EngineSettings(kind="openvino"))
     assert engine.threads > 1
     assert answer(engine, patch(255)).argmax() == 1
+
+
+def test_the_calling_thread_stays_on_the_core_where_it_is(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[ov.CompiledModel] = []
+    compile_model = ov.Core.compile_model
+    monkeypatch.setattr(ov.Core, "compile_model", lambda *given: compiled.append(compile_model(*given)) or compiled[-1])
+    OpenVino(tiny, EngineSettings(kind="openvino"))
+    assert not any(model.get_property("ENABLE_CPU_PINNING") for model in compiled)
+
+
+def test_waiting_for_a_busy_machine_does_not_make_a_network_slow(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    infer = ov.InferRequest.infer
+
+    def late(request: ov.InferRequest, *given: object, **named: object) -> object:
+        time.sleep(0.03)
+        return infer(request, *given, **named)
+
+    monkeypatch.setattr(ov.InferRequest, "infer", late)
+    assert OpenVino(tiny, EngineSettings(kind="openvino")).threads == 1
