@@ -81,7 +81,7 @@ def photographs(folder: Path, size: tuple[int, int]) -> Iterator[Case]:
         data = np.fromfile(folder / row["file"], np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
         if image is None:
-            raise NoInput(f"{folder / row['file']} is no picture", f"see {index}")
+            raise NoInput(f"{folder / row['file']} is not a picture", f"see {index}")
         if image.shape[1::-1] != size:
             data = jpeg(resized(image, size), 85)
         truth = int(row["label"]) if row["label"] else NONE
@@ -320,7 +320,7 @@ def run(args: argparse.Namespace) -> None:
     """Print all tables."""
     model = load(args.model)
     if not isinstance(model.card.preprocess, Edges):
-        raise NoInput(f"{args.model} is no model for the edges chain", "name a digit model")
+        raise NoInput(f"{args.model} is not a model for the edges chain", "name a digit model")
     canny, predict = model.card.preprocess.canny, train.openvino_predict(model.network)
     recipes = [Recipe("picam-infer", lambda square: edges(square, canny), predict)]
     plain = plain_network(args)

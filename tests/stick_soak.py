@@ -100,7 +100,7 @@ def soak(run: Running, lab: StickLab, events: int, seed: int) -> Counter[str]:
         run.names = run.names[-1000:]
         run.answers.update([run.engine.name])
         without = 0 if run.engine.name == STICK else without + 1
-        if without > 2:  # a stick that is out of the game is no test
+        if without > 2:  # a stick that is out of the game is not a test
             mend(lab)
             run.until(STICK, 90)
     mend(lab)

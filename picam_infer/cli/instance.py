@@ -145,7 +145,7 @@ def _port(wanted: int | None, others: dict[str, Config]) -> int:
     if wanted in taken:
         raise UsageError(f"{taken[wanted]} has the port {wanted}", "choose another with --port")
     if not 0 < wanted < 65536:
-        raise UsageError(f"{wanted} is no port", "choose one from 1024 to 65535")
+        raise UsageError(f"{wanted} is not a port", "choose one from 1024 to 65535")
     return wanted
 
 

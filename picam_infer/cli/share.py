@@ -46,7 +46,7 @@ def duration_s(text: str) -> float:
     parts = _TIME.findall(text)
     total_s = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
     if not parts or _TIME.sub("", text).strip() or not 0 < total_s <= _MOST_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30m, 1h, 1h30m or 2d, a year at most")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time: 30m, 1h, 1h30m or 2d, a year at most")
     return total_s
 
 

@@ -84,7 +84,7 @@ def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
                          "picam-infer models lists them; digits is good for drawn signs")  # fmt: skip
     taught = bundles.load(args.output.resolve())
     if taught.card.taught is None:
-        raise UsageError(f"{args.output} is no taught model", "name the model to build on with -m")
+        raise UsageError(f"{args.output} is not a taught model", "name the model to build on with -m")
     return taught
 
 

@@ -101,7 +101,7 @@ def _free(wanted: str, origin: str, folder: Path) -> str:
     while (folder / chosen).exists():
         try:
             there = bundles.load(str(folder / chosen))
-        except PicamError:  # what is no model keeps its place
+        except PicamError:  # what is not a model keeps its place
             there = None
         if there is not None and origin and there.card.origin.sha256 == origin:
             return chosen

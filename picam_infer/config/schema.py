@@ -145,7 +145,7 @@ class Web(Section, frozen=True):
             try:
                 ipaddress.ip_network(proxy, strict=False)
             except ValueError:
-                raise ValueError(f"proxies: {proxy!r} is no address, such as 127.0.0.1 or 10.0.0.0/8") from None
+                raise ValueError(f"proxies: {proxy!r} is not an address, such as 127.0.0.1 or 10.0.0.0/8") from None
 
 
 class Outlet(Section, frozen=True, kw_only=True):

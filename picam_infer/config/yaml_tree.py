@@ -108,7 +108,7 @@ class _Checked:
         except (ValueError, OverflowError, yaml.YAMLError):
             self._refuse(node, keys, f"{node.value[:40]} looks like {_kind(node)} but is none", quote(node))
         if isinstance(value, float) and math.isnan(value):
-            self._refuse(node, keys, f"{node.value} is no number", f"write one, or {quote(node)}")
+            self._refuse(node, keys, f"{node.value} is not a number", f"write one, or {quote(node)}")
         if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in node.value):
             self._refuse(node, keys, "there is a control character in it", "remove it")
 

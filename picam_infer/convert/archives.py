@@ -152,7 +152,7 @@ def _check_names(archive: Path, names: list[str], budget: Budget) -> None:
         raise PicamError(f"{archive.name} holds two files of the same name", "pack it again")
     budget.entries -= len(names)
     if budget.entries < 0:
-        raise PicamError(f"{archive.name} holds {len(names)} files", "it is no model export")
+        raise PicamError(f"{archive.name} holds {len(names)} files", "it is not a model export")
     for name in names:
         path = _path(name)
         if path.is_absolute() or ".." in path.parts or ":" in str(path).split("/")[0]:

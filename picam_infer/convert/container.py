@@ -164,7 +164,7 @@ def sniff(path: Path, start: bytes | None = None) -> Format:
         what = "a text" if text is not None else "something else"
         raise PicamError(f"{path.name} is not {_NAMES[named]}, as its name says: it begins as {what} does",
                          "save or download it again where it comes from")  # fmt: skip
-    raise PicamError(f"{path.name} is no model file", _KNOWN)
+    raise PicamError(f"{path.name} is not a model file", _KNOWN)
 
 
 def _files(folder: Path, title: str) -> Iterator[Path]:

@@ -219,7 +219,7 @@ def shape_of(output: Any) -> tuple[Shape, list[int]]:
 
 
 def what(output: Any, height: int, width: int) -> str:
-    """Return what an output that is no list of classes is, in words, for a network that takes height × width pixels."""
+    """Return in words what an output that does not list classes is, of a network that takes height × width pixels."""
     shape, sides = shape_of(output)
     written = "×".join(str(side) if side else "?" for side in sides)
     if shape == "unknown":

@@ -145,7 +145,7 @@ def parse_scale(text: str) -> tuple[float, float]:
     except ValueError:
         low = high = 0.0
     if not low < high:
-        raise UsageError(f"--scale {text!r} is no range", "write LOW..HIGH, for example -1..1, 0..1 or 0..255")
+        raise UsageError(f"--scale {text!r} is not a range", "write LOW..HIGH, for example -1..1, 0..1 or 0..255")
     return (high - low) / 255, low
 
 
@@ -208,7 +208,7 @@ def decide(network: Network, seen: View, known: Known, options: InputOptions) ->
     _tell_photo(spec, seen, known)
     if not seen.picture:
         sides = tuple(network.model.input(0).shape)[1:]
-        spec.notes.append(f"its input {sides} is no picture: a camera cannot feed it")
+        spec.notes.append(f"its input {sides} is not a picture: a camera cannot feed it")
         return spec
     return _fitted(spec, seen, known, options)
 
@@ -243,7 +243,7 @@ def _as_edges(spec: InputSpec, seen: View, by_itself: bool) -> InputSpec:
 
 def _tell_photo(spec: InputSpec, seen: View, known: Known) -> None:
     if (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs not in DIGITS:
-        spec.hints.append(f"with {known.outputs} outputs it is no model of digits: it gets the picture itself; "
+        spec.hints.append(f"with {known.outputs} outputs it is not a model of digits: it gets the picture itself; "
                           "--chain edges feeds outlines")  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def compiled(model: Any, threads: int = 0) -> Any:
 
 
 def check(model: Any, files: dict[str, bytes], feeds: Sequence[Array], softmax: bool = False) -> Check:
-    """Run the network as built and as stored on the same inputs. Raises `PicamError` if the answer is no number.
+    """Run the network as built and as stored on the same inputs. Raises `PicamError` if the answer is not a number.
 
     `feeds` are inputs as pictures give them. Between two that get different answers lies one where the network is in
     two minds, and a small change of its weights shows most: that one is looked for and compared, too.
@@ -123,7 +123,7 @@ class _Answers:
         self._run, self._softmax = run, softmax
 
     def __call__(self, feed: Array) -> Array:
-        """Return the answer, (values,). Raises `PicamError` if it is no number."""
+        """Return the answer, (values,). Raises `PicamError` if it is not a number."""
         answer = np.asarray(self._run([feed])[0], np.float64).ravel()
         if not np.isfinite(answer).all():
             raise PicamError("the network answers with values that are not numbers",

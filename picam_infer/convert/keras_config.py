@@ -279,7 +279,7 @@ def _nodes(nodes: Any, names: set[str]) -> list[Node]:
     if nodes in (None, []):
         return [Node([])]
     if not isinstance(nodes, list):
-        raise PicamError("the model's inbound_nodes are no list", "export the model again")
+        raise PicamError("the model's inbound_nodes are not a list", "export the model again")
     return [_node(node, names) for node in nodes]
 
 

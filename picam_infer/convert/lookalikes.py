@@ -116,7 +116,7 @@ def tell(path: Path, start: bytes) -> PicamError | None:
 
 
 def by_suffix(path: Path) -> PicamError | None:
-    """Return the error for a file whose name alone says that it is no model we read."""
+    """Return the error for a file whose name alone says that it is not a model we read."""
     known = _SUFFIXES.get(path.suffix.lower())
     if known is None and re.search(r"\.data-\d{5}-of-\d{5}\Z", path.name):
         known = ("a part of a TensorFlow checkpoint", "give the checkpoint's .meta, or the folder of its SavedModel")
@@ -198,7 +198,7 @@ def _page_hint(text: str) -> str:
 
 
 def _message(name: str, text: str, honest: bool) -> PicamError | None:
-    """Return the error for JSON that is no model's description: a server's answer, or (`honest`, by its name) other."""
+    """Return the error for JSON that does not describe a model: a server's answer, or (`honest`, by its name) other."""
     if re.search(r'"(?:class_name|modelTopology|weightsManifest)"', text):
         return None
     try:
@@ -228,7 +228,7 @@ def _said(content: object) -> str:
 
 
 def tell_archive(path: Path, names: Iterable[str]) -> PicamError | None:
-    """Return the error for a zip or a folder whose files' names show that it is no model's package."""
+    """Return the error for a zip or a folder whose files' names show that it is not a model's package."""
     inside = [PurePosixPath(name.replace("\\", "/")) for name in names]
     files = {entry.name for entry in inside}
     samples = [entry for entry in inside if "-!-" in entry.name]

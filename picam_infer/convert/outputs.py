@@ -107,7 +107,7 @@ def _needed(model: Any) -> Any:
 
 
 def refuse_other_kinds(network: Network, height: int, width: int) -> None:
-    """Raise `PicamError` for an output that is no list: regions, boxes, maps; a layer inside may be what it is."""
+    """Raise `PicamError` for an output that is not a list: regions, boxes, maps; a layer inside may be what it is."""
     output = network.model.output(0)
     shape, sides = ending.shape_of(output)
     if shape != "vector" and not network.intermediate:

@@ -73,7 +73,7 @@ def _pictures(folder: Path, card: Card) -> list[Array]:
     files = picture_files.find(folder).pictures
     step = -(-len(files) // MAX_PICTURES)
     if card.input.channels not in (1, 3):
-        raise PicamError("the network's input is no picture, it cannot be calibrated with pictures", "use f16")
+        raise PicamError("the network's input is not a picture, it cannot be calibrated with pictures", "use f16")
     prepare = preprocess.build(card.preprocess, card.input)
     return [_feed(read_picture(path), prepare, card) for path in files[::step]]
 

@@ -233,7 +233,7 @@ def child() -> None:
                 "hint": "convert it on a larger computer",
             },
         )
-    except Exception as error:  # the child's top: the parent tells it in one line
+    except Exception as error:  # the top of the child: the parent tells it in one line
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
         message = f"{Path(order['given']).name} cannot be read: an unforeseen {where}"

@@ -106,7 +106,7 @@ def _head(frame: Frame) -> Header:
     """Return what a JPEG frame declares. Raises `BadFrame` before any memory is taken for its pixels."""
     header = jpeg_header.read(frame.data) if whole_jpeg(frame.data) else None
     if header is None:
-        raise BadFrame(f"frame {frame.seq} is no whole JPEG")
+        raise BadFrame(f"frame {frame.seq} is not a whole JPEG")
     if excess := too_large(header.width, header.height, header.copies):
         raise BadFrame(f"frame {frame.seq} is too large ({excess})")
     return header

@@ -32,7 +32,7 @@ def portable(frame: Frame) -> bytes:
     if frame.codec != "jpeg":
         return encode(decode.bgr(frame), 92)
     if not decode.whole_jpeg(frame.data):
-        raise BadFrame(f"frame {frame.seq} is no whole JPEG")
+        raise BadFrame(f"frame {frame.seq} is not a whole JPEG")
     data = frame.data.tobytes()
     kinds = {kind for kind, _ in segments(data)}
     head = b""

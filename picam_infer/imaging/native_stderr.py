@@ -104,5 +104,5 @@ def add(count: int) -> None:
 
 
 def forget(count: int) -> None:
-    """Set this thread's count back to what it was: what was printed since is no complaint about the picture."""
+    """Set this thread's count back to what it was: what was printed since is not a complaint about the picture."""
     _thread.complaints = count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _BAND_PX = 1_000_000
 """Pixels that are laid on white at once: the sums need three times the picture's memory."""
 _PNM_HEAD = 4096  # bytes in which the size is looked for: comments may come before it
 _TIFF = (b"II*\0", b"MM\0*")
+_ORIENTATION = 0x0112
 _EXIF = 0  # cv2::ImageMetadataType::IMAGE_METADATA_EXIF
 
 # The reason for a failure is told by the error that is raised; OpenCV's own lines would only repeat it.
@@ -140,19 +142,15 @@ def _unchanged(raw: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any] | None, int
 
 def _orientation(exif: bytes) -> int:
     """Return EXIF's orientation, 1 (upright) to 8 (EXIF 2.32, tag 0x0112), from a TIFF block; 1 if it has none."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "little", b"MM": "big"}.get(exif[:2])
-    if order is None:
+    from PIL import Image
+
+    block = Image.Exif()
+    try:
+        block.load(exif)
+        value = int(block.get(_ORIENTATION, 1))
+    except (SyntaxError, ValueError, TypeError, OSError, struct.error):  # what Pillow says of damaged blocks
         return 1
-
-    def number(at: int, count: int) -> int:
-        return int.from_bytes(exif[at : at + count], "little" if order == "little" else "big")
-
-    first = number(4, 4)
-    for entry in range(first + 2, first + 2 + 12 * number(first, 2), 12):
-        if number(entry, 2) == 0x0112:
-            return number(entry + 8, 2) if 1 <= number(entry + 8, 2) <= 8 else 1
-    return 1
+    return value if 1 <= value <= 8 else 1
 
 
 def _upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[Any]:
@@ -166,7 +164,7 @@ def _upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[An
 def _declared_size(data: bytes) -> tuple[int, int, int] | None:
     """Return width and height (pixels) from the file's header, and how often decoding keeps them in memory.
 
-    None if it is no picture of a known kind. A header that gives no size is left to the decoder: it is damaged.
+    None if it is not a picture of a known kind. A header that gives no size is left to the decoder: it is damaged.
     """
     if data[:2] == b"\xff\xd8":
         header = jpeg_header.read(data)

@@ -10,7 +10,7 @@ from picam_infer.core import Pixels
 
 # Shares of the square's side, of its area and of full brightness; measured on frames with digits of known size.
 _EMPTY = 0.008
-"""Less outline than this is no digit."""
+"""Less outline than this is not a digit."""
 _SMALL, _LARGE = 0.33, 0.97
 _CROWDED = 0.4
 """More outline than this is a room, not a sheet."""

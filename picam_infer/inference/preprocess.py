@@ -29,7 +29,7 @@ def edges(crop: Pixels, canny: tuple[float, float]) -> Pixels:
     thresholds in grey levels per pixel as `cv2.Canny` takes them. Returns 28 x 28 uint8, 0..255.
     """
     paper = without_ruled_lines(_at_working_size(crop))
-    # Wide enough for paper's grain, a pencil's and the camera's; what is finer is no stroke at 28 x 28 either.
+    # Wide enough for paper's grain, a pencil's and the camera's; what is finer is not a stroke at 28 x 28 either.
     smooth = cv2.GaussianBlur(paper, (9, 9), 0)
     outline = cv2.dilate(cv2.Canny(smooth, canny[0], canny[1]), _DILATE)
     resized: Pixels = cv2.resize(outline, (_INPUT_PX, _INPUT_PX), interpolation=cv2.INTER_AREA)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from picam_infer.core import Pixels
 from picam_infer.models.bundle import Chain, Edges
 
-# Means over cells, so that a dim webcam's noise is no movement; measured on noise of 12 grey levels and small objects.
+# Means over cells, so that a dim webcam's noise is not movement; measured on noise of 12 grey levels and small objects.
 _PHOTO_CELLS, _PHOTO_LEVELS = 28, 8
 _EDGES_CELLS, _EDGES_LEVELS = 14, 80
 

@@ -258,7 +258,7 @@ def _model_folder(given: str) -> Path:
     except RuntimeError as error:  # ~NAME without such a user
         raise NoInput(f"{given}: no such user", "write the path in full") from error
     if kind == "folder":
-        raise NoInput(f"{path} is no model folder (it has no model.yaml)", "make one with: picam-infer convert FILE")
+        raise NoInput(f"{path} is not a model folder (it has no model.yaml)", "make one with: picam-infer convert FILE")
     if kind == "file":
         raise NoInput(f"{path} is a file, not a model folder", f"convert it first: picam-infer convert {path}")
     raise NoInput(f"there is no model folder {path}", "picam-infer convert makes one")

@@ -157,7 +157,7 @@ class Collector:
                 if newest is not None and frame is not None and self._wanted(newest):
                     self._due_s = time.monotonic() + self._settings.every_s
                     self._save(newest, frame)
-        except Exception:  # a thread's top: the recognition goes on without kept pictures
+        except Exception:  # the top of a thread: the recognition goes on without kept pictures
             self.reason = "an internal error; see the journal"
             log.exception("keep has stopped")
 

@@ -54,7 +54,7 @@ class Condition:
 def named(name: str) -> Service:
     """Return the service of that name. Raises `UsageError` for a name that no unit can have."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name for a service", "use letters, digits, - and _, for example bench")
+        raise UsageError(f"{name!r} cannot be the name of a service", "use letters, digits, - and _, for example bench")
     return Service(name, SETTINGS)
 
 

@@ -142,7 +142,7 @@ class Pipeline:
     def _run_loop(self, loop: Callable[[], None]) -> None:
         try:
             loop()
-        except BaseException as error:  # a thread's top: the main loop raises it again
+        except BaseException as error:  # the top of a thread: the main loop raises it again
             self.failure = error
             self.finished.set()
 

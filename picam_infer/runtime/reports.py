@@ -82,7 +82,7 @@ class Reports:
         self.events: Provider[tuple[OutletReport, ...]] = Provider()
         self.collection: Provider[CollectionReport] = Provider()
         self.teaching: Provider[dict[str, Any]] = Provider()
-        """What is being taught: it has an event of its own in the event stream, and is no part of the state."""
+        """What is being taught: it has an event of its own in the event stream, and is not part of the state."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the members of the public state that are theirs; a part that is not there has none."""

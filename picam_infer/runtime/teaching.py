@@ -297,7 +297,7 @@ class Teaching:
             except PicamError as error:
                 self._tell()
                 done.set_exception(error)
-            except Exception as error:  # a thread's top: whoever asks gets it
+            except Exception as error:  # the top of a thread: whoever asks gets it
                 log.exception("teaching: an internal error")
                 done.set_exception(error)
             else:
@@ -334,7 +334,7 @@ class Teaching:
                 self._step()
             except PicamError as error:
                 self._failed(error)
-            except Exception:  # a thread's top: the recognition goes on, and so does the next lesson
+            except Exception:  # the top of a thread: the recognition goes on, and so does the next lesson
                 log.exception("teaching: an internal error")
                 self._close_lesson()
             self._tell()
@@ -631,7 +631,7 @@ def lesson_name(text: str) -> str:
     name = "".join(char if char.isalnum() or char in "._- " else "-" for char in text).strip("-. ").replace(" ", "-")
     name = name.encode()[:60].decode(errors="ignore")
     if not name:
-        raise UsageError(f"{text!r} is no name for a lesson", "use letters and digits")
+        raise UsageError(f"{text!r} cannot be the name of a lesson", "use letters and digits")
     if name.endswith((BEFORE, ".pictures")):
         raise UsageError(f"a lesson cannot be called {name}", "leave the ending out")
     return name

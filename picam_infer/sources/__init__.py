@@ -56,7 +56,7 @@ def _stream(address: str, capture: Capture, login: SourceLogin) -> Source:
         return open_source(address.partition("://")[2], capture)
     if scheme not in _SCHEMES:
         near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
-        raise UsageError(f"{scheme}:// is no kind of source", f"did you mean {near[0]}://?" if near else _KINDS)
+        raise UsageError(f"{scheme}:// is not a kind of source", f"did you mean {near[0]}://?" if near else _KINDS)
     from picam_infer.sources.network import open_stream
 
     return open_stream(address, capture, login)
@@ -68,11 +68,11 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
     if "@" in address and ":" in address.partition("@")[0]:
         # An address of a camera that was written wrongly: what it begins with is a password.
         scheme = next((scheme for scheme in _SCHEMES if address.lower().startswith(f"{scheme}:")), "rtsp")
-        return UsageError(f"{shown(address)} is no source", f"did you mean {scheme}://USER:PASSWORD@HOST/…?")
+        return UsageError(f"{shown(address)} is not a source", f"did you mean {scheme}://USER:PASSWORD@HOST/…?")
     if address.isdecimal():
-        return UsageError(f"{address} is no source", f"did you mean /dev/video{address}?")
+        return UsageError(f"{address} is not a source", f"did you mean /dev/video{address}?")
     if meant := _network_camera(address):
-        return UsageError(f"{shown(address)} is no source", f"did you mean {meant}?")
+        return UsageError(f"{shown(address)} is not a source", f"did you mean {meant}?")
     word, _, rest = address.partition(":")
     near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.7)
     if near and not path.suffix and "/" not in address:

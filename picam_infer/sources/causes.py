@@ -33,7 +33,7 @@ class CannotPlay(Exception):
 
 
 def refused(name: str, scheme: str, code: int, reason: str) -> Disconnected:
-    """Return the loss for an answer that is no success; `code` as HTTP and RTSP share them."""
+    """Return the loss for an answer that is not a success; `code` as HTTP and RTSP share them."""
     if code in (401, 403, 407):
         return Disconnected(f"{name} refuses access ({code})", _LOGIN.format(scheme=scheme))
     words = " ".join(reason.split())[:60]

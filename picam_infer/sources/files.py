@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _JPEG_ROWS = frozenset({".mjpg", ".mjpeg"})
-_TEXT = "plain text is no video"
+_TEXT = "plain text is not a video"
 
 
 def open_replay(path: Path, capture: Capture) -> Pictures | Video:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MAX_PART = 32 * 2**20
-"""Bytes; what is longer is no picture."""
+"""Bytes; what is longer is not a picture."""
 _MAX_HEAD = 16384
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.I | re.M)
 _BLANK = re.compile(rb"\r?\n\r?\n")

@@ -167,7 +167,7 @@ class MjpegStream:
         seq, self._seq = self._seq, self._seq + 1
         size = jpeg_size(data) if whole_jpeg(data) else None
         if size is None:
-            raise BadFrame(f"picture {seq} is no whole JPEG")
+            raise BadFrame(f"picture {seq} is not a whole JPEG")
         if seq == 0:
             self.description = f"{self._name} {size[0]}×{size[1]} MJPG"
         return make_frame(data, "jpeg", size, seq, self._asked)

@@ -103,7 +103,7 @@ class Snapshots:
         size = jpeg_size(raw) if whole_jpeg(raw) else None
         if size is None:
             self._seen = {}  # the next one is wanted whole, changed or not
-            raise BadFrame(f"picture {seq} is no whole JPEG")
+            raise BadFrame(f"picture {seq} is not a whole JPEG")
         if seq == 0:
             self.description = f"{name} {size[0]}×{size[1]} JPEG every {self._asked.every_s:g} s"
         return make_frame(raw, "jpeg", size, seq, self._asked)

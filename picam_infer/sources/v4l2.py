@@ -367,7 +367,7 @@ def none_found(wanted: str, roots: Roots = Roots()) -> Disconnected:
         return Disconnected(f"{missing} is plugged in", f"plug in a USB webcam{ribbon}")
     names = ", ".join(f"{camera.name} ({camera.node})" for camera in there)
     if wanted.startswith("/"):
-        return Disconnected(f"{wanted} is no camera", f"there is: {names}{ribbon}")
+        return Disconnected(f"{wanted} is not a camera", f"there is: {names}{ribbon}")
     return Disconnected(f"no camera matches {wanted!r}", f"there is: {names}{ribbon}")
 
 

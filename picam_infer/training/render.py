@@ -428,7 +428,7 @@ def render_none(kind: str, view: View, params: RenderParams, rng: np.random.Gene
 def _scrawl(
     grey: np.ndarray, kind: str, view: View, params: RenderParams, rng: np.random.Generator, chalk: bool
 ) -> None:
-    """Writes something that is no digit, in place."""
+    """Writes something that is not a digit, in place."""
     tone = _tone(grey, params, rng, chalk)
     if kind == "cut":
         field, height = negatives.words(rng), float(rng.uniform(2.5, 5))

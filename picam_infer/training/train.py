@@ -314,7 +314,8 @@ def build_network(keras: Any) -> Any:
 def average(keras: Any, members: Sequence[Any]) -> Any:
     """One network of several: the softmax of their mean logits, each looking twice, the second time a pixel aside.
 
-    Two that learnt apart err less than a larger one; the second look halves what a pixel's rounding does.
+    Networks trained separately and averaged make fewer mistakes than one larger network; looking twice, at the input
+    and at a slightly moved copy, halves the effect of a pixel's rounding.
     """
     image = keras.Input((28, 28, 1), name="input")
     # Padding on one side only, and none in the convolution, moves the picture by a pixel.

@@ -1,4 +1,4 @@
-"""`--engine` and `--url` of the verbs that ask a model: the server that they name, and what is no sense."""
+"""`--engine` and `--url` of the verbs that ask a model: the server that they name, and what makes no sense."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_bench_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -> 
     [
         (["--engine", "ncs", "--url", "grpc://pi"], 2, "--url is a model server's, and --engine is ncs"),
         (["--engine", "remote"], 78, "engine.url is empty"),
-        (["--url", "pi:8001"], 78, "engine.url 'pi:8001' is no address of a server"),
+        (["--url", "pi:8001"], 78, "engine.url 'pi:8001' is not the address of a server"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

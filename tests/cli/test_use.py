@@ -87,7 +87,7 @@ def test_what_cannot_be_used_changes_nothing(machine: Path, capsys: pytest.Captu
         (["use", str(machine / "nope.h5")], 66, "there is no"),
         (["use", str(machine / "cat.png")], 1, "cat.png"),
         (["use", "--undo"], 66, "no model was used before"),
-        (["use", "digits", "--instance", "no such"], 2, "is no name for a service"),
+        (["use", "digits", "--instance", "no such"], 2, "cannot be the name of a service"),
         (["use", "digits", "--instance", "bench"], 69, "there is no service"),
     ):
         assert main(words) == code, words

@@ -217,7 +217,7 @@ def test_a_wrong_override_is_named_by_file_line_and_key(block: str, said: str, t
 
 @pytest.mark.parametrize("text", ["preprocess: {scale: .nan}", "capture: {controls: {gain: .NaN}}"])
 def test_what_is_no_number_is_refused_wherever_it_stands(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no number"):
+    with pytest.raises(ConfigError, match="is not a number"):
         config.parse(text)
 
 

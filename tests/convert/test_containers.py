@@ -1,4 +1,4 @@
-"""What people give: zips in zips and in folders, SavedModels as they come, and files that are no model at all."""
+"""What people give: zips in zips and in folders, SavedModels as they come, and files that are not a model at all."""
 
 from __future__ import annotations
 

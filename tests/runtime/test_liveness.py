@@ -47,7 +47,7 @@ def test_a_pace_is_three_times_the_longest_of_its_last_gaps() -> None:
     limit = SilenceLimit(2.0, unknown_s=15.0)
     assert limit.limit_s == 15.0
     limit.arrived(100.0)
-    assert limit.limit_s == 15.0, "one picture is no pace"
+    assert limit.limit_s == 15.0, "one picture is not a pace"
     limit.arrived(102.5)
     assert limit.limit_s == 7.5
     for number in range(5):

@@ -30,7 +30,7 @@ def test_a_users_own_models_are_found_by_name_and_the_one_before_is_remembered(s
         choice.model_before()
     assert choice.use("socks") == "" and choice.model == "socks" and choice.before == "digits"
     assert "# mine\nmodel: socks  # the first" in settings.read_text()
-    assert choice.use("socks") == "" and choice.before == "digits", "once more is no change"
+    assert choice.use("socks") == "" and choice.before == "digits", "once more is not a change"
     assert choice.use("socks", before="socks.before") == "" and choice.before == "socks.before"
 
 

@@ -295,7 +295,7 @@ def test_a_model_that_is_not_there_is_waited_for_with_the_page_up(
         for _ in range(3):
             manager.hears("WATCHDOG=1")
         (tmp_path / "m").mkdir()
-        manager.hears("STATUS=cannot start: " + str(tmp_path / "m") + " is no model folder")
+        manager.hears("STATUS=cannot start: " + str(tmp_path / "m") + " is not a model folder")
         make_bundle(tmp_path / "m")
         manager.hears("STATUS=sees")
         process.terminate()
@@ -884,7 +884,7 @@ def test_a_closed_window_stays_closed_until_it_is_asked_for_or_the_next_login(
     opened[0].pressed = [key]
     assert screen.keys() == [], "the service goes on"
     assert opened[0].closed and not screen.there() and "picam-infer show" in screen.name
-    again = Screen(Config(), patient=True, closed=closed)  # a reload is no wish for the window
+    again = Screen(Config(), patient=True, closed=closed)  # a reload is not a wish for the window
     assert not again.there()
     login[0] = ""  # a console has the screen
     assert closed

@@ -18,7 +18,7 @@ from picam_infer.sources.frames import jpeg_size, make_frame
         ("", UsageError, "the source is empty"),
         ("camera:", UsageError, "needs a name"),
         ("rstp://cam/1", UsageError, "did you mean rtsp://?"),
-        ("gopher://cam", UsageError, "is no kind of source"),
+        ("gopher://cam", UsageError, "is not a kind of source"),
         ("http:/192.0.2.7:81/live?key=secret", UsageError, "did you mean http://192.0.2.7:81/…?"),
         ("RTSP:192.0.2.7", UsageError, "did you mean rtsp://192.0.2.7/…?"),
         ("192.0.2.7:554/live", UsageError, "did you mean rtsp://192.0.2.7:554/… or http://192.0.2.7:554/…?"),

@@ -131,4 +131,4 @@ def test_what_is_missing_is_said_with_what_is_there(kernel):
     webcam(kernel, 2)
     lost = v4l2.none_found("C920", kernel.roots)
     assert lost.message == "no camera matches 'C920'" and "C270 HD WEBCAM" in lost.hint
-    assert v4l2.none_found("/dev/video9", kernel.roots).message == "/dev/video9 is no camera"
+    assert v4l2.none_found("/dev/video9", kernel.roots).message == "/dev/video9 is not a camera"

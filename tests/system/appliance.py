@@ -112,7 +112,7 @@ def screenshot(path: Path) -> Pixels:
     vm("screenshot", str(path))
     image = cv2.imread(str(path))
     if image is None:
-        raise Failed(f"{path} is no picture")
+        raise Failed(f"{path} is not a picture")
     return np.asarray(image, np.uint8)
 
 

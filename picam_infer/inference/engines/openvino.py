@@ -90,7 +90,7 @@ def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
         model = core.read_model(bundle.network)
     except RuntimeError as error:
         raise BundleError(
-            f"{bundle.network} is no network OpenVINO can read", "copy or convert the model again"
+            f"{bundle.network} is not a network that OpenVINO can read", "copy or convert the model again"
         ) from error
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise BundleError(f"{bundle.network} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",

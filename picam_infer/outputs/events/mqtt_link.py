@@ -260,7 +260,7 @@ def address_problem(settings: Mqtt) -> tuple[str, str] | None:
     if found is None:
         if re.fullmatch(r"[0-9A-Fa-f:.]+(%\w+)?", host):  # IPv6
             return None
-        return f"{shown} is no host name", "write the broker's name or address alone, as host: broker.local"
+        return f"{shown} is not a host name", "write the broker's name or address alone, as host: broker.local"
     scheme, bare, port = found[1], found[2].strip("[]"), found[3]
     if host in (bare, bare.rstrip("/")):
         return None

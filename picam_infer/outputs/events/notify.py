@@ -237,7 +237,9 @@ def services(text: str, place: str, timeout_s: float) -> list[tuple[int, NotifyB
         if service is None:
             scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://", address)
             what = f"begins with {scheme[0]} and" if scheme else "has no scheme like tgram:// and"
-            raise DeliveryError(f"{place}, line {number}: {what} is no address that Apprise understands", counts=False)
+            raise DeliveryError(
+                f"{place}, line {number}: {what} is not an address that Apprise understands", counts=False
+            )
         for limit in ("socket_connect_timeout", "socket_read_timeout"):
             if getattr(service, limit, None) == getattr(type(service), limit, None):  # the address says nothing
                 setattr(service, limit, timeout_s)

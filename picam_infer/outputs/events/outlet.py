@@ -207,7 +207,7 @@ class Outlet:
             self._idle()
             while self._next():
                 pass
-        except Exception:  # a thread's top: the recognition goes on without this outlet
+        except Exception:  # the top of a thread: the recognition goes on without this outlet
             self.ok, self.reason = False, _INTERNAL
             self._health.mark_down(self._part, _INTERNAL)
             log.exception("events: %s has stopped", self._transport.name)

@@ -33,7 +33,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
     if isinstance(error, UnicodeError):
-        return "its name is no host name"
+        return "its name is not a host name"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

@@ -65,7 +65,7 @@ class Hook:
         try:
             self._url = urlsplit(settings.url)
         except ValueError as error:
-            raise ConfigError(f"events: {settings.url} is no address ({error})", "correct its url") from error
+            raise ConfigError(f"events: {settings.url} is not an address ({error})", "correct its url") from error
         # Without its path, which is the secret of many a service.
         self.name = self._url.netloc.rpartition("@")[2]
         self._too_large = 0

@@ -131,7 +131,7 @@ class Access:
         if cookie and self.session_holds(cookie):
             return
         given = _shown(headers)
-        if given or (cookie and self._session(cookie) is None):  # an old session is no guess
+        if given or (cookie and self._session(cookie) is None):  # an old session is not a guess
             self.try_token(peer, given, "wrong token" if given else NEEDED)
             return
         raise Refused(401, NEEDED)
@@ -153,7 +153,7 @@ class Access:
         self.throttle.right(peer)
 
     def try_invitation(self, peer: str, code: str) -> None:
-        """Refuse what is no one-time login (any more), and any for a while after too many."""
+        """Refuse what is not a one-time login (any more), and any for a while after too many."""
         self._wait_patiently(peer)
         if not self._redeem(code):
             self.throttle.wrong(peer)

@@ -62,7 +62,7 @@ def application(context: Context, limiter: ConnectionLimiter) -> web.Application
                 return answer
             except (ConnectionError, TimeoutError):  # the visitor is gone
                 raise
-            except Exception:  # a request's top: the next one may be fine
+            except Exception:  # the top of a request: the next one may be fine
                 log.exception("web: no answer to %s %s", request.method, request.path)
                 return refuse(access, request, Refused(500, "an internal error; see the journal"))
 

@@ -135,4 +135,4 @@ class EventStream:
     def _line(event: str, body: dict[str, Any], number: str = "") -> bytes:
         ident = f"id: {number}\n" if number else ""
         text = f"{ident}event: {event}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
-        return text.encode(errors="backslashreplace")  # half characters, of a file's name that is no text
+        return text.encode(errors="backslashreplace")  # half characters, of a file's name that is not valid text

@@ -76,7 +76,7 @@ async def _in_a_thread(work: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = work()
-        except Exception as problem:  # a thread's top: whoever awaits gets it
+        except Exception as problem:  # the top of a thread: whoever awaits gets it
             error = problem
         try:
             loop.call_soon_threadsafe(tell, result, error)

@@ -106,7 +106,7 @@ class Web:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception:  # a thread's top: the recognition goes on without a page
+        except Exception:  # the top of a thread: the recognition goes on without a page
             self.reason = "an internal error; see the journal"
             log.exception("the web page has stopped")
         finally:

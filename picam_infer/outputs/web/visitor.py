@@ -20,7 +20,7 @@ _LONGEST_PREFIX = 200
 
 
 class WrongPrefix(ValueError):
-    """A trusted proxy's X-Forwarded-Prefix is no path."""
+    """A trusted proxy's X-Forwarded-Prefix is not a path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,7 +264,7 @@ def _read(bundle: Bundle) -> Any:
     try:
         return ov.Core().read_model(bundle.network)
     except RuntimeError as error:
-        raise BundleError(f"{bundle.network} is no network OpenVINO can read",
+        raise BundleError(f"{bundle.network} is not a network that OpenVINO can read",
                           "copy or convert the model again") from error  # fmt: skip
 
 

@@ -522,7 +522,7 @@ def _digest(pictures: Sequence[Picture]) -> str:
 def _label(text: str) -> str:
     label = clean_label(text)
     if not label:
-        raise UsageError(f"{text!r} is no name for a class", "give it one that can be read")
+        raise UsageError(f"{text!r} cannot be the name of a class", "give it one that can be read")
     return label
 
 

@@ -212,7 +212,7 @@ def test_names_that_clash(broker: Broker, tmp_path: Path) -> None:
     assert any("2 outlets are called picam-infer/pi" in line for _, line in find(outlet, outlet))
     with Events([outlet], state(), ME) as ours:
         until(lambda: ours.report()[0].ok)
-        assert only(outlet)[0] == "ok", "the service that this configuration belongs to is no clash"
+        assert only(outlet)[0] == "ok", "the service that this configuration belongs to is not a clash"
         with Events([outlet], state(), Instance(machine="another")) as theirs:
             until(lambda: theirs.report()[0].ok)
             grade, line = only(outlet)

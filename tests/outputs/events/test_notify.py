@@ -200,7 +200,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (f"tgramm://{SECRET}/1", "line 3: begins with tgramm:// and is no address"),
+        (f"tgramm://{SECRET}/1", "line 3: begins with tgramm:// and is not an address"),
         (SECRET, "line 3: has no scheme"),
         (f"tgram://{SECRET}", "line 3: begins with tgram:// and"),
         ("# nothing", "holds no address"),

@@ -131,6 +131,6 @@ def test_a_base_that_is_no_plain_path_is_a_configuration_error(base: str) -> Non
 
 
 def test_a_proxy_that_is_no_address_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match="'nginx' is no address, such as"):
+    with pytest.raises(ConfigError, match="'nginx' is not an address, such as"):
         parse("web: {proxies: [nginx]}")
     assert parse("web: {proxies: [127.0.0.1, '::1', 10.0.0.1/8]}")

@@ -80,7 +80,7 @@ def test_the_bundle_is_the_same_whatever_happened_on_the_way(base: Bundle, tmp_p
         winding.rename_class("green", "grass")
         winding.rename_class("grass", "green")
         fill(winding)
-        # The same picture came under another name first: names are no part of a bundle.
+        # The same picture came under another name first: names are not part of a bundle.
         assert files(winding.save(tmp_path / "b" / "m")[0]) == expected
     with Teacher(base, PictureSet(tmp_path / "two")) as again:
         assert files(again.save(tmp_path / "c" / "m")[0]) == expected

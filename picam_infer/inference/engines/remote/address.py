@@ -61,11 +61,13 @@ def parse(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"engine.url {url!r} is no address of a server ({error})", EXAMPLE) from error
+        raise ConfigError(f"engine.url {url!r} is not the address of a server ({error})", EXAMPLE) from error
     if parts.username is not None or parts.password is not None:
         raise ConfigError("engine.url has a user or a password in it", "put a token into a file: engine.token_file")
     path = parts.path.strip("/").removesuffix("v2").rstrip("/")
     known = parts.scheme in PORTS and parts.hostname and not parts.query and not parts.fragment
     if not known or (path and parts.scheme.startswith("grpc")):
-        raise ConfigError(f"engine.url {url!r} is no address of a server" if url else "engine.url is empty", EXAMPLE)
+        raise ConfigError(
+            f"engine.url {url!r} is not the address of a server" if url else "engine.url is empty", EXAMPLE
+        )
     return Address(parts.scheme, parts.hostname or "", port or PORTS[parts.scheme], path)

@@ -29,7 +29,7 @@ export class Events {
   failed() {
     const source = this.source;
     this.tell("down", { full: false });
-    // A browser gives up after an answer that is no stream: the login has expired, or there are too many watchers.
+    // A browser gives up after an answer that is not a stream: the login has expired, or there are too many watchers.
     if (source?.readyState === EventSource.CLOSED) setTimeout(() => this.again(source), 3000);
   }
 

@@ -55,7 +55,7 @@ export class PictureStream {
       joined.set(rest);
       joined.set(value, rest.length);
       rest = this.parts(joined);
-      if (rest.length > 64 << 20) throw new Error("this is no stream of pictures");
+      if (rest.length > 64 << 20) throw new Error("this is not a stream of pictures");
     }
   }
 
