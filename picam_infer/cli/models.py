@@ -1,4 +1,4 @@
-"""`picam-infer models`: which models are there, and what each can be used for."""
+"""`picam-infer models`: which models are there, and what each can be used for; brought from a stick, or deleted."""
 
 from __future__ import annotations
 
@@ -6,25 +6,51 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from picam_infer.core import PicamError
+from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform import removable, service_manager
 from picam_infer.platform.terminal import say, say_json
+from picam_infer.runtime import model_shelf
+from picam_infer.runtime.model_shelf import Offer
 
 _DOES = {"classification": "classify", "multi-label": "classify", "regression": "measure"}
+_DESCRIPTION = """\
+List the models by name, and what each can be used for: classify or measure (run, classify, use), backbone (teach -m),
+stick (it has a graph for the Movidius stick).
+  picam-infer models import           brings the model that is on a USB stick, or lists those that are
+  picam-infer models import FILE      brings a model file or a bundle from anywhere
+  picam-infer models delete NAME      deletes a model that no service uses
+A stick is only read. Members of the group picam-infer need no sudo."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `models`' options."""
-    parser.description = (
-        "List the models by name, and what each can be used for: classify or measure (run, classify, use), backbone "
-        "(teach -m), stick (it has a graph for the Movidius stick)."
-    )
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("do", nargs="?", choices=["list", "import", "delete"], default="list",
+                        help="list (default), import or delete")  # fmt: skip
+    parser.add_argument("what", nargs="?", metavar="FILE|NAME", help="what to import, or to delete")
+    parser.add_argument("--name", metavar="NAME", help="what an imported model is called (default: as its file)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def main(args: argparse.Namespace) -> int:
-    """List; 1 when a model is broken."""
+    """List, import or delete. Returns 1 when a model is broken. Raises `PicamError`."""
+    if args.do == "list" and args.what:
+        raise UsageError(f"what shall be done with {args.what}?", "picam-infer models import, or delete")
+    if args.do == "import":
+        return _import(args)
+    if args.do == "delete":
+        if not args.what:
+            raise UsageError("no model is named", "picam-infer models lists them")
+        model_shelf.delete(args.what, model_shelf.in_use())
+        say(f"{args.what} is deleted")
+        return 0
+    return _list(args)
+
+
+def _list(args: argparse.Namespace) -> int:
     names = bundles.names()
     width = max(map(len, names), default=0)
     broken = False
@@ -40,6 +66,43 @@ def main(args: argparse.Namespace) -> int:
         else:
             say(f"{name:<{width}}  {told.get('error') or _line(told)}")
     return 1 if broken else 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    home = bundles.home()
+    if bundles.INSTALLED.exists() and home != bundles.INSTALLED:
+        service_manager.require_writable(bundles.INSTALLED)
+    given = args.what or _only_one()
+    if given is None:
+        return 2
+    where = given if "/" in given else f"./{given}"
+    name = model_shelf.install(where, args.name, folder=home, say=lambda line: None if args.json else say(line))
+    if args.json:
+        say_json(_about(bundles.load(name)))
+    else:
+        say(f"{name} is there; the service runs it after: picam-infer use {name}")
+    return 0
+
+
+def _only_one() -> str | None:
+    """Return the one model that is on a stick; None (and they are listed): there are several. Raises `NoInput`."""
+    media = removable.media()
+    found: list[Offer] = model_shelf.offers(media)
+    if len(found) == 1:
+        say(f"found {found[0].path} on {found[0].medium}")
+        return str(found[0].path)
+    if found:
+        for offer in found:
+            say(f"picam-infer models import '{offer.path}'")
+        say("several models are on what is plugged in: say which, as above", error=True)
+        return None
+    for medium in media:
+        if medium.how:
+            raise NoInput(f"{medium.name} is plugged in, but {'not mounted' if medium.folder is None else 'not ours'}",
+                          medium.how)  # fmt: skip
+    if media:
+        raise NoInput(f"no model is on {', '.join(str(one.folder) for one in media)}", "name the file, or convert it")
+    raise NoInput("no USB stick is plugged in", "plug one in with a model on it, or name a file")
 
 
 def _about(model: Bundle) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def _places() -> Sequence[Path]:
 def names(search: Sequence[Path] | None = None) -> list[str]:
     """Return the names of the bundles that `load` finds by name."""
     found = {card.parent.name for folder in search or _places() for card in folder.glob("*/model.yaml")}
-    return sorted(found)
+    return sorted(name for name in found if not name.startswith("."))  # those are on their way in or out
 
 
 def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:

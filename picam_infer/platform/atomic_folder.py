@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +25,24 @@ def replacing(folder: Path) -> Iterator[Path]:
     try:
         fresh.chmod(0o755)
         yield fresh
+        _share(fresh)
         put(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _share(fresh: Path) -> None:
+    """Let the group of the folder around it read and replace it, where that one is made for a group (setgid).
+
+    Whoever made it may have a umask that keeps everything to himself, or the others' hands off it.
+    """
+    if not fresh.parent.stat().st_mode & stat.S_ISGID:
+        return
+    for folder, _, files in os.walk(fresh):
+        here = Path(folder)
+        here.chmod(0o2775)
+        for file in files:
+            (here / file).chmod(0o664)
 
 
 def put(fresh: Path, folder: Path) -> None:

@@ -37,6 +37,7 @@ from picam_infer.platform import malloc, terminal
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.model_choice import ModelChoice
+from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.retry import BackOff
@@ -206,6 +207,7 @@ class Supervisor:
         self._next_status_s = 0.0
         self._results = _Results(options, self._stop)
         self.teaching = Teaching(self._switch)
+        self.trial = ModelTrial(self._switch)
 
     @property
     def stopped(self) -> bool:
@@ -247,6 +249,7 @@ class Supervisor:
                         outcome = self._wait_for_model(screen, error, tried)
         self.notifier.stopping()
         self.teaching.close()
+        self.trial.close()
         if self._results.failure is not None:
             raise self._results.failure
 
@@ -293,12 +296,13 @@ class Supervisor:
         """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
         company.enter_context(self.teaching.following(state, self.config, self.options.path))
+        company.enter_context(self.trial.following(state, self.config, self.options.path))
         if web is not None:
             from picam_infer.outputs.web.server import Web
 
             annotator = StreamAnnotator(state, self.config.display, self.config.capture)
             company.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection,
-                                      teaching=self.teaching))  # fmt: skip
+                                      teaching=self.teaching, trial=self.trial))  # fmt: skip
 
     def _parts(self, bundle: Bundle, state: State) -> PipelineSetup:
         config = self.config

@@ -13,7 +13,7 @@ from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.endpoints import routes
 from picam_infer.outputs.web.refusals import refuse
-from picam_infer.outputs.web.request import FORMS, inner, peer
+from picam_infer.outputs.web.request import FORMS, UPLOAD, inner, peer
 from picam_infer.outputs.web.session_cookie import cookie, renew
 from picam_infer.outputs.web.visitor import WrongPrefix
 
@@ -23,6 +23,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY = 16_384
 _FORM = "application/x-www-form-urlencoded"
+_FILE = "application/octet-stream"
 _DRESS = ("/page/page.css", "/page/icon.svg", "/page/join.js")
 """What the login forms and a page about a problem need: for anybody, under any name."""
 HEADERS = {
@@ -96,11 +97,11 @@ def admit(access: Access, request: web.Request) -> None:
     if path not in _DRESS:
         access.check_host(who.host)
     access.check_site(request.method, request.headers, who.host)
-    if (request.content_length or 0) > MAX_BODY:
+    if (request.content_length or 0) > MAX_BODY and path != UPLOAD:
         raise Refused(413, "too large")
     if path not in (*FORMS, *_DRESS) and request.path != access.proxies.base:
         access.check_token(who.address, request.headers, cookie(access, request))
-    kind = _FORM if path in FORMS else "application/json"
+    kind = _FORM if path in FORMS else _FILE if path == UPLOAD else "application/json"
     routed = request.match_info.http_exception is None
     if routed and request.method not in SAFE and request.content_type != kind:
         raise Refused(415, f"this takes {kind}")

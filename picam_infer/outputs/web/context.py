@@ -10,6 +10,7 @@ from picam_infer.config import Web as Settings
 from picam_infer.outputs.web.access import Access, Refused
 from picam_infer.outputs.web.event_stream import EventStream
 from picam_infer.outputs.web.mjpeg import Broadcaster, Snapshots
+from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
@@ -76,4 +77,5 @@ class Context:
     streams: Streams
     snapshots: Snapshots
     teaching: Teaching | None = None
+    trial: ModelTrial | None = None
     stuck_s: float = STUCK_S

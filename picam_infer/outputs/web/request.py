@@ -15,6 +15,8 @@ from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
 T = TypeVar("T")
 
 FORMS = ("/login", "/logout", "/join")
+UPLOAD = "/api/models/upload"
+"""The one that takes a file, of any size that the disk has room for."""
 
 
 def inner(access: Access, request: web.Request) -> str:

@@ -29,6 +29,7 @@ from picam_infer.outputs.web.mjpeg import Broadcaster, Drawn, Raw, Render, Snaps
 from picam_infer.outputs.web.public_state import public_state
 from picam_infer.outputs.web.token import Token
 from picam_infer.runtime import page_address
+from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.reports import WebReport
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
@@ -48,12 +49,14 @@ class Web:
     """Serves the page until `close`. Never stops the daemon: what goes wrong is in the journal once, and in the state.
 
     `render` draws for those who watch the stream with the overlay; `runtime_settings` has the settings that the page
-    may change; `collection` has the pictures collected for training; `teaching` owns what is taught on the page.
+    may change; `collection` has the pictures collected for training; `teaching` owns what is taught on the page,
+    `trial` a model that is brought to it.
     """
 
     def __init__(self, settings: Settings, state: State, render: Render, *,
                  runtime_settings: RuntimeSettings | None = None, collection: Collection | None = None,
-                 teaching: Teaching | None = None, patience_s: float = STUCK_S) -> None:  # fmt: skip
+                 teaching: Teaching | None = None, trial: ModelTrial | None = None,
+                 patience_s: float = STUCK_S) -> None:  # fmt: skip
         self.port = 0
         """Where it listens; 0: not yet."""
         self.reason = "starting"
@@ -65,6 +68,7 @@ class Web:
         self._runtime_settings = runtime_settings or RuntimeSettings(state)
         self._collection = collection
         self._teaching = teaching
+        self._trial = trial
         self._patience_s = patience_s
         self._context: Context | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -146,7 +150,7 @@ class Web:
         try:
             access = Access(settings, Token(Path(settings.token_file)), state.share.redeem)
             yield Context(settings, state, self._runtime_settings, self._collection, access, streams, snapshots,
-                          self._teaching, self._patience_s)  # fmt: skip
+                          self._teaching, self._trial, self._patience_s)  # fmt: skip
         finally:
             events.close()
 

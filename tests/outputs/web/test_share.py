@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import cv2
 import pytest
-from browser import chromium
+from browser import Browser, chromium
 from visitors import Run, ask_json, own_address, serving, until, watching
 
 from picam_infer.config import Web as Settings
@@ -50,6 +50,16 @@ def outside(
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((ADDRESS, port)) == 0
+
+
+def scanned(browser: Browser, path: Path) -> str:
+    """Return what a phone reads from the screen, held before the code."""
+    browser.js("document.getElementById('share-qr').scrollIntoView()")
+    place = "const r = document.getElementById('share-modules').getBoundingClientRect();"
+    x, y, width, height = map(int, browser.js(f"{place} return [r.x, r.y, r.width, r.height]"))
+    browser.screenshot(path, whole=False)
+    code = cv2.imread(str(path))[max(0, y) : y + height, max(0, x) : x + width]
+    return cv2.QRCodeDetector().detectAndDecode(code)[0] if code.size else ""
 
 
 def opened(state: State, port: int) -> None:
@@ -150,9 +160,7 @@ def test_from_the_button_to_the_phone(web: Web, run: Run, tmp_path: Path) -> Non
         browser.js("document.getElementById('share-open').click()")
         until(lambda: browser.js("return !document.getElementById('share-qr').hidden"))
         assert config.read_text().startswith("# mine\n") and "share: " in config.read_text()
-        browser.js("document.getElementById('share-qr').scrollIntoView()")
-        browser.screenshot(tmp_path / "page.png", whole=False)
-        link = cv2.QRCodeDetector().detectAndDecode(cv2.imread(str(tmp_path / "page.png")))[0]
+        link = until(lambda: scanned(browser, tmp_path / "page.png"))
         assert link.startswith(f"http://{ADDRESS}:{web.port}/join#")
         browser.size(390, 844)  # the phone
         browser.open(link)

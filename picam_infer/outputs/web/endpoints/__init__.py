@@ -8,6 +8,7 @@ from aiohttp import web
 
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.endpoints.collection import Collected
+from picam_infer.outputs.web.endpoints.models import Models
 from picam_infer.outputs.web.endpoints.page import Page
 from picam_infer.outputs.web.endpoints.pictures import Pictures
 from picam_infer.outputs.web.endpoints.settings import ChangeableSettings
@@ -18,5 +19,5 @@ from picam_infer.outputs.web.endpoints.teach import Teach
 
 def routes(context: Context) -> Iterator[web.RouteDef]:
     """Yield all of them with their paths; `openapi.json` describes the same."""
-    for resource in (Page, Pictures, Status, ChangeableSettings, Collected, Sharing, Teach):
+    for resource in (Page, Pictures, Status, ChangeableSettings, Collected, Sharing, Teach, Models):
         yield from resource(context).routes()

@@ -1,0 +1,143 @@
+"""Models by hand: those that are there, and one on trial that came by upload or on a USB stick."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.outputs.web.access import Refused
+from picam_infer.outputs.web.context import Context
+from picam_infer.outputs.web.request import UPLOAD, body
+from picam_infer.runtime.model_trial import ModelTrial
+from picam_infer.runtime.teaching import Busy
+
+T = TypeVar("T")
+_STATUS: tuple[tuple[type[PicamError], int], ...] = ((Busy, 503), (UsageError, 422), (NoInput, 404))
+_BLOCK = 1 << 20
+
+
+class Models:
+    """What the page's list of models asks for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return where they are."""
+        return [
+            web.get("/api/models", self.models),
+            web.post("/api/models/use", self.use),
+            web.post("/api/models/delete", self.delete),
+            web.post(UPLOAD, self.upload),
+            web.post("/api/models/import", self.bring),
+            web.get("/api/models/trial", self.trial),
+            web.post("/api/models/trial/use", self.use_trial),
+            web.post("/api/models/trial/discard", self.discard),
+        ]
+
+    async def models(self, request: web.Request) -> web.StreamResponse:
+        """The models, what is on trial, and what is on sticks."""
+        return web.json_response(await self._do(self._trial.look))
+
+    async def use(self, request: web.Request) -> web.StreamResponse:
+        """Have the service run one of them, for good."""
+        name = (await self._wish(request, "name"))["name"]
+        await self._do(lambda: self._trial.switch(name))
+        return web.json_response({"name": name})
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """Delete one that is neither in use nor built in."""
+        name = (await self._wish(request, "name"))["name"]
+        await self._do(lambda: self._trial.delete(name))
+        return web.json_response(await self._do(self._trial.look))
+
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        """Take a model file, block by block onto the disk, and bring it on trial."""
+        trial, size = self._trial, request.content_length
+        path = await self._do(lambda: trial.receive(request.query.get("name", "model"), size))
+        reason = "the upload broke off"
+        whole = False
+        try:
+            await self._receive(request, path)
+            whole = True
+        except Refused as refusal:
+            reason = refusal.reason
+            raise
+        finally:
+            if not whole:
+                trial.lost(reason)
+        await self._do(lambda: trial.bring(path))
+        return web.json_response(trial.status(), status=202)
+
+    async def _receive(self, request: web.Request, path: Path) -> None:
+        count = 0
+        try:
+            with path.open("xb") as file:
+                while True:
+                    async with asyncio.timeout(self._context.stuck_s):
+                        block = await request.content.read(_BLOCK)
+                    if not block:
+                        break
+                    count += len(block)
+                    self._trial.received(count)
+                    await asyncio.to_thread(file.write, block)
+        except TimeoutError as error:
+            raise Refused(408, "the upload stands still") from error
+        except web.RequestPayloadError as error:
+            raise Refused(400, "the upload is damaged") from error
+        except PicamError as error:
+            raise Refused(413, error.message, error.hint) from error
+        except OSError as error:
+            raise Refused(507, f"the file cannot be written ({error.strerror or error})", "make room on the disk"
+                          ) from error  # fmt: skip
+        if not count or (request.content_length or count) != count:
+            raise Refused(400, "the file is empty" if not count else "the upload broke off")
+
+    async def bring(self, request: web.Request) -> web.StreamResponse:
+        """Bring a model from a stick on trial."""
+        path = (await self._wish(request, "path"))["path"]
+        await self._do(lambda: self._trial.bring_offer(path))
+        return web.json_response(self._trial.status(), status=202)
+
+    async def trial(self, request: web.Request) -> web.StreamResponse:
+        """How the trial is; for some seconds it follows the camera."""
+        return web.json_response(self._trial.status())
+
+    async def use_trial(self, request: web.Request) -> web.StreamResponse:
+        """Keep the model on trial and have the service run it."""
+        name = (await self._wish(request, name="")).get("name", "")
+        return web.json_response({"name": await self._do(lambda: self._trial.use(name))})
+
+    async def discard(self, request: web.Request) -> web.StreamResponse:
+        """Throw the model on trial away."""
+        await self._wish(request)
+        await self._do(self._trial.discard)
+        return web.json_response(self._trial.status())
+
+    @property
+    def _trial(self) -> ModelTrial:
+        trial = self._context.trial
+        if trial is None:
+            raise Refused(503, "models cannot be changed here")
+        return trial
+
+    async def _wish(self, request: web.Request, *needed: str, **optional: str) -> dict[str, str]:
+        """Return what a request asks for: an object of these texts."""
+        wish: Any = await body(request, self._context.stuck_s)
+        fine = isinstance(wish, dict) and set(needed) <= set(wish) <= {*needed, *optional}
+        if not fine or not all(isinstance(value, str) for value in wish.values()):
+            raise Refused(422, f"expected an object with {', '.join((*needed, *optional)) or 'nothing in it'}")
+        return dict(wish)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Await what waits for disks. Raises `Refused`."""
+        try:
+            return await asyncio.to_thread(work)
+        except PicamError as error:
+            status = next((status for kind, status in _STATUS if isinstance(error, kind)), 409)
+            raise Refused(status, error.message, error.hint) from error

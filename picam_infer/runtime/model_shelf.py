@@ -1,0 +1,170 @@
+"""The models that are there: brought in from files, bundles and USB sticks, listed, and taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from picam_infer import config as configs
+from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.models import bundle as bundles
+from picam_infer.platform import removable, service_manager
+
+Progress = Callable[[str, float], None]
+_SUFFIXES = (".zip", ".h5", ".hdf5", ".keras", ".tflite", ".lite", ".onnx", ".tgz", ".tar", ".gz")
+_DEEP = 3
+"""How many folders deep models are looked for on a stick."""
+_MOST_ENTRIES = 20_000
+_MOST_FOUND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model file, or a bundle's folder, on a stick."""
+
+    path: Path
+    medium: str
+    """What the stick calls itself."""
+    size: int
+    """Bytes; of a folder of its network."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for the page."""
+        return {"path": str(self.path), "name": self.path.name, "medium": self.medium, "bytes": self.size}
+
+
+def install(given: str, name: str | None = None, labels: Path | None = None, *, folder: Path | None = None,
+            progress: Progress = lambda *_: None, say: Callable[[str], None] = lambda line: None) -> str:  # fmt: skip
+    """Return the name of the model that `given` means, converted or copied into `folder` if it was not there.
+
+    `given` is a model file, a bundle's folder (with a slash), or a name. `say` hears what became of a file. Raises
+    `PicamError`.
+    """
+    folder, path = folder or bundles.INSTALLED, Path(given).expanduser()
+    if (path / "model.yaml").is_file() and "/" in given:
+        return _copied(bundles.load(given), name, folder)
+    if "/" not in given and not path.exists():
+        bundles.load(given)
+        return given
+    if not path.exists():
+        raise NoInput(f"there is no {given}", "give a model file, a bundle's folder or a model's name")
+    from picam_infer.convert import container
+
+    chosen = free(plain_name(name or path.name.split(".")[0]), container.digest(path), folder)
+    if not (folder / chosen).exists() or labels:
+        convert(path, folder / chosen, labels, progress, say)
+    return chosen
+
+
+def convert(path: Path, output: Path, labels: Path | None, progress: Progress, say: Callable[[str], None]) -> None:
+    """Convert a model file into a bundle, in the sandbox. Raises `PicamError`."""
+    from picam_infer.convert import sandbox
+    from picam_infer.convert.report import Report
+
+    say(f"converting {path.name}")
+    report = sandbox.convert(path, output, {"labels": labels}, progress)
+    for line in Report.from_json(report).about():
+        say(f"  {line}")
+
+
+def _copied(model: bundles.Bundle, name: str | None, folder: Path) -> str:
+    wanted = plain_name(name or model.folder.resolve().name)
+    if model.folder.resolve().parent == folder.resolve():
+        return wanted
+    chosen = free(wanted, model.card.origin.sha256, folder)
+    try:
+        files = {part: (model.folder / part).read_bytes() for part in ("model.xml", "model.bin")}
+        if model.graph is not None:
+            files["graph"] = model.graph.read_bytes()
+    except OSError as error:
+        raise PicamError(f"{model.folder} cannot be read ({error.strerror})", "is it still plugged in?") from error
+    bundles.save(folder / chosen, model.card, model.labels, files)
+    return chosen
+
+
+def plain_name(text: str) -> str:
+    """Return a text as a model's name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:60] or "model"
+
+
+def free(wanted: str, origin: str, folder: Path) -> str:
+    """Return the name, with a number where another model has it: every Teachable Machine export is called alike."""
+    number, chosen = 1, wanted
+    while (folder / chosen).exists():
+        try:
+            there = bundles.load(str(folder / chosen))
+        except PicamError:  # what is not a model keeps its place
+            there = None
+        if there is not None and origin and there.card.origin.sha256 == origin:
+            return chosen
+        number += 1
+        chosen = f"{wanted}-{number}"
+    return chosen
+
+
+def in_use() -> list[str]:
+    """Return the models that the services of this machine run, as far as their settings can be read."""
+    found = []
+    for service in service_manager.services():
+        with contextlib.suppress(PicamError):
+            found.append(configs.load(service.settings).model)
+    return found
+
+
+def delete(name: str, in_use: Sequence[str]) -> None:
+    """Delete a model that was brought in; never one that is in use (by name). Raises `PicamError`."""
+    folder = bundles.load(name).folder
+    if "/" in name or folder.parent == bundles.BUILT_IN:
+        raise UsageError(f"{name} cannot be deleted: it is built in", "it takes no room of yours")
+    if name in in_use:
+        raise UsageError(f"{name} is in use", "use another model first: picam-infer use MODEL")
+    # Out of sight in one step; what then cannot be deleted is no model any more.
+    gone = folder.with_name(f".deleted.{folder.name}.{secrets.token_hex(4)}")
+    try:
+        folder.rename(gone)
+    except OSError as error:
+        raise PicamError(f"{folder} cannot be deleted ({error.strerror})", "check its owner and permissions") from error
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def offers(media: Sequence[removable.Medium] | None = None) -> list[Offer]:
+    """Return what models are on mounted sticks: files that may be one, by their endings, and bundles' folders."""
+    found: list[Offer] = []
+    for medium in removable.media() if media is None else media:
+        if medium.folder is not None and not medium.how:
+            found += _on(medium.folder, medium.name)
+    return found
+
+
+def _on(root: Path, medium: str) -> list[Offer]:
+    found: list[Offer] = []
+    entries = 0
+    for where, folders, files in os.walk(root):
+        here = Path(where)
+        entries += len(folders) + len(files)
+        if len(here.relative_to(root).parts) >= _DEEP or entries > _MOST_ENTRIES:
+            folders.clear()
+        if "model.yaml" in files and "model.bin" in files:
+            folders.clear()
+            found.append(Offer(here, medium, _size(here / "model.bin")))
+            continue
+        folders[:] = sorted(one for one in folders if not one.startswith((".", "System Volume")))
+        found += [Offer(here / one, medium, _size(here / one)) for one in sorted(files)
+                  if one.lower().endswith(_SUFFIXES) and not one.startswith(".")]  # fmt: skip
+        if len(found) >= _MOST_FOUND or entries > _MOST_ENTRIES:
+            break
+    return found[:_MOST_FOUND]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,323 @@
+"""A model that was brought to the page: received, converted in the sandbox, tried on the live picture, used or not."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from picam_infer import config as configs
+from picam_infer.core import BadFrame, Disconnected, Frame, PicamError, UsageError
+from picam_infer.inference import engines
+from picam_infer.inference.classifier import Classifier
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle
+from picam_infer.platform import atomic_folder, disk, removable
+from picam_infer.runtime import model_shelf
+from picam_infer.runtime.model_choice import ModelChoice
+from picam_infer.runtime.state import State
+from picam_infer.runtime.teaching import Busy, Switch
+
+log = logging.getLogger(__name__)
+
+MOST_MB = 500.0
+"""How large a file may be."""
+RESERVE_MB = 300.0
+"""What stays free on the disk while a file is received and converted."""
+_LOOK_S = 5.0
+"""How long a visit counts as looking at the trial."""
+_IDLE_S = 1800.0
+"""A trial that nobody looks at is given up after so long."""
+_PER_S = 2.0
+_NICE = 5
+_PLACE = ".trial"
+
+
+class _GivenUp(Exception):
+    """Somebody does not want it any more."""
+
+
+class ModelTrial:
+    """Owns the one model that is on trial. Any thread may use it.
+
+    `switch` makes the service run another model; it raises `PicamError`. Stages: `none`, `receiving`, `converting`,
+    `ready`, `failed`.
+    """
+
+    def __init__(self, switch: Callable[[Switch], None]) -> None:
+        self._switch = switch
+        self._lock = threading.RLock()
+        self._state: State | None = None
+        self._config = configs.Config()
+        self._path: Path | None = None
+        self._stage = "none"
+        self._told: dict[str, Any] = {}
+        self._bundle: Bundle | None = None
+        self._looked_s = 0.0
+        self._given_up = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- the service's side ------------------------------------------------
+
+    @contextlib.contextmanager
+    def following(self, state: State, config: configs.Config, path: Path | None) -> Iterator[None]:
+        """Try models on the pictures of a run of the other parts, until the block ends."""
+        self._state, self._config, self._path = state, config, path
+        try:
+            yield
+        finally:
+            self._state = None
+
+    def close(self, patience_s: float = 1.0) -> None:
+        """Give up what is on trial: nothing of it is kept. May be called more than once."""
+        self._given_up.set()
+        if self._thread is not None:
+            self._thread.join(patience_s)
+        with self._lock:
+            if self._stage != "none":
+                self._forget()
+
+    # -- looking ---------------------------------------------------------------
+
+    def look(self) -> dict[str, Any]:
+        """Return the models, what is on trial, and what is on sticks; for some seconds the trial follows the camera."""
+        self._looked_s = time.monotonic()
+        sticks = removable.media()
+        return {
+            "models": self._models(),
+            "before": self._before(),
+            "trial": self.status(),
+            "offers": [one.as_json() for one in model_shelf.offers(sticks)],
+            "media": [{"device": one.device, "name": one.name, "how": one.how} for one in sticks if one.how],
+            "max_mb": MOST_MB,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Return how the trial is."""
+        self._looked_s = time.monotonic()
+        with self._lock:
+            return {"stage": self._stage, **self._told}
+
+    def _models(self) -> list[dict[str, Any]]:
+        found = []
+        for name in bundles.names():
+            try:
+                model = bundles.load(name)
+            except PicamError as error:
+                found.append({"name": name, "error": str(error), "labels": [], "built_in": False, "in_use": False})
+                continue
+            labels = [label for label in model.labels if label != model.card.reject]
+            found.append({"name": name, "labels": labels, "built_in": model.folder.parent == bundles.BUILT_IN,
+                          "in_use": name == self._config.model, "taught": model.card.taught is not None})  # fmt: skip
+        return found
+
+    def _before(self) -> str | None:
+        before = ModelChoice(self._path).before if self._path else None
+        return before if before in bundles.names() and before != self._config.model else None
+
+    # -- bringing one ------------------------------------------------------------
+
+    def receive(self, name: str, size: int | None) -> Path:
+        """Make room for a file that is about to come, and return where it belongs. Raises `PicamError`.
+
+        What was on trial before is given up. `size` in bytes, None: not known yet.
+        """
+        plain = "".join(char if char.isalnum() or char in "._- " else "-" for char in Path(name).name)[-80:].strip(". ")
+        with self._lock:
+            if self._stage in ("receiving", "converting"):
+                raise Busy("another model is being brought in", "wait for it, or discard it")
+            self._forget()
+            self._check_room(size or 0)
+            self._stage, self._told = "receiving", {"file": plain or "model", "received": 0, "size": size}
+            self._given_up = threading.Event()
+            place = _place() / "upload"
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                self._forget()
+                raise PicamError(f"{place} cannot be written ({error.strerror})", disk.remedy(error, place)) from error
+            return place / (plain or "model")
+
+    def received(self, count: int) -> None:
+        """Note how many bytes have come. Raises `PicamError` when they are too many."""
+        if count > MOST_MB * 1e6:
+            raise UsageError(f"the file is larger than {MOST_MB:.0f} MB", "convert it on another computer")
+        if self._given_up.is_set():
+            raise UsageError("it was discarded", "")
+        with self._lock:
+            self._told = {**self._told, "received": count}
+
+    def lost(self, reason: str) -> None:
+        """The file did not come whole."""
+        with self._lock:
+            self._forget()
+            if reason:
+                self._stage, self._told = "failed", {"problem": {"reason": reason, "hint": "try again"}}
+
+    def bring(self, path: Path) -> None:
+        """Convert a file (a stick's or one that has been received), and try it. Returns at once."""
+        with self._lock:
+            if self._stage == "converting":
+                raise Busy("another model is being brought in", "wait for it, or discard it")
+            if self._stage != "receiving":
+                self._forget()
+                self._check_room(path.stat().st_size if path.is_file() else 0)
+                self._given_up = threading.Event()
+            self._stage, self._told = "converting", {"file": path.name, "phase": "read", "seconds": 0.0}
+            self._looked_s = time.monotonic()
+            self._thread = threading.Thread(
+                target=self._run, args=(path, self._given_up), name="model trial", daemon=True
+            )
+            self._thread.start()
+
+    def bring_offer(self, path: str) -> None:
+        """Bring a model from a stick, which `look` has offered. Raises `PicamError`."""
+        offer = next((one for one in model_shelf.offers() if str(one.path) == path), None)
+        if offer is None:
+            raise UsageError(f"{Path(path).name} is not on any stick that is plugged in", "look again")
+        self.bring(offer.path)
+
+    def _check_room(self, size: int) -> None:
+        if size > MOST_MB * 1e6:
+            raise UsageError(f"the file is larger than {MOST_MB:.0f} MB", "convert it on another computer")
+        try:
+            free_mb = disk.free_mb(bundles.home())
+        except OSError as error:
+            raise PicamError(f"{bundles.home()} cannot be read ({error.strerror})", "check the disk") from error
+        # The file, what is in it, and the bundle that comes of it.
+        if free_mb < RESERVE_MB + 3 * size / 1e6:
+            raise PicamError("there is too little room on the disk", "delete models or pictures that nobody needs")
+
+    # -- what becomes of it --------------------------------------------------------
+
+    def use(self, name: str = "") -> str:
+        """Keep the model that is ready, have the service run it, and return its name. Raises `PicamError`."""
+        with self._lock:
+            if self._stage != "ready" or self._bundle is None:
+                raise UsageError("no model is ready", "bring one first")
+            folder, home = self._bundle.folder, bundles.home()
+            wanted = model_shelf.plain_name(name) if name else folder.name
+            chosen = model_shelf.free(wanted, self._bundle.card.origin.sha256, home)
+            try:
+                atomic_folder.put(folder, home / chosen)
+            except OSError as error:
+                raise PicamError(f"{home / chosen} cannot be written ({error.strerror})",
+                                 disk.remedy(error, home)) from error  # fmt: skip
+            try:
+                self._switch(Switch(chosen, {}, None))
+            finally:
+                self._forget()
+            return chosen
+
+    def discard(self) -> None:
+        """Throw away what is on trial, also while it is still being brought."""
+        with self._lock:
+            self._given_up.set()
+            self._forget()
+
+    def switch(self, name: str) -> None:
+        """Have the service run a model that is there. Raises `PicamError`."""
+        if "/" in name:
+            raise UsageError(f"{name} is no model's name", "see the list")
+        bundles.load(name)
+        self._switch(Switch(name, {}, None))
+
+    def delete(self, name: str) -> None:
+        """Delete a model, never one that a service runs. Raises `PicamError`."""
+        model_shelf.delete(name, [self._config.model, *model_shelf.in_use()])
+
+    def _forget(self) -> None:
+        self._given_up.set()
+        self._stage, self._told, self._bundle = "none", {}, None
+        with contextlib.suppress(OSError):
+            shutil.rmtree(_place(), ignore_errors=True)
+
+    # -- the thread ------------------------------------------------------------------
+
+    def _run(self, path: Path, given_up: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            made = self._converted(path, given_up)
+            with self._lock:
+                if given_up.is_set():
+                    raise _GivenUp
+                self._bundle, self._stage = made, "ready"
+                labels = [label for label in made.labels if label != made.card.reject]
+                self._told = {"name": made.folder.name, "labels": labels, "notes": list(made.card.notes),
+                              "format": made.card.origin.format, "live": None}  # fmt: skip
+            self._try(made, given_up)
+        except _GivenUp:
+            pass
+        except PicamError as error:
+            self._failed(error, given_up)
+        except Exception as error:  # a thread's top: the recognition goes on
+            log.exception("a model on trial: an internal error")
+            self._failed(PicamError(f"an internal error ({type(error).__name__})", "see the journal"), given_up)
+
+    def _converted(self, path: Path, given_up: threading.Event) -> Bundle:
+        def progress(phase: str, seconds: float) -> None:
+            if given_up.is_set():
+                raise _GivenUp
+            with self._lock:
+                self._told = {**self._told, "phase": phase, "seconds": round(seconds, 1)}
+
+        place = _place() / "models"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            name = model_shelf.install(str(path), folder=place, progress=progress)
+        except OSError as error:
+            raise PicamError(f"{path.name} cannot be read ({error.strerror})", "bring it again") from error
+        finally:
+            shutil.rmtree(_place() / "upload", ignore_errors=True)
+        return bundles.load(str(place / name))
+
+    def _failed(self, error: PicamError, given_up: threading.Event) -> None:
+        with self._lock:
+            if given_up.is_set():
+                return
+            self._forget()
+            self._stage, self._told = "failed", {"problem": {"reason": error.message, "hint": error.hint}}
+
+    def _try(self, made: Bundle, given_up: threading.Event) -> None:
+        """Say what the model sees in the live picture, for as long as somebody looks."""
+        classifier: Classifier | None = None
+        number = 0
+        try:
+            while not given_up.wait(1 / _PER_S):
+                unseen_s = time.monotonic() - self._looked_s
+                if unseen_s > _IDLE_S:
+                    self.discard()
+                    return
+                state = self._state
+                if unseen_s > _LOOK_S or state is None or not state.watching:
+                    continue
+                if classifier is None:
+                    engine = engines.open_engine(configs.EngineSettings(kind="openvino"), made)
+                    classifier = Classifier.of(made, engine, settings=self._config.decide)
+                newest = state.frames.peek(number)
+                if newest is not None:
+                    number = newest[0]
+                    self._tell_live(classifier, newest[1], given_up)
+        finally:
+            if classifier is not None:
+                classifier.close()
+
+    def _tell_live(self, classifier: Classifier, frame: Frame, given_up: threading.Event) -> None:
+        try:
+            result = classifier.classify(frame)
+        except (BadFrame, Disconnected):
+            return
+        with self._lock:
+            if not given_up.is_set():
+                self._told = {**self._told, "live": result.as_json()}
+
+
+def _place() -> Path:
+    return bundles.home() / _PLACE
