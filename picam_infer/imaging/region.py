@@ -21,7 +21,9 @@ SMALLEST = 0.05
 class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part anywhere in the upright picture (after rotation and flip); its proportions are the network's business.
 
-    One that would reach over an edge is moved inwards, so any numbers are good for any picture.
+    One that would reach over an edge is moved inwards, so any numbers are good for any picture. A square part in
+    pixels: side = min(round(size · height), width, height), left = floor(x · width − side / 2) from 0 to width − side,
+    top likewise with y and height.
     """
 
     x: Unit

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -27,7 +28,7 @@ from visitors import Run, ask, ask_json, serving, until, watching
 from picam_infer import config
 from picam_infer.config import Web as Settings
 from picam_infer.outputs.dataset import Collector
-from picam_infer.outputs.web import server
+from picam_infer.outputs.web import schemas, server
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.camera_controls import Control, Report
 from picam_infer.runtime.reports import OutletReport
@@ -371,13 +372,27 @@ def test_the_description_names_every_endpoint(run: Run, monkeypatch: pytest.Monk
     paths = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     routes = {(route.method, route.resource.canonical) for route in served[0].router.routes()}
     assert paths == {(method, path) for method, path in routes if method != "HEAD"}
-    schemas = described["components"]["schemas"]
-    result = schemas["Result"]
+    parts = described["components"]["schemas"]
+    result = parts["Result"]
     assert set(result["required"]) <= set(state["result"]) <= set(result["properties"])
-    assert set(schemas["State"]["required"]) <= set(state) <= set(schemas["State"]["properties"])
-    assert set(live) == set(schemas["Live"]["required"])
+    assert set(parts["State"]["required"]) <= set(state) <= set(parts["State"]["properties"])
+    assert set(live) == set(parts["Live"]["required"])
     for reference in re.findall(r'"#/components/(\w+)/(\w+)"', json.dumps(described)):
         assert reference[1] in described["components"][reference[0]]
+
+
+def test_the_schemas_are_those_of_the_types() -> None:
+    assert schemas.DESCRIPTION.read_text("utf-8") == schemas.written(), "run scripts/openapi"
+
+
+def test_answers_are_of_the_types_that_describe_them(web: Web, run: Run) -> None:
+    run.state.health.mark_down("display", "unplugged", "plug it in")
+    ask_json(web, "/api/config", "PATCH", {"decide.threshold": 0.4})
+    for path, kind in (("/api/state", schemas.State), ("/api/config", schemas.Live), ("/healthz", schemas.Health),
+                       ("/api/controls", schemas.Controls), ("/api/share", schemas.Share)):  # fmt: skip
+        msgspec.convert(ask_json(web, path)[1], kind, strict=True)
+    refused = ask_json(web, "/api/config", "PATCH", {"decide.threshold": 9})
+    assert refused[0] == 422 and msgspec.convert(refused[1], schemas.Problem).error
 
 
 def test_a_port_in_use_is_waited_for(
