@@ -39,7 +39,6 @@ from picam_infer.training import glyphs, render
 
 ROOT = Path(__file__).resolve().parents[1]
 Step = Callable[[Frame], None]
-Loop = Callable[[Bundle, bool], Step]
 
 
 class Played:

@@ -15,7 +15,6 @@ from picam_infer.core import ControlValue, Flip
 INSTALLED = Path("/etc/picam-infer/config.yaml")
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-Count = Annotated[int, Meta(ge=0)]
 Side = Annotated[int, Meta(ge=16, le=16384)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 FilePath = Annotated[str, Meta(extra={"path": True})]

@@ -43,7 +43,7 @@ class Budget:
         """Take `size` bytes. Raises `PicamError` when there is no more."""
         self.bytes -= size
         if self.bytes < 0:
-            raise PicamError(f"{name} would unpack to more than {MAX_UNPACKED >> 20} MB", _BOMB)
+            raise PicamError(f"{name} would unpack to more than {MAX_UNPACKED / 1e6:.0f} MB", _BOMB)
 
 
 def kind(start: bytes) -> Kind | None:
@@ -136,7 +136,7 @@ def _check_zip(archive: Path, entries: list[zipfile.ZipInfo], budget: Budget) ->
     total = sum(entry.file_size for entry in entries)
     packed = archive.stat().st_size
     if total > budget.bytes or (total > FREE and total > packed * MAX_RATIO):
-        raise PicamError(f"{archive.name} would unpack to {total >> 20} MB, from {packed >> 10} KB", _BOMB)
+        raise PicamError(f"{archive.name} would unpack to {total / 1e6:.0f} MB, from {packed / 1e3:.0f} kB", _BOMB)
     for entry in entries:
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise PicamError(f"{archive.name} holds a link ({entry.filename[:80]})", _TRUST)

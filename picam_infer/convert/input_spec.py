@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import openvino as ov
@@ -441,8 +441,3 @@ def variants(spec: InputSpec, seen: View) -> tuple[list[Chain], list[Fit]]:
 def replace_photo(chain: Photo, colour: Colour, scale: Factor, offset: Factor) -> Photo:
     """Return the chain with another scaling and order of channels."""
     return Photo(chain.roi, colour, scale, offset, chain.fit)
-
-
-def with_chain(spec: InputSpec, chain: Chain) -> InputSpec:
-    """Return the same with another chain."""
-    return replace(spec, chain=chain)

@@ -70,11 +70,6 @@ def find(folder: Path) -> Path | None:
     return next(iter(candidates(folder, None)), None)
 
 
-def find_near(folder: Path, root: Path | None) -> Path | None:
-    """Return the likeliest labels' file beside a model, above it up to `root`, or in `root`."""
-    return next(iter(candidates(folder, root)), None)
-
-
 def candidates(folder: Path, root: Path | None, outside: Path | None = None) -> list[Path]:
     """Return the files that may name a model's classes, the likeliest first.
 

@@ -95,7 +95,7 @@ def _read(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise NoInput(f"{path} is not a regular file")
         if status.st_size > MAX_BYTES:
-            raise PicamError(f"{path} is too large ({status.st_size >> 20} MB)", "make the picture smaller first")
+            raise PicamError(f"{path} is too large ({status.st_size / 1e6:.0f} MB)", "make the picture smaller first")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise NoInput(f"there is no picture {path}", "check the name") from error

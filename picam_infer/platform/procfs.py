@@ -103,11 +103,6 @@ def holders(devices: Iterable[str], proc: Path = PROC) -> dict[str, list[Process
     return found
 
 
-def own_service(proc: Path = PROC) -> str:
-    """Return the picam-infer service that this process is, `picam-infer@bench`; empty: none."""
-    return Process(proc / "self").service
-
-
 def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()

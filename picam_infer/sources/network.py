@@ -39,8 +39,6 @@ _OTHER = "look at the address in a browser, and choose another format or quality
 _learned_s: dict[str, float] = {}
 """How long addresses that fell silent are waited for: twice as long each time, until they show their limit."""
 
-without_secrets = addresses.shown
-
 
 def open_stream(url: str, capture: Capture, login: SourceLogin = SourceLogin()) -> Source:  # noqa: B008
     """Return the source for an rtsp:// or http:// address. Raises `Disconnected`, or `NoInput` for a malformed one."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from picam_infer.training import negatives, paper
-from picam_infer.training.glyphs import CANVAS_PX, FAR, GLYPH_PX, Polyline, strokes_field
+from picam_infer.training.glyphs import CANVAS_PX, FAR, GLYPH_PX, Polyline
 
 Range = tuple[float, float]
 # Content without a digit and its shares; some of the evaluation's kinds are none of training's.
@@ -511,8 +511,3 @@ def draw_scene(
         tile = np.tile(tile, (height // 360 + 1, width // 640 + 1))[:height, :width]
         frame = cv2.subtract(cv2.add(frame, cv2.merge([tile] * 3)), np.full(3, round(3 * noise), np.float64))
     return frame
-
-
-def stroke_digit_field(strokes: Sequence[Polyline]) -> np.ndarray:
-    """The field of built-in strokes, for `render_digit`."""
-    return strokes_field(strokes)
