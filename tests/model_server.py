@@ -212,3 +212,16 @@ def encrypted(behaviour: Behaviour, scheme: str, certificate: Certificate, port:
     else:
         with grpc(behaviour, certificate, port) as at:
             yield f"grpcs://127.0.0.1:{at}"
+
+
+def certificates(folder: Path) -> dict[str, Certificate]:
+    """Make an authority's good one, one that has expired, one for another host; the authority; and nobody's."""
+    ours = authority(folder / "authority")
+    here, elsewhere = "IP:127.0.0.1", "DNS:elsewhere.example"
+    return {
+        "good": certificate(folder / "good", 2, here, ours),
+        "expired": certificate(folder / "expired", -1, here, ours),
+        "elsewhere": certificate(folder / "elsewhere", 2, elsewhere, ours),
+        "authority": ours,
+        "stranger": certificate(folder / "stranger", 2, here),
+    }

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,13 +33,35 @@ def free_port() -> int:
 
 def lab_bundle(folder: Path, classes: int = 10, side: int = 28, channels: int = 1) -> Bundle:
     """Make a model called lab: softmax(W x) of side × side pixels."""
-    import openvino as ov
     from openvino import opset13 as ops
 
     weights = np.random.default_rng(classes).normal(0, 1 / side, (classes, side * side * channels)).astype(np.float32)
     source = ops.parameter([1, side, side, channels], np.float32, name="input")
     flat = ops.reshape(source, ops.constant(np.array([1, -1], np.int64)), False)
     output = ops.softmax(ops.matmul(flat, ops.constant(weights), False, True), 1)
+    return _saved(folder, source, output, classes)
+
+
+def conv_bundle(folder: Path, side: int, channels: int, layers: int, classes: int = 10) -> Bundle:
+    """Make a model called lab that takes longer the more layers it has: convolutions, then a mean over the picture."""
+    from openvino import opset13 as ops
+
+    random, width = np.random.default_rng(3), 16
+    source = ops.parameter([1, side, side, channels], np.float32, name="input")
+    x = ops.transpose(source, ops.constant(np.array([0, 3, 1, 2], np.int64)))
+    for layer in range(layers):
+        kernel = random.normal(0, 0.1, (width, channels if layer == 0 else width, 3, 3)).astype(np.float32)
+        x = ops.relu(ops.convolution(x, ops.constant(kernel), [1, 1], [1, 1], [1, 1], [1, 1]))
+    x = ops.reduce_mean(x, ops.constant(np.array([2, 3], np.int64)))
+    weights = random.normal(0, 1, (width, classes)).astype(np.float32)
+    return _saved(folder, source, ops.softmax(ops.matmul(x, ops.constant(weights), False, False), 1), classes)
+
+
+def _saved(folder: Path, source: Any, output: Any, classes: int) -> Bundle:
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    _, side, _, channels = source.get_output_shape(0)
     work = folder.parent / f"{folder.name}.work"
     work.mkdir(parents=True)
     ov.save_model(ov.Model([ops.result(output)], [source], "lab"), work / "model.xml", compress_to_fp16=False)
@@ -53,6 +76,8 @@ class Server:
     """One server process with a repository of its own; `python` is that of its environment."""
 
     kind = ""
+    binary_http = True
+    """Whether it takes binary tensors over HTTP, too."""
 
     def __init__(self, python: Path, folder: Path, bundles: Sequence[Bundle], batching: bool = True) -> None:
         self.python, self.folder, self.batching = python, folder, batching
@@ -80,6 +105,9 @@ class Server:
         raise NotImplementedError
 
     def start(self, limit_s: float = 120.0) -> None:
+        """Start it, unless it runs, and wait until it is ready."""
+        if self.process and self.process.poll() is None:
+            return
         command, environment = self.command()
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log,
@@ -102,16 +130,17 @@ class Server:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return int(answer.status)
 
-    def reload(self, name: str) -> None:
-        """Have it take a model from the repository again."""
-        self._asked(f"repository/models/{name}/unload", {})
-        self._asked(f"repository/models/{name}/load", {})
-
     def unload(self, name: str) -> None:
         self._asked(f"repository/models/{name}/unload", {})
 
     def load(self, name: str) -> None:
         self._asked(f"repository/models/{name}/load", {})
+
+    def replace(self, bundle: Bundle) -> None:
+        """Have it take another model under the same name."""
+        self.unload(bundle.name)
+        self.put(bundle)
+        self.load(bundle.name)
 
     def slow(self, seconds: float) -> None:
         """Have it wait before each answer; 0: no longer."""
@@ -196,6 +225,7 @@ class MlServer(Server):
     """Seldon's MLServer."""
 
     kind = "MLServer"
+    binary_http = False
 
     def prepare(self, target: Path, bundle: Bundle) -> None:
         size, count = bundle.card.input, len(bundle.labels)
@@ -216,7 +246,62 @@ class MlServer(Server):
                 {"PYTHONPATH": str(EXAMPLES)})  # fmt: skip
 
 
-KINDS: dict[str, type[Server]] = {"triton": Triton, "mlserver": MlServer}
+class KServe(Server):
+    """KServe's Python server."""
+
+    kind = "KServe"
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        ports = [f"--http_port={self.http}", f"--grpc_port={self.grpc}"]
+        return ([str(self.python), str(MODELS / "kserve_models.py"), str(self.folder / "repository"), *ports],
+                {"PYTHONPATH": ""})  # fmt: skip
+
+
+KINDS: dict[str, type[Server]] = {"triton": Triton, "mlserver": MlServer, "kserve": KServe}
+
+
+class Proxy:
+    """A real nginx with TLS in front of a server: its certificate can be replaced, its token revoked."""
+
+    def __init__(self, folder: Path, server: Server, certificate: tuple[Path, Path]) -> None:
+        self.grpc, self.http = free_port(), free_port()
+        self._folder, self._server = folder, server
+        folder.mkdir()
+        self._start(certificate)
+
+    def _start(self, certificate: tuple[Path, Path]) -> None:
+        # Looked at for each request: a token is revoked in the middle of a connection.
+        rules = " ".join(f"if (-f {self._folder}/{status}) {{ return {status}; }}" for status in (401, 403))
+        tls = f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
+        parts = [
+            f"server {{ listen 127.0.0.1:{port} {how}; {tls} location / {{ {rules} {what}; }} }}"
+            for port, how, what in ((self.grpc, "ssl http2", f"grpc_pass grpc://127.0.0.1:{self._server.grpc}"),
+                                    (self.http, "ssl", f"proxy_pass http://127.0.0.1:{self._server.http}"))
+        ]  # fmt: skip
+        path = self._folder / "nginx.conf"
+        # Its workers have to see the files that revoke a token.
+        user = "user root; " if os.geteuid() == 0 else ""
+        path.write_text(f"{user}daemon off; pid {self._folder}/pid; error_log {self._folder}/log; events {{}}\n"
+                        f"http {{ access_log off; {' '.join(parts)} }}\n")  # fmt: skip
+        self._process = subprocess.Popen(["nginx", "-c", str(path)], stderr=subprocess.DEVNULL)
+
+    def certify(self, certificate: tuple[Path, Path]) -> None:
+        """Start it again with another certificate."""
+        self.close()
+        self._start(certificate)
+
+    def revoke(self, status: int) -> None:
+        """Refuse every request with 401 or 403 from now on."""
+        (self._folder / str(status)).touch()
+
+    def allow(self) -> None:
+        """Refuse none."""
+        for status in ("401", "403"):
+            (self._folder / status).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
 
 
 class Wire:

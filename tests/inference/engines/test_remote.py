@@ -161,7 +161,7 @@ class Running:
         self.model, self.said = model, list[str]()
         self.traffic = Traffic()
         self.cpu = Cpu(model)
-        front = PreferredServer(model, given, self.traffic)
+        front = PreferredServer(model, given, self.traffic, back_off_s=(0.1, 0.2))
         self.engine = FailoverEngine(model, lambda: self.cpu, self.said.append, front)
         self.pictures = np.random.default_rng(1)
         self.sent: list[Any] = []
@@ -190,8 +190,7 @@ class Running:
 
 
 @pytest.fixture
-def start(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
-    monkeypatch.setattr(preferred, "BACK_OFF_S", (0.1, 0.2))
+def start(model: Bundle) -> Iterator[Callable[..., Running]]:
     running: list[Running] = []
 
     def run(url: str, **more: Any) -> Running:

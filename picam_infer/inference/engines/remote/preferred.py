@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Disconnected, Engine, Scores, Unavailable
@@ -36,13 +36,14 @@ class PreferredServer:
         traffic: Traffic | None = None,
         *,
         connect: Connect = client.connect,
+        back_off_s: Sequence[float] = BACK_OFF_S,
     ) -> None:
         """Check the settings. Raises `ConfigError`."""
         self._bundle, self._settings, self._connect = bundle, settings, connect
         self.traffic = traffic or Traffic()
         wanted(settings, bundle)
         self.first_s = settings.deadline_s + 1
-        self._back_off = BackOff(BACK_OFF_S, JITTER)
+        self._back_off = BackOff(tuple(back_off_s), JITTER)
 
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
         """Return the connected engine. Raises `Disconnected`."""
