@@ -105,7 +105,8 @@ class Drills:
                 took_s.append(time.monotonic() - began_s)
         print(f"     {self.server.kind}: a round trip takes {np.median(took_s) * 1e3:.1f} ms here, "
               f"{max(took_s) * 1e3:.0f} ms at most", flush=True)  # fmt: skip
-        return round(min(10.0, max(1.0 if self.quick else DEADLINE_S, 20 * max(took_s))), 1)
+        usual_s = float(np.percentile(took_s, 90))
+        return round(min(5.0, max(1.0 if self.quick else DEADLINE_S, 10 * usual_s)), 1)
 
     def all(self) -> Iterator[Drill]:
         """Yield every drill that this server can do."""
@@ -122,7 +123,8 @@ class Drills:
             return
         yield Drill("killed, started again", server.kill, server.start, "refused|connection lost|gave no answer", url,
                     {})  # fmt: skip
-        yield Drill("answers after 5 s", lambda: server.slow(5), lambda: server.slow(0), silent, url, {})
+        late_s = self.deadline_s + 3
+        yield Drill(f"answers after {late_s:g} s", lambda: server.slow(late_s), lambda: server.slow(0), silent, url, {})
         yield Drill("another model, eleven classes", lambda: server.replace(self.other),
                     lambda: server.replace(self.model), "model lab has 10 labels", url, {})  # fmt: skip
         yield Drill("the network cut", wire.cut, wire.mend, silent, url, {})

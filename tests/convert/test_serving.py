@@ -14,6 +14,7 @@ import openvino as ov
 import pytest
 import stick_lab
 import yaml
+from manifest_schema import wrong
 
 from picam_infer import cli
 from picam_infer.config import EngineSettings
@@ -129,6 +130,26 @@ def test_ovms_and_kserve(tmp_path: Path) -> None:
     assert served["modelFormat"] == {"name": "triton"} and served["protocolVersion"] == "v2" and served["storageUri"]
     assert served["resources"]["requests"] and served["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
     assert "lab/config.pbtxt" in files and "lab/1/model.xml" in files
+
+
+RECORDED = Path(__file__).parents[1] / "remote_servers/kserve_schema.json"
+
+
+def test_the_manifest_is_what_kserve_takes(tmp_path: Path) -> None:
+    """By the schema of KServe's own SDK, as recorded by `scripts/test-remote kserve schema`, which compares the two."""
+    schema = json.loads(RECORDED.read_text())
+    lab = serving.served(stick_lab.twin(tmp_path / "lab"))
+    manifest = yaml.safe_load(serving.repository([lab], "kserve")["inferenceservice.yaml"])
+
+    def faults() -> list[str]:
+        return list(wrong(manifest, "V1beta1InferenceService", "it", schema))
+
+    assert faults() == []
+    predictor = manifest["spec"]["predictor"]
+    predictor["model"]["readinessProbe"]["periodSeconds"] = "5"
+    predictor["maxReplica"] = 4
+    predictor["model"]["resources"]["limits"]["cpu"] = 2
+    assert len(faults()) == 3  # and each fault of these would be found
 
 
 @pytest.mark.parametrize("server", serving.SERVERS)

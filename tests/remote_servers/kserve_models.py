@@ -26,11 +26,11 @@ class Network(Model):
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """Return what the network takes."""
-        return [_tensor(self._run.inputs[0], "UINT8")]
+        return [_tensor("pixels", self._run.inputs[0], "UINT8")]
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Return what the network gives."""
-        return [_tensor(self._run.outputs[0], "FP32")]
+        return [_tensor("scores", self._run.outputs[0], "FP32")]
 
     async def predict(self, payload: InferRequest, headers: Any = None) -> InferResponse:
         """Answer a batch of pixels, (N, H, W, C) uint8, with (N, classes)."""
@@ -44,9 +44,9 @@ class Network(Model):
                              requested_outputs=payload.request_outputs)  # fmt: skip
 
 
-def _tensor(port: Any, datatype: str) -> dict[str, Any]:
+def _tensor(name: str, port: Any, datatype: str) -> dict[str, Any]:
     shape = [-1 if side.is_dynamic else side.get_length() for side in port.get_partial_shape()]
-    return {"name": port.get_any_name(), "datatype": datatype, "shape": shape}
+    return {"name": name, "datatype": datatype, "shape": shape}
 
 
 class Repository(ModelRepository):
