@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,13 +23,16 @@ import numpy as np
 from picam_infer import sources
 from picam_infer.bootstrap import bootstrap
 from picam_infer.config import Capture, Command, Config, DisplaySettings, EngineSettings, Jsonl, Web
-from picam_infer.core import Codec, Display, Frame, Overlay, Pixels, Scores, Source
+from picam_infer.core import Codec, Display, Frame, Overlay, Pixels, Prediction, Result, Scores, Source
 from picam_infer.imaging import decode
+from picam_infer.imaging.letterbox import Letterbox, Resizer
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Postprocessor
+from picam_infer.inference.stillness import Stillness
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.outputs import annotate
 from picam_infer.outputs.display.screen import Screen
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.web import server as web
@@ -38,6 +43,10 @@ from picam_infer.runtime.viewer import Viewer
 from picam_infer.training import glyphs, render
 
 ROOT = Path(__file__).resolve().parents[1]
+_UNTIL_STILL = 160
+"""Frames at 30 a second: a little more than the five seconds that `engine.still` waits."""
+_NOISE = 3.0
+"""Grey levels, standard deviation: a webcam in a lit room. It makes a 720p JPEG of 100 KB."""
 Step = Callable[[Frame], None]
 
 
@@ -129,12 +138,24 @@ def photo_loop(model: Bundle, one_thread: bool) -> Step:
     return step
 
 
-def pipeline(model: Bundle, source: Source) -> Pipeline:
+def as_a_webcam(frames: list[Frame]) -> list[Frame]:
+    """Return frames as a webcam codes them: with a sensor's noise, half as many colours in a row (4:2:2)."""
+    rng, coded = np.random.default_rng(3), []
+    way = [cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422]
+    for frame in frames:
+        image = decode.bgr(frame).astype(np.float32) + rng.normal(0, _NOISE, (frame.height, frame.width, 1))
+        coded.append(
+            replace(frame, data=cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), way)[1].reshape(-1))
+        )
+    return coded
+
+
+def pipeline(model: Bundle, source: Source, on_result: Callable[[Result], None] = lambda result: None) -> Pipeline:
     """Return our own loops over a source, wired as the service wires them."""
     state = State(Tuning(model.card.preprocess, Config().decide))
     settings = EngineSettings(kind="openvino")
     return Pipeline(state, PipelineSetup(
-        lambda: source, lambda stopping: Classifier.of(model, engines.open_engine(settings, model)),
+        lambda: source, lambda stopping: Classifier.of(model, engines.open_engine(settings, model)), on_result,
     ))  # fmt: skip
 
 
@@ -205,6 +226,60 @@ def parts(rounds: int) -> None:
     paper, lines = render.paper_background(1280, 720, rng), glyphs.digit_strokes(5, rng)
     drawn_ms = fastest_ms(lambda: render.draw_scene(1280, 720, lines, (0.05, 0.0), 4.0, rng, background=paper))
     print(f"drawing the scene, 1280×720: {drawn_ms:.1f} ms")
+
+
+def still(name: str, model: Bundle, rounds: int, count: int = 300) -> None:
+    """Print what a frame of a still scene takes with `engine.still` against without, the clock going at 30 a second."""
+    frames = as_a_webcam(recorded(1) * 15)  # the noise is another one in each
+    engine = engines.open_engine(EngineSettings(kind="openvino"), model)
+
+    def frame_ms(stillness: Stillness | None) -> float:
+        classifier = Classifier.of(model, engine, stillness=stillness)
+        for at in range(_UNTIL_STILL + count):
+            if at == _UNTIL_STILL:
+                began_s = time.process_time()
+            now_s[0] = at / 30
+            classifier.submit(frames[at % len(frames)], may_skip=True)
+            if classifier.under_way:
+                classifier.decide(classifier.collect(), Config().decide)
+        return (time.process_time() - began_s) * 1e3 / count
+
+    now_s = [0.0]
+    turns = [(frame_ms(Stillness(5.0, 2.0, lambda: now_s[0])), frame_ms(None)) for _ in range(rounds)]
+    ratios = [ours / every for ours, every in turns]
+    print(f"{name}, a still scene: {statistics.median(turn[0] for turn in turns):.2f} ms a frame, every frame inferred "
+          f"{statistics.median(turn[1] for turn in turns):.2f} ms: ratio median {statistics.median(ratios):.3f}, least "
+          f"{min(ratios):.3f} (bar 0.6)", flush=True)  # fmt: skip
+
+
+def screen_copies(rounds: int) -> None:
+    """Print what showing a decoded picture takes, in copies of the screen's memory: so KMS and framebuffer draw."""
+    for picture, screen in (((1280, 720), (1280, 720)), ((1920, 1080), (1920, 1080)), ((1280, 720), (1920, 1080))):
+        shown, copied = zip(*_against_copying(picture, screen, 10 * rounds), strict=True)
+        ratio = statistics.median(mine / copy for mine, copy in zip(shown, copied, strict=True))
+        print(f"showing {picture[0]}×{picture[1]} on {screen[0]}×{screen[1]} once it is decoded: {min(shown) * 1e3:.2f}"
+              f" ms; in copies of the screen median {ratio:.2f}, of the least {min(shown) / min(copied):.2f} (bar 2)"
+              + (", of which most is enlarging it" if picture != screen else ""))  # fmt: skip
+
+
+def _against_copying(picture: tuple[int, int], screen: tuple[int, int], turns: int) -> list[tuple[float, float]]:
+    """Return turn by turn how many seconds showing a picture takes, and copying the screen's memory."""
+    memory, other = (np.frombuffer(mmap.mmap(-1, screen[0] * screen[1] * 4), np.uint8) for _ in range(2))
+    target = memory.reshape(screen[1], screen[0], 4)
+    image = np.random.default_rng(0).integers(0, 255, (picture[1], picture[0], 3), np.uint8)
+    resizer, letterbox = Resizer(), Letterbox()
+    top = (Prediction("7", 0.99),)
+    said = Result(0, 0.0, 0.0, "7", 0.99, top, "openvino:CPU", 1.0, 2.0, np.zeros((28, 28, 1), np.uint8))
+    height, width = resizer.fit(image, *screen).shape[:2]
+    layer = annotate.layer(height, width, said, annotate.Annotation((10, 10, 200, 200), "30 fps", ""))
+
+    def show() -> None:
+        fitted = resizer.fit(image, *screen)
+        letterbox.draw(fitted, target, False, layer.overlays(fitted))
+
+    np.copyto(memory, other)  # its pages are there from now on
+    return [(timeit.timeit(show, number=1), timeit.timeit(lambda: np.copyto(memory, other), number=1))
+            for _ in range(turns)]  # fmt: skip
 
 
 def start_and_memory(rounds: int) -> None:
@@ -328,21 +403,40 @@ def photo_bundle(folder: Path | None) -> Iterator[Bundle]:
         yield bundles.load(Path(scratch) / "photo")
 
 
+def watched(models: dict[str, Bundle], frames: list[Frame], others: list[Path], args: argparse.Namespace) -> None:
+    """Print what whole processes take, headless and with a window."""
+    if shutil.which("Xvfb") is None:
+        print("whole processes: skipped, needs Xvfb (apt install xvfb)")
+        return
+    import bench_window
+
+    bench_window.rows(models, frames, others, args)
+
+
 def main() -> None:
     """Run what was asked for."""
     bootstrap()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photo", type=Path, metavar="DIR", help="a Teachable Machine bundle")
+    parser.add_argument("--other", type=Path, action="append", default=[], metavar="FILE",
+                        help="the photo network as .tflite or .onnx, for what other runtimes take")  # fmt: skip
+    parser.add_argument("--only", choices=["headless", "window"], default="", help="of the whole processes")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=300, help="frames a round")
     parser.add_argument("--growth", type=int, default=20_000, help="frames for the memory growth")
     parser.add_argument("--changes", type=int, default=2_000, help="label changes for the memory growth")
     args = parser.parse_args()
     digits = bundles.load("digits")
+    frames = as_a_webcam(recorded())
     against("digits", digits, digits_loop, 1 / 8, args.rounds, args.frames)
+    still("digits", digits, args.rounds)
+    watched({"digits": digits}, frames, [], args)
     for model in photo_bundle(args.photo):
         against("photo", model, photo_loop, 0.65, args.rounds, args.frames)
+        still("photo", model, args.rounds)
+        watched({"photo": model}, frames, args.other, args)
     parts(args.rounds)
+    screen_copies(args.rounds)
     start_and_memory(args.rounds)
     age(digits, 20)
     growth(digits, args.growth)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import statistics
 import subprocess
@@ -45,6 +46,10 @@ class Measured:
     cpu_ms: float
     """A line, that is a picture it has answered."""
     rss_mb: float
+    per_s: float
+    """Answers a second: 30, or it did not keep up with the camera."""
+    passed_over: int
+    """Pictures that came and got no answer, where it tells."""
 
 
 def serve(pictures: list[bytes], say: Connection) -> None:
@@ -122,14 +127,21 @@ def measure(runner: Runner, environment: dict[str, str], count: int) -> Measured
         try:
             assert process.stdout is not None
             for number in range(_WARM + count):
-                if not process.stdout.readline():
+                line = process.stdout.readline()
+                if not line:
                     raise SystemExit(f"{runner.name}: ended after {number} pictures: {' '.join(runner.command)}")
                 if number == _WARM - 1:
-                    before_s = cpu_s(process.pid)
-            return Measured((cpu_s(process.pid) - before_s) * 1e3 / count, rss_mb(process.pid))
+                    before_s, began_s, began = cpu_s(process.pid), time.monotonic(), line
+            took_s = time.monotonic() - began_s
+            return Measured((cpu_s(process.pid) - before_s) * 1e3 / count, rss_mb(process.pid), count / took_s,
+                            _seq(line) - _seq(began) - count if line.startswith("{") else 0)  # fmt: skip
         finally:
             late.cancel()
             process.kill()
+
+
+def _seq(line: str) -> int:
+    return int(json.loads(line)["seq"])
 
 
 def ours(model: Bundle, address: str, window: bool, folder: str) -> Runner:
@@ -154,10 +166,12 @@ def compare(
     turns = [[measure(runner, environment, args.frames) for runner in (mine, *others)] for _ in range(args.rounds)]
     own = [turn[0] for turn in turns]
     print(f"{title}: ours {statistics.median(m.cpu_ms for m in own):.2f} ms of CPU a picture (least "
-          f"{min(m.cpu_ms for m in own):.2f}), {max(m.rss_mb for m in own):.0f} MB", flush=True)  # fmt: skip
+          f"{min(m.cpu_ms for m in own):.2f}), {max(m.rss_mb for m in own):.0f} MB, {min(m.per_s for m in own):.1f} "
+          f"answers/s, {sum(m.passed_over for m in own)} pictures without one", flush=True)  # fmt: skip
     for at, other in enumerate(others, start=1):
         ratios = [turn[0].cpu_ms / turn[at].cpu_ms for turn in turns]
-        print(f"  against {other.name}: {statistics.median(turn[at].cpu_ms for turn in turns):.2f} ms; ratio median "
+        print(f"  against {other.name}: {statistics.median(turn[at].cpu_ms for turn in turns):.2f} ms, "
+              f"{min(turn[at].per_s for turn in turns):.1f} answers/s; ratio median "
               f"{statistics.median(ratios):.3f}, least {min(ratios):.3f}", flush=True)  # fmt: skip
 
 
@@ -167,7 +181,7 @@ def rows(models: dict[str, Bundle], frames: list[Frame], others: list[Path], arg
         environment = {**environment, "PYTHONPATH": str(ROOT), "HOME": folder, "XDG_CACHE_HOME": folder}
         for kind, model in models.items():
             size = model.card.input.width
-            for window in (False, True):
+            for window in [shown for shown in (False, True) if args.only in ("", "window" if shown else "headless")]:
                 against = [loop(f"the post's loop, {'one thread' if one else 'as written'}", kind, model.network,
                                 address, size, window=window, one=one) for one in (False, True)]  # fmt: skip
                 if kind == "photo":
@@ -179,18 +193,21 @@ def rows(models: dict[str, Bundle], frames: list[Frame], others: list[Path], arg
 
 def main() -> None:
     """Run the rows alone; `scripts/bench` runs them with everything else."""
-    from bench import photo_bundle, recorded
+    from bench import as_a_webcam, photo_bundle, recorded
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photo", type=Path, metavar="DIR", help="a Teachable Machine bundle")
     parser.add_argument("--other", type=Path, action="append", default=[], metavar="FILE",
                         help="the same network as .tflite or .onnx")  # fmt: skip
+    parser.add_argument("--only", choices=["headless", "window"], default="")
+    parser.add_argument("--model", choices=["digits", "photo"], default="")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=300, help="pictures a turn")
     args = parser.parse_args()
-    frames = recorded()
-    rows({"digits": bundles.load("digits")}, frames, [], args)
-    for model in photo_bundle(args.photo):
+    frames = as_a_webcam(recorded())
+    if args.model != "photo":
+        rows({"digits": bundles.load("digits")}, frames, [], args)
+    for model in photo_bundle(args.photo) if args.model != "digits" else ():
         rows({"photo": model}, frames, args.other, args)
 
 

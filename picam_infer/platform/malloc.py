@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import ctypes
 
-_ARENA_MAX = -8
-"""`M_ARENA_MAX` of malloc.h."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+"""`M_TRIM_THRESHOLD` and so on of malloc.h."""
+_PICTURE = 16 * 2**20
+"""Bytes: what one picture may take, in colour, to be put where the one before was."""
 
 
 def limit_arenas() -> None:
     """Let threads share two pools: glibc makes one for each, and each keeps its own scraps for ever."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_ARENA_MAX, 2)
+
+
+def keep_pictures() -> None:
+    """Put a picture where the one before was: glibc gives the memory back and takes it anew, a page at a time."""
+    if (mallopt := _function("mallopt")) is not None:
+        mallopt(_MMAP_THRESHOLD, _PICTURE)
+        mallopt(_TRIM_THRESHOLD, 2 * _PICTURE)
 
 
 def trim() -> None:

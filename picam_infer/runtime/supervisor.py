@@ -387,6 +387,7 @@ class Supervisor:
         if not self._ready:
             self._ready = True
             malloc.trim()  # what loading took and left
+            malloc.keep_pictures()
             self.notifier.ready()
             self._next_status_s = 0.0
 
