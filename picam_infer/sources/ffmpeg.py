@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from av.video.stream import VideoStream
 from picam_infer.core import BadFrame, Pixels
 from picam_infer.imaging.limits import MAX_PIXELS
 from picam_infer.sources.causes import CannotPlay
+from picam_infer.sources.deferred_close import DeferredClose
 
 _OPTIONS = {"max_pixels": str(MAX_PIXELS), "rtsp_flags": "prefer_tcp"}
 """FFmpeg's decoders refuse a larger picture before they take memory for it, also while a stream is examined."""
@@ -36,8 +36,7 @@ class Player:
     def __init__(self, what: str | Readable, *, open_s: float | None = None, quiet_s: float | None = None,
                  packets: bool = False) -> None:  # fmt: skip
         """Open and find the video. `packets`: hand on Motion JPEG as it is. Raises `CannotPlay`."""
-        self._lock = threading.Lock()
-        self._reading = self.closed = False
+        self._door = DeferredClose(self._release)
         self._reformatter = VideoReformatter()
         try:
             self._container: InputContainer = av.open(what, "r", options=_OPTIONS, timeout=(open_s, quiet_s))
@@ -53,6 +52,11 @@ class Player:
             self._container.close()
             raise
         self._pictures = self._decoded()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._door.closed
 
     def _video(self) -> VideoStream:
         if not self._container.streams.video:
@@ -89,21 +93,18 @@ class Player:
         It is BGR (H, W, 3), or the bytes (n,) of a packet, uint8. Raises `BadFrame` for a damaged one, `CannotPlay`
         when the stream broke off.
         """
-        with self._lock:
-            if self.closed:
+        with self._door.reading() as is_open:
+            if not is_open:
                 return None
-            self._reading = True
-        try:
-            return next(self._pictures, None)
-        except BadFrame:
-            self._pictures = self._decoded()
-            raise
-        except av.error.EOFError:
-            return None
-        except (av.error.FFmpegError, ValueError) as error:
-            raise cannot_play(error) from None
-        finally:
-            self._came_back()
+            try:
+                return next(self._pictures, None)
+            except BadFrame:
+                self._pictures = self._decoded()
+                raise
+            except av.error.EOFError:
+                return None
+            except (av.error.FFmpegError, ValueError) as error:
+                raise cannot_play(error) from None
 
     def _decoded(self) -> Iterator[tuple[Pixels, int]]:
         for packet in self._container.demux(self._stream):
@@ -124,24 +125,13 @@ class Player:
         image = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
         return np.asarray(image, np.uint8), -int(picture.rotation) % 360
 
-    def _came_back(self) -> None:
-        with self._lock:
-            self._reading = False
-            if self.closed:
-                self._release()
-
     def _release(self) -> None:
         with contextlib.suppress(av.error.FFmpegError):
             self._container.close()
 
     def close(self) -> None:
         """Close now, or as soon as the reading thread comes back. Never waits."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            if not self._reading:
-                self._release()
+        self._door.close()
 
 
 _CODES: dict[type[Exception], int] = {

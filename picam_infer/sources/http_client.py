@@ -17,6 +17,7 @@ from picam_infer.sources import address as addresses
 from picam_infer.sources import causes
 from picam_infer.sources.address import Address
 from picam_infer.sources.challenge import Login
+from picam_infer.sources.deferred_close import DeferredClose
 
 _REDIRECTS = 5
 _CHUNK = 65536
@@ -51,8 +52,7 @@ class Reply:
         self._socket = connection.sock or _socket_of(response)
         self._ahead = b""
         self._least = 1
-        self._lock = threading.Lock()
-        self._reading = self._closed = False
+        self._door = DeferredClose(self._hang_up)
         self.headers = response.headers
         self.status = response.status
 
@@ -75,21 +75,18 @@ class Reply:
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
             return ahead
-        with self._lock:
-            if self._closed:
+        with self._door.reading() as is_open:
+            if not is_open:
                 return b""
-            self._reading = True
-        try:
-            if self._socket is not None:
-                self._socket.settimeout(max(limit_s, 0.01))
-                self._wait_for(needed)
-            return bytes(self._response.read1(max(_CHUNK, min(needed, _MOST))))
-        except TimeoutError:
-            raise
-        except (OSError, http.client.HTTPException, ValueError):
-            return b""
-        finally:
-            self._came_back()
+            try:
+                if self._socket is not None:
+                    self._socket.settimeout(max(limit_s, 0.01))
+                    self._wait_for(needed)
+                return bytes(self._response.read1(max(_CHUNK, min(needed, _MOST))))
+            except TimeoutError:
+                raise
+            except (OSError, http.client.HTTPException, ValueError):
+                return b""
 
     def _wait_for(self, needed: int) -> None:
         """Have the kernel wake the reader once a picture, not for each packet of it."""
@@ -107,12 +104,6 @@ class Reply:
         self._ahead = ahead
         return ahead
 
-    def _came_back(self) -> None:
-        with self._lock:
-            self._reading = False
-            if self._closed:
-                self._hang_up()
-
     def _hang_up(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             self._response.close()
@@ -121,15 +112,9 @@ class Reply:
 
     def close(self) -> None:
         """Hang up, waking a thread that waits in `read`. Never waits."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            if not self._reading:
-                self._hang_up()
-            elif self._socket is not None:
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+        if self._door.close() and self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def ask(camera: Endpoint, more: Mapping[str, str] = MappingProxyType({})) -> Reply:

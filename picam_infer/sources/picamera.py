@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 from picam_infer.config import Capture
 from picam_infer.core import Disconnected, Frame, Unavailable
 from picam_infer.runtime.camera_controls import Control, Number
+from picam_infer.sources.deferred_close import DeferredClose
 from picam_infer.sources.frames import make_frame
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,7 @@ class PiCamera:
         """Start the first camera that is not on USB. Raises `Unavailable` (no picamera2) or `Disconnected`."""
         kind = _picamera2()
         self._asked = capture
-        self._lock = threading.Lock()
-        self._reading = self._closed = False
+        self._door = DeferredClose(self._release)
         number, model = _first(kind)
         try:
             self._camera: Any = kind(number)
@@ -68,24 +67,15 @@ class PiCamera:
 
     def read(self) -> Frame:
         """Return the next picture, codec bgr, stamped by the sensor. Raises `Disconnected`."""
-        with self._lock:
-            if self._closed:
+        with self._door.reading() as is_open:
+            if not is_open:
                 raise Disconnected(f"{self._model} was closed")
-            self._reading = True
-        try:
-            return self._next()
-        except TimeoutError as error:
-            raise Disconnected(f"no picture for {QUIET_S:.0f} s", _CABLE) from error
-        except (RuntimeError, OSError) as error:
-            raise _failed(self._model, error) from error
-        finally:
-            self._came_back()
-
-    def _came_back(self) -> None:
-        with self._lock:
-            self._reading = False
-            if self._closed:
-                self._release()
+            try:
+                return self._next()
+            except TimeoutError as error:
+                raise Disconnected(f"no picture for {QUIET_S:.0f} s", _CABLE) from error
+            except (RuntimeError, OSError) as error:
+                raise _failed(self._model, error) from error
 
     def _next(self) -> Frame:
         request = self._camera.capture_request(wait=QUIET_S)
@@ -114,12 +104,7 @@ class PiCamera:
 
     def close(self) -> None:
         """Give the camera back; a thread that waits in `read` does so itself when it returns. Never waits."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            if not self._reading:
-                self._release()
+        self._door.close()
 
     def _release(self) -> None:
         with contextlib.suppress(RuntimeError, OSError):

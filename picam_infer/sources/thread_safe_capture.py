@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from picam_infer.core import Pixels
+from picam_infer.sources.deferred_close import DeferredClose
 
 SELECT_TIMEOUT_S = 2
 """How long OpenCV waits for a camera's next picture (its own default is 10)."""
@@ -31,11 +31,14 @@ class ThreadSafeCapture:
         with contextlib.suppress(cv2.error):
             self._capture = cv2.VideoCapture(address, backend, params) if params else cv2.VideoCapture(address, backend)
         self.opened = self._capture is not None and self._capture.isOpened()
-        self._lock = threading.Lock()
-        self._reading = False
-        self.closed = False
+        self._door = DeferredClose(lambda: self._capture and self._capture.release())
         self.position_ms = 0.0
         """CAP_PROP_POS_MSEC of the picture that `read` returned last."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._door.closed
 
     def get(self, prop: int) -> float:
         """Return a property; 0 when it has none."""
@@ -52,33 +55,19 @@ class ThreadSafeCapture:
 
     def read(self) -> Pixels | None:
         """Return the next picture, which the caller owns; None when there is none or the capture is closed."""
-        with self._lock:
-            if self.closed or self._capture is None:
+        with self._door.reading() as is_open:
+            if not is_open or self._capture is None:
                 return None
-            self._reading = True
-        try:
-            done, image = self._capture.read()
-            if done:
-                self.position_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        except cv2.error:
-            done, image = False, None
-        finally:
-            self._came_back()
+            try:
+                done, image = self._capture.read()
+                if done:
+                    self.position_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+            except cv2.error:
+                done, image = False, None
         if not done or image is None or image.size == 0 or self.closed:
             return None
         return np.asarray(image, dtype=np.uint8)
 
-    def _came_back(self) -> None:
-        with self._lock:
-            self._reading = False
-            if self.closed and self._capture is not None:
-                self._capture.release()
-
     def close(self) -> None:
         """Release the device: now, or as soon as the reading thread comes back. Never waits."""
-        with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            if self._capture is not None and not self._reading:
-                self._capture.release()
+        self._door.close()

@@ -103,7 +103,7 @@ def test_damaged_pictures_are_skipped_and_the_next_one_is_wanted_whole() -> None
 
     with SocketServer(serve) as server:
         source = open_source(f"http://127.0.0.1:{server.port}/shot.jpg", Capture(every_s=0.1))
-        with pytest.raises(BadFrame, match="no whole JPEG"):
+        with pytest.raises(BadFrame, match="not a whole JPEG"):
             patient(source)
         assert patient(source).seq == 1 and "If-None-Match" not in asked[1]
         source.close()

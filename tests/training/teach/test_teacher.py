@@ -165,7 +165,7 @@ def test_what_is_no_picture_or_no_label_changes_nothing(teacher: Teacher, tmp_pa
         with pytest.raises(PicamError):
             teacher.add("red", data, "bad.png")
     for label in ("", " \n", "\x00"):
-        with pytest.raises(UsageError, match="no name for a class"):
+        with pytest.raises(UsageError, match="cannot be the name of a class"):
             teacher.add(label, encoded("red", 5), "a.png")
     with pytest.raises(UsageError, match="no taught picture"):
         teacher.remove("0123456789ab")
