@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import queue
+import secrets
 import threading
 import time
 from collections import deque
@@ -109,11 +110,13 @@ class Teaching:
         self._problem: PicamError | None = None
         self._refused: tuple[str, PicamError] | None = None
         """The holding that found no room, and why."""
+        self._renamed: dict[str, str] = {}
         self._wanted: tuple[Chain, float] | None = None
         """Another region than the lesson's, and since when it is wanted."""
         self._looked_s = self._used_s = self._synced_s = self._lived_s = 0.0
         self._busy_s = 0.0
         self._stage, self._progress = "closed", (0, 0)
+        self._session = secrets.token_hex(4)
         self._revision = 0
         self._status: dict[str, Any] = {"stage": "closed"}
         self._choice_said: tuple[float, dict[str, Any]] = (-1.0, {})
@@ -198,7 +201,7 @@ class Teaching:
             blocking = state.health.blocking
             raise Busy("there is no picture to record", blocking.remedy if blocking else "resume watching first")
         lesson = self._open_lesson()
-        if label not in lesson.classes():
+        if (label := self._now_called(label, lesson)) not in lesson.classes():
             raise UsageError(f"there is no class {label}", "make it first")
         refused = self._refused
         if refused is not None and refused[0] == hold:  # it is held on, but there is no room any more
@@ -216,7 +219,12 @@ class Teaching:
 
     def rename_class(self, old: str, new: str) -> None:
         """Rename a class, or put two together. Raises `PicamError`."""
-        self._change(lambda lesson: lesson.rename_class(old, new))
+
+        def work(lesson: Lesson) -> None:
+            self._renamed[old] = new  # a button that is held says the old name for a moment yet
+            lesson.rename_class(old, new)
+
+        self._change(work)
 
     def remove_class(self, label: str) -> None:
         """Take a class out with its pictures. Raises `PicamError`."""
@@ -320,6 +328,7 @@ class Teaching:
         def task() -> T:
             lesson = self._open_lesson()
             self._problem = None
+            self._revision += 1
             return work(lesson)
 
         return self._ask(task)
@@ -372,14 +381,22 @@ class Teaching:
     def _keep_recorded(self, lesson: Lesson) -> None:
         while (one := self._recorder.take()) is not None:
             held, data = one
+            label = self._now_called(held.label, lesson)
+            if label not in lesson.classes():  # removed meanwhile
+                continue
             try:
-                lesson.keep(held.label, data, held.label, f"hold {held.hold}")
+                lesson.keep(label, data, label, f"hold {held.hold}")
                 self._revision += 1
                 self._problem = None
             except PicamError as error:
                 self._recorder.release()
                 self._refused = held.hold, error
                 raise
+
+    def _now_called(self, label: str, lesson: Lesson) -> str:
+        """Return a class's name, of one that was renamed the new one."""
+        classes = lesson.classes()
+        return label if label in classes else self._renamed.get(label, label)
 
     def _look_live(self, lesson: Lesson) -> None:
         """Say what the newest picture is, as often as pictures come but ten times a second, and half of the time."""
@@ -458,6 +475,7 @@ class Teaching:
         running = self._running()
         chain = self._chain_of(network, running)
         self._close_lesson()
+        self._renamed.clear()
         bundles.sweep(bundles.home())
         self._stage, self._live = "opening", None
         self._tell()
@@ -593,7 +611,7 @@ class Teaching:
     def _tell(self) -> None:
         """Make the status anew, for all who look."""
         lesson, running = self._lesson, self._round
-        status: dict[str, Any] = {"stage": self._stage, "revision": self._revision, "recent": self.recent.names(),
+        status: dict[str, Any] = {"stage": self._stage, "session": self._session, "revision": self._revision, "recent": self.recent.names(),
                                   "problem": _problem(self._problem), **self._choices()}  # fmt: skip
         if self._stage == "opening":
             status["progress"] = {"done": self._progress[0], "of": self._progress[1]}

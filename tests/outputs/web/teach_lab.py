@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,13 +24,15 @@ class Service:
 
     def __init__(self, folder: Path, camera: ShowCamera, settings: str = "", model: str = "digits") -> None:
         self.folder, self.camera = folder, camera
+        with socket.socket() as probe:  # the same one after a reload
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
         self.config = folder / "config.yaml"
         self.config.write_text(
             f"# mine\nmodel: {model}\nsource: {camera.address}\ndisplay: {{kind: none}}\n"
-            f"web: {{listen: '127.0.0.1:0'}}\nteach: {{max_mb: 50, reserve_mb: 0}}\n{settings}"
+            f"web: {{listen: '127.0.0.1:{self.port}'}}\nteach: {{max_mb: 50, reserve_mb: 0}}\n{settings}"
         )
         self.log = folder / "log"
-        self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -50,14 +52,12 @@ class Service:
 
     def watches(self) -> None:
         """Wait until the page is there and pictures are judged."""
-        until(self._found_port, PATIENCE_S)
-        until(lambda: self.get("/healthz")[0] == 200, PATIENCE_S)
 
-    def _found_port(self) -> bool:
-        assert self.process is not None and self.process.poll() is None, self.log.read_text()
-        found = re.findall(r"web: http://127\.0\.0\.1:(\d+)/", self.log.read_text())
-        self.port = int(found[-1]) if found else 0
-        return bool(found)
+        def there() -> bool:
+            assert self.process is not None and self.process.poll() is None, self.log.read_text()
+            return self.get("/healthz")[0] == 200
+
+        until(there, PATIENCE_S)
 
     def end(self) -> float:
         """End it as systemd does; returns the seconds that took."""
@@ -128,7 +128,6 @@ class Service:
 
     def in_use(self) -> None:
         def there() -> bool:
-            self._found_port()
             status, answer = self.get("/api/teach")
             return status == 200 and bool(answer.get("in_use"))
 

@@ -3,7 +3,7 @@
 import { address, loggedOut } from "./server.js";
 
 const PATIENCE_MS = 10000;
-const KINDS = ["history", "change", "result", "state"];
+const KINDS = ["history", "change", "result", "teach", "state"];
 
 export class Events {
   // `tell(kind, body)` is called with each event, and of the connection itself with `up`, `down` (whether the Pi serves

@@ -9,12 +9,14 @@ import { link } from "./link.js";
 import { Models } from "./models.js";
 import { NetworkInput } from "./network_input.js";
 import { Picture } from "./picture.js";
+import { Really } from "./really.js";
 import { RegionHandle } from "./region.js";
 import { Announcer, Seen } from "./seen.js";
 import { address, ask, leaveWhenLoggedOut } from "./server.js";
 import { Settings } from "./settings.js";
 import { Share } from "./share.js";
 import { Status, trouble } from "./status.js";
+import { Teach } from "./teach.js";
 import { name, perSecond } from "./text.js";
 import { Timeline } from "./timeline.js";
 
@@ -35,7 +37,10 @@ const gallery = new Gallery(at("kept"), at("gallery"), at("kept-empty"), at("zip
 const share = new Share(at);
 const models = new Models(at);
 const input = new NetworkInput(at("input"), at("input-picture"));
-const picture = new Picture(at("picture"), () => ({ result: now.result, region: region(), aspect: aspect() }));
+const picture = new Picture(at("picture"), () => ({ result: thought(), region: region(), aspect: aspect() }));
+const really = new Really(corrected);
+const teach = new Teach({ really: (question) => really.open(question), live: takeThought, trouble: why });
+timeline.really = gallery.really = (question) => really.open(question);
 const decoder = new Decoder(takePicture);
 const hear = {
   up: connected,
@@ -44,6 +49,7 @@ const hear = {
   history: ({ changes }) => timeline.set(changes),
   change: takeChange,
   result: ({ result }) => takeResult(result),
+  teach: takeTeach,
   state: takeState,
   picture: (sent) => decoder.take(sent),
 };
@@ -62,6 +68,7 @@ function takePicture(bitmap, jpeg, head) {
 
 function takeResult(result) {
   now.result = result;
+  if (teach.open) return;
   const own = picture.judged(result);
   if (own || !picture.frozen) showSeen();
 }
@@ -69,6 +76,21 @@ function takeResult(result) {
 function takeChange(change) {
   timeline.add(change);
   if (change.kind === "tuning") settings.refresh(); // perhaps by another page, or at the monitor's keyboard
+}
+
+// News of what is taught. A page of a service that cannot be taught has none.
+function takeTeach(status) {
+  for (const id of ["views", "was-really"]) at(id).hidden = false;
+  document.body.classList.add("teachable");
+  timeline.follow(status.recent);
+  teach.take(status);
+}
+
+// What the lesson thinks of the picture that is shown.
+function takeThought() {
+  if (!teach.open) return;
+  picture.judged(teach.result);
+  showStatus();
 }
 
 function takeState(state) {
@@ -109,14 +131,18 @@ function watch() {
   connection.restart();
 }
 
-// Where the network looks: `preprocess.roi`.
+// Where the network looks: `preprocess.roi`, or what the lesson looks at.
 function region() {
+  if (teach.open && teach.status?.region !== undefined && !handle.held && !settings.pending && teach.status.runs !== teach.status.name) {
+    return teach.status.region;
+  }
   if (handle.held || (settings.pending && handle.region)) return handle.region; // the hand is ahead of the Pi
   return settings.live?.values["preprocess.roi"] ?? null;
 }
 
 // The proportions of what the network looks at.
 function aspect() {
+  if (teach.open && teach.status?.aspect !== undefined) return teach.status.aspect;
   return now.state?.picture ? now.state.picture.aspect : 1;
 }
 
@@ -125,6 +151,16 @@ function aspect() {
 // What was seen: of a frozen picture what was seen in it, or last before it.
 function result() {
   return picture.frozen ? picture.shown.result : now.result;
+}
+
+// What is said of the newest picture: by the model that runs, or in the Teach view by the lesson.
+function thought() {
+  return teach.open ? teach.result : now.result;
+}
+
+// Why there is no picture; null: there is one.
+function why() {
+  return trouble({ ...now, switching: teach.switching });
 }
 
 function showSeen() {
@@ -140,22 +176,22 @@ function showAdvice() {
 }
 
 function showHandle() {
-  handle.show(picture.frozen || !picture.boxes || !picture.shown || trouble(now) ? null : region(), aspect());
+  handle.show(picture.frozen || !picture.boxes || !picture.shown || why() ? null : region(), aspect());
 }
 
 function showStatus() {
   showHandle();
   if (picture.frozen) return;
-  const card = trouble(now);
+  const card = why();
   status.show(card);
-  now.title = `${card ? card.title : name(now.result?.label)} – picam-infer`;
+  now.title = `${card ? card.title : name(thought()?.label)} – picam-infer`;
   document.title = now.title;
 }
 
 function announce() {
   if (picture.frozen) return announcer.say("the picture is frozen");
-  const card = trouble(now);
-  announcer.say(card ? card.title : name(now.result?.label));
+  const card = why();
+  announcer.say(card ? card.title : name(thought()?.label));
 }
 
 function freeze() {
@@ -165,9 +201,61 @@ function freeze() {
     status.say("frozen", "held");
     now.title = `${name(result()?.label)} – picam-infer`;
   }
+  if (picture.frozen) pin(); // the Pi forgets it otherwise
   showSeen();
   showStatus();
   follow();
+}
+
+// Has the Pi keep the newest picture for a while; returns its name, empty: it has none.
+function pin() {
+  now.pinned = at("was-really").hidden ? Promise.resolve("") : ask("api/teach/pin", "POST", {}).then(({ recent }) => recent);
+  now.pinned.catch(() => null);
+  return now.pinned;
+}
+
+async function sayReally() {
+  try {
+    const recent = await (picture.frozen && now.pinned ? now.pinned : pin());
+    const was = teach.open ? teach.result?.label : result()?.label;
+    const question = { src: `teach/recent/${recent}`, was, body: { recent, use: !teach.open } };
+    if (teach.open) Object.assign(question, { classes: teach.classes, done: (answer) => teach.take(answer) });
+    really.open(question);
+  } catch (error) {
+    write(at(teach.open ? "teach-note" : "corrected-note"), error.message);
+    at("corrected").hidden = teach.open;
+  }
+}
+
+// The Pi has learnt what a picture really shows.
+function corrected({ lesson, used }, label) {
+  if (teach.open) return teach.say(`Learnt: that was “${label}”.`);
+  at("corrected").hidden = false;
+  write(at("corrected-note"), used ? `Learnt: that was “${label}”. The Pi takes it up …` : `“${label}” has one picture more in the lesson “${lesson}”.`);
+  now.corrected = used;
+}
+
+async function uncorrect() {
+  try {
+    await ask("api/teach/undo", "POST", { use: Boolean(now.corrected) }, 120000);
+    at("corrected").hidden = true;
+  } catch (error) {
+    write(at("corrected-note"), error.message);
+  }
+}
+
+// The part of the address behind # says which view is shown.
+function showView() {
+  const teaching = location.hash === "#teach";
+  if (teaching && picture.frozen) freeze();
+  document.body.dataset.view = teaching ? "teach" : "watch";
+  for (const [id, here] of [["to-teach", teaching], ["to-watch", !teaching]]) {
+    if (here) at(id).setAttribute("aria-current", "page");
+    else at(id).removeAttribute("aria-current");
+  }
+  teach.show(teaching);
+  showSeen();
+  showStatus();
 }
 
 async function pauseOrResume() {
@@ -209,8 +297,12 @@ at("span").addEventListener("change", (event) => {
 document.addEventListener("visibilitychange", appear);
 window.addEventListener("pageshow", appear);
 window.addEventListener("pagehide", () => connection.want({ events: false, pictures: false }));
+at("was-really").addEventListener("click", sayReally);
+at("thought-really").addEventListener("click", sayReally);
+at("uncorrect").addEventListener("click", uncorrect);
+window.addEventListener("hashchange", showView);
 document.addEventListener("keydown", (event) => {
-  if (event.key !== " " || event.target !== document.body) return;
+  if (event.key !== " " || event.target !== document.body || teach.open || document.querySelector("dialog[open]")) return;
   event.preventDefault();
   freeze();
 });
@@ -220,8 +312,10 @@ setInterval(() => {
   follow(); // says that this page is still there
   timeline.draw();
   announce();
+  teach.tick();
   write(at("rate"), picture.frozen ? "" : perSecond(picture.rate));
 }, TICK_MS);
 // A page that stays open stays logged in: an answer renews the session.
 setInterval(() => fetch(address("api/config")).then(leaveWhenLoggedOut, () => null), RENEW_MS);
+showView();
 appear();

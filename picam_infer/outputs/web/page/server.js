@@ -20,8 +20,8 @@ export function leaveWhenLoggedOut(response) {
 }
 
 // Returns the answer's JSON; throws an Error whose message is for people.
-export async function ask(path, method = "GET", body = undefined) {
-  const init = { method, signal: AbortSignal.timeout(PATIENCE_MS) };
+export async function ask(path, method = "GET", body = undefined, patience_ms = PATIENCE_MS) {
+  const init = { method, signal: AbortSignal.timeout(patience_ms) };
   if (body !== undefined) Object.assign(init, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   let response, answer;
   try {

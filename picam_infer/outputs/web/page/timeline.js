@@ -13,6 +13,8 @@ export class Timeline {
     this.list = list;
     this.minutes = 5;
     this.changes = [];
+    this.recent = new Set(); // pictures that are there still, by the milliseconds of their moment
+    this.really = null; // asks what a picture really shows
     this.offset = 0; // seconds that the Pi's clock is ahead of this browser's
     new ResizeObserver(() => this.draw()).observe(canvas);
     for (const kind of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(kind).addEventListener("change", () => this.draw());
@@ -35,8 +37,26 @@ export class Timeline {
     const moment = new Date(change.at * 1000);
     const time = element("time", { dateTime: moment.toISOString(), textContent: clock.format(moment) });
     const text = element("span", { textContent: sentence(change), className: change.kind === "lost" ? "lost" : "" });
-    this.list.prepend(element("li", {}, time, text));
+    const item = element("li", {}, time, text);
+    if (change.kind === "label") item.append(this.makeReally(change));
+    this.list.prepend(item);
     while (this.list.children.length > ROWS) this.list.lastChild.remove();
+  }
+
+  makeReally({ at, label }) {
+    const recent = String(Math.round(at * 1000));
+    const button = element("button", { type: "button", className: "really", textContent: "Really …", title: "Say what this really was", hidden: !this.recent.has(recent) });
+    button.setAttribute("aria-label", `This was really …, at ${clock.format(new Date(at * 1000))}`);
+    button.dataset.recent = recent;
+    button.addEventListener("click", () => this.really?.({ src: `teach/recent/${recent}`, was: label, body: { recent, use: true } }));
+    return button;
+  }
+
+  // Takes which changes' pictures are there still.
+  follow(recent) {
+    if (recent.length === this.recent.size && recent.every((one) => this.recent.has(one))) return;
+    this.recent = new Set(recent);
+    for (const button of this.list.querySelectorAll(".really")) button.hidden = !this.recent.has(button.dataset.recent);
   }
 
   draw() {

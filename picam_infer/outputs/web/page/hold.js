@@ -1,0 +1,77 @@
+// A button that records for as long as it is held: by mouse, finger or key. One that can only be pressed records for two seconds.
+
+import { ask } from "./server.js";
+
+const AGAIN_MS = 300; // the Pi lets go by itself when it hears nothing for longer
+const PRESS_MS = 2000;
+let holds = 0;
+
+export class Hold {
+  // `say(text)` tells why nothing is recorded.
+  constructor(say) {
+    this.say = say;
+    this.named = null; // says what is recorded; null: nothing
+    this.timer = 0;
+    this.until = Infinity;
+    addEventListener("blur", () => this.end());
+    document.addEventListener("visibilitychange", () => this.end());
+  }
+
+  // `label()` says what the button records.
+  attach(button, label) {
+    let held = false;
+    const begin = () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
+      held = true;
+      this.begin(label);
+    };
+    button.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      button.setPointerCapture(event.pointerId);
+      begin();
+    });
+    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) button.addEventListener(kind, () => this.end());
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== " " && event.key !== "Enter") return;
+      event.preventDefault();
+      if (!event.repeat) begin();
+    });
+    button.addEventListener("keyup", (event) => {
+      if (event.key === " " || event.key === "Enter") this.end();
+    });
+    button.addEventListener("contextmenu", (event) => event.preventDefault());
+    button.addEventListener("click", () => {
+      if (!held && button.getAttribute("aria-disabled") !== "true") this.begin(label, PRESS_MS); // a screen reader's press
+      held = false;
+    });
+  }
+
+  // What is recorded; empty: nothing.
+  get label() {
+    return this.named?.() ?? "";
+  }
+
+  begin(label, for_ms = Infinity) {
+    this.end();
+    holds += 1;
+    Object.assign(this, { named: label, hold: `${performance.timeOrigin.toString(36)}-${holds}`, until: performance.now() + for_ms });
+    this.send();
+    this.timer = setInterval(() => (performance.now() > this.until ? this.end() : this.send()), AGAIN_MS);
+  }
+
+  end() {
+    if (!this.named) return;
+    clearInterval(this.timer);
+    this.named = null;
+    ask("api/teach/record", "POST", { label: null }).catch(() => null);
+  }
+
+  async send() {
+    try {
+      await ask("api/teach/record", "POST", { label: this.label, hold: this.hold });
+    } catch (error) {
+      this.end();
+      this.say(error.message);
+    }
+  }
+}

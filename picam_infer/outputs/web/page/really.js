@@ -1,0 +1,71 @@
+// “This was really …”: a picture, and what it shows. The dialog is the same wherever the picture comes from.
+
+import { at, element, reconcile, write } from "./dom.js";
+import { address, ask } from "./server.js";
+import { name } from "./text.js";
+
+export class Really {
+  // `told(answer, label)` is called when the Pi has learnt it.
+  constructor(told) {
+    this.told = told;
+    this.box = at("really");
+    this.question = null;
+    at("really-other").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (at("really-name").value.trim()) this.answer(at("really-name").value.trim());
+    });
+    at("really-delete").addEventListener("click", () => {
+      const { remove } = this.question;
+      this.box.close();
+      remove();
+    });
+    at("really-close").addEventListener("click", () => this.box.close());
+    this.box.addEventListener("click", (event) => {
+      if (event.target === this.box) this.box.close(); // beside it
+    });
+  }
+
+  // `src` is the picture; `was` what it was taken for; `body` tells the Pi which one; `classes` (else asked for) what there is.
+  async open(question) {
+    this.question = question;
+    at("really-picture").src = address(question.src);
+    write(at("really-was"), question.was === undefined ? "" : `The Pi took it for: ${name(question.was)}`);
+    if (question.remove) write(at("really-was"), `It is among the pictures of “${question.was}”.`);
+    at("really-delete").hidden = !question.remove;
+    at("really-name").value = "";
+    write(at("really-note"), "");
+    this.show(question.classes ?? []);
+    if (!this.box.open) this.box.showModal();
+    if (question.classes) return;
+    try {
+      const lesson = await ask("api/teach/open", "POST", {}, 120000);
+      if (this.question !== question) return;
+      this.show(lesson.classes);
+      if (!lesson.runs) write(at("really-note"), `The Pi learns it in the lesson “${lesson.name}”, and names it so after “Use it” in Teach.`);
+    } catch (error) {
+      write(at("really-note"), error.message);
+    }
+  }
+
+  show(classes) {
+    const others = classes.map(({ label }) => label).filter((label) => !this.question.remove || label !== this.question.was);
+    reconcile(at("really-classes"), others, (label) => {
+      const button = element("button", { type: "button", textContent: label, dir: "auto" });
+      button.addEventListener("click", () => this.answer(label));
+      return button;
+    });
+  }
+
+  async answer(label) {
+    const { body, done } = this.question;
+    write(at("really-note"), "Learning it …");
+    try {
+      const answer = await ask("api/teach/pictures", "POST", { label, ...body }, 120000);
+      this.box.close();
+      if (done) done(answer);
+      this.told(answer, label, this.question);
+    } catch (error) {
+      write(at("really-note"), error.message);
+    }
+  }
+}
