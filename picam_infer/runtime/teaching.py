@@ -23,6 +23,7 @@ from picam_infer import config as configs
 from picam_infer.core import BadFrame, Frame, NoInput, PicamError, UsageError
 from picam_infer.imaging import jpeg
 from picam_infer.inference import preprocess
+from picam_infer.inference.engines import openvino
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform import malloc
@@ -30,6 +31,7 @@ from picam_infer.platform.zip_stream import Entry
 from picam_infer.runtime.model_choice import ModelChoice
 from picam_infer.runtime.recent import Recent
 from picam_infer.runtime.state import State
+from picam_infer.training.teach import shelf
 
 if TYPE_CHECKING:
     from picam_infer.training.teach.lesson import Lesson
@@ -162,11 +164,12 @@ class Teaching:
 
     def look(self) -> dict[str, Any]:
         """Return the status, with the lessons and the models to build on; for some seconds the live label follows."""
+        self._looked_s = time.monotonic()
+        openvino.load()
         from picam_infer.training.teach import lesson
 
-        self._looked_s = time.monotonic()
         bases = [{"name": base.name, "drawn": base.drawn} for base in lesson.bases()]
-        return {**self._status, "lessons": lesson.names(), "bases": bases}
+        return {**self._status, "lessons": shelf.names(), "bases": bases}
 
     def pictures(self) -> list[dict[str, Any]]:
         """Return id, label and bytes of the taught pictures, the oldest first."""
@@ -453,16 +456,15 @@ class Teaching:
         bundle = running.state.bundle if running else None
         if bundle is None or bundle.card.taught is None:
             return ""
-        from picam_infer.training.teach import lesson
-
         name = bundle.folder.name.removesuffix(BEFORE)
-        return name if bundle.folder.parent == bundles.home() and name in lesson.names() else ""
+        return name if bundle.folder.parent == bundles.home() and name in shelf.names() else ""
 
     def _open(self, name: str, base: str) -> None:
+        openvino.load()
         from picam_infer.training.teach import lesson
 
         name = name or (self._lesson.name if self._lesson else "")
-        name = lesson_name(name) if name else self._lesson_that_runs() or (lesson.names() or [DEFAULT])[0]
+        name = lesson_name(name) if name else self._lesson_that_runs() or (shelf.names() or [DEFAULT])[0]
         there = self._lesson
         if there is not None and there.name == name and base in ("", there.network.folder.name):
             return
@@ -584,8 +586,6 @@ class Teaching:
 
     def _try(self, made: Bundle, lesson: Lesson) -> None:
         """Raise `PicamError` if a bundle does not run, or says something else than the lesson does."""
-        from picam_infer.inference.engines.openvino import OpenVino
-
         picture = next(iter(lesson.pictures()))
         data = lesson.read(picture.id)
         if data is None:
@@ -595,7 +595,7 @@ class Teaching:
         image = decode_picture(data, picture.name)
         frame = Frame(image, "bgr", image.shape[1], image.shape[0], 0.0, 0.0, 0)
         settings = configs.EngineSettings(kind="openvino", precision="f32", threads=1)
-        engine = OpenVino(made, settings)
+        engine = openvino.OpenVino(made, settings)
         try:
             engine.submit(preprocess.build(made.card.preprocess, made.card.input)(frame))
             scores = engine.collect()
@@ -611,8 +611,10 @@ class Teaching:
     def _tell(self) -> None:
         """Make the status anew, for all who look."""
         lesson, running = self._lesson, self._round
-        status: dict[str, Any] = {"stage": self._stage, "session": self._session, "revision": self._revision, "recent": self.recent.names(),
-                                  "problem": _problem(self._problem), **self._choices()}  # fmt: skip
+        status: dict[str, Any] = {
+            "stage": self._stage, "session": self._session, "revision": self._revision,
+            "recent": self.recent.names(), "problem": _problem(self._problem), **self._choices(),
+        }  # fmt: skip
         if self._stage == "opening":
             status["progress"] = {"done": self._progress[0], "of": self._progress[1]}
         if lesson is not None:
@@ -754,4 +756,4 @@ class _Recorder:
             with contextlib.suppress(BadFrame):
                 self._taken.append((held, jpeg.portable(frame)))
             due_s = max(due_s + 1 / PER_S, time.monotonic())
-            time.sleep(due_s - time.monotonic())
+            time.sleep(max(0.0, due_s - time.monotonic()))

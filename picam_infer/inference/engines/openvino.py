@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from picam_infer.models.bundle import Bundle, BundleError
 if TYPE_CHECKING:
     import openvino as ov
 
+_loading = threading.Lock()
 QUICK_S = 0.01
 """An inference that takes no longer on one thread keeps up with any camera, and leaves the other cores alone."""
 
@@ -77,12 +79,20 @@ def version() -> str:
 def _core() -> ov.Core:
     if not os.path.isdir("/sys/devices"):  # noqa: PTH112  # its CPU plugin dies of a segmentation fault without it
         raise Unavailable("OpenVINO needs /sys, which is not mounted", "mount it, also inside a chroot or sandbox")
+    load()
+    import openvino as ov
+
+    return ov.Core()
+
+
+def load() -> None:
+    """Import the runtime. Of two threads that import it at once one would find half of it. Raises `Unavailable`."""
     try:
-        import openvino as ov
+        with _loading:
+            import openvino  # noqa: F401
     except ImportError as error:
         raise Unavailable(f"OpenVINO cannot be loaded ({_short(error)})",
                           "it needs a 64-bit system: pip install openvino") from error  # fmt: skip
-    return ov.Core()
 
 
 def _read(core: ov.Core, bundle: Bundle) -> ov.Model:

@@ -16,18 +16,15 @@ from pathlib import Path
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain, Edges
-from picam_infer.platform import atomic_file, disk
+from picam_infer.platform import disk
 from picam_infer.platform.zip_stream import Entry
-from picam_infer.training.teach import backbone
+from picam_infer.training.teach import backbone, shelf
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, label_order
 from picam_infer.training.teach.report import Report
 from picam_infer.training.teach.teacher import Teacher
 
-SUFFIX = ".pictures"
-"""What follows a lesson's name in that of its folder, which lies beside its bundle."""
 LONGEST = 60
 """Characters of a class's name."""
-_NOTE = ".lesson.json"
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,11 @@ class Lesson:
         home = bundles.home()
         self.target = home / name
         """The bundle that comes of it."""
-        self._folder = home / f"{name}{SUFFIX}"
+        self._folder = shelf.folder_of(name)
         self._pictures = PictureSet(self._folder, room.max_mb, room.reserve_mb, "teach.max_mb")
         self.teacher = Teacher(network, self._pictures, chain=self.chain, progress=progress, threads=1)
         there = sorted({picture.label for picture in self._pictures}, key=label_order)
-        classes = _note(self._folder).get("classes")
+        classes = shelf.note(self._folder).get("classes")
         noted = [label for label in classes if isinstance(label, str)] if isinstance(classes, list) else []
         self._classes = [*dict.fromkeys(noted), *(label for label in there if label not in noted)]
         self._steps = 0
@@ -120,6 +117,8 @@ class Lesson:
 
     def relabel(self, id: str, label: str) -> None:
         """Move a picture to another class. Raises `PicamError`."""
+        if id not in self._pictures:
+            raise UsageError("this picture is not there any more", "look at the pictures again")
         step = self._step()
         label = self._with_class(label, step)
         self.teacher.relabel(id, label, step)
@@ -210,8 +209,7 @@ class Lesson:
     def _write_note(self) -> None:
         note = {"backbone": self._noted_backbone(), "classes": self._classes}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            atomic_file.write(self._folder / _NOTE, json.dumps(note, ensure_ascii=False, indent=1).encode())
+            shelf.write_note(self._folder, note)
         except OSError as error:
             raise PicamError(f"{self._folder} cannot be written ({error.strerror})",
                              disk.remedy(error, self._folder)) from error  # fmt: skip
@@ -233,35 +231,16 @@ def _checked(text: str) -> str:
     return label
 
 
-def _note(folder: Path) -> dict[str, object]:
-    try:
-        note = json.loads((folder / _NOTE).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def names() -> list[str]:
-    """Return the names of the lessons that are there, the newest first."""
-    try:
-        found = [(path.stat().st_mtime, path.name.removesuffix(SUFFIX)) for path in bundles.home().iterdir()
-                 if path.name.endswith(SUFFIX) and not path.name.startswith(".") and path.is_dir()]  # fmt: skip
-    except (OSError, RuntimeError):
-        return []
-    return [name for _, name in sorted(found, reverse=True)]
-
-
 def network_of(name: str) -> Bundle | None:
     """Return the network that a lesson builds on: the one in its bundle, else the one it began with; None: new.
 
     Raises `PicamError` when that one is gone.
     """
-    folder = bundles.home() / name
     with contextlib.suppress(PicamError):
-        bundle = bundles.load(folder)
+        bundle = bundles.load(bundles.home() / name)
         if bundle.card.taught is not None:
             return bundle
-    noted = _note(folder.with_name(f"{name}{SUFFIX}")).get("backbone")
+    noted = shelf.note(shelf.folder_of(name)).get("backbone")
     if not isinstance(noted, str):
         return None
     try:

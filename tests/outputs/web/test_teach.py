@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import random
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 from show_camera import sheet
 from teach_lab import Service, service
+from visitors import ask, until, watching
+
+from picam_infer import cli
+from picam_infer import config as configs
+from picam_infer.config import EngineSettings
+from picam_infer.inference.engines.openvino import OpenVino
+from picam_infer.models import bundle as bundles
 
 SIGNS = ("circle", "cross", "bars")
 
@@ -15,6 +26,13 @@ SIGNS = ("circle", "cross", "bars")
 @pytest.fixture
 def pi(tmp_path: Path) -> Iterator[Service]:
     with service(tmp_path, sheet("nothing")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One that tests leave as they found it."""
+    with service(tmp_path_factory.mktemp("pi"), sheet("nothing")) as made:
         yield made
 
 
@@ -37,3 +55,136 @@ def test_three_signs_are_taught_used_corrected_and_known_after_a_restart(pi: Ser
     pi.sees("bars")
     assert pi.post("/api/teach/open")[1]["name"] == "taught"
     assert list(pi.counts()) == list(SIGNS), "in the order they were made"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/api/teach/open", [1], 422),
+        ("/api/teach/open", {"name": 7}, 422),
+        ("/api/teach/open", {"name": "/"}, 422),
+        ("/api/teach/open", {"name": "x.before"}, 422),
+        ("/api/teach/open", {"base": "nothing like it"}, 422),
+        ("/api/teach/classes", {}, 422),
+        ("/api/teach/classes", {"add": " \n"}, 422),
+        ("/api/teach/classes", {"add": "x" * 61}, 422),
+        ("/api/teach/classes", {"rename": "nobody", "to": "x"}, 422),
+        ("/api/teach/classes", {"remove": "nobody"}, 422),
+        ("/api/teach/record", {"label": "nobody", "hold": "1"}, 422),
+        ("/api/teach/pictures", {"label": "x"}, 422),
+        ("/api/teach/pictures", {"label": None, "recent": "1"}, 422),
+        ("/api/teach/pictures", {"label": "x", "recent": "1"}, 404),
+        ("/api/teach/pictures", {"label": "x", "id": "0123456789ab"}, 422),
+        ("/api/teach/pictures", {"label": "x", "kept": "../a"}, 404),
+        ("/api/teach/use", {}, 422),
+        ("/api/teach/back", {}, 422),
+        ("/api/teach/undo", {"use": 1}, 422),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(shared_pi: Service, path: str, body: object, status: int) -> None:
+    assert shared_pi.post("/api/teach/open")[0] == 200
+    before = shared_pi.counts()
+    got, answer = shared_pi.post(path, body)
+    assert got == status and answer["error"] and "\n" not in answer["error"] + answer["hint"]
+    assert shared_pi.counts() == before and shared_pi.config.read_text().count("model: digits") == 1
+    assert "Traceback" not in shared_pi.log.read_text()
+
+
+def test_other_sites_and_strangers_teach_nothing(shared_pi: Service) -> None:
+    assert shared_pi.post("/api/teach/open", X_Forwarded_For="192.0.2.7")[0] in (401, 403)
+    assert shared_pi.post("/api/teach/open", Origin="http://evil.example")[0] == 403
+    assert shared_pi.post("/api/teach/open", Content_Type="text/plain")[0] == 415
+    for path in ("/teach/picture/..%2f..%2fetc%2fpasswd", "/teach/thumbnail/x", "/teach/recent/x"):
+        assert shared_pi.get(path)[0] == 404
+
+
+def test_the_zip_is_taught_again_by_the_command_and_another_lesson_is_another_model(
+    pi: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi.post("/api/teach/open", {"name": "my signs"})
+    for sign in SIGNS[:2]:
+        pi.teach(sign, sheet(sign), 8)
+    pi.uses()
+    assert "model: my-signs\n" in pi.config.read_text()
+    (tmp_path / "signs.zip").write_bytes(ask(pi, "/teach.zip")[2])  # type: ignore[arg-type]
+    assert cli.main(["teach", "-m", "digits", "-o", str(tmp_path / "again"), str(tmp_path / "signs.zip")]) == 0
+    again, taught = (bundles.load(folder) for folder in (tmp_path / "again", pi.models / "my-signs"))
+    assert again.card.origin.sha256 == taught.card.origin.sha256 and again.labels == taught.labels
+    # Another lesson does not touch it; back and forth.
+    pi.post("/api/teach/open", {"name": "others"})
+    pi.teach("bars", sheet("bars"), 8)
+    pi.uses()
+    assert set(pi.get("/api/teach")[1]["lessons"]) == {"my-signs", "others"}
+    assert pi.post("/api/teach/back") == (200, {"model": "my-signs"})
+    pi.camera.scene = sheet("cross")
+    pi.sees("cross")
+
+
+def test_the_version_before_comes_back_when_a_lesson_was_used_again(pi: Service) -> None:
+    pi.post("/api/teach/open")
+    pi.teach("circle", sheet("circle"), 8)
+    pi.uses()
+    pi.teach("bars", sheet("bars"), 8)
+    pi.uses()
+    assert (pi.models / "taught.before" / "model.yaml").is_file()
+    assert pi.post("/api/teach/back")[0] == 200
+    until(lambda: pi.get("/api/state")[0] == 200 and pi.get("/api/state")[1]["labels"] == ["circle", "unknown"], 60)
+    assert "model: taught.before" in pi.config.read_text()
+    pi.uses()
+    until(lambda: pi.get("/api/state")[1]["labels"] == ["bars", "circle", "unknown"], 60)
+
+
+def test_a_plug_pulled_at_any_moment_leaves_models_pictures_and_settings_whole(pi: Service) -> None:
+    rng = random.Random(21)
+    pi.post("/api/teach/open")
+    pi.teach("circle", sheet("circle"), 6)
+    pi.uses()
+    for _ in range(4):
+        teaching = threading.Thread(target=_teach_on, args=(pi,), daemon=True)
+        teaching.start()
+        time.sleep(rng.uniform(0.3, 2.5))
+        known = sum(pi.counts().values())
+        pi.kill()
+        teaching.join(30)
+        bundle = bundles.load(pi.models / "taught")
+        engine = OpenVino(bundle, EngineSettings(kind="openvino", threads=1))
+        engine.close()
+        assert configs.load(pi.config).model == "taught" and "# mine" in pi.config.read_text()
+        pictures = list((pi.models / "taught.pictures").glob("[!.]*/[!.]*.jpg"))
+        assert len(pictures) >= known - 11 and all(cv2.imread(str(path)) is not None for path in pictures)
+        pi.start()
+        status, opened = pi.post("/api/teach/open")
+        assert status == 200 and opened["stage"] == "open" and opened["pictures"] == len(pictures)
+    assert "Traceback" not in pi.log.read_text()
+
+
+def _teach_on(pi: Service) -> None:
+    """Record, change and use at the same time, until nobody answers."""
+    pi.camera.scene = sheet("circle")
+    while pi.post("/api/teach/record", {"label": "circle", "hold": str(time.monotonic())})[0] == 200:
+        pi.post("/api/teach/classes", {"add": f"thing {time.monotonic_ns()}"})
+        pi.post("/api/teach/use")
+
+
+def test_the_picture_goes_on_and_the_watchdog_is_fed_while_it_is_taught(pi: Service) -> None:
+    pi.post("/api/teach/open")
+    with watching(pi, "/stream.mjpg?raw=1") as parts:  # type: ignore[arg-type]
+        next(parts)
+        before = pi.get("/api/state")[1]
+        times: list[float] = []
+        stop = threading.Event()
+
+        def look() -> None:
+            for _ in parts:
+                times.append(time.monotonic())
+                if stop.is_set():
+                    return
+
+        looking = threading.Thread(target=look, daemon=True)
+        looking.start()
+        pi.teach("circle", sheet("circle"), 20)
+        stop.set()
+        looking.join(10)
+        after = pi.get("/api/state")[1]
+    assert len(times) > 10 and after["inferences"] > before["inferences"]
+    assert pi.get("/healthz")[0] == 200

@@ -109,6 +109,7 @@ def test_three_things_one_mistake_a_restart_and_still_known(browser: Browser, pi
     until(lambda: text(browser, "#use") == "In use", 60)
     assert "Done." in text(browser, "#teach-note")
     assert [message for message in browser.complaints() if "net::ERR" not in message] == []
+    pi.camera.scene = sheet("bars")
     assert pi.end() < 2
     pi.start()
     pi.sees("bars")
@@ -137,6 +138,8 @@ def test_what_the_running_model_gets_wrong_is_put_right_from_the_watch_view(brow
     click(browser, "#uncorrect")
     until(lambda: "bars" not in pi.counts())
     pi.in_use()
+    pi.camera.scene = sheet("circle")
+    until(lambda: text(browser, "#label") == "circle", 60)
     # The same from the timeline and from a kept picture.
     for source in ("#changes .really:not([hidden])", "#gallery .really"):
         was = pi.counts()["circle"]

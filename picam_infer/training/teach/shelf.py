@@ -1,0 +1,45 @@
+"""Which lessons there are, and what is noted of each beside its pictures. Loads no network library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from picam_infer.models import bundle as bundles
+from picam_infer.platform import atomic_file
+
+SUFFIX = ".pictures"
+"""What follows a lesson's name in that of its folder, which lies beside its bundle."""
+_NOTE = ".lesson.json"
+
+
+def names() -> list[str]:
+    """Return the names of the lessons that are there, the newest first."""
+    try:
+        found = [(path.stat().st_mtime, path.name.removesuffix(SUFFIX)) for path in bundles.home().iterdir()
+                 if path.name.endswith(SUFFIX) and not path.name.startswith(".") and path.is_dir()]  # fmt: skip
+    except (OSError, RuntimeError):
+        return []
+    return [name for _, name in sorted(found, reverse=True)]
+
+
+def folder_of(name: str) -> Path:
+    """Return where a lesson's pictures are."""
+    return bundles.home() / f"{name}{SUFFIX}"
+
+
+def note(folder: Path) -> dict[str, Any]:
+    """Return what is noted of a lesson: `backbone` and `classes`, as far as it is known."""
+    try:
+        noted = json.loads((folder / _NOTE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def write_note(folder: Path, noted: Mapping[str, Any]) -> None:
+    """Note something of a lesson. Raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_file.write(folder / _NOTE, json.dumps(noted, ensure_ascii=False, indent=1).encode())
