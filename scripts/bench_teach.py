@@ -38,7 +38,10 @@ def main() -> int:
     parser.add_argument("-m", "--model", help="the backbone's bundle (default: the shared export, converted)")
     parser.add_argument("--pictures", type=Path, default=SHARED / "data/hands", help="a folder with one folder a class")
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--page", action="store_true", help="through the page: time and memory (needs Chromium)")
     args = parser.parse_args()
+    if args.page:
+        return 0 if through_the_page(args.model, args.pictures) else 1
     features, classes, labels, root = taken(args.model, args.pictures)
     vectors = rooted(features, root)
     print(f"{len(classes)} pictures of {len(labels)} classes, {vectors.shape[1]} numbers each, {args.draws} draws")
@@ -46,6 +49,18 @@ def main() -> int:
     good &= unknown(vectors, classes, len(labels), args.draws)
     good &= one_more(vectors.shape[1])
     return 0 if good else 1
+
+
+def through_the_page(model: str | None, folder: Path) -> bool:
+    """Teach a running service in a browser; True: the goals are met."""
+    import bench_teach_page
+
+    with tempfile.TemporaryDirectory() as scratch:
+        if model is None:
+            from picam_infer.convert import sandbox
+
+            sandbox.convert(EXPORT, Path(scratch) / "export", {})
+        return bench_teach_page.run(model or f"{scratch}/export", folder)
 
 
 def taken(model: str | None, folder: Path) -> tuple[Array, Classes, list[str], bool]:

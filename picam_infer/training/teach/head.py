@@ -51,8 +51,11 @@ def rooted(features: npt.NDArray[Any], root: bool) -> Array:
     return np.sqrt(np.maximum(values, 0)) if root else values
 
 
-def head(model: Lda, calibration: Calibration, root: bool, order: list[int]) -> Head:
-    """Return the layers for a fitted model; `order` are the classes' numbers as the outputs have them."""
+def head(model: Lda, calibration: Calibration, root: bool, order: list[int], spend: bool = False) -> Head:
+    """Return the layers for a fitted model; `order` are the classes' numbers as the outputs have them.
+
+    `spend`: the model is of no use afterwards; its memory serves for the layers.
+    """
     centre = model.centre.copy()
     means = model.means[order] - centre
     solved = model.solved[order] - centre @ model.within.matrix
@@ -61,9 +64,12 @@ def head(model: Lda, calibration: Calibration, root: bool, order: list[int]) -> 
     layers = (root, centre, sharpness * solved.T, bias)
     if not math.isfinite(calibration.limit):
         return Head(*layers, np.zeros((len(centre), 1)), 0.0, 0.0, -MOST)
-    matrix = RELATIVE * model.total.matrix
+    matrix = model.total.matrix if spend else model.total.matrix.copy()
+    matrix *= RELATIVE
     np.subtract(model.within.matrix, matrix, out=matrix)
     matrix /= unit
+    if spend:
+        model.within.matrix = matrix  # the old one goes before the factor comes
     shape = _factor(matrix)
     gain = calibration.gain
     return Head(*layers, shape, 2 / (sharpness * unit), gain, -gain * calibration.limit)

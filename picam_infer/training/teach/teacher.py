@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -329,7 +329,8 @@ class Teacher:
         """
         with self._lock:
             if self._model is None:
-                raise UsageError("nothing is taught yet", "add a picture first")
+                self._anew()  # a bundle is being written
+            assert self._model is not None
             squared, total = self._model.distances(rooted(features, self._backbone.root)[None])
             there = [number for number, count in enumerate(self._model.counts) if count]
             scores = calibrations.probabilities(squared[:, there], total, RELATIVE, self._calibration)[0]
@@ -358,13 +359,22 @@ class Teacher:
         """
         with self._lock:
             fitted = self._anew()
-            said, layers = _report(fitted), _head(fitted, self._backbone.root)
-            labels, digest = [*fitted.labels, reject_label(fitted.labels)], fitted.digest
-            del fitted  # it would hold on to memory while the network is written
+            labels, digest, said = [*fitted.labels, reject_label(fitted.labels)], fitted.digest, _report(fitted)
+            # The model's memory serves for the layers, and is free while the network is written: a Pi has few to spare.
+            self._model = None
+            layers = _head(fitted, self._backbone.root, spend=True)
+            del fitted
+        layers = replace(layers, shape=layers.shape.astype(np.float32))
         with self._network_lock:
             files = self._backbone.with_head(layers)
+        del layers
         card = self._card(name or folder.resolve().name, labels[-1], said, digest)
-        return bundles.save(folder, card, labels, files), said
+        bundle = bundles.save(folder, card, labels, files)
+        del files
+        with self._lock:
+            if self._model is None:
+                self._refit()
+        return bundle, said
 
     def _card(self, name: str, reject: str, said: Report, digest: str) -> Card:
         own = self._backbone.bundle.card
@@ -510,8 +520,8 @@ def _report(fitted: _Fitted) -> Report:
     return report.make(fitted.labels, fitted.names, fitted.vectors, fitted.classes, fitted.left, fitted.calibration)
 
 
-def _head(fitted: _Fitted, root: bool) -> Head:
-    return head(fitted.model, fitted.calibration, root, list(range(len(fitted.labels))))
+def _head(fitted: _Fitted, root: bool, spend: bool = False) -> Head:
+    return head(fitted.model, fitted.calibration, root, list(range(len(fitted.labels))), spend)
 
 
 def _digest(pictures: Sequence[Picture]) -> str:

@@ -106,14 +106,16 @@ class Service:
 
     def settled(self) -> None:
         """Wait until all that was recorded is learnt."""
-        until(lambda: (now := self.get("/api/teach")[1])["recording"] is None and not now["waiting"], PATIENCE_S)
+        until(
+            lambda: (now := self.get("/api/teach")[1]) and now["recording"] is None and not now["waiting"], PATIENCE_S
+        )
 
     def counts(self) -> dict[str, int]:
-        return {one["label"]: one["pictures"] for one in self.get("/api/teach")[1].get("classes", [])}
+        return {one["label"]: one["pictures"] for one in (self.get("/api/teach")[1] or {}).get("classes", [])}
 
     def thinks(self, label: str | None) -> None:
         """Wait until the lesson says so of what is held up."""
-        until(lambda: (live := self.get("/api/teach")[1]["live"]) and live["label"] == label, PATIENCE_S)
+        until(lambda: (live := (self.get("/api/teach")[1] or {}).get("live")) and live["label"] == label, PATIENCE_S)
 
     def sees(self, label: str | None) -> None:
         """Wait until the running model says so of what is held up."""

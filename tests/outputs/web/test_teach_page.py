@@ -173,6 +173,7 @@ def test_things_are_renamed_put_together_and_removed_and_all_of_it_undone(browse
     visit(browser, pi)
     for number, sign in enumerate(SIGNS[:2], 1):
         teach(browser, pi, number, sign, sheet(sign), least=3)
+    pi.settled()
     before = pi.counts()
     browser.js("document.querySelector('.title').focus(); document.querySelector('.title').select()")
     browser.keys("ring" + _RETURN)

@@ -209,7 +209,7 @@ export class Teach {
     write(card.count_, `${pictures} ${pictures === 1 ? "picture" : "pictures"}`);
     const recording = this.status.recording === label || this.hold.label === label;
     write(card.record_.firstChild, recording ? "Recording …" : "Hold to record");
-    card.record_.setAttribute("aria-label", `Record ${label}: hold down, or press for two seconds`);
+    card.record_.setAttribute("aria-label", `${card.record_.textContent}: ${label}`);
     card.record_.setAttribute("aria-pressed", String(recording));
     card.record_.setAttribute("aria-disabled", String(this.trouble() !== null));
     card.record_.title = label === this.current ? "Space does it, too" : "";
