@@ -326,6 +326,8 @@ class Teaching(msgspec.Struct, kw_only=True):
     """What is being taught."""
 
     stage: Literal["closed", "opening", "open", "saving"]
+    session: str
+    """Revisions are counted anew in another one."""
     revision: int
     """Another one when pictures or labels changed."""
     recent: list[str]
