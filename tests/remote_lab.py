@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -23,7 +24,18 @@ from picam_infer.convert import serving
 from picam_infer.models.bundle import Bundle, Card, Edges, Input, Photo, save
 
 MODELS = Path(__file__).parent / "remote_servers"
-EXAMPLES = Path(__file__).parents[1] / "docs/examples/mlserver"
+EXAMPLES = Path(__file__).parents[1] / "docs/examples"
+
+
+def _example(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), EXAMPLES / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+triton = _example("triton/serve")
 
 
 def free_port() -> int:
@@ -194,31 +206,22 @@ class Triton(Server):
     kind = "Triton"
 
     def prepare(self, target: Path, bundle: Bundle) -> None:
-        shutil.copy(MODELS / "triton_model.py", target / "1/model.py")
-        config = (target / "config.pbtxt").read_text()
-        config = config.replace('backend: "openvino"', 'backend: "python"').replace(
-            'default_model_filename: "model.xml"', 'default_model_filename: "model.py"')  # fmt: skip
+        triton.adapt(target)
         if not self.batching:
-            config = "".join(line for line in config.splitlines(True) if not line.startswith("dynamic_batching"))
-        (target / "config.pbtxt").write_text(config)
+            path = target / "config.pbtxt"
+            lines = path.read_text().splitlines(True)
+            path.write_text("".join(line for line in lines if not line.startswith("dynamic_batching")))
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         packages = next((self.python.parent.parent / "lib").glob("python3*/site-packages"))
-        home, libraries = packages / "pytriton/tritonserver", packages / "nvidia_pytriton.libs"
-        backends = self.folder / "backends"
-        if not backends.exists():
-            shutil.copytree(home / "backends", backends)
-            version = packages.parent.name.removeprefix("python")
-            stub = home / "python_backend_stubs" / version / "triton_python_backend_stub"
-            shutil.copy(stub, backends / "python")
-        command = [
-            str(home / "bin/tritonserver"), f"--model-repository={self.folder / 'repository'}",
-            f"--backend-directory={backends}", "--model-control-mode=explicit", "--load-model=*",
+        version = packages.parent.name.removeprefix("python")
+        options = [
+            "--model-control-mode=explicit", "--load-model=*",
             *(f"--{kind}-address=127.0.0.1" for kind in ("http", "grpc", "metrics")),
             f"--http-port={self.http}", f"--grpc-port={self.grpc}", f"--metrics-port={self.metrics}",
         ]  # fmt: skip
-        path = f"{self.python.parent}:{os.environ['PATH']}"
-        return command, {"PATH": path, "LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": ""}
+        words, environment = triton.command(packages, version, self.folder / "repository", options)
+        return words, {**environment, "PATH": f"{self.python.parent}:{os.environ['PATH']}"}
 
 
 class MlServer(Server):
@@ -243,7 +246,7 @@ class MlServer(Server):
                     "parallel_workers": 0, "debug": False}  # fmt: skip
         (self.folder / "repository/settings.json").write_text(json.dumps(settings))
         return ([str(self.python.parent / "mlserver"), "start", str(self.folder / "repository")],
-                {"PYTHONPATH": str(EXAMPLES)})  # fmt: skip
+                {"PYTHONPATH": str(EXAMPLES / "mlserver")})  # fmt: skip
 
 
 class KServe(Server):

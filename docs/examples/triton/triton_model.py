@@ -14,6 +14,7 @@ class TritonPythonModel:
     """`NAME/1/model.xml` beside this file, on one thread; `NAME/slow` holds seconds to wait before an answer."""
 
     def initialize(self, args: dict[str, str]) -> None:
+        """Compile the network."""
         import openvino as ov
 
         self._folder = Path(args["model_repository"])
@@ -21,6 +22,7 @@ class TritonPythonModel:
         self._run = ov.Core().compile_model(xml, "CPU", {"INFERENCE_NUM_THREADS": 1})
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer a batch of requests, each with pixels (N, H, W, C) uint8, with (N, classes)."""
         slow = self._folder / "slow"
         if slow.exists():
             time.sleep(float(slow.read_text()))
