@@ -117,7 +117,8 @@ class Service:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.lines += 1
+            # On a starved machine the camera may be lost and found again, too: that is said, and no line too many.
+            self.lines += b" lost: " not in line and b" is back after " not in line
             if len(self.first_lines) < 20:
                 self.first_lines.append(line.decode())
 
