@@ -214,7 +214,7 @@ def labels_wanted(config: Config, model: Bundle | None) -> Iterator[Line]:
 
 
 def keep(config: Config) -> Iterator[Line]:
-    """Prove that pictures can be kept."""
+    """Prove that pictures can be collected."""
     settings = configs.chosen(config.keep, configs.Keep)
     if settings is None:
         return

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Teach classes from pictures: FOLDER has one folder of pictures for each class; a zip of it, a Teachable Machine project
-(.tm) or download of samples, and the zip of kept pictures will do, too. A network that was trained before (-m)
+(.tm) or download of samples, and the zip of collected pictures will do, too. A network that was trained before (-m)
 describes each picture, and only what follows it is solved anew. What is unlike all the pictures is "unknown".
 The bundle is written to NAME, the pictures are kept beside it in NAME.pictures, so that they can be changed later:
   picam-infer teach -m plants -o socks photos/

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from picam_infer.convert import ending, ir, labels, metadata, outputs
+from picam_infer.convert import ending, ir, label_files, labels, metadata, outputs
 from picam_infer.convert.container import Found
 from picam_infer.convert.labels import Labels
 from picam_infer.convert.metadata import Metadata
@@ -49,7 +49,7 @@ def find_lists(found: Found, given: Path | None) -> Lists:
     own = metadata.read(found.path, found.format)
     if given is not None:
         return Lists(given, (), own, frozenset(labels.counts(given)))
-    near = tuple(labels.candidates(found.folder, found.root, found.outside))
+    near = tuple(label_files.candidates(found.folder, found.root, found.outside))
     _refuse_sounds(found.folder / "metadata.json")
     numbers = {count for path in near for count in _counts(path)}
     return Lists(None, near, own, frozenset(numbers | ({len(own.labels)} if own.labels else set())))
@@ -114,7 +114,7 @@ def _names(network: Network, lists: Lists, count: int, notes: list[str]) -> Labe
         return _checked(chosen, count, wanted)
     if own is not None and len(own.names) in wanted:
         return _checked(own, count, wanted)
-    sure = next((path for path in lists.near if labels.is_sure(path)), None)
+    sure = next((path for path in lists.near if label_files.is_sure(path)), None)
     if sure is not None and not network.intermediate:
         return _checked(labels.read(sure, wanted), count, wanted)
     return None

@@ -20,7 +20,7 @@ def class_of(picture: Path, root: Path, labels: Sequence[str]) -> str | None:
     Case, blanks, `_`, `-`, and a number in front (`0 red`) do not matter. A folder `unknown` is for what is none.
     """
     plain = {_plain(label): label for label in reversed(labels)} | {_plain(UNKNOWN): UNKNOWN}
-    plain |= {_plain(folder_name(label)): label for label in labels}  # as kept pictures are downloaded
+    plain |= {_plain(folder_name(label)): label for label in labels}  # as collected pictures are downloaded
     own = picture.parent.relative_to(root).parts if picture.is_relative_to(root) else ()
     for name in (*reversed(own), root.resolve().name if root.is_dir() else root.resolve().parent.name):
         for written in (_plain(name), _plain(re.sub(r"^\d+[\s_.:,-]+", "", name))):

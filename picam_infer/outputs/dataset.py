@@ -157,7 +157,7 @@ class Collector:
                 if newest is not None and frame is not None and self._wanted(newest):
                     self._due_s = time.monotonic() + self._settings.every_s
                     self._save(newest, frame)
-        except Exception:  # the top of a thread: the recognition goes on without kept pictures
+        except Exception:  # the top of a thread: the recognition goes on without collecting pictures
             self.reason = "an internal error; see the journal"
             log.exception("keep has stopped")
 
@@ -226,7 +226,7 @@ class Collector:
             (self._folder / name).with_suffix(".json").unlink(missing_ok=True)
 
     def _scan(self) -> None:
-        """Find what earlier runs kept."""
+        """Find what earlier runs collected."""
         found = []
         with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
@@ -245,7 +245,7 @@ class Collector:
 
 
 def findings(settings: config.Keep) -> Iterator[Finding]:
-    """Yield grade, what and remedy: whether pictures can be kept."""
+    """Yield grade, what and remedy: whether pictures can be collected."""
     folder = Path(settings.folder)
     try:
         disk.try_writing(folder)
@@ -256,7 +256,7 @@ def findings(settings: config.Keep) -> Iterator[Finding]:
     if free_mb < settings.reserve_mb:
         yield Finding(
             "error",
-            f"{folder}: less than {settings.reserve_mb:g} MB are free, so no picture is kept",
+            f"{folder}: less than {settings.reserve_mb:g} MB are free, so no picture is collected",
             "make room, lower keep.reserve_mb, or choose a folder on another disk",
         )
     elif free_mb < settings.reserve_mb + settings.max_mb:

@@ -173,9 +173,9 @@ def _outlets(reports: Sequence[OutletReport]) -> Iterator[Metric]:
 
 def _kept(report: CollectionReport | None) -> Iterator[Metric]:
     if report is not None:
-        yield GaugeMetricFamily("picam_kept_pictures", "Pictures kept for training.", value=report.pictures)
+        yield GaugeMetricFamily("picam_kept_pictures", "Pictures collected for training.", value=report.pictures)
         yield GaugeMetricFamily("picam_kept_bytes", "What they take on the disk.", value=report.bytes)
-        yield CounterMetricFamily("picam_kept_failures", "Pictures that could not be kept.", value=report.failures)
+        yield CounterMetricFamily("picam_kept_failures", "Pictures that could not be collected.", value=report.failures)
 
 
 class Metrics:

@@ -47,7 +47,7 @@ class Intake:
 
 
 def read(given: Path, scratch: Path) -> Intake:
-    """Return what a folder, a zip (of folders, of one class, of kept pictures) or a `.tm` project holds.
+    """Return what a folder, a zip (of folders, of one class, of collected pictures) or a `.tm` project holds.
 
     Archives are unpacked into `scratch`, under the limits that model archives have. Raises `NoInput`, `PicamError`:
     nothing there, a class without pictures, or an archive that is not to be trusted.

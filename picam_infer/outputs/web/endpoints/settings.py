@@ -34,11 +34,11 @@ class ChangeableSettings:
         ]
 
     async def values(self, request: web.Request) -> web.StreamResponse:
-        """The live keys."""
+        """The settings that may change while running."""
         return web.json_response(self._context.runtime_settings.as_json())
 
     async def change(self, request: web.Request) -> web.StreamResponse:
-        """Set live keys."""
+        """Set some of them."""
         values = await body(request, self._context.stuck_s)
         if not isinstance(values, dict):
             raise Refused(422, "expected an object: dotted key → value")
@@ -55,7 +55,7 @@ class ChangeableSettings:
         return web.json_response(self._context.runtime_settings.as_json())
 
     async def save(self, request: web.Request) -> web.StreamResponse:
-        """Write the live keys to the configuration file."""
+        """Write them to the configuration file."""
         written = await asyncio.to_thread(self._context.runtime_settings.save)
         return web.json_response({**self._context.runtime_settings.as_json(), "written": written})
 

@@ -1,4 +1,4 @@
-// The newest kept pictures.
+// The newest collected pictures.
 
 import { element, reconcile } from "./dom.js";
 import { address, ask } from "./server.js";

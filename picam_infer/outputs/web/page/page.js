@@ -1,4 +1,4 @@
-// Ties the page together: the picture, what is seen, the figures, the timeline, the settings, the kept pictures.
+// Ties the page together: the picture, what is seen, the figures, the timeline, the settings, the collected pictures.
 
 import { at, write } from "./dom.js";
 import { Camera } from "./camera.js";
