@@ -278,6 +278,9 @@ class Display(Protocol):
         `close`: a person closed the window with the mouse.
         """
 
+    def held(self) -> frozenset[str]:
+        """Return which keys are down now, as far as they were pressed here, by the same names."""
+
     def close(self) -> None:
         """Give the monitor (and its console) back. May be called more than once."""
 

@@ -30,7 +30,7 @@ class Annotation:
     stats: str = ""
     """The line at the bottom left; empty: none."""
     notice: str = ""
-    """Why something is not as usual, or what a key just did."""
+    """Why something is not as usual, or what a key just did; of several lines all that have room are drawn."""
     inset: bool = True
 
 
@@ -59,7 +59,9 @@ def layer(height: int, width: int, result: Result | None, annotation: Annotation
         panel(made, annotation.stats, (unit, height - unit - _panel_height(size)), size, INK)
     if annotation.notice:
         size = _text_height(unit)
-        lines = wrap(annotation.notice, width - 4 * unit, size)[:3]
+        told = annotation.notice.split("\n")  # of several lines each is short
+        wrapped = [line for text in told for line in wrap(text, width - 4 * unit, size)]
+        lines = wrapped[: 3 if len(told) == 1 else (height - below) // _panel_height(size) - 2]
         for i, line in enumerate(lines):
             panel(made, line, (unit, below + unit // 2 + i * _panel_height(size)), size, UNKNOWN)
     return made

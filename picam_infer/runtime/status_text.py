@@ -41,7 +41,7 @@ def status_text(state: State) -> str:
         return str(paused)
     if problem := state.health.blocking:
         return str(problem)
-    missing = "".join(f"; {problem}" for problem in state.health.problems) + _shared(state)
+    missing = "".join(f"; {problem}" for problem in state.health.problems) + _taught(state) + _shared(state)
     newest = fresh_result(state)
     if newest is None:
         settling = "; the system is still setting its devices up" if state.settling else ""
@@ -50,6 +50,15 @@ def status_text(state: State) -> str:
     notice = f" ({state.notice[0]})" if state.notice[0] and newest.engine.startswith("openvino") else ""
     rate = per_second(state.stats.inferences)
     return f"{seen}, {rate} results/s on {newest.engine}, from {state.source}{notice}{missing}"
+
+
+def _taught(state: State) -> str:
+    """Return what is being taught."""
+    lesson = state.reports.teaching() or {}
+    if lesson.get("stage") not in ("open", "saving"):
+        return ""
+    recording = f", recording {lesson['recording']}" if lesson.get("recording") else ""
+    return f"; {lesson['name']} is being taught: {lesson['pictures']} pictures{recording}"
 
 
 def _shared(state: State) -> str:

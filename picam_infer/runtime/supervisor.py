@@ -273,7 +273,7 @@ class Supervisor:
             pipeline.start()
             try:
                 self._page(company, state, settings, collection)
-                return self._watch(Viewer(screen, state, settings), state, pipeline)
+                return self._watch(Viewer(screen, state, settings, self.teaching), state, pipeline)
             finally:
                 self.stuck = not pipeline.stop() or self.stuck
 

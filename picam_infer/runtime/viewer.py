@@ -20,6 +20,8 @@ from picam_infer.runtime.pace import Pace
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.share import link
 from picam_infer.runtime.state import State
+from picam_infer.runtime.teaching import Teaching
+from picam_infer.runtime.teaching_keys import TeachingKeys
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +33,21 @@ _REGION_KEYS = {"left": (-_REGION_STEP, 0.0, 0.0), "right": (_REGION_STEP, 0.0, 
                 "down": (0.0, _REGION_STEP, 0.0), "pageup": (0.0, 0.0, _REGION_STEP),
                 "pagedown": (0.0, 0.0, -_REGION_STEP)}  # fmt: skip
 """Shares of the picture's height: to the right, down, larger."""
+_HELP_S = 15.0
+_HELP = """q, Esc: quit · f: full screen · Space: freeze · h: this help
+t: teach · n: show the page on a phone (QR code)
+arrows, Page Up, Page Down, Home: the region · w s, d a: Canny · p: save"""
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
 
 
 class Viewer:
     """Draws the newest frame with the newest result, at the camera's rate and never faster."""
 
-    def __init__(self, screen: Screen, state: State, settings: RuntimeSettings) -> None:
+    def __init__(
+        self, screen: Screen, state: State, settings: RuntimeSettings, teaching: Teaching | None = None
+    ) -> None:
+        """`teaching`: what the key `t` opens; None: there is nothing to teach."""
+        self._teaching = TeachingKeys(teaching) if teaching is not None else None
         self._screen = screen
         self._state = state
         self._settings = settings
@@ -53,8 +63,11 @@ class Viewer:
 
     def step(self) -> bool:
         """Wait a moment for a frame and show it, or a status screen; False: there was nothing to show yet."""
-        for key in self._screen.keys(taken=self._state.share.presenting() is not None):
+        teaching = self._teaching_now()
+        for key in self._screen.keys(taken=teaching is not None or self._state.share.presenting() is not None):
             self._press(key)
+        if teaching is not None:
+            teaching.held(self._screen.held())
         if not self._screen.there():
             self._state.unpacked.forget(self)
             self._state.display = self._screen.name
@@ -140,12 +153,23 @@ class Viewer:
         return self._screen.show_status(status)
 
     def _message_now(self) -> str:
-        """Return what a key just did; empty: nothing lately."""
+        """Return what a key just did, or what is being taught; empty: nothing lately."""
+        if (teaching := self._teaching_now()) is not None:
+            return teaching.words()
         text, until_s = self._message
         return text if time.monotonic() < until_s else ""
 
+    def _teaching_now(self) -> TeachingKeys | None:
+        return self._teaching if self._teaching is not None and self._teaching.active else None
+
     def _press(self, key: str) -> None:
-        if key == "n" or self._state.share.presenting() is not None:
+        if (teaching := self._teaching_now()) is not None:
+            teaching.press(key)
+        elif key == "t":
+            self._teach()
+        elif key in ("h", "?"):
+            self._message = (_HELP, time.monotonic() + _HELP_S)
+        elif key == "n" or self._state.share.presenting() is not None:
             self._share(key)
         elif key == "q":
             self.quit = True
@@ -160,6 +184,13 @@ class Viewer:
             self._change_region(region.of(roi).size)
         elif key == "p":
             self._save()
+
+    def _teach(self) -> None:
+        if self._teaching is None or not self._state.watching:
+            self._say("nothing can be taught without a picture")
+            return
+        self._frozen = False
+        self._teaching.begin()
 
     def _turn_canny(self, which: int, direction: int) -> None:
         chain = self._state.tuning.preprocess

@@ -102,6 +102,10 @@ class Framebuffer:
         """Return the keys pressed since the last call."""
         return self._keyboard.keys() if self._keyboard else ()
 
+    def held(self) -> frozenset[str]:
+        """Return which keys are down."""
+        return self._keyboard.held() if self._keyboard else frozenset()
+
     def close(self) -> None:
         """Give screen and keyboard back."""
         if self._keyboard is not None:

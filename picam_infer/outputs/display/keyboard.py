@@ -14,12 +14,16 @@ _DEV = Path("/dev/input")
 _LAYOUT = Path("/etc/default/keyboard")
 EVENT = struct.Struct("qqHHi")
 EV_SYN, EV_KEY = 0, 1
+_DROPPED = 3
+"""What EV_SYN says when events came faster than they were read: some are missing."""
 SCAN_S = 1.0
 CTRL, ALT = (29, 97), (56, 100)
 
-NAMES = {1: "esc", 28: "enter", 57: "space", 96: "enter", 102: "home", 103: "up", 104: "pageup", 105: "left",
+NAMES = {1: "esc", 12: "-", 14: "backspace", 28: "enter", 57: "space", 96: "enter",
+          102: "home", 103: "up", 104: "pageup", 105: "left",
           106: "right", 108: "down", 109: "pagedown",
           **{2 + i: c for i, c in enumerate("1234567890")},
+          **{71 + i: c for i, c in enumerate("789-456+1230") if c in "0123456789"},
           **{16 + i: c for i, c in enumerate("qwertyuiop")},
           **{30 + i: c for i, c in enumerate("asdfghjkl")},
           **{44 + i: c for i, c in enumerate("zxcvbnm")}}  # fmt: skip
@@ -65,12 +69,20 @@ class Keyboard:
         pressed: list[str] = []
         for path, device in list(self._devices.items()):
             try:
-                pressed += [NAMES[code].translate(self._print) if len(NAMES[code]) == 1 else NAMES[code]
-                            for code in device.pressed() if code in NAMES]  # fmt: skip
+                pressed += [self._name(code) for code in device.pressed() if code in NAMES]
             except OSError:  # unplugged
                 device.close()
                 del self._devices[path]
         return pressed
+
+    def held(self) -> frozenset[str]:
+        """Return which keys are down, as of the last call of `keys`."""
+        codes = (code for device in self._devices.values() for code in device.down if code in NAMES)
+        return frozenset(self._name(code) for code in codes)
+
+    def _name(self, code: int) -> str:
+        name = NAMES[code]
+        return name.translate(self._print) if len(name) == 1 else name
 
     def close(self) -> None:
         """Let the keyboards go."""
@@ -122,6 +134,11 @@ class Device:
         with contextlib.suppress(OSError):
             os.close(self._fd)
 
+    @property
+    def down(self) -> frozenset[int]:
+        """The codes of the keys that are down."""
+        return frozenset(self._held)
+
     def pressed(self) -> Iterator[int]:
         """Return the codes of keys pressed or repeated without Ctrl or Alt. Raises `OSError` when it was unplugged."""
         handed_over = False
@@ -163,6 +180,9 @@ class Device:
             except BlockingIOError:
                 return
             yield from key_events(data)
+            if _lost(data):  # a release may be among what is missing: a key would be held for ever
+                down = self._bits(DOWN)
+                self._held &= {code for code in self._held if down >> code & 1}
             if len(data) < EVENT.size * 64:
                 return
 
@@ -177,6 +197,11 @@ def key_events(data: bytes) -> Iterator[tuple[int, int]]:
     for _, _, kind, code, value in EVENT.iter_unpack(data[: len(data) // EVENT.size * EVENT.size]):
         if kind == EV_KEY:
             yield code, value
+
+
+def _lost(data: bytes) -> bool:
+    whole = data[: len(data) // EVENT.size * EVENT.size]
+    return any(kind == EV_SYN and code == _DROPPED for _, _, kind, code, _ in EVENT.iter_unpack(whole))
 
 
 def _layout(file: Path) -> str:

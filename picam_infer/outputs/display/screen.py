@@ -134,6 +134,16 @@ class Screen:
             return []
         return ["q" if key in closing else key for key in pressed]
 
+    def held(self) -> frozenset[str]:
+        """Return which keys are down."""
+        if self._display is None:
+            return frozenset()
+        try:
+            return self._display.held()
+        except Disconnected as loss:
+            self._gone(loss)
+            return frozenset()
+
     def close(self) -> None:
         """Give the display back."""
         if self._display is not None:

@@ -24,7 +24,8 @@ TITLE = "picam-infer"
 CLOSE = "close"
 """The key that closing the window with the mouse counts as."""
 _LEAST_WIDTH = 960
-_KEYSYMS = {0xFF1B: "esc", 0xFF0D: "enter", 0xFF8D: "enter", 0x20: "space", 0xFF50: "home", 0xFF51: "left",
+_KEYSYMS = {0xFF1B: "esc", 0xFF08: "backspace", 0xFF0D: "enter", 0xFF8D: "enter", 0x20: "space",
+            0xFF50: "home", 0xFF51: "left",
             0xFF52: "up", 0xFF53: "right", 0xFF54: "down", 0xFF55: "pageup", 0xFF56: "pagedown"}  # fmt: skip
 _KEY_PRESS, _EXPOSE, _VISIBILITY, _DESTROYED, _UNMAPPED, _MAPPED, _CONFIGURED, _MESSAGE = 2, 12, 15, 17, 18, 19, 22, 33
 _EVENTS = 1 << 0 | 1 << 15 | 1 << 16 | 1 << 17
@@ -47,6 +48,8 @@ class Window:
         self._full = self._remembered(settings.fullscreen)
         self._aspect = 16 / 9
         self._pressed: list[str] = []
+        self._down: dict[int, str] = {}
+        """Keys that were pressed here, by number; some may be up again."""
         self._size: tuple[int, int] = (0, 0)
         self._last: Pixels | None = None
         self._over: Sequence[Overlay] = ()
@@ -87,6 +90,17 @@ class Window:
             self._apply()
             self._remember()
         return pressed
+
+    def held(self) -> frozenset[str]:
+        """Return which of the keys that were pressed here are still down. Raises `Disconnected`.
+
+        The server is asked: a key that is held makes it send releases and presses in turn.
+        """
+        if self._down:
+            answer = self._client.ask(x11_client.QUERY_KEYMAP)
+            bits = int.from_bytes(answer[8:40], "little")
+            self._down = {number: name for number, name in self._down.items() if bits >> number & 1}
+        return frozenset(self._down.values())
 
     def close(self) -> None:
         """Close the window. May be called more than once."""
@@ -195,11 +209,13 @@ class Window:
 
     def _key(self, event: bytes) -> None:
         shifted = bool(struct.unpack_from("<H", event, 28)[0] & _SHIFT_OR_LOCK)
-        keysym = self._keysyms.get((event[1], shifted), 0)
-        if keysym in _KEYSYMS:
-            self._pressed.append(_KEYSYMS[keysym])
-        elif 0x20 < keysym < 0x100:
-            self._pressed.append(chr(keysym).lower())
+        keysym, other = (self._keysyms.get((event[1], one), 0) for one in (shifted, not shifted))
+        if chr(other).isdigit() and other < 0x80:  # French keyboards have them behind Shift
+            keysym = other
+        name = _KEYSYMS.get(keysym) or (chr(keysym).lower() if 0x20 < keysym < 0x100 else "")
+        if name:
+            self._pressed.append(name)
+            self._down[event[1]] = name
 
     def _message(self, event: bytes) -> None:
         kind, wanted = struct.unpack_from("<II", event, 8)

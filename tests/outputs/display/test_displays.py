@@ -184,6 +184,16 @@ def test_names_repeats_and_releases(typed: tuple[keyboard.Keyboard, int, Path]) 
     assert keys.keys() == ["up", "left", "right", "down", "home", "pageup", "pagedown"]
 
 
+def test_keys_that_are_held(typed: tuple[keyboard.Keyboard, int, Path]) -> None:
+    keys, end, _ = typed
+    os.write(end, event(2, 1) + event(80, 1))
+    assert keys.keys() == ["1", "2"] and keys.held() == {"1", "2"}
+    os.write(end, event(2, 2) + event(80, 0))
+    assert keys.keys() == ["1"] and keys.held() == {"1"}, "repeated is still held"
+    os.write(end, event(14, 1) + event(14, 0) + event(3, 0, 0))
+    assert keys.keys() == ["backspace"] and keys.held() == frozenset(), "events were lost: the kernel says none is down"
+
+
 def test_keys_with_control_are_not_ours(typed: tuple[keyboard.Keyboard, int, Path]) -> None:
     keys, end, _ = typed
     os.write(end, event(29, 1) + event(16, 1) + event(16, 0) + event(29, 0) + event(17, 1))

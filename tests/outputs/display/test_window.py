@@ -212,6 +212,28 @@ def test_keys_have_the_same_names_as_without_a_desktop(desktop: Desktop, window:
         heard.clear()
 
 
+def test_a_key_is_held_until_it_is_let_go(desktop: Desktop, window: Window) -> None:
+    shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
+    subprocess.run(
+        ["xdotool", "mousemove", "100", "100", "keydown", "3"], env=desktop.environment, check=True, timeout=20
+    )
+    heard: list[str] = []
+    wait_for(lambda: heard.extend(window.keys()) or heard.count("3") > 2, "the keyboard's own repeats")
+    assert window.held() == {"3"}
+    subprocess.run(["xdotool", "keyup", "3"], env=desktop.environment, check=True, timeout=20)
+    window.keys()
+    wait_for(lambda: not window.held(), "its release")
+
+
+def test_f_is_a_letter_while_text_is_typed(desktop: Desktop, window: Window) -> None:
+    shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
+    window.typing, before = True, window.size
+    desktop.press("f")
+    wait_for(lambda: "f" in window.keys(), "the letter")
+    window.keys()
+    assert window.size == before
+
+
 def test_closing_it_with_the_mouse_is_a_key(desktop: Desktop, window: Window) -> None:
     shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
     asked = [shutil.which("xdotool") or "", "search", "--class", "picam-infer"]

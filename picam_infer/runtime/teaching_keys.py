@@ -1,0 +1,194 @@
+"""Teaching at the attached monitor: what its keys mean, and the words on the screen. Without a network or a page."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Set
+from typing import Any
+
+from picam_infer.core import PicamError
+from picam_infer.runtime.teaching import Teaching
+
+log = logging.getLogger(__name__)
+
+HELP = "hold 1–9: record · letters, Enter: name it · Enter: use it · Backspace: undo · Esc: leave"
+_AGAIN_S = 0.4
+"""How often it is said that a key is still held."""
+_LOOK_S = 2.0
+_NEWS_S = 4.0
+_LONGEST = 40
+_DIGITS = "123456789"
+
+
+class TeachingKeys:
+    """The keys' side of teaching. The main thread uses it, and is never made to wait: a thread does what takes long."""
+
+    def __init__(self, teaching: Teaching) -> None:
+        self.active = False
+        """Whether keys belong to it."""
+        self._teaching = teaching
+        self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._busy = 0
+        self._news = ("", 0.0)
+        self._typed = ""
+        self._class = 0
+        """The class that was recorded last, counted from 0: what is typed names it."""
+        self._digit = ""
+        """The digit that is held."""
+        self._hold = ""
+        self._said_s = self._looked_s = 0.0
+
+    # -- keys -----------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open teaching."""
+        self.active, self._typed, self._digit = True, "", ""
+        self._do(self._teaching.open)
+
+    def press(self, key: str) -> None:
+        """Take a key: a character, `space`, `enter`, `backspace`, `esc`."""
+        character = " " if key == "space" else key
+        if key == "esc":
+            self._escape()
+        elif key == "enter":
+            self._enter()
+        elif key == "backspace":
+            self._back()
+        elif character in _DIGITS and not self._typed:
+            if character != self._digit:
+                self._digit, self._hold = character, f"{character} {time.monotonic()}"
+                self._class, self._said_s = int(character) - 1, 0.0
+        elif len(character) == 1 and character.isprintable() and self._labels():
+            self._typed = (self._typed + character).lstrip()[:_LONGEST]
+
+    def held(self, keys: Set[str]) -> None:
+        """Take which keys are down now; to be told again and again."""
+        now_s = time.monotonic()
+        if self._digit and self._digit not in keys:
+            self._digit = ""
+            self._teaching.release()
+        elif self._digit and now_s - self._said_s >= _AGAIN_S:
+            self._said_s = now_s
+            self._record()
+        if now_s - self._looked_s > _LOOK_S and not self._busy:
+            self._looked_s = now_s
+            self._do(self._teaching.look)  # so that the live label follows
+
+    def leave(self) -> None:
+        """Give the keys back; what was recorded is kept."""
+        self.active, self._digit, self._typed = False, "", ""
+        self._teaching.release()
+        self._work.put(None)
+        self._thread = None
+
+    def _escape(self) -> None:
+        if self._typed:
+            self._typed = ""
+        else:
+            self.leave()
+
+    def _enter(self) -> None:
+        if self._typed:
+            labels, wanted, self._typed = self._labels(), self._typed.strip(), ""
+            if self._class < len(labels) and wanted:
+                old = labels[self._class]
+                self._do(lambda: self._teaching.rename_class(old, wanted))
+        else:
+            self._do(self._use)
+
+    def _use(self) -> str:
+        self._teaching.use()
+        self.active = False  # the next round's keys are its own
+        return "the service runs it now"
+
+    def _back(self) -> None:
+        if self._typed:
+            self._typed = self._typed[:-1]
+        else:
+            self._do(lambda: f"undone: {done}" if (done := self._teaching.undo(use=False)) else "nothing to undo")
+
+    def _record(self) -> None:
+        labels, hold = self._labels(), self._hold
+        if self._class < len(labels):
+            self._hold_down(labels[self._class], hold)
+        elif not self._busy:
+            self._class = len(labels)  # one after the other, whatever digit was pressed
+            name = f"class {self._class + 1}"
+            self._do(lambda: self._made(name))
+
+    def _made(self, name: str) -> None:
+        self._teaching.add_class(name)
+
+    def _hold_down(self, label: str, hold: str) -> None:
+        try:
+            self._teaching.hold(label, hold)
+        except PicamError as error:
+            self._say(str(error))
+            self._said_s += 2.0
+
+    # -- the thread -------------------------------------------------------------
+
+    def _do(self, work: Callable[[], object]) -> None:
+        """Have something done that may take a while; words that it returns are shown."""
+        if self._thread is None:
+            self._work = queue.SimpleQueue()
+            self._thread = threading.Thread(target=self._run, args=(self._work,), name="teaching keys", daemon=True)
+            self._thread.start()
+        self._busy += 1
+        self._work.put(work)
+
+    def _run(self, tasks: queue.SimpleQueue[Callable[[], object] | None]) -> None:
+        while (work := tasks.get()) is not None:
+            try:
+                told = work()
+                self._say(told if isinstance(told, str) else "")
+            except PicamError as error:
+                self._say(str(error))
+            except Exception:  # a thread's top: the next key may do
+                log.exception("teaching at the monitor: an internal error")
+                self._say("an internal error; see the journal")
+            self._busy -= 1
+
+    def _say(self, text: str) -> None:
+        if text:
+            self._news = (text, time.monotonic() + _NEWS_S)
+
+    # -- words --------------------------------------------------------------------
+
+    def words(self) -> str:
+        """Return what the screen says, line by line."""
+        status = self._teaching.status()
+        if status["stage"] in ("closed", "opening"):
+            news = self._fresh_news()
+            return f"teaching: {news or 'opening …'}\n{HELP}"
+        labels = self._labels()
+        counts = {one["label"]: one["pictures"] for one in status.get("classes", ())}
+        lines = [self._first(status, labels)]
+        for at, label in enumerate(labels[:9]):
+            mark = "●" if status.get("recording") == label else " "
+            name = f"{self._typed}▏" if self._typed and at == self._class else label
+            lines.append(f"{at + 1} {mark} {name}  {counts[label]}")
+        if len(labels) < 9:
+            lines.append(f"{len(labels) + 1}   hold for a new class")
+        return "\n".join([*lines, self._fresh_news() or HELP])
+
+    def _first(self, status: dict[str, Any], labels: list[str]) -> str:
+        live = status.get("live")
+        if status["stage"] == "saving":
+            return f"teaching {status['name']}: saving …"
+        if not live or not any(one["pictures"] for one in status["classes"]):
+            return f"teaching {status['name']}" + ("" if labels else ": hold 1 and show the first thing")
+        seen = "unknown" if live["label"] is None else f"{live['label']} {live['score']:.0%}"
+        waiting = f" · {status['waiting']} to learn" if status.get("waiting") else ""
+        return f"teaching {status['name']}: sees {seen}{waiting}"
+
+    def _fresh_news(self) -> str:
+        text, until_s = self._news
+        return text if time.monotonic() < until_s else ""
+
+    def _labels(self) -> list[str]:
+        return [one["label"] for one in self._teaching.status().get("classes", ())]

@@ -1,0 +1,176 @@
+"""Teaching with the attached keyboard alone: the real owner, network and pictures; a display that a test types on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from makers import jpeg_frame, until
+from show_camera import sheet
+
+from picam_infer.config import Config, Decide, DisplaySettings
+from picam_infer.core import Overlay, Pixels
+from picam_infer.models import bundle as bundles
+from picam_infer.outputs.display.screen import Screen
+from picam_infer.runtime.settings import RuntimeSettings
+from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.status_text import status_text
+from picam_infer.runtime.teaching import Switch, Teaching
+from picam_infer.runtime.teaching_keys import TeachingKeys
+from picam_infer.runtime.viewer import Viewer
+
+
+class Typewriter:
+    """A display with a keyboard."""
+
+    name, desktop, typing, size = "typewriter", False, False, (640, 480)
+
+    def __init__(self) -> None:
+        self.pressed: list[str] = []
+        self.down: set[str] = set()
+
+    def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
+        pass
+
+    def keys(self) -> list[str]:
+        pressed, self.pressed = self.pressed, []
+        return pressed
+
+    def held(self) -> frozenset[str]:
+        return frozenset(self.down)
+
+    def close(self) -> None:
+        pass
+
+
+class Desk:
+    """A viewer in a thread, a camera that shows a sheet of paper, and somebody at the keyboard."""
+
+    def __init__(self) -> None:
+        self.display = Typewriter()
+        self.scene = sheet("nothing")
+        self.used: list[Switch] = []
+        digits = bundles.load("digits")
+        self.state = State(Tuning(digits.card.preprocess, Decide()), digits.name, digits.labels,
+                           network=digits.card.input)  # fmt: skip
+        self.state.bundle = digits
+        self.teaching = Teaching(self.used.append)
+        screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
+        screen.use(self.display)
+        self.viewer = Viewer(screen, self.state, RuntimeSettings(self.state), self.teaching)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(0.03):
+            number += 1
+            self.state.frames.put(jpeg_frame(self.scene(number), number))
+            self.viewer.step()
+
+    def press(self, *keys: str) -> None:
+        self.display.pressed += keys
+        until(lambda: not self.display.pressed)
+
+    def record(self, digit: str, sign: str, name: str) -> None:
+        """Hold a digit down while something is shown, then type what it is."""
+        self.scene = sheet(sign)
+        before = sum(self.counts.values())
+        self.display.down.add(digit)
+        self.press(digit)
+        until(lambda: sum(self.counts.values()) >= before + 8)
+        self.press(digit, digit)  # as a keyboard repeats
+        self.display.down.discard(digit)
+        until(lambda: self.teaching.status()["recording"] is None)
+        self.press(*name, "enter")
+        until(lambda: name in self.counts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {one["label"]: one["pictures"] for one in self.teaching.status().get("classes", ())}
+
+    @property
+    def live(self) -> str | None:
+        live = self.teaching.status().get("live")
+        return live["label"] if live else None
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    made = Desk()
+    with made.teaching.following(made.state, Config(), None):
+        yield made
+    made.close()
+    made.teaching.close()
+
+
+def test_two_signs_are_taught_named_corrected_and_used(desk: Desk) -> None:
+    desk.press("t")
+    until(lambda: desk.teaching.status()["stage"] == "open", 60)
+    desk.record("1", "circle", "ring")
+    desk.record("2", "cross", "plus")
+    assert list(desk.counts) == ["ring", "plus"] and not desk.viewer.quit
+    assert "is being taught" in status_text_of(desk)
+    desk.scene = sheet("circle")
+    until(lambda: desk.live == "ring", 60)
+    desk.scene = sheet("cross")
+    until(lambda: desk.live == "plus", 40)
+    before = desk.counts["plus"]
+    desk.display.down.add("2")
+    desk.press("2")
+    until(lambda: desk.counts["plus"] > before)
+    desk.display.down.discard("2")
+    until(lambda: desk.teaching.status()["recording"] is None and not desk.teaching.status()["waiting"])
+    desk.press("backspace")
+    until(lambda: desk.counts["plus"] == before)
+    desk.press("enter")
+    until(lambda: desk.used, 60)
+    assert {"ring", "plus"} <= set(bundles.load(desk.used[0].model).labels)
+
+
+def status_text_of(desk: Desk) -> str:
+    return status_text(desk.state)
+
+
+def test_letters_are_letters_while_a_name_is_typed(desk: Desk) -> None:
+    desk.press("t")
+    until(lambda: desk.teaching.status()["stage"] == "open", 60)
+    desk.record("1", "circle", "qn p1f")
+    assert not desk.viewer.quit and desk.state.share.now is None
+    desk.press("q", "backspace", "esc")
+    desk.press("x", "esc", "esc")
+    until(lambda: desk.teaching.status()["recording"] is None)
+    desk.press("q")
+    until(lambda: desk.viewer.quit)
+
+
+def test_a_name_is_being_typed_on_the_screen_and_digits_without_a_class_make_the_next(desk: Desk) -> None:
+    keys = TeachingKeys(desk.teaching)
+    keys.begin()
+    until(lambda: desk.teaching.status()["stage"] == "open", 60)
+    assert "hold 1" in keys.words()
+    keys.press("7")
+    until(lambda: keys.held(frozenset("7")) or desk.counts, 30)
+    assert list(desk.counts) == ["class 1"], "there is no seventh without a sixth"
+    keys.held(frozenset())
+    for letter in ("s", "o", "c", "k", "space", "1"):
+        keys.press(letter)
+    assert "sock 1▏" in keys.words()
+    keys.press("enter")
+    until(lambda: list(desk.counts) == ["sock 1"])
+    keys.leave()
+    assert not keys.active
+
+
+def test_without_a_picture_nothing_is_taught(desk: Desk, tmp_path: Path) -> None:
+    desk.state.health.mark_down("camera", "unplugged", "plug it in")
+    desk.press("t", "q")
+    until(lambda: desk.viewer.quit)
+    assert desk.teaching.status()["stage"] == "closed"
