@@ -330,6 +330,26 @@ def test_another_model_under_the_same_name_is_not_used(
         assert run.traffic.failures["mismatch"] >= 1
 
 
+def test_an_answer_that_is_no_number(start: Callable[..., Running], server: Behaviour) -> None:
+    usual = server.answer
+    with plain(server, "http") as url:
+        run = start(url)
+        assert run.once() == SERVER
+        server.answer = lambda tensor: np.full((1, 10), np.nan, np.float32)
+        run.until(CPU)  # every answer is held against the CPU's on the way
+        assert "answers with NaN or infinity" in run.said[1] and run.traffic.failures["mismatch"] >= 1
+        server.answer = usual
+        run.until(SERVER)
+
+
+def test_a_proxy_of_the_environments_is_no_way_to_it(
+    server: Behaviour, model: Bundle, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    Remote(model, settings(url)).close()
+
+
 def test_an_unloaded_model(server: Behaviour, model: Bundle, url: str) -> None:
     server.loaded = False
     with pytest.raises(RemoteError, match="has no model lab that is ready") as caught:

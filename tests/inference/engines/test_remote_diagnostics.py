@@ -136,12 +136,17 @@ def test_what_is_no_model_server(model: Bundle) -> None:
         while caller.request():
             caller.http("text/html", b"none", "502 Bad Gateway", Content_Length="4")
 
+    def moved(caller: Caller) -> None:
+        while caller.request():
+            caller.http("", b"", "301 Moved Permanently", Location="https://elsewhere.example/", Content_Length="0")
+
     def secure_shell(caller: Caller) -> None:
         caller.send("SSH-2.0-OpenSSH\r\n")
 
     for serve, words in (
         (page, "does not speak the protocol (it has no v2/health/ready); is it an Open Inference Protocol (V2) server"),
         (proxy, "finds no server behind it (502); is the server running?"),
+        (moved, "sends its visitors to another address (301); give that one in engine.url; often it is https://"),
         (secure_shell, "does not speak the protocol ("),
     ):
         with SocketServer(serve) as running:
@@ -162,8 +167,10 @@ def test_floats_and_a_readable_token_are_noted(model: Bundle, server: Behaviour,
     token = tmp_path / "token"
     token.write_text("word")
     token.chmod(0o644)
-    notes = [line for line in found(model, server, token_file=str(token)) if line.grade == "note"]
-    assert "can read" in notes[0].what and "takes FP32: more bytes" in notes[1].what
+    given = {"token_file": str(token), "ca_file": str(token)}
+    notes = [line.what for line in found(model, server, **given) if line.grade == "note"]
+    expectations = ("can read", "engine.ca_file is not used: http:// is not encrypted", "takes FP32: more bytes")
+    assert all(words in note for words, note in zip(expectations, notes, strict=True)), notes
 
 
 def test_where_the_time_went() -> None:

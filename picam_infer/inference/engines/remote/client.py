@@ -132,7 +132,7 @@ class _Http:
             status, body = str(answer.status_code), bytes(answer.read())
         if status == "404":
             raise missing
-        if status in ("401", "403", "429", "502", "504"):
+        if status.startswith("3") or status in ("401", "403", "429", "502", "504"):
             raise errors.of_status(status, "", self._wanted)
         # KServe answers 200 with {"ready": false}, others 400 or 503.
         return status == "200" and b"false" not in body.lower()
@@ -177,7 +177,9 @@ class _Grpc:
         self._library, self._wanted = load(wanted.address), wanted
         self._headers = {"authorization": f"Bearer {wanted.token}"} if wanted.token else {}
         # Of its own: a connection that failed would else be waited for, in other clients too, for up to two minutes.
-        options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        # No way round by a proxy of the environment's, either: HTTP takes none, and `check` looks at the straight one.
+        options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
+                                          ("grpc.enable_http_proxy", 0)]  # fmt: skip
         more: dict[str, Any] = {}
         if wanted.address.encrypted:
             import grpc

@@ -32,6 +32,9 @@ def diagnose(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], En
         client.load(asked.address)
         yield from _network(asked)
         yield from _token(asked, settings)
+        if settings.ca_file and not asked.address.encrypted:
+            yield Finding("note", f"engine.ca_file is not used: {asked.address.scheme}:// is not encrypted",
+                          "use grpcs:// or https://")  # fmt: skip
         asked = replace(asked, token=client.read_token(settings.token_file))
         for line in _in_a_thread(lambda: _serving(asked, bundle), settings.deadline_s):
             yield line

@@ -80,6 +80,9 @@ def of_status(status: str, said: str, asked: Wanted) -> RemoteError:
         return RemoteError("timeout", f"{place} gave no answer in time ({status})", _HANGS)
     if status == "502":
         return _no_upstream(asked)
+    if status in ("301", "302", "303", "307", "308"):
+        return RemoteError("protocol", f"{place} sends its visitors to another address ({status})",
+                           "give that one in engine.url; often it is https:// in place of http://")  # fmt: skip
     if status in ("415", "422"):
         return RemoteError("protocol", f"{place} does not take binary tensors over HTTP ({status})",
                           "give its gRPC port: engine.url: grpc://… (MLServer takes them there only)")  # fmt: skip

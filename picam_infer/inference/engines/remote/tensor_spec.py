@@ -50,6 +50,9 @@ class TensorSpec:
         if len(values) != len(bundle.labels):
             raise errors.RemoteError("mismatch", f"the server's model answers with {len(values)} values, model "
                                     f"{bundle.name} has {len(bundle.labels)} labels", _EXPORT)  # fmt: skip
+        if not np.isfinite(values).all():
+            raise errors.RemoteError("mismatch", "the server's model answers with NaN or infinity instead of numbers",
+                                     _EXPORT)  # fmt: skip
         if self.softmax:
             powers = np.exp(values - values.max())
             values = powers / powers.sum()
