@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from picam_infer.core import BadFrame, Frame, Pixels
-from picam_infer.imaging import decode
+from picam_infer.imaging import decode, jpeg_header
 
-_SOI, _SOS, DHT, _APP1 = 0xD8, 0xDA, 0xC4, 0xE1
+DHT, _APP1 = 0xC4, 0xE1
 _MOST_PX = 100_000_000
 _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 # (rotate, then flip) → the EXIF orientation with the same effect (CIPA DC-008, tag 0x0112).
@@ -53,9 +53,10 @@ def thumbnail(data: bytes, width: int) -> bytes:
     """Return a JPEG of at most `width` pixels in width, the right way up. Raises `BadFrame`."""
     packed = np.frombuffer(data, np.uint8)
     # Half, a quarter or an eighth of the size costs a decoder so much less.
-    whole, rows = _size(data)
+    header = jpeg_header.read(data)
+    whole, rows = (header.width, header.height) if header else (0, 0)
     if not 0 < whole * rows <= _MOST_PX or not decode.whole_jpeg(packed):
-        raise BadFrame("no whole JPEG, or a very large one")
+        raise BadFrame("not a whole JPEG, or a very large one")
     reduced = next((flag for n, flag in _REDUCED.items() if whole >= n * width), cv2.IMREAD_COLOR)
     image: Pixels | None = cv2.imdecode(packed, reduced)
     if image is None:
@@ -66,27 +67,12 @@ def thumbnail(data: bytes, width: int) -> bytes:
     return encode(image, 80)
 
 
-def _size(data: bytes) -> tuple[int, int]:
-    """Return width, height as the first frame header has them; 0, 0 without one (ITU-T T.81, B.2.2)."""
-    for kind, segment in segments(data):
-        if 0xC0 <= kind <= 0xCF and kind not in (DHT, 0xC8, 0xCC) and len(segment) >= 9:
-            return int.from_bytes(segment[7:9], "big"), int.from_bytes(segment[5:7], "big")
-    return 0, 0
-
-
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (marker, segment with its marker) up to the start of the scan."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        kind = data[at + 1]
-        if kind == 0xFF:  # fill bytes are allowed before a marker
-            at += 1
-            continue
-        if kind == _SOS:
+    for kind, at, end in jpeg_header.markers(data):
+        if kind == jpeg_header.SOS:
             return
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         yield kind, data[at:end]
-        at = end
 
 
 @lru_cache(maxsize=1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from picam_infer.core import Pixels
 
-_SOS, _EOI, _DRI, _FILL = 0xDA, 0xD9, 0xDD, 0xFF
+SOS, _EOI, _DRI, _FILL = 0xDA, 0xD9, 0xDD, 0xFF
 _NOT_A_FRAME = (0xC4, 0xC8, 0xCC)  # DHT, JPG and DAC lie among the frame headers' markers
 
 
@@ -36,19 +37,32 @@ class Header:
 def read(data: bytes | Pixels) -> Header | None:
     """Return the header of JPEG bytes (n,), which need not be whole; None: there is no frame header."""
     view = memoryview(data) if isinstance(data, bytes) else data.data
-    size, at, frame, restarts = len(view), 2, None, False
-    while at + 10 <= size and view[at] == 0xFF:
-        kind = view[at + 1]
-        if kind == _FILL:  # fill bytes are allowed before a marker
-            at += 1
-            continue
-        if kind in (_SOS, _EOI):
-            return _header(view, frame, at if kind == _SOS else 0, restarts) if frame else None
+    frame, restarts = None, False
+    for kind, at, _ in markers(view):
+        if at + 10 > len(view):
+            break
+        if kind in (SOS, _EOI):
+            return _header(view, frame, at if kind == SOS else 0, restarts) if frame else None
         if 0xC0 <= kind <= 0xCF and kind not in _NOT_A_FRAME:
             frame = frame or at
         restarts = restarts or kind == _DRI
-        at += 2 if kind == 0x01 or 0xD0 <= kind <= 0xD8 else 2 + (view[at + 2] << 8 | view[at + 3])
     return _header(view, frame, 0, restarts) if frame else None
+
+
+def markers(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
+    """Yield each marker of a JPEG's head with where it begins and where its segment ends, up to the first scan."""
+    size, at = len(data), 2
+    while at + 4 <= size and data[at] == _FILL:
+        kind = data[at + 1]
+        if kind == _FILL:  # fill bytes are allowed before a marker
+            at += 1
+            continue
+        alone = kind == 0x01 or 0xD0 <= kind <= _EOI
+        end = at + 2 if alone else at + 2 + (data[at + 2] << 8 | data[at + 3])
+        yield kind, at, end
+        if kind == SOS:
+            return
+        at = end
 
 
 def _header(view: memoryview, frame: int, scan: int, restarts: bool) -> Header:
