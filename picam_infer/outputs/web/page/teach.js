@@ -185,7 +185,10 @@ export class Teach {
     title.addEventListener("focus", () => this.choosing(card.of));
     title.addEventListener("change", () => this.rename(card, title.value));
     title.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") record.focus();
+      if (event.key === "Enter") {
+        event.preventDefault(); // it would press the button, too
+        record.focus();
+      }
       if (event.key === "Escape") title.value = card.of;
     });
     record.addEventListener("pointerdown", () => this.choosing(card.of));
