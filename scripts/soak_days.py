@@ -41,6 +41,7 @@ def serve(codec: str, frames_a_turn: int, rest_s: float, settings: Path) -> int:
     from picam_infer import sources
     from picam_infer.core import Frame
     from picam_infer.runtime import supervisor
+    from picam_infer.runtime.options import Options
 
     def data(value: int) -> np.ndarray:
         shape = {"bgr": (48, 64, 3), "grey": (48, 64), "yuyv": (48, 64, 2)}.get(codec)
@@ -64,7 +65,7 @@ def serve(codec: str, frames_a_turn: int, rest_s: float, settings: Path) -> int:
             pass
 
     sources.open_source = lambda *given, **named: Tireless()  # type: ignore[assignment]
-    return supervisor.run(supervisor.Options(settings))
+    return supervisor.run(Options(settings))
 
 
 # -- watching it -------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from picam_infer import config as configs
 from picam_infer.cli import argument_types, engine_options
 from picam_infer.runtime import supervisor
-from picam_infer.runtime.supervisor import Options
+from picam_infer.runtime.options import Options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

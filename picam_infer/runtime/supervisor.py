@@ -6,24 +6,22 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import cv2
-import msgspec
 
 from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config
 from picam_infer.config.instance import Instance
-from picam_infer.core import ConfigError, NoInput, PicamError, Result
+from picam_infer.core import ConfigError, NoInput, PicamError
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.postprocess import Postprocessor
@@ -38,8 +36,10 @@ from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.model_choice import ModelChoice
 from picam_infer.runtime.model_trial import ModelTrial
+from picam_infer.runtime.options import Options
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
+from picam_infer.runtime.results import Results, tell_damage
 from picam_infer.runtime.retry import BackOff
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
@@ -114,72 +114,6 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line's wishes; they win over the file."""
-
-    path: Path | None
-    source: str | None = None
-    model: str | None = None
-    engine: str | None = None
-    display: str | None = None
-    frames: int | None = None
-    json: bool = False
-    url: str | None = None
-
-    def config(self) -> Config:
-        """Read the file and apply the options. Raises `ConfigError`."""
-        config = configs.load(self.path) if self.path else Config()
-        if self.source:
-            config = msgspec.structs.replace(config, source=self.source)
-        if self.model:
-            config = msgspec.structs.replace(config, model=self.model)
-        if self.engine:
-            url = self.url or config.engine.url
-            engine = msgspec.structs.replace(config.engine, kind=self.engine, url=url)
-            config = msgspec.structs.replace(config, engine=engine)
-        if self.display:
-            display = msgspec.structs.replace(config.display, kind=self.display)
-            config = msgspec.structs.replace(config, display=display)
-        return config
-
-
-class _Results:
-    """Takes every result as it comes: prints it, and ends the program after as many as were asked for."""
-
-    def __init__(self, options: Options, stop: threading.Event) -> None:
-        self.failure: terminal.OutputError | None = None
-        """Why results cannot be printed."""
-        self._print = options.json
-        self._limit = options.frames
-        self._count = 0
-        self._stop = stop
-
-    def restart(self) -> None:
-        """Count from zero again: another round begins."""
-        self._count = 0
-
-    def __call__(self, result: Result) -> None:
-        """Take one; from the inference loop."""
-        if self._stop.is_set():
-            return
-        if self._print:
-            self._say(result)
-        self._count += 1
-        if self._count == self._limit:
-            self._stop.set()
-
-    def _say(self, result: Result) -> None:
-        try:
-            terminal.say_json(result.as_json())
-        except terminal.OutputError as error:
-            self.failure = error
-            self._stop.set()
-        except BrokenPipeError:  # the reader has had enough
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-            self._stop.set()
-
-
 class Supervisor:
     """The main loop: builds the parts from a configuration, shows what they see, rebuilds them on SIGHUP."""
 
@@ -205,7 +139,7 @@ class Supervisor:
         self._reload = threading.Event()
         self._ready = False
         self._next_status_s = 0.0
-        self._results = _Results(options, self._stop)
+        self._results = Results(options, self._stop)
         self.teaching = Teaching(self._switch)
         self.trial = ModelTrial(self._switch)
 
@@ -521,18 +455,6 @@ class Supervisor:
         self._ready = False  # said again by the next round, which ends the reload
         logging.getLogger().setLevel(config.log.level.upper())
         log.info("configuration read again")
-
-
-def tell_damage(state: State) -> None:
-    """Say how many pictures of what has been played were of no use. Raises `PicamError` when none was of any."""
-    bad, good, flawed = state.stats.bad_frames, state.stats.inferences.total, state.stats.flawed
-    if bad and not good:
-        what = f"all {bad} pictures are damaged" if bad > 1 else "its only picture is damaged"
-        raise PicamError(f"{state.source}: {what}", "copy the file again, or look at it with another program")
-    if bad:
-        log.warning("%d of %d pictures were damaged and left out", bad, bad + good)
-    if flawed:
-        log.warning("%d of %d pictures have damage inside, and were used all the same", flawed, bad + good)
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

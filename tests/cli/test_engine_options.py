@@ -13,7 +13,7 @@ import pytest
 from model_server import Behaviour
 
 from picam_infer import cli
-from picam_infer.runtime.supervisor import Options
+from picam_infer.runtime.options import Options
 
 pytest.importorskip("tritonclient.grpc", reason="needs tritonclient[grpc]")
 VERBS = (["classify", "IMAGE"], ["bench"], ["run", "--source", "demo", "--display", "none", "--frames", "1"])

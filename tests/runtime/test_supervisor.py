@@ -35,8 +35,8 @@ from picam_infer.outputs.annotator import StreamAnnotator
 from picam_infer.outputs.display import screen as screens
 from picam_infer.outputs.display.screen import ClosedWindow, Screen
 from picam_infer.platform import udev
-from picam_infer.runtime import supervisor
 from picam_infer.runtime.health import Health
+from picam_infer.runtime.options import Options
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import fresh_result, status_text
@@ -840,7 +840,7 @@ def test_a_pause_is_on_the_screen(tmp_path: Path) -> None:
 def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("source: camera\nengine: {threads: 3}\n")
-    options = supervisor.Options(path, source="demo", engine="openvino", display="none")
+    options = Options(path, source="demo", engine="openvino", display="none")
     read = options.config()
     assert (read.source, read.engine.kind, read.engine.threads, read.display.kind) == ("demo", "openvino", 3, "none")
     assert bundles.BUILT_IN.name == "models"

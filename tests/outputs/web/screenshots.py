@@ -17,7 +17,8 @@ from visitors import until
 from picam_infer import config
 from picam_infer.core import Disconnected
 from picam_infer.platform.systemd import Notifier
-from picam_infer.runtime.supervisor import Options, Supervisor
+from picam_infer.runtime.options import Options
+from picam_infer.runtime.supervisor import Supervisor
 from picam_infer.sources.demo import Demo
 
 _PORT = 18_080

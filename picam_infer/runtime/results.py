@@ -1,0 +1,63 @@
+"""What becomes of results at a terminal: printed, counted, and in the end the damage that was met."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+
+from picam_infer.core import PicamError, Result
+from picam_infer.platform import terminal
+from picam_infer.runtime.options import Options
+from picam_infer.runtime.state import State
+
+log = logging.getLogger("picam_infer")
+
+
+class Results:
+    """Takes every result as it comes: prints it, and ends the program after as many as were asked for."""
+
+    def __init__(self, options: Options, stop: threading.Event) -> None:
+        self.failure: terminal.OutputError | None = None
+        """Why results cannot be printed."""
+        self._print = options.json
+        self._limit = options.frames
+        self._count = 0
+        self._stop = stop
+
+    def restart(self) -> None:
+        """Count from zero again: another round begins."""
+        self._count = 0
+
+    def __call__(self, result: Result) -> None:
+        """Take one; from the inference loop."""
+        if self._stop.is_set():
+            return
+        if self._print:
+            self._say(result)
+        self._count += 1
+        if self._count == self._limit:
+            self._stop.set()
+
+    def _say(self, result: Result) -> None:
+        try:
+            terminal.say_json(result.as_json())
+        except terminal.OutputError as error:
+            self.failure = error
+            self._stop.set()
+        except BrokenPipeError:  # the reader has had enough
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            self._stop.set()
+
+
+def tell_damage(state: State) -> None:
+    """Say how many pictures of what has been played were of no use. Raises `PicamError` when none was of any."""
+    bad, good, flawed = state.stats.bad_frames, state.stats.inferences.total, state.stats.flawed
+    if bad and not good:
+        what = f"all {bad} pictures are damaged" if bad > 1 else "its only picture is damaged"
+        raise PicamError(f"{state.source}: {what}", "copy the file again, or look at it with another program")
+    if bad:
+        log.warning("%d of %d pictures were damaged and left out", bad, bad + good)
+    if flawed:
+        log.warning("%d of %d pictures have damage inside, and were used all the same", flawed, bad + good)
