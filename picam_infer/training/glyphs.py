@@ -202,14 +202,24 @@ def _thin_step(image: np.ndarray, first: bool) -> np.ndarray:
     return np.asarray(image & ~gone.astype(np.uint8))
 
 
-def _doubled(image: np.ndarray) -> np.ndarray:
-    return np.asarray(cv2.GaussianBlur(cv2.resize(image, (56, 56), interpolation=cv2.INTER_CUBIC), (3, 3), 0))
+def _ink_level(image: np.ndarray, pixels: int) -> np.ndarray:
+    """How bright a scan has to be to count as ink, float32; `pixels`: how many make one of MNIST's.
+
+    A faint stroke would break at one level for all, and a blotted digit's gaps, greyer than its strokes, would close.
+    """
+    around = cv2.blur(image, (6 * pixels - 1, 6 * pixels - 1), borderType=cv2.BORDER_REPLICATE).astype(np.float32)
+    return np.asarray(np.clip(0.85 * around, 60, 200))
+
+
+def _path(image: np.ndarray) -> np.ndarray:
+    """1 where a scan twice its size is ink."""
+    big = cv2.GaussianBlur(cv2.resize(image, (56, 56), interpolation=cv2.INTER_CUBIC), (3, 3), 0)
+    return np.asarray((big > _ink_level(big, 2)).astype(np.uint8))
 
 
 def skeletons(images: np.ndarray) -> np.ndarray:
     """The pen's path in scanned digits: n x 28 x 28 uint8 (ink bright) to n x 56 x 56, 1 on lines one pixel wide."""
-    big = np.stack([_doubled(image) for image in images])
-    thin = (big > 100).astype(np.uint8)
+    thin = np.stack([_path(image) for image in images])
     while True:
         after = _thin_step(_thin_step(thin, True), False)
         if np.array_equal(after, thin):
@@ -220,10 +230,12 @@ def skeletons(images: np.ndarray) -> np.ndarray:
 def digit_field(image: np.ndarray, skeleton: np.ndarray | None) -> np.ndarray:
     """A scanned digit as a field: from its skeleton (a pen of any width), or without one from its own outline.
 
-    `image` is 28 x 28 uint8, `skeleton` 56 x 56 as `skeletons` gives it. The outline's field is 0 where the ink is half
-    as bright as can be, negative inside.
+    `image` is 28 x 28 uint8, `skeleton` 56 x 56 as `skeletons` gives it. The outline's field is 0 where ink begins,
+    negative inside.
     """
     if skeleton is not None:
         return mask_field(1 - skeleton)
-    big = cv2.resize(image, (CANVAS_PX, CANVAS_PX), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return np.asarray((127 - cv2.GaussianBlur(big, (0, 0), 2)) * np.float32(0.06 / 127))
+    big = cv2.resize(image, (CANVAS_PX, CANVAS_PX), interpolation=cv2.INTER_CUBIC)
+    level = _ink_level(big, CANVAS_PX // 28)
+    paler = level - cv2.GaussianBlur(big.astype(np.float32), (0, 0), 2)
+    return np.asarray(paler * np.float32(0.06) / np.where(paler > 0, level, np.float32(127)))

@@ -54,12 +54,21 @@ _LETTERS = {
     "a2": "74,24 44,14 14,44 20,84 50,94 74,60 74,18 74,18 74,84 94,96",
     "y": "10,0 44,54/88,0 44,54 20,100",
     "y2": "14,0 18,36 42,46 68,34 74,0/74,0 72,68 50,98 18,90",
+    "y3": "22,4 12,10 36,22 26,44 34,50 68,20/80,2 56,100",
+    "y4": "24,10 16,36 26,46 66,20/96,0 40,100",
+    "y5": "10,12 26,6 30,40 46,50 66,36 74,4/74,4 66,60 52,100",
+    "a3": "76,16 46,6 16,30 8,70 26,96 52,88 72,56 80,10 80,10 74,70 84,92 100,86",
+    "a4": "20,16 52,4 76,20 78,96/78,48 40,48 14,70 30,96 58,92 78,70",
+    "c2": "84,16 52,4 20,30 14,66 36,92 70,96 100,90",
+    "c3": "80,10 44,2 14,36 18,80 50,98 96,84",
     "d2": "70,40 40,34 16,62 26,94 56,92 72,60 76,0 76,0 78,96",
     "v2": "6,10 30,0 44,90 44,90 90,4",
     "x2": "8,10 26,4 70,96 92,90/88,2 12,98",
     "r2": "20,10 22,100/22,40 46,14 80,14",
     "alpha": "96,4 64,64 30,90 6,62 14,28 42,18 66,54 96,96",
     "alpha2": "94,14 56,70 26,84 8,60 20,34 46,36 66,66 90,92",
+    "alpha3": "92,4 74,44 40,88 10,84 14,60 40,54 66,74 74,96 74,96 98,88",
+    "alpha4": "70,0 56,40 30,70 10,66 16,48 36,50 58,70 68,96 68,96 82,86",
     "beta": "16,100 20,20 44,0 70,10 68,34 40,44 76,54 80,80 54,96 20,84",
     "gamma": "4,10 22,2 44,50 46,96 38,100 36,86 50,50 92,0",
     "gamma2": "8,6 30,14 48,60/90,2 48,60 40,100",
@@ -84,6 +93,8 @@ _LETTERS = {
     "percent": "84,4 16,98/28,8 10,20 26,34 42,20 28,8/74,66 58,80 74,94 90,80 74,66",
     "ä": "80,40 40,26 12,56 20,92 50,96 78,66 80,28 80,28 84,96 98,100/34,0 36,4/64,0 66,4",
 }
+_CLAIMED = ("a", "a2", "a3", "a4", "alpha", "alpha2", "alpha3", "alpha4", "y", "y2", "y3", "y4", "y5", "C", "c2", "c3")
+"""What is taken for a digit more easily than others: drawn more often."""
 _SHAPES = {
     "triangle": "50,0 100,90 100,90 0,90 0,90 50,0",
     "square": "0,0 100,0 100,0 100,100 100,100 0,100 0,100 0,0",
@@ -110,7 +121,8 @@ _SHAPES = {
 def letter(rng: np.random.Generator) -> np.ndarray:
     """The field of one letter or sign (Latin, Greek, arithmetic), drawn by hand or printed."""
     if rng.random() < 0.6:
-        strokes = glyph(_LETTERS[str(rng.choice(list(_LETTERS)))], rng, 0.035)
+        name = str(rng.choice(_CLAIMED if rng.random() < 0.3 else list(_LETTERS)))
+        strokes = glyph(_LETTERS[name], rng, 0.035)
         return strokes_field([s * np.array([rng.uniform(0.6, 1), 1], np.float32) for s in strokes])
     letters = _CLOSE_LETTERS if rng.random() < 0.15 else _PLAIN_LETTERS
     return _printed(str(rng.choice(list(letters))), rng)
@@ -372,6 +384,42 @@ PICTURES: dict[str, Callable[[tuple[int, int], np.random.Generator], np.ndarray]
 """Things that fill the view instead of paper, as grey float32 pictures of (width, height)."""
 
 
+def hand(grey: np.ndarray, roi_px: int, rng: np.random.Generator) -> np.ndarray:
+    """Lays an open hand over a grey float32 picture, in place; `roi_px` is the side of the centre square."""
+    h, w = grey.shape
+    size, turn, spread = rng.uniform(0.3, 0.75) * roi_px, rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.2)
+    palm = np.array([w / 2, h / 2]) + rng.normal(0, 0.25, 2) * roi_px
+    mask = np.zeros((h, w), np.uint8)
+    cv2.circle(mask, (int(palm[0]), int(palm[1])), max(int(0.45 * size), 1), 255, -1)
+    for place, length in zip((-1.5, -0.55, -0.18, 0.18, 0.55), (0.85, 1.2, 1.3, 1.2, 0.95), strict=True):
+        a = turn + spread * place + rng.normal(0, 0.06)
+        along = np.array([np.cos(a), np.sin(a)])
+        ends = np.stack([palm + 0.3 * size * along, palm + length * rng.uniform(0.9, 1.1) * size * along])
+        cv2.polylines(mask, [np.round(ends).astype(np.int32)], False, 255, max(int(0.19 * size), 2))
+    wrist = palm - 2 * size * np.array([np.cos(turn), np.sin(turn)])
+    cv2.polylines(mask, [np.round(np.stack([palm, wrist])).astype(np.int32)], False, 255, max(int(0.7 * size), 2))
+    return _skin(grey, mask, 0.19 * size, rng.uniform(50, 225), rng)
+
+
+def _skin(
+    grey: np.ndarray,
+    mask: np.ndarray,
+    thick: float,
+    tone: float,
+    rng: np.random.Generator,
+    nails: np.ndarray | None = None,
+) -> np.ndarray:
+    """Puts skin where the mask is 255, in place, darker towards its sides; `thick` is a finger's width in px."""
+    soft = cv2.GaussianBlur(mask, (0, 0), max(thick * 0.15, 0.8)).astype(np.float32) / 255
+    shade = tone * (0.55 + 0.45 * soft) * (1 + 0.06 * noise_image((grey.shape[1], grey.shape[0]), rng, 1.0))
+    if nails is not None:
+        shade += nails.astype(np.float32) * np.float32(rng.uniform(0.03, 0.15))
+    edge = cv2.GaussianBlur(mask, (0, 0), 0.7).astype(np.float32) / 255
+    grey *= 1 - edge
+    grey += edge * shade
+    return grey
+
+
 def fingers(grey: np.ndarray, roi_px: int, rng: np.random.Generator) -> np.ndarray:
     """Lays one to four fingers over a grey float32 picture, in place; `roi_px` is the side of the centre square."""
     h, w = grey.shape
@@ -392,10 +440,4 @@ def fingers(grey: np.ndarray, roi_px: int, rng: np.random.Generator) -> np.ndarr
             at = end + along * thick * 0.1
             axes = (max(int(thick * 0.33), 1), max(int(thick * 0.25), 1))
             cv2.ellipse(nails, (int(at[0]), int(at[1])), axes, float(np.degrees(angle)), 0, 360, 255, -1, cv2.LINE_AA)
-    soft = cv2.GaussianBlur(mask, (0, 0), max(thick * 0.15, 0.8)).astype(np.float32) / 255
-    shade = skin * (0.55 + 0.45 * soft) * (1 + 0.06 * noise_image((w, h), rng, 1.0))
-    shade += nails.astype(np.float32) * np.float32(rng.uniform(0.03, 0.15))
-    edge = cv2.GaussianBlur(mask, (0, 0), 0.7).astype(np.float32) / 255
-    grey *= 1 - edge
-    grey += edge * shade
-    return grey
+    return _skin(grey, mask, thick, skin, rng, nails)

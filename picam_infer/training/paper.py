@@ -51,14 +51,25 @@ def rule(grey: np.ndarray, side: float, rng: np.random.Generator) -> None:
         middle = (height if first else width) / 2 + rng.choice([-1, 1]) * rng.uniform(0.3, 0.55) * side
         places = middle + np.array([0, rng.uniform(0, 0.06) * side])
         _turned_lines(mask, places, slope, not first, thick, 0.0, bend)
-    if rng.random() < 0.15:  # a line that stops somewhere
-        cut = int(rng.uniform(0.05, 0.95) * mask.shape[1])
-        part = mask[:, :cut] if rng.random() < 0.5 else mask[:, cut:]
-        part[:] = 0
-    darker = rng.uniform(0.04, 0.56) if rng.random() < 0.6 else rng.uniform(0.04, 0.2)
+    if rng.random() < 0.35:
+        _stop(mask, pitch, rng)
+    darker = rng.uniform(0.12, 0.56) if rng.random() < 0.75 else rng.uniform(0.04, 0.2)
     fade = negatives.noise_image((16, 16), rng, 1.0)
     wear = np.clip(1 - 0.3 * np.abs(cv2.resize(fade, (width, height))), 0.2, 1)
     grey *= 1 - np.float32(darker) * wear * (mask.astype(np.float32) / 255)
+
+
+def _stop(mask: np.ndarray, pitch: float, rng: np.random.Generator) -> None:
+    """Ends lines somewhere, all at one margin or each band of paper at its own, often beside the digit."""
+    height, width = mask.shape
+    together = rng.random() < 0.5
+    bands = [0, height] if together else [*np.arange(rng.uniform(0, pitch), height, pitch).astype(int), height]
+    for top, bottom in zip([0, *bands[:-1]], bands, strict=True):
+        left, right = rng.random(2) < 0.5
+        if left or together:
+            mask[top:bottom, : int(rng.uniform(0.02, 0.5) * width)] = 0
+        if right:
+            mask[top:bottom, int(rng.uniform(0.5, 0.98) * width) :] = 0
 
 
 def grain(shape: tuple[int, int], side: float, size: float, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -71,7 +71,7 @@ class RenderParams:
     ink: Range = (0.0, 0.53)
     chalk: float = 0.08
     grounds: tuple[tuple[str, int], ...] = (("sheet", 80), ("napkin", 7), ("cardboard", 5), ("whiteboard", 8))
-    ruled: float = 0.25
+    ruled: float = 0.28
     fold: float = 0.08
     specks: float = 0.05
     edge: float = 0.12
@@ -122,6 +122,20 @@ EVAL = RenderParams(
     jpeg=(40.0, 92.0),
     none=EVAL_SHARES,
 )
+CALM = replace(
+    EVAL,
+    height=(0.36, 0.9),
+    pen=(0.012, 0.1),
+    outline=0.45,
+    turn_deg=18.0,
+    shear=0.09,
+    aspect=(0.82, 1.16),
+    perspective=0.08,
+    elastic=0.012,
+    jpeg=TRAIN.jpeg,
+    none=TRAIN_SHARES,
+)
+"""A tidy desk, for training: without the hard frames' share of such, clear digits would be learnt worse."""
 
 
 @dataclass(frozen=True)
@@ -376,7 +390,7 @@ def render_digit(
     grey = _ground(view, params, rng, chalk)
     height = _uniform(rng, params.height)
     pen = np.exp(rng.uniform(*np.log(params.pen))) / 2 / height
-    reach = float(rng.uniform(-0.015, 0.045)) if outline else float(min(pen, 0.09))
+    reach = float(rng.uniform(-0.015, 0.035)) if outline else float(min(pen, 0.09))
     tone = _tone(grey, params, rng, chalk)
     field = _elastic(field, params.elastic, rng)
     if rng.random() < params.retraced:
@@ -411,7 +425,7 @@ def render_none(kind: str, view: View, params: RenderParams, rng: np.random.Gene
         return _camera(_lit(_picture(kind, view, rng), view, params, rng), view, params, rng)
     if kind == "fingers" and rng.random() < 0.4:
         grey = _picture(str(rng.choice(["clouds", "boxes", "face"])), view, rng)
-        return _camera(_lit(negatives.fingers(grey, view.roi_px, rng), view, params, rng), view, params, rng)
+        return _camera(_lit(_held_up(grey, view, rng), view, params, rng), view, params, rng)
     chalk = bool(rng.random() < params.chalk)
     grey = _ground(view, params, rng, chalk)
     if kind in negatives.INK or kind == "cut":
@@ -421,8 +435,14 @@ def render_none(kind: str, view: View, params: RenderParams, rng: np.random.Gene
     if view.width > view.roi_px or kind == "edge":
         grey = _on_table(grey, view, rng, kind == "edge")
     if kind == "fingers":
-        grey = negatives.fingers(grey, view.roi_px, rng)
+        grey = _held_up(grey, view, rng)
     return _camera(_lit(grey, view, params, rng), view, params, rng)
+
+
+def _held_up(grey: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarray:
+    """A few fingers or a whole hand before what is seen."""
+    part = negatives.hand if rng.random() < 0.3 else negatives.fingers
+    return part(grey, view.roi_px, rng)
 
 
 def _scrawl(

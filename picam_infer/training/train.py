@@ -27,6 +27,7 @@ from picam_infer.platform.terminal import put, say
 from picam_infer.training.checkpoint import Checkpoint, identity
 from picam_infer.training.glyphs import digit_field, digit_strokes, skeletons, strokes_field
 from picam_infer.training.render import (
+    CALM,
     EVAL,
     TRAIN,
     RenderParams,
@@ -51,13 +52,16 @@ _CHUNK = 500
 _PART = 50
 """Chunks that are saved together."""
 _NONE_SHARE = 0.37
-_BUILT_IN_SHARE = 0.2
+_CALM_SHARE = 0.4
+_BUILT_IN_SHARE = 0.15
 # Fewer lit pixels than this cannot show a digit: the light or the blur took it away.
 _LEAST_LIT = 6.0
+_COMPARED = 6000
+"""Scans that paths are compared with."""
 _LOOPS = (1, 0, 0, 0, 0, 0, 1, 0, 2, 1)
 """The loops that each digit has at least."""
 
-MEMBERS, SAMPLES, EPOCHS, FRAMES_PER_SIZE = 2, 250_000, 10, 4000
+MEMBERS, SAMPLES, EPOCHS, FRAMES_PER_SIZE = 2, 240_000, 9, 4000
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """n x 28 x 28 uint8 network inputs to n x 11 float32 probabilities."""
@@ -67,7 +71,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 class Digits:
     """Scanned digits: `images` n x 28 x 28 uint8 (ink bright), `labels` n uint8, `paths` n x 56 x 56 skeletons.
 
-    `thin`: whether the path still shows the digit; a blotted loop has none left.
+    `thin`: whether the path still shows the digit: a blotted loop has none left, and a broad pen's path may be another
+    digit's.
     """
 
     images: np.ndarray
@@ -80,13 +85,32 @@ class Digits:
         """With the skeletons worked out."""
         chunks = [skeletons(images[i : i + 250]) for i in range(0, len(images), 250)]
         paths = np.concatenate(chunks)
-        return cls(
-            images, labels, paths, np.array([_loops(p) >= _LOOPS[k] for p, k in zip(paths, labels, strict=True)])
-        )
+        looped = np.array([_loops(p) >= _LOOPS[k] for p, k in zip(paths, labels, strict=True)])
+        return cls(images, labels, paths, looped & _legible(paths, images, labels))
 
 
 def _loops(path: np.ndarray) -> int:
     return int(cv2.connectedComponents(1 - path, connectivity=4)[0]) - 2
+
+
+def _legible(paths: np.ndarray, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether a path, drawn with an ordinary pen, is like scans of its own digit: of three in the ten nearest."""
+    scans = np.stack([_features(image) for image in images[:_COMPARED]])
+    scan_labels = labels[:_COMPARED]
+    own = []
+    for first in range(0, len(paths), _CHUNK):
+        pens = [cv2.dilate(path * np.uint8(255), np.ones((5, 5), np.uint8)) for path in paths[first : first + _CHUNK]]
+        likeness = np.stack([_features(pen) for pen in pens]) @ scans.T
+        nearest = np.argpartition(-likeness, min(10, len(scans) - 1), axis=1)[:, :10]
+        own.append((scan_labels[nearest] == labels[first : first + _CHUNK, None]).sum(axis=1))
+    return np.asarray(np.concatenate(own) >= min(3, len(scans)))
+
+
+def _features(picture: np.ndarray) -> np.ndarray:
+    """A softened small copy, 196 float32 of length 1, to compare digits by."""
+    small = cv2.resize(picture, (28, 28), interpolation=cv2.INTER_AREA).astype(np.float32)
+    values = cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.0), (14, 14), interpolation=cv2.INTER_AREA).ravel()
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6))
 
 
 def read_mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +134,9 @@ def _worker(digits: Digits) -> None:
 
 
 def train_sample(digits: Digits, rng: np.random.Generator, params: RenderParams) -> tuple[np.ndarray, int]:
-    """Return one input of the network, drawn at random, and its class."""
+    """Return one input of the network, drawn at random, and its class; `TRAIN` has a share of `CALM`."""
+    if params is TRAIN and rng.random() < _CALM_SHARE:
+        params = CALM
     side, reduce = _TRAIN_VIEWS[rng.integers(len(_TRAIN_VIEWS))]
     view = View.crop(side)
     if rng.random() < _NONE_SHARE:
@@ -126,7 +152,7 @@ def digit_frame(
     digits: Digits, index: int, view: View, params: RenderParams, rng: np.random.Generator
 ) -> tuple[int, np.ndarray]:
     """Return the class of digit number `index` and a grey frame (H, W) that shows it."""
-    if params is TRAIN and rng.random() < _BUILT_IN_SHARE:
+    if params in (TRAIN, CALM) and rng.random() < _BUILT_IN_SHARE:
         label = int(rng.integers(10))
         return label, render_digit(strokes_field(digit_strokes(label, rng)), False, view, params, rng)
     outline = bool(rng.random() < params.outline) or not digits.thin[index]
@@ -361,10 +387,42 @@ def fit(
     for epoch in range(done, epochs):
         order = np.random.default_rng((seed, epoch)).permutation(len(labels))
         data = _batches(_nudged(inputs[order]), labels[order], batch)
-        network.fit(data, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=1 if sys.stderr.isatty() else 2)
+        history = network.fit(data, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0).history
+        figures = ", ".join(f"{name} {values[-1]:.4f}" for name, values in sorted(history.items()))
+        put(f"network {seed}, epoch {epoch + 1} of {epochs}: {figures}\n", error=True)
         if checkpoint is not None:
             checkpoint.save(f"member-{seed}", [np.array(epoch + 1), *(v.numpy() for v in variables)])
     return network
+
+
+def _member(
+    inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int, checkpoint: Checkpoint | None
+) -> list[np.ndarray]:
+    """Train one member in a process of its own, on one core; return its weights."""
+    keras, tensorflow = import_tensorflow()
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    tensorflow.config.experimental.enable_op_determinism()
+    return list(fit(keras, inputs, labels, seed, epochs, checkpoint).get_weights())
+
+
+def fit_members(
+    keras: Any,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    seeds: Sequence[int],
+    epochs: int,
+    processes: int,
+    checkpoint: Checkpoint | None = None,
+) -> list[Any]:
+    """Train a network for each seed, side by side: one core each, so that the number of cores changes no rounding."""
+    with ProcessPoolExecutor(min(processes, len(seeds)), get_context("spawn")) as pool:
+        jobs = [pool.submit(_member, inputs, labels, seed, epochs, checkpoint) for seed in seeds]
+        weights = [job.result() for job in jobs]
+    networks = [build_network(keras) for _ in seeds]
+    for network, values in zip(networks, weights, strict=True):
+        network.set_weights(values)
+    return networks
 
 
 def _resume(variables: list[Any], checkpoint: Checkpoint | None, name: str) -> int:
@@ -412,9 +470,9 @@ def _calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
 
     def careful(temperature: float) -> bool:
         rates = Rates.of(_tempered(scores, temperature), labels)
-        return rates.false_claim_rate <= 0.006 and rates.none_claims <= 0.006
+        return rates.false_claim_rate <= 0.005 and rates.none_claims <= 0.005
 
-    temperatures = np.geomspace(0.8, 2.2, 40)
+    temperatures = np.geomspace(0.6, 2.2, 50)
     temperature = float(next((t for t in temperatures if careful(t)), temperatures[-1]))
     for last in (layer for layer in network.layers if layer.name.startswith("logits")):
         last.set_weights([w / temperature for w in last.get_weights()])
@@ -501,12 +559,12 @@ def train_digits(
     tensorflow.config.experimental.enable_op_determinism()
     train, test = load_digits(mnist, keras)
     learn, check = _split(train, len(train.labels) // 12)
-    # The number of threads decides how sums are rounded.
-    settings = (seed, members, samples, epochs, processes, tensorflow.__version__)
+    settings = (seed, members, samples, epochs, tensorflow.__version__)
     checkpoint = Checkpoint(output / "unfinished", identity(settings, _sources(), (train.images, train.labels)))
     frames_and_labels = training_set(learn, samples, seed, processes, checkpoint)
     # Drawing the frames takes as long as learning from them: all members learn from the same ones, in another order.
-    fitted = [fit(keras, *frames_and_labels, own, epochs, checkpoint) for own in range(seed, seed + members)]
+    seeds = range(seed, seed + members)
+    fitted = fit_members(keras, *frames_and_labels, seeds, epochs, processes, checkpoint)
     network = average(keras, fitted)
     # As the evaluation draws them: the training's frames are harder than a desk is, and would make the answers shy.
     held_out = training_set(check, max(samples // 12, _CHUNK), seed + 100, processes, checkpoint, EVAL)
