@@ -61,7 +61,7 @@ _COMPARED = 6000
 _LOOPS = (1, 0, 0, 0, 0, 0, 1, 0, 2, 1)
 """The loops that each digit has at least."""
 
-MEMBERS, SAMPLES, EPOCHS, FRAMES_PER_SIZE = 2, 240_000, 9, 4000
+MEMBERS, SAMPLES, EPOCHS, FRAMES_PER_SIZE = 2, 150_000, 7, 4000
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """n x 28 x 28 uint8 network inputs to n x 11 float32 probabilities."""

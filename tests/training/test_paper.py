@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -38,6 +39,21 @@ def test_rules_are_as_dark_as_printed_ones_and_mostly_taken_out_again() -> None:
             gone.append((without_ruled_lines(ruled) < 190).mean() < 0.2 * (ruled < 190).mean())
     assert 0.4 < min(darkest) < 0.6
     assert np.mean(gone) > 0.5
+
+
+def test_most_rules_run_through_and_some_stop_beside_the_digit_at_either_side() -> None:
+    left = right = through = 0
+    for seed in range(200):
+        grey = np.full((SIDE, SIDE), 220, np.float32)
+        paper.rule(grey, SIDE, np.random.default_rng(seed))
+        count, _, boxes, _ = cv2.connectedComponentsWithStats((grey < 205).astype(np.uint8))
+        for x, _, width, _, _ in boxes[1:count]:
+            if width > SIDE // 3:
+                left += x > 2
+                right += x + width < SIDE - 2
+                through += width == SIDE
+    assert min(left, right) > 15
+    assert through > left + right
 
 
 def test_a_fold_parts_light_and_shade() -> None:

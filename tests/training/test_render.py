@@ -66,9 +66,54 @@ def test_a_skeleton_is_one_pixel_wide_and_keeps_the_loop() -> None:
     image = np.zeros((28, 28), np.uint8)
     cv2.ellipse(image, (14, 14), (6, 9), 0, 0, 360, 255, 3)
     thin = glyphs.skeletons(image[None])[0]
-    assert 30 < thin.sum() < 90
+    assert 30 < thin.sum() < 110
     holes = cv2.connectedComponents(1 - thin, connectivity=4)[0]
     assert holes == 3  # label 0, outside, inside
+
+
+def pen(grey: int, width: int) -> np.ndarray:
+    image = np.zeros((28, 28), np.uint8)
+    cv2.ellipse(image, (14, 14), (6, 9), 0, 0, 360, grey, width)
+    return image
+
+
+def test_a_stroke_that_grows_faint_keeps_its_path_and_its_outline_whole() -> None:
+    image = pen(255, 2)
+    image[10:18] = image[10:18] * 0.35
+    path = glyphs.skeletons(image[None])[0]
+    assert cv2.connectedComponents(path, connectivity=8)[0] == 2  # the ground and one stroke
+    ink = (glyphs.digit_field(image, None) < 0).astype(np.uint8)
+    assert cv2.connectedComponents(ink, connectivity=8)[0] == 2
+
+
+def test_a_blotted_loop_stays_open() -> None:
+    image = np.zeros((28, 28), np.uint8)
+    cv2.ellipse(image, (14, 14), (8, 10), 0, 0, 360, 255, -1)
+    cv2.ellipse(image, (14, 14), (1, 3), 0, 0, 360, 150, -1)  # what the pen left is grey, not white
+    path = glyphs.skeletons(image[None])[0]
+    assert cv2.connectedComponents(1 - path, connectivity=4)[0] == 3
+    assert glyphs.digit_field(image, None)[56, 56] > 0 > glyphs.digit_field(image, None)[56, 36]
+
+
+def test_paper_lies_beyond_the_reach_of_the_broadest_outline() -> None:
+    outside = glyphs.digit_field(pen(255, 3), None)[4, 4]
+    assert outside == pytest.approx(0.06)
+
+
+@pytest.mark.parametrize("kind", ["fingers", "hand"])
+def test_a_hand_covers_some_of_the_square_and_leaves_some(kind: str) -> None:
+    covered = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        grey = np.full((192, 192), 250, np.float32)
+        laid = getattr(negatives, kind)(grey, 192, rng)
+        covered.append(float((np.abs(laid - 250) > 15).mean()))
+    assert 0.1 < np.median(covered) < 0.8
+
+
+def test_a_tidy_desk_has_no_content_that_is_kept_for_the_evaluation() -> None:
+    assert render.CALM.none == render.TRAIN.none
+    assert render.CALM.rough == 0 < render.TRAIN.rough
 
 
 def test_a_reduced_decode_halves_the_frame() -> None:

@@ -117,6 +117,33 @@ def test_the_same_seed_renders_the_same_training_frames(some_digits: train.Digit
     assert not np.array_equal(draw(1), draw(2))
 
 
+@needs_mnist
+def test_a_path_that_looks_like_another_digit_is_not_used() -> None:
+    images, labels = train.read_mnist(MNIST, "t10k")
+    images, truth = images[:1500], labels[:1500]
+    told = truth.copy()
+    wrong = np.flatnonzero(np.isin(truth, (1, 2, 3, 5, 7)))[::12]
+    told[wrong] = np.array([4, 7, 5, 2, 9, 3, 8, 1, 1, 4])[truth[wrong]]
+    thin = train.Digits.of(images, told).thin
+    assert thin[wrong].mean() < 0.4
+    assert np.delete(thin, wrong).mean() > 0.85
+
+
+@needs_tensorflow
+@pytest.mark.timeout(300)
+def test_networks_learn_the_same_on_one_core_as_on_two() -> None:
+    keras, _ = train.import_tensorflow()
+    rng = np.random.default_rng(0)
+    inputs, truth = rng.integers(0, 256, (384, 28, 28)).astype(np.uint8), rng.integers(0, 11, 384).astype(np.uint8)
+    alone, together = (
+        [network.get_weights() for network in train.fit_members(keras, inputs, truth, (1, 2), 1, processes)]
+        for processes in (1, 2)
+    )
+    for one, other in zip(alone, together, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not np.array_equal(together[0][0], together[1][0])
+
+
 @needs_tensorflow
 def test_the_average_network_answers_as_its_members_do_together(tmp_path: Path) -> None:
     keras, _ = train.import_tensorflow()
