@@ -133,6 +133,11 @@ def _printed(text: str, rng: np.random.Generator) -> np.ndarray:
     return text_field(text, font, int(rng.integers(1, 10)))
 
 
+def plain_letter(rng: np.random.Generator) -> np.ndarray:
+    """A printed letter that nobody reads as a digit."""
+    return _printed(str(rng.choice(list(_PLAIN_LETTERS))), rng)
+
+
 def sign(rng: np.random.Generator) -> np.ndarray:
     """A punctuation mark or a sign of arithmetic."""
     return _printed(str(rng.choice(list(_SIGNS))), rng)
@@ -179,6 +184,24 @@ def scribble(rng: np.random.Generator) -> np.ndarray:
     else:
         strokes = [rng.random((2, 2)).astype(np.float32) for _ in range(int(rng.integers(3, 8)))]
     return strokes_field(strokes)
+
+
+def tangle(rng: np.random.Generator) -> np.ndarray:
+    """A scribble with too much of a line in it for any digit; a random short one often is a 1, 4 or 7."""
+    kind = rng.integers(0, 4)
+    if kind == 0:
+        steps = cv2.GaussianBlur(rng.normal(0, 1, (int(rng.integers(160, 260)), 2)).astype(np.float32), (1, 0x1F), 3.0)
+        home = steps - steps.mean(0)  # it comes back, and so crosses itself
+        return strokes_field([np.cumsum(home, 0).astype(np.float32)])
+    if kind == 1:
+        t = np.linspace(0, rng.uniform(4, 9) * 2 * np.pi, 240)
+        loop = np.stack([np.cos(t) * rng.uniform(0.3, 0.6) + t * rng.uniform(0.04, 0.12), np.sin(t)], 1)
+        return strokes_field([(loop + rng.normal(0, 0.03, loop.shape)).astype(np.float32)])
+    if kind == 2:
+        n = int(rng.integers(9, 18))
+        ends = np.stack([np.arange(n) / n, np.where(np.arange(n) % 2, 1.0, 0.0) * rng.uniform(0.4, 1)], 1)
+        return strokes_field([(ends + rng.normal(0, 0.05, ends.shape)).astype(np.float32)])
+    return strokes_field([rng.random((2, 2)).astype(np.float32) for _ in range(int(rng.integers(6, 11)))])
 
 
 def blobs(rng: np.random.Generator) -> np.ndarray:
@@ -234,10 +257,12 @@ def leaf(rng: np.random.Generator) -> np.ndarray:
 
 INK: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "letter": letter,
+    "plain letter": plain_letter,
     "sign": sign,
     "shape": shape,
     "words": words,
     "scribble": scribble,
+    "tangle": tangle,
     "blobs": blobs,
     "dots": dots,
     "smiley": smiley,

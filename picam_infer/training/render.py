@@ -39,7 +39,16 @@ TRAIN_SHARES = tuple(
     }.items()
 )
 EVAL_SHARES = tuple(
-    {"bare": 10, "edge": 5, "letter": 17, "words": 4, "scribble": 17, "blobs": 17, "fingers": 17, "shape": 3}.items()
+    {
+        "bare": 10,
+        "edge": 5,
+        "plain letter": 17,
+        "words": 4,
+        "tangle": 17,
+        "blobs": 17,
+        "fingers": 17,
+        "shape": 3,
+    }.items()
 ) + tuple(
     {
         "clouds": 4,
