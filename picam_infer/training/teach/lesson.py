@@ -16,7 +16,7 @@ from pathlib import Path
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain, Edges
-from picam_infer.platform import disk
+from picam_infer.platform import disk, malloc
 from picam_infer.platform.zip_stream import Entry
 from picam_infer.training.teach import backbone, shelf
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, label_order
@@ -175,7 +175,9 @@ class Lesson:
                              disk.remedy(error, self.target.parent)) from error  # fmt: skip
         try:
             bundle, said = self.teacher.save(fresh, self.name)
+            malloc.trim()  # what writing left, before another copy of the network is tried
             check(bundle)
+            malloc.trim()
             bundles.adopt(fresh, self.target, keep_old)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
