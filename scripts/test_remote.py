@@ -359,6 +359,7 @@ def _spent(engine: Any, model: Bundle, seconds: float) -> tuple[float, float]:
 
 def main() -> int:
     """Do what the command line says."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its servers end with it
     what, kind, python = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     seconds = float(sys.argv[4]) if len(sys.argv) > 4 else 60.0
     if what in ("drills", "quick"):
