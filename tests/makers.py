@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,14 @@ def shared(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs {'/'.join(parts)} of the shared material (PICAM_SHARED)")
     return path
+
+
+def keras() -> Any:
+    """Return Keras, on its OpenVINO back-end where there is no TensorFlow; skip the test without."""
+    if importlib.util.find_spec("tensorflow") is None and "keras" not in sys.modules:
+        pytest.importorskip("scipy", reason="Keras's OpenVINO back-end needs scipy")
+        os.environ.setdefault("KERAS_BACKEND", "openvino")
+    return pytest.importorskip("keras", reason="needs Keras (pip install keras scipy)")
 
 
 def make_bundle(

@@ -462,7 +462,7 @@ def scaled(inputs: np.ndarray) -> np.ndarray:
     return np.asarray(inputs[..., None] / np.float32(255), np.float32)
 
 
-def _calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
+def calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
     """Divides the last layer by a temperature and returns it: the sharpest answers that rarely claim what is not there.
 
     Temperature scaling after Guo et al., "On Calibration of Modern Neural Networks", 2017, on held-out digits' frames;
@@ -570,7 +570,7 @@ def train_digits(
     network = average(keras, fitted)
     # As the evaluation draws them: the training's frames are harder than a desk is, and would make the answers shy.
     held_out = training_set(check, max(samples // 12, _CHUNK), seed + 100, processes, checkpoint, EVAL)
-    temperature = _calibrate(network, *held_out)
+    temperature = calibrate(network, *held_out)
     say(f"temperature {temperature:.3f}")
     save_keras(network, output)
     made_by = "picam-infer train digits" + _told(seed, members, samples, epochs)

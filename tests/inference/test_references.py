@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import cv2
+import makers
 import numpy as np
 import pytest
 from makers import picture
@@ -45,11 +45,7 @@ def onnx_file(path: Path, kernel: np.ndarray = KERNEL) -> Path:
 
 
 def keras_file(path: Path) -> Path:
-    pytest.importorskip("scipy", reason="Keras's OpenVINO back-end needs scipy")
-    if not os.environ.get("KERAS_BACKEND"):
-        os.environ["KERAS_BACKEND"] = "openvino"
-    keras = pytest.importorskip("keras", reason="needs Keras (pip install keras scipy)")
-
+    keras = makers.keras()
     layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax", use_bias=False)]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
     layers[1].set_weights([KERNEL])

@@ -83,7 +83,7 @@ class Manager:
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(str(folder / "notify"))
         self.said: list[str] = []
-        self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "5000000"}
+        self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000"}
 
     def hears(self, text: str, timeout_s: float = PATIENCE_S) -> str:
         """Wait for a message that holds the text, and return it."""

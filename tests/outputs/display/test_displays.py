@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -7,6 +8,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import cv2
@@ -130,6 +132,84 @@ def test_no_frame_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(owner, "require_active_vt", lambda: None)
     with pytest.raises(Disconnected, match="there is no frame buffer"):
         framebuffer.Framebuffer(DisplaySettings())
+
+
+class NoKeyboard:
+    """In place of this machine's keyboards."""
+
+    closed = False
+
+    def keys(self) -> list[str]:
+        return ["q"]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A panel of 32×24 pixels, which a file stands for, with a monitor that can be unplugged."""
+    device, line = tmp_path / "fb0", 32 * 4 + 16
+    device.write_bytes(b"\x11" * line * 24)
+
+    def ioctl(handle: int, request: int, memory: bytearray) -> int:
+        memory[:] = screen_info(32, 24, 32, line)[{0x4600: 0, 0x4602: 1}[request]]
+        return 0
+
+    monkeypatch.setattr(framebuffer, "DEVICE", device)
+    monkeypatch.setattr(framebuffer.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(framebuffer, "Keyboard", NoKeyboard)
+    monkeypatch.setattr(owner, "outlets", lambda: [])
+    monkeypatch.setattr(owner, "require_active_vt", lambda: None)
+    return device
+
+
+def test_a_panel_shows_pictures_and_is_given_back_as_it_was(panel: Path) -> None:
+    before = panel.read_bytes()
+    screen = framebuffer.Framebuffer(DisplaySettings())
+    assert (screen.name, screen.size, list(screen.keys())) == ("framebuffer 32×24", (32, 24), ["q"])
+    screen.show(np.full((24, 32, 3), (10, 20, 30), np.uint8))
+    lines = np.frombuffer(panel.read_bytes(), np.uint8).reshape(24, 36, 4)
+    assert (lines[:, :32] == (10, 20, 30, 255)).all() and (lines[:, 32:] == 0x11).all()
+    screen.show(np.full((24, 16, 3), 90, np.uint8))  # another shape: what the one before left is cleared
+    lines = np.frombuffer(panel.read_bytes(), np.uint8).reshape(24, 36, 4)
+    assert (lines[:, 8:24, :3] == 90).all() and not lines[:, :8, :3].any()
+    screen.close()
+    screen.close()
+    assert panel.read_bytes() == before and list(screen.keys()) == []
+    with pytest.raises(Disconnected, match="given back"):
+        screen.show(np.zeros((24, 32, 3), np.uint8))
+
+
+def test_a_panel_whose_monitor_goes_is_given_back(panel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now_s = panel.read_bytes(), [0.0]
+    monkeypatch.setattr(framebuffer, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    screen = framebuffer.Framebuffer(DisplaySettings())
+    monkeypatch.setattr(owner, "outlets", lambda: [SimpleNamespace(plugged=False)])
+    screen.show(np.full((24, 32, 3), 90, np.uint8))  # it looks once a second
+    now_s[0] += 1.5
+    with pytest.raises(Disconnected, match="no monitor is plugged in"):
+        screen.show(np.full((24, 32, 3), 90, np.uint8))
+    assert panel.read_bytes() == before
+    with pytest.raises(Disconnected, match="no monitor is plugged in"):
+        framebuffer.Framebuffer(DisplaySettings())
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "remedy"),
+    [(errno.EACCES, "permission denied", "group video"), (errno.EPERM, "permission denied", "group video"),
+     (errno.EINVAL, "Invalid argument", "dmesg")],
+)  # fmt: skip
+def test_a_panel_that_cannot_be_opened(
+    panel: Path, monkeypatch: pytest.MonkeyPatch, error: int, said: str, remedy: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(error, "refused")
+
+    monkeypatch.setattr(framebuffer.fcntl, "ioctl", refuse)
+    with pytest.raises(Disconnected, match=said) as lost:
+        framebuffer.Framebuffer(DisplaySettings())
+    assert remedy in lost.value.hint
 
 
 # -- keys --------------------------------------------------------------------
