@@ -13,13 +13,15 @@ from picam_infer.models.bundle import Bundle
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """No test sees this machine's caches, service manager or desktop."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "CACHE_DIRECTORY",
                  "STATE_DIRECTORY", "DISPLAY", "WAYLAND_DISPLAY"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
+    if request.node.get_closest_marker("counted") is None:
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,18 @@ def randomise(network: Any, rng: np.random.Generator) -> None:
             value = rng.normal(0, 0.1, shape)
         else:
             inputs = np.prod(shape[:2] if "depthwise" in variable.name else shape[:-1])
-            value = rng.normal(0, np.sqrt(2 / inputs), shape)
+            value = rng.normal(0, np.sqrt(1 / inputs), shape) * (1 if len(shape) > 2 else 0.3)
         weights.append(value.astype(kind))
     network.set_weights(weights)
+
+
+def precisely(network: Any, x: np.ndarray) -> np.ndarray:
+    """Return what Keras answers in single precision, which `predict` is not in on every processor's OpenVINO."""
+    if makers.keras().backend.backend() != "openvino":
+        return np.asarray(network.predict(x, verbose=0))
+    with tempfile.TemporaryDirectory() as folder:
+        network.export(f"{folder}/keras.xml", format="openvino", verbose=False)
+        return np.asarray(ir.compiled(f"{folder}/keras.xml")([x])[0])
 
 
 @functools.lru_cache(maxsize=1)
@@ -51,7 +61,7 @@ def answered(family: str) -> tuple[Any, np.ndarray, np.ndarray]:
     randomise(network, rng)
     low, high = (0, 255) if family.startswith(RESCALE_INSIDE) else (-1, 1)
     x = rng.uniform(low, high, (1, size, size, 3)).astype(np.float32)
-    return network, x, np.asarray(network.predict(x, verbose=0))
+    return network, x, precisely(network, x)
 
 
 @pytest.mark.timeout(600)
@@ -63,5 +73,5 @@ def test_the_same_answers_as_keras(family: str, ending: str, tmp_path: Path) -> 
     network.save(tmp_path / f"model{ending}")
     convert(tmp_path / f"model{ending}", tmp_path / "out", Options(precision="f32"))
     answer = ir.compiled(str(tmp_path / "out" / "model.xml"))([x])[0]
-    assert np.ptp(expected) > 0.05, "one class is likelier than another"
+    assert 0.01 < np.ptp(expected) < 0.99, "one class is likelier than another, and none is certain"
     assert np.abs(answer - expected).max() < 1e-4

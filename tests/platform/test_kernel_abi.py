@@ -15,7 +15,7 @@ import pytest
 
 from picam_infer.inference.engines import sticks
 from picam_infer.outputs.display import drm, framebuffer, keyboard
-from picam_infer.sources import v4l2
+from picam_infer.sources import v4l2, v4l2_controls
 
 VIDEO = {
     "VIDIOC_QUERYCAP": 0x80685600, "VIDIOC_ENUM_FMT": 0xC0405602, "VIDIOC_S_FMT": 0xC0D05605,
@@ -38,6 +38,13 @@ VIDEO = {
     "offsetof(struct v4l2_format, fmt.pix.pixelformat)": 16,
     "offsetof(struct v4l2_requestbuffers, type)": 4, "offsetof(struct v4l2_requestbuffers, memory)": 8,
     "offsetof(struct v4l2_buffer, type)": 4, "offsetof(struct v4l2_buffer, memory)": 60,
+    "offsetof(struct v4l2_query_ext_ctrl, type)": 4, "offsetof(struct v4l2_query_ext_ctrl, name)": 8,
+    "offsetof(struct v4l2_query_ext_ctrl, minimum)": 40, "offsetof(struct v4l2_query_ext_ctrl, maximum)": 48,
+    "offsetof(struct v4l2_query_ext_ctrl, step)": 56, "offsetof(struct v4l2_query_ext_ctrl, default_value)": 64,
+    "offsetof(struct v4l2_query_ext_ctrl, flags)": 72, "offsetof(struct v4l2_querymenu, index)": 4,
+    "offsetof(struct v4l2_querymenu, name)": 8, "offsetof(struct v4l2_ext_control, size)": 4,
+    "offsetof(struct v4l2_ext_control, value64)": 12, "offsetof(struct v4l2_ext_controls, count)": 4,
+    "offsetof(struct v4l2_ext_controls, error_idx)": 8, "offsetof(struct v4l2_ext_controls, controls)": 24,
 }  # fmt: skip
 DRM = {
     "DRM_IOCTL_SET_MASTER": 0x641E, "DRM_IOCTL_GET_CAP": 0xC010640C, "DRM_IOCTL_MODE_GETRESOURCES": 0xC04064A0,
@@ -140,6 +147,18 @@ def test_places_in_what_cameras_answer() -> None:
         "type": 0, "width": 1, "height": 2, "pixelformat": 3}  # fmt: skip
     assert fields(v4l2.REQUESTBUFFERS, count=0, type=4, memory=8) == {"count": 0, "type": 1, "memory": 2}
     assert fields(v4l2.BUFFER, index=0, type=4, memory=60) == {"index": 0, "type": 1, "memory": 8}
+
+
+def test_places_in_what_cameras_tell_of_their_settings() -> None:
+    assert fields(v4l2_controls.QUERY, id=0, type=4, flags=72) == {"id": 0, "type": 1, "flags": 7}
+    answer = bytes(8) + b"Gain".ljust(32, b"\0") + struct.pack("qqQq", -9, 8, 7, -6) + bytes(232 - 72)
+    assert v4l2_controls.QUERY.unpack(answer)[2:7] == (b"Gain".ljust(32, b"\0"), -9, 8, 7, -6)
+    assert fields(v4l2_controls.MENU, id=0, index=4) == {"id": 0, "index": 1}
+    assert v4l2_controls.MENU.unpack(bytes(8) + b"50 Hz".ljust(36, b"\0"))[2].rstrip(b"\0") == b"50 Hz"
+    assert v4l2_controls.CONTROL.unpack(struct.pack("=IIIq", 1, 2, 0, -3)) == (1, 2, 0, -3)
+    assert v4l2_controls.CONTROL.pack(0, 0, 0, 5)[12:20] == struct.pack("q", 5)
+    assert fields(v4l2_controls.CONTROLS, which=0, count=4) == {"which": 0, "count": 1}
+    assert v4l2_controls.CONTROLS.pack(0, 1, 0, 0, 0, 0x1234)[24:32] == struct.pack("P", 0x1234)
 
 
 def test_requests_to_graphics_cards() -> None:

@@ -43,8 +43,16 @@ from picam_infer.runtime.status_text import fresh_result, status_text
 from picam_infer.runtime.viewer import Viewer
 
 Start = Callable[..., subprocess.Popen[str]]
+pytestmark = pytest.mark.counted
 PATIENCE_S = 300 if "PICAM_EMULATED" in os.environ else 60
 """How long a started program may take to do what it does in a second or two."""
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Write a file as a whole, as editors do: a service that looks at it in the middle would take an empty one."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
 
 
 @pytest.fixture
@@ -220,9 +228,7 @@ def test_a_reader_that_leaves_ends_it_quietly(start: Start, tmp_path: Path) -> N
 
 def service_file(tmp_path: Path, **changes: object) -> Path:
     path = tmp_path / "c.yaml"
-    path.write_text(
-        json.dumps({"source": "demo", "model": str(tmp_path / "m"), "display": {"kind": "none"}, **changes})
-    )
+    rewrite(path, json.dumps({"source": "demo", "model": str(tmp_path / "m"), "display": {"kind": "none"}, **changes}))
     return path
 
 
@@ -343,17 +349,17 @@ def test_a_broken_configuration_is_waited_for(start: Start, manager: Manager, tm
     make_bundle(tmp_path / "m")
     path = service_file(tmp_path)
     good = path.read_text()
-    path.write_text("source: demo\ncaptur: {}\n")
+    rewrite(path, "source: demo\ncaptur: {}\n")
     process = start("run", "-c", path, **manager.environment)
     manager.hears("READY=1")
     assert f"{path}:2: captur: no such key; did you mean capture?" in manager.hears("STATUS=wrong configuration")
-    path.write_text("display: {kind: none}\nlog: {level: loud}\n")
+    rewrite(path, "display: {kind: none}\nlog: {level: loud}\n")
     assert f"{path}:2: log.level" in manager.hears("STATUS=wrong configuration")
     manager.hears("WATCHDOG=1")
     process.send_signal(signal.SIGHUP)
     manager.hears("RELOADING=1")
     manager.hears("READY=1")
-    path.write_text(good)
+    rewrite(path, good)
     manager.hears("STATUS=sees")
     process.terminate()
     _, err = process.communicate(timeout=10)
@@ -368,7 +374,7 @@ def test_settings_that_do_not_fit_the_model_are_waited_for(start: Start, manager
     service_file(tmp_path, preprocess={"canny": [90, 30]})
     process = start("run", "-c", path, **manager.environment)
     assert "canny" in manager.hears("STATUS=wrong configuration")
-    path.write_text(good)
+    rewrite(path, good)
     manager.hears("STATUS=sees")
     process.terminate()
     assert process.wait(10) == 0
@@ -382,11 +388,11 @@ def test_a_refused_reload_stays_in_the_status_until_it_is_mended(
     good = path.read_text()
     process = start("run", "-c", path, **manager.environment)
     manager.hears("STATUS=sees")
-    path.write_text("captur: {}\n")
+    rewrite(path, "captur: {}\n")
     process.send_signal(signal.SIGHUP)
     said = manager.hears("STATUS=the new configuration is refused")
     assert f"{path}:1: captur" in said and "with the one before: " in said
-    path.write_text(good)
+    rewrite(path, good)
     process.send_signal(signal.SIGHUP)
     manager.hears("STATUS=sees")
     process.terminate()
@@ -399,7 +405,7 @@ def test_reload_takes_a_good_file_and_refuses_a_bad_one(start: Start, manager: M
     path = service_file(tmp_path)
     process = start("run", "-c", path, **manager.environment)
     manager.hears("STATUS=sees")
-    path.write_text("source: demo\nmodle: x\n")
+    rewrite(path, "source: demo\nmodle: x\n")
     process.send_signal(signal.SIGHUP)
     manager.hears("RELOADING=1")
     manager.hears("READY=1")
@@ -579,7 +585,7 @@ def test_every_frame_is_shown_once_with_its_overlay(tmp_path: Path) -> None:
 
 def test_keys_move_the_thresholds_and_only_p_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("# mine\nmodel: m   # the tiny one\npreprocess: {}\n")
+    rewrite(path, "# mine\nmodel: m   # the tiny one\npreprocess: {}\n")
     before = path.read_text()
     watching = Watching(tmp_path, path)
     watching.press("w", "w", "d", "a", "a", "s")
@@ -594,7 +600,7 @@ def test_keys_move_the_thresholds_and_only_p_writes_them(tmp_path: Path) -> None
 
 def test_keys_and_the_page_change_undo_and_save_the_same_settings(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("decide: {threshold: 0.6}\n")
+    rewrite(path, "decide: {threshold: 0.6}\n")
     watching = Watching(tmp_path, path)
     page = watching.settings
     page.change({"decide.threshold": 0.7}, gesture="slider")
@@ -611,7 +617,7 @@ def test_keys_and_the_page_change_undo_and_save_the_same_settings(tmp_path: Path
 @pytest.mark.parametrize("chain", [Edges(), Photo(roi=0.4)])
 def test_arrows_move_the_region_and_p_writes_it(tmp_path: Path, chain: Edges | Photo) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("preprocess: {}   # none yet\n")
+    rewrite(path, "preprocess: {}   # none yet\n")
     watching = Watching(tmp_path, path, chain)
     watching.press("x", *["left"] * 3, "up", "pageup")
     roi = watching.state.tuning.preprocess.roi
@@ -675,7 +681,7 @@ def test_a_key_offers_the_page_to_a_phone(
 ) -> None:
     monkeypatch.setattr("picam_infer.platform.addresses.own", lambda: ["192.168.178.123", "2001:db8:1:2:3:4:5:6"])
     path = tmp_path / "c.yaml"
-    path.write_text("# mine\n")
+    rewrite(path, "# mine\n")
     watching = Watching(tmp_path)
     watching.monitor.size = size
     share = watching.state.share
@@ -839,7 +845,9 @@ def test_a_pause_is_on_the_screen(tmp_path: Path) -> None:
 
 def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("source: camera\nengine: {threads: 3}\n")
+    rewrite(path, "source: camera
+engine: {threads: 3}
+")
     options = Options(path, source="demo", engine="openvino", display="none")
     read = options.config()
     assert (read.source, read.engine.kind, read.engine.threads, read.display.kind) == ("demo", "openvino", 3, "none")

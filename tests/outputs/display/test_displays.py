@@ -159,7 +159,7 @@ def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(framebuffer, "DEVICE", device)
     monkeypatch.setattr(framebuffer.fcntl, "ioctl", ioctl)
     monkeypatch.setattr(framebuffer, "Keyboard", NoKeyboard)
-    monkeypatch.setattr(owner, "outlets", lambda: [])
+    monkeypatch.setattr(owner, "connectors", lambda: [])
     monkeypatch.setattr(owner, "require_active_vt", lambda: None)
     return device
 
@@ -185,7 +185,7 @@ def test_a_panel_whose_monitor_goes_is_given_back(panel: Path, monkeypatch: pyte
     before, now_s = panel.read_bytes(), [0.0]
     monkeypatch.setattr(framebuffer, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     screen = framebuffer.Framebuffer(DisplaySettings())
-    monkeypatch.setattr(owner, "outlets", lambda: [SimpleNamespace(plugged=False)])
+    monkeypatch.setattr(owner, "connectors", lambda: [SimpleNamespace(plugged=False)])
     screen.show(np.full((24, 32, 3), 90, np.uint8))  # it looks once a second
     now_s[0] += 1.5
     with pytest.raises(Disconnected, match="no monitor is plugged in"):

@@ -39,7 +39,7 @@ def tls(reason: str | None) -> ssl.SSLError:
         (socket.gaierror(socket.EAI_NONAME, "x"), "not known here", "NAME.local"),
         (socket.gaierror(socket.EAI_AGAIN, "x"), "no name server answers", "this machine's network"),
         (TimeoutError(), "no answer", "firewall"),
-        (UnicodeError("label too long"), "no host name", "check the address"),
+        (UnicodeError("label too long"), "not a host name", "check the address"),
         (FileNotFoundError(2, "No such file or directory", "/etc/ca.pem"), "/etc/ca.pem: No such", "its permissions"),
         (PermissionError(13, "Permission denied", "/etc/ca.pem"), "ca.pem: Permission denied", "its permissions"),
         (ConnectionRefusedError(111, "Connection refused"), "Connection refused", "is that its port?"),
