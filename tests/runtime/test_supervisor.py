@@ -845,9 +845,7 @@ def test_a_pause_is_on_the_screen(tmp_path: Path) -> None:
 
 def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    rewrite(path, "source: camera
-engine: {threads: 3}
-")
+    rewrite(path, "source: camera\nengine: {threads: 3}\n")
     options = Options(path, source="demo", engine="openvino", display="none")
     read = options.config()
     assert (read.source, read.engine.kind, read.engine.threads, read.display.kind) == ("demo", "openvino", 3, "none")
