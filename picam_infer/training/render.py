@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -131,20 +131,6 @@ EVAL = RenderParams(
     jpeg=(40.0, 92.0),
     none=EVAL_SHARES,
 )
-CALM = replace(
-    EVAL,
-    height=(0.36, 0.9),
-    pen=(0.012, 0.1),
-    outline=0.45,
-    turn_deg=18.0,
-    shear=0.09,
-    aspect=(0.82, 1.16),
-    perspective=0.08,
-    elastic=0.012,
-    jpeg=TRAIN.jpeg,
-    none=TRAIN_SHARES,
-)
-"""A tidy desk, for training: without the hard frames' share of such, clear digits would be learnt worse."""
 
 
 @dataclass(frozen=True)

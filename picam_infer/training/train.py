@@ -27,7 +27,6 @@ from picam_infer.platform.terminal import put, say
 from picam_infer.training.checkpoint import Checkpoint, identity
 from picam_infer.training.glyphs import digit_field, digit_strokes, skeletons, strokes_field
 from picam_infer.training.render import (
-    CALM,
     EVAL,
     TRAIN,
     RenderParams,
@@ -52,7 +51,6 @@ _CHUNK = 500
 _PART = 50
 """Chunks that are saved together."""
 _NONE_SHARE = 0.37
-_CALM_SHARE = 0.4
 _BUILT_IN_SHARE = 0.15
 # Fewer lit pixels than this cannot show a digit: the light or the blur took it away.
 _LEAST_LIT = 6.0
@@ -136,9 +134,7 @@ def _worker(digits: Digits) -> None:
 
 
 def train_sample(digits: Digits, rng: np.random.Generator, params: RenderParams) -> tuple[np.ndarray, int]:
-    """Return one input of the network, drawn at random, and its class; `TRAIN` has a share of `CALM`."""
-    if params is TRAIN and rng.random() < _CALM_SHARE:
-        params = CALM
+    """Return one input of the network, drawn at random, and its class."""
     side, reduce = _TRAIN_VIEWS[rng.integers(len(_TRAIN_VIEWS))]
     view = View.crop(side)
     if rng.random() < _NONE_SHARE:
@@ -154,7 +150,7 @@ def digit_frame(
     digits: Digits, index: int, view: View, params: RenderParams, rng: np.random.Generator
 ) -> tuple[int, np.ndarray]:
     """Return the class of digit number `index` and a grey frame (H, W) that shows it."""
-    if params in (TRAIN, CALM) and rng.random() < _BUILT_IN_SHARE:
+    if params == TRAIN and rng.random() < _BUILT_IN_SHARE:
         label = int(rng.integers(10))
         return label, render_digit(strokes_field(digit_strokes(label, rng)), False, view, params, rng)
     outline = bool(rng.random() < params.outline) or not digits.thin[index]

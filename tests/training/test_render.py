@@ -111,11 +111,6 @@ def test_a_hand_covers_some_of_the_square_and_leaves_some(kind: str) -> None:
     assert 0.1 < np.median(covered) < 0.8
 
 
-def test_a_tidy_desk_has_no_content_that_is_kept_for_the_evaluation() -> None:
-    assert render.CALM.none == render.TRAIN.none
-    assert render.CALM.rough == 0 < render.TRAIN.rough
-
-
 def test_a_reduced_decode_halves_the_frame() -> None:
     frame = render.tinted(np.full((240, 320), 200, np.uint8), np.random.default_rng(0))
     assert render.through_jpeg(frame, 80).shape == (240, 320)
