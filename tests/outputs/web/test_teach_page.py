@@ -102,7 +102,7 @@ def test_three_things_one_mistake_a_restart_and_still_known(browser: Browser, pi
     until(lambda: pi.counts()["cross"] == before["cross"] + 1)
     until(lambda: text(browser, "#teach-undo").startswith("Undo: move"))
     click(browser, "#teach-undo")
-    until(lambda: pi.counts()["cross"] == before["cross"])
+    until(lambda: pi.counts()["cross"] == before["cross"] and not text(browser, "#teach-undo").startswith("Undo: move"))
     click(browser, "#teach-undo")
     until(lambda: pi.counts() == before)
     click(browser, "#use")
@@ -147,7 +147,9 @@ def test_what_the_running_model_gets_wrong_is_put_right_from_the_watch_view(brow
         click(browser, source)
         until(lambda: text(browser, "#really-classes").split() == ["circle", "cross"])
         click(browser, "#really-classes button")
-        until(lambda was=was: pi.counts().get("circle") == was + 1)  # type: ignore[misc]
+        until(lambda: not browser.js("return document.getElementById('really').open"))
+        # The newest kept picture can be the one that the timeline has just taught: it is not taken twice.
+        assert pi.counts()["circle"] - was in ((1,) if source.startswith("#changes") else (0, 1))
         pi.in_use()
 
 
@@ -163,8 +165,10 @@ def test_space_touch_and_a_screen_readers_press_record_too(browser: Browser, pi:
         record()
         until(lambda before=before: pictures(browser, 1) > before)  # type: ignore[misc]
         until(lambda: pi.get("/api/teach")[1]["recording"] is None)
-    browser.js("document.querySelector('.thumb').focus()")
+    pi.settled()
+    until(lambda: pictures(browser, 1) == pi.counts()["cross"])
     before = pictures(browser, 1)
+    browser.js("document.querySelector('.thumb').focus()")
     browser.keys(_DELETE)
     until(lambda: pictures(browser, 1) == before - 1)
 
