@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from openvino.frontend import FrontEndManager
+from openvino import frontend
 
 _RANDOM = re.compile(r"(?:Stateless)?(?:Random|TruncatedNormal|Multinomial|SampleDistorted)")
 _ASKS = frozenset({"ShapeOf", "Shape", "Size", "Rank"})
@@ -22,7 +22,7 @@ def read_without(path: Path) -> tuple[Any, list[str]] | None:
 
     Returns the model and the layers' names; None if something else that is unknown remains. Raises what OpenVINO does.
     """
-    front = FrontEndManager().load_by_framework("tf")
+    front = frontend.FrontEndManager().load_by_framework("tf")
     model = front.convert_partially(front.load(str(path)))
     dropped = drop(model)
     if not dropped or any(map(_unknown, model.get_ordered_ops())):

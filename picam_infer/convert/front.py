@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 from picam_infer.convert import graph, ir
 from picam_infer.convert.tensor import Array

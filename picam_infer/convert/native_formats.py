@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import openvino.opset13 as op
-from openvino.preprocess import PrePostProcessor
+from openvino import opset13 as op
+from openvino import preprocess
 
 from picam_infer.convert import augmentation, lookalikes, openvino_errors, outputs
 from picam_infer.convert.network import FREE_SIDE, MAX_ELEMENTS, VENDOR_ERRORS, Network
@@ -141,7 +141,7 @@ def _to_float(model: Any) -> tuple[Any, float | None]:
         if kind not in ("u8", "i8", "f16", "f64", "f32"):
             raise PicamError(f"the model's input is of type {kind}", "export it with float or uint8 input")
     if {"u8", "i8"} & set(kinds):
-        ppp = PrePostProcessor(model)
+        ppp = preprocess.PrePostProcessor(model)
         for at in range(len(kinds)):
             ppp.input(at).tensor().set_element_type(ov.Type.f32)
         ppp.output(0).tensor().set_element_type(ov.Type.f32)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 from picam_infer.convert import ending, graph
 from picam_infer.convert.ending import Ending

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 Order = Literal["channels_last", "channels_first"]
 Array = npt.NDArray[Any]

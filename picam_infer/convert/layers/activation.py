@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 from picam_infer.convert.layers.registry import Call, Layer, layer
 from picam_infer.convert.tensor import Node, Tensor, constant, whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 from picam_infer.convert.layers.registry import Call, Layer, layer
 from picam_infer.convert.tensor import Array, Node, Tensor, constant, whole

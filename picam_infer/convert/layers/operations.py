@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 from picam_infer.convert.layers.activation import activate, softmax
 from picam_infer.convert.layers.merging import concatenated

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 from picam_infer.convert.layers.convolution import pads
 from picam_infer.convert.layers.registry import Call, layer

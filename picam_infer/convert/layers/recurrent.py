@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import openvino.opset13 as op
+from openvino import opset13 as op
 
 from picam_infer.convert.layers.activation import activate
 from picam_infer.convert.layers.merging import concatenated
