@@ -90,6 +90,7 @@ def test_three_things_one_mistake_a_restart_and_still_known(browser: Browser, pi
         teach(browser, pi, number, sign, sheet(sign))
         thinks(browser, sign)
     # A mistake: crosses recorded as circles, put right by hand, one by one and at once.
+    pi.settled()
     before = pi.counts()
     pi.camera.scene = sheet("cross")
     time.sleep(0.4)
@@ -102,7 +103,8 @@ def test_three_things_one_mistake_a_restart_and_still_known(browser: Browser, pi
     until(lambda: pi.counts()["cross"] == before["cross"] + 1)
     until(lambda: text(browser, "#teach-undo").startswith("Undo: move"))
     click(browser, "#teach-undo")
-    until(lambda: pi.counts()["cross"] == before["cross"] and not text(browser, "#teach-undo").startswith("Undo: move"))
+    until(lambda: pi.counts()["cross"] == before["cross"] and text(browser, "#teach-undo").startswith("Undo: add"))
+    until(lambda: not browser.js("return document.getElementById('teach-undo').disabled"))
     click(browser, "#teach-undo")
     until(lambda: pi.counts() == before)
     click(browser, "#use")
