@@ -70,6 +70,19 @@ def decode_picture(data: bytes, name: str) -> Pixels:
     return np.ascontiguousarray(picture, dtype=np.uint8)
 
 
+def suffix_of(data: bytes) -> str | None:
+    """Return the suffix that goes with a file's content, `.jpg`; None: it is not a picture of a kind known by it."""
+    for start, suffix in ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
+                          (b"II*\0", ".tif"), (b"MM\0*", ".tif")):  # fmt: skip
+        if data.startswith(start):
+            return suffix
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
+    if data[4:8] == b"ftyp":
+        return ".avif" if data[8:11] == b"avi" else ".heic"
+    return None
+
+
 def readable(path: Path) -> bool:
     """Tell whether a file's name is that of a picture that can be read here."""
     return path.suffix.lower() in _OWN or other_formats.readable(path)

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from picam_infer.platform import disk
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -54,7 +56,7 @@ def put(fresh: Path, folder: Path) -> None:
         _exchange(fresh, folder)
     else:
         fresh.rename(folder)
-    _sync(folder.parent)
+    disk.sync(folder.parent)
 
 
 def _beside(folder: Path) -> Path:
@@ -71,11 +73,3 @@ def _exchange(one: Path, other: Path) -> None:
     one.rename(other)
     (aside / "old").rename(one)
     aside.rmdir()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -35,6 +35,15 @@ def _write_in(folder: Path) -> None:
         os.fsync(file.fileno())
 
 
+def sync(path: Path) -> None:
+    """Bring a file, or what a folder lists, to the disk. Raises `OSError`."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def free_mb(folder: Path) -> float:
     """Return the room left for ordinary users on the disk of a folder, which need not exist yet. Raises `OSError`."""
     there = folder.absolute()

@@ -15,6 +15,16 @@ from picam_infer.platform import atomic_file
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """A model that the service is to run, and what else is to be written with it."""
+
+    model: str
+    also: Mapping[str, Any]
+    before: str | None
+    """What to go back to, where it is not what the settings name now."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelChoice:
     """The choice of the service whose configuration file is given."""
 

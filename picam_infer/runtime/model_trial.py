@@ -20,9 +20,9 @@ from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform import atomic_folder, disk, removable
 from picam_infer.runtime import model_shelf
-from picam_infer.runtime.model_choice import ModelChoice
+from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.state import State
-from picam_infer.runtime.teaching import Busy, Switch
+from picam_infer.runtime.teaching import Busy
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +146,7 @@ class ModelTrial:
 
     def received(self, count: int) -> None:
         """Note how many bytes have come. Raises `PicamError` when they are too many."""
-        if count > MOST_MB * 1e6:
-            raise UsageError(f"the file is larger than {MOST_MB:.0f} MB", "convert it on another computer")
+        _check_size(count)
         if self._given_up.is_set():
             raise UsageError("it was discarded", "")
         with self._lock:
@@ -184,8 +183,7 @@ class ModelTrial:
         self.bring(offer.path)
 
     def _check_room(self, size: int) -> None:
-        if size > MOST_MB * 1e6:
-            raise UsageError(f"the file is larger than {MOST_MB:.0f} MB", "convert it on another computer")
+        _check_size(size)
         try:
             free_mb = disk.free_mb(bundles.home())
         except OSError as error:
@@ -257,7 +255,7 @@ class ModelTrial:
             pass
         except PicamError as error:
             self._failed(error, given_up)
-        except Exception as error:  # a thread's top: the recognition goes on
+        except Exception as error:  # the top of a thread: the recognition goes on
             log.exception("a model on trial: an internal error")
             self._failed(PicamError(f"an internal error ({type(error).__name__})", "see the journal"), given_up)
 
@@ -317,6 +315,11 @@ class ModelTrial:
         with self._lock:
             if not given_up.is_set():
                 self._told = {**self._told, "live": result.as_json()}
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_MB * 1e6:
+        raise UsageError(f"the file is larger than {MOST_MB:.0f} MB", "convert it on another computer")
 
 
 def _place() -> Path:

@@ -34,7 +34,7 @@ from picam_infer.outputs.display.screen import ClosedWindow, Screen
 from picam_infer.platform import malloc, terminal
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
-from picam_infer.runtime.model_choice import ModelChoice
+from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.options import Options
 from picam_infer.runtime.pause import Pause
@@ -46,7 +46,7 @@ from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.share import Share, invitation_file, only_sharing
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import status_text
-from picam_infer.runtime.teaching import Switch, Teaching
+from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.viewer import Viewer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform import malloc
 from picam_infer.platform.zip_stream import Entry
-from picam_infer.runtime.model_choice import ModelChoice
+from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.recent import Recent
 from picam_infer.runtime.state import State
 from picam_infer.training.teach import shelf
@@ -62,16 +62,6 @@ DEFAULT = "taught"
 
 class Busy(PicamError):
     """Nothing can be taught at the moment, for a reason that passes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """A model that the service is to run, and what else is to be written with it."""
-
-    model: str
-    also: Mapping[str, Any]
-    before: str | None
-    """What to go back to, where it is not what the settings name now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +113,8 @@ class Teaching:
         self._status: dict[str, Any] = {"stage": "closed"}
         self._choice_said: tuple[float, dict[str, Any]] = (-1.0, {})
         self._said: dict[str, Any] | None = None
+        self._digest = (-1, "")
+        """The revision that it is of, and what the lesson teaches then: what a bundle of it has as its origin."""
         self.recent = Recent()
         """The pictures of the last changes of the label, for «this was really …»."""
 
@@ -619,17 +611,26 @@ class Teaching:
             status["progress"] = {"done": self._progress[0], "of": self._progress[1]}
         if lesson is not None:
             held = self._recorder.held
-            classes = [{"label": label, "pictures": count} for label, count in lesson.classes().items()]
+            counts = lesson.classes()
+            classes = [{"label": label, "pictures": count} for label, count in counts.items()]
             status |= {
                 "name": lesson.name, "base": lesson.network.name, "chain": _chain_kind(lesson.chain),
                 "region": msgspec.to_builtins(lesson.chain.roi),
                 "aspect": preprocess.aspect(lesson.chain, lesson.network.card.input),
-                "classes": classes, "pictures": sum(lesson.classes().values()),
+                "classes": classes, "pictures": sum(counts.values()),
                 "waiting": lesson.teacher.waiting, "bytes": lesson.size, "max_bytes": lesson.most,
                 "undo": lesson.teacher.undoes, "recording": held.label if held else None, "live": self._live,
-                "in_use": running is not None and _in_use(running.state.bundle, lesson), "report": self._said,
+                "in_use": running is not None and self._in_use(running.state.bundle, lesson), "report": self._said,
             }  # fmt: skip
         self._status = status
+
+    def _in_use(self, running: Bundle | None, lesson: Lesson) -> bool:
+        """Whether the service runs what is taught now."""
+        if running is None or running.folder != lesson.target or lesson.teacher.waiting:
+            return False
+        if self._digest[0] != self._revision:  # it takes milliseconds, and is asked for ten times a second
+            self._digest = self._revision, lesson.teacher.digest
+        return running.card.origin.sha256 == self._digest[1]
 
     def _choices(self) -> dict[str, Any]:
         """Return which lesson the service runs, and the model before: read from the disk once a second."""
@@ -663,12 +664,6 @@ def _same_network(one: Bundle, other: Bundle) -> bool:
         return True
     first, second = (bundle.card.taught.backbone if bundle.card.taught else bundle.name for bundle in (one, other))
     return first == second and one.card.input == other.card.input
-
-
-def _in_use(running: Bundle | None, lesson: Lesson) -> bool:
-    if running is None or running.folder != lesson.target:
-        return False
-    return not lesson.teacher.waiting and running.card.origin.sha256 == lesson.teacher.digest
 
 
 def _written_name(folder: Path) -> str:

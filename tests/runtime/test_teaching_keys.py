@@ -14,10 +14,11 @@ from picam_infer.config import Config, Decide, DisplaySettings
 from picam_infer.core import Overlay, Pixels
 from picam_infer.models import bundle as bundles
 from picam_infer.outputs.display.screen import Screen
+from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import status_text
-from picam_infer.runtime.teaching import Switch, Teaching
+from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.teaching_keys import TeachingKeys
 from picam_infer.runtime.viewer import Viewer
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
 
+from picam_infer.core import PicamError
 from picam_infer.outputs.web.access import Access, Refused
 from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
 
@@ -64,6 +65,15 @@ def number(request: web.Request, name: str, default: float, least: float, most: 
     except ValueError as error:
         raise Refused(422, f"{name}: expected a number") from error
     return min(most, max(least, value)) if value == value else default
+
+
+async def in_thread(work: Callable[[], T], statuses: Sequence[tuple[type[PicamError], int]]) -> T:
+    """Await what waits for disks or threads. Raises `Refused`, with the status of an error's kind, else 409."""
+    try:
+        return await asyncio.to_thread(work)
+    except PicamError as error:
+        status = next((status for kind, status in statuses if isinstance(error, kind)), 409)
+        raise Refused(status, error.message, error.hint) from error
 
 
 async def body(request: web.Request, patience_s: float) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -142,7 +141,7 @@ class PictureSet:
         written, self._unsynced = self._unsynced, []
         for path in [*written, *dict.fromkeys(path.parent for path in written)]:
             with contextlib.suppress(FileNotFoundError):  # moved or removed since
-                _sync(path)
+                disk.sync(path)
 
     def _check_room(self, size: int) -> None:
         if self.size + size > self.most:
@@ -207,12 +206,10 @@ class PictureSet:
         if not features:
             return
         ids = sorted(features)
-        fresh = self.folder / f"{_FEATURES}.new.npz"
-        try:
-            np.savez(fresh, backbone=backbone, ids=np.array(ids), values=np.stack([features[id] for id in ids]))
-            fresh.replace(self.folder / _FEATURES)
-        except OSError:
-            fresh.unlink(missing_ok=True)
+        path = self.folder / _FEATURES
+        atomic_file.sweep(path)
+        with contextlib.suppress(OSError), atomic_file.replacing(path, durable=False) as file:
+            np.savez(file, backbone=backbone, ids=np.array(ids), values=np.stack([features[id] for id in ids]))
 
     # -- the folder ---------------------------------------------------------------------------------------------------
 
@@ -273,14 +270,6 @@ class PictureSet:
         atomic_file.write(self.folder / _TABLE, json.dumps(table, ensure_ascii=False, indent=1).encode())
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def read_table(folder: Path) -> dict[str, str | None]:
     """Return which folder has which label (None: unknown) by `labels.json`; nothing where there is no such table."""
     try:
@@ -322,13 +311,5 @@ def _stem(name: str) -> str:
 
 def _suffix(data: bytes, name: str) -> str:
     """Return a suffix by content, where that is known: a picture may come without a name, or with a wrong one."""
-    for start, suffix in ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
-                          (b"II*\0", ".tif"), (b"MM\0*", ".tif")):  # fmt: skip
-        if data.startswith(start):
-            return suffix
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return ".webp"
-    if data[4:8] == b"ftyp":
-        return ".avif" if data[8:11] == b"avi" else ".heic"
     given = Path(name).suffix.lower()
-    return given if given in imaging.SUFFIXES else ".img"
+    return imaging.suffix_of(data) or (given if given in imaging.SUFFIXES else ".img")

@@ -25,9 +25,8 @@ from picam_infer.outputs.web.server import Web
 from picam_infer.platform import removable, service_manager
 from picam_infer.platform.removable import Medium
 from picam_infer.runtime import model_trial
-from picam_infer.runtime.model_choice import ModelChoice
+from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.model_trial import ModelTrial
-from picam_infer.runtime.teaching import Switch
 
 
 class Page:

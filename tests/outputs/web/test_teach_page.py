@@ -104,7 +104,7 @@ def test_three_things_one_mistake_a_restart_and_still_known(browser: Browser, pi
     until(lambda: text(browser, "#teach-undo").startswith("Undo: move"))
     click(browser, "#teach-undo")
     until(lambda: pi.counts()["cross"] == before["cross"] and text(browser, "#teach-undo").startswith("Undo: add"))
-    until(lambda: not browser.js("return document.getElementById('teach-undo').disabled"))
+    until(lambda: browser.js("return document.getElementById('teach-undo').ariaDisabled") == "false")
     click(browser, "#teach-undo")
     until(lambda: pi.counts() == before)
     click(browser, "#use")
@@ -168,8 +168,9 @@ def test_space_touch_and_a_screen_readers_press_record_too(browser: Browser, pi:
         until(lambda before=before: pictures(browser, 1) > before)  # type: ignore[misc]
         until(lambda: pi.get("/api/teach")[1]["recording"] is None)
     pi.settled()
-    until(lambda: pictures(browser, 1) == pi.counts()["cross"])
-    before = pictures(browser, 1)
+    before = pi.counts()["cross"]
+    newest = f"Picture {before} of cross"  # the list of pictures comes after their number
+    until(lambda: browser.js("return document.querySelector('.thumb').title") == newest)
     browser.js("document.querySelector('.thumb').focus()")
     browser.keys(_DELETE)
     until(lambda: pictures(browser, 1) == before - 1)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 
 from aiohttp import web
 
-from picam_infer.core import BadFrame
 from picam_infer.imaging import jpeg
+from picam_infer.outputs.web import downloads
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.request import number
-from picam_infer.outputs.web.stream_client import StreamClient
 
 _ENTRIES = 200
 _THUMBNAIL_PX = 320
-_FOR_EVER = "private, max-age=31536000, immutable"
 
 
 class Collected:
@@ -43,35 +40,21 @@ class Collected:
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
         """One collected picture."""
-        return await self._one(request, lambda data: data)
+        return await downloads.picture(self._read, request.match_info["name"])
 
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
         """One collected picture, small."""
-        return await self._one(request, lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX))
+        return await downloads.picture(
+            self._read, request.match_info["name"], lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX)
+        )
 
-    async def _one(self, request: web.Request, make: Callable[[bytes], bytes]) -> web.StreamResponse:
-        collection, name = self._context.collection, request.match_info["name"]
-        data = await asyncio.to_thread(collection.picture, name) if collection else None
-        if data is None:
-            raise web.HTTPNotFound
-        try:
-            body = await asyncio.to_thread(make, data)
-        except BadFrame:
-            raise web.HTTPNotFound from None
-        # A picture never changes under its name, so that a browser asks for it once.
-        return web.Response(body=body, content_type="image/jpeg", headers={"Cache-Control": _FOR_EVER})
+    def _read(self, name: str) -> bytes | None:
+        collection = self._context.collection
+        return collection.picture(name) if collection else None
 
     async def zip(self, request: web.Request) -> web.StreamResponse:
         """All of them, in label folders."""
         if self._context.collection is None:
             raise web.HTTPNotFound
-        self._context.streams.check_room()
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", self._context.state.model) or "picam"
-        attachment = f'attachment; filename="{name}-kept.zip"'
-        response = web.StreamResponse(headers={"Content-Type": "application/zip", "Content-Disposition": attachment})
-        await response.prepare(request)
-        blocks, client = self._context.collection.zipped(), StreamClient(self._context, request)
-        while block := await asyncio.to_thread(next, blocks, b""):
-            if not await client.send(response, block):
-                break
-        return response
+        return await downloads.zipped(self._context, request, f"{name}-kept.zip", self._context.collection.zipped())

@@ -12,7 +12,7 @@ from aiohttp import web
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
-from picam_infer.outputs.web.request import UPLOAD, body
+from picam_infer.outputs.web.request import UPLOAD, body, in_thread
 from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.teaching import Busy
 
@@ -136,8 +136,4 @@ class Models:
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Await what waits for disks. Raises `Refused`."""
-        try:
-            return await asyncio.to_thread(work)
-        except PicamError as error:
-            status = next((status for kind, status in _STATUS if isinstance(error, kind)), 409)
-            raise Refused(status, error.message, error.hint) from error
+        return await in_thread(work, _STATUS)

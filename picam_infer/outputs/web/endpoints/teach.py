@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from picam_infer.core import BadFrame, NoInput, PicamError, UsageError
+from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.imaging import jpeg
+from picam_infer.outputs.web import downloads
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
-from picam_infer.outputs.web.request import body
-from picam_infer.outputs.web.stream_client import StreamClient
+from picam_infer.outputs.web.request import body, in_thread
 from picam_infer.platform.zip_stream import zipped
 from picam_infer.runtime.teaching import Busy, Teaching
 from picam_infer.training.teach.picture_set import Full
@@ -21,7 +21,6 @@ from picam_infer.training.teach.picture_set import Full
 T = TypeVar("T")
 
 _THUMBNAIL_PX = 160
-_FOR_EVER = "private, max-age=31536000, immutable"
 _STATUS: tuple[tuple[type[PicamError], int], ...] = ((Busy, 503), (Full, 507), (UsageError, 422), (NoInput, 422))
 
 
@@ -63,34 +62,26 @@ class Teach:
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
         """One of them."""
-        return await self._picture(self._teaching.picture, request.match_info["id"], lambda data: data)
+        return await downloads.picture(self._teaching.picture, request.match_info["id"])
 
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
         """One of them, small."""
-        return await self._picture(
+        return await downloads.picture(
             self._teaching.picture, request.match_info["id"], lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX)
         )
 
     async def recent(self, request: web.Request) -> web.StreamResponse:
         """The picture of a change of the label, as long as it is there."""
-        return await self._picture(self._teaching.recent.get, request.match_info["name"], lambda data: data)
+        return await downloads.picture(self._teaching.recent.get, request.match_info["name"])
 
     async def zip(self, request: web.Request) -> web.StreamResponse:
         """All of them, one folder a class."""
         found = self._teaching.zip_entries()
         if found is None:
             raise web.HTTPNotFound
-        self._context.streams.check_room()
         name, entries = found
         plain = "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "-" for char in name)
-        attachment = f'attachment; filename="{plain}-pictures.zip"'
-        response = web.StreamResponse(headers={"Content-Type": "application/zip", "Content-Disposition": attachment})
-        await response.prepare(request)
-        client, blocks = StreamClient(self._context, request), zipped(entries)
-        while block := await asyncio.to_thread(next, blocks, b""):
-            if not await client.send(response, block):
-                break
-        return response
+        return await downloads.zipped(self._context, request, f"{plain}-pictures.zip", zipped(entries))
 
     # -- changing ----------------------------------------------------------
 
@@ -200,27 +191,6 @@ class Teach:
             raise Refused(404, "this picture is not there any more", "take a newer one")
         return data
 
-    async def _picture(
-        self, find: Callable[[str], bytes | None], name: str, make: Callable[[bytes], bytes]
-    ) -> web.StreamResponse:  # fmt: skip
-        data = await asyncio.to_thread(find, name)
-        if data is None:
-            raise web.HTTPNotFound
-        try:
-            picture = await asyncio.to_thread(make, data)
-        except BadFrame:
-            raise web.HTTPNotFound from None
-        return web.Response(body=picture, content_type=_type(picture), headers={"Cache-Control": _FOR_EVER})
-
     async def _do(self, work: Callable[[], T]) -> T:
         """Await what may have to wait for the teaching thread. Raises `Refused`."""
-        try:
-            return await asyncio.to_thread(work)
-        except PicamError as error:
-            status = next((status for kind, status in _STATUS if isinstance(error, kind)), 409)
-            raise Refused(status, error.message, error.hint) from error
-
-
-def _type(data: bytes) -> str:
-    kinds = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
-    return next((kind for start, kind in kinds if data.startswith(start)), "application/octet-stream")
+        return await in_thread(work, _STATUS)

@@ -13,6 +13,8 @@ export class Hold {
     this.named = null; // says what is recorded; null: nothing
     this.timer = 0;
     this.until = Infinity;
+    this.told = Promise.resolve(); // what the Pi was told last, once it has answered
+    this.telling = 0;
     addEventListener("blur", () => this.end());
     document.addEventListener("visibilitychange", () => this.end());
   }
@@ -56,19 +58,26 @@ export class Hold {
     holds += 1;
     Object.assign(this, { named: label, hold: `${performance.timeOrigin.toString(36)}-${holds}`, until: performance.now() + for_ms });
     this.send();
-    this.timer = setInterval(() => (performance.now() > this.until ? this.end() : this.send()), AGAIN_MS);
+    this.timer = setInterval(() => (performance.now() > this.until ? this.end() : this.telling || this.send()), AGAIN_MS);
   }
 
   end() {
     if (!this.named) return;
     clearInterval(this.timer);
     this.named = null;
-    ask("api/teach/record", "POST", { label: null }).catch(() => null);
+    this.tell({ label: null }).catch(() => null);
+  }
+
+  // One after the other: a "let go" that overtook the "held" before it would let the Pi record on.
+  tell(body) {
+    this.telling += 1;
+    this.told = this.told.catch(() => null).then(() => ask("api/teach/record", "POST", body)).finally(() => (this.telling -= 1));
+    return this.told;
   }
 
   async send() {
     try {
-      await ask("api/teach/record", "POST", { label: this.label, hold: this.hold });
+      await this.tell({ label: this.label, hold: this.hold });
     } catch (error) {
       this.end();
       this.say(error.message);
