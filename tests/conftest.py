@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bootstrapped as bootstrapped
 import pytest
 import stick_lab
 from makers import make_bundle
 
+from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform import service_manager
+
+if TYPE_CHECKING:
+    from mqtt_lab import Broker, Listener
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +29,37 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytes
         monkeypatch.delenv(name, raising=False)
     if request.node.get_closest_marker("counted") is None:
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of installed models, beside one for services' settings; both empty."""
+    made = tmp_path / "var/models"
+    made.mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setattr(bundles, "INSTALLED", made)
+    monkeypatch.setattr(service_manager, "SETTINGS", tmp_path / "etc")
+    return made
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running mosquitto."""
+    from mqtt_lab import Broker
+
+    made = Broker(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def listener(broker: Broker) -> Iterator[Listener]:
+    """Someone who hears everything that it is told."""
+    from mqtt_lab import Listener
+
+    made = Listener(broker.port)
+    yield made
+    made.close()
 
 
 @pytest.fixture

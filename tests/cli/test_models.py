@@ -10,18 +10,8 @@ from makers import make_bundle
 
 from picam_infer.cli import main
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import removable, service_manager
+from picam_infer.platform import removable
 from picam_infer.platform.removable import Medium
-
-
-@pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    made = tmp_path / "var/models"
-    made.mkdir(parents=True)
-    (tmp_path / "etc").mkdir()
-    monkeypatch.setattr(bundles, "INSTALLED", made)
-    monkeypatch.setattr(service_manager, "SETTINGS", tmp_path / "etc")
-    return made
 
 
 def test_the_list_says_what_each_is_good_for(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:

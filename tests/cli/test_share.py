@@ -22,40 +22,17 @@ from picam_infer import config as configs
 from picam_infer.cli import main
 from picam_infer.cli.share import duration_s
 from picam_infer.config import Web
-from picam_infer.models import bundle as bundles
-from picam_infer.platform import addresses, service_manager
+from picam_infer.platform import addresses
 from picam_infer.runtime import share
-
-SYSTEMCTL = """#!/bin/sh
-here=$(dirname "$0")
-echo "$*" >>"$here/calls"
-case "$*" in
-    *show*) cat "$here/state" ;;
-    *reload*)
-        [ ! -e "$here/pid" ] || kill -HUP "$(cat "$here/pid")"
-        printf 'ActiveState=active\\nStatusText=%s\\nStateChangeTimestampMonotonic=%s\\n' \\
-            "$(cat "$here/says")" "$(date +%s%N)" >"$here/state"
-        ;;
-esac
-"""
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with the service installed: its folders, and systemctl in `bin`."""
-    for name in ("bin", "etc", "var/models"):
-        (tmp_path / name).mkdir(parents=True)
-    systemctl = tmp_path / "bin/systemctl"
-    systemctl.write_text(SYSTEMCTL)
-    systemctl.chmod(0o755)
-    (tmp_path / "bin/state").write_text("ActiveState=active\nStatusText=sees 7\nStateChangeTimestampMonotonic=1\n")
-    (tmp_path / "bin/says").write_text("sees 7; the page is open to the network until it is closed")
-    (tmp_path / "etc/config.yaml").write_text("# mine\nsource: demo\n")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(service_manager, "SETTINGS", tmp_path / "etc")
-    monkeypatch.setattr(bundles, "INSTALLED", tmp_path / "var/models")
+def machine(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One with an address, whose service says that the page is open once it has reloaded."""
+    (machine / "bin/says").write_text("sees 7; the page is open to the network until it is closed")
+    (machine / "etc/config.yaml").write_text("# mine\nsource: demo\n")
     monkeypatch.setattr(addresses, "own", lambda: ["192.0.2.7"])
-    return tmp_path
+    return machine
 
 
 def web_of(machine: Path) -> Web:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -13,39 +12,7 @@ from makers import make_bundle
 from picam_infer import config as configs
 from picam_infer.cli import main
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import service_manager
 from picam_infer.sources import v4l2
-
-SYSTEMCTL = """#!/bin/sh
-# `show` prints what the files beside this one hold; a reload changes the time stamp as a real one does.
-here=$(dirname "$0")
-echo "$*" >>"$here/calls"
-case "$*" in
-    *show*) cat "$here/state" ;;
-    *reload* | *enable*)
-        if [ -e "$here/refuse" ]; then echo "Failed to reload: Access denied" >&2; exit 4; fi
-        printf 'ActiveState=active\\nStatusText=%s\\nStateChangeTimestampMonotonic=%s\\n' \\
-            "$(cat "$here/says")" "$(date +%s%N)" >"$here/state"
-        ;;
-esac
-"""
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with the service installed: its folders, and systemctl in `bin`."""
-    for name in ("bin", "etc", "var/models"):
-        (tmp_path / name).mkdir(parents=True)
-    systemctl = tmp_path / "bin/systemctl"
-    systemctl.write_text(SYSTEMCTL)
-    systemctl.chmod(0o755)
-    (tmp_path / "bin/state").write_text("ActiveState=active\nStatusText=sees 7\nStateChangeTimestampMonotonic=1\n")
-    (tmp_path / "bin/says").write_text("sees bright (98 %), 15 results/s")
-    (tmp_path / "etc/config.yaml").write_text("# mine\nmodel: digits  # the first\nsource: demo\n")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(service_manager, "SETTINGS", tmp_path / "etc")
-    monkeypatch.setattr(bundles, "INSTALLED", tmp_path / "var/models")
-    return tmp_path
 
 
 def settings(machine: Path) -> str:

@@ -12,19 +12,8 @@ from makers import make_bundle
 
 from picam_infer.core import NoInput, PicamError
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import service_manager
 from picam_infer.platform.removable import Medium
 from picam_infer.runtime import model_shelf
-
-
-@pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    made = tmp_path / "var/models"
-    made.mkdir(parents=True)
-    (tmp_path / "etc").mkdir()
-    monkeypatch.setattr(bundles, "INSTALLED", made)
-    monkeypatch.setattr(service_manager, "SETTINGS", tmp_path / "etc")
-    return made
 
 
 def stick(tmp_path: Path) -> Medium:

@@ -15,8 +15,8 @@ import model_server
 import pytest
 from makers import until
 from model_server import Behaviour
+from mqtt_lab import Broker, Listener
 from recorded_server import behaviour
-from test_mqtt import Broker, Listener
 from test_supervisor import Manager, served
 from test_supervisor import manager as manager
 from visitors import ask, ask_json, watching
@@ -114,20 +114,6 @@ def run(tmp_path: Path, manager: Manager) -> Iterator[Run]:
         if process.poll() is None:
             process.kill()
         process.wait()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def listener(broker: Broker) -> Iterator[Listener]:
-    made = Listener(broker.port)
-    yield made
-    made.close()
 
 
 def test_everything_tells_of_the_switch(run: Run, server: Behaviour, broker: Broker, listener: Listener) -> None:

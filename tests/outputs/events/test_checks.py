@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from events_room import state, until
+from mqtt_lab import Broker
 from scripted_broker import ScriptedBroker, scripted
-from test_mqtt import Broker
 from test_webhook import Receiver
 
 from picam_infer import config
@@ -48,13 +48,6 @@ def only(*outlets: config.Event, **more: Any) -> tuple[str, str]:
 
 def mqtt(port: int, **settings: Any) -> config.Mqtt:
     return config.Mqtt(**{"host": "127.0.0.1", "port": port, "name": "pi"} | settings)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")

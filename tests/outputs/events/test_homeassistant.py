@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from events_room import state, until
-from test_mqtt import Broker, tell
+from mqtt_lab import Broker
+from test_mqtt import tell
 
 from picam_infer import config
 from picam_infer.outputs.events import Events
@@ -42,13 +42,6 @@ class Home:
 
     def close(self) -> None:
         self._process.communicate(timeout=20)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    yield made
-    made.stop()
 
 
 def test_entities_states_and_the_switch(broker: Broker) -> None:

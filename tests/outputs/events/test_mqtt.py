@@ -12,85 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
 from events_room import change, state, until
-from paho.mqtt.enums import CallbackAPIVersion
+from mqtt_lab import Broker, Listener
 
 from picam_infer import config
 from picam_infer.outputs.events import Events
 from picam_infer.runtime.state import State
-
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-
-
-class Broker:
-    """mosquitto on a port that stays the same over restarts."""
-
-    def __init__(self, folder: Path, extra: str = "allow_anonymous true\n") -> None:
-        if MOSQUITTO is None:
-            pytest.skip("needs the mosquitto broker (Debian package mosquitto)")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.config = folder / "mosquitto.conf"
-        self.config.write_text(f"listener {self.port} 127.0.0.1\npersistence false\n{extra}")
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        assert MOSQUITTO is not None
-        self.process = subprocess.Popen([MOSQUITTO, "-c", self.config], stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)  # fmt: skip
-        until(self.answers)
-
-    def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-
-
-class Listener:
-    """Someone who hears everything."""
-
-    def __init__(self, port: int, **login: str) -> None:
-        self.heard: list[tuple[str, bytes, bool]] = []
-        self.ready = threading.Event()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2)
-        if login:
-            self.client.username_pw_set(**login)
-        self.client.reconnect_delay_set(1, 1)
-        self.client.on_connect = lambda client, *_: client.subscribe("#", 1)
-        self.client.on_subscribe = lambda *_: self.ready.set()
-        self.client.on_message = lambda c, d, m: self.heard.append((m.topic, m.payload, m.retain))
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        assert self.ready.wait(10)
-
-    def of(self, ending: str) -> list[Any]:
-        return [json.loads(body) for topic, body, _ in list(self.heard) if topic.endswith(ending)]
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def listener(broker: Broker) -> Iterator[Listener]:
-    made = Listener(broker.port)
-    yield made
-    made.close()
 
 
 def connected(run: State, broker: Broker, **settings: Any) -> Events:

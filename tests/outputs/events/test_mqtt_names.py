@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from events_room import change, state, until
-from test_mqtt import Broker, Listener, availability
+from mqtt_lab import Broker, Listener
+from test_mqtt import availability
 
 from picam_infer import config
 from picam_infer.config.instance import Instance
 from picam_infer.outputs.events import Events
 from picam_infer.runtime.state import State
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def listener(broker: Broker) -> Iterator[Listener]:
-    made = Listener(broker.port)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from events_room import change, state, until
 from makers import jpeg_frame
+from mqtt_lab import Broker, Listener
 from scripted_broker import HangUp, Published, ScriptedBroker, scripted
-from test_mqtt import Broker, Listener
 
 from picam_infer import config
 from picam_infer.outputs.events import Events

@@ -27,14 +27,6 @@ PRIVATE = ["/", "/stream.mjpg", "/stream.mjpg?raw=1", "/snapshot.jpg", "/api/sta
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run()
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def web(run: Run) -> Iterator[Web]:
     with serving(run) as made:
         yield made

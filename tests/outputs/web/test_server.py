@@ -36,14 +36,6 @@ from picam_infer.runtime.state import Histogram
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run()
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def web(run: Run) -> Iterator[Web]:
     with serving(run) as made:
         yield made

@@ -24,14 +24,6 @@ pytestmark = pytest.mark.skipif(not ADDRESS, reason="this machine has no address
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run()
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def web(run: Run, tmp_path: Path) -> Iterator[Web]:
     settings = Settings(listen="127.0.0.1:0", token_file=str(tmp_path / "token"))
     run.state.share.follow(settings)
