@@ -148,7 +148,7 @@ class TeachingKeys:
                 self._say(told if isinstance(told, str) else "")
             except PicamError as error:
                 self._say(str(error))
-            except Exception:  # a thread's top: the next key may do
+            except Exception:  # the top of a thread: the next key may do
                 log.exception("teaching at the monitor: an internal error")
                 self._say("an internal error; see the journal")
             self._busy -= 1
@@ -165,8 +165,8 @@ class TeachingKeys:
         if status["stage"] in ("closed", "opening"):
             news = self._fresh_news()
             return f"teaching: {news or 'opening …'}\n{HELP}"
-        labels = self._labels()
         counts = {one["label"]: one["pictures"] for one in status.get("classes", ())}
+        labels = list(counts)  # of the same status: the next one may have other classes
         lines = [self._first(status, labels)]
         for at, label in enumerate(labels[:9]):
             mark = "●" if status.get("recording") == label else " "

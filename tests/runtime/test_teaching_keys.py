@@ -175,3 +175,14 @@ def test_without_a_picture_nothing_is_taught(desk: Desk, tmp_path: Path) -> None
     desk.press("t", "q")
     until(lambda: desk.viewer.quit)
     assert desk.teaching.status()["stage"] == "closed"
+
+
+def test_a_class_that_is_made_while_the_words_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    teaching, classes = Teaching(lambda wish: None), []
+
+    def status() -> dict[str, object]:
+        classes.append({"label": f"class {len(classes) + 1}", "pictures": 1})
+        return {"stage": "open", "name": "taught", "classes": list(classes)}
+
+    monkeypatch.setattr(teaching, "status", status)
+    assert "1   class 1  1" in TeachingKeys(teaching).words()
