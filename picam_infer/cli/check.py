@@ -202,7 +202,7 @@ def labels_wanted(config: Config, model: Bundle | None) -> Iterator[Line]:
     """Yield the labels that an outlet waits for and the model never says."""
     if model is None:
         return
-    said = [*(label for label in model.labels if label != model.card.reject), "unknown"]
+    said = [*model.classes, "unknown"]
     for outlet in config.events:
         for label in outlet.labels:
             if "label" in outlet.about and label not in said:

@@ -109,9 +109,8 @@ def _about(model: Bundle) -> dict[str, Any]:
     layer, count = _features(model)
     taught = model.card.taught
     uses = [_DOES[model.card.task], *(["backbone"] if count else []), *(["stick"] if model.graph else [])]
-    labels = [label for label in model.labels if label != model.card.reject]
     return {
-        "name": model.name, "folder": str(model.folder), "uses": uses, "labels": labels,
+        "name": model.name, "folder": str(model.folder), "uses": uses, "labels": model.classes,
         "chain": "edges" if isinstance(model.card.preprocess, bundles.Edges) else "photo",
         "built_in": model.folder.parent == Path(bundles.BUILT_IN),
         **({"features": {"layer": layer, "count": count}} if count else {}),

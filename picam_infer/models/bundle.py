@@ -176,6 +176,11 @@ class Bundle:
         return self.card.name
 
     @property
+    def classes(self) -> list[str]:
+        """The labels of what it can name; «none of them», where it has an output for that, is left out."""
+        return [label for label in self.labels if label != self.card.reject]
+
+    @property
     def network(self) -> Path:
         """The OpenVINO IR's `.xml`; its `.bin` lies beside it."""
         return self.folder / "model.xml"

@@ -112,8 +112,7 @@ class ModelTrial:
             except PicamError as error:
                 found.append({"name": name, "error": str(error), "labels": [], "built_in": False, "in_use": False})
                 continue
-            labels = [label for label in model.labels if label != model.card.reject]
-            found.append({"name": name, "labels": labels, "built_in": model.folder.parent == bundles.BUILT_IN,
+            found.append({"name": name, "labels": model.classes, "built_in": model.folder.parent == bundles.BUILT_IN,
                           "in_use": name == self._config.model, "taught": model.card.taught is not None})  # fmt: skip
         return found
 
@@ -247,8 +246,7 @@ class ModelTrial:
                 if given_up.is_set():
                     raise _GivenUp
                 self._bundle, self._stage = made, "ready"
-                labels = [label for label in made.labels if label != made.card.reject]
-                self._told = {"name": made.folder.name, "labels": labels, "notes": list(made.card.notes),
+                self._told = {"name": made.folder.name, "labels": made.classes, "notes": list(made.card.notes),
                               "format": made.card.origin.format, "live": None}  # fmt: skip
             self._try(made, given_up)
         except _GivenUp:

@@ -688,16 +688,16 @@ def test_a_key_offers_the_page_to_a_phone(
     share.path, share.port = path, 8080
     watching.press("n")
     assert share.now is not None and "share: true" in path.read_text()
-    read = cv2.QRCodeDetector().detectAndDecode(watching.monitor.shown[-1])[0]
+    read = cv2.QRCodeDetectorAruco().detectAndDecode(watching.monitor.shown[-1])[0]
     assert read.startswith("http://192.168.178.123:8080/join#")
     watching.press("esc")
     assert not watching.viewer.quit, "it hides what is shown"
     assert share.presenting() is None and not share.redeem(read.partition("#")[2]) and share.now is not None
     watching.press("n")
-    read = cv2.QRCodeDetector().detectAndDecode(watching.monitor.shown[-1])[0]
+    read = cv2.QRCodeDetectorAruco().detectAndDecode(watching.monitor.shown[-1])[0]
     assert share.redeem(read.partition("#")[2])
     watching.press()
-    assert not cv2.QRCodeDetector().detectAndDecode(watching.monitor.shown[-1])[0], "used: the picture is back"
+    assert not cv2.QRCodeDetectorAruco().detectAndDecode(watching.monitor.shown[-1])[0], "used: the picture is back"
     watching.press("n")
     watching.press("x")
     assert share.now is None and "share: false" in path.read_text()

@@ -51,7 +51,7 @@ def scanned(browser: Browser, path: Path) -> str:
     x, y, width, height = map(int, browser.js(f"{place} return [r.x, r.y, r.width, r.height]"))
     browser.screenshot(path, whole=False)
     code = cv2.imread(str(path))[max(0, y) : y + height, max(0, x) : x + width]
-    return cv2.QRCodeDetector().detectAndDecode(code)[0] if code.size else ""
+    return cv2.QRCodeDetectorAruco().detectAndDecode(code)[0] if code.size else ""
 
 
 def opened(state: State, port: int) -> None:
