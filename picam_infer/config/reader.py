@@ -105,9 +105,22 @@ def _convert(plain: Any, kind: type[T], root: yaml.Node, where: str) -> T:
         raise _explain(str(error), kind, root, where) from error
 
 
+def refused(message: str, kind: type[Any], where: str) -> ConfigError:
+    """Return the error for a value from outside the file; `message` is msgspec's, `where` its section."""
+    text, _, path = message.partition(" - at `")
+    keys = _keys(path)
+    return ConfigError(f"{'.'.join([where, *keys])}: {_plain_words(text)}",
+                       _wanted(kind, keys) or "see the shipped picam-infer.yaml for what it takes")  # fmt: skip
+
+
+def _keys(path: str) -> list[str]:
+    """Return the keys in the path that msgspec writes behind its message."""
+    return [part for part in re.split(r"[.\[\]`]+", path.removeprefix("$")) if part]
+
+
 def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> ConfigError:
     text, _, path = message.partition(" - at `")
-    keys = [part for part in re.split(r"[.\[\]`]+", path.removeprefix("$")) if part]
+    keys = _keys(path)
     unknown = re.search(r"unknown field `(.*)`", text)
     if unknown:
         keys.append(unknown[1])
@@ -130,7 +143,13 @@ def _wanted(kind: type[Any], keys: Sequence[str]) -> str:
     below = _fields(kind, keys)
     blocks = f"a block of these keys: {', '.join(below)}" if below else ""
     listed = get_origin(_type_at(kind, keys)) in (tuple, list)
-    written = "a list: [one, another], or a line each that begins with `- `" if listed else takes(fields[keys[-1]])
+    words = takes(fields[keys[-1]])
+    if words.startswith("["):  # a list of so many items, no fewer and no more
+        written = words
+    elif listed:
+        written = "a list: [one, another], or a line each that begins with `- `"
+    else:
+        written = re.sub(r"\b(?=(whole )?number\b)(?<!whole )", "a ", words)
     wanted = " or ".join(part for part in (written, blocks) if part)
     return f"it takes {wanted}" if wanted else ""
 
@@ -169,6 +188,8 @@ def _plain_words(text: str) -> str:
         r"`(\w+(?: \| \w+)*)`", lambda m: " or ".join(words.get(w, f"`{w}`") for w in m[1].split(" | ")), text
     )
     named = re.sub(r" matching regex '.*'", " of another form", named).replace("enum value", "value")
+    bounds = {"<=": "of at most", ">=": "of at least", "<": "below", ">": "above"}
+    named = re.sub(r"(<=|>=|<|>) (-?\d+(?:\.\d+)?)\b", lambda m: f"{bounds[m[1]]} {float(m[2]):g}", named)
     return named[:1].lower() + named[1:]
 
 

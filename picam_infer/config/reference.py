@@ -93,7 +93,9 @@ def takes(kind: Any) -> str:
 def _list(items: tuple[Any, ...]) -> str:
     if Ellipsis in items or len(items) == 1:
         return f"list of {takes(items[0]) or 'blocks'}"
-    return "[" + ", ".join(takes(item) for item in items) + "]"
+    words, bounds = [_WORDS.get(_bare(item), "text") for item in items], {_bounds(item) for item in items}
+    same = bounds.pop() if len(bounds) == 1 else ""
+    return f"[{', '.join(words)}]{same}" if same or not bounds else f"[{', '.join(takes(item) for item in items)}]"
 
 
 def _bounds(kind: Any) -> str:

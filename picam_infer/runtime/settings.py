@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from picam_infer import config
+from picam_infer.config.reader import refused
 from picam_infer.core import ConfigError
 from picam_infer.imaging import region
 from picam_infer.runtime import camera_controls
@@ -263,8 +264,7 @@ def _changed(section: Any, values: Mapping[str, Any], where: str) -> Any:
     try:
         return msgspec.convert({**msgspec.to_builtins(section), **values}, type(section), strict=True)
     except msgspec.ValidationError as error:
-        text = str(error).replace(" - at `$.", f" - at `{where}.")
-        raise ConfigError(text, "see the shipped picam-infer.yaml for what it takes") from error
+        raise refused(str(error), type(section), where) from error
     except UnicodeError as error:  # half a surrogate pair, which JSON can say and nothing can write
         raise ConfigError(f"{', '.join(values)}: holds no valid text", "write it as UTF-8") from error
 

@@ -113,8 +113,8 @@ BOMB = "preprocess:\n" + "".join(
         ('decide: {threshold: "0,5"}', "write 0.5"),
         ("log: {level: off}", "log.level: expected text, got true or false; one of: debug"),
         ("web: {listen: 8080}", "for example 0.0.0.0:8080"),
-        ("decide: {threshold: 60}", "expected a number <= 1.0; it takes number, 0 to 1"),
-        ("decide: {hold: ten}", "it takes whole number, 0 to 1000"),
+        ("decide: {threshold: 60}", "expected a number of at most 1; it takes a number, 0 to 1"),
+        ("decide: {hold: ten}", "it takes a whole number, 0 to 1000"),
         ("display: none", "it takes a block of these keys: kind, fullscreen, inset, stats"),
         ("web: 8080", "it takes true or false or a block of these keys: listen, share"),
         ("events: {kind: mqtt}", "it takes a list: [one, another], or a line each that begins with `- `"),
@@ -204,7 +204,7 @@ def test_overrides_of_the_card() -> None:
 
 
 @pytest.mark.parametrize(("block", "said"), [
-    ("  roi: {x: 0.1, y: 3, size: 0.2}", r"c\.yaml:3: preprocess\.roi\.y: expected a number <= 1"),
+    ("  roi: {x: 0.1, y: 3, size: 0.2}", r"c\.yaml:3: preprocess\.roi\.y: expected a number of at most 1"),
     ("  canny: [90, x]", r"c\.yaml:3: preprocess\.canny\.1: expected a number"),
     ("  colour: rgb", r"c\.yaml:3: preprocess\.colour: no such key"),
 ])  # fmt: skip

@@ -44,9 +44,9 @@ def test_a_change_acts_at_once() -> None:
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        ({"decide.threshold": 2}, "decide.threshold"),
-        ({"decide.threshold": "x"}, "decide.threshold"),
-        ({"preprocess.canny": [1]}, "preprocess.canny"),
+        ({"decide.threshold": 2}, "decide.threshold: expected a number of at most 1; it takes a number, 0 to 1"),
+        ({"decide.threshold": "x"}, "decide.threshold: expected a number, got text; it takes a number, 0 to 1"),
+        ({"preprocess.canny": [1]}, r"preprocess.canny: .*; it takes \[number, number\], 0 to 1000"),
         ({"preprocess.roi": 0}, "preprocess.roi"),
         ({"source": "demo"}, "cannot be changed while running"),
         ({"decide.top": 5}, "cannot be changed while running"),
