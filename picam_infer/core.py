@@ -85,7 +85,7 @@ class Result:
     age_ms: float
     """From the sensor's stamp to the decision."""
     input_image: Pixels | None = field(default=None, repr=False)
-    """What the network saw, (H, W, C) uint8 before scaling."""
+    """What the network saw, as a picture before scaling: BGR (H, W, 3) or grey (H, W, 1) uint8."""
     frame: Frame | None = field(default=None, repr=False)
     """The picture it was decided on."""
     name: str = ""

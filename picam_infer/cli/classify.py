@@ -12,7 +12,7 @@ from picam_infer.cli import argument_types, engine_options
 from picam_infer.config import Decide, EngineSettings
 from picam_infer.core import PicamError, Pixels, Result
 from picam_infer.imaging import picture_files
-from picam_infer.imaging.pictures import as_frame, read_picture, rgb_to_bgr, write_picture
+from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.evaluation import Evaluation, class_of
@@ -130,4 +130,4 @@ def _print(result: Result, as_json: bool) -> None:
 
 def _save(input_image: Pixels, path: Path, seq: int) -> None:
     target = path if seq == 0 else path.with_stem(f"{path.stem}-{seq + 1}")
-    write_picture(rgb_to_bgr(input_image), target, "give a file name ending in .png, in a folder that exists")
+    write_picture(input_image, target, "give a file name ending in .png, in a folder that exists")

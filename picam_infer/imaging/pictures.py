@@ -238,11 +238,6 @@ def as_frame(picture: Pixels, seq: int = 0, name: str = "") -> Frame:
     return Frame(picture, "bgr", width, height, time.monotonic(), time.time(), seq, name=name)
 
 
-def rgb_to_bgr(image: Pixels) -> Pixels:
-    """Return RGB (H, W, 3) as BGR; grey (H, W, 1) as it is."""
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR)) if image.shape[2] == 3 else image
-
-
 def png(image: Pixels) -> bytes:
     """Return BGR (H, W, 3) or grey (H, W, 1) uint8 as a PNG."""
     return bytes(cv2.imencode(".png", image)[1])

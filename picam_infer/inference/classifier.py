@@ -29,7 +29,7 @@ class Answer:
     """Shape (classes,)."""
     infer_ms: float
     input: Pixels | None
-    """What the network saw, (H, W, C) uint8, if that was to be kept."""
+    """What the network saw, (H, W, C) uint8 in its own colour order, if that was to be kept."""
     sight: Sight | None
     """What the preprocessing noticed about the picture, where it looks for something."""
 
@@ -133,10 +133,11 @@ class Classifier:
         """Return what an answer means, in the light of the answers decided on before it."""
         frame = answer.frame
         label, top = self._postprocessor(answer.scores, settings)
+        picture = None if answer.input is None else preprocess.as_picture(answer.input, self.chain)
         return Result(
             seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
             top=top, engine=self._engine.name, infer_ms=answer.infer_ms,
-            age_ms=(time.monotonic() - frame.monotonic_s) * 1e3, input_image=answer.input, frame=frame, name=frame.name,
+            age_ms=(time.monotonic() - frame.monotonic_s) * 1e3, input_image=picture, frame=frame, name=frame.name,
             likeliest=self._postprocessor.likeliest(answer.scores),
         )  # fmt: skip
 

@@ -54,7 +54,7 @@ class Explanation:
     box: region.Box
     """The part that the network looks at, in pixels."""
     input_image: Pixels
-    """That part as the network gets it before scaling: (H, W, C) uint8."""
+    """That part as the network gets it, as a picture before scaling: BGR (H, W, 3) or grey (H, W, 1) uint8."""
     chain: dict[str, Any]
     """The card's preprocessing, as written there."""
     network: Input
@@ -117,11 +117,7 @@ class Explanation:
 
     def seen(self) -> Pixels:
         """Return the network's input for people: BGR (H, W, 3), with its own pixels."""
-        if self.colour == "bgr":
-            return self.input_image.copy()
-        how = cv2.COLOR_GRAY2BGR if self.input_image.shape[2] == 1 else cv2.COLOR_RGB2BGR
-        seen: Pixels = cv2.cvtColor(self.input_image, how)
-        return seen
+        return np.repeat(self.input_image, 3, axis=2) if self.input_image.shape[2] == 1 else self.input_image
 
     def heat(self) -> Pixels:
         """Return the same with what speaks for the class in red and what speaks against it in blue."""
@@ -169,7 +165,7 @@ class Explainer:
         width, height = decode.size(frame)
         axes = (0, 1, 2) if self._bundle.card.input.layout == "NHWC" else (0, 2, 3)
         return Explanation(
-            picture=(width, height), input_image=input_image,
+            picture=(width, height), input_image=preprocess.as_picture(input_image, self._chain),
             box=preprocess.box(self._chain, self._bundle.card.input, width, height),
             chain=msgspec.to_builtins(self._chain), network=self._bundle.card.input,
             numbers=Numbers(float(tensor.min()), float(tensor.max()), tuple(map(float, tensor.mean(axis=axes))),

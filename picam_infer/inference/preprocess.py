@@ -144,6 +144,14 @@ def tensor(input_image: Pixels, chain: Chain, network: Input) -> npt.NDArray[np.
     return batch if network.layout == "NHWC" else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
 
 
+def as_picture(input_image: Pixels, chain: Chain) -> Pixels:
+    """Return (H, W, C) uint8 in the network's own colour order as a picture: BGR (H, W, 3), or grey (H, W, 1)."""
+    if input_image.shape[2] == 1 or isinstance(chain, Edges) or chain.colour == "bgr":
+        return input_image
+    picture: Pixels = cv2.cvtColor(input_image, cv2.COLOR_RGB2BGR)
+    return picture
+
+
 def build(chain: Chain, network: Input, decoder: Decoder = decode) -> EdgesChain | PhotoChain:
     """Return the preprocessor for a chain's settings and a network's input."""
     if isinstance(chain, Edges):

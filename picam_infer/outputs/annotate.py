@@ -134,7 +134,7 @@ def _headline(made: Layer, name: str, figure: str, at: tuple[int, int], colour: 
 
 
 def with_input(made: Layer, input_image: Pixels) -> Layer | None:
-    """Return a layer with its inset showing another input (H, W, C) uint8; None: it has none, or of another size."""
+    """Return a layer whose inset shows another input, BGR or grey (H, W, C); None: it has none, or of another size."""
     seen = _seen(made, input_image)
     return made.with_inset(seen) if seen.shape[:2] == made.inset_shape else None
 
@@ -155,8 +155,7 @@ def _seen(made: Layer, input_image: Pixels) -> Pixels:
     # Averaging would take ten times as long, for a picture that is not much smaller.
     way = cv2.INTER_NEAREST if scale > 1 else cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
     seen = cv2.resize(input_image, target, interpolation=way)
-    shown: Pixels = cv2.cvtColor(seen, cv2.COLOR_GRAY2BGR if input_image.shape[2] == 1 else cv2.COLOR_RGB2BGR)
-    return shown
+    return seen if seen.ndim == 3 else np.repeat(seen[:, :, None], 3, axis=2)
 
 
 def panel(made: Layer, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:

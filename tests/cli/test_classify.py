@@ -11,7 +11,7 @@ import pytest
 from makers import make_bundle, picture
 
 from picam_infer import cli
-from picam_infer.models.bundle import Edges
+from picam_infer.models.bundle import Colour, Edges, Photo
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def test_an_empty_folder_is_an_error(model: Path, tmp_path: Path, capsys: pytest
     assert "has no pictures" in capsys.readouterr().err
 
 
-def test_the_saved_input_is_exactly_what_the_network_gets(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_the_saved_input_is_exactly_what_the_network_gets(colour: Colour, tmp_path: Path) -> None:
+    model = make_bundle(tmp_path / "m", chain=Photo(colour=colour)).folder
     image = np.zeros((240, 320, 3), np.uint8)
     image[:, 40:280] = (10, 120, 240)  # BGR, just the centre square
     cv2.imwrite(str(tmp_path / "a.png"), image)

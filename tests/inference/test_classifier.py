@@ -10,9 +10,10 @@ from makers import jpeg_frame, make_bundle, picture
 
 from picam_infer.config import Decide, EngineSettings
 from picam_infer.core import BadFrame, Pixels, Scores
+from picam_infer.imaging.pictures import as_frame
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
-from picam_infer.models.bundle import Photo
+from picam_infer.models.bundle import Colour, Photo
 
 
 class Depth2:
@@ -58,6 +59,18 @@ def test_answers_come_in_order_and_what_the_network_saw_only_where_it_was_asked_
     assert second.input is None
     classifier.close()
     assert engine.closed
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_what_the_network_saw_is_a_picture_whatever_order_of_colours_it_takes(colour: Colour, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "m", chain=Photo(colour=colour))
+    classifier = Classifier.of(bundle, Depth2())
+    frame = as_frame(np.full((48, 64, 3), (10, 120, 240), np.uint8))
+    answer = classifier.answer(frame, keep_input=True)
+    assert answer.input is not None
+    assert answer.input[0, 0].tolist() == ([240, 120, 10] if colour == "rgb" else [10, 120, 240]), "the network's order"
+    image = classifier.decide(answer, Decide()).input_image
+    assert image is not None and (image == (10, 120, 240)).all() and image.shape == (8, 8, 3)
 
 
 def test_single_pictures_do_not_colour_each_other_and_frames_of_a_film_do(tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def test_numbers_and_outputs_before_and_after(tmp_path: Path) -> None:
     assert len(content["saliency"]["grid"]) == len(content["saliency"]["grid"][0]) == found.steps
 
 
+def test_colours_are_shown_right_for_a_network_that_takes_bgr(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "m", chain=Photo(colour="bgr"))
+    found = explain(bundle, np.full((48, 48, 3), (10, 120, 240), np.uint8))
+    assert found.colour == "bgr" and found.seen()[3, 3].tolist() == [10, 120, 240]
+
+
 def test_another_class_may_be_asked_for(tmp_path: Path) -> None:
     bundle = corner_bundle(tmp_path / "build")
     image = np.zeros((48, 48, 3), np.uint8)

@@ -58,7 +58,7 @@ def test_colour_patches_keep_their_colours() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     red = result("x", channels=3)
     assert red.input_image is not None
-    red.input_image[:] = (255, 0, 0)  # RGB
+    red.input_image[:] = (0, 0, 255)  # BGR
     annotate.draw(image, red, annotate.Annotation())
     assert (image[400:450, 560:600] == (0, 0, 255)).all()
 

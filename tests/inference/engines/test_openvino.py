@@ -66,13 +66,13 @@ def test_logits_get_a_softmax(tmp_path: Path) -> None:
     )
 
 
-def corner(folder: Path, layout: str) -> Bundle:
-    """A network whose two scores are the red and the blue of the pixel in row 1, column 2, in 0…1."""
+def corner(folder: Path, layout: str, chain: Photo | None = None) -> Bundle:
+    """A network whose two scores are the first and the last number that it gets of the pixel in row 1, column 2."""
     import openvino as ov
     from openvino import opset13 as ops
 
     shape = {"NHWC": (1, 4, 6, 3), "NCHW": (1, 3, 4, 6)}[layout]
-    first = make_bundle(folder, shape=shape)
+    first = make_bundle(folder, chain=chain, shape=shape)
     source = ops.parameter(list(shape), np.float32, name="input")
     start, stop = ([0, 1, 2, 0], [1, 2, 3, 3]) if layout == "NHWC" else ([0, 0, 1, 2], [1, 3, 2, 3])
     pixel = ops.slice(source, np.array(start), np.array(stop), np.ones(4, np.int64), np.arange(4))
@@ -89,6 +89,14 @@ def test_patches_are_the_same_whatever_axes_the_network_has(tmp_path: Path, layo
     picture = np.random.default_rng(0).integers(0, 255, (4, 6, 3), np.uint8)
     scores = answer(OpenVino(corner(tmp_path / "m", layout), F32), picture)
     assert scores == pytest.approx(picture[1, 2, [0, 2]] / 255, abs=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_each_channel_gets_its_own_scale_and_offset(tmp_path: Path, layout: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (4, 6, 3), np.uint8)
+    model = corner(tmp_path / "m", layout, Photo(scale=(0.5, 9.0, 2.0), offset=(1.0, 9.0, -3.0)))
+    expected = picture[1, 2, 0] * 0.5 + 1, picture[1, 2, 2] * 2.0 - 3
+    assert answer(OpenVino(model, F32), picture) == pytest.approx(expected, rel=1e-5)
 
 
 def test_labels_must_match_the_outputs(tiny: Bundle) -> None:

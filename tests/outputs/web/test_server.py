@@ -319,7 +319,7 @@ def test_what_the_network_sees_is_there_for_who_asks_even_without_a_monitor(web:
     assert ask(web, "/input.png")[0] == 204 and run.state.input_wanted
     result = until(lambda: run.state.results.peek())[1]
     input_image = np.zeros((28, 20, 3), np.uint8)
-    input_image[:, :, 0] = 200  # red, as the network has it
+    input_image[:, :, 2] = 200  # red
     for given, colour in ((input_image, [0, 0, 200]), (input_image[:, :, :1], [200, 200, 200])):
         run.hold()
         run.state.results.put(replace(result, input_image=given, monotonic_s=time.monotonic()))

@@ -81,7 +81,7 @@ class Pictures:
         newest = state.results.peek()
         if newest is None or newest[1].input_image is None or unhealthy_reason(state, self._context.settings.stale_s):
             return web.Response(status=204)
-        image = pictures.rgb_to_bgr(newest[1].input_image)
+        image = newest[1].input_image
         return web.Response(body=await asyncio.to_thread(pictures.png, image), content_type="image/png")
 
 
