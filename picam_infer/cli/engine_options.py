@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, config: bool = True) -> No
 
 
 def kind(args: argparse.Namespace) -> str | None:
-    """Return the wished for engine; None: no wish. Raises `UsageError`."""
+    """Return the engine that was asked for; None: none was. Raises `UsageError`."""
     if args.url and args.engine not in (None, "remote"):
         raise UsageError(f"--url is a model server's, and --engine is {args.engine}", "leave one of them out")
     return "remote" if args.url else args.engine
@@ -37,9 +37,9 @@ def settings(args: argparse.Namespace, usual: EngineSettings) -> EngineSettings:
 
     Raises `UsageError` or `ConfigError`. Who names an engine wants its answers, or to hear why there are none.
     """
-    wished = kind(args)
-    if wished != "remote":
-        return msgspec.structs.replace(usual, kind=wished or usual.kind)
+    asked = kind(args)
+    if asked != "remote":
+        return msgspec.structs.replace(usual, kind=asked or usual.kind)
     path = args.config or (configs.INSTALLED if configs.INSTALLED.exists() else None)
     engine = configs.load(path).engine if path else EngineSettings()
     return msgspec.structs.replace(engine, kind="remote", url=args.url or engine.url, fallback="none")

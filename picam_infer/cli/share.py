@@ -17,7 +17,7 @@ from picam_infer.platform import service_manager, terminal
 from picam_infer.platform.service_manager import Service
 from picam_infer.platform.terminal import say, say_json
 from picam_infer.runtime import page_address
-from picam_infer.runtime.share import INVITATION_S, Opening, Share, leave_word, link
+from picam_infer.runtime.share import INVITATION_S, Opening, Share, invitation_file, leave_word, link
 
 _DESCRIPTION = """\
 Open the installed service's page to the network, until told otherwise or for a time, and show a QR code here and on the
@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
         return _stop(args, service, share)
     share.open(args.for_s)
     code = secrets.token_urlsafe(16)
-    leave_word(state / f"invitation-{service.name}.json", code, time.time())
+    leave_word(invitation_file(service.settings, state), code, time.time())
     status = _told(service)
     _show(args, web, share.now or Opening(), share.always, code)
     if not args.json:

@@ -70,7 +70,7 @@ def _refuse_sounds(path: Path) -> None:
                              "train an image project instead")  # fmt: skip
 
 
-def read(network: Network, lists: Lists, wish: Task | None, notes: list[str]) -> Answer:
+def read(network: Network, lists: Lists, asked: Task | None, notes: list[str]) -> Answer:
     """Return what the network's answer means, and finish the network so that it answers that. Raises `PicamError`."""
     output = network.model.output(0)
     count = math.prod(ending.shape_of(output)[1])
@@ -80,7 +80,7 @@ def read(network: Network, lists: Lists, wish: Task | None, notes: list[str]) ->
     if count > 1 and (two or not found.probability):
         found = ending.refined(found, outputs.answers(ir.compiled(network.model), _varied(network)))
     names = named.names if named is not None else ()
-    meaning = outputs.read(output, found, names, labels.have_units(names), network.loss, wish, network.intermediate)
+    meaning = outputs.read(output, found, names, labels.have_units(names), network.loss, asked, network.intermediate)
     if meaning.finish is not None:
         network.model = meaning.finish(network.model)
     if meaning.task == "regression":

@@ -145,22 +145,22 @@ def _with(model: Any, output: Any) -> Any:
 
 
 def read(
-    output: Any, found: Ending, labels: Sequence[str], units: bool, loss: str, wish: Task | None, inner: bool
+    output: Any, found: Ending, labels: Sequence[str], units: bool, loss: str, asked: Task | None, inner: bool
 ) -> Reading:
     """Return what an output means.
 
     `labels` are those that were found (none: nobody named them), `units` whether they read like values with units;
-    `loss` is what it was trained with, `wish` what the user says it is; `inner`: it is a layer the user asked for.
+    `loss` is what it was trained with, `asked` what the user says it is; `inner`: it is a layer the user asked for.
     Raises `PicamError` for numbers that only describe a picture.
     """
     count = _count(output)
-    if count == 1 and found.kind == "softmax" and wish != "regression":
+    if count == 1 and found.kind == "softmax" and asked != "regression":
         raise PicamError(
             "the network ends with a softmax over a single number, which answers 100 % whatever it sees",
             "train it with a sigmoid there, or with an output for each class",
         )
-    if wish is not None:
-        return _wished(wish, found, count)
+    if asked is not None:
+        return _as_asked(asked, found, count)
     if found.kind in ("softmax", "sigmoid") and found.probability:
         return _probabilities(found, count, loss)
     if found.percent and count > 1:
@@ -188,14 +188,14 @@ _LOGITS = "the network does not end with softmax or sigmoid: probabilities are m
 _TWO = "the network answers one number for two classes: a sigmoid was added"
 
 
-def _wished(wish: Task, found: Ending, count: int) -> Reading:
-    if wish == "regression":
-        return Reading(wish, False)
+def _as_asked(asked: Task, found: Ending, count: int) -> Reading:
+    if asked == "regression":
+        return Reading(asked, False)
     if found.probability:
-        return Reading(wish, True)
-    if wish == "multi-label" or count == 1:
-        return Reading(wish, True, finish=logistic)
-    return Reading(wish, False)
+        return Reading(asked, True)
+    if asked == "multi-label" or count == 1:
+        return Reading(asked, True, finish=logistic)
+    return Reading(asked, False)
 
 
 def _probabilities(found: Ending, count: int, loss: str) -> Reading:

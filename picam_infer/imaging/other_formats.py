@@ -39,6 +39,12 @@ def readable(path: Path) -> bool:
     return "AVIF" in formats() if suffix in _AVIF else suffix in SUFFIXES
 
 
+def suffix_of(data: bytes) -> str | None:
+    """Return `.heic` or `.avif` for the start of such a file (ISO/IEC 23008-12: the brand in `ftyp`), else None."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    return ".heic" if brand in _HEIF_BRANDS else ".avif" if brand in _AVIF_BRANDS else None
+
+
 def remedy(path: Path) -> str:
     """Return what would make a picture readable; empty for one that is, and for other files."""
     lacking = path.suffix.lower() in _HEIF | _AVIF and not readable(path)
@@ -97,12 +103,13 @@ def decode(data: bytes, name: str, max_pixels: int) -> npt.NDArray[np.uint8] | N
 
 
 def _require_plugin(data: bytes, name: str) -> None:
-    brand = data[8:12] if data[4:8] == b"ftyp" else b""
-    for brands, kind, heif in ((_HEIF_BRANDS, "HEIF", True), (_AVIF_BRANDS, "AVIF", False)):
-        if brand in brands and kind not in formats():
-            shown = "a HEIC" if heif else "an AVIF"
-            raise PicamError(f"{name} is {shown} picture, which needs a plug-in here",
-                             f"pip install {_plugin(heif)}, or save it as JPEG")  # fmt: skip
+    suffix = suffix_of(data)
+    if suffix is not None and not readable(Path(f"picture{suffix}")):
+        heif = suffix in _HEIF
+        raise PicamError(
+            f"{name} is {'a HEIC' if heif else 'an AVIF'} picture, which needs a plug-in here",
+            f"pip install {_plugin(heif)}, or save it as JPEG",
+        )
 
 
 def _eight_bits(picture: Any) -> Any:

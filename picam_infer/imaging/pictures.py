@@ -29,6 +29,14 @@ _BAND_PX = 1_000_000
 """Pixels that are laid on white at once: the sums need three times the picture's memory."""
 _PNM_HEAD = 4096  # bytes in which the size is looked for: comments may come before it
 _TIFF = (b"II*\0", b"MM\0*")
+_STARTS = (
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"\x89PNG", ".png"),
+    (b"GIF8", ".gif"),
+    (b"BM", ".bmp"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+)
 _ORIENTATION = 0x0112
 _EXIF = 0  # cv2::ImageMetadataType::IMAGE_METADATA_EXIF
 
@@ -71,16 +79,13 @@ def decode_picture(data: bytes, name: str) -> Pixels:
 
 
 def suffix_of(data: bytes) -> str | None:
-    """Return the suffix that goes with a file's content, `.jpg`; None: it is not a picture of a kind known by it."""
-    for start, suffix in ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"),
-                          (b"II*\0", ".tif"), (b"MM\0*", ".tif")):  # fmt: skip
+    """Return the suffix that goes with a file's first 12 bytes, `.jpg`; None: not a picture of a kind known by them."""
+    for start, suffix in _STARTS:
         if data.startswith(start):
             return suffix
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return ".webp"
-    if data[4:8] == b"ftyp":
-        return ".avif" if data[8:11] == b"avi" else ".heic"
-    return None
+    return other_formats.suffix_of(data)
 
 
 def readable(path: Path) -> bool:

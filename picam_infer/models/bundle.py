@@ -19,6 +19,7 @@ from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging.region import Roi
 from picam_infer.models.normalisation import Factor, Normalisation
 from picam_infer.platform import atomic_file, atomic_folder
+from picam_infer.platform.file_stamp import FileStamp, file_stamp
 from picam_infer.platform.paths import state_folder
 
 BUILT_IN = Path(__file__).parent
@@ -26,7 +27,7 @@ INSTALLED = Path("/var/lib/picam-infer/models")
 
 _YOUNG_S = 60
 """What is younger may be being written."""
-Stamp = tuple[tuple[str, int, int], ...]
+Stamp = tuple[tuple[str, FileStamp | None], ...]
 Colour = Literal["rgb", "bgr", "grey"]
 Fit = Literal["crop", "squash", "pad"]
 Task = Literal["classification", "multi-label", "regression"]
@@ -232,13 +233,12 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
 
 
 def stamp(model: str | Path, search: Sequence[Path] | None = None) -> Stamp:
-    """Return what tells one state of a bundle's files from another: name, size and time of each; empty: none there."""
+    """Return what tells one state of a bundle's files from another: name and stamp of each; empty: none there."""
     try:
         folder = _find(str(model), search or _places())
-        files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+        return tuple((path.name, file_stamp(path)) for path in sorted(folder.iterdir()))
     except (PicamError, OSError):
         return ()
-    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in files)
 
 
 def _find(model: str, search: Sequence[Path]) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import threading
 import time
@@ -19,6 +18,7 @@ from picam_infer.inference.classifier import Classifier
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform import atomic_folder, disk, removable
+from picam_infer.platform.priority import lower_priority
 from picam_infer.runtime import model_shelf
 from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.state import State
@@ -35,7 +35,6 @@ _LOOK_S = 5.0
 _IDLE_S = 1800.0
 """A trial that nobody looks at is given up after so long."""
 _PER_S = 2.0
-_NICE = 5
 _PLACE = ".trial"
 
 
@@ -238,8 +237,7 @@ class ModelTrial:
     # -- the thread ------------------------------------------------------------------
 
     def _run(self, path: Path, given_up: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        lower_priority()
         try:
             made = self._converted(path, given_up)
             with self._lock:

@@ -269,10 +269,13 @@ def digest(code: str) -> str:
     return hashlib.sha256(code.encode("utf-8", "replace")).hexdigest()
 
 
-def invitation_file(settings: Path | None) -> Path:
-    """Return where who opens the page leaves word for the service with that configuration file."""
+def invitation_file(settings: Path | None, state: Path | None = None) -> Path:
+    """Return where whoever opens the page leaves word for the service with that configuration file.
+
+    `state`: the service's state folder; None: it is this process's own.
+    """
     name = settings.stem if settings else "config"
-    return state_folder() / f"invitation-{name}.json"
+    return (state or state_folder()) / f"invitation-{name}.json"
 
 
 def leave_word(path: Path, code: str, now: float) -> None:

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from dataclasses import replace
 from enum import Enum
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from picam_infer.outputs import annotate
 from picam_infer.outputs.annotator import StatusScreen, StreamAnnotator
 from picam_infer.outputs.display.screen import ClosedWindow, Screen
 from picam_infer.platform import malloc, terminal
+from picam_infer.platform.file_stamp import file_stamp
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.model_choice import ModelChoice, Switch
@@ -132,8 +132,8 @@ class Supervisor:
             self.share.present()
         self.stuck = False
         """Whether a thread had to be left behind in a driver."""
-        self._wishes: deque[bool] = deque()
-        """What signals want: to pause, or not. They come at any moment, also while the pause is being decided on."""
+        self._pause_requests: deque[bool] = deque()
+        """Whether signals ask to pause or to resume. They come at any moment, also while a pause is being decided."""
         self._closed = ClosedWindow()
         self._stop = threading.Event()
         self._reload = threading.Event()
@@ -151,7 +151,7 @@ class Supervisor:
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Take SIGTERM, SIGINT (stop), SIGHUP (reload), SIGUSR1 (pause) and SIGUSR2 (resume)."""
         if number in _SWITCH:
-            self._wishes.append(_SWITCH[signal.Signals(number)])
+            self._pause_requests.append(_SWITCH[signal.Signals(number)])
         elif number == _SHOW:
             self._closed.forget()
         else:
@@ -201,41 +201,41 @@ class Supervisor:
         settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
         pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_inputs = screen.wanted
-        with contextlib.ExitStack() as company:
-            collection = self._listeners(company, state)
+        with contextlib.ExitStack() as outputs:
+            collection = self._listeners(outputs, state)
             self.pause.follow(Schedule(self.config.schedule))
             pipeline.start()
             try:
-                self._page(company, state, settings, collection)
+                self._page(outputs, state, settings, collection)
                 return self._watch(Viewer(screen, state, settings, self.teaching), state, pipeline)
             finally:
                 self.stuck = not pipeline.stop() or self.stuck
 
-    def _listeners(self, company: contextlib.ExitStack, state: State) -> Collection | None:
+    def _listeners(self, outputs: contextlib.ExitStack, state: State) -> Collection | None:
         """Start what must not miss the first result: events and collected pictures. What is off is not imported."""
         if self.config.events:
             from picam_infer.outputs.events import Events
 
-            company.enter_context(Events(self.config.events, state, Instance(self.options.path)))
+            outputs.enter_context(Events(self.config.events, state, Instance(self.options.path)))
         keep = configs.chosen(self.config.keep, configs.Keep)
         if keep is None:
             return None
         from picam_infer.outputs.dataset import Collector
 
-        return company.enter_context(Collector(keep, state))
+        return outputs.enter_context(Collector(keep, state))
 
     def _page(
-        self, company: contextlib.ExitStack, state: State, settings: RuntimeSettings, collection: Collection | None
+        self, outputs: contextlib.ExitStack, state: State, settings: RuntimeSettings, collection: Collection | None
     ) -> None:
         """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
-        company.enter_context(self.teaching.following(state, self.config, self.options.path))
-        company.enter_context(self.trial.following(state, self.config, self.options.path))
+        outputs.enter_context(self.teaching.following(state, self.config, self.options.path))
+        outputs.enter_context(self.trial.following(state, self.config, self.options.path))
         if web is not None:
             from picam_infer.outputs.web.server import Web
 
             annotator = StreamAnnotator(state, self.config.display, self.config.capture)
-            company.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection,
+            outputs.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection,
                                       teaching=self.teaching, trial=self.trial))  # fmt: skip
 
     def _parts(self, bundle: Bundle, state: State) -> PipelineSetup:
@@ -261,14 +261,14 @@ class Supervisor:
             still_s=1 / still.per_s if still else 0.0, gives_way=lambda: self.teaching.busy,
         )  # fmt: skip
 
-    def _switch(self, wish: Switch) -> None:
+    def _switch(self, switch: Switch) -> None:
         """Run another model from the next round on, and after a reboot. Raises `PicamError`."""
         path = self.options.path
         if path is None:  # nothing is kept: it holds until the program ends
-            configs.tuned(bundles.load(wish.model).card, self.config.preprocess, None)
-            self.options = replace(self.options, model=wish.model)
+            configs.tuned(bundles.load(switch.model).card, self.config.preprocess, None)
+            self.options = replace(self.options, model=switch.model)
         else:
-            remark = ModelChoice(path).use(wish.model, wish.also, wish.before)
+            remark = ModelChoice(path).use(switch.model, switch.also, switch.before)
             if remark:
                 log.warning("%s", remark)
             self.options = replace(self.options, model=None)
@@ -301,8 +301,8 @@ class Supervisor:
 
     def _attend(self, viewer: Viewer, state: State) -> Outcome | None:
         """Do what keys, signals and the schedule want, and tell the status; the outcome if that ends the round."""
-        while self._wishes:
-            self.pause.set(self._wishes.popleft(), "signal")
+        while self._pause_requests:
+            self.pause.set(self._pause_requests.popleft(), "signal")
         self.pause.tick()
         self.share.tick()
         if time.monotonic() >= self._next_status_s:
@@ -372,8 +372,8 @@ class Supervisor:
         """
         state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share)
         settings = RuntimeSettings(state)  # those of a model that is not there cannot be saved
-        with contextlib.ExitStack() as company:
-            self._page(company, state, settings, self._listeners(company, state))
+        with contextlib.ExitStack() as outputs:
+            self._page(outputs, state, settings, self._listeners(outputs, state))
             viewer = Viewer(screen, state, settings)
             self.pause.follow(Schedule(self.config.schedule))
             back_off = BackOff()
@@ -409,10 +409,10 @@ class Supervisor:
         """
         state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share)
         settings = RuntimeSettings(state)  # nothing is saved into a file that a person is mending
-        read = _stamp(self.options.path)
-        with contextlib.ExitStack() as company:
+        read = file_stamp(self.options.path)
+        with contextlib.ExitStack() as outputs:
             if page:
-                self._page(company, state, settings, self._listeners(company, state))
+                self._page(outputs, state, settings, self._listeners(outputs, state))
             viewer = Viewer(screen, state, settings)
             while not self._stop.is_set():
                 if state.health.mark_down("configuration", error.message, error.hint):
@@ -420,7 +420,7 @@ class Supervisor:
                 if viewer.step():
                     self._say_ready()
                 self.notifier.watchdog_ping()
-                asked, now = self._reload.is_set(), _stamp(self.options.path)
+                asked, now = self._reload.is_set(), file_stamp(self.options.path)
                 if asked or now != read:
                     read = now
                     try:
@@ -455,12 +455,3 @@ class Supervisor:
         self._ready = False  # said again by the next round, which ends the reload
         logging.getLogger().setLevel(config.log.level.upper())
         log.info("configuration read again")
-
-
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written; None: it is not there."""
-    try:
-        status = path.stat() if path else None
-    except OSError:
-        return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino) if status else None

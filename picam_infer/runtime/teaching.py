@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import secrets
 import threading
@@ -27,6 +26,7 @@ from picam_infer.inference.engines import openvino
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform import malloc
+from picam_infer.platform.priority import lower_priority
 from picam_infer.platform.zip_stream import Entry
 from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.recent import Recent
@@ -54,7 +54,6 @@ SETTLED_S = 1.0
 """A region that has been left alone for so long is meant."""
 _TICK_S = 0.1
 _PATIENCE_S = 120.0
-_NICE = 5
 _YIELD_S = 0.3
 DEFAULT = "taught"
 """What the first lesson is called."""
@@ -329,8 +328,7 @@ class Teaching:
         return self._ask(task)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        lower_priority()
         while not self._stop.is_set():
             with contextlib.suppress(queue.Empty):
                 self._tasks.get(timeout=self._wait_s())()

@@ -10,13 +10,12 @@ from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.decode import whole_jpeg
-from picam_infer.imaging.pictures import SUFFIXES, read_picture
+from picam_infer.imaging.pictures import SUFFIXES, read_picture, suffix_of
 from picam_infer.sources.causes import CannotPlay
 from picam_infer.sources.frames import jpeg_size, make_frame, upright_by
 
 log = logging.getLogger(__name__)
 
-_MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _JPEG_ROWS = frozenset({".mjpg", ".mjpeg"})
 _TEXT = "plain text is not a video"
 
@@ -33,7 +32,7 @@ def open_replay(path: Path, capture: Capture) -> Pictures | Video:
     if not head:
         raise NoInput(f"{path} is empty", "copy it again")
     suffix = path.suffix.lower()
-    if suffix not in _JPEG_ROWS and (suffix in SUFFIXES or head.startswith(_MAGICS) or head[8:12] == b"WEBP"):
+    if suffix not in _JPEG_ROWS and (suffix in SUFFIXES or suffix_of(head) is not None):
         return Pictures([path], capture, str(path))
     return Video(path, capture, head)
 

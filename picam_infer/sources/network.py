@@ -12,6 +12,7 @@ import numpy as np
 from picam_infer.config import Capture, SourceLogin
 from picam_infer.core import BadFrame, Disconnected, Frame, Source
 from picam_infer.imaging.decode import whole_jpeg
+from picam_infer.imaging.pictures import suffix_of
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
 from picam_infer.runtime.liveness import SilenceLimit
@@ -30,7 +31,6 @@ QUIET_S = 5.0
 """How long a stream may take to answer, and to deliver a picture while its own pace is not known."""
 _MOST_PATIENT_S = 600.0
 _HEAD = 16
-_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
 _PLAYLISTS = ("mpegurl", "dash+xml")
 _PAGES = ("text/", "application/json", "application/xml", "application/xhtml")
 _NOTHING = "the camera answers: restart it, or look for «RTP over TCP» in its settings"
@@ -222,8 +222,7 @@ def _recognised(camera: Endpoint, capture: Capture, reply: Reply) -> Source:
         raise Disconnected(
             f"{camera.name} is a page ({kind or 'HTML'}), not a stream", "use the address of the stream itself"
         )
-    picture = head.startswith(_PICTURES) or head[8:12] == b"WEBP"
-    if kind.startswith("image/") or (picture and reply.length is not None):
+    if kind.startswith("image/") or (suffix_of(head) is not None and reply.length is not None):
         return Snapshots(camera, reply, capture)
     if not head:
         raise Disconnected(f"{camera.name} answers with nothing", "use the address of the stream itself")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from picam_infer.core import NoInput, PicamError
-from picam_infer.imaging.pictures import decode_picture, read_picture
+from picam_infer.imaging.pictures import decode_picture, read_picture, suffix_of
 
 HEIGHT, WIDTH = 40, 60
 
@@ -157,3 +157,21 @@ def test_missing_folders_and_other_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     with pytest.raises(PicamError, match="not a picture"):
         read_picture(tmp_path / "empty.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".avif"])
+def test_a_picture_is_known_by_how_it_begins(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    try:
+        Image.new("RGB", (16, 16), "red").save(path)
+    except (KeyError, ValueError, OSError) as error:
+        pytest.skip(f"Pillow cannot write {suffix} here ({error})")
+    assert suffix_of(path.read_bytes()) == suffix_of(path.read_bytes()[:12]) == suffix
+
+
+def test_a_film_in_the_same_container_as_heic_is_not_a_picture() -> None:
+    assert suffix_of(b"\0\0\0\x18ftypheic\0\0\0\0") == suffix_of(b"\0\0\0\x18ftypmif1") == ".heic"
+    for brand in (b"isom", b"mp42", b"qt  ", b"M4V "):
+        assert suffix_of(b"\0\0\0\x18ftyp" + brand) is None
+    assert suffix_of(b"RIFF\0\0\0\0AVI LIST") is None
+    assert suffix_of(b"") is suffix_of(b"\xff\xd8") is None

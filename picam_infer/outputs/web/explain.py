@@ -12,6 +12,7 @@ from picam_infer.core import BadFrame, Frame, PicamError, Pixels
 from picam_infer.imaging import pictures
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.outputs.web.access import Refused
+from picam_infer.platform.priority import lower_priority
 from picam_infer.runtime.state import State
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ async def _in_a_thread(work: Callable[[], T]) -> T:
             done.set_result(result)  # type: ignore[arg-type]
 
     def run() -> None:
+        lower_priority()
         result, error = None, None
         try:
             result = work()

@@ -158,7 +158,7 @@ class State(msgspec.Struct, kw_only=True):
     events: list[Outlet] | UnsetType = UNSET
     keep: dict[str, Any] | UnsetType = UNSET
     notice: str | UnsetType = UNSET
-    """Why the engine is not the one that was wished for."""
+    """Why the engine is not the one that was asked for."""
     advice: str | UnsetType = UNSET
     """What helps to have the thing in the box named: hold it closer, more light; empty when it is named or nothing
     simple helps."""

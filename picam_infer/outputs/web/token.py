@@ -13,6 +13,7 @@ from pathlib import Path
 from picam_infer.config import Web, is_loopback
 from picam_infer.core import Finding, PicamError
 from picam_infer.platform import atomic_file, secret_file
+from picam_infer.platform.file_stamp import FileStamp, file_stamp
 from picam_infer.platform.secret_file import SecretError
 from picam_infer.runtime import page_address
 from picam_infer.runtime.share import opening
@@ -26,7 +27,7 @@ class Token:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: FileStamp | None = None
         self._text = ""
 
     def __bool__(self) -> bool:
@@ -53,14 +54,13 @@ class Token:
         return hmac.new(self._read().encode(), text.encode(), "sha256").hexdigest()
 
     def _read(self) -> str:
-        try:
-            status = self.path.stat()
-            stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
-            if stamp != self._stamp:
+        stamp = file_stamp(self.path)
+        if stamp is None or stamp != self._stamp:
+            try:
                 text = secret_file.text(str(self.path)).strip()
                 self._text, self._stamp = (text if len(text) >= SHORTEST else ""), stamp
-        except (OSError, SecretError):
-            self._text, self._stamp = "", None
+            except SecretError:
+                self._text, self._stamp = "", None
         return self._text
 
 

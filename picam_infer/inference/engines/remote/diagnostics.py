@@ -67,9 +67,9 @@ def _right_port(asked: Wanted) -> None:
     where = asked.address
     there = port.scheme(where, asked.deadline_s)
     if there and there != where.scheme:
-        wished, found = port.NAMES[where.scheme], port.NAMES[there]
-        other = "" if there.startswith("grpc") == where.grpc else f", or its port for {wished}"
-        raise errors.RemoteError("protocol", f"{where.place} speaks {found}, not {wished}",
+        expected, found = port.NAMES[where.scheme], port.NAMES[there]
+        other = "" if there.startswith("grpc") == where.grpc else f", or its port for {expected}"
+        raise errors.RemoteError("protocol", f"{where.place} speaks {found}, not {expected}",
                                 f"engine.url: {there}://{where.place}{other}")  # fmt: skip
 
 

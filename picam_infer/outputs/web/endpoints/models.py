@@ -128,11 +128,11 @@ class Models:
 
     async def _wish(self, request: web.Request, *needed: str, **optional: str) -> dict[str, str]:
         """Return what a request asks for: an object of these texts."""
-        wish: Any = await body(request, self._context.stuck_s)
-        fine = isinstance(wish, dict) and set(needed) <= set(wish) <= {*needed, *optional}
-        if not fine or not all(isinstance(value, str) for value in wish.values()):
+        asked: Any = await body(request, self._context.stuck_s)
+        fine = isinstance(asked, dict) and set(needed) <= set(asked) <= {*needed, *optional}
+        if not fine or not all(isinstance(value, str) for value in asked.values()):
             raise Refused(422, f"expected an object with {', '.join((*needed, *optional)) or 'nothing in it'}")
-        return dict(wish)
+        return dict(asked)
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Await what waits for disks. Raises `Refused`."""

@@ -47,8 +47,8 @@ class ChangeableSettings:
 
     async def undo(self, request: web.Request) -> web.StreamResponse:
         """Take back the change with the `id` that is given, or the last one."""
-        wish = await body(request, self._context.stuck_s)
-        ident = wish.get("id") if isinstance(wish, dict) else wish
+        asked = await body(request, self._context.stuck_s)
+        ident = asked.get("id") if isinstance(asked, dict) else asked
         if ident is not None and type(ident) is not int:
             raise Refused(422, "id: expected a whole number")
         self._context.runtime_settings.undo(ident)

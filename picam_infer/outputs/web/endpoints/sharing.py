@@ -37,13 +37,13 @@ class Sharing:
 
     async def change(self, request: web.Request) -> web.StreamResponse:
         """Open it, for a time or until it is closed, or close it."""
-        wish = await body(request, self._patience_s)
-        if not isinstance(wish, dict) or not isinstance(wish.get("open"), bool) or set(wish) - {"open", "for_s"}:
+        asked = await body(request, self._patience_s)
+        if not isinstance(asked, dict) or not isinstance(asked.get("open"), bool) or set(asked) - {"open", "for_s"}:
             raise Refused(422, 'expected {"open": true, "for_s": 3600} or {"open": false}')
-        for_s = wish.get("for_s")
+        for_s = asked.get("for_s")
         if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float) or not for_s > 0):
             raise Refused(422, "for_s: expected a number of seconds above 0, or null: until it is closed")
-        if wish["open"]:
+        if asked["open"]:
             await asyncio.to_thread(self._share.open, None if for_s is None else min(_LONGEST_S, for_s))
         else:
             await asyncio.to_thread(self._share.close)

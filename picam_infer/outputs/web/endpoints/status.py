@@ -86,9 +86,9 @@ class Status:
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
         """Pause watching, or go on."""
-        wish = await body(request, self._context.stuck_s)
-        if not isinstance(wish, dict) or set(wish) != {"paused"} or not isinstance(wish["paused"], bool):
+        asked = await body(request, self._context.stuck_s)
+        if not isinstance(asked, dict) or set(asked) != {"paused"} or not isinstance(asked["paused"], bool):
             raise Refused(422, 'expected {"paused": true} or {"paused": false}')
         pause = self._context.state.pause
-        pause.set(wish["paused"], "page")
+        pause.set(asked["paused"], "page")
         return web.json_response({"paused": pause.now.as_json() if pause.now else None})
