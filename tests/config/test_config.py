@@ -133,7 +133,7 @@ BOMB = "preprocess:\n" + "".join(
         ('source: "a\\x1b[31m"', "source: there is a control character in it"),
         ("decide:\n\thold: 2", "use spaces, not tabs"),
         ("events: [{kind: jsonl, path: ~nobody-here/x}]", "events.0.path: ~nobody-here is nobody's home here"),
-        ("preprocess: " + "[" * 3000, "nested too deeply"),
+        ("preprocess: " + "[" * 600, "nested too deeply"),
         ("preprocess: {n: " + "9" * 5000 + "}", "looks like a number but is none"),
         (BOMB, "stands for more than 10000 values"),
     ],

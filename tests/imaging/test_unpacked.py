@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -44,14 +45,17 @@ def unpackings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield found
 
 
+@functools.cache
 def scene(width: int, height: int) -> Frame:
-    """Return a 4:2:2 JPEG, as webcams give, of shapes with soft and hard edges and some noise."""
+    """Return a 4:2:2 JPEG, as webcams give, of shapes with soft and hard edges and some noise; not to be changed."""
     rng = np.random.default_rng(5)
     image = cv2.resize(rng.integers(60, 200, (9, 16, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
     cv2.putText(image, "5", (width * 2 // 5, height * 3 // 5), 0, height / 110, (20, 20, 20), height // 40, cv2.LINE_AA)
     image = np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
     options = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422]
-    return replace(jpeg_frame(image), data=cv2.imencode(".jpg", image, options)[1].reshape(-1))
+    data = cv2.imencode(".jpg", image, options)[1].reshape(-1)
+    data.flags.writeable = False
+    return replace(jpeg_frame(image), data=data)
 
 
 CHAINS = [

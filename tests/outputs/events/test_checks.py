@@ -15,7 +15,7 @@ import pytest
 from events_room import state, until
 from mqtt_lab import Broker
 from scripted_broker import ScriptedBroker, scripted
-from test_webhook import Receiver
+from webhook_receiver import Receiver
 
 from picam_infer import config
 from picam_infer.config.instance import Instance
@@ -250,15 +250,6 @@ def test_nothing_is_left_at_the_broker() -> None:
 
 
 # -- webhooks ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.released.set()
-    made.shutdown()
-    made.server_close()
 
 
 @pytest.mark.parametrize(

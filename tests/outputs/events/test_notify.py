@@ -8,15 +8,14 @@ import json
 import logging
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from email import policy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from events_room import change, state, until
+from webhook_receiver import Receiver
 
 from picam_infer import config
 from picam_infer.outputs.events import Events
@@ -26,47 +25,6 @@ from picam_infer.runtime.state import Change
 
 pytest.importorskip("apprise", reason="needs Apprise (extra notify)")
 SECRET = "s3cr3t-t0ken"
-
-
-class Receiver(ThreadingHTTPServer):
-    """Takes Apprise's json:// messages, and answers with `plan`, the last one again and again."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.got: list[dict[str, Any]] = []
-        self.plan = [200]
-        self.largest = 1_000_000
-        self.released = threading.Event()
-        self.released.set()
-        self.url = f"json://user:{SECRET}@127.0.0.1:{self.server_port}/{SECRET}"
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.released.wait(10)
-        self.server.got.append(json.loads(body))
-        status = self.server.plan.pop(0) if len(self.server.plan) > 1 else self.server.plan[0]
-        self.send_response(413 if len(body) > self.server.largest else status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.released.set()
-    made.shutdown()
-    made.server_close()
 
 
 @pytest.fixture
@@ -87,6 +45,11 @@ def mail() -> Iterator[tuple[int, list[Any]]]:
     made.start()
     yield port, got
     made.stop()
+
+
+def address(receiver: Receiver) -> str:
+    """Return it as Apprise writes the address of a server that takes JSON."""
+    return f"json://user:{SECRET}@127.0.0.1:{receiver.server_port}/{SECRET}"
 
 
 def addresses(tmp_path: Path, *lines: str) -> str:
@@ -112,12 +75,12 @@ def test_a_message_with_a_picture_by_email(tmp_path: Path, mail: tuple[int, list
 
 
 def test_a_message_with_a_picture_over_http(tmp_path: Path, receiver: Receiver) -> None:
-    send(tmp_path, receiver.url)
-    (message,) = receiver.got
+    send(tmp_path, address(receiver))
+    (message,) = receiver.messages
     assert message["message"] == "sees one (90%)" and message["title"] == "picam-infer"
     assert base64.b64decode(message["attachments"][0]["base64"])[:2] == b"\xff\xd8"
-    send(tmp_path, receiver.url, snapshot=False)
-    assert not receiver.got[1]["attachments"]
+    send(tmp_path, address(receiver), snapshot=False)
+    assert not receiver.messages[1]["attachments"]
 
 
 @pytest.mark.parametrize(
@@ -129,15 +92,15 @@ def test_a_message_with_a_picture_over_http(tmp_path: Path, receiver: Receiver) 
     ],
 )
 def test_every_event_is_a_sentence(tmp_path: Path, receiver: Receiver, told: Change, text: str) -> None:
-    send(tmp_path, receiver.url, event=Event(told))
-    assert receiver.got[0]["message"] == text
+    send(tmp_path, address(receiver), event=Event(told))
+    assert receiver.messages[0]["message"] == text
 
 
 @pytest.mark.parametrize(("status", "final"), [(400, True), (401, True), (404, True), (429, False), (503, False)])
 def test_which_answers_are_worth_another_try(tmp_path: Path, receiver: Receiver, status: int, final: bool) -> None:
     receiver.plan = [status]
     with pytest.raises(DeliveryError, match=f"answered {status}") as error:
-        send(tmp_path, receiver.url)
+        send(tmp_path, address(receiver))
     assert error.value.final is final and SECRET not in error.value.reason
 
 
@@ -148,7 +111,7 @@ def test_filters_retries_and_nothing_secret_is_shown(
     logging.getLogger().addHandler(plain := logging.StreamHandler(sys.stderr))
     receiver.plan = [503, 200]
     run = state()
-    settings = config.Notify(urls_file=addresses(tmp_path, receiver.url), labels=("one",))
+    settings = config.Notify(urls_file=addresses(tmp_path, address(receiver)), labels=("one",))
     try:
         with Events([settings], run) as events:
             for label in ("zero", "one", "zero"):
@@ -157,7 +120,7 @@ def test_filters_retries_and_nothing_secret_is_shown(
             report = json.dumps(run.as_json())
     finally:
         logging.getLogger().removeHandler(plain)
-    assert [one["message"] for one in receiver.got] == ["sees one (90%)"] * 2
+    assert [one["message"] for one in receiver.messages] == ["sees one (90%)"] * 2
     shown = capfd.readouterr()
     for text in (report, caplog.text, shown.out, shown.err):
         assert SECRET not in text
@@ -165,28 +128,26 @@ def test_filters_retries_and_nothing_secret_is_shown(
 
 
 def test_who_has_got_it_does_not_get_it_again(tmp_path: Path, receiver: Receiver) -> None:
-    second = Receiver()
-    second.plan = [503, 200]
-    messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url, second.url)))
-    event = Event(change("one"))
-    with pytest.raises(DeliveryError):
+    with Receiver() as second:
+        second.plan = [503, 200]
+        messages = Messages(config.Notify(urls_file=addresses(tmp_path, address(receiver), address(second))))
+        event = Event(change("one"))
+        with pytest.raises(DeliveryError):
+            messages.deliver(event, lambda pause_s: True)
         messages.deliver(event, lambda pause_s: True)
-    messages.deliver(event, lambda pause_s: True)
-    assert (len(receiver.got), len(second.got)) == (1, 2)
-    second.shutdown()
-    second.server_close()
+        assert (len(receiver.got), len(second.got)) == (1, 2)
 
 
 def test_a_picture_that_is_too_large_is_left_out(tmp_path: Path, receiver: Receiver) -> None:
     receiver.largest = 700
-    messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url)))
+    messages = Messages(config.Notify(urls_file=addresses(tmp_path, address(receiver))))
     messages.deliver(Event(change("one")), lambda pause_s: True)
-    assert [len(one["attachments"]) for one in receiver.got] == [1, 0] and "set snapshot: false" in messages.note
+    assert [len(one["attachments"]) for one in receiver.messages] == [1, 0] and "set snapshot: false" in messages.note
 
 
 def test_one_that_hangs_is_left_in_time(tmp_path: Path, receiver: Receiver) -> None:
-    receiver.released.clear()
-    messages = Messages(config.Notify(urls_file=addresses(tmp_path, receiver.url), timeout_s=0.3))
+    receiver.plan = ["hang"]
+    messages = Messages(config.Notify(urls_file=addresses(tmp_path, address(receiver)), timeout_s=0.3))
     with pytest.raises(DeliveryError, match=r"no answer|still busy"):
         messages.deliver(Event(change("one")), lambda pause_s: True)
 
@@ -218,7 +179,7 @@ def test_a_corrected_file_is_read_again(tmp_path: Path, receiver: Receiver) -> N
     with Events([config.Notify(urls_file=str(path))], run) as events:
         run.announce(change("one"))
         until(lambda: "there is no" in events.report()[0].reason)
-        addresses(tmp_path, receiver.url)
+        addresses(tmp_path, address(receiver))
         until(lambda: events.report()[0].sent == 1)
         path.chmod(0o644)
         run.announce(change("one"))
@@ -230,26 +191,7 @@ def test_without_the_library_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(DeliveryError, match="pip install apprise"):
-        send(tmp_path, receiver.url)
-
-
-class _Telegram(BaseHTTPRequestHandler):
-    """What of Telegram's bot API a message needs."""
-
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append({"method": self.path.rpartition("/")[2], "body": body})
-        status = self.server.plan[0]
-        answer = json.dumps({"ok": status == 200, "description": "no", "result": {"message_id": 1}}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *args: object) -> None:
-        pass
+        send(tmp_path, address(receiver))
 
 
 def test_telegram_gets_the_words_and_the_picture(
@@ -258,12 +200,12 @@ def test_telegram_gets_the_words_and_the_picture(
     from apprise.plugins.telegram import NotifyTelegram
 
     monkeypatch.setattr(NotifyTelegram, "notify_url", f"http://127.0.0.1:{receiver.server_port}/bot")
-    receiver.RequestHandlerClass = _Telegram
+    receiver.answers = {"ok": True, "description": "no", "result": {"message_id": 1}}
     token = "123456789:AAabcdefghijklmnopqrstuvwxyzABCDE12"
     send(tmp_path, f"tgram://{token}/-1001234")
-    (message,) = receiver.got
-    assert message["method"] == "sendPhoto" and b"sees one" in message["body"] and b"\xff\xd8\xff" in message["body"]
-    receiver.plan = [401]
+    ((headers, body),) = receiver.got
+    assert headers[":path"].endswith("/sendPhoto") and b"sees one" in body and b"\xff\xd8\xff" in body
+    receiver.plan, receiver.answers = [401], {"ok": False, "description": "no"}
     with pytest.raises(DeliveryError, match="Telegram: answered 401") as error:
         send(tmp_path, f"tgram://{token}/-1001234")
     assert error.value.final and token not in error.value.reason

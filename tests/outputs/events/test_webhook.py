@@ -6,76 +6,17 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from events_room import change, state, until
+from webhook_receiver import Receiver
 
 from picam_infer import config
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.outlet import DeliveryError, Event
 from picam_infer.outputs.events.webhook import Hook
-
-
-class Receiver(ThreadingHTTPServer):
-    """Answers as `plan` says: a status, `hang`, or `trickle`; the last one again and again."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.plan: list[int | str] = [200]
-        self.headers: dict[str, str] = {}
-        self.largest = 1_000_000
-        self.released = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}/hook?to=me"
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-        step = self.server.plan.pop(0) if len(self.server.plan) > 1 else self.server.plan[0]
-        if step == "hang":
-            self.server.released.wait(20)
-            return
-        if step == "trickle":
-            for _ in range(100):
-                if self.server.released.wait(0.1):
-                    return
-                self.wfile.write(b"H")
-        self.send_response(413 if len(body) > self.server.largest else int(step))
-        for header in self.server.headers.items():
-            self.send_header(*header)
-        self.send_header("Location", "http://127.0.0.1:9/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def do_OPTIONS(self) -> None:
-        self.send_response(int(self.server.plan[0]))
-        self.send_header("Location", "http://127.0.0.1:9/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.released.set()
-    server.shutdown()
-    server.server_close()
 
 
 def post(receiver: Receiver, **settings: object) -> None:

@@ -100,6 +100,19 @@ class Browser:
         steps = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
         self.do("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": steps}]})
 
+    def forget(self) -> None:
+        """Leave the page, and be as on the first day: one empty tab, no cookies, no settings of the tests' own."""
+        first, *others = self.do("GET", "/window/handles")
+        for tab in others:
+            self.switch(tab)
+            self.close_tab(first)
+        self.switch(first)
+        self.open("about:blank")
+        self.devtools("Network.clearBrowserCookies")
+        self.devtools("Emulation.clearDeviceMetricsOverride")
+        self.devtools("Emulation.setEmulatedMedia", features=[])
+        self.complaints()
+
     def complaints(self) -> list[str]:
         """Return what the browser's console said since the last time: errors and refusals of the page's policy."""
         entries = self.do("POST", "/se/log", {"type": "browser"})

@@ -5,14 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from browser import Browser, chromium
 from makers import until
-from visitors import Run
+from visitors import Run, serving
+
+from picam_infer.outputs.web.server import Web
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
+def frame_size() -> tuple[int, int]:
+    """Width and height of the run's frames, in pixels; a file of tests may have its own."""
+    return 320, 240
+
+
+@pytest.fixture
+def run(frame_size: tuple[int, int]) -> Iterator[Run]:
     """A run of the other parts, once it has results."""
-    made = Run()
+    made = Run(size=frame_size)
     until(lambda: made.state.stats.inferences.total)
     yield made
     made.close()
+
+
+@pytest.fixture
+def web(run: Run) -> Iterator[Web]:
+    """That run's page."""
+    with serving(run) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def chromium_session() -> Iterator[Browser]:
+    """One browser for all tests of a process: it takes long to start."""
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def browser(chromium_session: Browser) -> Iterator[Browser]:
+    """A browser that knows nothing of the tests before."""
+    yield chromium_session
+    chromium_session.forget()

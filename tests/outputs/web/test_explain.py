@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from browser import chromium
+from browser import Browser
 from makers import make_bundle
-from visitors import Run, ask_json, serving, until
+from visitors import Run, ask_json, until
 
 from picam_infer.inference import explanation
 from picam_infer.models.bundle import Photo
@@ -21,19 +20,11 @@ from picam_infer.outputs.web.server import Web
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    made = Run()
-    made.state.bundle = make_bundle(tmp_path / "m", chain=Photo(scale=1 / 255, offset=0.0), shape=(1, 12, 12, 3))
-    made.state.tune(preprocess=Photo(scale=1 / 255, offset=0.0, roi=0.5))
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def web(run: Run) -> Iterator[Web]:
-    with serving(run) as made:
-        yield made
+def run(run: Run, tmp_path: Path) -> Run:
+    """One that has a model, which looks at the middle."""
+    run.state.bundle = make_bundle(tmp_path / "m", chain=Photo(scale=1 / 255, offset=0.0), shape=(1, 12, 12, 3))
+    run.state.tune(preprocess=Photo(scale=1 / 255, offset=0.0, roi=0.5))
+    return run
 
 
 def unpacked(png: str) -> np.ndarray:
@@ -80,17 +71,16 @@ def test_one_at_a_time_and_the_page_goes_on(web: Web, monkeypatch: pytest.Monkey
     assert ask_json(web, "/api/explain", "POST", {})[0] == 200
 
 
-def test_the_page_shows_it_below_the_picture(web: Web) -> None:
-    with chromium() as browser:
-        browser.open(f"http://127.0.0.1:{web.port}/")
-        until(lambda: browser.js("return document.getElementById('why') !== null"))
-        browser.js("document.getElementById('why').click()")
-        until(lambda: browser.js("return document.querySelectorAll('#explained tbody tr').length") == 2)
-        until(
-            lambda: browser.js(
-                "return [...document.querySelectorAll('#explained img')].every((i) => i.naturalWidth === 12)"
-            )
+def test_the_page_shows_it_below_the_picture(browser: Browser, web: Web) -> None:
+    browser.open(f"http://127.0.0.1:{web.port}/")
+    until(lambda: browser.js("return document.getElementById('why') !== null"))
+    browser.js("document.getElementById('why').click()")
+    until(lambda: browser.js("return document.querySelectorAll('#explained tbody tr').length") == 2)
+    until(
+        lambda: browser.js(
+            "return [...document.querySelectorAll('#explained img')].every((i) => i.naturalWidth === 12)"
         )
-        assert "120×120 of it" in browser.js("return document.getElementById('explained').textContent")
-        browser.js("document.getElementById('why').click()")
-        assert browser.js("return document.getElementById('explained').hidden")
+    )
+    assert "120×120 of it" in browser.js("return document.getElementById('explained').textContent")
+    browser.js("document.getElementById('why').click()")
+    assert browser.js("return document.getElementById('explained').hidden")

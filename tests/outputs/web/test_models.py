@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium
+from browser import Browser
 from makers import make_bundle
 from visitors import Run, ask_json, serving, until
 
@@ -224,32 +224,31 @@ def test_from_a_stick_and_a_bundle_at_that(page: Page, tmp_path: Path, monkeypat
     assert (stick / "plants/model.xml").exists(), "the stick is only read"
 
 
-def test_in_a_browser_from_a_file_to_the_model_in_use(page: Page, tmp_path: Path) -> None:
+def test_in_a_browser_from_a_file_to_the_model_in_use(browser: Browser, page: Page, tmp_path: Path) -> None:
     (tmp_path / "upload").mkdir()
     with zipfile.ZipFile(tmp_path / "upload/three things.zip", "w") as archive:
         archive.writestr("keras_model.h5", keras_file(tmp_path))
         archive.writestr("labels.txt", "cup\nfork\nplate\n")
-    with chromium() as browser:
-        browser.size(1280, 1400)
-        browser.open(f"http://127.0.0.1:{page.web.port}/")
-        browser.js("document.querySelector('#models details').open = true")
-        until(lambda: browser.js("return document.querySelectorAll('#model-list li').length") == 2)
-        found = browser.do("POST", "/element", {"using": "css selector", "value": "#model-file"})
-        element = next(iter(found.values()))
-        browser.do("POST", f"/element/{element}/value", {"text": str(tmp_path / "upload/three things.zip")})
-        stage = "return document.getElementById('model-stage').textContent"
-        until(lambda: "is ready: cup, fork, plate" in browser.js(stage), 90)
-        until(lambda: "It sees" in browser.js("return document.getElementById('model-live').textContent"))
-        browser.js("document.getElementById('models').scrollIntoView()")
-        browser.screenshot(tmp_path / "ready.png", whole=False)
-        browser.js("document.getElementById('model-use').click()")
-        until(lambda: "runs three-things now" in browser.js("return document.getElementById('model-note').textContent"))
-        assert "model: three-things" in page.settings.read_text()
-        current = "return document.querySelector('#model-list .current b')?.textContent"
-        until(lambda: browser.js(current) == "three-things")
-        delete = "document.querySelector('[aria-label=\"Delete light\"]').click()"
-        browser.js(delete)
-        assert "light" in page.names, "one press deletes nothing"
-        browser.js(delete)
-        until(lambda: page.names == ["digits", "three-things"])
-        assert browser.complaints() == []
+    browser.size(1280, 1400)
+    browser.open(f"http://127.0.0.1:{page.web.port}/")
+    browser.js("document.querySelector('#models details').open = true")
+    until(lambda: browser.js("return document.querySelectorAll('#model-list li').length") == 2)
+    found = browser.do("POST", "/element", {"using": "css selector", "value": "#model-file"})
+    element = next(iter(found.values()))
+    browser.do("POST", f"/element/{element}/value", {"text": str(tmp_path / "upload/three things.zip")})
+    stage = "return document.getElementById('model-stage').textContent"
+    until(lambda: "is ready: cup, fork, plate" in browser.js(stage), 90)
+    until(lambda: "It sees" in browser.js("return document.getElementById('model-live').textContent"))
+    browser.js("document.getElementById('models').scrollIntoView()")
+    browser.screenshot(tmp_path / "ready.png", whole=False)
+    browser.js("document.getElementById('model-use').click()")
+    until(lambda: "runs three-things now" in browser.js("return document.getElementById('model-note').textContent"))
+    assert "model: three-things" in page.settings.read_text()
+    current = "return document.querySelector('#model-list .current b')?.textContent"
+    until(lambda: browser.js(current) == "three-things")
+    delete = "document.querySelector('[aria-label=\"Delete light\"]').click()"
+    browser.js(delete)
+    assert "light" in page.names, "one press deletes nothing"
+    browser.js(delete)
+    until(lambda: page.names == ["digits", "three-things"])
+    assert browser.complaints() == []

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import pytest
-from browser import Browser, chromium
+from browser import Browser
 from makers import jpeg_frame
 from visitors import Run, ask_json, own_address, scene, serving, until
 
@@ -28,18 +28,9 @@ from picam_infer.runtime.camera_controls import Control, Report
 from picam_infer.runtime.settings import RuntimeSettings
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run(size=(640, 480))
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
+def frame_size() -> tuple[int, int]:
+    return 640, 480
 
 
 @pytest.fixture

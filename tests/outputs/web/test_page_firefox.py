@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,8 @@ from visitors import Run, serving, until
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run(size=(640, 480))
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
+def frame_size() -> tuple[int, int]:
+    return 640, 480
 
 
 def text(browser: Firefox, selector: str) -> str:

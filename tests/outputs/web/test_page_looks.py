@@ -11,7 +11,7 @@ import axe
 import cv2
 import numpy as np
 import pytest
-from browser import Browser, chromium
+from browser import Browser
 from visitors import Run, serving, until
 
 from picam_infer import config
@@ -30,19 +30,16 @@ REASON = "the camera usb-046d_HD_Pro_Webcam_C920_4F1C2A5F-video-index0 has been 
 HINT = "plug it in again, or name another one with: picam-infer run --source camera:usb:046d:0825"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
+@pytest.fixture
+def frame_size() -> tuple[int, int]:
+    return 640, 360
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run(size=(640, 360))
-    made.state.reports.events.serve(lambda: (OUTLET,))
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
+def run(run: Run) -> Run:
+    """One that tells of its events."""
+    run.state.reports.events.serve(lambda: (OUTLET,))
+    return run
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urljoin
 
 import pytest
-from browser import chromium
+from browser import Browser
 from visitors import Run, ask, serving, until
 
 from picam_infer.config import Web as Settings
@@ -117,11 +117,8 @@ def nginx(folder: Path, port: int, locations: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
-    made = Run(size=(640, 480))
-    until(lambda: made.state.stats.inferences.total)
-    yield made
-    made.close()
+def frame_size() -> tuple[int, int]:
+    return 640, 480
 
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
@@ -179,19 +176,18 @@ def test_the_bare_path_leads_to_the_page(site: Site) -> None:
     assert status in (301, 308) and urljoin(site.prefix, headers["location"]).endswith(f"{site.prefix}/")
 
 
-def test_in_a_browser_nothing_is_asked_for_outside_the_path(site: Site) -> None:
-    with chromium() as browser:
-        browser.open(f"http://127.0.0.1:{site.port}{site.prefix}/")
-        browser.complaints()  # of the login form's 401
-        browser.js("document.getElementById('token').value = arguments[0]", site.secret)
-        browser.js("document.querySelector('form').requestSubmit()")
-        until(lambda: browser.js("return Number(document.getElementById('picture')?.dataset.pictures) > 2"))
-        until(lambda: browser.js("return document.querySelectorAll('.slider').length > 0"))
-        names = browser.js("return performance.getEntriesByType('resource').map((entry) => entry.name)")
-        root = f"http://127.0.0.1:{site.port}{site.prefix}/"
-        links = browser.js("return [...document.querySelectorAll('[href], [src]')].map((e) => e.href || e.src)")
-        assert names and all(name.startswith(root) for name in [*names, *links])
-        assert browser.complaints() == []
+def test_in_a_browser_nothing_is_asked_for_outside_the_path(browser: Browser, site: Site) -> None:
+    browser.open(f"http://127.0.0.1:{site.port}{site.prefix}/")
+    browser.complaints()  # of the login form's 401
+    browser.js("document.getElementById('token').value = arguments[0]", site.secret)
+    browser.js("document.querySelector('form').requestSubmit()")
+    until(lambda: browser.js("return Number(document.getElementById('picture')?.dataset.pictures) > 2"))
+    until(lambda: browser.js("return document.querySelectorAll('.slider').length > 0"))
+    names = browser.js("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    root = f"http://127.0.0.1:{site.port}{site.prefix}/"
+    links = browser.js("return [...document.querySelectorAll('[href], [src]')].map((e) => e.href || e.src)")
+    assert names and all(name.startswith(root) for name in [*names, *links])
+    assert browser.complaints() == []
 
 
 def test_a_visitor_behind_the_proxy_is_never_local_and_has_patience_of_their_own(run: Run, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,6 @@ from picam_infer.runtime.settings import RuntimeSettings
 
 PRIVATE = ["/", "/stream.mjpg", "/stream.mjpg?raw=1", "/snapshot.jpg", "/api/state", "/api/events", "/api/config",
            "/api/kept", "/kept.zip", "/metrics", "/healthz", "/openapi.json", "/page/page.js"]  # fmt: skip
-
-
-@pytest.fixture
-def web(run: Run) -> Iterator[Web]:
-    with serving(run) as made:
-        yield made
 
 
 def from_outside(address: str, port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

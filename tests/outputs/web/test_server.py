@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,6 @@ from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.camera_controls import Control, Report
 from picam_infer.runtime.reports import OutletReport
 from picam_infer.runtime.state import Histogram
-
-
-@pytest.fixture
-def web(run: Run) -> Iterator[Web]:
-    with serving(run) as made:
-        yield made
 
 
 def image(data: bytes) -> np.ndarray:
@@ -320,7 +313,7 @@ def test_what_the_network_sees_is_there_for_who_asks_even_without_a_monitor(web:
     result = until(lambda: run.state.results.peek())[1]
     input_image = np.zeros((28, 20, 3), np.uint8)
     input_image[:, :, 2] = 200  # red
-    for given, colour in ((input_image, [0, 0, 200]), (input_image[:, :, :1], [200, 200, 200])):
+    for given, colour in ((input_image, [0, 0, 200]), (input_image[:, :, 2:], [200, 200, 200])):
         run.hold()
         run.state.results.put(replace(result, input_image=given, monotonic_s=time.monotonic()))
         status, headers, data = ask(web, "/input.png")

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import cv2
 import pytest
-from browser import Browser, chromium
+from browser import Browser
 from visitors import Run, ask_json, own_address, serving, until, watching
 
 from picam_infer.config import Web as Settings
@@ -141,27 +141,26 @@ def test_the_journal_says_where_it_is_and_that_there_is_no_token(
         assert caplog.text.count("there is no token in") == 1 and "picam-infer check" in caplog.text
 
 
-def test_from_the_button_to_the_phone(web: Web, run: Run, tmp_path: Path) -> None:
+def test_from_the_button_to_the_phone(browser: Browser, web: Web, run: Run, tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("# mine\n")
     run.state.share.path = config
-    with chromium() as browser:
-        browser.size(1280, 900)
-        browser.open(f"http://127.0.0.1:{web.port}/")
-        until(lambda: browser.js("return document.getElementById('share-text').textContent.includes('Only the Pi')"))
-        browser.js("document.getElementById('share-open').click()")
-        until(lambda: browser.js("return !document.getElementById('share-qr').hidden"))
-        assert config.read_text().startswith("# mine\n") and "share: " in config.read_text()
-        link = until(lambda: scanned(browser, tmp_path / "page.png"))
-        assert link.startswith(f"http://{ADDRESS}:{web.port}/join#")
-        browser.size(390, 844)  # the phone
-        browser.open(link)
-        until(lambda: browser.js("return Number(document.getElementById('picture')?.dataset.pictures) > 2"))
-        assert browser.js("return location.href") == f"http://{ADDRESS}:{web.port}/"
-        browser.open(link)
-        until(lambda: "has been used" in browser.js("return document.body.textContent"))
-        assert "#" not in browser.js("return location.href")
-        browser.complaints()
+    browser.size(1280, 900)
+    browser.open(f"http://127.0.0.1:{web.port}/")
+    until(lambda: browser.js("return document.getElementById('share-text').textContent.includes('Only the Pi')"))
+    browser.js("document.getElementById('share-open').click()")
+    until(lambda: browser.js("return !document.getElementById('share-qr').hidden"))
+    assert config.read_text().startswith("# mine\n") and "share: " in config.read_text()
+    link = until(lambda: scanned(browser, tmp_path / "page.png"))
+    assert link.startswith(f"http://{ADDRESS}:{web.port}/join#")
+    browser.size(390, 844)  # the phone
+    browser.open(link)
+    until(lambda: browser.js("return Number(document.getElementById('picture')?.dataset.pictures) > 2"))
+    assert browser.js("return location.href") == f"http://{ADDRESS}:{web.port}/"
+    browser.open(link)
+    until(lambda: "has been used" in browser.js("return document.body.textContent"))
+    assert "#" not in browser.js("return location.href")
+    browser.complaints()
 
 
 def test_sharing_outlives_a_round(run: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import axe
 import pytest
-from browser import Browser, chromium
+from browser import Browser
 from makers import shared
 from show_camera import Scene, photos, sheet
 from teach_lab import Service, service
@@ -17,12 +17,6 @@ from visitors import until
 
 SIGNS = ("circle", "cross", "bars")
 _RETURN, _DELETE = "\ue006", "\ue017"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture
