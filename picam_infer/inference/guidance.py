@@ -8,14 +8,18 @@ import cv2
 
 from picam_infer.core import Pixels
 
-# Shares of the square's side, of its area and of full brightness; measured on frames with digits of known size.
+# Shares of the square's side, of its area and of full brightness; measured on photographed digits of known size.
 _EMPTY = 0.008
 """Less outline than this is not a digit."""
-_SMALL, _LARGE = 0.33, 0.97
+_SMALL, _SPAN = 0.36, 0.8
 _CROWDED = 0.4
 """More outline than this is a room, not a sheet."""
-_DARK = 0.2
+_DARK, _DIM, _WRITTEN = 0.2, 0.35, 0.1
+"""Below the first it is dark; below the second, too, if the square is not as even as an empty one."""
 _MOVED = 0.6
+_EXTREMES = (min, min, max, max)
+_LIT = 64
+"""A pixel brighter than this is outline."""
 _STEADY_S = 0.7
 """Advice comes up, and goes, when it has been the same for this long; words that flicker cannot be read."""
 
@@ -26,10 +30,12 @@ class Sight:
 
     brightness: float
     """Mean of the square before its outlines were taken, 0…1."""
+    contrast: float
+    """Standard deviation of the same, in means."""
     outline: float
     """Share of the square that is outline, 0…1."""
     size: float
-    """The longer side of what encloses all outlines, in sides of the square; 0: there are none."""
+    """The longer side of the thing in the square, in sides of it: 1 if it reaches the border; 0: there is none."""
     moved: float
     """How little outline stayed where it was in the picture before, 0…1."""
 
@@ -37,30 +43,58 @@ class Sight:
 def measure(outline: Pixels, grey: Pixels, before: Pixels | None) -> Sight:
     """Return the figures of outlines (H, W) uint8, of the grey square they come from, and of the outlines before."""
     total = float(cv2.norm(outline, cv2.NORM_L1))
-    _, _, width, height = cv2.boundingRect(outline)
     moved = 0.0
     if before is not None and total:
         both = total + float(cv2.norm(before, cv2.NORM_L1))
         moved = float(cv2.norm(outline, before, cv2.NORM_L1)) / both
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
     return Sight(
-        brightness=float(cv2.mean(grey)[0]) / 255,
+        brightness=mean / 255,
+        contrast=deviation / max(mean, 1.0),
         outline=total / 255 / outline.size,
-        size=max(width / outline.shape[1], height / outline.shape[0]),
+        size=_size(outline),
         moved=moved,
     )
 
 
+def _size(outline: Pixels) -> float:
+    """Return how large the thing is: of what keeps off the border the largest, unless something larger lies around it.
+
+    What only touches the border, as the sheet's edge and the next word do, is not it; unless all of it together spans
+    the square.
+    """
+    high, wide = outline.shape
+    lit = cv2.threshold(outline, _LIT, 1, cv2.THRESH_BINARY)[1]
+    thing, size, others = (wide / 2, high / 2, wide / 2, high / 2), 0.0, []
+    for x, y, width, height in cv2.connectedComponentsWithStats(lit)[2][1:, :4].tolist():
+        box, side = (x, y, x + width, y + height), max(width / wide, height / high)
+        if x == 0 or y == 0 or x + width == wide or y + height == high:
+            others.append(box)
+        elif side > size:
+            thing, size = box, side
+    around = any(o[0] <= thing[0] and o[1] <= thing[1] and o[2] >= thing[2] and o[3] >= thing[3] for o in others)
+    if not size and others:
+        left, top, right, bottom = (
+            pick(sides) for pick, sides in zip(_EXTREMES, zip(*others, strict=True), strict=True)
+        )
+        around = around or (right - left >= _SPAN * wide and bottom - top >= _SPAN * high)
+    return 1.0 if around else size
+
+
 def advice(sight: Sight) -> str:
     """Return what helps, in a few words; empty when nothing simple does."""
+    dark = sight.brightness < (_DIM if sight.contrast > _WRITTEN else _DARK)
     if sight.outline < _EMPTY:
-        return "more light" if sight.brightness < _DARK else "hold it in the box"
+        return "more light" if dark else "hold it in the box"
     if sight.outline > _CROWDED:
         return ""
     if sight.moved > _MOVED:
         return "hold it still"
+    if sight.size == 0:
+        return "hold it in the box"
     if sight.size < _SMALL:
         return "hold it closer: fill the box"
-    if sight.size > _LARGE:
+    if sight.size == 1:
         return "hold it farther away"
     return "more light" if sight.brightness < _DARK else ""
 

@@ -23,6 +23,14 @@ def seen(size: float, bright: float = 200, ink: float = 40, position: tuple[floa
     return [Frame(image, "bgr", 640, 480, monotonic_s=0, captured=0, seq=seq) for seq in range(2)]
 
 
+def beside(frames: list[Frame], *bars: tuple[int, int, int, int]) -> list[Frame]:
+    """The same with dark bars (x, y, width, height in pixels of the box), as a sheet's edge or the next word."""
+    for frame in frames:
+        for x, y, width, height in bars:
+            frame.data[144 + y : 144 + y + height, 224 + x : 224 + x + width] = 60
+    return frames
+
+
 def told(*frames: Frame) -> str:
     chain = EdgesChain(Edges(), Input(shape=(1, 28, 28, 1)))
     for frame in frames:
@@ -39,9 +47,26 @@ def told(*frames: Frame) -> str:
         (seen(0.6), ""),
         (seen(0.2), "hold it closer: fill the box"),
         (seen(1.2), "hold it farther away"),
+        (seen(0.5, bright=60, ink=30), "more light"),
+        (beside(seen(0), (0, 0, 60, 192)), "hold it in the box"),
+        (beside(seen(0.2), (0, 0, 30, 192)), "hold it closer: fill the box"),
+        (beside(seen(0.2), (0, 176, 192, 16), (150, 0, 20, 40)), "hold it closer: fill the box"),
+        (seen(1.6), "hold it farther away"),
         (seen(0.6)[:1] + seen(0.6, position=(0.25, 0.1))[:1], "hold it still"),
     ],
-    ids=["empty", "dark", "well", "small", "large", "moving"],
+    ids=[
+        "empty",
+        "dark",
+        "well",
+        "small",
+        "large",
+        "dim",
+        "an edge",
+        "small by an edge",
+        "small among words",
+        "huge",
+        "moving",
+    ],
 )
 def test_advice_fits_what_is_in_the_box(frames: list[Frame], words: str) -> None:
     assert told(*frames) == words
@@ -53,8 +78,8 @@ def test_a_room_gets_no_advice() -> None:
     assert told(*[Frame(noise, "bgr", 640, 480, monotonic_s=0, captured=0, seq=i) for i in range(2)]) == ""
 
 
-SMALL = Sight(brightness=0.7, outline=0.05, size=0.2, moved=0.0)
-NOTHING = Sight(brightness=0.7, outline=0.0, size=0.0, moved=0.0)
+SMALL = Sight(brightness=0.7, contrast=0.1, outline=0.05, size=0.2, moved=0.0)
+NOTHING = Sight(brightness=0.7, contrast=0.1, outline=0.0, size=0.0, moved=0.0)
 
 
 def test_advice_waits_until_it_is_steady_and_goes_at_once_with_a_name() -> None:
