@@ -407,6 +407,11 @@ class NotYet(Exception):
     """A slow source has no picture yet: it lives, and is to be asked again."""
 
 
+_FEW = 64
+
+
 def best(scores: Scores, count: int) -> Sequence[int]:
     """Return the indices of the `count` highest of scores (classes,), highest first; equal scores by index."""
+    if len(scores) <= _FEW and not math.isnan(math.fsum(values := scores.tolist())):
+        return sorted(range(len(values)), key=values.__getitem__, reverse=True)[:count]
     return [int(i) for i in np.argsort(-scores, kind="stable")[:count]]

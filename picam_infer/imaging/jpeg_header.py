@@ -9,6 +9,10 @@ from picam_infer.core import Pixels
 
 SOS, _EOI, _DRI, _FILL = 0xDA, 0xD9, 0xDD, 0xFF
 _NOT_A_FRAME = (0xC4, 0xC8, 0xCC)  # DHT, JPG and DAC lie among the frame headers' markers
+_SCAN_HEADER = 10
+"""Bytes from a scan's marker on that are looked at."""
+_LONGEST = 8192
+"""Bytes; a longer head is not remembered: it has a preview or the like in it, another one in each picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,26 @@ class Header:
         return 2 if self.coding not in (0xC0, 0xC1, 0xC9) or 0 < self.scan_components < self.components else 1
 
 
+_last: tuple[bytes, Header] | None = None
+"""The head read last: a camera's pictures begin with the same bytes. Replaced as a whole, so any thread may read it."""
+
+
 def read(data: bytes | Pixels) -> Header | None:
     """Return the header of JPEG bytes (n,), which need not be whole; None: there is no frame header."""
+    global _last
+    if (last := _last) is not None and bytes(data[: len(last[0])]) == last[0]:
+        return last[1]
     view = memoryview(data) if isinstance(data, bytes) else data.data
+    header = _read(view)
+    if header is not None and 0 < header.scan_at < _LONGEST:
+        _last = bytes(view[: header.scan_at + _SCAN_HEADER]), header
+    return header
+
+
+def _read(view: memoryview) -> Header | None:
     frame, restarts = None, False
     for kind, at, _ in markers(view):
-        if at + 10 > len(view):
+        if at + _SCAN_HEADER > len(view):
             break
         if kind in (SOS, _EOI):
             return _header(view, frame, at if kind == SOS else 0, restarts) if frame else None

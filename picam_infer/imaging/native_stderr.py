@@ -7,7 +7,6 @@ import ctypes
 import os
 import re
 import threading
-from collections.abc import Iterator
 from functools import lru_cache
 
 # libjpeg's messages (jerror.h) about what it could make up for, and libpng's.
@@ -74,21 +73,22 @@ def complaints() -> int:
     return int(getattr(_thread, "complaints", 0))
 
 
-@contextlib.contextmanager
-def taken() -> Iterator[None]:
+class taken:  # noqa: N801  # used like a function, and entered for every picture: a generator costs several times as much
     """Keep off stderr what decoders print within the block, and count it: `complaints`.
 
     Lines that are not a decoder's are passed on. With two threads decoding at once a line may be counted with the
     other's picture.
     """
-    stderr = _stderr()
-    if stderr is None:
-        yield
-        return
-    stderr.enter()
-    try:
-        yield
-    finally:
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        if (stderr := _stderr()) is not None:
+            stderr.enter()
+
+    def __exit__(self, *_: object) -> None:
+        if (stderr := _stderr()) is None:
+            return
         for line in stderr.leave():
             if _DECODERS.match(line):
                 _thread.complaints = complaints() + 1

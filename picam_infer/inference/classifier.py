@@ -30,8 +30,8 @@ class Answer:
     infer_ms: float
     input: Pixels | None
     """What the network saw, (H, W, C) uint8 in its own colour order, if that was to be kept."""
-    sight: Sight | None
-    """What the preprocessing noticed about the picture, where it looks for something."""
+    sight: Callable[[], Sight] | None
+    """Measures what the preprocessing noticed about the picture, where it looks for something."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class _Asked:
 
     frame: Frame
     input: Pixels | None
-    sight: Sight | None
+    sight: Callable[[], Sight] | None
     began_s: float
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import cv2
@@ -46,11 +48,11 @@ def _at_working_size(crop: Pixels) -> Pixels:
     return resized
 
 
-def photo(part: Pixels, width: int, height: int, colour: str) -> Pixels:
+def photo(part: Pixels, width: int, height: int, colour: str, out: Pixels | None = None) -> Pixels:
     """Return a network's input (height, width, C) uint8 from the part of a picture that it looks at, BGR (H, W, 3).
 
     `colour` is the order the network was trained on: rgb, bgr or grey (C = 1). Pixel values stay 0…255; the card's
-    scale and offset are applied by the engine.
+    scale and offset are applied by the engine. `out`: where it is put, and what is returned then.
     """
     # Halved, then between its pixels: what a browser's canvas does, where Teachable Machine took its pictures, and what
     # comes of a camera's JPEG decoded at half its size. Averaging straight to the size takes several times as long.
@@ -59,13 +61,17 @@ def photo(part: Pixels, width: int, height: int, colour: str) -> Pixels:
         columns = 2 if part.shape[1] >= 2 * width else 1
         half = (part.shape[1] // columns, part.shape[0] // rows)
         part = cv2.resize(part[: half[1] * rows, : half[0] * columns], half, interpolation=cv2.INTER_AREA)
+    if out is None:
+        out = np.empty((height, width, 1 if colour == "grey" else 3), np.uint8)
     if part.shape[:2] != (height, width):
         part = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
     if colour == "rgb":
-        part = cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
+        cv2.cvtColor(part, cv2.COLOR_BGR2RGB, dst=out)
     elif colour == "grey":
-        part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)[:, :, None]
-    return part
+        cv2.cvtColor(part, cv2.COLOR_BGR2GRAY, dst=out[:, :, 0])
+    else:
+        out[:] = part
+    return out
 
 
 class Decoder(Protocol):
@@ -86,13 +92,14 @@ class EdgesChain:
         self._decoder = decoder
         self._input_image = np.zeros((network.height, network.width, network.channels), np.uint8)
         self._outline: Pixels | None = None
-        self.sight: Sight | None = None
+        self.sight: Callable[[], Sight] | None = None
+        """Measures what the last picture shows, for those who want to know."""
 
     def __call__(self, frame: Frame) -> Pixels:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""
         grey = self._decoder.grey_square(frame, self._chain.roi, _WORK_PX)
         outline = edges(grey, self._chain.canny)
-        self.sight = measure(outline, grey, self._outline)
+        self.sight = partial(measure, outline, grey, self._outline)
         self._outline = outline
         height, width = self._input_image.shape[:2]
         if outline.shape != (height, width):
@@ -109,7 +116,7 @@ class PhotoChain:
         self._decoder = decoder
         self._aspect = aspect(chain, network)
         self._colour = "grey" if network.channels == 1 else chain.colour
-        self.sight: Sight | None = None
+        self.sight: Callable[[], Sight] | None = None
         self._input_image = np.zeros((network.height, network.width, network.channels), np.uint8)
 
     def __call__(self, frame: Frame) -> Pixels:
@@ -122,7 +129,7 @@ class PhotoChain:
             self._input_image[:] = 0  # the last frame may have had other proportions
             target = self._input_image[y : y + height, x : x + width]
         part = self._decoder.bgr_part(frame, self._chain.roi, (width, height), self._aspect)
-        target[:] = photo(part, width, height, self._colour)
+        photo(part, width, height, self._colour, target)
         return self._input_image
 
 

@@ -33,15 +33,18 @@ def without_ruled_lines(grey: Pixels) -> Pixels:
     Lines may lie within ten degrees of the picture's sides and be bent. What crosses them stays: a column of ink is
     longer than a line is thick. A picture without such lines comes back as it is, after a look at its borders.
     """
-    across = _without_horizontal(grey)
+    left_to_right, top_to_bottom = _dark_at_borders(grey)
+    across = _without_horizontal(grey) if left_to_right else grey
+    if across is not grey:
+        _, top_to_bottom = _dark_at_borders(across)
+    if not top_to_bottom:
+        return across
     down = np.ascontiguousarray(across.T)
     cleared = _without_horizontal(down)
     return across if cleared is down else np.ascontiguousarray(cleared.T)
 
 
 def _without_horizontal(grey: Pixels) -> Pixels:
-    if not (_dark_at(grey[:, :_BORDER_PX]) and _dark_at(grey[:, -_BORDER_PX:])):
-        return grey
     filled, dark = _thin_and_dark(grey)
     lines = _trace(dark)
     if not lines:
@@ -62,11 +65,20 @@ def _thin_and_dark(grey: Pixels) -> tuple[Pixels, Pixels]:
     return filled, cv2.subtract(filled, grey)
 
 
-def _dark_at(border: Pixels) -> bool:
-    """Whether a line may start or end at this border, a few columns wide."""
-    dark = _thin_and_dark(border)[1]
-    darkest = int(cv2.reduce(dark, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).max())
-    return bool(darkest >= _DARKER * border.shape[1])
+def _dark_at_borders(grey: Pixels) -> tuple[bool, bool]:
+    """Whether lines may run from the left border to the right one, and from the top to the bottom.
+
+    All four are looked at together: most pictures have no lines, and so many small calls would cost more than the rest.
+    """
+    wide = _BORDER_PX
+    borders = np.empty((grey.shape[0], 4, wide), np.uint8)
+    borders[:, 0], borders[:, 1], borders[:, 2], borders[:, 3] = (
+        grey[:, :wide], grey[:, -wide:], grey[:wide].T, grey[-wide:].T,
+    )  # fmt: skip
+    dark = _thin_and_dark(borders.reshape(-1, 4 * wide))[1]
+    rows = cv2.reduce(dark.reshape(-1, wide), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F).reshape(-1, 4)
+    left, right, top, bottom = (cv2.reduce(rows, 0, cv2.REDUCE_MAX)[0] >= _DARKER * wide).tolist()
+    return left and right, top and bottom
 
 
 def _trace(dark: Pixels) -> list[np.ndarray]:

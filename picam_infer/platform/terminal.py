@@ -16,6 +16,8 @@ from picam_infer.core import PicamError
 # Joiners stay: emoji and Indic scripts are made with them.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]")
 _FIELD = "PICAM_"
+_JSON = {escaped: json.JSONEncoder(ensure_ascii=escaped).encode for escaped in (False, True)}
+"""How values are coded; `json.dumps` would make a new encoder for each line."""
 
 
 class OutputError(PicamError):
@@ -49,7 +51,9 @@ def _escape(character: str) -> str:
 def json_text(value: Any, stream: TextIO | None = None) -> str:
     """Return a value as JSON on one line that any terminal can show; what `stream` has no letters for is escaped."""
     encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"
-    text = json.dumps(value, ensure_ascii=not encoding.lower().replace("-", "").startswith("utf"))
+    text = _JSON[not encoding.lower().replace("-", "").startswith("utf")](value)
+    if text.isascii() and "\x7f" not in text:  # JSON has no other control characters
+        return text
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -336,11 +336,15 @@ class Pipeline:
             return
         result = classifier.decide(answer, self._settled(self.state.tuning.decide, frame))
         stats = self.state.stats
-        stats.latency.setdefault(result.engine, Histogram()).add(answer.infer_ms / 1e3)
+        if result.engine not in stats.latency:
+            stats.latency[result.engine] = Histogram()
+        stats.latency[result.engine].add(answer.infer_ms / 1e3)
         stats.inferences.tick(now_s)
         before = self.state.results.peek()
         self.state.results.put(result)
-        self.state.advice = self._guide(answer.sight, result.label is not None, now_s)
+        known = result.label is not None
+        sight = answer.sight() if answer.sight is not None and not known else None
+        self.state.advice = self._guide(sight, known, now_s)
         if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
         elif before is None:  # nothing has changed, but silence would look like a fault

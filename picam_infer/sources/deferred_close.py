@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import TracebackType
 
 
 class DeferredClose:
@@ -16,18 +16,22 @@ class DeferredClose:
         self._lock = threading.Lock()
         self._reading = False
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[bool]:
-        """Read in the block; False: it is closed, there is nothing to read from."""
+    def reading(self) -> DeferredClose:
+        """Read in a `with` block; it gets False when it is closed, and there is nothing to read from."""
+        return self
+
+    def __enter__(self) -> bool:
         with self._lock:
-            self._reading = open_ = not self.closed
-        try:
-            yield open_
-        finally:
-            with self._lock:
-                if self._reading and self.closed:
-                    self._release()
-                self._reading = False
+            self._reading = not self.closed
+            return self._reading
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            if self._reading and self.closed:
+                self._release()
+            self._reading = False
 
     def close(self) -> bool:
         """Never waits. True: a thread is reading, which might be woken; it releases when it comes back."""

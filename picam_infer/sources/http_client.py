@@ -52,6 +52,8 @@ class Reply:
         self._socket = connection.sock or _socket_of(response)
         self._ahead = b""
         self._least = 1
+        self._limit_s = 0.0
+        self._bare = False
         self._door = DeferredClose(self._hang_up)
         self.headers = response.headers
         self.status = response.status
@@ -80,13 +82,27 @@ class Reply:
                 return b""
             try:
                 if self._socket is not None:
-                    self._socket.settimeout(max(limit_s, 0.01))
+                    self._wait_at_most(limit_s)
                     self._wait_for(needed)
-                return bytes(self._response.read1(max(_CHUNK, min(needed, _MOST))))
+                return self._next(max(_CHUNK, min(needed, _MOST)))
             except TimeoutError:
                 raise
             except (OSError, http.client.HTTPException, ValueError):
                 return b""
+
+    def _next(self, most: int) -> bytes:
+        """Read once; of a body without a length or chunks, what follows the response's own buffer is the socket's."""
+        if self._bare and self._socket is not None:
+            return self._socket.recv(most)
+        data = bytes(self._response.read1(most))  # more than the buffer holds: it is empty afterwards
+        self._bare = bool(data) and not self._response.chunked and self._response.length is None
+        return data
+
+    def _wait_at_most(self, limit_s: float) -> None:
+        """Set the socket's limit: once for limits that hardly differ, as those of a stream's pictures do."""
+        if self._socket is not None and not 0.9 * self._limit_s <= limit_s <= self._limit_s:
+            self._limit_s = max(limit_s, 0.01)
+            self._socket.settimeout(self._limit_s)
 
     def _wait_for(self, needed: int) -> None:
         """Have the kernel wake the reader once a picture, not for each packet of it."""

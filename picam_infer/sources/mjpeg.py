@@ -29,6 +29,7 @@ class Parts:
         self._known = bool(boundary)
         self._buffer = bytearray()
         self._searched = 0
+        self._announced = 0
         self._trusted = False
         self.lengths_lie = False
         """Whether a part was not as long as its Content-Length says; from then on its end is looked for."""
@@ -43,6 +44,9 @@ class Parts:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the parts that are complete now, oldest first. Raises `TooLong`."""
         self._buffer += data
+        if (lacks := self._announced - len(self._buffer)) > 0:
+            self.lacks = lacks
+            return []
         if not self._known and not self._look_for_delimiter() and len(self._buffer) > _FOREIGN:
             raise TooLong(f"no part begins within {_FOREIGN} bytes")
         parts: list[bytes] = []
@@ -77,10 +81,12 @@ class Parts:
         end, length = self._end(begin, blank.end())
         if end is None or end > len(self._buffer):
             self.lacks = 1 if end is None else end - len(self._buffer)
+            self._announced = end or 0
             return None
-        part = bytes(self._buffer[blank.end() : end])
+        with memoryview(self._buffer) as view:
+            part = bytes(view[blank.end() : end])  # copied once
         del self._buffer[:end]
-        self._searched, self._trusted = 0, length
+        self._searched, self._announced, self._trusted = 0, 0, length
         return part if length else _TAIL.sub(b"", part)
 
     def _lost_way(self) -> bytes | None:

@@ -54,3 +54,13 @@ def test_components_in_scans_of_their_own_are_kept_twice() -> None:
     data[header.scan_at + 4] = 1
     alone = jpeg_header.read(bytes(data))
     assert alone is not None and alone.copies == 2
+
+
+def test_a_head_that_is_known_is_not_taken_for_another_one() -> None:
+    first, second = coded(), cv2.imencode(".jpg", PICTURE[:24])[1].tobytes()
+    for data, height in ((first, 40), (second, 24), (first + b"more", 40), (second, 24)):
+        header = jpeg_header.read(data)
+        assert header is not None and header.height == height
+        assert jpeg_header.read(np.frombuffer(data, np.uint8)) == header
+        cut = jpeg_header.read(data[: header.scan_at + 5])
+        assert cut is not None and cut.scan_at == 0, "less than what is known of it"

@@ -36,7 +36,7 @@ def told(*frames: Frame) -> str:
     for frame in frames:
         chain(frame)
     assert chain.sight is not None
-    return advice(chain.sight)
+    return advice(chain.sight())
 
 
 @pytest.mark.parametrize(

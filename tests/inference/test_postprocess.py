@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import Decide
-from picam_infer.core import Prediction
+from picam_infer.core import Prediction, best
 from picam_infer.inference.postprocess import Postprocessor
 
 
@@ -109,3 +109,12 @@ def test_values_are_neither_judged_nor_sorted() -> None:
 )
 def test_how_values_are_written(value: float, said: str) -> None:
     assert Prediction("x", value, "").figure == said
+
+
+@pytest.mark.parametrize("classes", [6, 1000])
+def test_the_best_classes_are_the_same_for_few_and_for_many(classes: int) -> None:
+    values = np.zeros(classes, np.float32)
+    values[[1, 3, 4]] = 0.5, 0.9, 0.5
+    assert list(best(values, 4)) == [3, 1, 4, 0], "equal ones in their own order"
+    values[0] = np.nan
+    assert list(best(values, 3)) == [3, 1, 4], "what is no number is none of the best"

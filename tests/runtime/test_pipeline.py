@@ -613,7 +613,7 @@ def test_a_cameras_label_changes_after_three_equal_answers_other_labels_at_once(
 class Sighted(Preprocess):
     """Sees a thing that is too small."""
 
-    sight = Sight(brightness=0.7, contrast=0.1, outline=0.05, size=0.2, moved=0.0)
+    sight = staticmethod(lambda: Sight(brightness=0.7, contrast=0.1, outline=0.05, size=0.2, moved=0.0))
 
 
 class Unsure(FakeEngine):
