@@ -22,6 +22,10 @@ class ShowCamera:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
+        self.opened = 0
+        """How often somebody came for its pictures."""
+        self.longest_s = 0.0
+        """The longest time between two pictures that it sent; may be set back."""
         camera, self._stop = self, threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
@@ -29,13 +33,16 @@ class ShowCamera:
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=f")
                 self.end_headers()
-                number = 0
+                number, sent_s = 0, time.monotonic()
+                camera.opened += 1
                 with contextlib.suppress(OSError):
                     while not camera._stop.wait(1 / FPS):
                         number += 1
                         data = cv2.imencode(".jpg", camera.scene(number), [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
                         head = f"--f\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                         self.wfile.write(head.encode() + data + b"\r\n")
+                        now_s = time.monotonic()
+                        camera.longest_s, sent_s = max(camera.longest_s, now_s - sent_s), now_s
 
             def log_message(self, *_: object) -> None:
                 pass

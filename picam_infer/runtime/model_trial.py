@@ -45,15 +45,15 @@ class _GivenUp(Exception):
 class ModelTrial:
     """Owns the one model that is on trial. Any thread may use it.
 
-    `switch` makes the service run another model; it raises `PicamError`. Stages: `none`, `receiving`, `converting`,
-    `ready`, `failed`.
+    `switch` makes the service run another model, and does not wait for it; it raises `PicamError`. Stages: `none`,
+    `receiving`, `converting`, `ready`, `failed`.
     """
 
-    def __init__(self, switch: Callable[[Switch], None]) -> None:
+    def __init__(self, switch: Callable[[Switch], object]) -> None:
         self._switch = switch
         self._lock = threading.RLock()
         self._state: State | None = None
-        self._config = configs.Config()
+        self._now: Callable[[], configs.Config] = configs.Config
         self._path: Path | None = None
         self._stage = "none"
         self._told: dict[str, Any] = {}
@@ -65,9 +65,12 @@ class ModelTrial:
     # -- the service's side ------------------------------------------------
 
     @contextlib.contextmanager
-    def following(self, state: State, config: configs.Config, path: Path | None) -> Iterator[None]:
-        """Try models on the pictures of a run of the other parts, until the block ends."""
-        self._state, self._config, self._path = state, config, path
+    def following(self, state: State, config: Callable[[], configs.Config], path: Path | None) -> Iterator[None]:
+        """Try models on the pictures of a run of the other parts, until the block ends.
+
+        `config` returns the configuration in force.
+        """
+        self._state, self._now, self._path = state, config, path
         try:
             yield
         finally:
@@ -81,6 +84,10 @@ class ModelTrial:
         with self._lock:
             if self._stage != "none":
                 self._forget()
+
+    @property
+    def _config(self) -> configs.Config:
+        return self._now()
 
     # -- looking ---------------------------------------------------------------
 

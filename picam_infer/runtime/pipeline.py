@@ -31,6 +31,7 @@ from picam_infer.models.bundle import BundleError
 from picam_infer.platform import udev
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
+from picam_infer.runtime.exchange import Exchange, Open
 from picam_infer.runtime.health import Part
 from picam_infer.runtime.liveness import STALE_S, Breaks, Liveness
 from picam_infer.runtime.pace import Pace
@@ -54,7 +55,7 @@ class PipelineSetup:
     """How the loops get what they run on. The two `open_*` may be called again after a loss."""
 
     open_source: Callable[[], Source]
-    open_classifier: Callable[[threading.Event], Classifier]
+    open_classifier: Open
     """Gets the event that ends the loops, since opening a stick takes seconds."""
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result, in order, from the inference loop."""
@@ -80,7 +81,11 @@ class Pipeline:
         self.finished = threading.Event()
         """Set when a file source has been played and its last result is out."""
         self._setup = parts
+        self._open_classifier = parts.open_classifier
+        self._exchange: Exchange | None = None
         self._stop = threading.Event()
+        self._awake = threading.Event()
+        """Ends the wait of the inference loop for an engine that is lost: the loops end, or there is another model."""
         self._drained = threading.Event()
         self._live = True
         self._liveness = Liveness()
@@ -107,6 +112,9 @@ class Pipeline:
     def stop(self, patience_s: float = 0.7) -> bool:
         """End the loops; False when one is stuck in a driver and had to be left behind."""
         self._stop.set()
+        self._awake.set()
+        if (exchange := self._exchange) is not None:
+            exchange.give_up()
         self.state.frames.close()
         self.state.results.close()
         deadline_s = time.monotonic() + patience_s
@@ -114,6 +122,11 @@ class Pipeline:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Begin to exchange the model, while both loops go on; the exchange before must be over."""
+        self._exchange = exchange
+        exchange.start(self._awake.set)
 
     @property
     def stuck(self) -> bool:
@@ -258,13 +271,9 @@ class Pipeline:
     def _infer(self) -> None:
         # Many that lost the same server at the same moment must not come back for it at the same moment.
         back_off, slow_back_off = BackOff(USUAL_S, _SPREAD), BackOff(_SLOW_BACK_OFF_S, _SPREAD)
-
-        def open_classifier() -> Classifier:
-            return self._setup.open_classifier(self._stop)
-
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
-                with contextlib.closing(udev.opened(open_classifier, self._stop, self._settling)) as classifier:
+                with contextlib.closing(self._next_classifier()) as classifier:
                     self.state.settling = False
                     self._classify(classifier)
                     back_off.reset()
@@ -275,16 +284,37 @@ class Pipeline:
                 if not self._waits_for(loss):
                     raise
                 self._mark_down("engine", loss.message, loss.hint)
-                (back_off if isinstance(loss, Disconnected) else slow_back_off).wait(self._stop)
+                (back_off if isinstance(loss, Disconnected) else slow_back_off).wait(self._awake)
+
+    def _next_classifier(self) -> Classifier:
+        """Take the model that is ready to be exchanged, or open the one there is again."""
+        exchange = self._exchange
+        if exchange is not None and exchange.ready.is_set():
+            self._exchange = None
+            self._awake.clear()
+            if self._stop.is_set():
+                self._awake.set()
+            self._open_classifier = exchange.open_classifier
+            if (classifier := exchange.take()) is not None:
+                return classifier
+        return udev.opened(lambda: self._open_classifier(self._stop), self._stop, self._settling)
+
+    @property
+    def _exchanging(self) -> bool:
+        """Whether another model waits to be taken."""
+        exchange = self._exchange
+        return exchange is not None and exchange.ready.is_set()
 
     def _classify(self, classifier: Classifier) -> None:
         while not self._stop.is_set():
-            early_s = self._early_s
+            leaving, early_s = self._exchanging, self._early_s
+            if leaving and not classifier.under_way:
+                return
             if early_s > 0 and not classifier.under_way:
                 self._working = False
                 self._stop.wait(min(early_s, 0.1))
                 continue
-            if early_s <= 0 and classifier.free:
+            if early_s <= 0 and classifier.free and not leaving:
                 self._working = bool(classifier.under_way)
                 self.state.unpacked.expect_part()
                 frame = self.state.frames.take(0.0 if classifier.under_way else 0.1)

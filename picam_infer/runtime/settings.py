@@ -147,6 +147,26 @@ class RuntimeSettings:
                 self._revision += 1
         return list(unsaved)
 
+    def follow_model(self, kept: Tuning, defaults: Tuning) -> None:
+        """Take the settings of another model that runs from now on.
+
+        `kept`: what the file has for it, `defaults`: what holds where the file says nothing. What is not the model's
+        own, and was changed and not saved, stays changed. What was done to another chain cannot be undone any more.
+        """
+        with self._lock:
+            now, saved = self._state.tuning, _values(kept)
+            live = {key: value for key, value in self.values().items()
+                    if not key.startswith("preprocess.") and value != self._saved.get(key)}  # fmt: skip
+            if kept.preprocess != now.preprocess:
+                others = [
+                    entry for entry in self._history if not any(key.startswith("preprocess.") for key in entry.after)
+                ]
+                self._history = deque(others, maxlen=_ENTRIES)
+            self._state.tune(kept.preprocess, kept.decide, kept.controls)
+            self._saved, self._defaults = saved, _values(defaults)
+            self._apply(live)
+            self._revision += 1
+
     def _with_controls(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values with the camera's own settings by the names and numbers that are stored.
 

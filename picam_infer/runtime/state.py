@@ -297,6 +297,12 @@ class State:
             self._tuning = Tuning(preprocess or now.preprocess, decide or now.decide,
                                   now.controls if controls is None else controls)  # fmt: skip
 
+    def run_model(self, bundle: Bundle) -> None:
+        """Note that another model runs from now on; its tuning is `RuntimeSettings`' business."""
+        self.bundle, self.labels, self.network = bundle, bundle.labels, bundle.card.input
+        self.units = bundle.card.units if bundle.card.task == "regression" else None
+        self.model = bundle.name
+
     def _part_changed(self, problem: Problem, up: bool) -> None:
         if up:
             self.announce(Change("found", time.time(), part=problem.part))

@@ -9,20 +9,24 @@ import signal
 import threading
 import time
 from collections import deque
-from dataclasses import replace
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import cv2
+import msgspec
 
 from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config
 from picam_infer.config.instance import Instance
-from picam_infer.core import ConfigError, NoInput, PicamError
+from picam_infer.core import ConfigError, Disconnected, NoInput, PicamError
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
+from picam_infer.inference.engines.failover import probe_image
 from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.inference.stillness import Stillness
 from picam_infer.models import bundle as bundles
@@ -34,6 +38,7 @@ from picam_infer.platform import malloc, terminal
 from picam_infer.platform.file_stamp import file_stamp
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.systemd import Notifier, journal_handler
+from picam_infer.runtime.exchange import Exchange
 from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.options import Options
@@ -68,6 +73,18 @@ class Outcome(Enum):
     STOP = "stop"
     RELOAD = "reload"
     END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What one round runs, and which model."""
+
+    state: State
+    settings: RuntimeSettings
+    pipeline: Pipeline
+    bundle: Bundle
+    stamp: bundles.Stamp
+    """Of the model's files."""
 
 
 def run(options: Options) -> int:
@@ -140,6 +157,13 @@ class Supervisor:
         self._ready = False
         self._next_status_s = 0.0
         self._results = Results(options, self._stop)
+        self._round_now: _Round | None = None
+        self._exchange: tuple[Exchange, Config, _Round] | None = None
+        """Another model that is to be taken over in this round, the configuration with it, and the round with both."""
+        self._asked: deque[Future[None]] = deque()
+        """Who waits for another model to run."""
+        self._due: list[Future[None]] = []
+        """Those of them that the reload under way is for."""
         self.teaching = Teaching(self._switch)
         self.trial = ModelTrial(self._switch)
 
@@ -188,27 +212,27 @@ class Supervisor:
             raise self._results.failure
 
     def _round(self, screen: Screen) -> Outcome:
+        stamp = bundles.stamp(self.config.model)
         bundle = bundles.load(self.config.model)
         config = self.config
         tuning = Tuning(
             configs.tuned(bundle.card, config.preprocess, self.options.path), config.decide, config.capture.controls
         )
-        units = bundle.card.units if bundle.card.task == "regression" else None
-        state = State(
-            tuning, bundle.name, bundle.labels, self.pause, share=self.share, network=bundle.card.input, units=units
-        )
-        state.bundle = bundle
-        settings = RuntimeSettings(state, self.options.path, defaults=Tuning(bundle.card.preprocess, configs.Decide()))
+        state = State(tuning, pause=self.pause, share=self.share)
+        state.run_model(bundle)
+        settings = RuntimeSettings(state, self.options.path, defaults=_defaults(bundle))
         pipeline = Pipeline(state, self._parts(bundle, state))
         pipeline.keep_inputs = screen.wanted
         with contextlib.ExitStack() as outputs:
             collection = self._listeners(outputs, state)
             self.pause.follow(Schedule(self.config.schedule))
             pipeline.start()
+            self._round_now = _Round(state, settings, pipeline, bundle, stamp)
             try:
                 self._page(outputs, state, settings, collection)
                 return self._watch(Viewer(screen, state, settings, self.teaching), state, pipeline)
             finally:
+                self._round_now = self._exchange = None
                 self.stuck = not pipeline.stop() or self.stuck
 
     def _listeners(self, outputs: contextlib.ExitStack, state: State) -> Collection | None:
@@ -229,19 +253,31 @@ class Supervisor:
     ) -> None:
         """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
-        outputs.enter_context(self.teaching.following(state, self.config, self.options.path))
-        outputs.enter_context(self.trial.following(state, self.config, self.options.path))
+        outputs.enter_context(self.teaching.following(state, lambda: self.config, self.options.path))
+        outputs.enter_context(self.trial.following(state, lambda: self.config, self.options.path))
         if web is not None:
             from picam_infer.outputs.web.server import Web
 
             annotator = StreamAnnotator(state, self.config.display, self.config.capture)
             outputs.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection,
                                       teaching=self.teaching, trial=self.trial))  # fmt: skip
+            outputs.callback(self.teaching.excuse)
 
     def _parts(self, bundle: Bundle, state: State) -> PipelineSetup:
         config = self.config
-        postprocessor, still = Postprocessor.of(bundle), configs.chosen(config.engine.still, configs.Still)
+        still = configs.chosen(config.engine.still, configs.Still)
         self._results.restart()
+        return PipelineSetup(
+            open_source=lambda: sources.open_source(config.source, config.capture, config.source_login,
+                                                    state.tuning.preprocess.roi),
+            open_classifier=self._opener(bundle, config, state), on_result=self._results, patient=self.notifier.active,
+            every_s=1 / config.engine.max_per_s if config.engine.max_per_s else 0.0,
+            still_s=1 / still.per_s if still else 0.0, gives_way=lambda: self.teaching.busy,
+        )  # fmt: skip
+
+    def _opener(self, bundle: Bundle, config: Config, state: State) -> Callable[[threading.Event], Classifier]:
+        """Return what opens a model on the engine that the settings ask for, again and again."""
+        postprocessor, still = Postprocessor.of(bundle), configs.chosen(config.engine.still, configs.Still)
 
         def report(text: str) -> None:
             log.warning("%s", text, extra={"PICAM_ENGINE": state.engine})
@@ -253,16 +289,10 @@ class Supervisor:
             return Classifier.of(bundle, engine, postprocessor=postprocessor, decoder=state.unpacked,
                                  stillness=Stillness(still.after_s, still.per_s) if still else None)  # fmt: skip
 
-        return PipelineSetup(
-            open_source=lambda: sources.open_source(config.source, config.capture, config.source_login,
-                                                    state.tuning.preprocess.roi),
-            open_classifier=open_classifier, on_result=self._results, patient=self.notifier.active,
-            every_s=1 / config.engine.max_per_s if config.engine.max_per_s else 0.0,
-            still_s=1 / still.per_s if still else 0.0, gives_way=lambda: self.teaching.busy,
-        )  # fmt: skip
+        return open_classifier
 
-    def _switch(self, switch: Switch) -> None:
-        """Run another model from the next round on, and after a reboot. Raises `PicamError`."""
+    def _switch(self, switch: Switch) -> Future[None]:
+        """Run another model, also after a reboot; the future ends when it runs. Raises `PicamError`, as that does."""
         path = self.options.path
         if path is None:  # nothing is kept: it holds until the program ends
             configs.tuned(bundles.load(switch.model).card, self.config.preprocess, None)
@@ -272,7 +302,10 @@ class Supervisor:
             if remark:
                 log.warning("%s", remark)
             self.options = replace(self.options, model=None)
+        asked: Future[None] = Future()
+        self._asked.append(asked)
         self._reload.set()
+        return asked
 
     def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline) -> Outcome:
         """Show, listen to keys, ping the watchdog, until something ends the round."""
@@ -289,7 +322,7 @@ class Supervisor:
                     self._say_ready()
                 worked = done
                 self.notifier.watchdog_ping()
-            elif pipeline.resting or state.settling:
+            elif pipeline.resting or state.settling or self._exchange is not None:
                 self.notifier.watchdog_ping()
             outcome = self._attend(viewer, state)
             if outcome is not None:
@@ -313,6 +346,8 @@ class Supervisor:
             self.notifier.status(refused + status_text(state))
         if viewer.quit:
             return Outcome.STOP
+        if self._exchange is not None:
+            return self._follow_exchange(*self._exchange)
         if self._reload.is_set() and self._reloaded(state):
             return Outcome.RELOAD
         return None
@@ -326,8 +361,8 @@ class Supervisor:
             self._next_status_s = 0.0
 
     def _reloaded(self, state: State) -> bool:
-        """Read the file again; False (and all stays as it is) when it is not good."""
-        self._reload.clear()
+        """Read the file again; False (and all stays as it is) when it is not good, or the round can go on with it."""
+        self._hear()
         self.notifier.reloading()
         try:
             config = self.options.config()
@@ -335,13 +370,75 @@ class Supervisor:
                 self.notifier.ready()
                 return False
             self._try_model(config, waiting=state.health.down("model"))
+            if self._exchange_begun(config):
+                return False
         except PicamError as error:
-            log.error("the new configuration is refused, the old one stays: %s", error)
-            self._refused, self._next_status_s = str(error), 0.0
-            self.notifier.ready()
+            self._refuse(error)
             return False
         self._take(config)
         return True
+
+    def _refuse(self, error: PicamError) -> None:
+        log.error("the new configuration is refused, the old one stays: %s", error)
+        self._refused, self._next_status_s = str(error), 0.0
+        self.notifier.ready()
+        self._answer(error)
+
+    def _hear(self) -> None:
+        self._reload.clear()
+        while self._asked:
+            self._due.append(self._asked.popleft())
+
+    def _answer(self, error: PicamError | None = None) -> None:
+        """Tell those who asked for another model that it runs, or why not."""
+        while self._due:
+            asked = self._due.pop()
+            if error is None:
+                asked.set_result(None)
+            else:
+                asked.set_exception(error)
+
+    def _exchange_begun(self, config: Config) -> bool:
+        """Begin to exchange the model while the round goes on, when that is all that is new. Raises `PicamError`.
+
+        Camera, screen and page do not depend on the model; only the demo draws where a model looks.
+        """
+        running = self._round_now
+        if running is None or _without_model(config) != _without_model(self.config):
+            return False
+        stamp, bundle = bundles.stamp(config.model), bundles.load(config.model)
+        if not self._due and config == self.config and stamp == running.stamp:
+            return False  # asked for all the same: everything begins anew
+        chain = configs.tuned(bundle.card, config.preprocess, self.options.path)
+        if config.source == "demo" and chain.roi != running.state.tuning.preprocess.roi:
+            return False
+        kept = Tuning(chain, config.decide, config.capture.controls)
+
+        def taken() -> None:
+            running.settings.follow_model(kept, _defaults(bundle))
+            running.state.run_model(bundle)
+
+        shared = engines.holds_device(config.engine, running.bundle) and engines.holds_device(config.engine, bundle)
+        exchange = Exchange(self._opener(bundle, config, running.state), probe_image(bundle), taken, beside=not shared)
+        self._exchange = exchange, config, replace(running, bundle=bundle, stamp=stamp)
+        running.pipeline.exchange(exchange)
+        return True
+
+    def _follow_exchange(self, exchange: Exchange, config: Config, after: _Round) -> Outcome | None:
+        """End the exchange once it is over; what has to be waited for gets a new round, which can wait."""
+        if not (exchange.over.is_set() or exchange.late):
+            return None
+        self._exchange = None
+        if exchange.over.is_set() and exchange.failure is None:
+            self._round_now = after
+            self._take(config)
+            return None
+        if exchange.failure is None or isinstance(exchange.failure, Disconnected):
+            exchange.give_up()
+            self._take(config)
+            return Outcome.RELOAD
+        self._refuse(exchange.failure)
+        return None
 
     def _shared(self, config: Config) -> bool:
         """Open or close the page to the network, when that is all that is new: then nothing is built anew.
@@ -352,6 +449,7 @@ class Supervisor:
         if not only_sharing(config, self.config) or (config == self.config and not invited):
             return False
         self.config, self._refused = config, ""
+        self._answer()
         self.share.follow(config.web)
         if invited:
             self.share.present()
@@ -435,7 +533,7 @@ class Supervisor:
 
     def _try_again(self, asked: bool) -> None:
         """Read a configuration that was wrong again; `asked`: systemd waits for the answer. Raises `ConfigError`."""
-        self._reload.clear()
+        self._hear()
         if asked:
             self.notifier.reloading()
         try:
@@ -452,6 +550,18 @@ class Supervisor:
         """Use another configuration from the next round on."""
         self.config, self._refused = config, ""
         self.share.follow(config.web)
-        self._ready = False  # said again by the next round, which ends the reload
+        self._ready = False  # said again after the next answer, which ends the reload
+        self._answer()
         logging.getLogger().setLevel(config.log.level.upper())
         log.info("configuration read again")
+
+
+def _defaults(bundle: Bundle) -> Tuning:
+    """Return the settings of a model where the file says nothing."""
+    return Tuning(bundle.card.preprocess, configs.Decide())
+
+
+def _without_model(config: Config) -> Config:
+    """Return a configuration without the model and what may change while it runs."""
+    capture = msgspec.structs.replace(config.capture, controls={})
+    return msgspec.structs.replace(config, model="", preprocess={}, decide=configs.Decide(), capture=capture)

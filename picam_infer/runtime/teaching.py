@@ -10,13 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from picam_infer import config as configs
 from picam_infer.core import BadFrame, Frame, NoInput, PicamError, UsageError
@@ -35,6 +36,7 @@ from picam_infer.training.teach import shelf
 
 if TYPE_CHECKING:
     from picam_infer.training.teach.lesson import Lesson
+    from picam_infer.training.teach.picture_set import Picture
     from picam_infer.training.teach.report import Report
     from picam_infer.training.teach.teacher import Prediction
 
@@ -54,6 +56,8 @@ SETTLED_S = 1.0
 """A region that has been left alone for so long is meant."""
 _TICK_S = 0.1
 _PATIENCE_S = 120.0
+_SWITCH_S = 75.0
+"""The service itself does not wait so long for a model to run."""
 _YIELD_S = 0.3
 DEFAULT = "taught"
 """What the first lesson is called."""
@@ -68,8 +72,13 @@ class _Round:
     """What one run of the other parts has that is needed here."""
 
     state: State
-    config: configs.Config
+    now: Callable[[], configs.Config]
     path: Path | None
+
+    @property
+    def config(self) -> configs.Config:
+        """The configuration in force."""
+        return self.now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +94,15 @@ class _Held:
 class Teaching:
     """Owns the open lesson. Any thread may ask it; what changes something waits until it is done.
 
-    `switch` makes the service run another model; it raises `PicamError`.
+    `switch` makes the service run another model, and returns what ends when it does; both raise `PicamError`.
     """
 
-    def __init__(self, switch: Callable[[Switch], None]) -> None:
+    def __init__(self, switch: Callable[[Switch], Future[None]]) -> None:
         self._switch = switch
         self._round: _Round | None = None
         self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: set[Future[Any]] = set()
+        """Those who asked for something that is not done yet."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -120,8 +131,8 @@ class Teaching:
     # -- the service's side -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def following(self, state: State, config: configs.Config, path: Path | None) -> Iterator[None]:
-        """Take pictures from a run of the other parts, until the block ends."""
+    def following(self, state: State, config: Callable[[], configs.Config], path: Path | None) -> Iterator[None]:
+        """Take pictures from a run of the other parts, until the block ends; `config` returns the one in force."""
         self._round = _Round(state, config, path)
         unlisten = state.listen(self.recent.hear, pictures=True)
         state.reports.teaching.serve(self.status)
@@ -134,6 +145,12 @@ class Teaching:
             state.reports.teaching.end(self.status)
             self._recorder.release()
             self._round = None
+
+    def excuse(self) -> None:
+        """Let all go who wait for something to be done: the run of the other parts ends, and the page with it."""
+        for done in tuple(self._waiting):
+            with contextlib.suppress(InvalidStateError):
+                done.set_exception(Busy("the service is ending or starting anew", "look again in a moment"))
 
     def close(self, patience_s: float = 0.5) -> None:
         """End the thread, and bring what was recorded to the disk. May be called more than once."""
@@ -271,7 +288,7 @@ class Teaching:
 
         def work() -> str:
             model = self._choice().model_before()
-            self._switch(Switch(model, {}, None))
+            self._run_model(Switch(model, {}, None))
             return model
 
         return self._ask(work)
@@ -294,17 +311,18 @@ class Teaching:
         done: Future[T] = Future()
 
         def task() -> None:
-            try:
-                result = work()
-            except PicamError as error:
-                self._tell()
-                done.set_exception(error)
-            except Exception as error:  # the top of a thread: whoever asks gets it
-                log.exception("teaching: an internal error")
-                done.set_exception(error)
-            else:
-                self._tell()  # who asked finds it in the status
-                done.set_result(result)
+            with contextlib.suppress(InvalidStateError):  # who asked was excused
+                try:
+                    result = work()
+                except PicamError as error:
+                    self._tell()
+                    done.set_exception(error)
+                except Exception as error:  # the top of a thread: whoever asks gets it
+                    log.exception("teaching: an internal error")
+                    done.set_exception(error)
+                else:
+                    self._tell()  # who asked finds it in the status
+                    done.set_result(result)
 
         with self._starting:
             if self._stop.is_set():
@@ -312,11 +330,14 @@ class Teaching:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="teach", daemon=True)
                 self._thread.start()
+        self._waiting.add(done)
         self._tasks.put(task)
         try:
             return done.result(_PATIENCE_S)
         except TimeoutError as error:
             raise Busy("this takes very long", "try again in a minute") from error
+        finally:
+            self._waiting.discard(done)
 
     def _change(self, work: Callable[[Lesson], T]) -> T:
         def task() -> T:
@@ -565,18 +586,28 @@ class Teaching:
         try:
             before = lesson.target.with_name(f"{lesson.name}{BEFORE}")
             runs = running.state.bundle is not None and running.state.bundle.folder == lesson.target
-            report = lesson.save(before if runs else None, lambda made: self._try(made, lesson))
+            report = lesson.save(before if runs else None, lambda *made: self._try(lesson, *made))
             self._said = _words(report)
             model = _written_name(lesson.target)
-            self._switch(Switch(model, _kept_keys(lesson.chain, running), _written_name(before) if runs else None))
+            before_now = _written_name(before) if runs else None
+            self._run_model(Switch(model, _kept_keys(lesson.chain, running), before_now))
         finally:
             self._stage = "open"
             malloc.trim()
         return True
 
-    def _try(self, made: Bundle, lesson: Lesson) -> None:
+    def _run_model(self, wish: Switch) -> None:
+        """Make the service run a model, and wait until it does. Raises `PicamError`."""
+        asked = self._switch(wish)
+        end_s = time.monotonic() + _SWITCH_S
+        while not self._stop.is_set() and time.monotonic() < end_s:
+            with contextlib.suppress(TimeoutError):
+                asked.result(_TICK_S)
+                break
+        self._choice_said = (-1.0, {})
+
+    def _try(self, lesson: Lesson, made: Bundle, picture: Picture, expected: npt.NDArray[np.float64]) -> None:
         """Raise `PicamError` if a bundle does not run, or says something else than the lesson does."""
-        picture = next(iter(lesson.pictures()))
         data = lesson.read(picture.id)
         if data is None:
             raise PicamError(f"{picture.name} cannot be read", "take it out, or teach again")
@@ -591,8 +622,6 @@ class Teaching:
             scores = engine.collect()
         finally:
             engine.close()
-        thought = lesson.teacher.predict(lesson.teacher.features(frame))
-        expected = np.array([*(thought.probabilities[label] for label in made.labels[:-1]), thought.unknown])
         if not np.isfinite(scores).all() or np.abs(scores - expected).max() > 0.02:
             raise PicamError("the model that was made does not say what was taught", "please report this")
 

@@ -16,7 +16,7 @@ import pytest
 from makers import jpeg_frame, picture
 
 from picam_infer.config import Decide
-from picam_infer.core import BadFrame, Disconnected, Frame, NotYet, Result
+from picam_infer.core import BadFrame, Disconnected, Frame, NotYet, PicamError, Result
 from picam_infer.imaging import decode
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.guidance import Sight
@@ -27,6 +27,7 @@ from picam_infer.platform import udev
 from picam_infer.runtime import liveness
 from picam_infer.runtime import pipeline as pipelines
 from picam_infer.runtime.camera_controls import Control
+from picam_infer.runtime.exchange import Exchange
 from picam_infer.runtime.liveness import STALE_S
 from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.state import State, Tuning
@@ -638,3 +639,121 @@ def test_what_has_no_name_comes_with_advice(run: Callable[..., Running]) -> None
     running = run([ListSource(endless(), live=True)], [Unsure()], preprocess=Sighted)
     running.wait_for(lambda: running.state.advice)
     assert running.state.as_json()["advice"] == "hold it closer: fill the box"
+
+
+# -- another model while the loops go on ------------------------------------------------------------------------------
+
+
+class Other(FakeEngine):
+    """Another model's engine: it answers (0.8, 0.2), and notes what became of it."""
+
+    def __init__(self, name: str = "other", depth: int = 1) -> None:
+        super().__init__(name=name, depth=depth)
+        self.closed = threading.Event()
+
+    def collect(self) -> np.ndarray:
+        super().collect()
+        return np.array([0.8, 0.2], np.float32)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def live_source() -> ListSource:
+    """A camera that always has another picture."""
+    return ListSource((time.sleep(0.002) or frame for frame in frames(1_000_000)), live=True)  # type: ignore[func-returns-value]
+
+
+def exchange(running: Running, opener: Callable[[], Other], taken: Callable[[], None] = lambda: None,
+             **more: Any) -> Exchange:  # fmt: skip
+    def open_classifier(stopping: threading.Event) -> Classifier:
+        return Classifier(opener(), lambda chain: Preprocess(), Postprocessor(["c", "d"]), Photo())
+
+    made = Exchange(open_classifier, np.zeros((2, 2, 3), np.uint8), taken, **more)
+    running.pipeline.exchange(made)
+    return made
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_model_is_exchanged_between_two_pictures(run: Callable[..., Running], depth: int) -> None:
+    old, new, opening, go_on = Other("old", depth), Other("new", depth), threading.Event(), threading.Event()
+    source = live_source()
+    running = run([source], [old])
+    running.wait_for(lambda: len(running.results) > 3)
+
+    def slowly() -> Other:
+        opening.set()
+        go_on.wait(10)
+        return new
+
+    told: list[str] = []
+    made = exchange(running, slowly, lambda: told.append(running.state.engine))
+    assert opening.wait(10)
+    seen = len(running.results)
+    running.wait_for(lambda: len(running.results) > seen + 3)  # the old one goes on meanwhile
+    assert not old.closed.is_set() and not told
+    go_on.set()
+    running.wait_for(lambda: running.results[-1].engine == "new")
+    assert made.over.is_set() and made.failure is None and told == ["old"] and old.closed.is_set()
+    engines = [result.engine for result in running.results]
+    assert engines == sorted(engines, reverse=True), "no answer of the old one after one of the new one"
+    assert {result.top[0].label for result in running.results} == {"a", "c"}
+    assert not source.closed
+
+
+def test_a_model_that_cannot_be_opened_changes_nothing(run: Callable[..., Running]) -> None:
+    old = Other("old")
+    running = run([live_source()], [old])
+
+    def fails() -> Other:
+        raise PicamError("it is broken", "mend it")
+
+    made = exchange(running, fails)
+    assert made.over.wait(10) and str(made.failure).startswith("it is broken")
+    seen = len(running.results)
+    running.wait_for(lambda: len(running.results) > seen + 3)
+    assert running.results[-1].engine == "old" and not old.closed.is_set()
+    exchange(running, lambda: Other("new"))  # and the next one comes
+    running.wait_for(lambda: running.results[-1].engine == "new")
+
+
+def test_two_models_for_one_device_follow_each_other(run: Callable[..., Running]) -> None:
+    old, opened_after = Other("old", 2), []
+    running = run([live_source()], [old])
+    running.wait_for(lambda: running.results)
+
+    def opener() -> Other:
+        opened_after.append(old.closed.is_set())
+        return Other("new", 2)
+
+    exchange(running, opener, beside=False)
+    running.wait_for(lambda: running.results[-1].engine == "new")
+    assert opened_after == [True]
+
+
+def test_a_model_ends_the_wait_for_an_engine_that_is_lost(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "USUAL_S", (60.0,))
+    running = run([live_source()], [Disconnected("the server is gone", "start it")])
+    running.wait_for(lambda: running.state.health.down("engine"))
+    exchange(running, lambda: Other("new"))
+    running.wait_for(lambda: running.results and running.results[-1].engine == "new")
+    assert not running.state.health.down("engine")
+
+
+def test_the_end_leaves_no_model_open(run: Callable[..., Running]) -> None:
+    new, opening, go_on = Other("new"), threading.Event(), threading.Event()
+    running = run([live_source()], [Other("old")])
+    running.wait_for(lambda: running.results)
+
+    def slowly() -> Other:
+        opening.set()
+        go_on.wait(10)
+        return new
+
+    exchange(running, slowly)
+    assert opening.wait(10)
+    assert running.pipeline.stop()
+    go_on.set()
+    assert new.closed.wait(10)

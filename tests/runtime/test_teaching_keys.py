@@ -106,7 +106,7 @@ class Desk:
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     made = Desk()
-    with made.teaching.following(made.state, Config(), None):
+    with made.teaching.following(made.state, Config, None):
         yield made
     made.close()
     made.teaching.close()

@@ -57,6 +57,11 @@ def open_engine(
     return _openvino(settings, bundle, cache)
 
 
+def holds_device(settings: EngineSettings, bundle: Bundle) -> bool:
+    """Tell whether a model's engine may hold a stick, which one process has one of and one model at a time."""
+    return settings.kind == "ncs" or (settings.kind == "auto" and bundle.graph is not None)
+
+
 def stick_name(settings: EngineSettings) -> str:
     """Return the stick that `engine.device` names; empty: the first free one."""
     if settings.kind in ("openvino", "remote") or _OPENVINO.fullmatch(settings.device):

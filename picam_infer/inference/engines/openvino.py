@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import openvino as ov
 
 _loading = threading.Lock()
+CACHE_MB = 100
+"""How much the compiled networks that are kept may take: every lesson, and every correction, is another network."""
 QUICK_S = 0.01
 """An inference that takes no longer on one thread keeps up with any camera, and leaves the other cores alone."""
 
@@ -221,13 +224,28 @@ def _compile(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
     if cache is not None:
         options["CACHE_DIR"] = str(cache)
     try:
-        return core.compile_model(model, device, options)
+        compiled = core.compile_model(model, device, options)
+        if cache is not None:
+            _tidy(cache)
+        return compiled
     except RuntimeError as error:
         if cache is not None:  # a full disk or a damaged cache must not keep the network from running
             return _compile(core, model, device, settings, None)
         there = ", ".join(core.available_devices) or "none"
         raise Unavailable(f"OpenVINO cannot run the model on {device} ({_short(error)})",
                           f"devices here: {there}; set engine.device") from error  # fmt: skip
+
+
+def _tidy(cache: Path) -> None:
+    """Delete compiled networks that were used longest ago, until the rest has room; never the newest."""
+    used_mb = 0.0
+    with contextlib.suppress(OSError):  # another process tidies as well
+        blobs = [(path, path.stat()) for path in cache.glob("*.blob")]
+        blobs.sort(key=lambda blob: max(blob[1].st_atime, blob[1].st_mtime), reverse=True)
+        for number, (path, status) in enumerate(blobs):
+            used_mb += status.st_size / 1e6
+            if number and used_mb > CACHE_MB:
+                path.unlink(missing_ok=True)
 
 
 def _short(error: BaseException) -> str:

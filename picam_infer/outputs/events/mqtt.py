@@ -53,6 +53,8 @@ class Broker:
         self._clash = ""
         """The host of another service of our name."""
         self._news: set[str] = set()
+        self._model = (state.model, state.units)
+        """What the broker was told of the model."""
         """What has to be said of ourselves: `here`, or `all`."""
         self._heard: dict[str, Presence] = {}
         self._said: tuple[float, bytes] = (0.0, b"")
@@ -126,6 +128,9 @@ class Broker:
                                      self._availability("offline"))  # fmt: skip
             link.on_message = lambda message: self._hear(link, message)
             link.open(waiting)
+            self._news.add("all")
+        if self._model != (self._state.model, self._state.units):  # it was exchanged
+            self._model = self._state.model, self._state.units
             self._news.add("all")
         for _ in range(len(self._news)):  # what comes meanwhile is for the next time
             what = self._news.pop()

@@ -238,9 +238,16 @@ class Backbone:
         self._request = ir.compiled(_cut(model, found), threads).create_infer_request()
 
     def features(self, tensor: Vector) -> Vector:
-        """Return the features, (d,) float32, for the network's input as `preprocess.tensor` makes it."""
+        """Return the features, (d,) float32, for the network's input as `preprocess.tensor` makes it.
+
+        Raises `PicamError` when they are not numbers.
+        """
         self._request.infer([np.ascontiguousarray(tensor, np.float32).reshape(self._shape)])
-        return np.array(self._request.get_output_tensor(0).data.reshape(-1), np.float32)
+        found = np.array(self._request.get_output_tensor(0).data.reshape(-1), np.float32)
+        if not np.isfinite(found).all():
+            raise PicamError(f"{self.bundle.name} answers with values that are not numbers",
+                             "its weights are damaged or overflow: convert it again")  # fmt: skip
+        return found
 
     def with_head(self, head: Head) -> dict[str, bytes]:
         """Return `model.xml` and `model.bin`: the network with taught layers in place of its last ones."""
@@ -306,6 +313,11 @@ def _joined(model: Any, found: Features, head: Head) -> Any:
     first = ops.reduce_max(logits, axis, keep_dims=True)
     turned = ops.matmul(u, constant(head.shape), False, False)
     distance = ops.reduce_sum(ops.multiply(turned, turned), axis, keep_dims=True)
+    if head.span.shape[1]:
+        along = ops.matmul(u, constant(head.span), False, False)
+        across = ops.subtract(u, ops.matmul(along, constant(head.span), False, True))
+        across = ops.multiply(across, constant(head.rest))
+        distance = ops.add(distance, ops.reduce_sum(ops.multiply(across, across), axis, keep_dims=True))
     distance = ops.subtract(distance, ops.multiply(first, constant(head.nearness)))
     unknown = ops.add(ops.multiply(distance, constant(head.gain)), constant(head.offset))
     unknown = ops.add(first, ops.clamp(unknown, -MOST, MOST))

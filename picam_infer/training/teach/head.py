@@ -27,6 +27,10 @@ class Head:
     """(classes,)."""
     shape: Array
     """(d, r): the squared length of the features times this is their distance from all that was taught."""
+    span: Array
+    """(d, m): directions, each as long as 1 and square to the others, in which the taught pictures vary; m may be 0."""
+    rest: float
+    """(√) What lies outside `span` counts as so many times its length, in the distance; 0 where m is 0."""
     nearness: float
     """How much the best class's logit takes off that distance."""
     gain: float
@@ -39,6 +43,8 @@ class Head:
         logits = u @ self.weights + self.bias
         first = logits.max(1)
         distance = ((u @ self.shape) ** 2).sum(1) - self.nearness * first
+        if self.span.shape[1]:
+            distance += ((self.rest * (u - (u @ self.span) @ self.span.T)) ** 2).sum(1)
         unknown = np.clip(self.gain * distance + self.offset, -MOST, MOST)
         logits = np.column_stack([logits, first + unknown])
         powers = np.exp(logits - logits.max(1, keepdims=True))
@@ -51,28 +57,43 @@ def rooted(features: npt.NDArray[Any], root: bool) -> Array:
     return np.sqrt(np.maximum(values, 0)) if root else values
 
 
-def head(model: Lda, calibration: Calibration, root: bool, order: list[int], spend: bool = False) -> Head:
+def head(
+    model: Lda, calibration: Calibration, root: bool, order: list[int], spend: bool = False, rows: Array | None = None
+) -> Head:
     """Return the layers for a fitted model; `order` are the classes' numbers as the outputs have them.
 
-    `spend`: the model is of no use afterwards; its memory serves for the layers.
+    `spend`: the model is of no use afterwards; its memory serves for the layers. `rows`: the vectors (n, d) that it
+    was fitted to; with few of them the layers have few numbers.
     """
     centre = model.centre.copy()
     means = model.means[order] - centre
-    solved = model.solved[order] - centre @ model.within.matrix
+    solved = model.solved[order] - model.within.times(centre)
     sharpness, unit = calibration.sharpness, calibration.unit
     bias = -sharpness / 2 * np.einsum("kd,kd->k", means, solved)
     layers = (root, centre, sharpness * solved.T, bias)
     if not math.isfinite(calibration.limit):
-        return Head(*layers, np.zeros((len(centre), 1)), 0.0, 0.0, -MOST)
-    matrix = model.total.matrix if spend else model.total.matrix.copy()
-    matrix *= RELATIVE
-    np.subtract(model.within.matrix, matrix, out=matrix)
-    matrix /= unit
-    if spend:
-        model.within.matrix = matrix  # the old one goes before the factor comes
-    shape = _factor(matrix)
+        return Head(*layers, np.zeros((len(centre), 1)), _none(centre), 0.0, 0.0, 0.0, -MOST)
     gain = calibration.gain
-    return Head(*layers, shape, 2 / (sharpness * unit), gain, -gain * calibration.limit)
+    unknown = (2 / (sharpness * unit), gain, -gain * calibration.limit)
+    if rows is not None and 2 * len(rows) <= len(centre):
+        return Head(*layers, *_thin(model, rows - centre, unit), *unknown)
+    matrix = model.total.dense(spend)
+    matrix *= RELATIVE
+    np.subtract(model.within.dense(spend), matrix, out=matrix)  # the first one goes before the factor comes
+    matrix /= unit
+    return Head(*layers, _factor(matrix), _none(centre), 0.0, *unknown)
+
+
+def _thin(model: Lda, offsets: Array, unit: float) -> tuple[Array, Array, float]:
+    """Return shape, span and rest: pictures fewer than features vary in few directions, and in all others alike."""
+    span = np.linalg.qr(offsets.T)[0]
+    inside = (model.within.times(span.T) - RELATIVE * model.total.times(span.T)) @ span
+    rest = (1 / model.ridges[0] - RELATIVE / model.ridges[1]) / unit
+    return span @ _factor((inside + inside.T) / (2 * unit)), span, math.sqrt(max(rest, 0.0))
+
+
+def _none(centre: Array) -> Array:
+    return np.zeros((len(centre), 0))
 
 
 def _factor(matrix: Array) -> Array:

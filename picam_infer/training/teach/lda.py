@@ -27,42 +27,83 @@ _BLOCK = 64
 
 
 class Precision:
-    """The inverse of a scatter matrix with a ridge: (S + ridge · I)⁻¹, changed in place by one vector at a time."""
+    """The inverse of a scatter matrix with a ridge: (S + ridge · I)⁻¹, changed by one vector at a time.
+
+    With fewer vectors than half of their numbers it is kept as what each of them takes off I / ridge: kilobytes for a
+    vector instead of megabytes for all. Beyond, it is a matrix.
+    """
 
     def __init__(self, rows: Array, ridge: float) -> None:
         """Start from S = rowsᵀ · rows, for rows (n, d)."""
         n, d = rows.shape
-        # In place: each of these matrices takes megabytes, on a machine that has few to spare.
-        if n < d:  # Woodbury: the small matrix is inverted
+        self.sound = True
+        """False: rounding has spoiled it, and it must be made anew."""
+        self._ridge = ridge
+        self._matrix: Array | None = None
+        self._taken, self._weights, self._count = np.zeros((0, d)), np.zeros(0), 0
+        """It is I / ridge less weight · takenᵀ · taken of each of so many rows."""
+        if 2 * n <= d:  # Woodbury: a small matrix is factored instead
             small = rows @ rows.T
             small[np.diag_indices(n)] += ridge
-            inverse: Array = rows.T @ np.linalg.solve(small, rows)
-            inverse *= -1 / ridge
-            inverse[np.diag_indices(d)] += 1 / ridge
+            self._take(np.linalg.solve(np.linalg.cholesky(small), rows), np.full(n, 1 / ridge))
         else:
             scatter = rows.T @ rows
             scatter[np.diag_indices(d)] += ridge
-            inverse = np.asarray(np.linalg.inv(scatter), np.float64)
-        self.matrix: Array = inverse
-        """(d, d), symmetric up to rounding."""
-        self.sound = True
-        """False: rounding has spoiled it, and it must be made anew."""
+            self._matrix = np.asarray(np.linalg.inv(scatter), np.float64)
+
+    def times(self, vectors: Array) -> Array:
+        """Return vectors (…, d) times the inverse."""
+        if self._matrix is not None:
+            return np.asarray(vectors @ self._matrix)
+        taken = self._taken[: self._count]
+        return vectors / self._ridge - ((vectors @ taken.T) * self._weights[: self._count]) @ taken
+
+    def dense(self, spend: bool = False) -> Array:
+        """Return it as a matrix (d, d), which is the caller's; `spend`: this object is of no use afterwards."""
+        if self._matrix is None:
+            return self._made_dense()
+        matrix = self._matrix
+        if spend:
+            self._matrix = np.zeros((0, 0))
+            return matrix
+        return matrix.copy()
 
     def change(self, vector: Array, weight: float) -> tuple[Array, float]:
         """Add weight · vector · vectorᵀ to S (Sherman-Morrison); a negative weight takes it away.
 
         Returns u and g: the inverse lost g · u · uᵀ.
         """
-        u = self.matrix @ vector
+        u = self.times(vector)
         share = 1 + weight * float(vector @ u)
         if share < 1e-9:
             self.sound = False
             return u, 0.0
         g = weight / share
+        if self._matrix is None and 2 * (self._count + 1) > len(u):
+            self._matrix = self._made_dense()
+            self._taken, self._weights, self._count = np.zeros((0, len(u))), np.zeros(0), 0
+        if self._matrix is None:
+            self._take(u[None], np.array([g]))
+            return u, g
         scaled = g * u
         for at in range(0, len(u), _BLOCK):  # a whole outer product would need the matrix's memory once more
-            self.matrix[at : at + _BLOCK] -= np.multiply.outer(scaled[at : at + _BLOCK], u)
+            self._matrix[at : at + _BLOCK] -= np.multiply.outer(scaled[at : at + _BLOCK], u)
         return u, g
+
+    def _take(self, rows: Array, weights: Array) -> None:
+        count = self._count + len(rows)
+        if count > len(self._taken):  # room for some more, so that not every picture moves all
+            room = np.zeros((count + _BLOCK // 2, rows.shape[1]))
+            room[: self._count] = self._taken[: self._count]
+            self._taken, self._weights = room, np.resize(self._weights, len(room))
+        self._taken[self._count : count], self._weights[self._count : count] = rows, weights
+        self._count = count
+
+    def _made_dense(self) -> Array:
+        taken = self._taken[: self._count]
+        matrix = (taken.T * -self._weights[: self._count]) @ taken
+        matrix[np.diag_indices(len(matrix))] += 1 / self._ridge
+        return np.asarray(matrix)
 
 
 @dataclass
@@ -104,7 +145,7 @@ class Lda:
         """What was added to the diagonals of the scatters within classes and of all."""
         self.within = Precision(within, self.ridges[0])
         self.total = Precision(total, self.ridges[1])
-        self._solved = self.means @ self.within.matrix
+        self._solved = self.within.times(self.means)
 
     @property
     def counts(self) -> list[int]:
@@ -161,7 +202,7 @@ class Lda:
             self._traces[0] += weight * float(offset @ offset)
             u, g = self.within.change(offset, weight)
             self._solved -= np.multiply.outer(g * (self.means @ u), u)
-        self._solved[number] = self.within.matrix @ self._clouds[number].mean
+        self._solved[number] = self.within.times(self._clouds[number].mean)
 
     def _change_total(self, vector: Array, sign: int) -> None:
         before = self._all.count
@@ -188,11 +229,11 @@ class Lda:
         """
         offset = vectors - self.centre
         means = self.means - self.centre
-        solved = self._solved - self.centre @ self.within.matrix
-        own = np.einsum("nd,nd->n", offset @ self.within.matrix, offset)[:, None]
+        solved = self._solved - self.within.times(self.centre)
+        own = np.einsum("nd,nd->n", self.within.times(offset), offset)[:, None]
         squared = own - 2 * offset @ solved.T + np.einsum("kd,kd->k", means, solved)
         squared[:, [count == 0 for count in self.counts]] = np.inf
-        return np.maximum(squared, 0), np.einsum("nd,nd->n", offset @ self.total.matrix, offset)
+        return np.maximum(squared, 0), np.einsum("nd,nd->n", self.total.times(offset), offset)
 
 
 def _cloud(vectors: Array, d: int) -> _Cloud:
@@ -240,6 +281,6 @@ def leave_one_out(model: Lda, vectors: Array, classes: Classes) -> LeftOut:
 def _between(model: Lda) -> Array:
     """Return squared distances between class means, (classes, classes)."""
     means = model.means - model.centre
-    gram = means @ (model.solved - model.centre @ model.within.matrix).T
+    gram = means @ (model.solved - model.within.times(model.centre)).T
     own = np.diag(gram)
     return np.asarray(own[:, None] + own[None] - gram - gram.T)

@@ -19,6 +19,7 @@ from picam_infer.models.bundle import Bundle, Chain, Edges
 from picam_infer.platform import disk, malloc
 from picam_infer.platform.zip_stream import Entry
 from picam_infer.training.teach import backbone, shelf
+from picam_infer.training.teach.lda import Array
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, label_order
 from picam_infer.training.teach.report import Report
 from picam_infer.training.teach.teacher import Teacher
@@ -162,9 +163,10 @@ class Lesson:
         self._write_note()
         return what
 
-    def save(self, keep_old: Path | None, check: Callable[[Bundle], None]) -> Report:
+    def save(self, keep_old: Path | None, check: Callable[[Bundle, Picture, Array], None]) -> Report:
         """Write the bundle, in one step and only if `check` finds nothing; the old one goes to `keep_old`.
 
+        `check` is told the bundle, a taught picture, and what the layers say of that one, (outputs,).
         Raises `PicamError`: nothing is taught yet, no room, or what `check` raises.
         """
         try:
@@ -174,9 +176,7 @@ class Lesson:
             raise PicamError(f"{self.target.parent} cannot be written ({error.strerror})",
                              disk.remedy(error, self.target.parent)) from error  # fmt: skip
         try:
-            bundle, said = self.teacher.save(fresh, self.name)
-            malloc.trim()  # what writing left, before another copy of the network is tried
-            check(bundle)
+            _, said = self.teacher.save(fresh, self.name, check)
             malloc.trim()
             bundles.adopt(fresh, self.target, keep_old)
         finally:

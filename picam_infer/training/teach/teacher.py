@@ -18,7 +18,7 @@ from picam_infer.imaging.pictures import as_frame, decode_picture
 from picam_infer.inference import preprocess
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Card, Chain, Origin, Taught, TaughtClass
-from picam_infer.platform import disk
+from picam_infer.platform import disk, malloc
 from picam_infer.training.teach import calibration as calibrations
 from picam_infer.training.teach import lda, report
 from picam_infer.training.teach.backbone import FEATURES, Backbone, Vector
@@ -329,7 +329,7 @@ class Teacher:
         """
         with self._lock:
             if self._model is None:
-                self._anew()  # a bundle is being written
+                self._anew()  # a bundle was written
             assert self._model is not None
             squared, total = self._model.distances(rooted(features, self._backbone.root)[None])
             there = [number for number, count in enumerate(self._model.counts) if count]
@@ -352,17 +352,22 @@ class Teacher:
             fitted = self._anew()
             return _head(fitted, self._backbone.root), fitted.labels
 
-    def save(self, folder: Path, name: str = "") -> tuple[Bundle, Report]:
+    def save(
+        self, folder: Path, name: str = "", check: Callable[[Bundle, Picture, Array], None] | None = None
+    ) -> tuple[Bundle, Report]:
         """Write the bundle, whole or not at all; the same pictures give the same bytes. Raises `PicamError`.
 
-        `name`: what it is called, if not as the folder.
+        `name`: what it is called, if not as the folder. `check` is told the bundle, a taught picture, and what the
+        layers say of that one, (outputs,).
         """
         with self._lock:
             fitted = self._anew()
             labels, digest, said = [*fitted.labels, reject_label(fitted.labels)], fitted.digest, _report(fitted)
-            # The model's memory serves for the layers, and is free while the network is written: a Pi has few to spare.
+            # The model's memory serves for the layers, and is free until the next question: a Pi has little to spare.
             self._model = None
             layers = _head(fitted, self._backbone.root, spend=True)
+            witness = self._learnt()[0]
+            scores = layers.probabilities(self._features[witness.id][None])[0]
             del fitted
         layers = replace(layers, shape=layers.shape.astype(np.float32))
         with self._network_lock:
@@ -371,9 +376,9 @@ class Teacher:
         card = self._card(name or folder.resolve().name, labels[-1], said, digest)
         bundle = bundles.save(folder, card, labels, files)
         del files
-        with self._lock:
-            if self._model is None:
-                self._refit()
+        if check is not None:
+            malloc.trim()  # what writing left, before another copy of the network is tried
+            check(bundle, witness, scores)
         return bundle, said
 
     def _card(self, name: str, reject: str, said: Report, digest: str) -> Card:
@@ -521,7 +526,8 @@ def _report(fitted: _Fitted) -> Report:
 
 
 def _head(fitted: _Fitted, root: bool, spend: bool = False) -> Head:
-    return head(fitted.model, fitted.calibration, root, list(range(len(fitted.labels))), spend)
+    order = list(range(len(fitted.labels)))
+    return head(fitted.model, fitted.calibration, root, order, spend, fitted.vectors)
 
 
 def _digest(pictures: Sequence[Picture]) -> str:

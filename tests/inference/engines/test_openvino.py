@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -139,6 +140,17 @@ def test_threads_and_cache(tiny: Bundle, tmp_path: Path) -> None:
     OpenVino(tiny, EngineSettings(threads=1), cache)
     assert any(cache.iterdir())
     assert answer(OpenVino(tiny, EngineSettings(threads=1), cache), patch(255)).argmax() == 1
+
+
+def test_the_cache_has_a_limit_and_the_newest_network_stays(tiny: Bundle, tmp_path: Path) -> None:
+    for day in range(5):
+        old = tmp_path / f"{day}.blob"
+        with old.open("wb") as file:
+            file.truncate(40_000_000)  # sparse: it takes no room
+        os.utime(old, (day * 86400.0, day * 86400.0))
+    answer(OpenVino(tiny, F32, tmp_path), patch(0))
+    left = {path.name for path in tmp_path.glob("*.blob")}
+    assert {"3.blob", "4.blob"} < left and len(left) == 3, "those used last, and the one that was just made"
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tiny: Bundle, tmp_path: Path) -> None:

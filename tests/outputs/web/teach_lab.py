@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ PATIENCE_S = 60
 class Service:
     """picam-infer as its user has it: a configuration, a state folder, a process that can be killed and started."""
 
-    def __init__(self, folder: Path, camera: ShowCamera, settings: str = "", model: str = "digits") -> None:
+    def __init__(self, folder: Path, camera: ShowCamera, settings: str = "", model: str = "digits",
+                 program: Sequence[str] = ("-m", "picam_infer"), **environment: str) -> None:  # fmt: skip
+        """`program`: what Python runs, in place of the program itself."""
         self.folder, self.camera = folder, camera
+        self._program, self._environment = program, environment
         with socket.socket() as probe:  # the same one after a reload
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -43,9 +46,9 @@ class Service:
     def start(self) -> None:
         """Start, and wait until it sees something."""
         self.log.write_text("")
-        environment = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state"),
+        environment = {**os.environ, **self._environment, "XDG_STATE_HOME": str(self.folder / "state"),
                        "XDG_CACHE_HOME": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}  # fmt: skip
-        command = [sys.executable, "-m", "picam_infer", "run", "-c", str(self.config)]
+        command = [sys.executable, *self._program, "run", "-c", str(self.config)]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
         self.watches()
@@ -138,10 +141,10 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(folder: Path, scene: Scene, settings: str = "", model: str = "digits") -> Iterator[Service]:
-    """Yield one that runs."""
+def service(folder: Path, scene: Scene, settings: str = "", model: str = "digits", **more: Any) -> Iterator[Service]:
+    """Yield one that runs; `more`: as `Service` takes it."""
     with show_camera(scene) as camera:
-        made = Service(folder, camera, settings, model)
+        made = Service(folder, camera, settings, model, **more)
         try:
             made.start()
             yield made

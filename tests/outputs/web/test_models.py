@@ -90,7 +90,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
 
         def follow() -> None:
             following.close()
-            following.enter_context(trial.following(run.state, configs.load(settings), settings))
+            following.enter_context(trial.following(run.state, lambda: configs.load(settings), settings))
 
         follow()
         with serving(run, Settings(listen="127.0.0.1:0"), trial=trial) as web:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +12,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from show_camera import sheet
-from teach_lab import Service, service
+from show_camera import FPS, sheet
+from teach_lab import PATIENCE_S, Service, service
 from visitors import ask, until, watching
 
 from picam_infer import cli
@@ -158,6 +160,62 @@ def test_a_plug_pulled_at_any_moment_leaves_models_pictures_and_settings_whole(p
     assert "Traceback" not in pi.log.read_text()
 
 
+class Watcher:
+    """Somebody who looks at the page's picture all the time."""
+
+    def __init__(self, pi: Service) -> None:
+        self.longest_s = 0.0
+        self.seen = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, args=(pi,), daemon=True)
+        self._thread.start()
+        until(lambda: self.seen > 5)
+
+    def _look(self, pi: Service) -> None:
+        with watching(pi, "/stream.mjpg?raw=1") as parts:  # type: ignore[arg-type]
+            next(parts)
+            last_s = time.monotonic()
+            for _ in parts:
+                now_s = time.monotonic()
+                self.longest_s, last_s = max(self.longest_s, now_s - last_s), now_s
+                self.seen += 1
+                if self._stop.is_set():
+                    return
+
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+def test_use_correction_undo_and_back_leave_camera_and_picture_alone(pi: Service) -> None:
+    pi.post("/api/teach/open")
+    pi.teach("circle", sheet("circle"), 8)
+    pi.teach("cross", sheet("cross"), 8)
+    watcher = Watcher(pi)
+    told = pi.get("/api/state")[1]
+    pi.camera.longest_s = watcher.longest_s = 0.0
+    before, seen = pi.counts(), watcher.seen
+    assert pi.post("/api/teach/use")[1]["in_use"], "the answer comes when it runs"
+    assert pi.get("/api/state")[1]["labels"] == ["circle", "cross", "unknown"]
+    pi.sees("cross")
+    pi.camera.scene = sheet("bars")
+    pi.sees(None)
+    recent = pi.post("/api/teach/pin")[1]["recent"]
+    status, answer = pi.post("/api/teach/pictures", {"label": "bars", "recent": recent, "use": True})
+    assert status == 200 and answer["used"] and answer["in_use"]
+    assert pi.get("/api/state")[1]["labels"] == ["bars", "circle", "cross", "unknown"]
+    assert pi.post("/api/teach/undo", {"use": True})[0] == 200 and pi.counts() == before
+    assert pi.get("/api/state")[1]["labels"] == ["circle", "cross", "unknown"]
+    assert pi.post("/api/teach/back")[0] == 200
+    assert pi.get("/api/state")[1]["model"] == "taught" and "model: taught.before" in pi.config.read_text()
+    watcher.end()
+    after = pi.get("/api/state")[1]
+    assert pi.camera.opened == 1 and after["frames"] > told["frames"] and after["uptime_s"] > told["uptime_s"]
+    assert watcher.seen > seen + 20
+    assert watcher.longest_s < pi.camera.longest_s + 10 / FPS, "the picture paused"
+
+
 def _teach_on(pi: Service) -> None:
     """Record, change and use at the same time, until nobody answers."""
     pi.camera.scene = sheet("circle")
@@ -188,3 +246,86 @@ def test_the_picture_goes_on_and_the_watchdog_is_fed_while_it_is_taught(pi: Serv
         after = pi.get("/api/state")[1]
     assert len(times) > 10 and after["inferences"] > before["inferences"]
     assert pi.get("/healthz")[0] == 200
+
+
+class Systemd:
+    """The other end of a service's notifications, which takes each at once, as systemd does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(folder / "notify"))
+        self.fed = 0
+        """How often the watchdog was."""
+        self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000"}
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while message := self._socket.recv(4096):
+            self.fed += b"WATCHDOG=1" in message.split()
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self._socket.getsockname())
+        self._thread.join(PATIENCE_S)
+        self._socket.close()
+
+
+class Held:
+    """A service under systemd's eyes, one of whose steps can be held up; and a model that it taught and uses."""
+
+    def __init__(self, pi: Service, hold: Path, systemd: Systemd) -> None:
+        self.pi, self._hold, self.systemd = pi, hold, systemd
+        pi.post("/api/teach/open")
+        pi.teach("circle", sheet("circle"), 6)
+        pi.uses()
+        pi.teach("cross", sheet("cross"), 6)
+
+    def begin(self) -> None:
+        """Use what is taught now, and get stuck on the way."""
+        self._hold.touch()
+        threading.Thread(target=self.pi.post, args=("/api/teach/use",), daemon=True).start()
+        until(self._hold.with_name(f"{self._hold.name}.reached").exists)
+
+    def go_on(self) -> None:
+        self._hold.unlink()
+
+
+@pytest.fixture(params=["fit", "save"])
+def held(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Held]:
+    hold = tmp_path / "hold"
+    program = (str(Path(__file__).with_name("held.py")), str(hold), request.param)
+    with (
+        contextlib.closing(Systemd(tmp_path)) as systemd,
+        service(tmp_path, sheet("nothing"), program=program, **systemd.environment) as pi,
+    ):
+        yield Held(pi, hold, systemd)
+
+
+def test_the_watchdog_is_fed_while_a_fit_or_a_save_takes_its_time(held: Held) -> None:
+    held.begin()
+    judged, fed = held.pi.get("/api/state")[1]["inferences"], held.systemd.fed
+    until(lambda: held.systemd.fed > fed + 15)  # at most ten times in a period
+    assert held.pi.get("/api/state")[1]["inferences"] > judged and held.pi.get("/healthz")[0] == 200
+    held.go_on()
+    held.pi.in_use()
+
+
+def test_the_end_in_the_middle_of_a_fit_or_a_save_is_quick_and_leaves_the_model_whole(held: Held) -> None:
+    pi = held.pi
+    taught, settings = (
+        {path.name: path.read_bytes() for path in (pi.models / "taught").iterdir()},
+        pi.config.read_text(),
+    )
+    pictures = sum(pi.counts().values())
+    held.begin()
+    assert pi.end() < 2
+    assert {path.name: path.read_bytes() for path in (pi.models / "taught").iterdir()} == taught
+    assert sorted(path.name for path in pi.models.glob("[!.]*")) == ["taught", "taught.pictures"]
+    assert pi.config.read_text() == settings and "Traceback" not in pi.log.read_text()
+    held.go_on()
+    pi.start()
+    pi.camera.scene = sheet("circle")
+    pi.sees("circle")
+    assert pi.post("/api/teach/open")[1]["pictures"] >= pictures
+    pi.uses()

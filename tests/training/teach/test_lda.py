@@ -21,7 +21,7 @@ def cloud(counts: list[int], d: int = 24, seed: int = 1, apart: float = 2.0) -> 
 
 
 def state(model: Lda) -> list[Array]:
-    return [model.within.matrix, model.total.matrix, model.means, model.solved, model.centre]
+    return [model.within.dense(), model.total.dense(), model.means, model.solved, model.centre]
 
 
 @pytest.mark.parametrize("counts", [[4, 5, 6], [40, 30, 35], [1, 9]])
@@ -38,20 +38,22 @@ def test_distances_are_those_of_the_textbook(counts: list[int]) -> None:
     np.testing.assert_allclose(model.distances(others)[0], expected, rtol=1e-9)
 
 
-def test_a_picture_at_a_time_comes_to_the_same_as_all_at_once() -> None:
-    vectors, classes = cloud([8, 8, 8])
+@pytest.mark.parametrize("count", [3, 4, 8])
+def test_a_picture_at_a_time_comes_to_the_same_as_all_at_once(count: int) -> None:
+    """Also where the last picture makes a matrix of what was kept of each."""
+    vectors, classes = cloud([count, count, count])
     whole = Lda(vectors, classes, 3)
     model = Lda(vectors[:-1], classes[:-1], 3)
     model.add(vectors[-1], 2)
     # The prior keeps the weight that it was fitted with, so the comparison is with that one.
-    same = Lda(vectors, classes, 3)
-    for precision, ridge, rows in ((same.within, model.ridges[0], vectors - whole.means[classes]),
-                                   (same.total, model.ridges[1], vectors - whole.centre)):  # fmt: skip
-        precision.matrix = np.linalg.inv(rows.T @ rows + ridge * np.eye(24))
-    np.testing.assert_allclose(model.within.matrix, same.within.matrix, rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(model.total.matrix, same.total.matrix, rtol=1e-8, atol=1e-12)
+    within, total = (
+        np.linalg.inv(rows.T @ rows + ridge * np.eye(24))
+        for rows, ridge in zip((vectors - whole.means[classes], vectors - whole.centre), model.ridges, strict=True)
+    )
+    np.testing.assert_allclose(model.within.dense(), within, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(model.total.dense(), total, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(model.means, whole.means, rtol=1e-12)
-    np.testing.assert_allclose(model.solved, whole.means @ same.within.matrix, rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(model.solved, whole.means @ within, rtol=1e-7, atol=1e-10)
     assert model.counts == whole.counts
 
 
@@ -112,18 +114,23 @@ def test_pictures_without_any_variance_give_numbers_all_the_same(rows: Array) ->
     scores = probabilities(*model.distances(rows), RELATIVE, calibration)
     assert np.isfinite(scores).all()
     np.testing.assert_allclose(scores.sum(1), 1)
-    layers = head(model, calibration, False, list(range(count)))
-    assert np.isfinite(layers.probabilities(rows)).all()
+    for given in (None, rows):
+        layers = head(model, calibration, False, list(range(count)), rows=given)
+        assert np.isfinite(layers.probabilities(rows)).all()
 
 
-def test_the_layers_say_what_the_distances_say() -> None:
-    vectors, classes = cloud([12, 9, 11])
+@pytest.mark.parametrize("counts", [[12, 9, 11], [4, 3, 5]])
+def test_the_layers_say_what_the_distances_say(counts: list[int]) -> None:
+    vectors, classes = cloud(counts)
     model = Lda(vectors, classes, 3)
     calibration = calibrate(model, leave_one_out(model, vectors, classes), classes)
     others = np.concatenate([vectors, np.random.default_rng(2).normal(size=(20, 24)) * 4])
     scores = probabilities(*model.distances(others), RELATIVE, calibration)
-    np.testing.assert_allclose(head(model, calibration, False, [0, 1, 2]).probabilities(others), scores, atol=1e-9)
-    assert scores[:, 3].max() > 0.9 and scores[:32, 3].max() < 0.6
+    for rows in (None, vectors):
+        layers = head(model, calibration, False, [0, 1, 2], rows=rows)
+        np.testing.assert_allclose(layers.probabilities(others), scores, atol=1e-9)
+    assert layers.shape.shape[1] == (24 if len(vectors) > 12 else 12), "as many numbers as the pictures need"
+    assert scores[:, 3].max() > 0.9 and scores[: len(vectors), 3].max() < 0.6
 
 
 def test_probabilities_are_calibrated() -> None:
