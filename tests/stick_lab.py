@@ -33,13 +33,16 @@ def build(folder: Path) -> Path:
     return folder
 
 
-def graph(shape: tuple[int, int, int] = (28, 28, 1), classes: int = len(LABELS), seed: int = 0) -> bytes:
-    """Return a graph file, softmax(W x + b), for (height, width, channels)."""
+def graph(
+    shape: tuple[int, int, int] = (28, 28, 1), classes: int = len(LABELS), seed: int = 0, features: bool = False
+) -> bytes:
+    """Return a graph file, softmax(W x + b), for (height, width, channels); `features`: relu(W x + b)."""
     h, w, c = shape
     random = np.random.default_rng(seed)
     weights = random.normal(0, 1 / np.sqrt(h * w * c), (classes, h * w * c)).astype("<f4")
     bias = np.zeros(classes, "<f4")
-    return b"PICAMSIM1\n" + struct.pack("<4I", c, h, w, classes) + weights.tobytes() + bias.tobytes()
+    magic = b"PICAMFEAT\n" if features else b"PICAMSIM1\n"
+    return magic + struct.pack("<4I", c, h, w, classes) + weights.tobytes() + bias.tobytes()
 
 
 def bundle(

@@ -14,6 +14,7 @@ from picam_infer.convert.keras_config import Graph
 from picam_infer.convert.weights import Weights
 from picam_infer.core import PicamError, UsageError
 from picam_infer.inference import preprocess
+from picam_infer.inference.engines.taught_layers import up_to_features
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform.terminal import say, say_json
@@ -31,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="the bundle's folder (default: ./NAME); made from INPUT where there is none")  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a model.json")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line, for a new bundle")
-    parser.add_argument("--output-layer", metavar="NAME", help="an intermediate layer: the stick extracts features")
+    parser.add_argument("--output-layer", metavar="NAME", help="an intermediate layer: the stick extracts features "
+                             "(default for a taught bundle: the layer that it was taught on)")  # fmt: skip
     parser.add_argument("--profile", action="store_true", help="run mvNCProfile as well (needs a stick)")
     parser.add_argument("--check", action="store_true", help="run mvNCCheck as well (needs a stick)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -77,6 +79,9 @@ def prepare(
         found = container.find(given, Path(scratch, "unpacked"))
         if found.format not in ("hdf5", "keras", "json"):
             raise PicamError(f"{given} is no Keras file but {found.format}", "give the Keras file it was made from")
+        if output_layer is None and (folder / "model.yaml").is_file():
+            taught = bundles.load(folder.resolve()).card.taught
+            output_layer = taught.features if taught is not None else None
         build = Path(scratch, "build")
         results: list[Written] = []
 
@@ -98,19 +103,22 @@ def prepare(
 
 
 def compare(model: Bundle, written: Written) -> float:
-    """Return how far the frozen graph's answers are from the bundle's network. Raises `PicamError` when too far."""
+    """Return how far the frozen graph's answers are from the bundle's network. Raises `PicamError` when too far.
+
+    Of a taught bundle its features count.
+    """
     import openvino as ov
 
     core = ov.Core()
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
-    network = model.card.input
-    input_image = np.random.default_rng(1).integers(0, 256, (network.height, network.width, network.channels), np.uint8)
-    picture = preprocess.tensor(input_image, model.card.preprocess, network)
+    shape = model.card.input
+    input_image = np.random.default_rng(1).integers(0, 256, (shape.height, shape.width, shape.channels), np.uint8)
+    picture = preprocess.tensor(input_image, model.card.preprocess, shape)
     answers = []
-    for path in (model.network, written.frozen):
-        compiled = core.compile_model(core.read_model(path), "CPU", precise)
-        shape = list(compiled.input(0).shape)
-        answers.append(np.asarray(compiled(picture.reshape(shape))[0]).reshape(-1))
+    own = core.read_model(model.network) if model.card.taught is None else up_to_features(model)
+    for network in (own, core.read_model(written.frozen)):
+        compiled = core.compile_model(network, "CPU", precise)
+        answers.append(np.asarray(compiled(picture.reshape(list(compiled.input(0).shape)))[0]).reshape(-1))
     if answers[0].shape != answers[1].shape:
         raise PicamError(f"the graph answers {answers[1].size} values, the bundle {answers[0].size}",
                          "choose another folder with -o")  # fmt: skip

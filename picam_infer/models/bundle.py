@@ -296,9 +296,8 @@ def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, by
     `files` maps `model.xml`, `model.bin` (and `graph`) to their bytes.
     """
     with _replacing(folder) as fresh:
-        old_graph = folder / "graph"
-        if "graph" not in files and old_graph.is_file() and _same_origin(folder, card):
-            shutil.copy2(old_graph, fresh / "graph")
+        if "graph" not in files:
+            _keep_graph(folder, fresh, card)
         atomic_file.write(fresh / "model.yaml", dump_card(card))
         atomic_file.write(fresh / "labels.txt", "".join(f"{label}\n" for label in labels).encode())
         for name, content in files.items():
@@ -307,13 +306,15 @@ def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, by
 
 
 def adopt(fresh: Path, folder: Path, keep_old: Path | None = None) -> Bundle:
-    """Put a bundle that was made beside it in another's place, in one step; the old one goes to `keep_old`.
+    """Put a bundle that was made beside it in another's place, in one step, keeping its `graph` if that fits still.
 
+    The old one goes to `keep_old`.
     Both folders have the same parent. After a power cut at any moment there is a whole bundle in `folder`, the new or
     the old one. Raises `PicamError`.
     """
     _refuse_other(folder)
     try:
+        _keep_graph(folder, fresh, _read_card(fresh / "model.yaml"))
         atomic_folder.put(fresh, folder)
         if keep_old is not None and fresh.exists():
             atomic_folder.put(fresh, keep_old)
@@ -337,9 +338,20 @@ def sweep(home: Path) -> None:
                     left.rmdir()
 
 
-def _same_origin(folder: Path, card: Card) -> bool:
+def _keep_graph(folder: Path, fresh: Path, card: Card) -> None:
+    """Copy the stick's graph of a bundle into the one that takes its place, if it has none. Raises `OSError`."""
+    graph = folder / "graph"
+    if graph.is_file() and not (fresh / "graph").exists() and _same_network(folder, card):
+        shutil.copy2(graph, fresh / "graph")
+
+
+def _same_network(folder: Path, card: Card) -> bool:
+    """Tell whether a bundle's graph, which of a taught one ends with the features, is that of a card's bundle, too."""
     with contextlib.suppress(PicamError):
-        return _read_card(folder / "model.yaml").origin.sha256 == card.origin.sha256
+        old = _read_card(folder / "model.yaml")
+        if old.taught is not None and card.taught is not None:
+            return (old.taught.sha256, old.taught.features) == (card.taught.sha256, card.taught.features)
+        return old.taught is card.taught is None and old.origin.sha256 == card.origin.sha256
     return False
 
 

@@ -596,9 +596,9 @@ class Teaching:
             malloc.trim()
         return True
 
-    def _run_model(self, wish: Switch) -> None:
+    def _run_model(self, switch: Switch) -> None:
         """Make the service run a model, and wait until it does. Raises `PicamError`."""
-        asked = self._switch(wish)
+        asked = self._switch(switch)
         end_s = time.monotonic() + _SWITCH_S
         while not self._stop.is_set() and time.monotonic() < end_s:
             with contextlib.suppress(TimeoutError):

@@ -38,6 +38,7 @@ struct fifo { struct graph *graph; unsigned size; int reads; };
 struct graph {
     struct device *device;
     unsigned c, h, w, classes;
+    int features;           /* ends with relu(W x + b) instead of a softmax */
     float *weights, *bias;
     struct job jobs[JOBS];
     int count;              /* jobs queued and not read */
@@ -262,11 +263,12 @@ int ncGraphCreate(const char *name, struct graph **handle)
     return OK;
 }
 
-/* softmax(W x + b), W[classes][h * w * c]: the lab's simulated stick reads the same file. */
+/* softmax(W x + b), W[classes][h * w * c]: the lab's simulated stick reads the same file. PICAMFEAT: relu(W x + b). */
 static int parse(struct graph *g, const char *blob, unsigned length)
 {
     const unsigned magic = 10, head = 26;
-    if (length < head || memcmp(blob, "PICAMSIM1\n", magic)) return BAD_GRAPH;
+    if (length < head || (memcmp(blob, "PICAMSIM1\n", magic) && memcmp(blob, "PICAMFEAT\n", magic))) return BAD_GRAPH;
+    g->features = blob[5] == 'F';
     unsigned shape[4];
     memcpy(shape, blob + magic, sizeof shape);
     g->c = shape[0]; g->h = shape[1]; g->w = shape[2]; g->classes = shape[3];
@@ -334,6 +336,10 @@ static float *infer(struct graph *g, const float *tensor)
         float score = g->bias[k];
         for (unsigned i = 0; i < inputs; i++) score += row[i] * tensor[i];
         if ((out[k] = score) > top) top = score;
+    }
+    if (g->features) {
+        for (unsigned k = 0; k < g->classes; k++) out[k] = half(out[k] > 0 ? out[k] : 0);
+        return out;
     }
     for (unsigned k = 0; k < g->classes; k++) sum += out[k] = expf(out[k] - top);
     for (unsigned k = 0; k < g->classes; k++) out[k] = half(out[k] / sum);

@@ -10,17 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pytest
 from makers import shared
 
 from picam_infer.cli.compile_ncs import add_arguments, main
+from picam_infer.convert import conversion
 from picam_infer.convert.keras_config import read_graph
 from picam_infer.core import PicamError, Unavailable, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.training.compile_ncs import tf1, toolkit
 from picam_infer.training.compile_ncs.tf1 import Written
+from picam_infer.training.teach.picture_set import PictureSet
+from picam_infer.training.teach.teacher import Teacher
 
 needs_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow (pip install 'picam-infer[train]')"
@@ -185,6 +189,24 @@ def test_an_intermediate_layer(
     about = json.loads(capsys.readouterr().out)
     assert about["output"] == "flatten/Reshape" and about["graph"] is None
     assert len(bundles.load(tmp_path / "out").labels) == 36
+
+
+@needs_tensorflow
+def test_a_taught_bundles_graph_ends_with_the_features(
+    keras: Path, tmp_path: Path, toolkit_on_path: Callable[[], list[str]]
+) -> None:
+    conversion.convert(keras, tmp_path / "base", conversion.Options(precision="f32"))
+    with Teacher(bundles.load(tmp_path / "base"), PictureSet(tmp_path / "taught.pictures")) as teacher:
+        for label, value in (("dark", 30), ("bright", 220)):
+            for seed in range(3):
+                noisy = np.random.default_rng(seed).integers(value - 20, value + 20, (12, 12, 1), np.uint8)
+                teacher.add(label, bytes(cv2.imencode(".png", noisy)[1]))
+        taught = teacher.save(tmp_path / "taught")[0].folder
+    assert run(keras, "-o", taught) == 0
+    assert toolkit_on_path()[0].endswith("-in conv2d_1_input -on flatten/Reshape -o graph.new")
+    assert bundles.load(taught).graph
+    with pytest.raises(PicamError, match="the graph"):
+        run(keras, "-o", taught, "--output-layer", "pool")
 
 
 @needs_tensorflow

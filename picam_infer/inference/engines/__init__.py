@@ -13,6 +13,7 @@ import msgspec
 from picam_infer.config import EngineSettings
 from picam_infer.core import Engine
 from picam_infer.inference.engines import sticks
+from picam_infer.inference.engines.ncs import causes
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle
 
@@ -47,7 +48,7 @@ def open_engine(
     if stick and settings.kind == "auto":
         settings = msgspec.structs.replace(settings, device="CPU")
     if settings.kind == "auto" and bundle.graph is None and sticks.Usb().plugged():
-        report(f"the stick is not used: model {bundle.name} has no graph for it; picam-infer compile-ncs makes one")
+        report(f"the stick is not used: model {bundle.name} has no graph for it; {causes.make_graph(bundle)}")
     if settings.kind == "auto" and bundle.graph is not None:
         from picam_infer.inference.engines.failover import FailoverEngine
         from picam_infer.inference.engines.ncs.preferred import PreferredStick

@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from picam_infer.convert import graph
 from picam_infer.core import PicamError, UsageError
+from picam_infer.inference.engines.taught_layers import FEATURES
 from picam_infer.models.bundle import Bundle, BundleError
 from picam_infer.training.teach.calibration import MOST
 from picam_infer.training.teach.head import Head
 
-FEATURES = "taught_features"
-"""What the features are called in a taught bundle's graph, by which it can be a backbone again."""
 MAX_FEATURES = 4096
 """More would need more memory than a Pi has to spare: their covariance has as many rows and columns."""
 ENOUGH = 32

@@ -16,12 +16,13 @@ from picam_infer.core import Frame, PicamError, UsageError
 from picam_infer.imaging import jpeg
 from picam_infer.imaging.pictures import as_frame, decode_picture
 from picam_infer.inference import preprocess
+from picam_infer.inference.engines.taught_layers import FEATURES
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Card, Chain, Origin, Taught, TaughtClass
 from picam_infer.platform import disk, malloc
 from picam_infer.training.teach import calibration as calibrations
 from picam_infer.training.teach import lda, report
-from picam_infer.training.teach.backbone import FEATURES, Backbone, Vector
+from picam_infer.training.teach.backbone import Backbone, Vector
 from picam_infer.training.teach.calibration import Calibration
 from picam_infer.training.teach.head import Head, head, rooted
 from picam_infer.training.teach.lda import RELATIVE, Array, Classes, Lda

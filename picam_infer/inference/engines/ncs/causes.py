@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from picam_infer.core import Problem
+from picam_infer.models.bundle import Bundle
 
 INSTALL = "run scripts/install-ncsdk.sh"
 FIRMWARE = "MvNCAPI-ma2450.mvcmd belongs in the folder mvnc beside libmvnc.so (/usr/local/lib/mvnc); " + INSTALL
@@ -110,3 +111,10 @@ def died(step: str, code: int) -> Problem:
     return Problem(
         f"libmvnc crashed while {doing} (its process {how})", "it is started again; if it goes on, " + REPLUG
     )
+
+
+def make_graph(bundle: Bundle) -> str:
+    """Return what makes a bundle's graph: of a taught one it is that of the network up to its features."""
+    if bundle.card.taught is None:
+        return "make one: picam-infer compile-ncs MODEL"
+    return f"make one of its features: picam-infer compile-ncs MODEL-IT-WAS-TAUGHT-ON.h5 -o {bundle.folder}"

@@ -39,7 +39,7 @@ def diagnose(
             yield Finding(bad, "the Python module mvnc is not installed", causes.INSTALL)
         return
     if bundle.graph is None:
-        yield Finding(bad, f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL")
+        yield Finding(bad, f"model {bundle.name} has no graph for the stick", causes.make_graph(bundle))
         return
     try:
         yield from _run(bundle, settings, stick, open_cpu, usb)

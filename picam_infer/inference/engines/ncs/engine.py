@@ -16,6 +16,7 @@ from picam_infer.inference.engines.ncs import causes
 from picam_infer.inference.engines.ncs.child import CLOSE, LOOK_EVERY_S, QUEUE, READ, RESULT, SLOTS
 from picam_infer.inference.engines.ncs.process import Process
 from picam_infer.inference.engines.sticks import ONE_AT_A_TIME, SECOND, Usb, library_users, name_processes, trouble
+from picam_infer.inference.engines.taught_layers import TaughtLayers
 from picam_infer.models.bundle import Bundle
 
 # Seconds; a healthy stick needs 0.3 (a Pi 3's cold SD card: 5), 0.01 (after a reset 1.5), 3.7 and 0.1.
@@ -33,6 +34,8 @@ failed_sticks = set[str]()
 
 class Ncs:
     """A bundle's graph on a stick; a fresh child process for every instance.
+
+    A taught bundle's graph ends with the features; the layers that were taught run here, on the CPU.
 
     `stick` is a name (`2-ma2450`) or port (`2`), or empty for the first free one. `wait`: sit until one is plugged
     in. `noticed` hears what was done to get at it. Raises `Disconnected`, also when `stopping` is set meanwhile.
@@ -59,15 +62,15 @@ class Ncs:
         self._underway: deque[int] = deque()
         self._next_slot = 0
         if bundle.graph is None:
-            raise Disconnected(
-                f"model {bundle.name} has no graph for the stick", "make one: picam-infer compile-ncs MODEL"
-            )
+            raise Disconnected(f"model {bundle.name} has no graph for the stick", causes.make_graph(bundle))
+        self._taught = TaughtLayers(bundle) if bundle.card.taught is not None else None
         usb = usb or Usb()
         for sentence in usb.revive(stick.partition("-")[0]):
             if noticed:
                 noticed(sentence)
         card = bundle.card.input
-        sizes = (4 * card.height * card.width * card.channels, 4 * len(bundle.labels))
+        answers = self._taught.count if self._taught is not None else len(bundle.labels)
+        sizes = (4 * card.height * card.width * card.channels, 4 * answers)
         self._process = Process(bundle.graph, stick, sizes, wait=wait, last=sorted(failed_sticks), stopping=stopping)
         try:
             self._start(stage)
@@ -112,7 +115,10 @@ class Ncs:
             asked = "×".join(map(str, shape))
             detail = f"the graph takes {takes}, model {bundle.name} gives {asked}"
             raise Disconnected.of(causes.explain("allocate", "INVALID_DATA_LENGTH", detail))
-        if out != 4 * len(bundle.labels):
+        if self._taught is not None and out != 4 * self._taught.count:
+            detail = f"the graph answers {out // 4} values, model {bundle.name} has {self._taught.count} features"
+            raise Disconnected("the graph belongs to another network: " + detail, causes.make_graph(bundle))
+        if self._taught is None and out != 4 * len(bundle.labels):
             detail = f"the graph answers {out // 4} values, model {bundle.name} has {len(bundle.labels)} labels"
             raise Disconnected("the graph belongs to another model: " + detail, causes.COMPILE)
         self._process.step = "read"
@@ -143,6 +149,8 @@ class Ncs:
         self._process.send(READ)
         reply = self._process.receive(self._deadline_s)
         self.telemetry = Telemetry(*RESULT.unpack(reply))
+        if self._taught is not None:
+            return self._taught.scores(answer)
         scores: Scores = answer.copy()
         if self._softmax:
             powers = np.exp(scores - scores.max())
