@@ -281,6 +281,9 @@ class Display(Protocol):
     def held(self) -> frozenset[str]:
         """Return which keys are down now, as far as they were pressed here, by the same names."""
 
+    def to_front(self) -> None:
+        """Come in front of other windows, minimised or not: a person asked for it. Raises `Disconnected`."""
+
     def close(self) -> None:
         """Give the monitor (and its console) back. May be called more than once."""
 
@@ -303,6 +306,11 @@ class Problem:
         return problem_title(self.part)
 
     @property
+    def outlook(self) -> str:
+        """What happens meanwhile, in a few words."""
+        return "goes on by itself once that is mended" if self.part in _FILES else "still looking for it"
+
+    @property
     def blocking(self) -> bool:
         """Whether nothing can be seen or said without the part."""
         return blocks(self.part)
@@ -315,7 +323,11 @@ class Problem:
 
 def problem_title(part: str) -> str:
     """Return what it is called, in a few words, that a part is not there."""
-    return {"model": "cannot start", "configuration": "wrong configuration"}.get(part, f"{part} lost")
+    return _FILES.get(part, f"{part} lost")
+
+
+_FILES = {"model": "cannot start", "configuration": "wrong configuration"}
+"""Parts that are files, which are followed, and what it is called that they are wrong."""
 
 
 _EVENTS_TO = "events to "

@@ -1,7 +1,8 @@
 """The work of scripts/soak-days: whole services watch a camera that never rests; ends with 1 when anything grows.
 
 Each codec gets a service of its own: page, status and journal as installed, no monitor. Only the camera is a stand-in:
-it hands out small pictures as fast as they are taken, and turns from dark to bright and back.
+it hands out small pictures as fast as they are taken, turns from dark to bright and back, and rests in the end: what
+the journal then holds is all that there will be.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ WARM_SHARE = 0.1
 # -- the service -----------------------------------------------------------
 
 
-def serve(codec: str, frames_a_turn: int, rest_s: float, settings: Path) -> int:
-    """Run the service on a tireless camera, until it is told to stop."""
+def serve(codec: str, frames: int, frames_a_turn: int, rest_s: float, settings: Path) -> int:
+    """Run the service on a camera that is tireless for so many frames, until it is told to stop."""
     import numpy as np
     from makers import jpeg_frame, picture
 
@@ -56,9 +57,11 @@ def serve(codec: str, frames_a_turn: int, rest_s: float, settings: Path) -> int:
         def read(self) -> Frame:
             seq = self._seq
             self._seq += 1
-            if seq % frames_a_turn == 0:  # the model needs a moment, as it has between two pictures of a real camera
+            if seq >= frames:
+                time.sleep(0.1)
+            elif seq % frames_a_turn == 0:  # the model needs a moment, as it has between two pictures of a real camera
                 time.sleep(rest_s)
-            look = self._looks[seq // frames_a_turn % 2].copy()
+            look = self._looks[min(seq, frames) // frames_a_turn % 2].copy()
             return Frame(look, codec, 64, 48, time.monotonic(), time.time(), seq)  # type: ignore[arg-type]
 
         def close(self) -> None:
@@ -102,7 +105,8 @@ class Service:
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(folder / "notify"))
         threading.Thread(target=self._hear, daemon=True).start()
-        command = [sys.executable, __file__, "--serve", codec, str(args.turn), str(args.rest_s), str(folder / "c.yaml")]
+        command = [sys.executable, __file__, "--serve", codec, str(args.frames), str(args.turn), str(args.rest_s),
+                   str(folder / "c.yaml")]  # fmt: skip
         environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), "XDG_CACHE_HOME": str(folder / "cache"),
                        "XDG_STATE_HOME": str(folder / "state"), "MALLOC_ARENA_MAX": "2"}  # fmt: skip
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
@@ -153,6 +157,13 @@ class Service:
                 raise SystemExit("the service ended: " + "".join(self.first_lines))
             time.sleep(0.5)
 
+    def settled(self, frames: int) -> Look:
+        """Return how it is once it has had so many frames and has told all that it saw."""
+        before = self.after(frames)
+        while (now := self.after(frames)).changes > before.changes:
+            before = now
+        return now
+
     def end(self) -> None:
         """Stop it."""
         self.process.terminate()
@@ -166,7 +177,7 @@ def soak(codec: str, args: argparse.Namespace) -> bool:
         service = Service(codec, Path(name), args)
         try:
             warm = service.after(round(args.frames * WARM_SHARE))
-            done = service.after(args.frames)
+            done = service.settled(args.frames)
         finally:
             service.end()
     growth_mb = done.rss_mb - warm.rss_mb
@@ -181,8 +192,8 @@ def soak(codec: str, args: argparse.Namespace) -> bool:
 def main() -> int:
     """Soak each codec; returns 1 when anything grew."""
     if sys.argv[1:2] == ["--serve"]:
-        codec, turn, rest_s, settings = sys.argv[2:]
-        return serve(codec, int(turn), float(rest_s), Path(settings))
+        codec, frames, turn, rest_s, settings = sys.argv[2:]
+        return serve(codec, int(frames), int(turn), float(rest_s), Path(settings))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=1_000_000, help="of each codec (default: %(default)s)")
     parser.add_argument("--turn", type=int, default=25, help="frames between two changes (default: %(default)s)")

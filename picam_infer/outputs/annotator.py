@@ -40,7 +40,7 @@ def status_screen(state: State) -> StatusScreen | None:
     problem = state.health.blocking
     if problem is None:
         return None
-    foot = f"since {_clock(problem.since)}, still looking for it"
+    foot = f"since {_clock(problem.since)}, {problem.outlook}"
     return StatusScreen(problem.title, problem.what, problem.remedy, foot)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shutil
 import socket
 import struct
 import sys
@@ -18,6 +19,7 @@ from picam_infer.platform.procfs import PROC, others
 
 SOCKETS = Path("/tmp/.X11-unix")
 RUN = Path("/run/user")
+LOGIND = Path("/run/systemd")
 _COOKIE = b"MIT-MAGIC-COOKIE-1"
 _PATIENCE_S = 1.0
 SERVICE_USER = "picam-infer"
@@ -44,11 +46,15 @@ class Refused(Disconnected):
     """A desktop is running, but there is no way to a window in it yet."""
 
 
-def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: Path = RUN) -> Session:
+def find(
+    environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: Path = RUN, logind: Path = LOGIND
+) -> Session:
     """Return a session to draw in, the environment's own first.
 
     Raises `Disconnected`; `Refused`, naming the desktop, where one is running all the same.
     """
+    if not environ.get("DISPLAY") and greeter_shown(logind):
+        raise Refused("the screen asks who logs in", "the window opens once somebody has")
     refused = ""
     for display in _displays(environ, sockets):
         for authority in _authorities(environ, run):
@@ -63,21 +69,26 @@ def find(environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: 
     if refused:
         raise Refused(refused, way_in(desktop))
     if desktop:
-        raise Refused(f"the desktop ({desktop}) has no X server, which the window needs",
-                      "sudo apt install xwayland, then log in there again")  # fmt: skip
+        raise Refused(*_without_x(desktop))
     raise Disconnected(
         "no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor"
     )
 
 
-def login(run: Path = Path("/run/systemd")) -> str:
+def login(run: Path = LOGIND) -> str:
     """Return the desktop login that has the screen, as logind numbers them; empty: none, or it cannot be told."""
     session = _fields(run / "seats/seat0").get("ACTIVE", "")
     about = _fields(run / "sessions" / session) if session else {}
     return session if about.get("TYPE") in ("x11", "wayland") and about.get("CLASS") == "user" else ""
 
 
-def compositor(proc: Path = PROC, run: Path = Path("/run/systemd")) -> str:
+def greeter_shown(run: Path = LOGIND) -> bool:
+    """Whether the screen is with the program that asks who logs in; False where it cannot be told."""
+    session = _fields(run / "seats/seat0").get("ACTIVE", "")
+    return bool(session) and _fields(run / "sessions" / session).get("CLASS") == "greeter"
+
+
+def compositor(proc: Path = PROC, run: Path = LOGIND) -> str:
     """Return the Wayland desktop that a person is logged in at, by its program's name; empty: none that can be seen.
 
     The greeter's own is none: it is left to ask who logs in.
@@ -94,6 +105,15 @@ def way_in(desktop: str, etc: Path = Path("/etc")) -> str:
     line = f"{sys.executable} -m picam_infer.platform.x11_access" + ("" if user == SERVICE_USER else f" {user}")
     line = f"exec {line}" if desktop == "sway" else f"{line} &"
     return f"add the line «{line}» to {file}, then log in there again: {desktop} starts nothing by itself"
+
+
+def _without_x(desktop: str) -> tuple[str, str]:
+    """Return what a Wayland desktop lacks for the window, and what to do about it."""
+    if shutil.which("Xwayland"):  # a desktop needs seconds until its X server listens, on a small machine many
+        return (f"the desktop ({desktop}) has not started its X server, which the window needs",
+                "if it stays so, allow Xwayland in the desktop's settings and log in there again")  # fmt: skip
+    return (f"the desktop ({desktop}) has no X server, which the window needs",
+            "sudo apt install xwayland, then log in there again")  # fmt: skip
 
 
 def _text(file: Path) -> str:

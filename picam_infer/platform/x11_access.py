@@ -17,7 +17,7 @@ from picam_infer.platform.terminal import say
 _CHANGE_HOSTS, _INSERT, _SERVER_INTERPRETED = 109, 0, 5
 AGAIN_S = 1.0
 _GONE_S = 30.0
-"""A desktop without an X server for so long has ended; a compositor starts its X server when somebody knocks."""
+"""A desktop without an X server for so long has ended, unless a compositor runs: that starts one when it is asked."""
 
 
 def main(words: list[str], gone_s: float = _GONE_S) -> int:
@@ -28,7 +28,7 @@ def main(words: list[str], gone_s: float = _GONE_S) -> int:
         try:
             desktop = x11.find()
         except Disconnected:
-            if time.monotonic() - there_s > gone_s:
+            if time.monotonic() - there_s > gone_s and not x11.compositor():
                 return 0
             time.sleep(AGAIN_S)
             continue

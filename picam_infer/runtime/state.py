@@ -250,6 +250,8 @@ class State:
         """Whether source or engine are waited for because the system is still setting its devices up."""
         self.engine = ""
         self.display = ""
+        self.closed = ""
+        """That a person closed the window, and what opens it again; empty: nobody did."""
         self.notice: tuple[str, float] = ("", 0.0)
         """What the engine last said of itself, and when on CLOCK_MONOTONIC it came."""
         self.advice = ""

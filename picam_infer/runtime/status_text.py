@@ -42,6 +42,7 @@ def status_text(state: State) -> str:
     if problem := state.health.blocking:
         return str(problem)
     missing = "".join(f"; {problem}" for problem in state.health.problems) + _taught(state) + _shared(state)
+    missing += f"; {state.closed}" if state.closed else ""
     newest = fresh_result(state)
     if newest is None:
         settling = "; the system is still setting its devices up" if state.settling else ""

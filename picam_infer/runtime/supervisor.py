@@ -177,7 +177,7 @@ class Supervisor:
         if number in _SWITCH:
             self._pause_requests.append(_SWITCH[signal.Signals(number)])
         elif number == _SHOW:
-            self._closed.forget()
+            self._closed.ask_for()
         else:
             (self._reload if number == signal.SIGHUP else self._stop).set()
 

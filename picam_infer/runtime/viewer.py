@@ -68,12 +68,12 @@ class Viewer:
             self._press(key)
         if teaching is not None:
             teaching.held(self._screen.held())
-        if not self._screen.there():
+        there = self._screen.there()
+        self._state.display, self._state.closed = self._screen.name, self._screen.closed
+        if not there:
             self._state.unpacked.forget(self)
-            self._state.display = self._screen.name
             time.sleep(_TICK_S)  # without a monitor nothing has to be done at each frame
             return True
-        self._state.display = self._screen.name
         if invitation := self._invitation():
             self._state.unpacked.forget(self)
             return self._show_status(invitation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -773,6 +774,23 @@ def test_recognition_goes_on_without_the_monitor_and_the_status_says_that_it_is_
     assert status.endswith("; display lost: the monitor was unplugged; plug it in")
 
 
+def test_reasons_that_take_turns_are_told_once_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reasons = itertools.cycle(["no X server yet", "it refuses"])
+
+    def open_display(settings: DisplaySettings) -> Monitor:
+        raise Disconnected(next(reasons))
+
+    monkeypatch.setattr(display, "open_display", open_display)
+    monkeypatch.setattr(screens, "RETRY_S", 0.0)
+    monkeypatch.setattr(udev, "working", lambda run=None: False)
+    caplog.set_level("INFO")
+    screen = Screen(Config(), patient=True)
+    assert not any(screen.there() for _ in range(6))
+    assert [caplog.text.count(reason) for reason in ("no X server yet", "it refuses")] == [1, 1]
+
+
 @pytest.mark.parametrize("kind", ["auto", "window"])
 def test_a_monitor_is_missed_when_it_was_asked_for_or_has_been_there(
     monkeypatch: pytest.MonkeyPatch, kind: Any
@@ -860,6 +878,7 @@ class Desk:
     def __init__(self) -> None:
         self.pressed: list[str] = []
         self.closed = False
+        self.fronts = 0
 
     size = (640, 480)
 
@@ -868,6 +887,9 @@ class Desk:
     def keys(self) -> list[str]:
         pressed, self.pressed = self.pressed, []
         return pressed
+
+    def to_front(self) -> None:
+        self.fronts += 1
 
     def close(self) -> None:
         self.closed = True
@@ -898,8 +920,31 @@ def test_a_closed_window_stays_closed_until_it_is_asked_for_or_the_next_login(
     assert not closed, "the next login"
     opened[0].pressed = [key]
     closed.remember()
-    closed.forget()
+    closed.ask_for()
     assert Screen(Config(), patient=True, closed=closed).there()
+    assert [desk.fronts for desk in opened] == [0, 1], "only what a person asks for comes to the front"
+
+
+def test_an_open_window_comes_to_the_front_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, closed = Desk(), ClosedWindow(lambda: "3")
+    monkeypatch.setattr(display, "open_display", lambda settings: desk)
+    screen = Screen(Config(), patient=True, closed=closed)
+    assert screen.there() and desk.fronts == 0
+    closed.ask_for()
+    assert screen.there() and screen.there() and desk.fronts == 1
+
+
+def test_the_status_says_that_the_window_was_closed_and_what_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    monkeypatch.setattr(display, "open_display", lambda settings: desk)
+    screen = Screen(Config(), patient=True, closed=ClosedWindow(lambda: "3"))
+    watching = Watching(tmp_path)
+    state, viewer = watching.state, Viewer(screen, watching.state, watching.settings)
+    desk.pressed = ["q"]
+    viewer.step()
+    assert "the window was closed; picam-infer show opens it again" in status_text(state)
 
 
 def test_closing_the_window_of_a_program_run_by_hand_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,9 @@ class Framebuffer:
         """Return which keys are down."""
         return self._keyboard.held() if self._keyboard else frozenset()
 
+    def to_front(self) -> None:
+        """There is nothing in front of it."""
+
     def close(self) -> None:
         """Give screen and keyboard back."""
         if self._keyboard is not None:

@@ -67,6 +67,9 @@ class Kms:
         """Return which keys are down."""
         return self._keyboard.held() if self._keyboard else frozenset()
 
+    def to_front(self) -> None:
+        """There is nothing in front of it."""
+
     def close(self) -> None:
         """Give monitor and keyboard back; the console returns."""
         if self._keyboard is not None:

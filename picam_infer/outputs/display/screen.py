@@ -34,6 +34,7 @@ class ClosedWindow:
     def __init__(self, login: Callable[[], str] = x11.login) -> None:
         self._login = login
         self._at: str | None = None
+        self._asked_for = False
 
     def __bool__(self) -> bool:
         if self._at is not None and self._login() not in ("", self._at):
@@ -44,9 +45,15 @@ class ClosedWindow:
         """Note that it was closed, now."""
         self._at = self._login()
 
-    def forget(self) -> None:
-        """Let it be opened again."""
+    def ask_for(self) -> None:
+        """Let it be opened again, and come to the front."""
         self._at = None
+        self._asked_for = True
+
+    def taken(self) -> bool:
+        """Whether it was asked for since the last call."""
+        asked, self._asked_for = self._asked_for, False
+        return asked
 
 
 class Screen:
@@ -63,6 +70,7 @@ class Screen:
         self._display: Display | None = None
         self._next_try_s = 0.0
         self._lost = Problem("")
+        self._told: set[str] = set()
         self._settling = Settling()
         self._health: Health | None = None
         self._missed = config.display.kind != "auto"
@@ -75,6 +83,11 @@ class Screen:
         """The display's name; while there is none why, or nothing."""
         if self._display is not None:
             return self._display.name
+        return self.closed
+
+    @property
+    def closed(self) -> str:
+        """That a person closed the window, and what opens it again; empty: nobody did."""
         return f"the window was closed; {_SHOW_AGAIN}" if self._closed else ""
 
     def report_to(self, health: Health) -> None:
@@ -93,6 +106,11 @@ class Screen:
             self._next_try_s = time.monotonic() + RETRY_S
             if not self._closed:
                 self._open(patient=True)
+        if self._display is not None and self._closed is not None and self._closed.taken():
+            try:
+                self._display.to_front()
+            except Disconnected as loss:
+                self._gone(loss)
         return self._display is not None
 
     @property
@@ -165,6 +183,7 @@ class Screen:
             log.info("display: %s", self._display.name)
             self._settling.over()
             self._lost = Problem("")
+            self._told.clear()
             # From now on it is missed: on a machine that never had a monitor `auto` is no promise of one.
             self._missed = True
             self._report()
@@ -174,7 +193,10 @@ class Screen:
         self._next_try_s = time.monotonic() + RETRY_S
         if loss.message != self._lost.what:
             self._lost = Problem(loss.message, loss.hint)
-            log.info("no display now: %s", loss)
+            # Reasons may take turns for as long as it is away; the journal has each once.
+            if loss.message not in self._told:
+                log.info("no display now: %s", loss)
+            self._told.add(loss.message)
         self._report()
 
     def _report(self) -> None:

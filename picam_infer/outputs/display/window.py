@@ -32,6 +32,8 @@ _EVENTS = 1 << 0 | 1 << 15 | 1 << 16 | 1 << 17
 """KeyPress, Exposure, VisibilityChange, StructureNotify."""
 _SHIFT_OR_LOCK = 0x0001
 _FULLY_OBSCURED = 2
+_BY_A_PERSON = 2
+"""Who asks for a window: not the program by itself."""
 _ATOM, _CARDINAL, _STRING, _WM_NAME, _WM_HINTS, _WM_NORMAL_HINTS, _WM_CLASS = 4, 6, 31, 39, 35, 40, 67
 
 
@@ -102,6 +104,10 @@ class Window:
             self._down = {number: name for number, name in self._down.items() if bits >> number & 1}
         return frozenset(self._down.values())
 
+    def to_front(self) -> None:
+        """Ask the window manager for what a click in its list of windows does. Raises `Disconnected`."""
+        self._ask("_NET_ACTIVE_WINDOW", _BY_A_PERSON, 0, 0)
+
     def close(self) -> None:
         """Close the window. May be called more than once."""
         if self.name:
@@ -116,7 +122,8 @@ class Window:
         self._seen = True
         self._keysyms = client.keysyms()
         names = ("WM_PROTOCOLS", "WM_DELETE_WINDOW", "_NET_WM_PING", "_NET_WM_STATE", "_NET_WM_STATE_FULLSCREEN",
-                 "_NET_WM_NAME", "UTF8_STRING", "_NET_WM_USER_TIME", "_NET_WM_PID", "_NET_WM_ICON")  # fmt: skip
+                 "_NET_WM_NAME", "UTF8_STRING", "_NET_WM_USER_TIME", "_NET_WM_PID", "_NET_WM_ICON",
+                 "_NET_ACTIVE_WINDOW")  # fmt: skip
         self._atoms = {name: client.atom(name) for name in names}
         self._id = client.new_id()
         width, height = (screen.width, screen.height) if self._full else self._windowed()
@@ -165,15 +172,22 @@ class Window:
 
     def _apply(self) -> None:
         """Ask the window manager for full screen or a window; without one the size does it."""
-        screen, state = self._client.screen, self._atoms["_NET_WM_STATE"]
-        asked = struct.pack("<IIII", int(self._full), self._atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
-        event = struct.pack("<BBHII", _MESSAGE, 32, 0, self._id, state) + asked + bytes(4)
-        self._client.send(x11_client.SEND_EVENT, 0, struct.pack("<II", screen.root, 1 << 19 | 1 << 20) + event)
+        screen = self._client.screen
+        self._ask("_NET_WM_STATE", int(self._full), self._atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
         width, height = (screen.width, screen.height) if self._full else self._windowed()
         place = ((screen.width - width) // 2, (screen.height - height) // 2)
         self._client.send(x11_client.CONFIGURE_WINDOW, 0,
                           struct.pack("<IHxxiiII", self._id, 0b1111, *place, width, height))  # fmt: skip
         self._hide_pointer(self._full)
+
+    def _ask(self, what: str, *values: int) -> None:
+        """Send a message about the window to the window manager (Extended Window Manager Hints 1.5)."""
+        event = struct.pack(
+            "<BBHII20s", _MESSAGE, 32, 0, self._id, self._atoms[what], struct.pack(f"<{len(values)}I", *values)
+        )
+        self._client.send(
+            x11_client.SEND_EVENT, 0, struct.pack("<II", self._client.screen.root, 1 << 19 | 1 << 20) + event
+        )
 
     def _hide_pointer(self, hidden: bool) -> None:
         client, cursor = self._client, 0

@@ -424,9 +424,28 @@ def test_a_wayland_desktop_is_known_by_its_program_and_the_greeters_own_is_none(
 
 def test_a_desktop_without_an_x_server_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(x11, "compositor", lambda: "labwc")
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(x11.Refused, match=r"labwc.* no X server") as refused:
         x11.find({}, tmp_path, tmp_path)
     assert "install xwayland" in refused.value.hint
+    (tmp_path / "Xwayland").touch(0o755)
+    with pytest.raises(x11.Refused, match=r"labwc.* has not started its X server") as refused:
+        x11.find({}, tmp_path, tmp_path)
+    assert "install" not in refused.value.hint
+
+
+def test_at_the_greeter_nothing_is_to_be_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x_server: tuple[Path, list[bytes]]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Login(tmp_path, "labwc", "greeter")
+    Login.write(tmp_path / "run/seats/seat0", "ACTIVE=3\n")
+    with pytest.raises(x11.Refused, match="asks who logs in") as refused:
+        x11.find({}, x_server[0], tmp_path, tmp_path / "run")
+    assert "xhost" not in refused.value.hint
+    Login(tmp_path, "labwc", "user")
+    with pytest.raises(x11.Refused, match="refuses user"):
+        x11.find({}, x_server[0], tmp_path, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -475,6 +494,24 @@ def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) 
     )
     assert x11_access.main([], gone_s=0.2) == 0
     assert grant_access == [(":0", "picam-infer")]
+
+
+def test_an_x_server_that_starts_again_slowly_is_waited_for_while_its_compositor_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks, granted = iter(range(50)), []
+
+    def find() -> x11.Session:
+        if next(looks, 50) < 49:
+            raise x11.Refused("the desktop (labwc) has not started its X server")
+        return x11.Session(":0", "")
+
+    monkeypatch.setattr(x11, "find", find)
+    monkeypatch.setattr(x11, "compositor", lambda: "" if granted else "labwc")
+    monkeypatch.setattr(x11_access, "AGAIN_S", 0.001)
+    monkeypatch.setattr(x11_access, "grant_access", lambda desktop, user: granted.append(user) or "no such user")
+    assert x11_access.main([], gone_s=0.0) == 1
+    assert granted == ["picam-infer"]
 
 
 def test_a_damaged_authority_file_gives_what_it_can() -> None:

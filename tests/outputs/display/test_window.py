@@ -249,6 +249,20 @@ def test_closing_it_with_the_mouse_is_a_key(desktop: Desktop, window: Window) ->
     manager.close()
 
 
+def test_it_comes_to_the_front_as_by_a_persons_click(desktop: Desktop, window: Window) -> None:
+    answered = x11.try_connect(desktop.environment["DISPLAY"], "")
+    assert answered is not None
+    manager = Client(answered.link, answered.setup)
+    manager.send(2, 0, struct.pack("<III", manager.screen.root, 1 << 11, 1 << 19))
+    assert manager.settle()
+    window.to_front()
+    heard: list[bytes] = []
+    wait_for(lambda: heard.extend(e for e in manager.events() if e[0] & 0x7F == 33) or heard, "the request")
+    kind, source = struct.unpack_from("<II", heard[0], 8)
+    assert kind == manager.atom("_NET_ACTIVE_WINDOW") and source == 2
+    manager.close()
+
+
 def test_a_desktop_that_ends_is_a_loss_and_not_our_end(desktop: Desktop, window: Window) -> None:
     shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
     desktop.close()

@@ -28,7 +28,7 @@ export class Status {
     this.screen.hidden = card === null;
     if (card) {
       const since = card.since ? `since ${clock.format(new Date(card.since * 1000))}` : "";
-      const foot = since && !card.held ? `${since}, still looking for it` : since;
+      const foot = since && !card.held ? `${since}, ${/ lost$/.test(card.title) ? "still looking for it" : "goes on by itself once that is mended"}` : since;
       const texts = { h2: card.title, ".reason": card.reason, ".hint": card.hint, ".foot": foot };
       for (const [part, text] of Object.entries(texts)) write(this.screen.querySelector(part), text ?? "");
     }
