@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Pixels, Scores, Telemetry, Unavailable
+from picam_infer.inference.engines import twins
 from picam_infer.models.bundle import Bundle, BundleError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class OpenVino:
         core = _core()
         model = _with_pixels_in(_read(core, bundle), bundle)
         device = settings.device or "CPU"
+        twins.merge(model)
         self._request = _request(core, model, device, settings, cache)
         self._bound: Pixels | None = None
         self._output = self._request.get_output_tensor(0).data.reshape(-1)
