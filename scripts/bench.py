@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import bench_window
 import cv2
 import numpy as np
+from bench_window import rss_mb
 
 from picam_infer import sources
 from picam_infer.bootstrap import bootstrap
@@ -43,6 +45,7 @@ from picam_infer.runtime.viewer import Viewer
 from picam_infer.training import glyphs, render
 
 ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("loops", "still", "processes", "steps", "screen", "start", "age", "growth")
 _UNTIL_STILL = 160
 """Frames at 30 a second: a little more than the five seconds that `engine.still` waits."""
 _NOISE = 3.0
@@ -202,14 +205,6 @@ def against(
     print(f"{name}: loop {other:.2f} ms, ours {mine:.2f} ms of CPU a frame: ratio {ratio:.3f} "
           f"(bar {bar:.3f}: {'met' if ratio <= bar else 'MISSED'}); the loop on one thread {least:.2f} ms: {hard:.3f} "
           f"({'met' if hard <= bar else 'missed'})")  # fmt: skip
-
-
-def rss_mb(pid: int | str = "self") -> float:
-    """Return a process's resident memory in megabytes (2^20 bytes)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def parts(rounds: int) -> None:
@@ -408,9 +403,19 @@ def watched(models: dict[str, Bundle], frames: list[Frame], others: list[Path], 
     if shutil.which("Xvfb") is None:
         print("whole processes: skipped, needs Xvfb (apt install xvfb)")
         return
-    import bench_window
-
     bench_window.rows(models, frames, others, args)
+
+
+def compare(
+    kind: str, model: Bundle, loop: Callable[[Bundle, bool], Step], bar: float, args: argparse.Namespace
+) -> None:
+    """Print the parts that concern one model."""
+    if "loops" in args.parts:
+        against(kind, model, loop, bar, args.rounds, args.frames)
+    if "still" in args.parts:
+        still(kind, model, args.rounds)
+    if "processes" in args.parts:
+        watched({kind: model}, as_a_webcam(recorded()), args.other if kind == "photo" else [], args)
 
 
 def main() -> None:
@@ -421,27 +426,31 @@ def main() -> None:
     parser.add_argument("--other", type=Path, action="append", default=[], metavar="FILE",
                         help="the photo network as .tflite or .onnx, for what other runtimes take")  # fmt: skip
     parser.add_argument("--only", choices=["headless", "window"], default="", help="of the whole processes")
+    parser.add_argument("--parts", choices=PARTS, nargs="+", default=PARTS, help="what to measure")
+    parser.add_argument("--against", choices=bench_window.AGAINST, nargs="+", default=bench_window.AGAINST,
+                        help="whom to compare the whole processes with")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=300, help="frames a round")
     parser.add_argument("--growth", type=int, default=20_000, help="frames for the memory growth")
     parser.add_argument("--changes", type=int, default=2_000, help="label changes for the memory growth")
     args = parser.parse_args()
-    digits = bundles.load("digits")
-    frames = as_a_webcam(recorded())
-    against("digits", digits, digits_loop, 1 / 8, args.rounds, args.frames)
-    still("digits", digits, args.rounds)
-    watched({"digits": digits}, frames, [], args)
-    for model in photo_bundle(args.photo):
-        against("photo", model, photo_loop, 0.65, args.rounds, args.frames)
-        still("photo", model, args.rounds)
-        watched({"photo": model}, frames, args.other, args)
-    parts(args.rounds)
-    screen_copies(args.rounds)
-    start_and_memory(args.rounds)
-    age(digits, 20)
-    growth(digits, args.growth)
-    for codec in ("jpeg", "bgr"):
-        change_growth(digits, codec, args.changes)
+    digits, wanted = bundles.load("digits"), args.parts
+    compare("digits", digits, digits_loop, 1 / 8, args)
+    if {"loops", "still", "processes"} & set(wanted):
+        for model in photo_bundle(args.photo):
+            compare("photo", model, photo_loop, 0.65, args)
+    if "steps" in wanted:
+        parts(args.rounds)
+    if "screen" in wanted:
+        screen_copies(args.rounds)
+    if "start" in wanted:
+        start_and_memory(args.rounds)
+    if "age" in wanted:
+        age(digits, 20)
+    if "growth" in wanted:
+        growth(digits, args.growth)
+        for codec in ("jpeg", "bgr"):
+            change_growth(digits, codec, args.changes)
 
 
 if __name__ == "__main__":

@@ -116,16 +116,16 @@ def trimmed_share() -> float:
 
 
 def peak_growth_mb(work: Callable[[], None]) -> float:
-    """Return by how much the peak of the resident memory grows, in 2^20 bytes."""
+    """Return by how much the peak of the resident memory grows, in MB (10^6 bytes)."""
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) * 1024 / 1e6
 
 
 def resident_mb() -> float:
-    """Return this process's resident memory in 2^20 bytes."""
+    """Return this process's resident memory in MB (10^6 bytes)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    return pages * resource.getpagesize() / 1e6
 
 
 def apart(work: Callable[[], float]) -> float:

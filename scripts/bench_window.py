@@ -29,6 +29,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _WARM = 60
 _FPS = 30
 _PATIENCE_S = 120.0
+AGAINST = ("written", "one", "square")
+"""The post's loop as it is written, the same held to one thread, and a centre square in each runtime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,9 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def rss_mb(pid: int) -> float:
-    """Return a process's resident memory in megabytes (2^20 bytes)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+def rss_mb(pid: int | str = "self") -> float:
+    """Return a process's resident memory in MB (10^6 bytes)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def measure(runner: Runner, environment: dict[str, str], count: int) -> Measured:
@@ -183,8 +185,9 @@ def rows(models: dict[str, Bundle], frames: list[Frame], others: list[Path], arg
             size = model.card.input.width
             for window in [shown for shown in (False, True) if args.only in ("", "window" if shown else "headless")]:
                 against = [loop(f"the post's loop, {'one thread' if one else 'as written'}", kind, model.network,
-                                address, size, window=window, one=one) for one in (False, True)]  # fmt: skip
-                if kind == "photo":
+                                address, size, window=window, one=one)
+                           for one in (False, True) if AGAINST[one] in args.against]  # fmt: skip
+                if kind == "photo" and "square" in args.against:
                     against += [loop(f"OpenCV + {file.suffix[1:]}, one thread", "square", file, address, size,
                                      window=window, one=True) for file in (model.network, *others)]  # fmt: skip
                 title = f"{kind}, {'window' if window else 'headless'}"
@@ -201,6 +204,7 @@ def main() -> None:
                         help="the same network as .tflite or .onnx")  # fmt: skip
     parser.add_argument("--only", choices=["headless", "window"], default="")
     parser.add_argument("--model", choices=["digits", "photo"], default="")
+    parser.add_argument("--against", choices=AGAINST, nargs="+", default=AGAINST, help="whom to compare with")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=300, help="pictures a turn")
     args = parser.parse_args()

@@ -139,7 +139,8 @@ class Service:
         rss = next(line for line in (place / "status").read_text().splitlines() if line.startswith("VmRSS"))
         written = next(line for line in (place / "io").read_text().splitlines() if line.startswith("write_bytes"))
         files = min(self._files(place) for _ in range(5))  # the page's connection for this closes in its own time
-        return Look(int(told["picam_frames_total"]), int(told["picam_label_changes_total"]), int(rss.split()[1]) / 1024,
+        rss_mb = int(rss.split()[1]) * 1024 / 1e6
+        return Look(int(told["picam_frames_total"]), int(told["picam_label_changes_total"]), rss_mb,
                     files, len(list((place / "task").iterdir())), int(written.split()[1]))  # fmt: skip
 
     @staticmethod

@@ -92,7 +92,7 @@ def facts() -> Facts:
         return Facts("?", 0, 0, "", 0.0, 0, 0)
     return Facts(
         values.get("ActiveState", "?"), int(values.get("MainPID", 0)), int(values.get("NRestarts", 0)),
-        values.get("StatusText", ""), int(values.get("Rss", 0)) / 1024, int(values.get("Files", 0)),
+        values.get("StatusText", ""), int(values.get("Rss", 0)) * 1024 / 1e6, int(values.get("Files", 0)),
         int(values.get("Threads", 0)),
     )  # fmt: skip
 

@@ -66,9 +66,9 @@ class Daemon:
         return sum(self.threads_s())
 
     def memory_mb(self) -> float:
-        """Return its resident memory in 2^20 bytes."""
+        """Return its resident memory in MB (10^6 bytes)."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def count(self) -> int:
         """Return how many results there are."""
