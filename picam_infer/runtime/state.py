@@ -22,6 +22,7 @@ from picam_infer.runtime.share import Share
 
 T = TypeVar("T")
 _INPUT_S = 5.0
+HISTORY = 1000
 SQUARE = Input((1, 28, 28, 1))
 
 
@@ -228,7 +229,9 @@ class State:
     def __init__(
         self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = (), pause: Pause | None = None,
         *, share: Share | None = None, network: Input = SQUARE, units: tuple[str, ...] | None = None,
+        history: deque[Change] | None = None,
     ) -> None:  # fmt: skip
+        """`pause`, `share` and `history` outlive this run, where they are given."""
         self.frames: Latest[Frame] = Latest()
         self.results: Latest[Result] = Latest()
         self.unpacked = Unpacked()
@@ -260,7 +263,8 @@ class State:
         """What went to a model server, where one is used."""
         self.telemetry: Telemetry | None = None
         """The engine's device's own readings, where it has any."""
-        self.history: deque[Change] = deque(maxlen=1000)
+        self.history: deque[Change] = deque(maxlen=HISTORY) if history is None else history
+        """The last changes, the newest last."""
         self.camera = CameraDesk()
         """The camera's own settings."""
         self.reports = Reports()

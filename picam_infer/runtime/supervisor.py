@@ -49,7 +49,7 @@ from picam_infer.runtime.retry import BackOff
 from picam_infer.runtime.schedule import Schedule
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.share import Share, invitation_file, only_sharing
-from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.state import HISTORY, Change, State, Tuning
 from picam_infer.runtime.status_text import status_text
 from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.viewer import Viewer
@@ -151,6 +151,7 @@ class Supervisor:
         """Whether a thread had to be left behind in a driver."""
         self._pause_requests: deque[bool] = deque()
         """Whether signals ask to pause or to resume. They come at any moment, also while a pause is being decided."""
+        self._history: deque[Change] = deque(maxlen=HISTORY)
         self._closed = ClosedWindow()
         self._stop = threading.Event()
         self._reload = threading.Event()
@@ -218,7 +219,7 @@ class Supervisor:
         tuning = Tuning(
             configs.tuned(bundle.card, config.preprocess, self.options.path), config.decide, config.capture.controls
         )
-        state = State(tuning, pause=self.pause, share=self.share)
+        state = State(tuning, pause=self.pause, share=self.share, history=self._history)
         state.run_model(bundle)
         settings = RuntimeSettings(state, self.options.path, defaults=_defaults(bundle))
         pipeline = Pipeline(state, self._parts(bundle, state))
@@ -468,7 +469,8 @@ class Supervisor:
 
         `tried`: the state of its files that did not work.
         """
-        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share)
+        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share,
+                      history=self._history)  # fmt: skip
         settings = RuntimeSettings(state)  # those of a model that is not there cannot be saved
         with contextlib.ExitStack() as outputs:
             self._page(outputs, state, settings, self._listeners(outputs, state))
@@ -505,7 +507,8 @@ class Supervisor:
 
         `page`: whether the settings could be read as such, so that it is known where the page belongs.
         """
-        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share)
+        state = State(Tuning(Photo(), self.config.decide), self.config.model, pause=self.pause, share=self.share,
+                      history=self._history)  # fmt: skip
         settings = RuntimeSettings(state)  # nothing is saved into a file that a person is mending
         read = file_stamp(self.options.path)
         with contextlib.ExitStack() as outputs:

@@ -123,6 +123,10 @@ class Teaching:
         self._status: dict[str, Any] = {"stage": "closed"}
         self._choice_said: tuple[float, dict[str, Any]] = (-1.0, {})
         self._said: dict[str, Any] | None = None
+        self._odd: dict[str, str] = {}
+        """Pictures that do not look like the others of their class, and what they are most like."""
+        self._odd_at = -1
+        """The revision that they are of."""
         self._digest = (-1, "")
         """The revision that it is of, and what the lesson teaches then: what a bundle of it has as its origin."""
         self.recent = Recent()
@@ -180,9 +184,16 @@ class Teaching:
         return {**self._status, "lessons": shelf.names(), "bases": bases}
 
     def pictures(self) -> list[dict[str, Any]]:
-        """Return id, label and bytes of the taught pictures, the oldest first."""
-        lesson = self._lesson
-        return [{"id": one.id, "label": one.label, "bytes": one.size} for one in lesson.pictures()] if lesson else []
+        """Return id, label and bytes of the taught pictures, the oldest first.
+
+        One that does not look like the others of its class has `like`, too: the class that it is most like, perhaps its
+        own.
+        """
+        lesson, odd = self._lesson, self._odd
+        return [
+            {"id": one.id, "label": one.label, "bytes": one.size} | ({"like": odd[one.id]} if one.id in odd else {})
+            for one in (lesson.pictures() if lesson else ())
+        ]
 
     def picture(self, id: str) -> bytes | None:
         """Return a taught picture's bytes; None: there is none."""
@@ -385,6 +396,7 @@ class Teaching:
             self._busy_s = self._used_s = now_s
             self._judged(lesson.teacher.learn_next())
         elif now_s - self._looked_s < LOOK_S:
+            self._look_for_odd(lesson)
             self._look_live(lesson)
         else:
             self._live = None
@@ -411,6 +423,16 @@ class Teaching:
         """Return a class's name, of one that was renamed the new one."""
         classes = lesson.classes()
         return label if label in classes else self._renamed.get(label, label)
+
+    def _look_for_odd(self, lesson: Lesson) -> None:
+        """Find the pictures that do not look like the others, once after each change, when all is learnt."""
+        if self._odd_at == self._revision or self._recorder.held or time.monotonic() - self._used_s < SETTLED_S:
+            return
+        before, self._odd_at = self._odd, self._revision
+        self._odd = lesson.odd() if any(lesson.classes().values()) else {}
+        if self._odd != before:
+            self._revision += 1  # who shows the pictures looks again
+            self._odd_at = self._revision
 
     def _look_live(self, lesson: Lesson) -> None:
         """Say what the newest picture is, as often as pictures come but ten times a second, and half of the time."""
@@ -517,7 +539,7 @@ class Teaching:
             self._keep_recorded(lesson)
             lesson.teacher.sync()
         lesson.close()
-        self._stage, self._live, self._progress, self._said = "closed", None, (0, 0), None
+        self._stage, self._live, self._progress, self._said, self._odd = "closed", None, (0, 0), None, {}
         self._revision += 1
         del lesson
         malloc.trim()
@@ -558,7 +580,18 @@ class Teaching:
             self._wanted = chain, now_s
         elif now_s - self._wanted[1] > SETTLED_S:  # nobody drags it any more
             self._wanted = None
-            self._begin(lesson.name, lesson.network)
+            self._look_again(lesson, chain)
+
+    def _look_again(self, lesson: Lesson, chain: Chain) -> None:
+        """Look at the region that is wanted now; what can be undone stays."""
+        self._stage, self._live = "opening", None
+        self._tell()
+        try:
+            lesson.look_again(chain, self._progressed)
+        finally:
+            self._stage = "open"
+            self._revision += 1
+            self._used_s = time.monotonic()
 
     # -- using it -----------------------------------------------------------------------------------------------------
 

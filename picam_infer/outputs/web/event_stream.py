@@ -16,6 +16,8 @@ from picam_infer.runtime.state import Change, State
 
 _TICK_S = 0.1
 _STATE_S = 1.0
+_LEAST = 60
+"""Changes that a page is told of when it comes, however old they are: the last one says what is so now."""
 
 
 def change_json(change: Change) -> dict[str, Any]:
@@ -66,9 +68,9 @@ class EventStream:
             self._ticker.cancel()
 
     def history(self, minutes: float = 15.0) -> list[dict[str, Any]]:
-        """Return the changes of the last minutes, oldest first."""
-        since = time.time() - minutes * 60
-        return [change_json(change) for _, change in self._changes if change.at >= since]
+        """Return the changes of the last minutes, and at least the last ones, oldest first."""
+        since, last = time.time() - minutes * 60, self._count - _LEAST
+        return [change_json(change) for number, change in self._changes if change.at >= since or number > last]
 
     async def stream(self, last_id: str = "") -> AsyncGenerator[bytes, None]:
         """Yield blocks of the stream for one listener, catching up after `last_id`; b"" when nothing was new."""

@@ -109,7 +109,20 @@ class Lesson:
             if (data := self.read(picture.id)) is not None:  # else removed meanwhile
                 yield Entry(f"{folders[picture.label]}/{picture.name}", data, time.time())
 
+    def odd(self) -> dict[str, str]:
+        """Return the ids of pictures that do not look like the others of their class, and what each is most like.
+
+        Raises `UsageError` when nothing is taught.
+        """
+        ids = {f"{picture.label}/{picture.name}": picture.id for picture in self.pictures()}
+        return {ids[odd.picture]: odd.nearest for odd in self.teacher.report().odd if odd.picture in ids}
+
     # -- changing -------------------------------------------------------------------------------------------------
+
+    def look_again(self, chain: Chain, progress: Callable[[int, int], None]) -> None:
+        """Look at another part of the pictures, as `Teacher.look_again`. Raises `PicamError`."""
+        self.teacher.look_again(chain, progress)
+        self.chain = chain
 
     def keep(self, label: str, data: bytes, name: str, step: str = "") -> Picture:
         """Keep a picture for a class, which is made if it is not there. Raises `PicamError`."""

@@ -252,6 +252,21 @@ class Teacher:
                 self._learn(self._pictures[id], found)
             return thought
 
+    def look_again(self, chain: Chain, progress: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Learn all pictures anew, by another part of them; what can be undone can be undone still.
+
+        `progress` hears how many are done, of how many. Raises `PicamError`.
+        """
+        with self._network_lock:
+            prepare = preprocess.build(chain, self._backbone.bundle.card.input)
+            self._chain, self._prepare = chain, prepare
+        with self._lock:
+            self._key = _key(self._backbone.bundle, self._backbone.layer, chain)
+            self._features.clear()
+            self._waiting.clear()
+            self._model = None
+        self._learn_all(progress)
+
     def relabel(self, id: str, label: str, step: str = "") -> Picture:
         """Move a picture to another class. Raises `UsageError` (no such picture) or `PicamError`.
 
@@ -269,9 +284,11 @@ class Teacher:
     def remove(self, id: str) -> None:
         """Take a picture out. Raises `UsageError` (no such picture) or `PicamError`."""
         with self._lock:
-            picture, found = self._known(id), self._features.get(id)
+            picture, found, key = self._known(id), self._features.get(id), self._key
             self._drop(id)
-            self.remember(f"remove {picture.name} from {picture.label}", lambda: self._put_back([(picture, found)]))
+            self.remember(
+                f"remove {picture.name} from {picture.label}", lambda: self._put_back([(picture, found)], key)
+            )
 
     def rename_class(self, old: str, new: str, step: str = "") -> None:
         """Call a class otherwise; it is merged with another one of that name. Raises `UsageError` or `PicamError`.
@@ -290,10 +307,10 @@ class Teacher:
         `step`: as in `keep`.
         """
         with self._lock:
-            gone = [(picture, self._features.get(picture.id)) for picture in self._of_class(label)]
+            gone, key = [(picture, self._features.get(picture.id)) for picture in self._of_class(label)], self._key
             for picture, _ in gone:
                 self._drop(picture.id)
-            self.remember(f"remove {label}", lambda: self._put_back(gone), step)
+            self.remember(f"remove {label}", lambda: self._put_back(gone, key), step)
 
     def remember(
         self, what: str, back: Callable[[], None], step: str = "", many: Callable[[int], str] | None = None
@@ -464,12 +481,13 @@ class Teacher:
         for id in ids:
             self._move(id, label)
 
-    def _put_back(self, gone: Sequence[tuple[Picture, Vector | None]]) -> None:
+    def _put_back(self, gone: Sequence[tuple[Picture, Vector | None]], key: str) -> None:
+        """Take pictures in again; `key`: what the features that they had depend on."""
         for picture, found in gone:
             self._written(lambda picture=picture: self._pictures.restore(picture))  # type: ignore[misc]
-            if found is not None:
+            if found is not None and key == self._key:
                 self._learn(picture, found)
-            else:  # it was removed before its turn came
+            else:  # it was removed before its turn came, or another part of it is looked at now
                 self._waiting.append(picture.id)
 
     def _number(self, label: str) -> int:

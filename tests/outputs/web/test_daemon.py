@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +38,41 @@ def test_the_daemon_serves_what_it_sees_and_ends_at_once(tmp_path: Path) -> None
         daemon.kill()
         daemon.wait()
     assert (tmp_path / "e.jsonl").read_text().count("\n") >= 1
+
+
+def test_the_timeline_outlives_a_reload(tmp_path: Path) -> None:
+    path, log = tmp_path / "c.yaml", tmp_path / "log"
+
+    def write(width: int) -> None:
+        path.write_text(f"source: demo\ncapture: {{width: {width}, height: 480}}\ndisplay: {{kind: none}}\n"
+                        "web: {listen: '127.0.0.1:0'}\n")  # fmt: skip
+
+    def page(number: int) -> Any:
+        ports = until(lambda: re.findall(r"web: http://127\.0\.0\.1:(\d+)/", log.read_text())[number:], 60)
+        return SimpleNamespace(port=int(ports[0]))
+
+    write(640)
+    with log.open("wb") as out:
+        daemon = subprocess.Popen([sys.executable, "-m", "picam_infer", "run", "-c", str(path)], stderr=out, stdout=out)
+    try:
+        first = page(0)
+        until(lambda: len(history(first)) > 1, 60)
+        before = history(first)
+        write(480)
+        daemon.send_signal(signal.SIGHUP)
+        assert history(page(1))[: len(before)] == before
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+def history(web: Any) -> list[dict[str, Any]]:
+    """Return what a page that comes now is told of the past."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{web.port}/api/events", timeout=10) as stream:
+        for line in stream:
+            if line.startswith(b"data: "):
+                return list(json.loads(line[6:])["changes"])
+    raise AssertionError("nothing was told")
 
 
 def test_off_imports_nothing_even_while_running(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from picam_infer.outputs.web import schemas, server
 from picam_infer.outputs.web.server import Web
 from picam_infer.runtime.camera_controls import Control, Report
 from picam_infer.runtime.reports import OutletReport
-from picam_infer.runtime.state import Histogram
+from picam_infer.runtime.state import Change, Histogram
 
 
 def image(data: bytes) -> np.ndarray:
@@ -155,6 +155,14 @@ class Ear:
     def close(self) -> None:
         self.answer.close()
         self.connection.close()
+
+
+def test_who_comes_late_is_told_the_last_changes_however_old_they_are(run: Run) -> None:
+    run.state.announce(Change("label", time.time() - 3600, label="hours ago"))
+    with serving(run) as web:
+        ear = Ear(web)
+        assert "hours ago" in [change.get("label") for change in ear.next("history")["changes"]]
+        ear.close()
 
 
 def test_news_of_changes_results_and_state(web: Web, run: Run) -> None:
@@ -357,6 +365,9 @@ def test_the_description_names_every_endpoint(run: Run, monkeypatch: pytest.Monk
     paths = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     routes = {(route.method, route.resource.canonical) for route in served[0].router.routes()}
     assert paths == {(method, path) for method, path in routes if method != "HEAD"}
+    document = (Path(__file__).parents[3] / "docs/http-api.md").read_text("utf-8")
+    named = {path.replace("{name}", "NAME").replace("{id}", "ID") for _, path in paths}
+    assert [path for path in sorted(named) if not re.search(rf"[`/ ]?{re.escape(path)}(?![\w/-])", document)] == []
     parts = described["components"]["schemas"]
     result = parts["Result"]
     assert set(result["required"]) <= set(state["result"]) <= set(result["properties"])

@@ -14,7 +14,7 @@ import cv2
 import pytest
 from show_camera import FPS, sheet
 from teach_lab import PATIENCE_S, Service, service
-from visitors import ask, until, watching
+from visitors import ask, ask_json, until, watching
 
 from picam_infer import cli
 from picam_infer import config as configs
@@ -214,6 +214,38 @@ def test_use_correction_undo_and_back_leave_camera_and_picture_alone(pi: Service
     assert pi.camera.opened == 1 and after["frames"] > told["frames"] and after["uptime_s"] > told["uptime_s"]
     assert watcher.seen > seen + 20
     assert watcher.longest_s < pi.camera.longest_s + 10 / FPS, "the picture paused"
+
+
+def test_a_moved_region_keeps_what_can_be_undone(pi: Service) -> None:
+    pi.post("/api/teach/open")
+    pi.teach("circle", sheet("circle"), 8)
+    pi.teach("cross", sheet("cross"), 8)
+    before = pi.counts()
+    assert pi.post("/api/teach/pictures", {"label": None, "id": pi.get("/api/teach/pictures")[1]["pictures"][0]["id"]})
+    assert ask_json(pi, "/api/config", "PATCH", {"preprocess.roi.size": 0.55})[0] == 200  # type: ignore[arg-type]
+    until(lambda: (now := pi.get("/api/teach")[1])["region"] == 0.55 and now["stage"] == "open", 60)
+    pi.thinks("cross")
+    assert pi.post("/api/teach/undo")[1]["undone"].startswith("remove ")
+    pi.settled()
+    assert pi.counts() == before, "and the picture is looked at as the others are now"
+    assert pi.post("/api/teach/undo")[1]["undone"].endswith("to cross")
+    assert pi.counts() == before | {"cross": 0}
+
+
+def test_a_picture_that_looks_like_another_class_is_marked(pi: Service) -> None:
+    pi.post("/api/teach/open")
+    pi.teach("circle", sheet("circle"), 10)
+    pi.teach("cross", sheet("cross"), 10)
+    wrong = next(one["id"] for one in pi.get("/api/teach/pictures")[1]["pictures"] if one["label"] == "cross")
+    assert pi.post("/api/teach/pictures", {"label": "circle", "id": wrong})[0] == 200
+
+    def marked() -> dict[str, str]:
+        pi.get("/api/teach")  # somebody looks
+        return {one["id"]: one["like"] for one in pi.get("/api/teach/pictures")[1]["pictures"] if "like" in one}
+
+    until(lambda: marked().get(wrong) == "cross", 60)
+    pi.post("/api/teach/undo")
+    until(lambda: wrong not in marked(), 60)
 
 
 def _teach_on(pi: Service) -> None:

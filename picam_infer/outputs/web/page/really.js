@@ -25,12 +25,12 @@ export class Really {
     });
   }
 
-  // `src` is the picture; `was` what it was taken for; `body` tells the Pi which one; `classes` (else asked for) what there is.
+  // `src` is the picture; `was` what it was taken for; `odd` how it differs from the others; `body` tells the Pi which one; `classes` (else asked for) what there is.
   async open(question) {
     this.question = question;
     at("really-picture").src = address(question.src);
     write(at("really-was"), question.was === undefined ? "" : `The Pi took it for: ${name(question.was)}`);
-    if (question.remove) write(at("really-was"), `It is among the pictures of “${question.was}”.`);
+    if (question.remove) write(at("really-was"), `It is among the pictures of “${question.was}”${question.odd ? `, but ${question.odd}. Right? Then leave it` : ""}.`);
     at("really-delete").hidden = !question.remove;
     at("really-name").value = "";
     write(at("really-note"), "");

@@ -180,8 +180,9 @@ export class Teach {
       element("div", {}, element("label", {}, "Put its pictures into ", into), remove));
     const thumbs = element("ul", { className: "thumbs" });
     const all = element("button", { type: "button", className: "all" });
-    card.append(element("div", { className: "top" }, element("i", { className: "swatch" }), title, count, more), record, thumbs, all);
-    Object.assign(card, { title_: title, count_: count, record_: record, into, remove_: remove, more, thumbs, all });
+    const odd = element("p", { className: "dim hint", hidden: true });
+    card.append(element("div", { className: "top" }, element("i", { className: "swatch" }), title, count, more), record, thumbs, odd, all);
+    Object.assign(card, { title_: title, count_: count, record_: record, into, remove_: remove, more, thumbs, odd, all });
     title.addEventListener("focus", () => this.choosing(card.of));
     title.addEventListener("change", () => this.rename(card, title.value));
     title.addEventListener("keydown", (event) => {
@@ -225,14 +226,21 @@ export class Teach {
   }
 
   drawThumbs(card, label) {
-    const there = (this.pictures.get(label) ?? []).map(({ id }) => id);
+    const pictures = this.pictures.get(label) ?? [];
+    const likes = new Map(pictures.map(({ id, like }) => [id, like]));
+    const there = [...likes.keys()];
     const shown = this.whole.has(label) ? there : there.slice(0, SHOWN);
     const items = reconcile(card.thumbs, shown, (id) => this.makeThumb(id));
     items.forEach((item, number) => {
-      const text = `Picture ${there.length - number} of ${label}`;
+      const odd = oddness(label, likes.get(shown[number]));
+      const text = `Picture ${there.length - number} of ${label}${odd && `, which ${odd}`}`;
       if (item.firstChild.title !== text) Object.assign(item.firstChild, { title: text }).setAttribute("aria-label", `${text}: change or delete`);
-      item.firstChild.of = label;
+      item.firstChild.classList.toggle("odd", odd !== "");
+      Object.assign(item.firstChild, { of: label, odd });
     });
+    const marked = pictures.filter(({ like }) => like !== undefined).length;
+    card.odd.hidden = marked === 0;
+    if (marked) write(card.odd, `${marked === 1 ? "One picture" : `${marked} pictures`} with a ? ${marked === 1 ? "looks" : "look"} different. Right or wrong? Press ${marked === 1 ? "it" : "them"} to see.`);
     card.all.hidden = there.length <= SHOWN;
     write(card.all, this.whole.has(label) ? "Show fewer" : `Show all ${there.length}`);
   }
@@ -241,7 +249,7 @@ export class Teach {
     const image = element("img", { loading: "lazy", alt: "", width: 80, height: 60, src: address(`teach/thumbnail/${id}`) });
     const button = element("button", { type: "button", className: "thumb" }, image);
     const remove = () => this.send("api/teach/pictures", { id, label: null }, () => "A picture is deleted.");
-    button.addEventListener("click", () => this.really({ src: `teach/picture/${id}`, was: button.of, body: { id }, classes: this.classes, remove, done: (answer) => this.take(answer) }));
+    button.addEventListener("click", () => this.really({ src: `teach/picture/${id}`, was: button.of, odd: button.odd, body: { id }, classes: this.classes, remove, done: (answer) => this.take(answer) }));
     button.addEventListener("keydown", (event) => {
       if (event.key === "Delete" || event.key === "Backspace") remove();
     });
@@ -362,7 +370,7 @@ export class Teach {
     if (at("use").getAttribute("aria-disabled") === "true") return;
     this.using = performance.now();
     this.draw();
-    const done = await this.send("api/teach/use", {}, () => "The Pi takes it up. This takes some seconds …");
+    const done = await this.send("api/teach/use", {}, () => "The Pi takes it up …");
     if (!done) this.using = 0;
     this.draw();
   }
@@ -380,7 +388,7 @@ export class Teach {
     await this.enter(wish);
   }
 
-  // Whether the Pi is about to run another model: it is away for some seconds.
+  // Whether the Pi is about to run another model, of another kind perhaps: then it is away for some seconds.
   get switching() {
     return this.using > 0;
   }
@@ -391,6 +399,12 @@ export class Teach {
     if (!down) this.hold.end();
     else if (!event.repeat && this.current) this.hold.begin(() => this.current);
   }
+}
+
+// How a picture differs from the others of its thing; empty: not at all. `like` is the thing that it is most like.
+function oddness(label, like) {
+  if (like === undefined) return "";
+  return like === label ? "looks different from the others" : `looks more like “${like}”`;
 }
 
 function makeBar() {
