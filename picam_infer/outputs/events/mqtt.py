@@ -53,9 +53,9 @@ class Broker:
         self._clash = ""
         """The host of another service of our name."""
         self._news: set[str] = set()
+        """What has to be said of ourselves: `here`, or `all`."""
         self._model = (state.model, state.units)
         """What the broker was told of the model."""
-        """What has to be said of ourselves: `here`, or `all`."""
         self._heard: dict[str, Presence] = {}
         self._said: tuple[float, bytes] = (0.0, b"")
         self._said_watching = b""
