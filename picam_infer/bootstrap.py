@@ -1,4 +1,4 @@
-"""What must be so in a process before the large libraries are imported. Every program's first call."""
+"""How a process is set up before the large libraries are imported. Every program calls this first."""
 
 from __future__ import annotations
 

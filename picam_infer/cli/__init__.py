@@ -32,7 +32,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "run": Verb("picam_infer.cli.run", "watch a camera and say what it sees, until stopped"),
-    "classify": Verb("picam_infer.cli.classify", "say what is on pictures"),
+    "classify": Verb("picam_infer.cli.classify", "say what pictures show"),
     "explain": Verb("picam_infer.cli.explain", "show what a model was given, what it answered and why"),
     "convert": Verb("picam_infer.cli.convert", "turn a Teachable Machine, Keras or other file into a bundle"),
     "export": Verb("picam_infer.cli.export", "write bundles as a repository that model servers load"),
@@ -44,9 +44,9 @@ VERBS = {
     "show": Verb("picam_infer.cli.show", "open the service's window again after it was closed"),
     "train": Verb("picam_infer.cli.train", "train the built-in digit model"),
     "bench": Verb("picam_infer.cli.bench", "time a model through each engine and other libraries"),
-    "compile-ncs": Verb("picam_infer.cli.compile_ncs", "put a Keras model onto the Movidius stick"),
+    "compile-ncs": Verb("picam_infer.cli.compile_ncs", "compile a Keras model for the Movidius stick"),
     "devices": Verb("picam_infer.cli.devices", "list cameras, sticks, OpenVINO devices and displays"),
-    "check": Verb("picam_infer.cli.check", "check configuration and machine, with a remedy for each finding"),
+    "check": Verb("picam_infer.cli.check", "check the configuration and the machine, with a remedy for each finding"),
 }
 
 
@@ -103,7 +103,7 @@ def _top_level(words: Sequence[str]) -> int:
     listing = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
     parser = _Parser(
         prog="picam-infer", usage="picam-infer VERB [OPTION…]", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="A camera in, named predictions out.",
+        description="Watch a camera with a neural network, and show what it sees.",
         epilog=f"verbs:\n{listing}\n\n`picam-infer VERB --help` tells more; try `picam-infer run --source demo`.",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"picam-infer {__version__}")

@@ -43,7 +43,7 @@ class Row:
     later_ms: float
     """The median of the later calls."""
     best_ms: float
-    """The fastest of them: what a busy machine spoils least."""
+    """The fastest of them: what a busy machine distorts least."""
     note: str = ""
     """What else there is to say."""
 
@@ -56,19 +56,21 @@ class Contender:
     step: Callable[[], object]
     close: Callable[[], None] = lambda: None
     answer: Sequence[Scores] = ()
-    """What the last call said, if it is kept: probabilities, shape (classes,)."""
+    """What the last call returned, if it is kept: probabilities, shape (classes,)."""
     threads: int = 0
     """How many it runs on, where it chose itself; 0: unknown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `bench`'s options."""
-    parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
+    parser.add_argument(
+        "-m", "--model", default="digits", metavar="M", help="a model's name or folder (default: digits)"
+    )
     parser.add_argument(
         "--against",
         type=Path,
         metavar="FILE",
-        help="its original (.h5, .keras, .tflite, .onnx, a zip of it): times and answers are compared",
+        help="its original file (.h5, .keras, .tflite, .onnx, or a zip of it), to compare times and answers with",
     )
     parser.add_argument(
         "--image",
@@ -77,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the picture, or a folder of pictures to compare the answers on (default: a test pattern)",
     )
     parser.add_argument("--threads", type=argument_types.count, default=0, metavar="N",
-                        help="threads of each runtime (default: as many as our engine takes)")  # fmt: skip
+                        help="threads of each runtime (default: as many as our engine uses)")  # fmt: skip
     engine_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
@@ -151,7 +153,7 @@ def _pattern() -> Pixels:
 
 
 def _race(contenders: Sequence[Contender]) -> list[Row]:
-    """Call all in turn, some calls each, again and again: what else the machine does falls on each of them alike."""
+    """Call all in turn, a few calls each, again and again, so that other work on the machine affects them equally."""
     first_ms = [_called_ms(contender) for contender in contenders]
     later_ms: list[list[float]] = [[] for _ in contenders]
     for _ in range(ROUNDS):
@@ -191,7 +193,7 @@ def _whole_way(model: Bundle, picture: Pixels, engine: Engine) -> Contender:
 
 
 class _Server:
-    """The model server, and what it has done for others before."""
+    """The model server, and its statistics from before."""
 
     def __init__(self, model: Bundle, settings: EngineSettings) -> None:
         from picam_infer.inference.engines.remote.engine import Remote
@@ -235,7 +237,7 @@ def _prepared(model: Bundle, picture: Pixels) -> Contender:
 
 
 def _scaled(model: Bundle) -> Contender:
-    """What the bare networks ask for besides, and ours does itself: floats."""
+    """What the bare networks need in addition, and ours does itself: scaling to floats."""
     size, normalised = model.card.input, model.card.normalisation
     input_image = np.zeros((1, size.height, size.width, size.channels), np.uint8)
     return Contender("  scaling, which is part of ours", lambda: normalised(input_image))

@@ -34,7 +34,7 @@ from picam_infer.sources.v4l2 import Watched
 
 _TRIES = 10
 _LEAST_MB = 400.0
-"""A board of 512 MB has this much left beside its graphics memory."""
+"""What a board with 512 MB has left after its graphics memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _of_memory(memory: sysinfo.Memory) -> Finding:
 
 
 def importable(module: str) -> bool:
-    """Whether a module can be found, without running it."""
+    """Whether a module can be found, without importing it."""
     import importlib.util
 
     try:
@@ -161,7 +161,7 @@ def engine(config: Config, model: Bundle) -> Line:
 
 
 def server(config: Config, model: Bundle) -> Iterator[Line]:
-    """Go through the way to the model server and back."""
+    """Check every step on the way to the model server and back."""
     if config.engine.kind != "remote":
         return
     from picam_infer.inference.engines.remote import diagnostics as remote
@@ -199,7 +199,7 @@ def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[L
 
 
 def labels_wanted(config: Config, model: Bundle | None) -> Iterator[Line]:
-    """Yield the labels that an outlet waits for and the model never says."""
+    """Yield the labels that an outlet waits for and the model does not have."""
     if model is None:
         return
     said = [*model.classes, "unknown"]
@@ -225,7 +225,7 @@ def keep(config: Config) -> Iterator[Line]:
 
 
 def _controls(config: Config, opened: Source) -> Iterator[Line]:
-    """Yield what the camera does not take of `capture.controls`."""
+    """Yield which of `capture.controls` the camera does not accept."""
     wanted = config.capture.controls
     if wanted:
         report = camera_controls.apply_to(opened, wanted)
@@ -253,7 +253,7 @@ def _first_picture(opened: Source) -> tuple[Line, Frame | None]:
 
 
 def web(config: Config) -> Iterator[Line]:
-    """Yield the page's address and what guards it; makes the token if one is needed and missing."""
+    """Yield the page's address and how it is protected; makes the token if one is needed and missing."""
     settings = configs.chosen(config.web, configs.Web)
     if settings is None:
         yield Line("web", Finding("ok", "none wanted"))

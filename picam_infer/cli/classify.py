@@ -1,4 +1,4 @@
-"""`picam-infer classify`: pictures instead of a camera, through the very same chain."""
+"""`picam-infer classify`: pictures instead of a camera, through the same chain."""
 
 from __future__ import annotations
 
@@ -25,20 +25,26 @@ from picam_infer.platform.terminal import say, say_json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `classify`'s options."""
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
-    parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
+    parser.add_argument(
+        "-m", "--model", default="digits", metavar="M", help="a model's name or folder (default: digits)"
+    )
     engine_options.add_arguments(parser)
     parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE",
-                        help="the square to look at: its side as a share of the picture's height, and before that its "
-                        "middle as shares of width and height (0.5,0.5)")  # fmt: skip
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (3)")
+                        help="the square to look at: its side as a share of the picture's height, after its centre as "
+                        "shares of width and height (default: 0.5,0.5)")  # fmt: skip
+    parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (default: 3)")
     parser.add_argument(
-        "--threshold", type=argument_types.share, default=0.6, metavar="P", help="below this it is unknown (0.6)"
+        "--threshold",
+        type=argument_types.share,
+        default=0.6,
+        metavar="P",
+        help="less than this probability is unknown (default: 0.6)",
     )
     parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees")
     parser.add_argument(
         "--report",
         action="store_true",
-        help="at the end, how often it was right: for folders that are called after the classes",
+        help="print at the end how often it was right, for folders named after the classes",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
@@ -86,7 +92,7 @@ def _report(evaluation: Evaluation, as_json: bool) -> None:
 
 
 def _pictures(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield pictures with what was named for them: a folder, or themselves. Raises `NoInput`."""
+    """Yield each picture with the argument it came from: a folder, or itself. Raises `NoInput`."""
     for path in paths:
         if not path.is_dir():
             yield path, path

@@ -18,7 +18,7 @@ from picam_infer.sources import open_source
 
 MAX_PICTURES = 40
 _DRAWN = 6
-"""How many frames of the demonstration's scene stand in for pictures that nobody gave."""
+"""How many frames of the demo scene are used when no pictures are given."""
 
 
 class Original:
@@ -57,7 +57,7 @@ class Original:
 
 
 def compared(model: Bundle, reference: Reference, given: Sequence[Path], beside: Path | None = None) -> Comparison:
-    """Compare a bundle with its original on pictures: those given, else those beside it, else drawn ones; and on noise.
+    """Compare a bundle with its original on the given pictures, else those next to it, else drawn ones; and on noise.
 
     Raises `NoInput` or `PicamError`.
     """
@@ -83,7 +83,7 @@ def _frames(given: Sequence[Path], beside: Path | None) -> Iterator[tuple[str, F
 
 
 def _beside(folder: Path) -> list[Path]:
-    """Return the pictures right beside a model; those that cannot be read are no reason to stop."""
+    """Return the pictures in a model's folder; those that cannot be read are skipped."""
     try:
         return [path for path in picture_files.find(folder).pictures if path.parent == folder]
     except NoInput:

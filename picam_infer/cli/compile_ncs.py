@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("input", type=Path, metavar="INPUT", help="Keras model: .h5, .keras, model.json, zip or folder")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR",
-                        help="the bundle's folder (default: ./NAME); made from INPUT where there is none")  # fmt: skip
+                        help="the bundle's folder, made from INPUT if there is none (default: ./NAME)")  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a model.json")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line, for a new bundle")
-    parser.add_argument("--output-layer", metavar="NAME", help="an intermediate layer: the stick extracts features "
-                             "(default for a taught bundle: the layer that it was taught on)")  # fmt: skip
+    parser.add_argument("--output-layer", metavar="NAME", help="stop at this layer: the stick extracts features "
+                        "(default for a taught bundle: the layer that it was taught on)")  # fmt: skip
     parser.add_argument("--profile", action="store_true", help="run mvNCProfile as well (needs a stick)")
     parser.add_argument("--check", action="store_true", help="run mvNCCheck as well (needs a stick)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

@@ -31,16 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="weights (or their folder) for a model.json, or in place of a file's own",
+        help="weights (a file or a folder) for a model.json, or to use instead of a file's own",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="class names, one a line (default: labels.txt beside)"
+        "--labels", type=Path, metavar="FILE", help="class names, one a line (default: labels.txt next to INPUT)"
     )
     parser.add_argument(
         "--precision", choices=("f32", "f16", "int8"), default="f16", help="how weights are stored (default: f16)"
     )
     parser.add_argument("--calibrate", type=Path, metavar="FOLDER", help="pictures for int8")
-    parser.add_argument("--output-layer", metavar="NAME", help="take this output, or this layer's answer")
+    parser.add_argument("--output-layer", metavar="NAME", help="use this output, or the output of this layer")
     _add_input_arguments(parser)
     parser.add_argument(
         "--verify",
@@ -54,26 +54,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="PICTURE",
-        help="pictures or folders to compare on (default: those beside ORIGINAL, else drawn ones)",
+        help="pictures or folders to compare on (default: those next to ORIGINAL, else drawn ones)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
 
 def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the files may leave open: how a picture becomes the input, and what the answer means."""
-    known = parser.add_argument_group("what the model's files may not say")
+    known = parser.add_argument_group("what the model's files may leave open")
     known.add_argument("--scale", metavar="LOW..HIGH", help="the range that the network wants pixels in, e.g. -1..1")
-    known.add_argument("--mean", metavar="M[,M,M]", help="it wants (pixel - M) / S: one number, or red, green, blue; "
-                       "of pixels 0..1 if all are at most 1, else of 0..255")  # fmt: skip
+    known.add_argument("--mean", metavar="M[,M,M]", help="it wants (pixel - M) / S: one number or three, in the order "
+                       "red, green, blue; of pixels 0..1 if all are at most 1, else of 0..255")  # fmt: skip
     known.add_argument("--std", metavar="S[,S,S]", help="see --mean")
     known.add_argument("--colour", "--color", choices=("rgb", "bgr", "grey"), help="order of the channels")
     known.add_argument("--fit", choices=("crop", "squash", "pad"),
-                       help="how a picture comes into the input's proportions")  # fmt: skip
+                       help="how a picture is fitted to the input's proportions")  # fmt: skip
     known.add_argument("--chain", choices=("edges", "photo"), help="feed outlines, or the picture itself")
     known.add_argument("--task", choices=("classification", "multi-label", "regression"),
                        help="what the outputs are: classes of which one applies, or several; or values")  # fmt: skip
     known.add_argument("--try", dest="try_", type=Path, metavar="FOLDER", help="a folder with one folder of pictures "
-                       "for each class: what is open is chosen by them (default: pictures beside it)")  # fmt: skip
+                       "for each class, to decide what the files leave open (default: next to INPUT)")  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> int:
@@ -105,12 +105,12 @@ def _verified(args: argparse.Namespace, folder: Path) -> Comparison:
 
 
 class Told:
-    """Says on standard error what is being done, once it has taken so long that somebody may wonder."""
+    """Says on standard error what is being done, once it has taken long enough for somebody to wonder."""
 
     AFTER_S = 2.0
     AGAIN_S = 30.0
     CHANGE_S = 5.0
-    """How long after a line the next step is worth one."""
+    """How long after a line the next step gets one."""
     _WORDS: ClassVar = {
         "read": "reading", "build": "building the network of", "check": "trying the network of", "save": "saving",
         "try": "trying pictures on the network of",
@@ -122,7 +122,7 @@ class Told:
         self._phase, self._said_s = "", 0.0
 
     def __call__(self, phase: str, waited_s: float) -> None:
-        """Hear what is being done, and since when it all goes on."""
+        """Take what is being done, and when the whole began."""
         pause_s = self.AGAIN_S if phase == self._phase else self.CHANGE_S if self._phase else self.AFTER_S
         if waited_s < self._said_s + pause_s:
             return

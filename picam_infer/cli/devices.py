@@ -1,4 +1,4 @@
-"""`picam-infer devices`: what this machine has to see, think and show with."""
+"""`picam-infer devices`: this machine's cameras, accelerators and displays."""
 
 from __future__ import annotations
 

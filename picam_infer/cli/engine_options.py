@@ -1,4 +1,4 @@
-"""`--engine` and `--url`: the same words mean the same for every verb that asks a model."""
+"""`--engine` and `--url`: the same for every verb that runs a model."""
 
 from __future__ import annotations
 

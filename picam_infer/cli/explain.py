@@ -24,10 +24,10 @@ from picam_infer.outputs import text
 from picam_infer.platform.terminal import say, say_json
 
 _DESCRIPTION = """\
-Show why a model says what it says of a picture. The PNG shows the picture with the part that is looked at, the
-network's input as it is, and what in it speaks for the answer (red) or against it (blue); below them are the numbers.
-Other answers than in the browser or in a script mean, nearly always, another part of the picture, another order of
-colours or another scale: compare these with what the other program does."""
+Show why a model gives its answer to a picture. The PNG shows the picture with the part that the network looks at, the
+network's input as it is, and what in it counts for the answer (red) or against it (blue); the numbers are below.
+Where the answers differ from those in a browser or a script, the cause is nearly always another crop, another order of
+the colours or another scaling: compare these with what the other program does."""
 _SIDE_PX = 360
 _GAP_PX = 16
 _TEXT_PX = 18
@@ -43,9 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file")
-    parser.add_argument("-m", "--model", default="digits", metavar="M", help="a model's name or folder (digits)")
-    parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="where to draw it (PICTURE-explained.png)")
-    parser.add_argument("--label", metavar="CLASS", help="what speaks for this class (the likeliest one)")
+    parser.add_argument(
+        "-m", "--model", default="digits", metavar="M", help="a model's name or folder (default: digits)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PNG", help="the file to draw (default: PICTURE-explained.png)"
+    )
+    parser.add_argument("--label", metavar="CLASS", help="the class to explain (default: the likeliest)")
     parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE", help="the square to look at")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -86,7 +90,7 @@ def _answer(model: Bundle, found: Explanation) -> str:
 
 
 def lines(found: Explanation) -> list[tuple[str, str]]:
-    """Return what is to be said, as headings and texts, for a terminal and below the pictures."""
+    """Return the report as headings and texts, for a terminal and below the pictures."""
     box, n, network, chain = found.box, found.numbers, found.network, found.chain
     width, height = found.picture
     part = f"{box.width}×{box.height} of it at {box.x}, {box.y}"
@@ -152,7 +156,7 @@ def _marked(picture: Pixels, found: Explanation) -> Pixels:
 
 
 def _fit(sheet: Pixels, panel: Pixels, x: int, y: int) -> None:
-    """Put a picture into its square, its proportions kept; a small one is enlarged with its pixels visible."""
+    """Fit a picture into its square with its proportions kept; a small one is enlarged with its pixels visible."""
     factor = _SIDE_PX / max(panel.shape[:2])
     size = (max(1, round(panel.shape[1] * factor)), max(1, round(panel.shape[0] * factor)))
     how = cv2.INTER_NEAREST if factor > 1 else cv2.INTER_AREA

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write the repository and say what is next. Raises `PicamError`."""
+    """Write the repository and say what to do next. Raises `PicamError`."""
     models = [serving.served(bundles.load(name)) for name in args.models]
     changed = folders.write(args.output, serving.repository(models, args.to))
     for model in models:

@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _others(service: Service) -> dict[str, Config]:
-    """Return the settings of the services that are there; one whose file is wrong claims nothing."""
+    """Return the settings of the other services; one whose file is wrong counts as using nothing."""
     found = {}
     for other in service_manager.services():
         try:

@@ -98,7 +98,7 @@ def settings_page(template: str) -> str:
 
 
 def _roff(text: str) -> str:
-    """Return a line that roff prints as it stands."""
+    """Return a line that roff prints literally."""
     plain = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{plain}" if plain[:1] in (".", "'") else plain
 

@@ -1,4 +1,4 @@
-"""`picam-infer models`: which models are there, and what each can be used for; brought from a stick, or deleted."""
+"""`picam-infer models`: lists the models and what each can be used for, imports one from a USB stick, deletes one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _DOES = {"classification": "classify", "multi-label": "classify", "regression": 
 _DESCRIPTION = """\
 List the models by name, and what each can be used for: classify or measure (run, classify, use), backbone (teach -m),
 stick (it has a graph for the Movidius stick).
-  picam-infer models import           brings the model that is on a USB stick, or lists those that are
-  picam-infer models import FILE      brings a model file or a bundle from anywhere
+  picam-infer models import           imports the model on a USB stick; lists them if there are several
+  picam-infer models import FILE      imports a model file or a bundle from anywhere
   picam-infer models delete NAME      deletes a model that no service uses
-A stick is only read. Members of the group picam-infer need no sudo."""
+The USB stick is only read. Members of the group picam-infer need no sudo."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("do", nargs="?", choices=["list", "import", "delete"], default="list",
                         help="list (default), import or delete")  # fmt: skip
     parser.add_argument("what", nargs="?", metavar="FILE|NAME", help="what to import, or to delete")
-    parser.add_argument("--name", metavar="NAME", help="what an imported model is called (default: as its file)")
+    parser.add_argument("--name", metavar="NAME", help="the imported model's name (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -120,7 +120,7 @@ def _about(model: Bundle) -> dict[str, Any]:
 
 
 def _features(model: Bundle) -> tuple[str, int]:
-    """Return the layer that describes a picture and how many numbers it has; 0: it can be no backbone."""
+    """Return the layer that describes a picture and how many numbers it has; 0: it cannot be a backbone."""
     from picam_infer.training.teach import backbone
 
     try:

@@ -1,4 +1,4 @@
-"""`picam-infer show`: opens the service's window again after a person closed it."""
+"""`picam-infer show`: opens the service's window again after somebody closed it."""
 
 from __future__ import annotations
 

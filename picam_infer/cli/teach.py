@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Teach classes from pictures: FOLDER has one folder of pictures for each class; a zip of it, a Teachable Machine project
-(.tm) or download of samples, and the zip of collected pictures will do, too. A network that was trained before (-m)
-describes each picture, and only what follows it is solved anew. What is unlike all the pictures is "unknown".
+(.tm) or download of samples, and the zip of collected pictures work, too. A network that was trained before (-m)
+describes each picture, and only the last layers are solved again. What is unlike all the pictures is "unknown".
 The bundle is written to NAME, the pictures are kept beside it in NAME.pictures, so that they can be changed later:
   picam-infer teach -m plants -o socks photos/
   picam-infer teach -o socks --add more-photos/
@@ -47,9 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change.add_argument("--relabel", action="append", default=[], metavar="PICTURE=CLASS",
                         help="move a picture, or all of a class, to another class")  # fmt: skip
     change.add_argument("--remove", action="append", default=[], metavar="PICTURE",
-                        help="take a picture out, or a class")  # fmt: skip
+                        help="remove a picture, or a whole class")  # fmt: skip
     parser.add_argument(
-        "--max-mb", type=argument_types.megabytes, metavar="MB", help="how much the pictures may take (default: 200)"
+        "--max-mb",
+        type=argument_types.megabytes,
+        metavar="MB",
+        help="how much space the pictures may take (default: 200)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
@@ -99,7 +102,7 @@ class _Lesson:
         self._again = 0
 
     def begin(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
-        """Teach from nothing; pictures that were taught before are put aside when all went well."""
+        """Teach from scratch; pictures that were taught before are put aside once all has gone well."""
         fresh = place.with_name(f".{place.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         try:
@@ -121,7 +124,7 @@ class _Lesson:
         return bundle, report
 
     def change(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
-        """Change what was taught: what is asked for is looked up first, so that a mistyped name changes nothing."""
+        """Change what was taught. Names are looked up first, so that a mistyped one changes nothing."""
         with self._teacher(backbone, place) as teacher:
             self.skipped += teacher.unreadable
             removed = [_meant(teacher, given) for given in self._args.remove]
@@ -202,7 +205,7 @@ def _parted(given: str) -> tuple[str, str]:
 
 
 def _meant(teacher: Teacher, given: str) -> str | list[str]:
-    """Return the pictures' ids that a person means, or the name of a class. Raises `UsageError`."""
+    """Return the ids of the pictures that an argument means, or the name of a class. Raises `UsageError`."""
     found = teacher.find(given)
     if len(found) == 1:
         return [found[0].id]
@@ -224,7 +227,7 @@ def _each(what: str | list[str], picture: Any, whole_class: Any) -> None:
 
 
 class _Bar:
-    """A line on the terminal that says how far it is; elsewhere a line now and then."""
+    """A progress line on the terminal; elsewhere a line now and then."""
 
     AGAIN_S = 30.0
 
@@ -234,7 +237,7 @@ class _Bar:
         self._shown = False
 
     def __call__(self, done: int, of: int) -> None:
-        """Hear that `done` of `of` pictures are looked at."""
+        """Show that `done` of `of` pictures have been looked at."""
         now_s = time.monotonic()
         if self._live and now_s > self._said_s + 0.1:
             filled = round(30 * done / max(of, 1))
@@ -245,7 +248,7 @@ class _Bar:
             self._said_s = now_s
 
     def end(self) -> None:
-        """Wipe the line."""
+        """Clear the line."""
         if self._shown:
             terminal.put("\r\x1b[K", error=True)
             self._shown = False

@@ -17,22 +17,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mnist", type=Path, metavar="DIR", help="folder of MNIST's idx files (default: Keras downloads it)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("trained"), metavar="DIR", help="where to write (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=1, help="the same seed renders the same frames (%(default)s)")
-    parser.add_argument("--members", type=int, default=train.MEMBERS, help="networks that are averaged (%(default)s)")
-    parser.add_argument("--samples", type=int, default=train.SAMPLES, help="rendered training frames (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=train.EPOCHS, help="passes over them (%(default)s)")
-    parser.add_argument(
-        "--frames", type=int, default=train.FRAMES_PER_SIZE, help="evaluation frames a size (%(default)s)"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("trained"),
+        metavar="DIR",
+        help="the folder to write to (default: %(default)s)",
     )
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="processor cores to use (%(default)s)"
+        "--seed", type=int, default=1, help="the same seed renders the same frames (default: %(default)s)"
+    )
+    parser.add_argument("--members", type=int, default=train.MEMBERS, help="networks to average (default: %(default)s)")
+    parser.add_argument(
+        "--samples", type=int, default=train.SAMPLES, help="rendered training frames (default: %(default)s)"
+    )
+    parser.add_argument("--epochs", type=int, default=train.EPOCHS, help="passes over them (default: %(default)s)")
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=train.FRAMES_PER_SIZE,
+        help="evaluation frames for each size (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="processor cores to use (default: %(default)s)"
     )
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train and evaluate; returns 1 when a bar is missed."""
+    """Train and evaluate; returns 1 when a target is missed."""
     rates = train.train_digits(
         args.mnist,
         args.output,

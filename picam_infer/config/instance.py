@@ -30,7 +30,7 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """What tells it from the others for people: empty for the installed configuration, `bench` for bench.yaml."""
+        """Its name for people: empty for the installed configuration, `bench` for bench.yaml."""
         return "" if self._path == INSTALLED else self._path.stem
 
     @property
@@ -42,13 +42,13 @@ class Instance:
 
     @property
     def ident(self) -> str:
-        """Twelve hexadecimal digits, the same at every start. The machine id cannot be told from them."""
+        """Twelve hexadecimal digits, the same at every start. The machine id cannot be derived from them."""
         told = f"{self.machine or _machine()}\0{self._path}".encode("utf-8", "surrogateescape")
         return hmac.new(_APPLICATION, told, hashlib.sha256).hexdigest()[:12]
 
     @property
     def network_name(self) -> str:
-        """A name that no other service on the network has: host, instance and six digits, only A–Z a–z 0–9 _ -."""
+        """A name that is unique on the network: host, instance and six digits, only A–Z a–z 0–9 _ -."""
         words = (socket.gethostname().partition(".")[0], self.name, self.ident[:6])
         return "-".join(plain for word in words if (plain := re.sub(r"[^A-Za-z0-9_]+", "-", word).strip("-")))
 
@@ -67,7 +67,7 @@ def _machine() -> str:
 
 
 def _made_up() -> str:
-    """Return what stands for the machine where it has no id (in a container), the same as long as its state is kept."""
+    """Return a substitute for the machine's id where it has none (in a container), as long as its state is kept."""
     try:
         path = state_folder() / "machine-id"
         with contextlib.suppress(FileExistsError):

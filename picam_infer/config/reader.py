@@ -25,12 +25,12 @@ _LOGIN = re.compile(r"[!&*]?\w*:?/{0,2}[^\s@]*:[^\s]*@")
 
 
 def load(path: Path) -> Config:
-    """Read a configuration file. Raises `ConfigError` naming file, line, key, what was expected."""
+    """Read a configuration file. Raises `ConfigError` with file, line, key and what was expected."""
     return parse(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
-    """Return a configuration file's text, its line ends as they are. Raises `ConfigError`."""
+    """Return a configuration file's text, its line endings unchanged. Raises `ConfigError`."""
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
@@ -57,7 +57,7 @@ def parse(text: str, where: str = "config") -> Config:
 
 
 def _without_logins(text: str) -> str:
-    """Return a message without the user and password of an address that stands where a key or a word should."""
+    """Return a message without the user and password of an address that was put where a key or a word belongs."""
     return _LOGIN.sub("…@", text)
 
 
@@ -114,7 +114,7 @@ def refused(message: str, kind: type[Any], where: str) -> ConfigError:
 
 
 def _keys(path: str) -> list[str]:
-    """Return the keys in the path that msgspec writes behind its message."""
+    """Return the keys in the path that msgspec puts after its message."""
     return [part for part in re.split(r"[.\[\]`]+", path.removeprefix("$")) if part]
 
 
@@ -136,7 +136,7 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
 
 
 def _wanted(kind: type[Any], keys: Sequence[str]) -> str:
-    """Return what a key takes, in words; empty where that is a matter of what stands below it."""
+    """Return what a key takes, in words; empty where that depends on the keys below it."""
     fields = {f.encode_name: f.type for k in _structs(_type_at(kind, keys[:-1])) for f in msgspec.structs.fields(k)}
     if not keys or keys[-1] not in fields:
         return ""

@@ -1,4 +1,4 @@
-"""Every key of the configuration in a list, with what it takes and its default: for the manual and the documents."""
+"""A list of every key of the configuration, with what it takes and its default: for the manual and the docs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Key:
     name: str
     """`engine.kind`; of an item of a list `events[].host`."""
     takes: str
-    """What may stand there: `number, 0 to 1`."""
+    """What its value may be: `number, 0 to 1`."""
     default: str
     """As YAML; empty: it must be given."""
 

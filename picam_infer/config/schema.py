@@ -59,7 +59,7 @@ class Capture(Section, frozen=True):
 
 
 class SourceLogin(Section, frozen=True):
-    """How a network camera lets us in, so that no secret stands in `source`."""
+    """How to log in to a network camera, so that `source` holds no secret."""
 
     user: str = ""
     password_file: FilePath = ""
@@ -67,7 +67,7 @@ class SourceLogin(Section, frozen=True):
 
 
 class Still(Section, frozen=True):
-    """How often a still scene is asked about."""
+    """How often the network runs on a still scene."""
 
     after_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     per_s: Annotated[float, Meta(ge=0.2, le=1000)] = 2.0
@@ -223,14 +223,14 @@ class Keep(Section, frozen=True):
 
 
 class Teach(Section, frozen=True):
-    """What teaching on the page may take."""
+    """How much space teaching on the page may take."""
 
     max_mb: Annotated[float, Meta(gt=0)] = 200.0
     reserve_mb: Annotated[float, Meta(ge=0)] = 500.0
 
 
 class Hours(Section, frozen=True):
-    """When to watch, on some days; beyond midnight they end on the next one."""
+    """When to watch, on some days; hours beyond midnight end on the next day."""
 
     days: Annotated[str, Meta(pattern=_DAYS, examples=['mon-fri, or "sat, sun"'])] = "mon-sun"
     hours: Annotated[str, Meta(pattern=_HOURS, examples=['"08:00-17:30"'])] = "00:00-24:00"
@@ -243,7 +243,7 @@ class Log(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
-    """The whole file. Every key has a default: an empty file is a good one."""
+    """The whole file. Every key has a default: an empty file is valid."""
 
     source: GivenPath = "camera"
     source_login: SourceLogin = SourceLogin()

@@ -1,4 +1,4 @@
-"""Writes single keys back into the configuration file; every other character of it stays."""
+"""Writes single keys back into the configuration file; everything else in it stays as it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from picam_infer.platform import atomic_file
 
 
 class NotSaved(ConfigError):
-    """Some values could not be written; `keys` are theirs, all others are in the file."""
+    """Some values could not be written: those of `keys`. All others are in the file."""
 
     def __init__(self, message: str, hint: str, keys: Sequence[str]) -> None:
         super().__init__(message, hint)

@@ -1,4 +1,4 @@
-"""Sets one key in YAML text; every other character, comment and line end of it stays."""
+"""Sets one key in YAML text; every other character, comment and line ending stays as it is."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _lines_replaced(text: str, parent: Spot, spot: Spot, new: str) -> str:
 
 
 def _added(text: str, block: Spot, key: str, value: Any) -> str:
-    """Return the text with one key more in a block."""
+    """Return the text with one more key in a block."""
     line, last = f"{key}: {literal(value)}", block.items[-1] if block.items else None
     if block.flow and last is not None and last.end > last.start:
         return f"{text[: last.end]}, {line}{text[last.end :]}"
@@ -153,7 +153,7 @@ def _added(text: str, block: Spot, key: str, value: Any) -> str:
 
 
 def _appended(text: str, end: int, keys: Sequence[str], value: Any) -> str:
-    """Return a text without content with its first key."""
+    """Return an empty document with its first key."""
     for key in reversed(keys[1:]):
         value = {key: value}
     before, after = text[:end], text[end:]
@@ -166,7 +166,7 @@ def _line_break(text: str) -> str:
 
 
 def _path(root: Spot, keys: Sequence[str]) -> list[Spot]:
-    """Return the spots on the way to a key: the root, and one for each key that is there."""
+    """Return the nodes on the way to a key: the root, and one for each key that is there."""
     path = [root]
     for key in keys:
         found = path[-1].get(key)

@@ -106,7 +106,7 @@ class _Checked:
         try:
             value = _constructor.construct_object(node)
         except (ValueError, OverflowError, yaml.YAMLError):
-            self._refuse(node, keys, f"{node.value[:40]} looks like {_kind(node)} but is none", quote(node))
+            self._refuse(node, keys, f"{node.value[:40]} looks like {_kind(node)} but is not one", quote(node))
         if isinstance(value, float) and math.isnan(value):
             self._refuse(node, keys, f"{node.value} is not a number", f"write one, or {quote(node)}")
         if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in node.value):
@@ -118,7 +118,7 @@ class _Checked:
 
 
 def refuse_old_numbers(root: yaml.Node, where: str, keys: Sequence[str] = ()) -> None:
-    """Raise `ConfigError` for numbers that YAML reads otherwise than a person does."""
+    """Raise `ConfigError` for numbers that YAML reads differently from a person."""
     if isinstance(root, yaml.ScalarNode):
         number = root.tag in (f"{_TAG}int", f"{_TAG}float")
         if number and _OLD_NUMBER.fullmatch(root.value) and root.value.strip("+-0_"):

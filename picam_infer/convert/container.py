@@ -49,7 +49,7 @@ class Found:
     path: Path
     """The file, or the SavedModel's folder."""
     folder: Path
-    """Where labels and weights lie beside it."""
+    """Where labels and weights are next to it."""
     root: Path | None = None
     """The folder or the unpacked archive that was given, if one was."""
     outside: Path | None = None
@@ -91,7 +91,7 @@ def find(given: Path, scratch: Path) -> Found:
     search = _Search(scratch)
     if stat.S_ISDIR(mode):
         found = _in_folder(given, given.resolve().name, search)
-        # Labels may lie beside the archive that the model was in, or beside the SavedModel that was given.
+        # Labels may are next to the archive that the model was in, or beside the SavedModel that was given.
         outside = given if found.root != given else given.resolve().parent if found.format == "savedmodel" else None
         return replace(found, outside=outside)
     if not stat.S_ISREG(mode):
@@ -159,7 +159,7 @@ def sniff(path: Path, start: bytes | None = None) -> Format:
     if text is not None and text[0] in '{["':
         return "json"
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
-        raise PicamError(f"{path.name} holds only weights", f"give {path.stem}.xml, which lies beside it")
+        raise PicamError(f"{path.name} holds only weights", f"give {path.stem}.xml, which is next to it")
     if named:
         what = "a text" if text is not None else "something else"
         raise PicamError(f"{path.name} is not {_NAMES[named]}, as its name says: it begins as {what} does",
@@ -292,7 +292,7 @@ def _opened(found: Found, search: _Search) -> Found:
 
 
 def _saved_model(path: Path, folder: Path, search: _Search) -> Found:
-    """Return a SavedModel; one whose variables lie beside its graph, as after moving files by hand, is put in order."""
+    """Return a SavedModel; one whose variables are next to its graph, as after moving files by hand, is repaired."""
     parts = sorted(path.glob("variables.*"))
     for part in (path / "saved_model.pb", *sorted((path / "variables").glob("variables.*")), *parts):
         lookalikes.refuse_part(part)
@@ -348,7 +348,7 @@ def _held(files: list[Path]) -> str:
 
 
 def _only_weights(found: Found, candidates: list[Found]) -> bool:
-    """Tell whether an HDF5 file lies beside the JSON file that describes its network."""
+    """Tell whether an HDF5 file is next to the JSON file that describes its network."""
     if found.format != "hdf5" or found.path.name.lower() == "keras_model.h5":
         return False
     return any(other.format == "json" and other.folder == found.folder for other in candidates)

@@ -67,7 +67,7 @@ class _Source:
     metadata: Metadata
     notes: tuple[str, ...]
     teachable: bool
-    """By its files' names and what lies beside it."""
+    """By its files' names and what is next to it."""
     squashed: bool
 
 

@@ -183,7 +183,7 @@ def _from_json(found: Found, given: Path | None, output_layer: str | None, inspe
     notes = []
     if given is None:
         given = _beside(found)
-        notes.append(f"weights from {given.name}, which lies beside {found.path.name}")
+        notes.append(f"weights from {given.name}, which is next to {found.path.name}")
     version = str(config.get("keras_version") or "")
     with _weights_file(given) as content:
         if not version:

@@ -19,7 +19,7 @@ _ENDINGS = frozenset({".txt", ".json", ".csv", ".tsv", ".names", ".yaml", ".yml"
 def candidates(folder: Path, root: Path | None, outside: Path | None = None) -> list[Path]:
     """Return the files that may name a model's classes, the likeliest first.
 
-    They lie beside it, above it up to `root`, in its `assets`, in `outside` (where its archive lay), or else anywhere
+    They are next to it, above it up to `root`, in its `assets`, in `outside` (where its archive lay), or else anywhere
     in `root`. Whether one fits is seen from its count.
     """
     places = [folder]

@@ -33,7 +33,7 @@ def refuse_old_ir(path: Path) -> None:
     root = re.search(r"<net\b[^>]*>", head, re.IGNORECASE)
     if root is None:
         raise PicamError(
-            f"{path.name} is an XML file, but no network of OpenVINO's", "give the .xml whose .bin lies beside it"
+            f"{path.name} is an XML file, but not an OpenVINO network", "give the .xml with its .bin next to it"
         )
     version = re.search(r"""\bversion\s*=\s*["'](\d{1,4})["']""", root[0], re.IGNORECASE)
     if version is None or int(version[1]) < _MIN_IR:
@@ -86,7 +86,7 @@ def _incomplete(path: Path, kind: str, said: str) -> PicamError | None:
     if kind in ("pb", "onnx", "meta"):
         outside = re.search(r"externally stored data in file \(([^,)]{1,200})", said)
         if outside:
-            return NoInput(f"{path.name} lacks its weights, {outside[1]}", "put that file beside it")
+            return NoInput(f"{path.name} lacks its weights, {outside[1]}", "put that file next to it")
         return _protobuf(path)
     if kind == "ir":
         return _ir(path)

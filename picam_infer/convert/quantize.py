@@ -69,7 +69,7 @@ def _best_ms(run: Callable[[Any], Any], feed: Array) -> float:
 def _pictures(folder: Path, card: Card) -> list[Array]:
     """Return the folder's pictures as the network's input, (1, H, W, C) or (1, C, H, W)."""
     if not folder.is_dir():
-        raise NoInput(f"there is no folder {folder}", "--calibrate wants a folder of pictures")
+        raise NoInput(f"there is no folder {folder}", "--calibrate needs a folder of pictures")
     files = picture_files.find(folder).pictures
     step = -(-len(files) // MAX_PICTURES)
     if card.input.channels not in (1, 3):

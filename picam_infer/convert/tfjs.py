@@ -65,7 +65,7 @@ def _group(group: Mapping[str, Any], folder: Path, given: Path | None) -> list[S
     except OSError as error:
         raise NoInput(
             f"the weights {error.filename and Path(error.filename).name} are missing",
-            "put them beside model.json, or give them with --weights",
+            "put them next to model.json, or give them with --weights",
         ) from error
     for file in files:
         lookalikes.refuse_part(file)

@@ -75,7 +75,7 @@ def find_pictures(asked: Path | None, places: Sequence[Path], names: Sequence[st
                 return found
         return Pictures()
     if not asked.is_dir():
-        raise NoInput(f"there is no folder {asked}", "--try wants a folder with one folder of pictures for each class")
+        raise NoInput(f"there is no folder {asked}", "--try needs a folder with one folder of pictures for each class")
     found = _sorted_out(picture_files.find(asked).pictures, asked, names)
     if not found.known:
         folders = sorted(path.name for path in asked.iterdir() if path.is_dir())[:5]

@@ -22,7 +22,7 @@ _FLIP = {"horizontal": 1, "vertical": 0, "both": -1}
 
 
 def whole_jpeg(data: Pixels) -> bool:
-    """Tell whether bytes (n,) start and end as a JPEG does; zeros and line ends after it are common and allowed.
+    """Tell whether bytes (n,) start and end like a JPEG; zeros and line endings after it are common and allowed.
 
     Decoders fill a cut-off picture with grey and only print a warning, so this is asked first.
     """
@@ -158,7 +158,7 @@ def _top_down_once(header: Header) -> bool:
 
 
 def _holds_another(data: Pixels, header: Header) -> bool:
-    """Tell whether a JPEG without its end marker has one all the same: two fields, sent as two pictures in one."""
+    """Tell whether a JPEG without an end marker at its end has one inside: two fields, sent as two pictures in one."""
     return data[header.scan_at :].tobytes().find(b"\xff\xd9") >= 0
 
 

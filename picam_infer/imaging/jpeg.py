@@ -24,7 +24,7 @@ _ORIENTATION = {
 
 
 def portable(frame: Frame) -> bytes:
-    """Return a complete JPEG of the frame: the camera's own bytes where there are any, encoded here where not.
+    """Return a complete JPEG of the frame: the camera's own bytes where there are any, else encoded here.
 
     The camera's picture is not touched; what is missing goes into its head: the Huffman tables that UVC cameras leave
     out, and how to turn it. Raises `BadFrame`.

@@ -1,4 +1,4 @@
-"""Fits a picture into a screen of another shape: aspect kept, centred, black bars around it."""
+"""Fits a picture into a screen of another shape: aspect ratio kept, centred, with black bars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pictures a folder holds: by one rule and in one order, whoever asks, with a word on what is left out."""
+"""Which pictures a folder holds: one rule and one order for everybody, and what is left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from picam_infer.core import NoInput
 from picam_infer.imaging import other_formats, pictures
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx"})
-"""What desktops leave in folders: nobody misses it."""
+"""What desktops leave in folders: left out without a remark."""
 
 
 @dataclass(frozen=True)

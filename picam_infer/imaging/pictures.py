@@ -21,7 +21,7 @@ MAX_BYTES = 256 * 2**20
 _NAMES = ".jpg .jpeg .jpe .jfif .jif .png .webp .gif .bmp .tif .tiff .pgm .ppm"
 _OWN = frozenset(_NAMES.split())
 SUFFIXES = _OWN | other_formats.SUFFIXES
-"""Names that a folder of pictures is searched for, in lower case."""
+"""File name suffixes that a folder of pictures is searched for, in lower case."""
 
 _KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PGM, PPM and what Pillow knows are read"
 _SMALLER = f"at most {MAX_PIXELS // 1_000_000} million pixels are decoded: make it smaller first"

@@ -1,4 +1,4 @@
-"""How often a model is right on pictures whose class is known: by the folders that they lie in."""
+"""How often a model is right on pictures whose class is known from their folders."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Evaluation:
     first: int = 0
     """Pictures whose likeliest class is right, however unlikely that is."""
     nameless: int = 0
-    """Pictures in folders that are called after no class."""
+    """Pictures in folders that are not named after a class."""
     strangers: list[str] = field(default_factory=list)
     """These folders' names, each once."""
 
@@ -67,7 +67,7 @@ class Evaluation:
 
     @property
     def right(self) -> int:
-        """Pictures of which the right thing was said."""
+        """Pictures that were classified correctly."""
         return sum(count for (truth, said), count in self.counts.items() if truth == said)
 
     def as_json(self) -> dict[str, Any]:

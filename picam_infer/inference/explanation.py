@@ -1,4 +1,4 @@
-"""Why a model says what it says of a picture: what it was given, what it answered, and what in the picture counts."""
+"""Why a model gives its answer to a picture: what it was given, what it answered, and what in the picture counts."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class Explanation:
     raw: Scores
     """The network's own outputs, (classes,)."""
     scores: Scores
-    """What is made of them."""
+    """The scores that follow from them."""
     labels: tuple[str, ...]
     chosen: int
     """The class that `saliency` is about."""
     saliency: Map
-    """How much each part of the input speaks for that class: (H, W), 1 the most, below 0 against it."""
+    """How much each part of the input counts for that class: (H, W), 1 the most, below 0 against it."""
     drop: float
     """By how much covering the most important part lowers the class's score."""
     steps: int
@@ -120,7 +120,7 @@ class Explanation:
         return np.repeat(self.input_image, 3, axis=2) if self.input_image.shape[2] == 1 else self.input_image
 
     def heat(self) -> Pixels:
-        """Return the same with what speaks for the class in red and what speaks against it in blue."""
+        """Return the same with what counts for the class in red and what counts against it in blue."""
         grey = cv2.cvtColor(cv2.cvtColor(self.seen(), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(np.float32)
         grey = grey * 0.6 + 40
         share = np.abs(self.saliency)[:, :, None] * 0.75

@@ -10,7 +10,7 @@ from picam_infer.core import Pixels
 
 # Shares of the square's side, of its area and of full brightness; measured on photographed digits of known size.
 _EMPTY = 0.008
-"""Less outline than this is not a digit."""
+"""Less outline than this cannot be a digit."""
 _SMALL, _SPAN = 0.36, 0.8
 _CROWDED = 0.4
 """More outline than this is a room, not a sheet."""
@@ -21,7 +21,7 @@ _EXTREMES = (min, min, max, max)
 _LIT = 64
 """A pixel brighter than this is outline."""
 _STEADY_S = 0.7
-"""Advice comes up, and goes, when it has been the same for this long; words that flicker cannot be read."""
+"""Advice appears, and disappears, when it has been the same for this long, so that it does not flicker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A model's original run by its own library (Keras, LiteRT, ONNX Runtime), and how far its answers are from ours."""
+"""A model's original file run by its own library (Keras, LiteRT, ONNX Runtime), and how its answers differ."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _KERAS_BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch", "
 
 @dataclass(frozen=True)
 class Reference:
-    """The original, ready to be asked."""
+    """The original, ready to run."""
 
     name: str
     """For people: `Keras 3.15.1 (openvino)`."""
@@ -44,7 +44,7 @@ class Reference:
     run: Callable[[Tensor], Scores]
     """From the network's own input, float32 of that shape, to its outputs (classes,)."""
     usual: Callable[[Tensor], object] | None = None
-    """What people call for the same, where that is another function: its time is measured."""
+    """The function that people usually call for this, if it is another one: its time is measured."""
 
     def feed(self, tensor: Tensor) -> Tensor:
         """Return our network's input as this one's, whose axes may be in another order. Raises `PicamError`."""
@@ -80,7 +80,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is the same network, as far as can be told."""
+        """Whether it is the same network, as far as can be seen."""
         return self.same == self.pictures and max(self.on_pictures, self.on_noise) <= CLOSE
 
     def line(self) -> str:

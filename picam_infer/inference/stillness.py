@@ -1,4 +1,4 @@
-"""Whether anything moves, told from the few pixels that the network sees anyway: a still scene is asked about less."""
+"""Whether anything moves, judged from the few pixels that the network sees: a still scene needs fewer inferences."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Stillness:
         return False
 
     def forget(self) -> None:
-        """Take the next input for movement."""
+        """Treat the next input as movement."""
         self._reference = None
 
     def _moved(self, cells: npt.NDArray[np.int16], chain: Chain) -> bool:

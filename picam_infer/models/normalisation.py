@@ -12,7 +12,7 @@ from picam_infer.core import Pixels
 Factor = float | tuple[float, float, float]
 Floats = npt.NDArray[np.float32]
 WHITE = 255
-"""The largest pixel value."""
+"""The largest value of a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class Normalisation:
 
     @classmethod
     def of(cls, scale: Factor, offset: Factor) -> Normalisation:
-        """Return the one of a model card's numbers."""
+        """Return the normalisation for a model card's numbers."""
         return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
 
     def __call__(self, pixels: Pixels) -> Floats:
@@ -45,7 +45,7 @@ class Normalisation:
         return low, np.asarray(low + WHITE * np.atleast_1d(self.scale), np.float32)
 
     def limits(self) -> tuple[float, float]:
-        """Return the least and the largest number that the network can be given."""
+        """Return the smallest and the largest number that the network can be given."""
         ends = np.concatenate(self.range())
         return float(ends.min()), float(ends.max())
 

@@ -1,1 +1,1 @@
-"""What others get to see: displays, the page, events, collected pictures."""
+"""What leaves the program: displays, the page, events, collected pictures."""

@@ -1,4 +1,4 @@
-"""Keeps pictures to train with later: the camera's own JPEG and its result beside it, within bounds."""
+"""Collects pictures to train with later: the camera's own JPEG with its result, within limits."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Collector:
         return self._settings.when == "uncertain" and self._close_call(result)
 
     def _close_call(self, result: Result) -> bool:
-        """Tell whether a little more or less would have made another label of it."""
+        """Tell whether a small change would have given it another label."""
         if result.value is not None:
             return False  # a value says nothing of how sure it is
         if result.top[0].named is not None:

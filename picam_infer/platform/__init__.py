@@ -1,1 +1,1 @@
-"""The machine below: systemd, malloc, sensors, X11."""
+"""The machine itself: systemd, malloc, sensors, X11."""

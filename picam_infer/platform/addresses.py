@@ -12,11 +12,11 @@ from pathlib import Path
 _SIOCGIFADDR = 0x8915
 _IPV6 = Path("/proc/net/if_inet6")
 _PASSED_BY = ("docker", "veth", "br-", "virbr", "lxc", "tailscale")
-"""Networks inside of this machine, and such as only a machine that joined them can reach: named last."""
+"""Networks inside this machine, and those that only machines that joined them can reach: named last."""
 
 
 def own() -> list[str]:
-    """Return the addresses that other machines may reach this one by: the way to the router first, IPv4 before IPv6."""
+    """Return the addresses at which others may reach this machine: the one towards the router first, IPv4 first."""
     default = _default_route()
     names = sorted((name for _, name in socket.if_nameindex()), key=lambda name: name.startswith(_PASSED_BY))
     found = [default, *(_ipv4(name) for name in names), *_ipv6()]

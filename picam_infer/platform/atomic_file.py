@@ -1,4 +1,4 @@
-"""Files that appear or are replaced as a whole: a reader, also one after a power cut, finds the old one or the new."""
+"""Files that appear or are replaced as a whole: a reader finds the old one or the new, even after a power cut."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _YOUNG_S = 60
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = True) -> None:
-    """Put a new file in a file's place, with its owner and permissions. Raises `OSError`.
+    """Replace a file by a new one with its owner and permissions. Raises `OSError`.
 
     `mode` and `durable`: as of `replacing`.
     """

@@ -1,4 +1,4 @@
-"""Folders that appear or are replaced as a whole, also for who looks in after a power cut."""
+"""Folders that appear or are replaced as a whole, even across a power cut."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 def _share(fresh: Path) -> None:
     """Let the group of the folder around it read and replace it, where that one is made for a group (setgid).
 
-    Whoever made it may have a umask that keeps everything to himself, or the others' hands off it.
+    Whoever made it may have a umask that keeps the others from reading or changing it.
     """
     if not fresh.parent.stat().st_mode & stat.S_ISGID:
         return

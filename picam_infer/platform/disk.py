@@ -36,7 +36,7 @@ def _write_in(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or what a folder lists, to the disk. Raises `OSError`."""
+    """Flush a file, or a folder's list of files, to the disk. Raises `OSError`."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -45,7 +45,7 @@ def sync(path: Path) -> None:
 
 
 def free_mb(folder: Path) -> float:
-    """Return the room left for ordinary users on the disk of a folder, which need not exist yet. Raises `OSError`."""
+    """Return the space left for ordinary users on the disk of a folder, which need not exist yet. Raises `OSError`."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent

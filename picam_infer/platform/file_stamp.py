@@ -1,4 +1,4 @@
-"""What tells one state of a file from another, for those who read a file again only when it has changed."""
+"""Notices whether a file has changed, so that it is read again only then."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FileStamp = tuple[int, int, int]
 
 
 def file_stamp(path: Path | None) -> FileStamp | None:
-    """Return time of change (ns), size (bytes) and inode of a file; None: there is none, or it cannot be asked."""
+    """Return modification time (ns), size (bytes) and inode of a file; None: there is none that can be seen."""
     try:
         status = path.stat() if path else None
     except OSError:

@@ -1,4 +1,4 @@
-"""The C library's memory: few pools, and what is free goes back to the machine. Does nothing without glibc."""
+"""The C library's memory: few pools, and free memory goes back to the system. Does nothing without glibc."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _PICTURE = 16 * 2**20
 
 
 def limit_arenas() -> None:
-    """Let threads share two pools: glibc makes one for each, and each keeps its own scraps for ever."""
+    """Let threads share two pools: glibc makes one for each, and each keeps its own fragments forever."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_ARENA_MAX, 2)
 
 
 def keep_pictures() -> None:
-    """Put a picture where the one before was: glibc gives the memory back and takes it anew, a page at a time."""
+    """Reuse the memory of the picture before: glibc would give it back and take it again, a page at a time."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_MMAP_THRESHOLD, _PICTURE)
         mallopt(_TRIM_THRESHOLD, 2 * _PICTURE)
 
 
 def trim() -> None:
-    """Return free memory to the machine; takes about a millisecond."""
+    """Return free memory to the system; takes about a millisecond."""
     if (trim := _function("malloc_trim")) is not None:
         trim(0)
 

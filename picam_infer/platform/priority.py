@@ -1,4 +1,4 @@
-"""Work that can wait gives way to the frames."""
+"""Gives work that can wait a lower priority than the frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NICE = 5
 
 
 def lower_priority() -> None:
-    """Lower the calling thread's priority for the processor, and that of the threads it will start."""
+    """Lower the calling thread's CPU priority, and that of the threads it will start."""
     with contextlib.suppress(OSError):
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)

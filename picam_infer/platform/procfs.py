@@ -61,7 +61,7 @@ class Process:
         return 0
 
     def files(self) -> Iterator[str]:
-        """Yield what it has open, as far as this user may see (root sees everyone's)."""
+        """Yield the files it has open, as far as this user may see (root sees everyone's)."""
         with contextlib.suppress(OSError):
             for link in (self.folder / "fd").iterdir():
                 with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ class Process:
 
     @property
     def hidden(self) -> bool:
-        """Whether it has files open but not for our eyes: those of another user name space are only counted."""
+        """Whether it has open files that we may not see: those of another user namespace are only counted."""
         with contextlib.suppress(OSError):
             next((self.folder / "fd").iterdir(), self.folder / "exe").readlink()
             return False

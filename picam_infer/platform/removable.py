@@ -28,7 +28,7 @@ class Medium:
 
     @property
     def how(self) -> str:
-        """What to do to get at its files; empty: they are there."""
+        """How to get at its files; empty: they can be read."""
         if self.folder is None:
             return (f"open it in the desktop's file manager, or: sudo mount -o ro /dev/{self.device} /mnt "
                     f"(and afterwards: sudo umount /mnt)")  # fmt: skip

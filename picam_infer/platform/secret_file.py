@@ -17,7 +17,7 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 class SecretError(PicamError):
-    """A secret is not there, or is not kept as one."""
+    """A secret is missing, or others can read it."""
 
 
 def read(place: str, environ: Mapping[str, str] = os.environ) -> bytes:

@@ -1,4 +1,4 @@
-"""The installed services as systemd knows them: which there are, how they are, reading their settings again."""
+"""The installed services as systemd knows them: which there are, their state, reloading them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a service is."""
+    """The state of a service."""
 
     active: str
     """active, reloading, activating, inactive or failed."""
     status: str
-    """What it last said of itself."""
+    """Its last status text."""
     changed: str
     """When it last changed from one into the other; a reload that ended is a change."""
 
@@ -81,7 +81,7 @@ def services() -> list[Service]:
 
 
 def condition(service: Service) -> Condition:
-    """Return how a service is. Raises `Unavailable` where systemd does not answer."""
+    """Return the state of a service. Raises `Unavailable` where systemd does not answer."""
     told = systemctl("show", "-p", "ActiveState,StatusText,StateChangeTimestampMonotonic", service.unit)
     fields = dict(line.partition("=")[::2] for line in told.splitlines())
     return Condition(

@@ -1,4 +1,4 @@
-"""How the machine itself is: temperature, under-voltage, throttling, memory. A few small reads of /sys and /proc."""
+"""The machine's health: temperature, under-voltage, throttling, memory. A few small reads of /sys and /proc."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Machine:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What a person should mend, the worst first."""
+        """What somebody should fix, the worst first."""
         found = []
         supply = "use the supply made for this Pi and a short cable; take power-hungry USB devices to a powered hub"
         cooling = "give it a heat sink, a fan, or air around its case"

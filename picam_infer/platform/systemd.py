@@ -1,4 +1,4 @@
-"""The service manager's end: readiness, status, watchdog (sd_notify(3)) and the journal."""
+"""Talks to the service manager: readiness, status, watchdog (sd_notify(3)) and the journal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOADING_S = 300
 
 
 class Notifier:
-    """Tells systemd how the service is; without systemd it does nothing."""
+    """Tells systemd the state of the service; does nothing without systemd."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
@@ -55,7 +55,7 @@ class Notifier:
             self._send(f"STATUS={text}")
 
     def loading(self) -> None:
-        """A model is being loaded, which gives no signs of life: the watchdog waits longer, until its next ping."""
+        """A model is being loaded, which takes long without a ping: the watchdog waits longer, until the next one."""
         if self.watchdog_s:
             self._loading = True
             self._send(f"WATCHDOG_USEC={_LOADING_S * 1_000_000}")
@@ -92,7 +92,7 @@ class _Priority(logging.Formatter):
 
 
 def journal_handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
-    """Return the log's way out: the journal with fields, the journal through stderr, or a terminal.
+    """Return the log's handler: the journal with fields, the journal through stderr, or a terminal.
 
     Fields are passed as `extra={"PICAM_LABEL": …}`; systemd-python carries them, stderr cannot.
     """

@@ -1,4 +1,4 @@
-"""Whether udev is still setting devices up: until then, what a device refuses or lacks says nothing about it."""
+"""Whether udev is still setting devices up: until it is done, errors of a device mean nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Opened = TypeVar("Opened")
 
 RUN = Path("/run/udev")
 QUIET_S = 1.0
-"""One device brings the next (a hub its camera, a driver its nodes): udev rests for moments in between."""
+"""One device leads to the next (a hub to its camera, a driver to its nodes), with short gaps in between."""
 PATIENCE_S = 60.0
 _AGAIN_S = 0.25
 
@@ -48,7 +48,7 @@ class Settling:
         return now_s - self._failing_s < self._patience_s and working()
 
     def over(self) -> None:
-        """Note that it was opened: a later failure begins anew."""
+        """Note that it was opened: a later failure starts over."""
         self._failing_s = None
 
 

@@ -1,1 +1,1 @@
-"""What runs: the supervisor, the loops, and the state that they share."""
+"""The running program: the supervisor, the loops, and the state that they share."""

@@ -36,7 +36,7 @@ class Control:
     aliases: tuple[str, ...] = ()
     """What other kernels call it."""
     inactive: bool = False
-    """An automatic rules it now, so that a value has no effect."""
+    """An automatic mode controls it now, so that a value has no effect."""
     volatile: bool = False
     """It changes by itself."""
     id: int = 0
@@ -44,7 +44,7 @@ class Control:
 
     @property
     def automatic(self) -> bool:
-        """Whether it switches an automatic, which must be off before what it rules can be set."""
+        """Whether it switches an automatic mode, which must be off before what that controls can be set."""
         return "auto" in f"{self.name} {self.title.lower()}" or self.name in ("ae_enable", "awb_enable", "af_mode")
 
     @property
@@ -140,7 +140,7 @@ def number(control: Control, value: Any, name: str = "") -> Number:
     if isinstance(value, str):
         chosen = [n for n, text in control.menu.items() if normalised(text) == normalised(value)]
         if not chosen:
-            raise ConfigError(f"{where}: {value!r} is none of its values", control.choices)
+            raise ConfigError(f"{where}: {value!r} is not one of its values", control.choices)
         return chosen[0]
     if not isinstance(value, (int, float)):
         raise ConfigError(f"{where}: expected a number", control.choices)
@@ -154,7 +154,7 @@ def number(control: Control, value: Any, name: str = "") -> Number:
 
 
 def apply(source: Adjustable, camera: str, wanted: Mapping[str, ControlValue]) -> Report:
-    """Set what is wanted, automatics first; one that cannot be set is reported and stops nothing."""
+    """Set what is wanted, automatic modes first; one that cannot be set is reported, and the others are still set."""
     problems: dict[str, str] = {}
     try:
         known = tuple(source.controls())
@@ -202,7 +202,7 @@ def _shortfall(control: Control, value: Number, refused: str | None) -> str:
 
 
 def _ruler(control: Control, controls: Sequence[Control]) -> str:
-    """Return the hint that names the automatic which keeps a control from being set."""
+    """Return the hint that names the automatic mode which keeps a control from being set."""
     now = _find(control.name, controls)
     words = set(re.findall(r"[a-z]+", control.name)) - {"absolute", "time", "auto", "temperature"}
     rulers = [c for c in controls if c.automatic and c.name != control.name and words & set(c.name.split("_"))]

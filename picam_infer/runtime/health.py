@@ -16,7 +16,7 @@ ALWAYS_COUNTED: tuple[Part, ...] = ("camera", "engine", "display")
 """The parts that every program has, or may have: metrics name them before anything has happened to them."""
 
 Listener = Callable[[Problem, bool], None]
-"""Hears of a part that is down (with what is new about it), and (True) of one that is up again."""
+"""Called for a part that is down (with what is new about it), and (True) for one that is up again."""
 
 
 class Health:
@@ -37,7 +37,7 @@ class Health:
 
     @property
     def blocking(self) -> Problem | None:
-        """The first that leaves nothing to show: recognition goes on without a monitor or an event outlet."""
+        """The first problem that leaves nothing to show: recognition goes on without a monitor or an event outlet."""
         return next((problem for problem in self.problems if problem.blocking), None)
 
     def down(self, part: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a source lives: a slow one is alive at its own pace, one that sends nothing of use is not."""
+"""Whether a source is alive: a slow one is, at its own pace; one that sends nothing usable is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STALE_S = 2.0
 _TIMES = 3
 _JUST_NOW_S = 2.0
 _OFTEN = 5
-"""Streams that break off so often in a minute are worth a word."""
+"""A stream that breaks off this often in a minute is reported."""
 _KEPT = 10
 
 
@@ -37,7 +37,7 @@ class SilenceLimit:
 
 
 class Breaks:
-    """How often a stream broke off and went on at once, and when that is worth a word."""
+    """How often a stream broke off and went on at once, and when to report that."""
 
     def __init__(self) -> None:
         self._at_s: deque[float] = deque(maxlen=_OFTEN)
@@ -112,7 +112,7 @@ class Liveness:
         return self._silence.limit_s
 
     def complaint(self) -> Disconnected | None:
-        """Return why a live source counts as lost though it is open; None: it does not."""
+        """Return why a live source counts as lost although it is open; None: it does not."""
         source, now_s = self._source, time.monotonic()
         if source is None or not source.live or not self.fresh_s:
             return None

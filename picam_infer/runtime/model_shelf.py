@@ -44,7 +44,7 @@ def install(given: str, name: str | None = None, labels: Path | None = None, *, 
             progress: Progress = lambda *_: None, say: Callable[[str], None] = lambda line: None) -> str:  # fmt: skip
     """Return the name of the model that `given` means, converted or copied into `folder` if it was not there.
 
-    `given` is a model file, a bundle's folder (with a slash), or a name. `say` hears what became of a file. Raises
+    `given` is a model file, a bundle's folder (with a slash), or a name. `say` is told what became of a file. Raises
     `PicamError`.
     """
     folder, path = folder or bundles.INSTALLED, Path(given).expanduser()

@@ -1,4 +1,4 @@
-"""So many times a second and no more."""
+"""Limits how often something is done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 _LATE_S = 0.05
-"""So much lateness is made up for, so that the rate is what was asked for."""
+"""How much lateness is made up for, so that the average rate is what was asked for."""
 
 
 class Pace:

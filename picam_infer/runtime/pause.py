@@ -1,4 +1,4 @@
-"""Whether watching is paused, by whom and until when: by hand or by the schedule, decided in one place."""
+"""Whether watching is paused, by whom and until when: manually or by the schedule."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Paused:
 class Pause:
     """The switch of watching. Any thread may use it, except a signal handler.
 
-    What is set by hand holds until the schedule comes to the same: when its next hours begin, or end.
+    What is set manually holds until the schedule agrees: when its next hours begin, or end.
     It outlives reloads; the loops see it as `now` before every picture.
     """
 

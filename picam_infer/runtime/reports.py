@@ -24,7 +24,7 @@ class WebReport:
 
 @dataclass(frozen=True, slots=True)
 class OutletReport:
-    """A place that events go to."""
+    """An event outlet."""
 
     name: str
     kind: str

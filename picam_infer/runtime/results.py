@@ -1,4 +1,4 @@
-"""What becomes of results at a terminal: printed, counted, and in the end the damage that was met."""
+"""Results at a terminal: printed, counted, and at the end a summary of damaged pictures."""
 
 from __future__ import annotations
 

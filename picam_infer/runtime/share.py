@@ -1,4 +1,4 @@
-"""Whether the page is open to the network by `web.share`, until when, and the one-time logins that go with it."""
+"""Whether the page is open to the network by `web.share`, until when, and its one-time logins."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Share:
     """The switch that opens the page to the network. Any thread may use it, except a signal handler.
 
     `web.share` in the configuration is where it is kept, so that it survives a restart; it outlives reloads. The web
-    server, who owns the sockets, hears of changes through `listen`.
+    server, which owns the sockets, learns of changes through `listen`.
     """
 
     def __init__(self, path: Path | None = None, *, clock: Callable[[], float] = time.time,
@@ -103,7 +103,7 @@ class Share:
         return settings is not None and not configs.is_loopback(settings.listen.rpartition(":")[0])
 
     def follow(self, settings: Web | bool) -> None:
-        """Go by a configuration that was read."""
+        """Apply a configuration that was read."""
         with self._lock:
             self._settings = settings
             chosen = configs.chosen(settings, Web)
@@ -133,7 +133,7 @@ class Share:
             self._keep(False)
 
     def tick(self) -> None:
-        """Notice that the time is up. To be called a few times a second."""
+        """Close it when the time is up. To be called a few times a second."""
         now = self.now
         if now is None or now.until is None:
             return
@@ -192,7 +192,7 @@ class Share:
         return True
 
     def redeem(self, code: str) -> bool:
-        """Use a one-time login; False: it is none, or it was used, or its time is over."""
+        """Use a one-time login; False: it is unknown, used or expired."""
         given, now_s = digest(code), self._monotonic()
         with self._lock:
             known = next((one for one in self._invited if hmac.compare_digest(one, given)), None)
@@ -206,7 +206,7 @@ class Share:
         self.presented = self.invite()
 
     def dismiss(self) -> None:
-        """Show it no more; it cannot be used either."""
+        """Stop showing it; it cannot be used any more."""
         shown, self.presented = self.presented, None
         if shown is not None:
             with self._lock:
@@ -244,7 +244,7 @@ class Share:
 
 
 def link(address: str, code: str) -> str:
-    """Return what a QR code says: a page's address with a one-time login.
+    """Return what a QR code holds: the page's address with a one-time login.
 
     Behind the `#`, no server, proxy or log gets to see it before the page itself sends it.
     """

@@ -1,4 +1,4 @@
-"""The door of the sources: an address becomes something that delivers frames."""
+"""Opens the source that an address names."""
 
 from __future__ import annotations
 

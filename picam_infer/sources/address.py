@@ -1,4 +1,4 @@
-"""The address of a network camera: taken apart for machines, and stripped of every secret for people."""
+"""The address of a network camera: parsed for machines, and stripped of every secret for people."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _REFUSALS = {
 
 
 class CannotPlay(Exception):
-    """FFmpeg does not play it. The text is ours: FFmpeg's own has the address in it, with the password."""
+    """FFmpeg cannot play it. The text is ours: FFmpeg's own contains the address with its password."""
 
     def __init__(self, words: str, code: int = 0, timed_out: bool = False, errno: int = 0) -> None:
         super().__init__(words)

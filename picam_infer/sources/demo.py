@@ -1,4 +1,4 @@
-"""A drawn scene instead of a camera: a handwritten digit on paper that changes, moves and at times goes away."""
+"""A drawn scene instead of a camera: a handwritten digit on paper that changes, moves and sometimes disappears."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Demo:
 
 
 class _Hand:
-    """One digit as one hand wrote it, and how it sways."""
+    """One digit in one handwriting, and how it sways."""
 
     def __init__(self, digit: int, rng: np.random.Generator) -> None:
         strokes = digit_strokes(digit, rng)

@@ -24,7 +24,7 @@ _OPTIONS = {"max_pixels": str(MAX_PIXELS), "rtsp_flags": "prefer_tcp"}
 
 
 class Readable(Protocol):
-    """Bytes from elsewhere."""
+    """A source of bytes."""
 
     def read(self, count: int) -> bytes:
         """Return at most so many bytes; empty at the end."""

@@ -1,4 +1,4 @@
-"""The kernel's view of the cameras: which there are, what they offer, who holds them, and why one does not start."""
+"""The kernel's view of the cameras: which there are, what they offer, who uses them, and why one does not start."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _REPLUG = "unplug the camera and plug it in again; try another port or cable"
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where the kernel's file systems are."""
+    """Where the kernel's file systems are mounted."""
 
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
@@ -89,7 +89,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class CameraInfo:
-    """A camera: where it is, who it is, what it offers."""
+    """A camera: where it is, what it is called, what it offers."""
 
     node: str
     """`/dev/video0`; the number changes when it is plugged in again."""

@@ -100,7 +100,7 @@ BOMB = "preprocess:\n" + "".join(
         ("events: [{kind: jsonl, path: x, labels: [7]}]", 'labels.0: expected text, got a whole number; quote it: "7"'),
         ("events: [{kind: jsonl, path: x, labels: [no]}]", 'got true or false; quote it: "no"'),
         ("events: [{kind: jsonl, path: x, labels: [2024-01-02]}]", 'got a date; quote it: "2024-01-02"'),
-        ("events: [{kind: jsonl, path: x, labels: [2024-13-02]}]", "2024-13-02 looks like a date but is none"),
+        ("events: [{kind: jsonl, path: x, labels: [2024-13-02]}]", "2024-13-02 looks like a date but is not one"),
         ("events: [{kind: jsonl, path: x, labels: [0640]}]", 'quote it: "0640"'),
         ("source: 0", 'source: expected text, got a whole number; quote it: "0"'),
         ("source: ~", 'quote it: "~"'),
@@ -134,7 +134,7 @@ BOMB = "preprocess:\n" + "".join(
         ("decide:\n\thold: 2", "use spaces, not tabs"),
         ("events: [{kind: jsonl, path: ~nobody-here/x}]", "events.0.path: ~nobody-here is nobody's home here"),
         ("preprocess: " + "[" * 600, "nested too deeply"),
-        ("preprocess: {n: " + "9" * 5000 + "}", "looks like a number but is none"),
+        ("preprocess: {n: " + "9" * 5000 + "}", "looks like a number but is not one"),
         (BOMB, "stands for more than 10000 values"),
     ],
 )  # fmt: skip

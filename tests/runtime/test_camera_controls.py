@@ -138,8 +138,8 @@ def test_automatics_go_first_whatever_the_order_and_the_kernels_names(kernel: Ke
         ({"brightness": 1.5}, "expected a whole number"),
         ({"brightness": float("nan")}, "expected a whole number"),
         ({"auto_exposure": 2}, r"2 is out of range; one of 1 \(Manual Mode\), 3 \("),
-        ({"auto_exposure": "dark"}, "'dark' is none of its values; one of 1"),
-        ({"brightness": "dark"}, "'dark' is none of its values; -64 to 64"),
+        ({"auto_exposure": "dark"}, "'dark' is not one of its values; one of 1"),
+        ({"brightness": "dark"}, "'dark' is not one of its values; -64 to 64"),
         ({"focus_auto": 2}, "2 is out of range; 0 or 1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Two engines as one: the preferred one while it answers, the CPU whenever it does not, without a gap."""
+"""Two engines as one: the preferred one while it answers, otherwise the CPU, without a gap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from picam_infer.runtime.retry import BackOff
 GLANCE_S = 2.5
 """How long the start waits for a sign of a preferred engine that may be there, or not."""
 SUSPICIOUS = 0.1
-"""Half precision moves probabilities by about 0.001; this much is another network."""
+"""Half precision changes probabilities by about 0.001; a difference like this means another network."""
 
 Said = Callable[[str], None]
 
@@ -27,7 +27,7 @@ class Preferred(Protocol):
     """The engine that is used while it is there: a stick that is plugged in and out, a server that comes and goes."""
 
     noun: str
-    """What people call it: `the stick`."""
+    """What it is called in messages: `the stick`."""
     first_s: float
     """How long the start waits for one that is likely to be there."""
 
@@ -68,7 +68,7 @@ class Request:
 class FailoverEngine:
     """`open_cpu`'s engine at once and always ready; the preferred one in front of it as soon as it answers a probe.
 
-    `report` hears one sentence for every switch, and for every new reason why it is not used. A thread looks
+    `report` is called with one sentence for every switch, and for every new reason why it is not used. A thread looks
     for it; whoever calls `submit` and `collect` takes it over between two frames.
     """
 
@@ -273,7 +273,7 @@ class FailoverEngine:
 
 
 def _cause(loss: Disconnected) -> str:
-    """Return what two losses have in common that are one for people, in whatever words."""
+    """Return what identifies a loss, whatever its wording: the same one is reported once."""
     return str(getattr(loss, "cause", "") or loss)
 
 

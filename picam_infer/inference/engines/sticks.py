@@ -1,4 +1,4 @@
-"""Neural compute sticks as the USB bus shows them: listed, judged and reset without any vendor's library."""
+"""Neural compute sticks as the USB bus shows them: listed, checked and reset without any vendor's library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The displays' door: finds something that can show pictures."""
+"""Opens the display that is asked for, or finds one."""
 
 from __future__ import annotations
 

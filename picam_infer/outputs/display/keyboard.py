@@ -160,7 +160,7 @@ class Device:
 
     def _grab(self) -> None:
         try:
-            # Grabbed in mid-press, the console would never see the key's release and repeat it for ever.
+            # Grabbed in mid-press, the console would never see the key's release and repeat it forever.
             if not self._bits(DOWN):
                 fcntl.ioctl(self._fd, GRAB, 1)
                 self._grabbed = True
@@ -180,7 +180,7 @@ class Device:
             except BlockingIOError:
                 return
             yield from key_events(data)
-            if _lost(data):  # a release may be among what is missing: a key would be held for ever
+            if _lost(data):  # a release may be among what is missing: a key would be held forever
                 down = self._bits(DOWN)
                 self._held &= {code for code in self._held if down >> code & 1}
             if len(data) < EVENT.size * 64:

@@ -62,7 +62,7 @@ class Program:
 def _converse(process: subprocess.Popen[bytes], data: bytes, timeout_s: float) -> bytes:
     """Feed a program until it ends, and return the end of its standard error. Raises `TimeoutError`.
 
-    It ends when its process does: children that it leaves behind may hold its pipes for ever.
+    It ends when its process does: children that it leaves behind may hold its pipes forever.
     """
     assert process.stdin is not None and process.stderr is not None
     ends_s, said = time.monotonic() + timeout_s, b""

@@ -32,7 +32,7 @@ _NEVER = frozenset({0x81, 0x82, NOT_AUTHORISED, 0x90, 0x94, TOO_LARGE, 0x99, 0x9
 _WILL_REFUSED = frozenset({0x9A, 0x9B})
 """The broker keeps nothing, or knows QoS 0 only."""
 _TOO_MUCH = frozenset({0x93, 0x96, 0x97})
-"""Receive maximum, message rate, quota exceeded: another time perhaps, but not for ever."""
+"""Receive maximum, message rate, quota exceeded: another time perhaps, but not forever."""
 _BLAMES = _NEVER | {0x80, 0x83}
 """As the reason of a hang-up these are about what was just sent; the others are about the broker or the connection."""
 
@@ -148,7 +148,7 @@ class Link:
         return [topic for topic, one in zip(topics, codes, strict=False) if one.is_failure]
 
     def close(self) -> None:
-        """Hang up. May be called more than once."""
+        """Close the connection. May be called more than once."""
         client, self._client = self._client, None
         self._up.clear()
         if client is not None:

@@ -1,4 +1,4 @@
-"""What an MQTT outlet is called, and the topics that follow from it."""
+"""An MQTT outlet's name, and the topics that follow from it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _SAYINGS = (
 
 
 class Messages:
-    """Sends through all services in a file, one after the other; who has got an event does not get it again.
+    """Sends through all services in a file, one after the other; one that has an event does not get it again.
 
     The addresses are secrets: they are neither logged nor shown, and of what Apprise says only known words are.
     """

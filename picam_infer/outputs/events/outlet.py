@@ -248,7 +248,7 @@ class Outlet:
         return True
 
     def _idle(self) -> None:
-        """Let the way do what is due; one that fails is asked less and less often."""
+        """Let the transport do what is due; one that fails is asked less and less often."""
         if time.monotonic() < self._idle_due_s:
             return
         took: list[bool] = []

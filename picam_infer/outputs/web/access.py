@@ -1,4 +1,4 @@
-"""Who may ask for what: hosts, origins, the token, and patience with wrong ones. Knows no web library."""
+"""Who may ask for what: hosts, origins, the token, and a throttle for wrong ones. Independent of the web library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from picam_infer.outputs.web.visitor import FORWARDED, Headers, Names, Proxies, 
 
 SESSION_S = 30 * 86400
 _RENEW_S = 86400
-"""A session that is older than this is renewed: who comes by once a month stays in."""
+"""A session older than this is renewed: whoever comes once a month stays logged in."""
 _LOGGED_OUT = 1000
 """How many ended sessions are remembered."""
 _LONGEST_NAME = 253
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 
 class LoginThrottle:
-    """Slows down who shows wrong tokens: five are free, then each doubles the wait, up to a minute."""
+    """Slows down visitors with wrong tokens: five are free, then each doubles the wait, up to a minute."""
 
     free = 5
     longest_s = 60.0
@@ -123,7 +123,7 @@ class Access:
             raise Refused(403, "another site's page asked for this", hint if proxied else "")
 
     def check_token(self, peer: str, headers: Headers, cookie: str) -> None:
-        """Refuse who needs the token and has not shown it."""
+        """Refuse a visitor who needs the token and has not shown it."""
         if not self.needs_token(peer, headers):
             return
         if not self.token:
@@ -137,7 +137,7 @@ class Access:
         raise Refused(401, NEEDED)
 
     def tokenless(self) -> Refused:
-        """Return why nobody from elsewhere may look: there is no token that anybody could show."""
+        """Return why nobody from another machine may look: there is no token that anybody could show."""
         path = self.token.path
         why = f" ({fault})" if (fault := self.token.fault) else ""
         return Refused(403, f"only this machine may look until there is a token in {path}{why}",

@@ -25,7 +25,7 @@ MAX_BODY = 16_384
 _FORM = "application/x-www-form-urlencoded"
 _FILE = "application/octet-stream"
 _DRESS = ("/page/page.css", "/page/icon.svg", "/page/join.js")
-"""What the login forms and a page about a problem need: for anybody, under any name."""
+"""Files that the login forms and error pages need: for anybody, under any name."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -1,4 +1,4 @@
-"""Watches over connections: how many there are, and that none stays without asking for something."""
+"""Limits connections: how many there are, and how long they may be idle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ConnectionLimiter:
         self._idle: dict[web.RequestHandler, float] = {}
         self._busy: set[web.RequestHandler] = set()
         self._doomed: dict[web.RequestHandler, float] = {}
-        """Cut before they were quite there; in time they will be."""
+        """Cut before they were fully there; they soon will be."""
 
     def take(self, server: web.Server) -> None:
         """Make that server's connections from now on."""

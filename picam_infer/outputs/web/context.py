@@ -42,7 +42,7 @@ class Streams:
     """Pictures with their overlay."""
     events: EventStream
     most: int
-    """Watchers at the most, of pictures as of events."""
+    """The largest number of watchers, of pictures and of events each."""
 
     def check_room(self) -> None:
         """Refuse one more watcher when there are too many."""

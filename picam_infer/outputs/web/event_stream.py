@@ -1,4 +1,4 @@
-"""What is going on, as server-sent events: written once for all listeners, at most ten times a second."""
+"""The state and its changes as server-sent events: written once for all listeners, at most ten times a second."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class EventStream:
             self._lines["state"] = (max(moment, number), self._line("state", body))
 
     def _news(self, event: str, body: dict[str, Any]) -> None:
-        """Take what is so now for the next line of an event, if it is news."""
+        """Take the current state as the next event, if it is news."""
         number, line = self._lines[event]
         fresh = self._line(event, body)
         if fresh != line:

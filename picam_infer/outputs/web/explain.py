@@ -61,7 +61,7 @@ def _png(picture: Pixels) -> str:
 
 
 async def _in_a_thread(work: Callable[[], T]) -> T:
-    """Await what a thread of its own returns: the loop's few must stay free for what takes no time."""
+    """Await what a thread of its own returns: the loop's few worker threads must stay free for short work."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 

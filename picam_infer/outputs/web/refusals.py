@@ -1,4 +1,4 @@
-"""The answers to requests that are refused: a page, the login form, or JSON."""
+"""The responses to requests that are refused: a page, the login form, or JSON."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def inner(access: Access, request: web.Request) -> str:
 
 
 def visitor(access: Access, request: web.Request) -> Visitor:
-    """Return who asks; what a proxy says wrong of them does not count."""
+    """Return who asks; a proxy's malformed headers do not count."""
     try:
         return access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
     except WrongPrefix:

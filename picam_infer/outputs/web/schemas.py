@@ -114,7 +114,7 @@ class Picture(msgspec.Struct, kw_only=True):
 
 
 class MachineFinding(msgspec.Struct, kw_only=True):
-    """What a person should mend about it."""
+    """What somebody should fix about it."""
 
     what: str
     remedy: str
@@ -168,7 +168,7 @@ class State(msgspec.Struct, kw_only=True):
 
 
 class Outlet(msgspec.Struct, kw_only=True):
-    """A place that events go to."""
+    """An event outlet."""
 
     name: str
     kind: str
@@ -267,7 +267,7 @@ class Control(msgspec.Struct, kw_only=True):
     """Now; null: the driver does not tell."""
     menu: list[MenuItem]
     inactive: bool
-    """An automatic rules it now."""
+    """An automatic mode controls it now."""
     asked: float | bool | str | None
     """What capture.controls asks for; null: nothing."""
     problem: str
@@ -327,7 +327,7 @@ class Teaching(msgspec.Struct, kw_only=True):
 
     stage: Literal["closed", "opening", "open", "saving"]
     session: str
-    """Revisions are counted anew in another one."""
+    """Revisions start over in another one."""
     revision: int
     """Another one when pictures or labels changed."""
     recent: list[str]
@@ -356,7 +356,7 @@ class Teaching(msgspec.Struct, kw_only=True):
     in_use: bool | UnsetType = UNSET
     """Whether the service runs exactly what is taught now."""
     report: dict[str, Any] | UnsetType | None = UNSET
-    """How the model did that was made last, as picam-infer teach --json tells it."""
+    """The report on the model that was made last, as picam-infer teach --json prints it."""
     lessons: list[str] | UnsetType = UNSET
     bases: list[Base] | UnsetType = UNSET
     undone: str | UnsetType | None = UNSET

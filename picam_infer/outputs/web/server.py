@@ -217,7 +217,7 @@ class Web:
 
 
 def _tell_token(token: Token, make: bool) -> None:
-    """Have a token for visitors from elsewhere, or say that there is none."""
+    """Make sure there is a token for visitors from other machines, or say that there is none."""
     if token:
         return
     try:

@@ -1,4 +1,4 @@
-"""The cookie of a session: read from a request, set, renewed and taken back."""
+"""The cookie of a session: read from a request, set, renewed and deleted."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def set_cookie(access: Access, request: web.Request, response: web.StreamRespons
 
 
 def del_cookie(access: Access, request: web.Request, response: web.StreamResponse) -> None:
-    """Take a session's cookie back."""
+    """Delete a session's cookie."""
     response.del_cookie(access.cookie, path=visitor(access, request).base or "/")

@@ -1,4 +1,4 @@
-"""Who asks and under which address, also through a proxy; and which names are this machine's. Knows no web library."""
+"""Who asks and under which address, also through a proxy; which names are this machine's. Independent of aiohttp."""
 
 from __future__ import annotations
 

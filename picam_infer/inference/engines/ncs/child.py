@@ -68,7 +68,7 @@ def die_with_parent(life: int) -> None:
 
 
 class Child:
-    """libmvnc's calls in order. Every one of them may block for ever: the parent has the clock."""
+    """libmvnc's calls in order. Every one of them may block forever: the parent enforces the deadlines."""
 
     def __init__(self, sock: socket.socket, memory: int) -> None:
         self.sock = sock
@@ -139,7 +139,7 @@ class Child:
             return str(index)
 
     def open(self, stick: str, wait: bool, last: list[str]) -> str:
-        """Open the first stick that lets itself be opened, those in `last` last, and return its name."""
+        """Open the first stick that can be opened, trying those in `last` last, and return its name."""
         failure = Failed("open", "DEVICE_NOT_FOUND")
         for name, device in self.look(stick, wait, last):
             self.step("open", name=name)
@@ -266,7 +266,7 @@ class Child:
             return ""
 
     def feel(self) -> None:
-        """Now and then, when nobody waits, ask for temperature and throttling."""
+        """Read temperature and throttling now and then, when nothing is waiting."""
         now = time.monotonic()
         if now - self.felt_s < FEEL_EVERY_S or select.select([self.sock], [], [], 0)[0]:
             return
@@ -277,7 +277,7 @@ class Child:
             self.level = int(self.device.get_option(options.RO_THERMAL_THROTTLING_LEVEL))
 
     def close(self) -> None:
-        """Give everything back, as far as it goes."""
+        """Release everything, as far as possible."""
         with contextlib.suppress(Exception):
             for fifo in self.fifos:
                 fifo.destroy()
@@ -289,7 +289,7 @@ class Child:
                 self.device.destroy()
 
     def run(self, task: dict[str, Any]) -> None:
-        """Do all of it; a failure is the last message."""
+        """Run all steps; a failure is the last message."""
         try:
             self.load()
             name = self.open(task["stick"], task["wait"], task["last"])

@@ -20,7 +20,7 @@ POLL_S = 0.5
 
 
 class PreferredStick:
-    """A stick, by name or port, or the first free one; `noticed` hears what was done to get at it."""
+    """A stick, by name or port, or the first free one; `noticed` is told what was done to get at it."""
 
     noun = "the stick"
 
@@ -91,4 +91,4 @@ class PreferredStick:
         return self._warning or f"the stick is cool again ({telemetry.temperature_c:.0f} °C)"
 
     def fell_back(self) -> None:
-        """Nothing to count."""
+        """Does nothing."""

@@ -1,4 +1,4 @@
-"""The parent's side of the child process: start it, talk to it against the clock, end it."""
+"""The parent's side of the child process: start it, talk to it with deadlines, end it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROGRAM = Path(__file__).with_name("child.py")
 SLICE_S = 0.1
 NOTE_BYTES = 4096
 MOST_NOTES = 1 << 16
-"""Bytes of libmvnc's messages that are held in memory at the most, one answer's apart."""
+"""Bytes of libmvnc's messages that are held in memory at most, one answer's apart."""
 
 
 class Process:
@@ -151,7 +151,7 @@ class Process:
         return ""
 
     def _trim_notes(self) -> None:
-        """Forget what was written, so that a talkative library does not fill the memory."""
+        """Drop what was written, so that a verbose library does not fill the memory."""
         with contextlib.suppress(OSError):
             if os.fstat(self._notes).st_size > MOST_NOTES:
                 os.ftruncate(self._notes, 0)

@@ -1,4 +1,4 @@
-"""Where a model server is and what is asked of it: the four kinds of URL, and what is behind them by default."""
+"""Where a model server is and which model is used: the four kinds of URL, and their defaults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which model of which server, and how to get in."""
+    """Which model of which server, and how to authenticate."""
 
     address: Address
     model: str

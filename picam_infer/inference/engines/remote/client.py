@@ -42,7 +42,7 @@ class Client(Protocol):
         """Return the server's own statistics of the model, an extension of the protocol that not all have."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
 
 
 def connect(wanted: Wanted) -> Client:
@@ -97,7 +97,7 @@ class _Http:
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
-        """Keep the whole call to the deadline (the library keeps each read to it), and turn errors into ours."""
+        """Apply the deadline to the whole call (the library applies it to each read), and turn errors into ours."""
         from geventhttpclient.response import HTTPConnectionClosed
         from tritonclient.utils import InferenceServerException
 

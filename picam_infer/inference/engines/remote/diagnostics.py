@@ -1,4 +1,4 @@
-"""A server's whole chain, link by link: name, port, TLS, token, server, model, metadata, an answer, agreement."""
+"""Every step to the server in order: name, port, TLS, token, server, model, metadata, an answer, the CPU's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROUNDS = 10
 
 
 def diagnose(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], Engine]) -> Iterator[Finding]:
-    """Yield verdicts, cheapest first, and end at the first link that does not hold."""
+    """Yield findings, cheapest first, and stop at the first step that fails."""
     try:
         asked = wanted(settings, bundle)
         client.load(asked.address)

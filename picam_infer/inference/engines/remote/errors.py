@@ -1,4 +1,4 @@
-"""What can go wrong with a model server, in plain words: whatever the client library raises has a kind and a remedy."""
+"""What can go wrong with a model server, in plain words: each error of the client library gets a kind and a remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kind = Literal[
 ]
 
 SEE_CHECK = " picam-infer check tells more"
-"""How a remedy ends that leaves it at that; `check` leaves it out."""
+"""The end of a remedy that refers to `check`, which leaves it out."""
 _RUNNING = f"is it running, and is the port right?{SEE_CHECK}"
 _OTHER_MODEL = f"is the model there this one?{SEE_CHECK}"
 _BUSY = "give it more replicas, or fewer requests: engine.max_per_s"
@@ -30,16 +30,16 @@ class RemoteError(Disconnected):
         super().__init__(message, hint)
         self.kind: Kind = kind
         self.cause = "away" if kind in ("unreachable", "timeout") else ""
-        """Losses with the same one are not told one after the other: it makes no difference how a server is away."""
+        """Losses with the same cause are reported once: it makes no difference how a server is away."""
 
 
 def too_slow(asked: Wanted) -> RemoteError:
-    """Return that no answer came in time."""
+    """Return the error for an answer that did not come in time."""
     return RemoteError("timeout", f"{asked.address.place} gave no answer within {asked.deadline_s:g} s", _HANGS)
 
 
 def no_model(asked: Wanted, said: str = "") -> RemoteError:
-    """Return that the server has no such model, or has not loaded it."""
+    """Return the error for a model that the server does not have, or has not loaded."""
     words = f" ({_plain(said)})" if said else ""
     keys = "engine.model or engine.version" if asked.version else "engine.model"
     return RemoteError("model", f"{asked.address.place} has no model {asked.title} that is ready{words}",
@@ -48,7 +48,7 @@ def no_model(asked: Wanted, said: str = "") -> RemoteError:
 
 
 def not_the_protocol(asked: Wanted, why: str) -> RemoteError:
-    """Return that something else answers there."""
+    """Return the error for something else that answers there."""
     return RemoteError("protocol", f"{asked.address.place} does not speak the protocol ({why})",
                       f"is it an Open Inference Protocol (V2) server, and is that its port?{SEE_CHECK}")  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Where the time of a round trip went, from the statistics that a server keeps of itself."""
+"""Where the time of a round trip went, from the server's own statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server says its model takes and gives, held against the bundle, before the first frame is sent."""
+"""What the server says about its model's input and output, compared with the bundle before the first frame is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from picam_infer.models.bundle import Bundle
 TAKES = {"UINT8": np.uint8, "FP32": np.float32, "FP16": np.float16}
 GIVES = ("FP32", "FP16", "FP64")
 _ANY = -1
-"""How the protocol writes a side that may have any length."""
+"""How the protocol writes a dimension of any size."""
 _EXPORT = "make what it serves with: picam-infer export"
 
 
@@ -29,7 +29,7 @@ class TensorSpec:
     layout: str
     """`NHWC` or `NCHW`."""
     batched: bool
-    """Whether the tensor has a first side for the batch."""
+    """Whether the tensor has a batch dimension."""
     output: str
     softmax: bool = False
     """Whether the answer still has to be made probabilities."""

@@ -1,4 +1,4 @@
-"""What went to a model server and came back, counted for as long as the program runs."""
+"""Requests to a model server and its answers, counted for as long as the program runs."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Page:
         return file_response(path)
 
     async def openapi(self, request: web.Request) -> web.StreamResponse:
-        """What this is all about, for programs."""
+        """The API's description, for programs."""
         described = json.loads((PAGE.parent / "openapi.json").read_bytes())
         base = visitor(self._context.access, request).base
         return web.json_response({**described, "servers": [{"url": base or "/"}]})

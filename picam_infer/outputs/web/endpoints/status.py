@@ -1,4 +1,4 @@
-"""How it is going: the state, its events, metrics, health, the reason of an answer; and pausing."""
+"""The state, its events, metrics, health, the explanation of an answer; and pausing."""
 
 from __future__ import annotations
 

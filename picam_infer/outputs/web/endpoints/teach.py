@@ -169,7 +169,7 @@ class Teach:
         return teaching
 
     async def _wish(self, request: web.Request, **kinds: Any) -> dict[str, Any]:
-        """Return what a request asks for: an object with these keys at the most, of these types."""
+        """Return what a request asks for: an object with these keys at most, of these types."""
         wish = await body(request, self._context.stuck_s)
         if not isinstance(wish, dict) or not set(wish) <= set(kinds):
             raise Refused(422, f"expected an object with {', '.join(kinds) or 'nothing in it'}")
