@@ -17,7 +17,7 @@ from picam_infer.sources import camera, v4l2
 _PORTS = range(8080, 8180)
 _HEAD = """\
 # picam-infer@{name}, made by `picam-infer instance {name}`. Every key that may stand here is described in
-# config.yaml beside this file, at its default.
+# picam-infer.yaml(5), at its default: man picam-infer.yaml
 """
 
 

@@ -1,0 +1,70 @@
+"""scripts/package, without the libraries' wheels: what the package puts where, and what it promises to dpkg."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from picam_infer import config
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "scripts/package"
+
+
+def build(tmp_path: Path, steps: str, python: str = f"{sys.version_info[0]}.{sys.version_info[1]}") -> Path:
+    """Do some of its steps and return the tree that becomes the package."""
+    functions = PACKAGE.read_text().removesuffix('main "$@"\n')
+    given = f"root={ROOT} tree={tmp_path}/tree stage={tmp_path} python={python} version=1.2 arch=arm64"
+    done = subprocess.run(["bash", "-c", f"{functions}\n{given}\n{steps}"], capture_output=True, text=True,
+                          timeout=120, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "tree"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("package"), "system_files; control")
+
+
+def test_the_settings_are_a_conffile_at_the_defaults(tree: Path) -> None:
+    assert "/etc/picam-infer/config.yaml" in (tree / "DEBIAN/conffiles").read_text().split()
+    assert config.load(tree / "etc/picam-infer/config.yaml") == config.Config()
+
+
+def test_new_keys_bring_no_question_at_an_upgrade(tree: Path) -> None:
+    """dpkg asks when the package's file is another one and the person's own was changed: ours stays what it is."""
+    shipped = (tree / "etc/picam-infer/config.yaml").read_text()
+    keys = {line.split(":")[0] for line in shipped.splitlines() if line[:1] not in ("#", "")}
+    assert keys == {"source", "model"}
+    named = next(word for word in shipped.split() if word.startswith("/usr/share/doc"))
+    reference = (tree / named.lstrip("/")).read_text()
+    assert reference == (ROOT / "config/picam-infer.yaml").read_text()
+
+
+def test_every_conffile_is_in_the_package(tree: Path) -> None:
+    for name in (tree / "DEBIAN/conffiles").read_text().split():
+        assert (tree / name.lstrip("/")).is_file()
+
+
+def test_it_is_compiled_where_that_can_be_done(tmp_path: Path) -> None:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    site = tmp_path / f"tree/opt/picam-infer/current/lib/python{version}/site-packages"
+    site.mkdir(parents=True)
+    (site / "one.py").write_text("answer = 42\n")
+    build(tmp_path, "compile")
+    (compiled,) = (site / "__pycache__").iterdir()
+    data = compiled.read_bytes()
+    assert data[4] == 1, "not by time: unpacking may change that"
+    assert str(tmp_path).encode() not in data and b"/opt/picam-infer/current/lib" in data
+
+
+def test_another_suites_package_is_compiled_when_it_is_installed(tmp_path: Path) -> None:
+    site = tmp_path / "tree/opt/picam-infer/current/lib/python2.99/site-packages"
+    site.mkdir(parents=True)
+    (site / "one.py").write_text("answer = 42\n")
+    build(tmp_path, "compile", python="2.99")
+    assert not (site / "__pycache__").exists()
+    assert "compileall" in (ROOT / "systemd/package/postinst").read_text()
