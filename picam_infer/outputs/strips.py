@@ -29,20 +29,27 @@ class Strip:
     through: Pixels | None = None
     """How much of the picture it lets through, (H, W, 3), 255: all; None: nothing."""
 
-    def place(self, height: int, width: int) -> Box | None:
-        """Return which part of a picture it lies on; None: none."""
+    def within(self, height: int, width: int) -> Strip | None:
+        """Return the part of it that lies on a picture; None: none does."""
         x, y = max(0, self.x), max(0, self.y)
         wide = min(width, self.x + self.ink.shape[1]) - x
         high = min(height, self.y + self.ink.shape[0]) - y
-        return Box(x, y, wide, high) if wide > 0 and high > 0 else None
+        if wide <= 0 or high <= 0:
+            return None
+        mine = np.s_[y - self.y : y - self.y + high, x - self.x : x - self.x + wide]
+        return Strip(x, y, self.ink[mine], None if self.through is None else self.through[mine])
 
-    def blended(self, part: Pixels, at: Box) -> Pixels:
+    @property
+    def place(self) -> Box:
+        """Where it lies."""
+        return Box(self.x, self.y, self.ink.shape[1], self.ink.shape[0])
+
+    def blended(self, part: Pixels) -> Pixels:
         """Return what becomes of the picture's part at its place; nothing is drawn."""
-        mine = np.s_[at.y - self.y : at.y - self.y + at.height, at.x - self.x : at.x - self.x + at.width]
         if self.through is None:
-            return self.ink[mine]
-        seen = cv2.multiply(part, self.through[mine], scale=1 / 255)
-        blended: Pixels = cv2.add(seen, self.ink[mine], dst=seen)
+            return self.ink
+        seen = cv2.multiply(part, self.through, scale=1 / 255)
+        blended: Pixels = cv2.add(seen, self.ink, dst=seen)
         return blended
 
 
@@ -53,6 +60,8 @@ class Layer:
         self.shape = (height, width)
         """Of the picture: rows, columns."""
         self._strips: list[Strip] = []
+        self._laid: list[Overlay | tuple[Strip, Box, bool]] = []
+        """What lies the same over any picture; else the strip, its place, and whether it lies on others."""
         self.inset: int | None = None
         """Which strip is what the network saw, if one is: the only one that is another for every picture."""
 
@@ -60,8 +69,9 @@ class Layer:
         """Return the same layer with another picture, BGR of the same size, for its inset."""
         assert self.inset is not None
         made = Layer(*self.shape)
-        made._strips, made.inset = self._strips.copy(), self.inset
-        made._strips[self.inset] = replace(self._strips[self.inset], ink=ink)
+        made._strips, made._laid, made.inset = self._strips.copy(), self._laid.copy(), self.inset
+        strip = made._strips[self.inset] = replace(self._strips[self.inset], ink=ink)
+        made._laid[self.inset] = Overlay(strip.x, strip.y, ink)
         return made
 
     @property
@@ -71,35 +81,48 @@ class Layer:
 
     def add_inset(self, ink: Pixels, x: int, y: int) -> None:
         """Lay what the network saw, BGR (H, W, 3), over what is there."""
-        self.inset = len(self._strips)
+        before = len(self._strips)
         self.add((Strip(0, 0, ink),), x, y)
+        if len(self._strips) > before and self._strips[before].ink.shape == ink.shape:  # else it is drawn anew
+            self.inset = before
 
     def add(self, strips: Iterable[Strip], x: int, y: int) -> None:
         """Lay strips over what is there, their origin at x, y; what is outside the picture is cut off."""
-        self._strips.extend(Strip(strip.x + x, strip.y + y, strip.ink, strip.through) for strip in strips)
+        for strip in strips:
+            lying = Strip(strip.x + x, strip.y + y, strip.ink, strip.through).within(*self.shape)
+            if lying is not None:
+                at = lying.place
+                on_others = any(_overlap(at, other.place) for other in self._strips)
+                self._laid.append(Overlay(at.x, at.y, lying.ink) if lying.through is None else (lying, at, on_others))
+                self._strips.append(lying)
 
     def draw(self, image: Pixels) -> None:
         """Draw them on BGR (H, W, 3)."""
         for strip in self._strips:
-            if (at := strip.place(*self.shape)) is not None:
-                part = cut(image, at)
-                part[:] = strip.blended(part, at)
+            part = cut(image, strip.place)
+            part[:] = strip.blended(part)
 
     def overlays(self, image: Pixels) -> list[Overlay]:
         """Return what drawing them would make of BGR (H, W, 3), which stays as it is."""
         laid: list[Overlay] = []
-        for strip in self._strips:
-            if (at := strip.place(*self.shape)) is not None:
-                part = cut(image, at)
-                if strip.through is not None:
-                    part = _with(part, at, laid)
-                laid.append(Overlay(at.x, at.y, strip.blended(part, at)))
+        for piece in self._laid:
+            if isinstance(piece, Overlay):
+                laid.append(piece)
+                continue
+            strip, at, on_others = piece
+            part = cut(image, at)
+            laid.append(Overlay(at.x, at.y, strip.blended(_with(part, at, laid) if on_others else part)))
         return laid
 
 
 def cut(image: Pixels, at: Box) -> Pixels:
     """Return a part of a picture, as a view."""
     return image[at.y : at.y + at.height, at.x : at.x + at.width]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return (one.x < other.x + other.width and other.x < one.x + one.width
+            and one.y < other.y + other.height and other.y < one.y + one.height)  # fmt: skip
 
 
 def _with(part: Pixels, at: Box, laid: Iterable[Overlay]) -> Pixels:
