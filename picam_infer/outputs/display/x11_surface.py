@@ -23,47 +23,42 @@ _NO_SHARING = (errno.ENOMEM, errno.EMFILE, errno.EPERM, errno.ENOSYS)
 
 
 class Shared:
-    """Two pictures in memory that the X server reads: one is drawn while the other is shown."""
+    """A picture in memory that the X server reads, which takes it less time than until the next one comes."""
 
     def __init__(self, client: Client, window: int, context: int, extension: Extension) -> None:
         self._client, self._window, self._context, self._extension = client, window, context, extension
         self._place = (0, 0)
         self._map: mmap.mmap | None = None
-        self._pixels: Pixels = np.empty((2, 0, 0, 4), np.uint8)
+        self._pixels: Pixels = np.empty((0, 0, 4), np.uint8)
         self._segment = 0
-        self._busy: list[bool] = [False, False]
-        self._clear = [True, True]
+        self._busy = False
+        self._clear = True
         self._shape: tuple[int, ...] = ()
-        self._back = 0
 
     def show(self, letterbox: Letterbox, image: Pixels, size: tuple[int, int], over: Sequence[Overlay] = ()) -> None:
         """Draw BGR (H, W, 3) with `over`, fitted into a window of (width, height), shown. Raises `Disconnected`."""
         if size != self._place:
             self._resize(size)
         if image.shape != self._shape:
-            self._shape, self._clear = image.shape, [True, True]
-        back = self._back
-        self._wait(back)
-        letterbox.draw(image, self._pixels[back], self._clear[back], over)
-        self._clear[back] = False
+            self._shape, self._clear = image.shape, True
+        self._wait()
+        letterbox.draw(image, self._pixels, self._clear, over)
+        self._clear = False
         width, height = size
-        body = struct.pack("<IIHHHHHHhhBBBxII", self._window, self._context, width, height * 2, 0, height * back, width,
-                           height, 0, 0, self._client.screen.depth, 2, 1, self._segment, 0)  # fmt: skip
+        body = struct.pack("<IIHHHHHHhhBBBxII", self._window, self._context, width, height, 0, 0, width, height, 0, 0,
+                           self._client.screen.depth, 2, 1, self._segment, 0)  # fmt: skip
         self._client.send(self._extension.opcode, x11_client.SHM_PUT_IMAGE, body)
-        self._busy[back], self._back = True, 1 - back
+        self._busy = True
 
     def heard(self, event: bytes) -> None:
         """Take an event: the server has read a picture."""
         if event[0] & 0x7F == self._extension.first_event:
-            for index in (self._back, 1 - self._back):  # they come in order: the older one first
-                if self._busy[index]:
-                    self._busy[index] = False
-                    return
+            self._busy = False
 
     def close(self) -> None:
         """Give the memory back."""
         if self._map is not None:
-            self._pixels = np.empty((2, 0, 0, 4), np.uint8)
+            self._pixels = np.empty((0, 0, 4), np.uint8)
             with contextlib.suppress(BufferError):
                 self._map.close()
             self._map = None
@@ -78,8 +73,8 @@ class Shared:
         self.close()
         handle = os.memfd_create("picam-infer-window", os.MFD_CLOEXEC)
         try:
-            os.ftruncate(handle, stride * height * 2)
-            self._map = mmap.mmap(handle, stride * height * 2)
+            os.ftruncate(handle, stride * height)
+            self._map = mmap.mmap(handle, stride * height)
             self._segment = self._client.new_id()
             self._client.send(self._extension.opcode, x11_client.SHM_ATTACH_FD,
                               struct.pack("<IBxxx", self._segment, 0), (handle,))  # fmt: skip
@@ -87,14 +82,14 @@ class Shared:
             os.close(handle)
         if not self._client.settle():
             raise Refused
-        shape, strides = (2, height, width, bits // 8), (stride * height, stride, bits // 8, 1)
+        shape, strides = (height, width, bits // 8), (stride, bits // 8, 1)
         self._pixels = np.ndarray(shape, np.uint8, self._map, 0, strides)
-        self._place, self._busy, self._clear = size, [False, False], [True, True]
+        self._place, self._busy, self._clear = size, False, True
 
-    def _wait(self, index: int) -> None:
-        """Wait until the server has read a picture; what else comes meanwhile is left for later."""
+    def _wait(self) -> None:
+        """Wait until the server has read the picture; what else comes meanwhile is left for later."""
         ends_s = time.monotonic() + _SHOWN_S
-        while self._busy[index]:
+        while self._busy:
             if time.monotonic() > ends_s:
                 raise Disconnected(
                     "the desktop's X server does not take pictures", "is the desktop's compositor alive?"
