@@ -116,12 +116,18 @@ class Classifier:
             if self._stillness is not None:
                 self._stillness.forget()
         prepare = self._preprocessor[1]
+        if may_skip and self._rests(prepare, frame):
+            return
         pixels = prepare(frame)
         if may_skip and self._stillness is not None and self._stillness.skips(pixels, self.chain):
             return
         kept = np.array(pixels) if keep_input else None
         self._asked.append(_Asked(frame, kept, getattr(prepare, "sight", None), time.monotonic()))
         self._engine.submit(pixels)
+
+    def _rests(self, prepare: Preprocessor, frame: Frame) -> bool:
+        glance = getattr(prepare, "glance", None)
+        return self._stillness is not None and glance is not None and self._stillness.rests(lambda: glance(frame))
 
     def collect(self) -> Answer:
         """Wait for the oldest answer under way. Raises `Disconnected`."""

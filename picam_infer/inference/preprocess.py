@@ -15,6 +15,7 @@ from picam_infer.imaging import decode, letterbox, region
 from picam_infer.imaging.region import Aspect, Box, Roi
 from picam_infer.inference.guidance import Sight, measure
 from picam_infer.inference.ruled_lines import without_ruled_lines
+from picam_infer.inference.stillness import GLANCE_PX
 from picam_infer.models.bundle import Chain, Edges, Input, Photo
 
 # Every crop the camera sizes give (144, 192, 216, 288, 432 px) is brought to this side first, so that Canny and the
@@ -107,6 +108,10 @@ class EdgesChain:
         self._input_image[:] = outline[:, :, None]
         return self._input_image
 
+    def glance(self, frame: Frame) -> Pixels:
+        """Return the square in a few pixels, (S, S) uint8, as cheaply as they come. Raises `BadFrame`."""
+        return self._decoder.grey_square(frame, self._chain.roi, GLANCE_PX)
+
 
 class PhotoChain:
     """Frame → the part that the network looks at → its size and colour order."""
@@ -131,6 +136,10 @@ class PhotoChain:
         part = self._decoder.bgr_part(frame, self._chain.roi, (width, height), self._aspect)
         photo(part, width, height, self._colour, target)
         return self._input_image
+
+    def glance(self, frame: Frame) -> Pixels:
+        """Return the part in a few pixels, (H, W, 3) uint8, as cheaply as they come. Raises `BadFrame`."""
+        return self._decoder.bgr_part(frame, self._chain.roi, (GLANCE_PX, GLANCE_PX), self._aspect)
 
 
 def aspect(chain: Chain, network: Input) -> Aspect:

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from makers import jpeg_frame
 
+from picam_infer.core import Frame
 from picam_infer.inference import preprocess
+from picam_infer.inference.classifier import Classifier
+from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.inference.stillness import Stillness
 from picam_infer.models.bundle import Chain, Edges, Input, Photo
 
@@ -39,7 +42,10 @@ def asked(pictures: Iterator[np.ndarray], chain: Chain, network: Input, per_s: f
     found = []
     for number, image in enumerate(pictures):
         now_s[0] = number / FPS
-        if not stillness.skips(prepare(jpeg_frame(image)), chain):
+        frame = jpeg_frame(image)
+        if not stillness.rests(lambda frame=frame: prepare.glance(frame)) and not stillness.skips(
+            prepare(frame), chain
+        ):
             found.append(now_s[0])
     return found
 
@@ -86,3 +92,44 @@ def test_a_slow_approach_adds_up(chain: Chain, network: Input) -> None:
     times = asked(camera(approach, 1.0, 2.0, 12), chain, network, per_s=0.2)
     inside_s = 4 + (225 - 130) / 24  # it reaches the digit's square, which is 192 wide
     assert sum(inside_s < t < inside_s + 2 for t in times) > 8
+
+
+class Silent:
+    """An engine that always answers the same."""
+
+    name, depth, telemetry = "silent", 1, None
+
+    def submit(self, input_image: np.ndarray) -> None: ...
+
+    def collect(self) -> np.ndarray:
+        return np.array([0.9, 0.1], np.float32)
+
+    def close(self) -> None: ...
+
+
+class Counted:
+    """A preprocessor that counts the inputs it makes."""
+
+    def __init__(self, chain: Chain, network: Input) -> None:
+        self._prepare = preprocess.build(chain, network)
+        self.glance = self._prepare.glance
+        self.made = 0
+
+    def __call__(self, frame: Frame) -> np.ndarray:
+        self.made += 1
+        return self._prepare(frame)
+
+
+@pytest.mark.parametrize(("chain", "network"), KINDS)
+def test_of_a_scene_that_rests_only_the_inputs_that_are_asked_about_are_made(chain: Chain, network: Input) -> None:
+    now_s, prepare, answers = [0.0], Counted(chain, network), 0
+    stillness = Stillness(2.0, 2.0, lambda: now_s[0])
+    classifier = Classifier(Silent(), lambda _: prepare, Postprocessor("ab"), chain, stillness=stillness)
+    for number, image in enumerate(camera(nothing, 1.0, 2.0, 6)):
+        now_s[0] = number / FPS
+        classifier.submit(jpeg_frame(image), may_skip=True)
+        if classifier.under_way:
+            classifier.collect()
+            answers += 1
+    assert 27 <= answers <= 30
+    assert answers < prepare.made <= answers + 2, "one for the first glance, with which the next ones are compared"
