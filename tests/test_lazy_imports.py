@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,9 +24,14 @@ def files() -> list[str]:
     return [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
-def imported_at_once(path: Path) -> Iterator[str]:
+@functools.cache
+def parsed(name: str) -> ast.Module:
+    return ast.parse((PACKAGE / name).read_text())
+
+
+def imported_at_once(name: str) -> Iterator[str]:
     """Yield the modules that are imported as soon as the file is."""
-    for statement in ast.parse(path.read_text()).body:
+    for statement in parsed(name).body:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.If)):
             continue
         for node in ast.walk(statement):
@@ -38,7 +44,7 @@ def imported_at_once(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("name", files())
 def test_vendor_packages_are_imported_only_when_used(name: str) -> None:
     if not name.startswith(LAZY_PARTS):
-        assert not {module.split(".")[0] for module in imported_at_once(PACKAGE / name)} & VENDORS
+        assert not {module.split(".")[0] for module in imported_at_once(name)} & VENDORS
 
 
 # One thread imports the library for the engine, slowly, as a Pi does; another one needs the converter's half of it.
@@ -80,7 +86,7 @@ def test_openvino_may_be_needed_by_two_threads_at_once(module: str) -> None:
 @pytest.mark.parametrize("name", files())
 def test_parts_of_openvino_are_imported_from_it_as_a_whole(name: str) -> None:
     """`import openvino.opset13` does not wait for a thread that imports `openvino`; `from openvino import …` does."""
-    for node in ast.walk(ast.parse((PACKAGE / name).read_text())):
+    for node in ast.walk(parsed(name)):
         if isinstance(node, ast.ImportFrom):
             assert not (node.module or "").startswith("openvino."), name
         elif isinstance(node, ast.Import):

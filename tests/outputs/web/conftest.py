@@ -19,9 +19,10 @@ def frame_size() -> tuple[int, int]:
 
 
 @pytest.fixture
-def run(frame_size: tuple[int, int]) -> Iterator[Run]:
+def run(frame_size: tuple[int, int], request: pytest.FixtureRequest) -> Iterator[Run]:
     """A run of the other parts, once it has results."""
-    made = Run(size=frame_size)
+    # A browser without a graphics card takes most of a test's time for drawing.
+    made = Run(fps=12.0 if "browser" in request.fixturenames else 30.0, size=frame_size)
     until(lambda: made.state.stats.inferences.total)
     yield made
     made.close()

@@ -49,7 +49,7 @@ class Run:
         self.top: tuple[Prediction, ...] = ()
         """In place of classes by `label`: several that apply, or values."""
         self.more = frame
-        self._pause_s, self._size = 1 / fps, size
+        self.fps, self._size = fps, size
         self._stop, self._on, self._held = threading.Event(), threading.Event(), threading.Event()
         self._on.set()
         self._thread = threading.Thread(target=self._feed, daemon=True)
@@ -89,7 +89,7 @@ class Run:
 
     def _feed(self) -> None:
         number, before = 0, None
-        while not self._stop.wait(self._pause_s):
+        while not self._stop.wait(1 / self.fps):
             if not self._on.is_set():
                 self._held.set()
                 self._on.wait()
