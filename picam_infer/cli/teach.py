@@ -174,6 +174,7 @@ class _Lesson:
 
     def _one(self, teacher: Teacher, one: Given, known: dict[str, str]) -> None:
         from picam_infer.training.teach.picture_set import Full, identify
+        from picam_infer.training.teach.teacher import NotWritten
 
         try:
             if one.path.stat().st_size > _MOST_BYTES:
@@ -188,7 +189,7 @@ class _Lesson:
                 known[id] = teacher.add(one.label, data, one.shown).label
         except OSError as error:
             self.skipped.append(f"{one.shown} cannot be read ({error.strerror})")
-        except Full:
+        except (Full, NotWritten):
             raise
         except PicamError as error:
             self.skipped.append(error.message.replace(str(one.path), one.shown))

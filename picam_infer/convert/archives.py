@@ -38,6 +38,8 @@ class Budget:
 
     bytes: int = MAX_UNPACKED
     entries: int = MAX_ENTRIES
+    folders: bool = False
+    """Whether folders are made where nothing is in them, too."""
 
     def spend(self, size: int, name: str) -> None:
         """Take `size` bytes. Raises `PicamError` when there is no more."""
@@ -121,6 +123,8 @@ def _zip(archive: Path, folder: Path, budget: Budget) -> None:
         _check_zip(archive, entries, budget)
         for entry in entries:
             if entry.is_dir() or entry.filename.endswith("\\"):
+                if budget.folders:
+                    (folder / _path(entry.filename)).mkdir(parents=True, exist_ok=True)
                 continue
             _store(lambda entry=entry: file.open(entry), folder / _path(entry.filename), entry.file_size,  # type: ignore[misc]
                    entry.filename, budget)  # fmt: skip
@@ -163,6 +167,9 @@ def _tar(archive: Path, stream: IO[bytes], folder: Path, budget: Budget) -> None
     with tarfile.open(fileobj=stream, mode="r|") as file:
         for entry in file:
             if entry.isdir():
+                if budget.folders:
+                    _check_names(archive, [entry.name], budget)
+                    (folder / _path(entry.name)).mkdir(parents=True, exist_ok=True)
                 continue
             _check_names(archive, [entry.name], budget)
             if not entry.isfile():

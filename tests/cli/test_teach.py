@@ -184,3 +184,11 @@ def test_hands_on_a_teachable_machine_export(tmp_path: Path, monkeypatch: pytest
     assert cli.main(["classify", "-m", "./hands", "--engine", "openvino", "--report", "--json", "rest"]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])["report"]
     assert report["likeliest_right"] / report["pictures"] > 0.9
+
+
+def test_a_place_that_cannot_be_written_is_not_blamed_on_the_pictures(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert teach("-m", "./base", "-o", "/proc/taught", "./photos") == 1
+    said = capsys.readouterr().err
+    assert "cannot be written" in said and "class" not in said and said.count("\n") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,19 @@ class Desk:
         self.state = State(Tuning(digits.card.preprocess, Decide()), digits.name, digits.labels,
                            network=digits.card.input)  # fmt: skip
         self.state.bundle = digits
-        self.teaching = Teaching(self.used.append)
+        self.teaching = Teaching(self._switch)
         screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
         screen.use(self.display)
         self.viewer = Viewer(screen, self.state, RuntimeSettings(self.state), self.teaching)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def _switch(self, switch: Switch) -> Future[None]:
+        done: Future[None] = Future()
+        self.used.append(switch)
+        done.set_result(None)
+        return done
 
     def close(self) -> None:
         self._stop.set()

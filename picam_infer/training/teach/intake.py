@@ -70,7 +70,7 @@ def _archive(path: Path, shown: str, found: Intake, scratch: Path) -> None:
     if kind is None:
         raise PicamError(f"{shown} is neither a folder nor an archive of pictures", _HOW)
     place = scratch / f"unpacked-{len(list(scratch.iterdir()))}"
-    archives.unpack(path, place, Budget(entries=MAX_FILES))
+    archives.unpack(path, place, Budget(entries=MAX_FILES, folders=True))
     folders = [entry for entry in place.iterdir() if entry.is_dir() and not _hidden(entry)]
     plain = [entry for entry in place.iterdir() if entry.is_file() and not _hidden(entry)]
     if len(folders) == 1 and not plain and any(entry.is_dir() and not _hidden(entry) for entry in folders[0].iterdir()):

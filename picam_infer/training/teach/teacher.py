@@ -37,6 +37,10 @@ _GROWTH = 1.25
 """The calibration is made anew whenever there are so many times as many pictures."""
 
 
+class NotWritten(PicamError):
+    """Nothing can be kept: it is not the picture's fault."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the taught classes say about one picture."""
@@ -537,7 +541,7 @@ class Teacher:
             return change()
         except OSError as error:
             folder = self._pictures.folder
-            raise PicamError(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder)) from error
+            raise NotWritten(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder)) from error
 
 
 def _report(fitted: _Fitted) -> Report:

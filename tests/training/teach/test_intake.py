@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -146,3 +147,13 @@ def test_other_things_are_refused_in_one_line(tmp_path: Path) -> None:
                         ("empty", "no pictures of any class"), ("none.zip", "no pictures of any class")):  # fmt: skip
         with pytest.raises(PicamError, match=said):
             intake.read(tmp_path / given, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_class_without_pictures_is_refused_in_an_archive_too(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "full").mkdir(parents=True)
+    (tmp_path / "photos" / "empty").mkdir()
+    (tmp_path / "photos" / "full" / "1.png").write_bytes(encoded("red", 1))
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path / "photos"))
+    with pytest.raises(NoInput, match="'empty' has no pictures"):
+        taken(packed, tmp_path)

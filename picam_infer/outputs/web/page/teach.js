@@ -9,6 +9,7 @@ const LOOK_MS = 2000; // says that somebody looks: else the live label rests
 const LIST_MS = 400;
 const ENOUGH = 10; // pictures of a thing
 const SHOWN = 6; // thumbnails
+const DONE = "Done. The Pi knows these now, also after it was switched off.";
 const HUES = [145, 262, 35, 325, 85, 205, 5, 290, 60, 175];
 
 export class Teach {
@@ -89,7 +90,7 @@ export class Teach {
     if (!this.open) return;
     if (this.using && status.in_use) {
       this.using = 0;
-      this.say("Done. The Pi knows these now, also after it was switched off.");
+      this.say(DONE);
     }
     if (status.revision !== this.listed) this.list();
     this.draw();
@@ -369,8 +370,9 @@ export class Teach {
   async use() {
     if (at("use").getAttribute("aria-disabled") === "true") return;
     this.using = performance.now();
+    this.say("The Pi takes it up …");
     this.draw();
-    const done = await this.send("api/teach/use", {}, () => "The Pi takes it up …");
+    const done = await this.send("api/teach/use", {}, (answer) => (answer.in_use ? DONE : "The Pi takes it up …"));
     if (!done) this.using = 0;
     this.draw();
   }
