@@ -17,6 +17,9 @@ from picam_infer.convert.conversion import Options, convert
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# Keras is slow to trace (two thirds as much again), and what is reached here is reached elsewhere too.
+pytestmark = pytest.mark.no_cover
+
 FAMILIES = {
     "MobileNet": 96, "MobileNetV2": 96, "MobileNetV3Small": 96, "MobileNetV3Large": 96, "EfficientNetB0": 96,
     "EfficientNetV2B0": 96, "DenseNet121": 96, "InceptionV3": 139, "Xception": 96, "ResNet50": 96, "ResNet50V2": 96,
