@@ -24,8 +24,9 @@ def behaviour(model: str) -> Behaviour:
     return Behaviour(
         lambda tensor: run(bundle.card.normalisation(tensor[0]))[None],
         [{"name": "pixels", "datatype": "UINT8", "shape": [-1, size.height, size.width, size.channels]}],
-        [{"name": "scores", "datatype": "FP32", "shape": [-1, len(bundle.labels)]}], name=bundle.name,
-    )  # fmt: skip
+        [{"name": "scores", "datatype": "FP32", "shape": [-1, len(bundle.labels)]}],
+        name=bundle.name,
+    )
 
 
 def main() -> None:

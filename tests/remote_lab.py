@@ -122,8 +122,9 @@ class Server:
             return
         command, environment = self.command()
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log,
-                                        start_new_session=True, cwd=self.folder)  # fmt: skip
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+        )
         end_s = time.monotonic() + limit_s
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > end_s:
@@ -137,8 +138,9 @@ class Server:
 
     def _asked(self, path: str, content: object = None) -> int:
         data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/{path}", data,
-                                         {"Content-Type": "application/json"})  # fmt: skip
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http}/v2/{path}", data, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return int(answer.status)
 

@@ -188,8 +188,9 @@ def _whole_way(model: Bundle, picture: Pixels, engine: Engine) -> Contender:
         answer[:] = [said.scores]
         classifier.decide(said, classifier.settings)
 
-    return Contender(f"picam-infer: picture to label ({engine.name})", step, engine.close, answer,
-                      getattr(engine, "threads", 0))  # fmt: skip
+    return Contender(
+        f"picam-infer: picture to label ({engine.name})", step, engine.close, answer, getattr(engine, "threads", 0)
+    )
 
 
 class _Server:

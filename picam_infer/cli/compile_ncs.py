@@ -120,8 +120,9 @@ def compare(model: Bundle, written: Written) -> float:
         compiled = core.compile_model(network, "CPU", precise)
         answers.append(np.asarray(compiled(picture.reshape(list(compiled.input(0).shape)))[0]).reshape(-1))
     if answers[0].shape != answers[1].shape:
-        raise PicamError(f"the graph answers {answers[1].size} values, the bundle {answers[0].size}",
-                         "choose another folder with -o")  # fmt: skip
+        raise PicamError(
+            f"the graph answers {answers[1].size} values, the bundle {answers[0].size}", "choose another folder with -o"
+        )
     difference = float(np.abs(answers[0] - answers[1]).max())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(answers[0]).max())):
         raise PicamError(f"the graph's answers differ from the bundle's by {difference:.3g}",

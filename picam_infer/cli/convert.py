@@ -67,8 +67,9 @@ def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
                        "red, green, blue; of pixels 0..1 if all are at most 1, else of 0..255")  # fmt: skip
     known.add_argument("--std", metavar="S[,S,S]", help="see --mean")
     known.add_argument("--colour", "--color", choices=("rgb", "bgr", "grey"), help="order of the channels")
-    known.add_argument("--fit", choices=("crop", "squash", "pad"),
-                       help="how a picture is fitted to the input's proportions")  # fmt: skip
+    known.add_argument(
+        "--fit", choices=("crop", "squash", "pad"), help="how a picture is fitted to the input's proportions"
+    )
     known.add_argument("--chain", choices=("edges", "photo"), help="feed outlines, or the picture itself")
     known.add_argument("--task", choices=("classification", "multi-label", "regression"),
                        help="what the outputs are: classes of which one applies, or several; or values")  # fmt: skip

@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `models`' options."""
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("do", nargs="?", choices=["list", "import", "delete"], default="list",
-                        help="list (default), import or delete")  # fmt: skip
+    parser.add_argument(
+        "do", nargs="?", choices=["list", "import", "delete"], default="list", help="list (default), import or delete"
+    )
     parser.add_argument("what", nargs="?", metavar="FILE|NAME", help="what to import, or to delete")
     parser.add_argument("--name", metavar="NAME", help="the imported model's name (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -98,8 +99,9 @@ def _only_one() -> str | None:
         return None
     for medium in media:
         if medium.how:
-            raise NoInput(f"{medium.name} is plugged in, but {'not mounted' if medium.folder is None else 'not ours'}",
-                          medium.how)  # fmt: skip
+            raise NoInput(
+                f"{medium.name} is plugged in, but {'not mounted' if medium.folder is None else 'not ours'}", medium.how
+            )
     if media:
         raise NoInput(f"no model is on {', '.join(str(one.folder) for one in media)}", "name the file, or convert it")
     raise NoInput("no USB stick is plugged in", "plug one in with a model on it, or name a file")

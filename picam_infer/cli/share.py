@@ -99,7 +99,8 @@ def _show(args: argparse.Namespace, web: Web, opening: Opening, always: bool, co
     """Print the QR code, the addresses and how to close it."""
     port = int(web.listen.rpartition(":")[2])
     addresses = page_address.from_elsewhere(web, port, shared=not always) or (
-        page_address.reachable(web, port) if always else [])  # fmt: skip
+        page_address.reachable(web, port) if always else []
+    )
     links = [link(address, code) for address in addresses]
     if args.json:
         say_json({"open": True, "until": opening.until, "links": links, "ends_in_s": INVITATION_S})

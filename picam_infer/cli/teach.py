@@ -46,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change.add_argument("--add", action="store_true", help="add FOLDER's pictures to those that are there")
     change.add_argument("--relabel", action="append", default=[], metavar="PICTURE=CLASS",
                         help="move a picture, or all of a class, to another class")  # fmt: skip
-    change.add_argument("--remove", action="append", default=[], metavar="PICTURE",
-                        help="remove a picture, or a whole class")  # fmt: skip
+    change.add_argument(
+        "--remove", action="append", default=[], metavar="PICTURE", help="remove a picture, or a whole class"
+    )
     parser.add_argument(
         "--max-mb",
         type=argument_types.megabytes,
@@ -117,8 +118,9 @@ class _Lesson:
                 fresh.rename(before)
                 self.remarks.append(f"the pictures that were taught before are in {before}")
         except OSError as error:
-            raise PicamError(f"{place} cannot be written ({error.strerror})", "is the disk full or read-only?"
-                             ) from error  # fmt: skip
+            raise PicamError(
+                f"{place} cannot be written ({error.strerror})", "is the disk full or read-only?"
+            ) from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return bundle, report
@@ -215,8 +217,9 @@ def _meant(teacher: Teacher, given: str) -> str | list[str]:
         raise UsageError(f"{len(found)} taught pictures are called {given}", f"name one of them: {names}")
     if given in teacher.counts():
         return given
-    raise UsageError(f"{given!r} is neither a taught picture nor a class",
-                     f"classes: {', '.join(teacher.counts()) or 'none'}")  # fmt: skip
+    raise UsageError(
+        f"{given!r} is neither a taught picture nor a class", f"classes: {', '.join(teacher.counts()) or 'none'}"
+    )
 
 
 def _each(what: str | list[str], picture: Any, whole_class: Any) -> None:

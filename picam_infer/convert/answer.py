@@ -66,8 +66,9 @@ def _refuse_sounds(path: Path) -> None:
     """Raise `PicamError` for Teachable Machine's sound models, whose spectrograms have the shape of a picture."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         if b'"wordLabels"' in file.read(1 << 20):
-            raise PicamError("this is a Teachable Machine sound model: it hears, it does not see",
-                             "train an image project instead")  # fmt: skip
+            raise PicamError(
+                "this is a Teachable Machine sound model: it hears, it does not see", "train an image project instead"
+            )
 
 
 def read(network: Network, lists: Lists, asked: Task | None, notes: list[str]) -> Answer:

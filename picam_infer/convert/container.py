@@ -69,8 +69,9 @@ class _Search:
     def unpack(self, archive: Path, place: Path | None = None) -> Path:
         """Return the folder that an archive was unpacked into. Raises `PicamError`."""
         if self.opened >= MAX_NESTED:
-            raise PicamError(f"{archive.name} lies in {MAX_NESTED} archives inside each other",
-                             "unpack them, and give the model")  # fmt: skip
+            raise PicamError(
+                f"{archive.name} lies in {MAX_NESTED} archives inside each other", "unpack them, and give the model"
+            )
         self.opened += 1
         folder = place or archive.with_name(f"{archive.name}.unpacked")
         archives.unpack(archive, folder, self.budget)
@@ -233,8 +234,9 @@ def _is_description(path: Path) -> bool:
         content = json.loads(content) if isinstance(content, str) else content
     except (ValueError, RecursionError):
         return path.name.lower().startswith(("model", "config"))
-    return isinstance(content, dict) and bool({"modelTopology", "weightsManifest"} & set(content) or (
-        "class_name" in content and "config" in content))  # fmt: skip
+    return isinstance(content, dict) and bool(
+        {"modelTopology", "weightsManifest"} & set(content) or ("class_name" in content and "config" in content)
+    )
 
 
 def _lacks_a_part(found: Found, files: list[Path]) -> bool:

@@ -126,8 +126,9 @@ class _Answers:
         """Return the answer, (values,). Raises `PicamError` if it is not a number."""
         answer = np.asarray(self._run([feed])[0], np.float64).ravel()
         if not np.isfinite(answer).all():
-            raise PicamError("the network answers with values that are not numbers",
-                             "its weights are damaged or overflow")  # fmt: skip
+            raise PicamError(
+                "the network answers with values that are not numbers", "its weights are damaged or overflow"
+            )
         if self._softmax:
             powers = np.exp(answer - answer.max())
             answer = powers / powers.sum()

@@ -106,8 +106,9 @@ def tell(path: Path, start: bytes) -> PicamError | None:
         if start.startswith(magic):
             return PicamError(f"{name} is {what}", hint)
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[1:2]:
-        return PicamError(f"{name} is a Python pickle (PyTorch and scikit-learn write such files), which is never run",
-                          _ONNX)  # fmt: skip
+        return PicamError(
+            f"{name} is a Python pickle (PyTorch and scikit-learn write such files), which is never run", _ONNX
+        )
     if start[8:10] == b'{"' and int.from_bytes(start[:8], "little") < 1 << 27:
         return PicamError(f"{name} is {_SUFFIXES['.safetensors'][0]}", _ONNX)
     if not start.strip(b"\0"):
@@ -233,8 +234,9 @@ def tell_archive(path: Path, names: Iterable[str]) -> PicamError | None:
     files = {entry.name for entry in inside}
     samples = [entry for entry in inside if "-!-" in entry.name]
     if "manifest.json" in files and (samples or path.suffix.lower() == ".tm"):
-        return PicamError(f"{path.name} is a Teachable Machine project: its {len(samples)} samples, no trained model",
-                          _PROJECT_HINT)  # fmt: skip
+        return PicamError(
+            f"{path.name} is a Teachable Machine project: its {len(samples)} samples, no trained model", _PROJECT_HINT
+        )
     if path.suffix.lower() == ".tm":
         return PicamError(f"{path.name} is a Teachable Machine project, no trained model", _PROJECT_HINT)
     if "data.pkl" in files:

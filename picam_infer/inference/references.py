@@ -151,8 +151,9 @@ def open_reference(path: Path, threads: int = 0) -> Reference:
 def _need(*names: str) -> str:
     found = next((name for name in names if importlib.util.find_spec(name)), None)
     if found is None:
-        raise Unavailable(f"this comparison needs {names[0]}, which is not installed",
-                          f"pip install {names[0].replace('_', '-')}")  # fmt: skip
+        raise Unavailable(
+            f"this comparison needs {names[0]}, which is not installed", f"pip install {names[0].replace('_', '-')}"
+        )
     return found
 
 

@@ -115,8 +115,9 @@ def _weak(items: list[_Item], base: int) -> None:
     for item in items:
         item.kind = "R" if item.kind == "AL" else item.kind
     for left, item, right in zip(items, items[1:], items[2:], strict=False):
-        if left.kind == right.kind and ((item.kind == "CS" and left.kind in ("EN", "AN")) or (item.kind == "ES" and
-                                        left.kind == "EN")):  # fmt: skip
+        if left.kind == right.kind and (
+            (item.kind == "CS" and left.kind in ("EN", "AN")) or (item.kind == "ES" and left.kind == "EN")
+        ):
             item.kind = left.kind
     for row in (items, items[::-1]):  # signs before and after a number
         near = ""

@@ -76,8 +76,9 @@ class Collector:
         """Return how collecting goes."""
         with self._lock:
             sizes = [size for _, size in self._files]
-        return CollectionReport(str(self._folder), self._settings.when, len(sizes), sum(sizes), self.failures,
-                                self.reason)  # fmt: skip
+        return CollectionReport(
+            str(self._folder), self._settings.when, len(sizes), sum(sizes), self.failures, self.reason
+        )
 
     def entries(self, count: int) -> Sequence[Mapping[str, Any]]:
         """Return name, label, score, captured and bytes of the newest pictures, newest first."""

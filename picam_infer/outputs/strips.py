@@ -164,8 +164,9 @@ def box(width: int, height: int, thick: int, colour: Colour) -> tuple[Strip, ...
     edges = ((0, side, 0, canvas.shape[1]), (canvas.shape[0] - side, canvas.shape[0], 0, canvas.shape[1]),
              (side, canvas.shape[0] - side, 0, side),
              (side, canvas.shape[0] - side, canvas.shape[1] - side, canvas.shape[1]))  # fmt: skip
-    return tuple(Strip(left - half, top - half, canvas[top:bottom, left:right].copy())
-                 for top, bottom, left, right in edges)  # fmt: skip
+    return tuple(
+        Strip(left - half, top - half, canvas[top:bottom, left:right].copy()) for top, bottom, left, right in edges
+    )
 
 
 def _framed(width: int, height: int, thick: int, colour: Colour) -> Pixels:

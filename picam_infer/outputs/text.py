@@ -386,8 +386,9 @@ def _listed(cluster: str) -> list[list[str]]:
     wanted = " ".join(f"{ord(c):x}" for c in cluster if not _bare(c)) or f"{ord(cluster[0]):x}"
     form = "%{file}\t%{index}\t%{style}\t%{color}\t%{charset}\n"
     try:
-        run = subprocess.run(["fc-list", "-f", form, f":charset={wanted}"], capture_output=True, text=True, timeout=5,
-                             check=False)  # fmt: skip
+        run = subprocess.run(
+            ["fc-list", "-f", form, f":charset={wanted}"], capture_output=True, text=True, timeout=5, check=False
+        )
     except (OSError, subprocess.SubprocessError):
         return []
     rows = [line.split("\t") for line in run.stdout.splitlines()]

@@ -210,8 +210,9 @@ class ModelTrial:
             try:
                 atomic_folder.put(folder, home / chosen)
             except OSError as error:
-                raise PicamError(f"{home / chosen} cannot be written ({error.strerror})",
-                                 disk.remedy(error, home)) from error  # fmt: skip
+                raise PicamError(
+                    f"{home / chosen} cannot be written ({error.strerror})", disk.remedy(error, home)
+                ) from error
             try:
                 self._switch(Switch(chosen, {}, None))
             finally:

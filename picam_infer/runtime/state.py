@@ -300,8 +300,9 @@ class State:
         """Replace runtime settings; the next frame uses them. `RuntimeSettings` is who calls this, and tells of it."""
         with self._lock:
             now = self._tuning
-            self._tuning = Tuning(preprocess or now.preprocess, decide or now.decide,
-                                  now.controls if controls is None else controls)  # fmt: skip
+            self._tuning = Tuning(
+                preprocess or now.preprocess, decide or now.decide, now.controls if controls is None else controls
+            )
 
     def run_model(self, bundle: Bundle) -> None:
         """Note that another model runs from now on; its tuning is `RuntimeSettings`' business."""

@@ -285,8 +285,9 @@ class Supervisor:
             state.engine_says(text)
 
         def open_classifier(stopping: threading.Event) -> Classifier:
-            engine = engines.open_engine(config.engine, bundle, cache_folder(), report=report, stopping=stopping,
-                                         traffic=state.traffic)  # fmt: skip
+            engine = engines.open_engine(
+                config.engine, bundle, cache_folder(), report=report, stopping=stopping, traffic=state.traffic
+            )
             return Classifier.of(bundle, engine, postprocessor=postprocessor, decoder=state.unpacked,
                                  stillness=Stillness(still.after_s, still.per_s) if still else None)  # fmt: skip
 

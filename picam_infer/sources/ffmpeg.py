@@ -33,8 +33,9 @@ class Readable(Protocol):
 class Player:
     """Owns what is being played. One thread reads, any may close: that thread then does it when it comes back."""
 
-    def __init__(self, what: str | Readable, *, open_s: float | None = None, quiet_s: float | None = None,
-                 packets: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self, what: str | Readable, *, open_s: float | None = None, quiet_s: float | None = None, packets: bool = False
+    ) -> None:
         """Open and find the video. `packets`: hand on Motion JPEG as it is. Raises `CannotPlay`."""
         self._door = DeferredClose(self._release)
         self._reformatter = VideoReformatter()

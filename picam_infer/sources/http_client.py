@@ -202,8 +202,9 @@ def trust(ca_file: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:  # also ssl.SSLError
-        raise Disconnected(f"source_login.ca_file: {ca_file} is not a certificate that can be read",
-                   "give it in PEM, with its path") from error  # fmt: skip
+        raise Disconnected(
+            f"source_login.ca_file: {ca_file} is not a certificate that can be read", "give it in PEM, with its path"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -30,8 +30,9 @@ def test_an_unknown_verb_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -
     assert "did you mean classify?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("error", "code"), [(PicamError, 1), (UsageError, 2), (NoInput, 66), (Unavailable, 69),
-                                             (ConfigError, 78)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "code"), [(PicamError, 1), (UsageError, 2), (NoInput, 66), (Unavailable, 69), (ConfigError, 78)]
+)
 def test_errors_are_one_line_with_their_exit_code(
     error: type[PicamError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,8 +25,9 @@ def server() -> Behaviour:
     return Behaviour(
         lambda tensor: np.eye(11, dtype=np.float32)[[3]],
         [{"name": "pixels", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}],
-        [{"name": "scores", "datatype": "FP32", "shape": [-1, 11]}], name="digits",
-    )  # fmt: skip
+        [{"name": "scores", "datatype": "FP32", "shape": [-1, 11]}],
+        name="digits",
+    )
 
 
 @pytest.fixture

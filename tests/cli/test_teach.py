@@ -101,8 +101,9 @@ def test_unreadable_pictures_are_named_and_skipped(home: Path, capsys: pytest.Ca
     (["-m", "./base", "photos", "--max-mb", "0.001"], 1, "--max-mb"),
     (["-m", "./base", "photos", "empty"], 66, "no pictures"),
 ])  # fmt: skip
-def test_mistakes_get_one_line(words: list[str], code: int, said: str, home: Path,
-                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_mistakes_get_one_line(
+    words: list[str], code: int, said: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (home / "empty" / "class").mkdir(parents=True)
     assert teach("-o", "balls", *words) == code
     error = capsys.readouterr().err
@@ -114,8 +115,9 @@ def test_mistakes_get_one_line(words: list[str], code: int, said: str, home: Pat
     ("--remove=nope.jpg", "neither a taught picture nor a class"), ("--relabel=red0.jpg", "names no class"),
     ("--relabel=red0.jpg=", "names no class"), ("--remove=x.png", "2 taught pictures are called x.png"),
 ])  # fmt: skip
-def test_a_mistyped_change_changes_nothing(change: str, said: str, home: Path,
-                                           capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_a_mistyped_change_changes_nothing(
+    change: str, said: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for colour in ("red", "blue"):
         (home / "photos" / colour / "x.png").write_bytes(encoded(colour, 70))
     assert teach("-m", "./base", "-o", "balls", "photos") == 0
@@ -168,8 +170,9 @@ def test_models_say_what_they_can_be_used_for(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs OpenVINO")
-def test_hands_on_a_teachable_machine_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                             capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_hands_on_a_teachable_machine_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     export = shared("models", "ojjsaw__teachable-machine-openvino", "converted_keras.zip")
     hands = shared("data", "hands")
     monkeypatch.chdir(tmp_path)

@@ -137,7 +137,7 @@ BOMB = "preprocess:\n" + "".join(
         ("preprocess: {n: " + "9" * 5000 + "}", "looks like a number but is not one"),
         (BOMB, "stands for more than 10000 values"),
     ],
-)  # fmt: skip
+)
 def test_what_yaml_makes_of_values_is_told_in_one_line(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
         config.parse(text, "c.yaml")

@@ -321,7 +321,7 @@ def test_names_that_lie_about_keras_files_do_not_matter(model: bytes, home: Path
         ("config.json", json.dumps(sequential(flat(), dense())).encode()),
         ("metadata.json", b'{"keras_version": "3.1"}'),
         ("model.weights.h5", (tmp_path / "w.h5").read_bytes()),
-    )  # fmt: skip
+    )
     (home / "b").mkdir()
     (home / "b" / "really_a_zip.h5").write_bytes(archive)
     for at, given in enumerate(

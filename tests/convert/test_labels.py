@@ -151,7 +151,7 @@ def test_the_forms_that_people_have(form: str, tmp_path: Path) -> None:
         ("label\nred\nblue\n", ["label", "red", "blue"]),
         ("red\n\nblue\n", ["red", "class 1", "blue"]),
     ],
-)  # fmt: skip
+)
 def test_numbers_and_marks_that_belong_to_names_stay(text: str, names: list[str], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(text)
     assert list(labels.read(tmp_path / "labels.txt", {3}).names) == names
@@ -179,7 +179,7 @@ def test_utf16_without_a_mark_is_read(tmp_path: Path) -> None:
         ("labels.json", '{"1": "cat", "2": "dog"}', 3, ["class 0", "cat", "dog"]),
         ("labels.txt", "red\n\ngreen\n\nblue\n", 5, ["red", "class 1", "green", "class 3", "blue"]),
     ],
-)  # fmt: skip
+)
 def test_the_count_decides(name: str, text: str, count: int, names: list[str], tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     assert list(labels.read(tmp_path / name, {count}).names) == names

@@ -25,7 +25,7 @@ from small_models import (
     save_ir,
     tflite,
     tflite_metadata,
-)  # fmt: skip
+)
 
 from picam_infer.cli import main
 from picam_infer.convert.conversion import Options, convert
@@ -480,7 +480,8 @@ def test_the_user_says_what_the_files_do_not(options: dict[str, Any], chain: Any
     assert type(card.preprocess) is type(chain)
     for name in chain.__struct_fields__:
         assert getattr(card.preprocess, name) == pytest.approx(getattr(chain, name)) or getattr(
-            card.preprocess, name) == getattr(chain, name)  # fmt: skip
+            card.preprocess, name
+        ) == getattr(chain, name)
 
 
 def test_means_and_deviations_of_each_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -686,8 +687,9 @@ def test_a_saved_model_that_scales_by_itself_gets_pixels(tmp_path: Path) -> None
     from saved_models import constant as tf_constant
 
     kind = field(6, FLOAT)
-    placeholder = node("Placeholder", "image", dtype=kind, shape=field(7, b"".join(
-        field(2, field(1, side)) for side in (-1, 8, 8, 3))))  # fmt: skip
+    placeholder = node(
+        "Placeholder", "image", dtype=kind, shape=field(7, b"".join(field(2, field(1, side)) for side in (-1, 8, 8, 3)))
+    )
     scaled = (
         tf_constant("by", 127.5) + node("RealDiv", "divided", "image", "by", T=kind)
         + tf_constant("one", 1.0) + node("Sub", "scaled", "divided", "one", T=kind)

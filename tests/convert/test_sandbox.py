@@ -134,9 +134,10 @@ def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) 
         told(phase, waited_s)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" … ")[0] for line in lines] == [
-        "picam-infer convert: reading m.h5", "picam-infer convert: trying the network of m.h5",
+        "picam-infer convert: reading m.h5",
         "picam-infer convert: trying the network of m.h5",
-    ]  # fmt: skip
+        "picam-infer convert: trying the network of m.h5",
+    ]
 
 
 def test_what_is_being_done_is_told_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,8 @@ def test_the_limit_is_said_before_opencv_is_there() -> None:
     assert run.stdout.split()[-2:] == ["False", str(limits.MAX_PIXELS)]
 
 
-@pytest.mark.parametrize(("size", "copies", "large"), [((8_000, 8_000), 1, False), ((8_000, 8_001), 1, True),
-                                                       ((8_000, 4_001), 2, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "copies", "large"), [((8_000, 8_000), 1, False), ((8_000, 8_001), 1, True), ((8_000, 4_001), 2, True)]
+)
 def test_the_limit(size: tuple[int, int], copies: int, large: bool) -> None:
     assert bool(limits.too_large(*size, copies)) == large

@@ -18,8 +18,9 @@ def seen(size: float, bright: float = 200, ink: float = 40, position: tuple[floa
     rng = np.random.default_rng(3)
     image = np.full((480, 640, 3), bright, np.uint8)
     lines = glyphs.digit_strokes(3, rng) if size else None
-    image = render.draw_scene(640, 480, lines, position, 0, rng, size=size or 0.5, ink=(int(ink),) * 3,
-                              background=image)  # fmt: skip
+    image = render.draw_scene(
+        640, 480, lines, position, 0, rng, size=size or 0.5, ink=(int(ink),) * 3, background=image
+    )
     return [Frame(image, "bgr", 640, 480, monotonic_s=0, captured=0, seq=seq) for seq in range(2)]
 
 

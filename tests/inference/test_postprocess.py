@@ -96,8 +96,9 @@ def test_values_are_neither_judged_nor_sorted() -> None:
     label, top = postprocessor(scores(-2.5, 300), Decide(threshold=0.99))
     assert label == "x"
     assert [(p.label, p.score, p.unit, p.figure) for p in top] == [
-        ("x", -2.5, "mm", "-2.50 mm"), ("y", 300, "", "300.00"),
-    ]  # fmt: skip
+        ("x", -2.5, "mm", "-2.50 mm"),
+        ("y", 300, "", "300.00"),
+    ]
     for _ in range(40):
         label, top = postprocessor(scores(10, 300), Decide(smooth=0.5))
     assert top[0].score == pytest.approx(10, abs=0.01)

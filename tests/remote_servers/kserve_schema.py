@@ -37,8 +37,9 @@ class Sdk(dict[str, dict[str, str]]):
             raise KeyError(kind)
         types = {name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()}
         # Newer generators write types as Python does.
-        self[kind] = {name: re.sub(r"^Dict\[(.*)\]$", r"dict(\1)", each).replace("List[", "list[")
-                      for name, each in types.items()}  # fmt: skip
+        self[kind] = {
+            name: re.sub(r"^Dict\[(.*)\]$", r"dict(\1)", each).replace("List[", "list[") for name, each in types.items()
+        }
         return self[kind]
 
 

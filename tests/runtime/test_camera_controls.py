@@ -197,8 +197,9 @@ def test_a_camera_unplugged_meanwhile_or_without_controls(kernel: Kernel) -> Non
     assert camera_controls.apply(gone, "cam", {"gain": 1}).controls == ()
     kernel.plug(2, "plain")
     report = camera_controls.apply(NodeControls(str(kernel.roots.dev / "video2")), "plain", {"gain": 1})
-    assert report.problems["gain"] == ("capture.controls.gain: plain has no controls that can be set; remove it from "
-                                       "capture.controls")  # fmt: skip
+    assert report.problems["gain"] == (
+        "capture.controls.gain: plain has no controls that can be set; remove it from capture.controls"
+    )
 
 
 def test_a_camera_that_lets_nobody_else_in_is_said(kernel: Kernel, camera: NodeControls) -> None:

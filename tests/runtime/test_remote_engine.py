@@ -128,8 +128,9 @@ def test_results_carry_the_servers_name(tmp_path: Path) -> None:
     behaviour = Behaviour(
         lambda tensor: np.eye(11, dtype=np.float32)[[3]],
         [{"name": "pixels", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}],
-        [{"name": "scores", "datatype": "FP32", "shape": [-1, 11]}], name="digits",
-    )  # fmt: skip
+        [{"name": "scores", "datatype": "FP32", "shape": [-1, 11]}],
+        name="digits",
+    )
     with model_server.http(behaviour) as server:
         path = configuration(tmp_path, f"url: 'http://127.0.0.1:{server.port}', deadline_s: 30, fallback: none")
         running = start(path, "--frames", "3", "--json")

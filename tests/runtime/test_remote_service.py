@@ -151,8 +151,9 @@ def test_everything_tells_of_the_switch(run: Run, server: Behaviour, broker: Bro
     assert said.count("inference is on the server now") == 2
 
 
-def test_a_server_with_nothing_behind_it_is_lost_and_found(run: Run, server: Behaviour, tmp_path: Path,
-                                                           broker: Broker, listener: Listener) -> None:  # fmt: skip
+def test_a_server_with_nothing_behind_it_is_lost_and_found(
+    run: Run, server: Behaviour, tmp_path: Path, broker: Broker, listener: Listener
+) -> None:
     told = tmp_path / "told.jsonl"
     jsonl = {"kind": "jsonl", "path": str(told), "about": ["lost", "found"]}
     mqtt = {"kind": "mqtt", "host": "127.0.0.1", "port": broker.port, "name": "pi", "about": ["lost", "found"]}

@@ -55,8 +55,9 @@ class Desk:
         self.scene = sheet("nothing")
         self.used: list[Switch] = []
         digits = bundles.load("digits")
-        self.state = State(Tuning(digits.card.preprocess, Decide()), digits.name, digits.labels,
-                           network=digits.card.input)  # fmt: skip
+        self.state = State(
+            Tuning(digits.card.preprocess, Decide()), digits.name, digits.labels, network=digits.card.input
+        )
         self.state.bundle = digits
         self.teaching = Teaching(self._switch)
         screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)

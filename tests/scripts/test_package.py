@@ -18,8 +18,9 @@ def build(tmp_path: Path, steps: str, python: str = f"{sys.version_info[0]}.{sys
     """Do some of its steps and return the tree that becomes the package."""
     functions = PACKAGE.read_text().removesuffix('main "$@"\n')
     given = f"root={ROOT} tree={tmp_path}/tree stage={tmp_path} python={python} version=1.2 arch=arm64"
-    done = subprocess.run(["bash", "-c", f"{functions}\n{given}\n{steps}"], capture_output=True, text=True,
-                          timeout=120, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", f"{functions}\n{given}\n{steps}"], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path / "tree"
 

@@ -71,8 +71,9 @@ def test_the_commands_run_as_written(name: str, tmp_path: Path, started: list[su
                                             stdout=subprocess.DEVNULL))  # fmt: skip
             until(lambda: ready(port), 90)
             continue
-        done = subprocess.run(command, shell=True, cwd=ROOT, env=variables, capture_output=True, text=True,
-                              timeout=90, check=False)  # fmt: skip
+        done = subprocess.run(
+            command, shell=True, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=90, check=False
+        )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         said += done.stdout
     assert "model digits is ready" in said

@@ -73,8 +73,9 @@ def test_hosts(text: str, host: str, port: int, netloc: str) -> None:
     assert (where.host, where.port, where.netloc, where.user) == (host, port, netloc, None)
 
 
-@pytest.mark.parametrize("text", ["http://192.168.1.5/snap?mail=a@b.c", "http://cam.local/@door/live",
-                                  "http://localhost:8080/x@y"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["http://192.168.1.5/snap?mail=a@b.c", "http://cam.local/@door/live", "http://localhost:8080/x@y"]
+)
 def test_an_at_sign_behind_an_undoubted_host_is_part_of_the_path(text: str) -> None:
     where = address.parse(text)
     assert where.user is None and "@" in where.path and where.host in text.split("/")[2]

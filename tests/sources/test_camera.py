@@ -131,9 +131,10 @@ def test_a_camera_that_sends_another_size_than_it_says_is_believed(kernel, webca
 
 
 @pytest.mark.parametrize(
-    "stamp_ms", [0.0, 12.5, time.time() * 1e3, (time.monotonic() + 3600) * 1e3, -5.0],
+    "stamp_ms",
+    [0.0, 12.5, time.time() * 1e3, (time.monotonic() + 3600) * 1e3, -5.0],
     ids=["zero", "at the start", "wall clock", "ahead", "negative"],
-)  # fmt: skip
+)
 def test_an_implausible_stamp_is_replaced(kernel, webcam, stamp_ms):
     webcam.stamp_ms, before_s = stamp_ms, time.monotonic()
     stamp_s = opened(kernel).read().monotonic_s

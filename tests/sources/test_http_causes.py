@@ -77,7 +77,7 @@ def says(*pieces: bytes | str, wait: bool = False) -> Serve:
         ("HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 0\r\n\r\n", "answers with nothing"),
         ("HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n" + "no video at all " * 99, "cannot be played"),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_is_no_stream(answer: str, words: str) -> None:
     with SocketServer(says(answer)) as server:
         assert words in why(server)

@@ -68,8 +68,9 @@ def test_a_real_stream_with_a_login(real: Ports, tmp_path: Path) -> None:
         assert "source_login" in lost.value.hint and "wrong" not in str(lost.value)
 
 
-@pytest.mark.parametrize(("path", "words"), [("none", "answers 404 Not Found"),
-                                             ("sound", r"has no video stream \(only audio\)")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "words"), [("none", "answers 404 Not Found"), ("sound", r"has no video stream \(only audio\)")]
+)
 def test_what_a_real_server_refuses(real: Ports, path: str, words: str) -> None:
     with pytest.raises(Disconnected, match=words):
         open_source(f"rtsp://127.0.0.1:{real.everyone}/{path}", Capture())
@@ -132,7 +133,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda caller: None, "hung up without an answer", "power"),
         (lambda caller: caller.over.wait(20) and None, "does not answer", "network"),
     ],
-)  # fmt: skip
+)
 def test_every_cause_has_its_sentence_and_its_remedy(serve: Serve, words: str, remedy: str) -> None:
     with SocketServer(serve) as server, pytest.raises(Disconnected) as lost:
         open_source(f"rtsp://anna:s3cret@127.0.0.1:{server.port}/h264?token=s3cret", Capture()).read()

@@ -96,8 +96,9 @@ def load() -> None:
         with _loading:
             import openvino  # noqa: F401
     except ImportError as error:
-        raise Unavailable(f"OpenVINO cannot be loaded ({_short(error)})",
-                          "it needs a 64-bit system: pip install openvino") from error  # fmt: skip
+        raise Unavailable(
+            f"OpenVINO cannot be loaded ({_short(error)})", "it needs a 64-bit system: pip install openvino"
+        ) from error
 
 
 def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
@@ -234,8 +235,9 @@ def _compile(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
         if cache is not None:  # a full disk or a damaged cache must not keep the network from running
             return _compile(core, model, device, settings, None)
         there = ", ".join(core.available_devices) or "none"
-        raise Unavailable(f"OpenVINO cannot run the model on {device} ({_short(error)})",
-                          f"devices here: {there}; set engine.device") from error  # fmt: skip
+        raise Unavailable(
+            f"OpenVINO cannot run the model on {device} ({_short(error)})", f"devices here: {there}; set engine.device"
+        ) from error
 
 
 def _tidy(cache: Path) -> None:

@@ -83,14 +83,16 @@ class Flip(ctypes.Structure):
     """struct drm_mode_crtc_page_flip."""
 
     _fields_ = [(name, ctypes.c_uint32) for name in ("crtc_id", "fb_id", "flags", "reserved")] + [
-        ("user_data", ctypes.c_uint64)]  # fmt: skip
+        ("user_data", ctypes.c_uint64)
+    ]
 
 
 class Dumb(ctypes.Structure):
     """struct drm_mode_create_dumb: memory that a processor draws in."""
 
     _fields_ = [(name, ctypes.c_uint32) for name in ("height", "width", "bpp", "flags", "handle", "pitch")] + [
-        ("size", ctypes.c_uint64)]  # fmt: skip
+        ("size", ctypes.c_uint64)
+    ]
 
 
 class DumbMap(ctypes.Structure):
@@ -264,8 +266,9 @@ class Buffer:
             self.fb_id = int(framebuffer.id)
             place = DumbMap(handle)
             card._ioctl(MAP_DUMB, place)
-            self._map = mmap.mmap(card._fd, self._dumb.size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE,
-                                  offset=place.offset)  # fmt: skip
+            self._map = mmap.mmap(
+                card._fd, self._dumb.size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=place.offset
+            )
             self.pixels: Pixels = np.ndarray((height, width, 4), np.uint8, self._map, 0, (pitch, 4, 1))
         except BaseException:
             self.close()

@@ -176,8 +176,9 @@ class Window:
         self._ask("_NET_WM_STATE", int(self._full), self._atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
         width, height = (screen.width, screen.height) if self._full else self._windowed()
         place = ((screen.width - width) // 2, (screen.height - height) // 2)
-        self._client.send(x11_client.CONFIGURE_WINDOW, 0,
-                          struct.pack("<IHxxiiII", self._id, 0b1111, *place, width, height))  # fmt: skip
+        self._client.send(
+            x11_client.CONFIGURE_WINDOW, 0, struct.pack("<IHxxiiII", self._id, 0b1111, *place, width, height)
+        )
         self._hide_pointer(self._full)
 
     def _ask(self, what: str, *values: int) -> None:

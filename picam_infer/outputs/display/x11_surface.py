@@ -76,8 +76,9 @@ class Shared:
             os.ftruncate(handle, stride * height)
             self._map = mmap.mmap(handle, stride * height)
             self._segment = self._client.new_id()
-            self._client.send(self._extension.opcode, x11_client.SHM_ATTACH_FD,
-                              struct.pack("<IBxxx", self._segment, 0), (handle,))  # fmt: skip
+            self._client.send(
+                self._extension.opcode, x11_client.SHM_ATTACH_FD, struct.pack("<IBxxx", self._segment, 0), (handle,)
+            )
         finally:
             os.close(handle)
         if not self._client.settle():

@@ -124,8 +124,9 @@ class Broker:
             if link is not None:
                 self._refusals.reconnected()
                 link.close()
-            self._link = link = Link(self._settings, f"picam-infer-{self.topics.node}-{self._me.session[:6]}",
-                                     self._availability("offline"))  # fmt: skip
+            self._link = link = Link(
+                self._settings, f"picam-infer-{self.topics.node}-{self._me.session[:6]}", self._availability("offline")
+            )
             link.on_message = lambda message: self._hear(link, message)
             link.open(waiting)
             self._news.add("all")
@@ -248,8 +249,9 @@ class Broker:
             self._refusals.remember(what, 0, f"{what} is left out ({error.reason}): allow {self.topics.discovery}/# in "
                                     "the broker's access list, or set discovery: ''")  # fmt: skip
         else:
-            self._refusals.remember(what, 0, f"{what} is left out ({error.reason}): allow {self.topics.base}/# in the "
-                                    "broker's access list")  # fmt: skip
+            self._refusals.remember(
+                what, 0, f"{what} is left out ({error.reason}): allow {self.topics.base}/# in the broker's access list"
+            )
 
     def _picture(self, link: Link, frame: Frame, waiting: Waiting) -> None:
         try:

@@ -176,7 +176,8 @@ def _entrance_remedy(settings: config.Mqtt, error: DeliveryError) -> str:
         other = _PLAIN if settings.tls else _TLS
         if port != other and answers(settings.host, other):
             return f"port {other} answers: set tls: {'false' if settings.tls else 'true'}" + (
-                f" and port: {other}" if settings.port else "")  # fmt: skip
+                f" and port: {other}" if settings.port else ""
+            )
     if settings.tls and no_tls_there(cause):
         return "set tls: false, or the port where it speaks TLS (usually 8883)"
     return remedy(cause or error, settings.ca_file)

@@ -180,7 +180,7 @@ class Link:
     def _make(self, protocol: MQTTProtocolVersion) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2, self._client_id, protocol=protocol, reconnect_on_failure=False
-        )  # fmt: skip
+        )
         client.connect_timeout = ACK_S
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, self._qos, retain=self._will.retain)

@@ -72,8 +72,9 @@ class Presence:
 
     def as_bytes(self) -> bytes:
         """Return it as JSON."""
-        return json.dumps({"session": self.session, "instance": self.instance, "host": self.host,
-                           "answer": self.answer}).encode()  # fmt: skip
+        return json.dumps(
+            {"session": self.session, "instance": self.instance, "host": self.host, "answer": self.answer}
+        ).encode()
 
     @classmethod
     def parse(cls, payload: bytes) -> Presence | None:

@@ -176,9 +176,7 @@ def _refusal(said: str) -> DeliveryError:
     return DeliveryError("it does not take the message")
 
 
-def _notified(
-    service: NotifyBase, title: str, event: Event, attachment: AttachBase | None, said: list[str]
-) -> bool:  # fmt: skip
+def _notified(service: NotifyBase, title: str, event: Event, attachment: AttachBase | None, said: list[str]) -> bool:
     from apprise import NotifyFormat, NotifyType
 
     _EAR.said[threading.get_ident()] = said

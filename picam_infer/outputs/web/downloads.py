@@ -18,7 +18,7 @@ _TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".webp
 
 async def picture(
     find: Callable[[str], bytes | None], name: str, make: Callable[[bytes], bytes] = lambda data: data
-) -> web.StreamResponse:  # fmt: skip
+) -> web.StreamResponse:
     """Answer with a picture that never changes under its name: a browser asks for it once.
 
     `find` reads it (None: there is none), `make` turns it into what is sent. Both run in threads.

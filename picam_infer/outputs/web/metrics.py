@@ -61,19 +61,23 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("picam_paused", "1 while watching is paused.", value=self._state.pause.now is not None)
         frame, result = self._state.frames.peek(), self._state.results.peek()
         if frame:
-            yield GaugeMetricFamily("picam_frame_age_seconds", "Age of the newest picture.",
-                                    value=now_s - frame[1].monotonic_s)  # fmt: skip
+            yield GaugeMetricFamily(
+                "picam_frame_age_seconds", "Age of the newest picture.", value=now_s - frame[1].monotonic_s
+            )
         if result:
-            yield GaugeMetricFamily("picam_result_age_seconds", "Age of the newest result's picture.",
-                                    value=now_s - result[1].monotonic_s)  # fmt: skip
-            yield GaugeMetricFamily("picam_result_delay_seconds", "From the sensor to the newest decision.",
-                                    value=result[1].age_ms / 1e3)  # fmt: skip
+            yield GaugeMetricFamily(
+                "picam_result_age_seconds", "Age of the newest result's picture.", value=now_s - result[1].monotonic_s
+            )
+            yield GaugeMetricFamily(
+                "picam_result_delay_seconds", "From the sensor to the newest decision.", value=result[1].age_ms / 1e3
+            )
             yield _seen(result[1])
 
     def _stick(self) -> Iterator[Metric]:
         if self._state.telemetry is not None:
-            yield GaugeMetricFamily("picam_stick_temperature_celsius", "Of the neural stick.",
-                                    value=self._state.telemetry.temperature_c)  # fmt: skip
+            yield GaugeMetricFamily(
+                "picam_stick_temperature_celsius", "Of the neural stick.", value=self._state.telemetry.temperature_c
+            )
 
     def _latency(self) -> Metric:
         family = HistogramMetricFamily("picam_inference_seconds", "Time of one inference.", labels=["engine"])

@@ -456,8 +456,9 @@ def test_the_library_says_nothing_of_its_own(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_ca_file_that_is_none(server: Behaviour, model: Bundle, tmp_path: Path, protocol: str,
-                                certificates: dict[str, Certificate]) -> None:  # fmt: skip
+def test_a_ca_file_that_is_none(
+    server: Behaviour, model: Bundle, tmp_path: Path, protocol: str, certificates: dict[str, Certificate]
+) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("no certificate\n")
     with encrypted(server, f"{protocol}s", certificates["good"]) as url:

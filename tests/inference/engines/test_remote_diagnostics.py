@@ -62,8 +62,9 @@ def test_a_whole_chain(model: Bundle, server: Behaviour, protocol: str) -> None:
 
 def test_each_link_that_does_not_hold_ends_it(model: Bundle, server: Behaviour, tmp_path: Path) -> None:
     server.ready = False
-    assert said(found(model, server)) == ["the server is there, but not ready; its log says why: a model that does not "
-                                          "load, or no memory"]  # fmt: skip
+    assert said(found(model, server)) == [
+        "the server is there, but not ready; its log says why: a model that does not load, or no memory"
+    ]
     server.ready, server.loaded = True, False
     (line,) = said(found(model, server, version="3"))
     assert "has no model lab version 3 that is ready; load it there, or correct engine.model or engine.version" in line
@@ -187,6 +188,7 @@ def test_where_the_time_went() -> None:
     assert before and after
     between = after.since(before)
     assert (between.requests, between.pictures, between.batches) == (200, 200, 50)
-    assert between.text(5.0) == ("of 5.00 ms on average the server had 4.00 ms (waiting 1.00, computing 3.00), "
-                                     "network and client 1.00 ms")  # fmt: skip
+    assert between.text(5.0) == (
+        "of 5.00 ms on average the server had 4.00 ms (waiting 1.00, computing 3.00), network and client 1.00 ms"
+    )
     assert ServerTime.of({}) is None and ServerTime.of({"model_stats": [{}]}) is None

@@ -164,8 +164,9 @@ def test_an_unplugged_monitor_is_lost_and_the_card_given_back(machine: Path) -> 
 
 def test_a_replaced_monitor_gets_its_own_mode(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     display = Kms(DisplaySettings())
-    monkeypatch.setattr(FakeCard, "monitors", lambda self: [
-        drm.Monitor(5, "HDMI-A-1", True, (mode(64, 48, 8),), (1,), 1)])  # fmt: skip
+    monkeypatch.setattr(
+        FakeCard, "monitors", lambda self: [drm.Monitor(5, "HDMI-A-1", True, (mode(64, 48, 8),), (1,), 1)]
+    )
     (machine / "edid").write_bytes(b"another")
     display.show(PICTURE)
     assert display.name == "kms HDMI-A-1 64×48"

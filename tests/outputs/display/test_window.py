@@ -37,8 +37,9 @@ class Desktop:
         read_end, write_end = os.pipe()
         self._server = subprocess.Popen(
             ["Xvfb", "-displayfd", str(write_end), "-noreset", "-screen", "0", "800x600x24", "-fbdir", str(folder)],
-            pass_fds=[write_end], stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            pass_fds=[write_end],
+            stderr=subprocess.DEVNULL,
+        )
         os.close(write_end)
         with os.fdopen(read_end) as pipe:
             number = pipe.readline().strip()
@@ -309,8 +310,9 @@ def test_a_desktop_lets_the_service_in_for_as_long_as_it_lasts(tmp_path: Path) -
     fields = (b"", b"", b"MIT-MAGIC-COOKIE-1", b"0123456789abcdef")
     key.write_bytes(b"\xff\xff" + b"".join(len(f).to_bytes(2, "big") + f for f in fields))
     read_end, write_end = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(write_end), "-auth", str(key)], pass_fds=[write_end],
-                              stderr=subprocess.DEVNULL)  # fmt: skip
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write_end), "-auth", str(key)], pass_fds=[write_end], stderr=subprocess.DEVNULL
+    )
     os.close(write_end)
     with os.fdopen(read_end) as pipe:
         display = f":{pipe.readline().strip()}"

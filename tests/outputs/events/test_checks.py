@@ -177,8 +177,9 @@ def test_an_old_broker_with_a_limit() -> None:
     assert grade == "error" and "max_packet_size" in line
 
 
-@pytest.mark.parametrize(("code", "remedy"), [(0x86, "set user"), (0x87, "set user"), (0x97, "broker's log"),
-                                               (0x8A, "broker's log")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(0x86, "set user"), (0x87, "set user"), (0x97, "broker's log"), (0x8A, "broker's log")]
+)
 def test_a_broker_that_does_not_let_us_in(code: int, remedy: str) -> None:
     with scripted() as broker:
         broker.connack = code

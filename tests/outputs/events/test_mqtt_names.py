@@ -25,9 +25,7 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("picam_infer.outputs.events.mqtt.LISTEN_S", 0.0)
 
 
-def service(
-    broker: Broker, instance: Instance | None = None, run: State | None = None, **settings: Any
-) -> Events:  # fmt: skip
+def service(broker: Broker, instance: Instance | None = None, run: State | None = None, **settings: Any) -> Events:
     wanted = config.Mqtt(**{"host": "127.0.0.1", "port": broker.port} | settings)
     return Events([wanted], run or state(), instance)
 

@@ -47,7 +47,7 @@ def tls(reason: str | None) -> ssl.SSLError:
         (ValueError(), "ValueError", "the network"),
         (ValueError("odd"), "odd", "the network"),
     ],
-)  # fmt: skip
+)
 def test_each_error_in_words(error: BaseException, said: str, remedy: str) -> None:
     assert said in reasons.reason(error) and remedy in reasons.remedy(error)
 

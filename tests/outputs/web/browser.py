@@ -45,15 +45,17 @@ class Browser:
 
     def size(self, width: int, height: int) -> None:
         """Set the page's own size, as a phone of that width would."""
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
-                      mobile=width < 600)  # fmt: skip
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
 
     def theme(self, name: str) -> None:
         """Prefer light or dark, or force the system's colours (`forced`)."""
         features = {"prefers-color-scheme": "light" if name == "forced" else name,
                     "forced-colors": "active" if name == "forced" else "none"}  # fmt: skip
-        self.devtools("Emulation.setEmulatedMedia",
-                      features=[{"name": key, "value": value} for key, value in features.items()])  # fmt: skip
+        self.devtools(
+            "Emulation.setEmulatedMedia", features=[{"name": key, "value": value} for key, value in features.items()]
+        )
 
     def new_tab(self, kind: str = "tab") -> str:
         """Open another tab (or `window`), go there, and return its handle."""

@@ -113,8 +113,9 @@ def firefox() -> Iterator[Firefox]:
         (Path(profile) / "user.js").write_text(prefs)
         process = subprocess.Popen(
             [program, "--headless", "--marionette", "--no-remote", "--profile", profile],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             browser = Firefox(port)
             try:

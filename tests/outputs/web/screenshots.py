@@ -68,8 +68,7 @@ def shoot(browser: Browser, folder: Path) -> None:
     """Take the four pictures."""
     browser.size(1240, 800)
     browser.open(f"http://127.0.0.1:{_PORT}/")
-    browser.js("const span = document.getElementById('span'); span.value = '1';"
-               "span.dispatchEvent(new Event('change'))")  # fmt: skip
+    browser.js("const span = document.getElementById('span'); span.value = '1';span.dispatchEvent(new Event('change'))")
     time.sleep(3)  # until the rate is of more than the page's first pictures
     for theme in ("light", "dark"):
         browser.theme(theme)

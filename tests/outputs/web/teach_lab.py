@@ -122,8 +122,9 @@ class Service:
 
     def sees(self, label: str | None) -> None:
         """Wait until the running model says so of what is held up."""
-        until(lambda: (got := self.get("/api/state")[1]) and got["result"] and got["result"]["label"] == label,
-              PATIENCE_S)  # fmt: skip
+        until(
+            lambda: (got := self.get("/api/state")[1]) and got["result"] and got["result"]["label"] == label, PATIENCE_S
+        )
 
     def uses(self) -> None:
         """Use what was taught, and wait until it runs."""

@@ -140,8 +140,9 @@ def test_the_box_is_where_the_network_looks(browser: Browser, web: Web) -> None:
     until(lambda: max(edge()) - min(edge()) < 30)  # the scene's grey
 
 
-@pytest.mark.parametrize(("rotate", "flip", "at"), [(90, "none", (0.97, 0.03)), (180, "none", (0.97, 0.97)),
-                                                    (0, "horizontal", (0.97, 0.03))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rotate", "flip", "at"), [(90, "none", (0.97, 0.03)), (180, "none", (0.97, 0.97)), (0, "horizontal", (0.97, 0.03))]
+)
 def test_a_turned_camera_is_upright(browser: Browser, web: Web, run: Run, rotate: int, flip: str, at: Any) -> None:
     run.more = {"rotate": rotate, "flip": flip}
     until(lambda: run.state.frames.peek()[1].rotate == rotate)
@@ -227,7 +228,7 @@ def test_two_settings_moved_during_one_request_are_two_entries(browser: Browser,
         window.fetch = async (...asked) => {
             if (asked[1]?.method === 'PATCH') await gate;
             return real(...asked);
-        }""")  # fmt: skip
+        }""")
     for key in ("decide.threshold", "decide.threshold", "preprocess.canny.0"):
         browser.js("document.querySelector(`[data-key='${arguments[0]}']`).focus()", key)
         browser.keys("\ue014" * 2)

@@ -253,13 +253,13 @@ def test_bars_and_timeline_stand_out(browser: Browser, web: Web, run: Run, tmp_p
     until(lambda: browser.js("return document.getAnimations().length") == 0)
     image = shot(browser, tmp_path, f"contrast-{theme}")
     x, y, width, height = browser.js("""const r = document.querySelector('#bars .bar').getBoundingClientRect();
-        return [r.x + scrollX, r.y + scrollY, r.width, r.height]""")  # fmt: skip
+        return [r.x + scrollX, r.y + scrollY, r.width, r.height]""")
     row = image[round(y + height / 2)]
     full, empty, mark = row[round(x + 0.3 * width)], row[round(x + 0.96 * width)], round(x + 0.6 * width)
     assert contrast(full, empty) >= 3
     assert max(contrast(full, colour) for colour in row[mark - 3 : mark + 3]) >= 3
     x, y, width = browser.js("""const r = document.getElementById('timeline').getBoundingClientRect();
-        return [r.x + scrollX, r.y + scrollY, r.width]""")  # fmt: skip
+        return [r.x + scrollX, r.y + scrollY, r.width]""")
     known, band = image[round(y + 4)], image[round(y + 28)]
     behind = image[round(y + 4), round(x + 2)]
     colours = {tuple(map(int, known[column])) for column in range(round(x), round(x + width))}
@@ -277,7 +277,7 @@ def test_every_labels_colour_stands_out(browser: Browser, web: Web, theme: str) 
         return import('/page/timeline.js').then(({ palette }) => {
             const colours = palette(document.getElementById('timeline'));
             return [paint(behind), paint(colours.onLabel), paint(colours.unknown),
-                    ...Array.from({ length: 300 }, (_, n) => paint(colours.label('class ' + n)))]; })""")  # fmt: skip
+                    ...Array.from({ length: 300 }, (_, n) => paint(colours.label('class ' + n)))]; })""")
     behind, ink, unknown, *labels = found
     assert contrast(unknown, behind) >= 3
     assert min(contrast(label, behind) for label in labels) >= 3
@@ -345,7 +345,7 @@ def test_a_screen_reader_is_not_talked_at(browser: Browser, web: Web, run: Run) 
         const live = 'output, [role=status], [role=alert], [role=log], [aria-live]:not([aria-live=off])';
         for (const e of document.querySelectorAll(live))
             new MutationObserver(() => window.told.push(e.id + ': ' + e.textContent))
-                .observe(e, { childList: true, characterData: true, subtree: true });""")  # fmt: skip
+                .observe(e, { childList: true, characterData: true, subtree: true });""")
     run.fps, began = 30.0, run.state.stats.inferences.total
     while run.state.stats.inferences.total < began + 60:  # two seconds of a label that flickers
         run.label = "two" if run.label == "one" else "one"

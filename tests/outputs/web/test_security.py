@@ -145,9 +145,9 @@ def test_a_forged_host_is_refused(web: Web, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("PATCH", "/api/config"), ("POST", "/api/config/keep"), ("POST", "/api/config/undo"),
-                         ("POST", "/login")],
-)  # fmt: skip
+    ("method", "path"),
+    [("PATCH", "/api/config"), ("POST", "/api/config/keep"), ("POST", "/api/config/undo"), ("POST", "/login")],
+)
 def test_another_sites_page_changes_nothing(web: Web, run: Run, method: str, path: str) -> None:
     before = run.state.tuning
     body = b'{"decide.threshold": 0.1}'
@@ -350,8 +350,9 @@ def test_tls_from_files(run: Run, tmp_path: Path) -> None:
 def test_a_bad_certificate_is_said_and_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("picam_infer.outputs.web.server.RETRY_S", 0.1)
     cert = tmp_path / "cert.pem"
-    with Web(Settings(listen="127.0.0.1:0", tls_cert=str(cert), tls_key=str(tmp_path / "key.pem")), run.state,
-             run.render) as web:  # fmt: skip
+    with Web(
+        Settings(listen="127.0.0.1:0", tls_cert=str(cert), tls_key=str(tmp_path / "key.pem")), run.state, run.render
+    ) as web:
         until(lambda: "No such file or directory" in web.report().reason and str(cert) in web.report().reason)
         cert.write_text("nonsense")
         until(lambda: "certificate" in web.report().reason or "No such" in web.report().reason)

@@ -205,8 +205,9 @@ def test_a_drag_is_one_entry_of_the_stream_and_undo_names_what_it_takes_back(web
     assert body["values"]["preprocess.canny"] == [92, 30]
     drags = [ear.next("change") for _ in range(2)]
     assert [(change["kind"], change["part"]) for change in drags] == [
-        ("tuning", "decide.threshold"), ("tuning", "preprocess.canny.0")
-    ]  # fmt: skip
+        ("tuning", "decide.threshold"),
+        ("tuning", "preprocess.canny.0"),
+    ]
     ear.close()
     newest = ask_json(web, "/api/config")[1]["undo"]["id"]
     assert ask_json(web, "/api/config/undo", "POST", {"id": 10**9})[0] == 422

@@ -104,8 +104,9 @@ class Run:
             top = (Prediction(self.label or "two", score), *(Prediction(x, (1 - score) / 2) for x in others))
             top = self.top or top
             score = top[0].score
-            result = Result(number, frame.captured, frame.monotonic_s, self.label, score, top, "openvino:CPU", 3.2, 21,
-                            frame=frame)  # fmt: skip
+            result = Result(
+                number, frame.captured, frame.monotonic_s, self.label, score, top, "openvino:CPU", 3.2, 21, frame=frame
+            )
             self.state.stats.inferences.tick()
             self.state.results.put(result)
             if self.label != before:

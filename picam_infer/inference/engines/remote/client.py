@@ -58,8 +58,9 @@ def load(address: Address) -> Any:
     try:
         return importlib.import_module(f"tritonclient.{name}")
     except (ImportError, RuntimeError) as error:  # it raises RuntimeError for what it needs itself
-        raise Unavailable(f"engine.kind: remote needs tritonclient for {name}, which is not installed here",
-                          INSTALL) from error  # fmt: skip
+        raise Unavailable(
+            f"engine.kind: remote needs tritonclient for {name}, which is not installed here", INSTALL
+        ) from error
 
 
 def read_token(place: str) -> str:
@@ -154,14 +155,16 @@ class _Http:
         given.set_data_from_numpy(tensor, binary_data=True)
         asked = self._library.InferRequestedOutput(output, binary_data=True)
         with self._asking():
-            answer = self._client.infer(self._wanted.model, [given], self._wanted.version, [asked],
-                                        headers=self._headers)  # fmt: skip
+            answer = self._client.infer(
+                self._wanted.model, [given], self._wanted.version, [asked], headers=self._headers
+            )
             return _answer(answer, output)
 
     def statistics(self) -> Mapping[str, Any]:
         with self._asking():
-            answer = self._client.get_inference_statistics(self._wanted.model, self._wanted.version,
-                                                           headers=self._headers)  # fmt: skip
+            answer = self._client.get_inference_statistics(
+                self._wanted.model, self._wanted.version, headers=self._headers
+            )
         return answer if isinstance(answer, dict) else {}
 
     def close(self) -> None:
@@ -214,8 +217,9 @@ class _Grpc:
     def metadata(self) -> Mapping[str, Any]:
         wanted = self._wanted
         with self._asking():
-            answer = self._client.get_model_metadata(wanted.model, wanted.version, self._headers,
-                                                     client_timeout=wanted.deadline_s)  # fmt: skip
+            answer = self._client.get_model_metadata(
+                wanted.model, wanted.version, self._headers, client_timeout=wanted.deadline_s
+            )
         tensors = {kind: [{"name": one.name, "datatype": one.datatype, "shape": [int(side) for side in one.shape]}
                           for one in getattr(answer, kind)] for kind in ("inputs", "outputs")}  # fmt: skip
         return {"name": answer.name, "versions": list(answer.versions), "platform": answer.platform, **tensors}
@@ -233,8 +237,9 @@ class _Grpc:
     def statistics(self) -> Mapping[str, Any]:
         wanted = self._wanted
         with self._asking():
-            answer = self._client.get_inference_statistics(wanted.model, wanted.version, self._headers, as_json=True,
-                                                           client_timeout=wanted.deadline_s)  # fmt: skip
+            answer = self._client.get_inference_statistics(
+                wanted.model, wanted.version, self._headers, as_json=True, client_timeout=wanted.deadline_s
+            )
         return answer if isinstance(answer, dict) else {}
 
     def close(self) -> None:
@@ -266,8 +271,9 @@ def _authorities(place: str) -> bytes:
         ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else ""
-        raise errors.RemoteError("certificate", f"{place}: {reason or 'it holds no certificate in PEM'}",
-                                "check engine.ca_file") from error  # fmt: skip
+        raise errors.RemoteError(
+            "certificate", f"{place}: {reason or 'it holds no certificate in PEM'}", "check engine.ca_file"
+        ) from error
     return content
 
 

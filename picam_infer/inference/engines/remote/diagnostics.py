@@ -69,8 +69,9 @@ def _right_port(asked: Wanted) -> None:
     if there and there != where.scheme:
         expected, found = port.NAMES[where.scheme], port.NAMES[there]
         other = "" if there.startswith("grpc") == where.grpc else f", or its port for {expected}"
-        raise errors.RemoteError("protocol", f"{where.place} speaks {found}, not {expected}",
-                                f"engine.url: {there}://{where.place}{other}")  # fmt: skip
+        raise errors.RemoteError(
+            "protocol", f"{where.place} speaks {found}, not {expected}", f"engine.url: {there}://{where.place}{other}"
+        )
 
 
 def _tls(raw: socket.socket, asked: Wanted) -> str:
@@ -96,8 +97,9 @@ def _token(asked: Wanted, settings: EngineSettings) -> Iterator[Finding]:
     if wrong := secret_file.exposed(settings.token_file):
         yield Finding.of(wrong, "note")
     if not asked.address.encrypted and asked.address.host not in ("localhost", "127.0.0.1", "::1"):
-        yield Finding("note", "the token travels unencrypted, for everybody on the network to read",
-                        "use grpcs:// or https://")  # fmt: skip
+        yield Finding(
+            "note", "the token travels unencrypted, for everybody on the network to read", "use grpcs:// or https://"
+        )
 
 
 def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:

@@ -91,8 +91,9 @@ def of_status(status: str, said: str, asked: Wanted) -> RemoteError:
     if status in ("500", "INTERNAL", "UNKNOWN", "DATA_LOSS", "ABORTED"):
         return RemoteError("server", f"{place} fails at the request ({status}: {words or 'no reason given'})",
                           "the server's log says more")  # fmt: skip
-    return RemoteError("protocol", f"{place} refuses the request ({status}: {words or 'no reason given'})",
-                      _OTHER_MODEL)  # fmt: skip
+    return RemoteError(
+        "protocol", f"{place} refuses the request ({status}: {words or 'no reason given'})", _OTHER_MODEL
+    )
 
 
 _NO_MODEL = re.compile(r"unknown model|model .*(not found|not ready|is not loaded|has no available versions)", re.I)
@@ -106,8 +107,9 @@ def _no_entry(asked: Wanted) -> RemoteError:
     if asked.token:
         return RemoteError("token", f"{asked.address.place} does not accept the token",
                           "put a valid token into the file that engine.token_file names")  # fmt: skip
-    return RemoteError("token", f"{asked.address.place} wants a token",
-                      "write it into a file, and name that in engine.token_file")  # fmt: skip
+    return RemoteError(
+        "token", f"{asked.address.place} wants a token", "write it into a file, and name that in engine.token_file"
+    )
 
 
 def _no_upstream(asked: Wanted) -> RemoteError:
@@ -134,8 +136,9 @@ def _untrusted(reason: str, asked: Wanted) -> RemoteError:
         hint = "engine.ca_file needs the certificate of the authority that signed it"
     else:
         hint = "give the certificate of the authority that signed it with engine.ca_file"
-    return RemoteError("certificate", f"the certificate of {asked.address.place} is not trusted ({reason.rstrip('.')})",
-                      hint)  # fmt: skip
+    return RemoteError(
+        "certificate", f"the certificate of {asked.address.place} is not trusted ({reason.rstrip('.')})", hint
+    )
 
 
 def _unavailable(said: str, asked: Wanted) -> RemoteError:

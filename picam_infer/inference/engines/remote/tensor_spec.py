@@ -51,8 +51,9 @@ class TensorSpec:
             raise errors.RemoteError("mismatch", f"the server's model answers with {len(values)} values, model "
                                     f"{bundle.name} has {len(bundle.labels)} labels", _EXPORT)  # fmt: skip
         if not np.isfinite(values).all():
-            raise errors.RemoteError("mismatch", "the server's model answers with NaN or infinity instead of numbers",
-                                     _EXPORT)  # fmt: skip
+            raise errors.RemoteError(
+                "mismatch", "the server's model answers with NaN or infinity instead of numbers", _EXPORT
+            )
         if self.softmax:
             powers = np.exp(values - values.max())
             values = powers / powers.sum()
@@ -66,8 +67,9 @@ def agree(metadata: Mapping[str, Any], bundle: Bundle) -> TensorSpec:
         raise _mismatch(f"the server's model has {len(inputs)} inputs, one is needed")
     name, datatype, shape = inputs[0]
     if datatype not in TAKES:
-        raise _mismatch(f"the server's model takes {datatype} as its input {name}; picam-infer sends "
-                        f"{', '.join(TAKES)}")  # fmt: skip
+        raise _mismatch(
+            f"the server's model takes {datatype} as its input {name}; picam-infer sends {', '.join(TAKES)}"
+        )
     layout, batched = _layout(shape, bundle)
     output = _output(outputs, bundle)
     return TensorSpec(name, datatype, layout, batched, output)
@@ -96,8 +98,7 @@ def _layout(shape: Sequence[int], bundle: Bundle) -> tuple[str, bool]:
             if len(shape) == 4 and shape[0] not in (_ANY, 1):
                 raise _mismatch(f"the server's model takes {shape[0]} pictures at a time; one is sent")
             return layout, len(shape) == 4
-    raise _mismatch(f"the server's model takes {_sides(shape)}, model {bundle.name} gives "
-                    f"{_sides((1, *sides[own]))}")  # fmt: skip
+    raise _mismatch(f"the server's model takes {_sides(shape)}, model {bundle.name} gives {_sides((1, *sides[own]))}")
 
 
 def _output(outputs: Sequence[tuple[str, str, tuple[int, ...]]], bundle: Bundle) -> str:

@@ -93,8 +93,9 @@ class Models:
         except PicamError as error:
             raise Refused(413, error.message, error.hint) from error
         except OSError as error:
-            raise Refused(507, f"the file cannot be written ({error.strerror or error})", "make room on the disk"
-                          ) from error  # fmt: skip
+            raise Refused(
+                507, f"the file cannot be written ({error.strerror or error})", "make room on the disk"
+            ) from error
         if not count or (request.content_length or count) != count:
             raise Refused(400, "the file is empty" if not count else "the upload broke off")
 
