@@ -44,6 +44,8 @@ STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
 _QUICK_S = 0.25
 """Pictures that follow each other as closely show the same thing: labels may wait for them to agree."""
+LOOK_S = 0.15
+"""How long after a look for what would help the next one is taken: words change more slowly than that."""
 _SPREAD = 0.75
 _WAY_S = 1.0
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
@@ -97,6 +99,7 @@ class Pipeline:
         self._lost_s = 0.0
         self._forget = False
         self._guide = Guide()
+        self._next_look_s = 0.0
         self._controls: Mapping[str, ControlValue] = {}
         self._said: frozenset[str] = frozenset()
         self._threads = [
@@ -372,14 +375,20 @@ class Pipeline:
         stats.inferences.tick(now_s)
         before = self.state.results.peek()
         self.state.results.put(result)
-        known = result.label is not None
-        sight = answer.sight() if answer.sight is not None and not known else None
-        self.state.advice = self._guide(sight, known, now_s)
+        self._advise(answer, result.label is not None, now_s)
         if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
         elif before is None:  # nothing has changed, but silence would look like a fault
             self._tell(result)
         self._setup.on_result(result)
+
+    def _advise(self, answer: Answer, known: bool, now_s: float) -> None:
+        """Say what would help to have it named; the look for that takes longer than one at the scores."""
+        if known or answer.sight is None:
+            self.state.advice = self._guide(None, known, now_s)
+        elif now_s >= self._next_look_s:
+            self._next_look_s = now_s + LOOK_S
+            self.state.advice = self._guide(answer.sight(), known, now_s)
 
     def _settled(self, decide: Decide, frame: Frame) -> Decide:
         """Return the settings with their automatic values put in: quick answers wait for two more, others are shown."""

@@ -635,6 +635,20 @@ def test_that_nothing_is_known_from_the_first_picture_on_is_told_once(
     assert running.state.stats.label_changes == 0
 
 
+def test_what_would_help_is_looked_for_a_few_times_a_second(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Sight] = []
+
+    class Looked(Sighted):
+        sight = staticmethod(lambda: looks.append(Sighted.sight()) or looks[-1])
+
+    monkeypatch.setattr(pipelines, "LOOK_S", 600.0)
+    running = run([ListSource(endless(), live=True)], [Unsure()], preprocess=Looked)
+    running.wait_for(lambda: len(running.results) >= 5)
+    assert len(looks) == 1
+
+
 def test_what_has_no_name_comes_with_advice(run: Callable[..., Running]) -> None:
     running = run([ListSource(endless(), live=True)], [Unsure()], preprocess=Sighted)
     running.wait_for(lambda: running.state.advice)
