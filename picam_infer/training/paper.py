@@ -53,7 +53,7 @@ def rule(grey: np.ndarray, side: float, rng: np.random.Generator) -> None:
         _turned_lines(mask, places, slope, not first, thick, 0.0, bend)
     if rng.random() < 0.35:
         _stop(mask, pitch, rng)
-    darker = rng.uniform(0.12, 0.56) if rng.random() < 0.75 else rng.uniform(0.04, 0.2)
+    darker = rng.uniform(0.25, 0.58) if rng.random() < 0.85 else rng.uniform(0.04, 0.3)
     fade = negatives.noise_image((16, 16), rng, 1.0)
     wear = np.clip(1 - 0.3 * np.abs(cv2.resize(fade, (width, height))), 0.2, 1)
     grey *= 1 - np.float32(darker) * wear * (mask.astype(np.float32) / 255)

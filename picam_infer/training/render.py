@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -97,6 +97,10 @@ class RenderParams:
     sharpen: float = 0.2
     jpeg: Range = (35.0, 96.0)
     none: tuple[tuple[str, int], ...] = TRAIN_SHARES
+    built_in: float = 0.15
+    """Share of digits from the built-in strokes rather than from scans."""
+    careless: float = 0.3
+    """Share of digits that may hang over the square's border and be blotted or broken by their pen."""
 
 
 TRAIN = RenderParams()
@@ -130,7 +134,32 @@ EVAL = RenderParams(
     sharpen=0.0,
     jpeg=(40.0, 92.0),
     none=EVAL_SHARES,
+    built_in=0.0,
+    careless=0.0,
 )
+CALM = replace(
+    EVAL,
+    height=(0.36, 0.9),
+    pen=(0.012, 0.1),
+    outline=0.45,
+    turn_deg=18.0,
+    shear=0.09,
+    aspect=(0.82, 1.16),
+    perspective=0.08,
+    elastic=0.012,
+    jpeg=TRAIN.jpeg,
+    none=TRAIN_SHARES,
+    built_in=0.1,
+)
+"""A tidy desk, for training: without such frames' share, clear digits would be learnt worse."""
+Mix = tuple[tuple[RenderParams, float], ...]
+"""Kinds of frames and their shares."""
+TRAINING: Mix = ((TRAIN, 0.45), (CALM, 0.55))
+
+
+def one_of(mix: Mix, rng: np.random.Generator) -> RenderParams:
+    """Return one of the kinds of frames, by its share."""
+    return mix[int(rng.choice(len(mix), p=[share for _, share in mix]))][0]
 
 
 @dataclass(frozen=True)
@@ -152,6 +181,16 @@ class View:
         return cls(width, height, round(height * roi))
 
 
+_INSET = 0.015
+"""How far a digit keeps off the square's border, in shares of its side."""
+_LEAST_GAP = 0.008
+"""Half the width of what light and focus leave open between two strokes, in shares of the square's side."""
+_LEAST_PART = 6
+"""The smallest loop or piece that is seen, in pixels of half a field."""
+_THINNEST = 0.02
+"""A pen's reach along a path below which half a field would show gaps that are none, in glyph heights."""
+_LEAST_MEAN, _MOST_LIT = 95.0, 240.0
+"""A camera exposes longer where the picture would be darker than this, in grey levels, as long as nothing burns out."""
 _NOISE = np.random.default_rng(2).standard_normal((1201, 1203)).astype(np.float32)
 
 
@@ -238,6 +277,41 @@ def _placement(height: float, view: View, params: RenderParams, rng: np.random.G
     move = np.array([[1, 0, dx], [0, 1, dy], [tilt[0], tilt[1], 1]])
     glyph = np.array([[1, 0, -CANVAS_PX / 2], [0, 1, -CANVAS_PX / 2], [0, 0, GLYPH_PX]])
     return np.asarray(view_map @ move @ turn @ slant @ size @ glyph)
+
+
+def _kept_inside(place: np.ndarray, ink: np.ndarray, view: View) -> np.ndarray:
+    """The map changed so that what it draws, 1 in `ink`, lies in the centre square: moved, and smaller if it must."""
+    points = cv2.findNonZero(ink)
+    if points is None:
+        return place
+    hull = cv2.convexHull(points).astype(np.float32)
+    drawn = cv2.perspectiveTransform(hull, place)[:, 0]
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    middle, room = np.array([view.width, view.height]) / 2, view.roi_px * (0.5 - _INSET)
+    scale = min(1.0, 2 * room / float((high - low).max()))
+    half = scale * (high - low) / 2
+    centre = np.clip((low + high) / 2, middle - room + half, middle + room - half)
+    shift = centre - scale * (low + high) / 2
+    return np.asarray(np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]]) @ place)
+
+
+def _shape(field: np.ndarray, reach: float) -> tuple[int, int]:
+    """How many pieces and how many loops ink has that goes as far as `reach`; what nobody would see is not counted."""
+    ink = (field[::2, ::2] < reach).astype(np.uint8)
+    pieces = cv2.connectedComponentsWithStats(ink, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+    grounds = cv2.connectedComponentsWithStats(1 - ink, connectivity=4)[2][1:, cv2.CC_STAT_AREA]
+    return int((pieces >= _LEAST_PART).sum()), int((grounds >= _LEAST_PART).sum()) - 1
+
+
+def _clear_reach(field: np.ndarray, reach: float, least: float, height: float) -> float:
+    """The reach nearest to the wanted one, between it and `least`, that neither closes nor opens the digit's loops."""
+    gap = _LEAST_GAP / height
+    pieces, loops = _shape(field, max(least, _THINNEST) if least > 0 else least)
+    for wanted in np.linspace(reach, least, 6):
+        clear = float(wanted)
+        if _shape(field, clear)[0] == pieces and _shape(field, clear + gap)[1] == loops:
+            break
+    return clear
 
 
 @dataclass(frozen=True)
@@ -330,7 +404,13 @@ def _lit(grey: np.ndarray, view: View, params: RenderParams, rng: np.random.Gene
         line = x * np.cos(a) + y * np.sin(a) + rng.uniform(0, 0.2) * np.sin(6 * (y - x)) + rng.normal(0, 0.25)
         soft = np.exp(rng.uniform(-3.6, -0.5)) * view.roi_px / view.height
         lit *= _resized(1 - rng.uniform(0.1, 0.5) / (1 + np.exp(np.clip(-line / soft, -40, 40))), view)
-    return np.asarray(lit)
+    return np.asarray(lit * _exposure(lit))
+
+
+def _exposure(lit: np.ndarray) -> np.float32:
+    """By how much a camera's automatic exposure brightens a dark picture."""
+    small = cv2.resize(lit, (16, 16), interpolation=cv2.INTER_AREA)
+    return np.float32(max(min(_LEAST_MEAN / max(float(small.mean()), 1), _MOST_LIT / max(float(small.max()), 1)), 1))
 
 
 def _disc(radius: float) -> np.ndarray:
@@ -391,6 +471,9 @@ def render_digit(
     if rng.random() < params.retraced:
         field = _retraced(field, rng)
     place = _placement(height, view, params, rng, 0.02)
+    if rng.random() >= params.careless:
+        reach = _clear_reach(field, reach, 0.0 if outline else params.pen[0] / 2 / height, height)
+        place = _kept_inside(place, (field < reach).astype(np.uint8), view)
     _write(grey, field, height, reach, tone, place, view, rng, _ink(params, rng))
     if rng.random() < params.specks:
         _specks(grey, view, params, rng)

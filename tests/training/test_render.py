@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -109,6 +112,63 @@ def test_a_hand_covers_some_of_the_square_and_leaves_some(kind: str) -> None:
         laid = getattr(negatives, kind)(grey, 192, rng)
         covered.append(float((np.abs(laid - 250) > 15).mean()))
     assert 0.1 < np.median(covered) < 0.8
+
+
+def test_a_tidy_desk_has_no_content_that_is_kept_for_the_evaluation() -> None:
+    assert render.CALM.none == render.TRAIN.none
+    assert render.CALM.rough == 0 < render.TRAIN.rough
+
+
+def test_kinds_of_frames_are_drawn_by_their_shares_in_any_process() -> None:
+    mix = pickle.loads(pickle.dumps(render.TRAINING))  # as the pool's workers get it
+    rng = np.random.default_rng(0)
+    drawn = [render.one_of(mix, rng) for _ in range(2000)]
+    for params, share in render.TRAINING:
+        assert drawn.count(params) / len(drawn) == pytest.approx(share, abs=0.04)
+
+
+PLAIN = replace(render.EVAL, paper=(240.0, 240.0), ink=(0.1, 0.1), chalk=0.0, ruled=0.0, edge=0.0, specks=0.0,
+                light=(0.0, 0.0), shadow=0.0, focus=(0.0, 0.0), motion=(0.0, 0.0), noise=(0.0, 0.0))  # fmt: skip
+
+
+def ink_of(params: render.RenderParams, line: np.ndarray, seed: int) -> np.ndarray:
+    grey = render.render_digit(line, False, render.View.crop(192), params, np.random.default_rng(seed))
+    return (grey < int(grey[0, 0]) / 2 + 15).astype(np.uint8)
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_a_digit_lies_in_the_square_as_a_whole(digit: int) -> None:
+    sprawling = replace(PLAIN, height=(0.9, 1.1), turn_deg=40.0)
+    for seed in range(8):
+        ink = ink_of(sprawling, field(digit, seed), seed)
+        assert ink.any()
+        assert not ink[[0, -1]].any() and not ink[:, [0, -1]].any()
+
+
+def small_loop() -> np.ndarray:
+    """A nine whose loop a broad pen would fill."""
+    turn = np.linspace(0, 2 * np.pi, 30)
+    loop = np.stack([0.45 + 0.09 * np.cos(turn), 0.12 + 0.09 * np.sin(turn)], axis=1)
+    return glyphs.strokes_field([loop.astype(np.float32), np.array([[0.54, 0.1], [0.5, 1.0]], np.float32)])
+
+
+@pytest.mark.parametrize(("line", "loops"), [(field(0), 1), (field(6), 1), (field(8), 2), (small_loop(), 1)])
+def test_no_pen_closes_a_digits_loops(line: np.ndarray, loops: int) -> None:
+    params = replace(PLAIN, height=(0.6, 0.6), pen=(0.012, 0.16))
+    inks = [ink_of(params, line, seed) for seed in range(20)]
+    assert [cv2.connectedComponents(1 - ink, connectivity=4)[0] - 2 for ink in inks] == [loops] * 20
+
+
+def test_a_careless_pen_fills_a_small_loop() -> None:
+    params = replace(PLAIN, height=(0.6, 0.6), pen=(0.1, 0.16), careless=1.0)
+    assert cv2.connectedComponents(1 - ink_of(params, small_loop(), 0), connectivity=4)[0] == 2
+
+
+def test_a_camera_exposes_a_dark_desk_longer() -> None:
+    dark = replace(PLAIN, paper=(30.0, 30.0))
+    bare = [render.render_none("bare", render.View.crop(192), p, np.random.default_rng(0)) for p in (dark, PLAIN)]
+    assert bare[0].mean() == pytest.approx(95, abs=6)
+    assert bare[1].mean() > 150
 
 
 def test_a_reduced_decode_halves_the_frame() -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -115,7 +116,7 @@ def test_a_folder_without_mnist_is_named(tmp_path: Path) -> None:
 def test_the_same_seed_renders_the_same_training_frames(some_digits: train.Digits) -> None:
     def draw(seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        return np.stack([train.train_sample(some_digits, rng, render.TRAIN)[0] for _ in range(5)])
+        return np.stack([train.train_sample(some_digits, count(), rng, render.TRAIN)[0] for _ in range(5)])
 
     assert np.array_equal(draw(1), draw(1))
     assert not np.array_equal(draw(1), draw(2))
@@ -129,8 +130,8 @@ def test_a_path_that_looks_like_another_digit_is_not_used() -> None:
     wrong = np.flatnonzero(np.isin(truth, (1, 2, 3, 5, 7)))[::12]
     told[wrong] = np.array([4, 7, 5, 2, 9, 3, 8, 1, 1, 4])[truth[wrong]]
     thin = train.Digits.of(images, told).thin
-    assert thin[wrong].mean() < 0.4
-    assert np.delete(thin, wrong).mean() > 0.85
+    assert thin[wrong].mean() < 0.25
+    assert np.delete(thin, wrong).mean() > 0.8
 
 
 @needs_tensorflow
