@@ -1,4 +1,4 @@
-"""What several test rooms make: tiny models and frames, and the shared material where there is some."""
+"""What several folders of tests make: tiny models and frames, and the shared material where there is some."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from events_room import state, until
+from event_samples import state, until
 from makers import jpeg_frame
 
 from picam_infer import config

@@ -18,7 +18,7 @@ from picam_infer.core import ConfigError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Control, Number
 from picam_infer.sources import v4l2
-from picam_infer.sources import v4l2_controls as room
+from picam_infer.sources import v4l2_controls as abi
 from picam_infer.sources.v4l2_controls import NodeControls
 
 
@@ -59,10 +59,10 @@ LITERALS = [0xC0E85667, 0xC02C5625, 0xC0205647, 0xC0205648, 232, 44, 20, 32, 0x8
 
 
 def test_the_numbers_are_the_kernels() -> None:
-    ours = [room.QUERY_EXT_CTRL, room.QUERYMENU, room.G_EXT_CTRLS, room.S_EXT_CTRLS, room.QUERY.size, room.MENU.size,
-            room.CONTROL.size, room.CONTROLS.size, room.NEXT_CTRL, room.DISABLED, room.READ_ONLY, room.INACTIVE,
-            room.WRITE_ONLY, room.VOLATILE, 0, room.INTEGER, room.BOOLEAN, room.MENU_TYPE, room.INTEGER64, room.BITMASK,
-            room.INTEGER_MENU, *room.NAMES]  # fmt: skip
+    ours = [abi.QUERY_EXT_CTRL, abi.QUERYMENU, abi.G_EXT_CTRLS, abi.S_EXT_CTRLS, abi.QUERY.size, abi.MENU.size,
+            abi.CONTROL.size, abi.CONTROLS.size, abi.NEXT_CTRL, abi.DISABLED, abi.READ_ONLY, abi.INACTIVE,
+            abi.WRITE_ONLY, abi.VOLATILE, 0, abi.INTEGER, abi.BOOLEAN, abi.MENU_TYPE, abi.INTEGER64, abi.BITMASK,
+            abi.INTEGER_MENU, *abi.NAMES]  # fmt: skip
     assert ours == LITERALS
 
 

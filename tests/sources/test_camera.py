@@ -10,7 +10,7 @@ from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Disconnected, Source, UsageError
 from picam_infer.runtime import camera_controls
 from picam_infer.runtime.camera_controls import Adjustable
-from picam_infer.sources import camera as room
+from picam_infer.sources import camera as module
 from picam_infer.sources import v4l2
 from picam_infer.sources.camera import Camera, preferred
 from picam_infer.sources.v4l2 import Format, Mode
@@ -18,7 +18,7 @@ from picam_infer.sources.v4l2 import Format, Mode
 
 @pytest.fixture
 def kernel(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "found_before", {})
+    monkeypatch.setattr(module, "found_before", {})
     kernel = Kernel(tmp_path, monkeypatch)
     plug(kernel)
     return kernel
@@ -217,7 +217,7 @@ def test_no_bandwidth_shows_at_the_first_read(kernel, webcam):
 
 
 def test_frozen_is_not_unplugged(kernel, webcam, monkeypatch):
-    monkeypatch.setattr(room, "SELECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "SELECT_TIMEOUT_S", 0.2)
     camera = opened(kernel)
     camera.read()
     webcam.hang = threading.Event()
@@ -227,7 +227,7 @@ def test_frozen_is_not_unplugged(kernel, webcam, monkeypatch):
 
 
 def test_a_camera_may_take_two_time_outs_to_wake_up(kernel, webcam, monkeypatch):
-    monkeypatch.setattr(room, "SELECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(module, "SELECT_TIMEOUT_S", 0.1)
     webcam.script = [0.1]
     assert opened(kernel).read().codec == "jpeg"
     webcam.script = [0.1, 0.1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events_room import state, until
+from event_samples import state, until
 from mqtt_lab import Broker
 from scripted_broker import ScriptedBroker, scripted
 from webhook_receiver import Receiver

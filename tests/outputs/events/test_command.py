@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from events_room import change, until
+from event_samples import change, until
 
 from picam_infer import config
 from picam_infer.outputs.events.command import Program

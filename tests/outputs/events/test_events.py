@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from events_room import answered, change, state, until
+from event_samples import answered, change, state, until
 
 from picam_infer import config
 from picam_infer.core import Prediction, outlet_part

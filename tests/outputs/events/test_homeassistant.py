@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from events_room import state, until
+from event_samples import state, until
 from mqtt_lab import Broker
 from test_mqtt import tell
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from events_room import change, state, until
+from event_samples import change, state, until
 
 from picam_infer import config
 from picam_infer.outputs.events import Events

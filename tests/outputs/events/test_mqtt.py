@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events_room import change, state, until
+from event_samples import change, state, until
 from mqtt_lab import Broker, Listener
 
 from picam_infer import config

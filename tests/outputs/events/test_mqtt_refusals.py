@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from events_room import change, state, until
+from event_samples import change, state, until
 from makers import jpeg_frame
 from mqtt_lab import Broker, Listener
 from scripted_broker import HangUp, Published, ScriptedBroker, scripted

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events_room import change, state, until
+from event_samples import change, state, until
 from webhook_receiver import Receiver
 
 from picam_infer import config

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from events_room import change, state, until
+from event_samples import change, state, until
 from webhook_receiver import Receiver
 
 from picam_infer import config

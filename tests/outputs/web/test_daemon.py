@@ -82,8 +82,8 @@ def test_off_imports_nothing_even_while_running(tmp_path: Path) -> None:
         "import sys; from picam_infer.cli import main;"
         f"code = main(['run', '-c', {str(path)!r}, '--frames', '3']);"
         "bad = {m.split('.')[0] for m in sys.modules} & {'aiohttp', 'paho', 'prometheus_client'};"
-        "rooms = ('picam_infer.outputs.web', 'picam_infer.outputs.events', 'picam_infer.outputs.dataset');"
-        "bad |= {m for m in sys.modules if m.startswith(rooms)};"
+        "parts = ('picam_infer.outputs.web', 'picam_infer.outputs.events', 'picam_infer.outputs.dataset');"
+        "bad |= {m for m in sys.modules if m.startswith(parts)};"
         "sys.exit(str(bad) if bad or code else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
