@@ -117,13 +117,23 @@ def _settled(now: Condition) -> bool:
 
 def _until(service: Service, over: Callable[[Condition], bool], patience_s: float) -> Condition:
     ends_s = time.monotonic() + patience_s
-    while not over(now := condition(service)):
-        if time.monotonic() > ends_s:
+    while (now := _asked_again(service, ends_s)) is None or not over(now):
+        if now is not None and time.monotonic() > ends_s:
             told = now.status or now.active
             raise PicamError(f"{service.unit} has seen nothing after {patience_s:.0f} s ({told})",
                              f"journalctl -u {service.unit} -n 20 tells more")  # fmt: skip
         time.sleep(_POLL_S)
     return now
+
+
+def _asked_again(service: Service, ends_s: float) -> Condition | None:
+    """Return the state of a service; None: systemd was too slow to say it, on a machine that is busy with a model."""
+    try:
+        return condition(service)
+    except Unavailable:
+        if time.monotonic() > ends_s:
+            raise
+        return None
 
 
 def systemctl(*words: str) -> str:

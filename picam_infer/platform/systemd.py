@@ -35,9 +35,12 @@ class Notifier:
         """Whether systemd listens."""
         return bool(self._address)
 
-    def ready(self) -> None:
-        """The service works (or says on its screen why not)."""
-        self._send("READY=1")
+    def ready(self, status: str = "") -> None:
+        """The service works (or says on its screen why not); `status` is its line from then on, where there is one.
+
+        Both go in one message: whoever waits for the end of a reload reads no line of the time before.
+        """
+        self._send(f"STATUS={printable(status)}\nREADY=1" if status else "READY=1")
 
     def reloading(self) -> None:
         """A reload began; `ready` ends it."""

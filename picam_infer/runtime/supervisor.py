@@ -321,7 +321,7 @@ class Supervisor:
             done = state.stats.inferences.total
             if not pipeline.stuck and (done != worked or state.health.blocking or state.pause.now):
                 if done or shown:
-                    self._say_ready()
+                    self._say_ready(state)
                 worked = done
                 self.notifier.watchdog_ping()
             elif pipeline.resting or state.settling or self._exchange is not None:
@@ -342,10 +342,7 @@ class Supervisor:
         self.share.tick()
         if time.monotonic() >= self._next_status_s:
             self._next_status_s = time.monotonic() + _STATUS_S
-            refused = (
-                f"the new configuration is refused: {self._refused}; with the one before: " if self._refused else ""
-            )
-            self.notifier.status(refused + status_text(state))
+            self.notifier.status(self._status(state))
         if viewer.quit:
             return Outcome.STOP
         if self._exchange is not None:
@@ -354,12 +351,16 @@ class Supervisor:
             return Outcome.RELOAD
         return None
 
-    def _say_ready(self) -> None:
+    def _status(self, state: State) -> str:
+        refused = f"the new configuration is refused: {self._refused}; with the one before: " if self._refused else ""
+        return refused + status_text(state)
+
+    def _say_ready(self, state: State) -> None:
         if not self._ready:
             self._ready = True
             malloc.trim()  # what loading took and left
             malloc.keep_pictures()
-            self.notifier.ready()
+            self.notifier.ready(self._status(state))
             self._next_status_s = 0.0
 
     def _reloaded(self, state: State) -> bool:
@@ -369,21 +370,21 @@ class Supervisor:
         try:
             config = self.options.config()
             if self._shared(config):
-                self.notifier.ready()
+                self.notifier.ready(self._status(state))
                 return False
             self._try_model(config, waiting=state.health.down("model"))
             if self._exchange_begun(config):
                 return False
         except PicamError as error:
-            self._refuse(error)
+            self._refuse(error, state)
             return False
         self._take(config)
         return True
 
-    def _refuse(self, error: PicamError) -> None:
+    def _refuse(self, error: PicamError, state: State) -> None:
         log.error("the new configuration is refused, the old one stays: %s", error)
-        self._refused, self._next_status_s = str(error), 0.0
-        self.notifier.ready()
+        self._refused = str(error)
+        self.notifier.ready(self._status(state))
         self._answer(error)
 
     def _hear(self) -> None:
@@ -439,7 +440,7 @@ class Supervisor:
             exchange.give_up()
             self._take(config)
             return Outcome.RELOAD
-        self._refuse(exchange.failure)
+        self._refuse(exchange.failure, after.state)
         return None
 
     def _shared(self, config: Config) -> bool:
@@ -486,7 +487,7 @@ class Supervisor:
                     if self._stop.is_set():
                         return Outcome.STOP
                     if viewer.step():
-                        self._say_ready()
+                        self._say_ready(state)
                     self.notifier.watchdog_ping()
                     outcome = self._attend(viewer, state)
                     if outcome is not None:
@@ -517,16 +518,15 @@ class Supervisor:
                 self._page(outputs, state, settings, self._listeners(outputs, state))
             viewer = Viewer(screen, state, settings)
             while not self._stop.is_set():
-                if state.health.mark_down("configuration", error.message, error.hint):
-                    log.error("%s", state.health.blocking, extra={"PICAM_LOST": "configuration"})
+                _tell_wrong(state, error)
                 if viewer.step():
-                    self._say_ready()
+                    self._say_ready(state)
                 self.notifier.watchdog_ping()
                 asked, now = self._reload.is_set(), file_stamp(self.options.path)
                 if asked or now != read:
                     read = now
                     try:
-                        self._try_again(asked)
+                        self._try_again(asked, state)
                         return Outcome.RELOAD
                     except ConfigError as again:
                         error = again
@@ -535,7 +535,7 @@ class Supervisor:
                     return outcome
         return Outcome.STOP
 
-    def _try_again(self, asked: bool) -> None:
+    def _try_again(self, asked: bool, state: State) -> None:
         """Read a configuration that was wrong again; `asked`: systemd waits for the answer. Raises `ConfigError`."""
         self._hear()
         if asked:
@@ -543,9 +543,10 @@ class Supervisor:
         try:
             config = self.options.config()
             self._try_model(config, waiting=True)
-        except ConfigError:
+        except ConfigError as error:
+            _tell_wrong(state, error)
             if asked:
-                self.notifier.ready()
+                self.notifier.ready(self._status(state))
             raise
         self._wrong = None
         self._take(config)
@@ -563,6 +564,11 @@ class Supervisor:
 def _defaults(bundle: Bundle) -> Tuning:
     """Return the settings of a model where the file says nothing."""
     return Tuning(bundle.card.preprocess, configs.Decide())
+
+
+def _tell_wrong(state: State, error: ConfigError) -> None:
+    if state.health.mark_down("configuration", error.message, error.hint):
+        log.error("%s", state.health.blocking, extra={"PICAM_LOST": "configuration"})
 
 
 def _without_model(config: Config) -> Config:

@@ -15,10 +15,17 @@ SYSTEMCTL = """#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >>"$here/calls"
 case "$*" in
-    *show*) cat "$here/state" ;;
+    *show*)
+        if [ -s "$here/slow" ]; then
+            sed -i 1d "$here/slow"
+            echo "Failed to get properties: Connection timed out" >&2
+            exit 1
+        fi
+        cat "$here/state" ;;
     *reload* | *enable*)
         if [ -e "$here/refuse" ]; then echo "Failed to reload: Access denied" >&2; exit 4; fi
         [ ! -e "$here/pid" ] || kill -HUP "$(cat "$here/pid")"
+        [ ! -e "$here/slow-later" ] || mv "$here/slow-later" "$here/slow"
         printf 'ActiveState=active\\nStatusText=%s\\nStateChangeTimestampMonotonic=%s\\n' \\
             "$(cat "$here/says")" "$(date +%s%N)" >"$here/state"
         ;;

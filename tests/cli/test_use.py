@@ -79,6 +79,13 @@ def test_a_refusal_of_systemd_says_what_to_do(machine: Path, capsys: pytest.Capt
     assert "put sudo in front" in err and err.count("\n") == 1
 
 
+def test_systemd_may_be_slow_while_the_model_is_loaded(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "bin/slow-later").write_text("once\ntwice\n")
+    assert main(["use", "digits"]) == 0
+    assert "sees bright" in capsys.readouterr().out
+    assert not (machine / "bin/slow").read_text(), "it was asked again"
+
+
 def test_a_service_that_does_not_see_anything_is_told(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (machine / "bin/says").write_text("camera lost: it was unplugged; plug it in")
     assert main(["use", "digits"]) == 1

@@ -33,6 +33,8 @@ def test_messages(manager: socket.socket) -> None:
     notifier.status("sees 7")
     notifier.stopping()
     assert [manager.recv(200).decode() for _ in range(3)] == ["READY=1", "STATUS=sees 7", "STOPPING=1"]
+    notifier.ready("sees\n7")
+    assert manager.recv(200).startswith(b"STATUS=sees"), "whoever waits for READY reads no line of the time before"
     notifier.reloading()
     assert manager.recv(200).decode().startswith("RELOADING=1\nMONOTONIC_USEC=")
 
