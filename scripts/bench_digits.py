@@ -296,7 +296,7 @@ def approached(digits: train.Digits, predict: train.Predict, canny: tuple[float,
         visits.append(visit)
     heads = ("false a minute", "delay s", "p90 s", "never", "flicker")
     print(f"\n{f'{count} approaches, 15 answers a second':44}" + "".join(f"{head:>16}" for head in heads))
-    for hold in (1, 2, LIVE_HOLD, 5):
+    for hold in range(1, LIVE_HOLD + 2):
         for smooth in (0.0, 0.5):
             seen = approaches.shown(visits, scores, Decide(hold=hold, smooth=smooth))
             cells = (seen.false_per_min, seen.delay_s, seen.delay_p90_s, seen.missed, seen.flicker)

@@ -391,7 +391,7 @@ class Pipeline:
             self.state.advice = self._guide(answer.sight(), known, now_s)
 
     def _settled(self, decide: Decide, frame: Frame) -> Decide:
-        """Return the settings with their automatic values put in: quick answers wait for two more, others are shown."""
+        """Return the settings with their automatic values put in: quick answers wait for more, others do not."""
         if decide.hold:
             return decide
         before = self.state.results.peek()

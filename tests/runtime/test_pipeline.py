@@ -598,10 +598,10 @@ def one_by_one(number_of: int, apart_s: float, answered: Callable[[], int]) -> I
 
 @pytest.mark.parametrize(
     ("live", "apart_s", "shown"),
-    [(True, 0.05, "aaaaaaabb"), (True, 1.0, "aabbabbbb"), (False, 0.05, "aabbabbbb")],
+    [(True, 0.05, "aaaaaaaab"), (True, 1.0, "aabbabbbb"), (False, 0.05, "aabbabbbb")],
     ids=["camera", "slow camera", "files"],
 )
-def test_a_cameras_label_changes_after_three_equal_answers_other_labels_at_once(
+def test_a_cameras_label_changes_after_four_equal_answers_other_labels_at_once(
     run: Callable[..., Running], live: bool, apart_s: float, shown: str
 ) -> None:
     made: list[Running] = []
