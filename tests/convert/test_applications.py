@@ -17,7 +17,7 @@ from picam_infer.convert.conversion import Options, convert
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Keras is slow to trace (two thirds as much again), and what is reached here is reached elsewhere too.
+# Keras is slow to trace (a quarter as much again), and what is reached here is reached elsewhere too.
 pytestmark = pytest.mark.no_cover
 
 FAMILIES = {
