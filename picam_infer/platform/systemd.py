@@ -40,6 +40,7 @@ class Notifier:
 
         Both go in one message: whoever waits for the end of a reload reads no line of the time before.
         """
+        self._status = ""  # the next line is sent, be it the one of before
         self._send(f"STATUS={printable(status)}\nREADY=1" if status else "READY=1")
 
     def reloading(self) -> None:

@@ -39,6 +39,15 @@ def test_messages(manager: socket.socket) -> None:
     assert manager.recv(200).decode().startswith("RELOADING=1\nMONOTONIC_USEC=")
 
 
+def test_the_line_of_a_reload_that_ended_is_not_the_last_one(manager: socket.socket) -> None:
+    notifier = Notifier(environment(manager))
+    notifier.status("sees 7")
+    notifier.ready("the new configuration is refused")
+    notifier.status("sees 7")
+    said = [manager.recv(200).decode() for _ in range(3)]
+    assert said == ["STATUS=sees 7", "STATUS=the new configuration is refused\nREADY=1", "STATUS=sees 7"]
+
+
 def test_watchdog_is_fed_but_not_flooded(manager: socket.socket) -> None:
     notifier = Notifier(environment(manager, WATCHDOG_USEC="20000000", WATCHDOG_PID=str(os.getpid())))
     assert notifier.watchdog_s == 20
