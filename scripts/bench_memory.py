@@ -26,6 +26,7 @@ bootstrap()
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
+from bench_window import rss_mb  # noqa: E402
 from hostile_pictures import HOSTILE  # noqa: E402
 
 from picam_infer.config import Capture  # noqa: E402
@@ -106,13 +107,13 @@ def trimmed_share() -> float:
         blocks = [ctypes.create_string_buffer(b"x" * 30_000, 30_001) for _ in range(2000)]
         left.append(blocks[-1])  # on top, so that glibc keeps all that is below
 
-    before_mb = resident_mb()
+    before_mb = rss_mb()
     thread = threading.Thread(target=litter)
     thread.start()
     thread.join()
-    grown_mb = resident_mb() - before_mb
+    grown_mb = rss_mb() - before_mb
     malloc.trim()
-    return 1 - (resident_mb() - before_mb) / grown_mb
+    return 1 - (rss_mb() - before_mb) / grown_mb
 
 
 def peak_growth_mb(work: Callable[[], None]) -> float:
@@ -120,12 +121,6 @@ def peak_growth_mb(work: Callable[[], None]) -> float:
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) * 1024 / 1e6
-
-
-def resident_mb() -> float:
-    """Return this process's resident memory in MB (10^6 bytes)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
 
 
 def apart(work: Callable[[], float]) -> float:

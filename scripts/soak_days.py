@@ -23,6 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from bench_window import rss_mb  # noqa: E402
+
 CODECS = ("jpeg", "yuyv", "grey", "bgr")
 GROWTH_MB = 3.0
 ODD_LINES = 12
@@ -136,11 +138,9 @@ class Service:
             return None
         told = {name: float(value) for name, *_, value in words}
         place = Path(f"/proc/{self.process.pid}")
-        rss = next(line for line in (place / "status").read_text().splitlines() if line.startswith("VmRSS"))
         written = next(line for line in (place / "io").read_text().splitlines() if line.startswith("write_bytes"))
         files = min(self._files(place) for _ in range(5))  # the page's connection for this closes in its own time
-        rss_mb = int(rss.split()[1]) * 1024 / 1e6
-        return Look(int(told["picam_frames_total"]), int(told["picam_label_changes_total"]), rss_mb,
+        return Look(int(told["picam_frames_total"]), int(told["picam_label_changes_total"]), rss_mb(self.process.pid),
                     files, len(list((place / "task").iterdir())), int(written.split()[1]))  # fmt: skip
 
     @staticmethod

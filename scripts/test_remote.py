@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import resource
 import shutil
 import signal
 import sys
@@ -25,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import bootstrapped as bootstrapped  # noqa: E402
 import model_server  # noqa: E402
+from bench_window import rss_mb  # noqa: E402
 from remote_lab import KINDS, Proxy, Server, Wire, conv_bundle, lab_bundle  # noqa: E402
 from remote_pi import CPU, Lateness, Local, Pi, Run  # noqa: E402
 
@@ -235,11 +235,6 @@ def _behind_nginx(table: Drills) -> int:
 # -- many Pis ---------------------------------------------------------------------
 
 
-def own_memory_mb() -> float:
-    """Return the resident memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-
-
 def asked(pis: Sequence[Pi]) -> int:
     """Return how many answers came, from wherever."""
     return sum(sum(pi.answers.values()) for pi in pis)
@@ -255,9 +250,9 @@ def herd(kind: str, python: Path, seconds: float, count: int = 64) -> int:
             pis = [Pi(model, settings, run, fps=10, seed=i) for i in range(count)]
             until(lambda: all(pi.served for pi in pis), 120, "not all are served")
             time.sleep(seconds / 6)
-            memory_mb, before = (own_memory_mb(), server.memory_mb()), asked(pis)
+            memory_mb, before = (rss_mb(), server.memory_mb()), asked(pis)
             time.sleep(seconds)
-            rate, later_mb = (asked(pis) - before) / seconds, (own_memory_mb(), server.memory_mb())
+            rate, later_mb = (asked(pis) - before) / seconds, (rss_mb(), server.memory_mb())
             server.kill()
             until(lambda: all(pi.name == CPU for pi in pis), 60, "not all are on the CPU")
             server.start()

@@ -255,7 +255,7 @@ def tuned(card: Card, overrides: Mapping[str, Any], path: Path | None = None) ->
 def _not_of_chain(message: str, card: Card, path: Path | None) -> ConfigError:
     text, _, at = message.partition(" - at `$.")
     unknown = re.search(r"unknown field `(.*)`", text)
-    keys = ["preprocess", *(part for part in re.split(r"[.\[\]`]+", at) if part), *([unknown[1]] if unknown else [])]
+    keys = ["preprocess", *_keys(at), *([unknown[1]] if unknown else [])]
     known = ", ".join(f.name for f in msgspec.structs.fields(type(card.preprocess)))
     name = msgspec.to_builtins(card.preprocess)["chain"]
     hint = f"model {card.name} uses the chain {name}: {known}"

@@ -28,7 +28,6 @@ _SMALLER = f"at most {MAX_PIXELS // 1_000_000} million pixels are decoded: make 
 _BAND_PX = 1_000_000
 """Pixels that are laid on white at once: the sums need three times the picture's memory."""
 _PNM_HEAD = 4096  # bytes in which the size is looked for: comments may come before it
-_TIFF = (b"II*\0", b"MM\0*")
 _STARTS = (
     (b"\xff\xd8\xff", ".jpg"),
     (b"\x89PNG", ".png"),
@@ -72,7 +71,7 @@ def decode_picture(data: bytes, name: str) -> Pixels:
             raise PicamError(f"{name} is too large", _SMALLER) from error
         raise PicamError(f"{name} cannot be decoded as a picture", "open it and save it again") from error
     if picture is None or picture.ndim != 3 or picture.shape[2] != 3:
-        if data[:4] in _TIFF:  # one of the kinds that OpenCV does not know
+        if suffix_of(data) == ".tif":  # one of the kinds that OpenCV does not know
             return _other(data, name)
         raise PicamError(f"{name} is damaged or cut short", "copy it again, or open it and save it again")
     return np.ascontiguousarray(picture, dtype=np.uint8)

@@ -77,15 +77,19 @@ def find(
 
 def login(run: Path = LOGIND) -> str:
     """Return the desktop login that has the screen, as logind numbers them; empty: none, or it cannot be told."""
-    session = _fields(run / "seats/seat0").get("ACTIVE", "")
-    about = _fields(run / "sessions" / session) if session else {}
+    session, about = _on_screen(run)
     return session if about.get("TYPE") in ("x11", "wayland") and about.get("CLASS") == "user" else ""
 
 
 def greeter_shown(run: Path = LOGIND) -> bool:
     """Whether the screen is with the program that asks who logs in; False where it cannot be told."""
+    return _on_screen(run)[1].get("CLASS") == "greeter"
+
+
+def _on_screen(run: Path) -> tuple[str, Mapping[str, str]]:
+    """Return the session that has the screen, and what logind writes about it; both empty where it cannot be told."""
     session = _fields(run / "seats/seat0").get("ACTIVE", "")
-    return bool(session) and _fields(run / "sessions" / session).get("CLASS") == "greeter"
+    return session, _fields(run / "sessions" / session) if session else {}
 
 
 def compositor(proc: Path = PROC, run: Path = LOGIND) -> str:

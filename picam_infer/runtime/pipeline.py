@@ -291,8 +291,7 @@ class Pipeline:
 
     def _next_classifier(self) -> Classifier:
         """Take the model that is ready to be exchanged, or open the one there is again."""
-        exchange = self._exchange
-        if exchange is not None and exchange.ready.is_set():
+        if (exchange := self._ready_exchange) is not None:
             self._exchange = None
             self._awake.clear()
             if self._stop.is_set():
@@ -303,14 +302,14 @@ class Pipeline:
         return udev.opened(lambda: self._open_classifier(self._stop), self._stop, self._settling)
 
     @property
-    def _exchanging(self) -> bool:
-        """Whether another model waits to be taken."""
+    def _ready_exchange(self) -> Exchange | None:
+        """The exchange whose model waits to be taken."""
         exchange = self._exchange
-        return exchange is not None and exchange.ready.is_set()
+        return exchange if exchange is not None and exchange.ready.is_set() else None
 
     def _classify(self, classifier: Classifier) -> None:
         while not self._stop.is_set():
-            leaving, early_s = self._exchanging, self._early_s
+            leaving, early_s = self._ready_exchange is not None, self._early_s
             if leaving and not classifier.under_way:
                 return
             if early_s > 0 and not classifier.under_way:

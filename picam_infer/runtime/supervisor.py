@@ -82,9 +82,8 @@ class _Round:
     state: State
     settings: RuntimeSettings
     pipeline: Pipeline
-    bundle: Bundle
     stamp: bundles.Stamp
-    """Of the model's files."""
+    """Of the running model's files."""
 
 
 def run(options: Options) -> int:
@@ -228,7 +227,7 @@ class Supervisor:
             collection = self._listeners(outputs, state)
             self.pause.follow(Schedule(self.config.schedule))
             pipeline.start()
-            self._round_now = _Round(state, settings, pipeline, bundle, stamp)
+            self._round_now = _Round(state, settings, pipeline, stamp)
             try:
                 self._page(outputs, state, settings, collection)
                 return self._watch(Viewer(screen, state, settings, self.teaching), state, pipeline)
@@ -407,7 +406,8 @@ class Supervisor:
         Camera, screen and page do not depend on the model; only the demo draws where a model looks.
         """
         running = self._round_now
-        if running is None or _without_model(config) != _without_model(self.config):
+        old = running.state.bundle if running is not None else None
+        if running is None or old is None or _without_model(config) != _without_model(self.config):
             return False
         stamp, bundle = bundles.stamp(config.model), bundles.load(config.model)
         if not self._due and config == self.config and stamp == running.stamp:
@@ -421,9 +421,9 @@ class Supervisor:
             running.settings.follow_model(kept, _defaults(bundle))
             running.state.run_model(bundle)
 
-        shared = engines.holds_device(config.engine, running.bundle) and engines.holds_device(config.engine, bundle)
+        shared = engines.holds_device(config.engine, old) and engines.holds_device(config.engine, bundle)
         exchange = Exchange(self._opener(bundle, config, running.state), probe_image(bundle), taken, beside=not shared)
-        self._exchange = exchange, config, replace(running, bundle=bundle, stamp=stamp)
+        self._exchange = exchange, config, replace(running, stamp=stamp)
         running.pipeline.exchange(exchange)
         return True
 

@@ -101,13 +101,19 @@ def load() -> None:
         ) from error
 
 
-def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
+def read_network(bundle: Bundle, core: ov.Core | None = None) -> ov.Model:
+    """Return a bundle's network as it is in the file. Raises `BundleError` or `Unavailable`."""
+    core = core or _core()
     try:
-        model = core.read_model(bundle.network)
+        return core.read_model(bundle.network)
     except RuntimeError as error:
         raise BundleError(
             f"{bundle.network} is not a network that OpenVINO can read", "copy or convert the model again"
         ) from error
+
+
+def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
+    model = read_network(bundle, core)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise BundleError(f"{bundle.network} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
                           "one of each is needed: convert with --output-layer") from None  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from picam_infer.core import Scores
+from picam_infer.inference.engines.openvino import read_network
 from picam_infer.models.bundle import Bundle, BundleError
 
 FEATURES = "taught_features"
@@ -22,13 +23,10 @@ class TaughtLayers:
 
     def __init__(self, bundle: Bundle) -> None:
         """Compile for the CPU in float32. Raises `BundleError` or `Unavailable`."""
-        from picam_infer.inference.engines import openvino
-
-        openvino.load()
+        model = read_network(bundle)
         import openvino as ov
         from openvino import opset13 as ops
 
-        model = _read(bundle)
         features = _features(model, bundle)
         self.count = int(np.prod(list(features.get_shape())))
         """How many features there are."""
@@ -46,22 +44,11 @@ class TaughtLayers:
 
 
 def up_to_features(bundle: Bundle) -> Any:
-    """Return a taught bundle's network up to its features, as an OpenVINO model. Raises `BundleError`."""
+    """Return a taught bundle's network up to its features, for OpenVINO. Raises `BundleError` or `Unavailable`."""
+    model = read_network(bundle)
     import openvino as ov
 
-    model = _read(bundle)
     return ov.Model([_features(model, bundle).get_node()], model.get_parameters(), "features")
-
-
-def _read(bundle: Bundle) -> Any:
-    import openvino as ov
-
-    try:
-        return ov.Core().read_model(bundle.network)
-    except RuntimeError as error:
-        raise BundleError(
-            f"{bundle.network} is not a network that OpenVINO can read", "copy or teach the model again"
-        ) from error
 
 
 def _features(model: Any, bundle: Bundle) -> Any:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from picam_infer.convert import graph
 from picam_infer.core import PicamError, UsageError
+from picam_infer.inference.engines.openvino import read_network
 from picam_infer.inference.engines.taught_layers import FEATURES
-from picam_infer.models.bundle import Bundle, BundleError
+from picam_infer.models.bundle import Bundle
 from picam_infer.training.teach.calibration import MOST
 from picam_infer.training.teach.head import Head
 
@@ -263,15 +264,9 @@ def described(bundle: Bundle) -> tuple[str, int]:
 
 
 def _read(bundle: Bundle) -> Any:
-    import openvino as ov
-
     if bundle.card.task == "regression":
         raise PicamError(f"{bundle.name} measures values: it can be no backbone", "take a model that tells classes")
-    try:
-        return ov.Core().read_model(bundle.network)
-    except RuntimeError as error:
-        raise BundleError(f"{bundle.network} is not a network that OpenVINO can read",
-                          "copy or convert the model again") from error  # fmt: skip
+    return read_network(bundle)
 
 
 def _vector(found: Features) -> Any:
