@@ -371,9 +371,9 @@ class Pipeline:
         if result.engine not in stats.latency:
             stats.latency[result.engine] = Histogram()
         stats.latency[result.engine].add(answer.infer_ms / 1e3)
-        stats.inferences.tick(now_s)
         before = self.state.results.peek()
         self.state.results.put(result)
+        stats.inferences.tick(now_s)  # whoever counts it finds it
         self._advise(answer, result.label is not None, now_s)
         if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)

@@ -160,6 +160,8 @@ class Supervisor:
         self._round_now: _Round | None = None
         self._exchange: tuple[Exchange, Config, _Round] | None = None
         """Another model that is to be taken over in this round, the configuration with it, and the round with both."""
+        self._old_answers = 0
+        """How many answers of this round are those of the model before."""
         self._asked: deque[Future[None]] = deque()
         """Who waits for another model to run."""
         self._due: list[Future[None]] = []
@@ -226,6 +228,7 @@ class Supervisor:
         with contextlib.ExitStack() as outputs:
             collection = self._listeners(outputs, state)
             self.pause.follow(Schedule(self.config.schedule))
+            self._old_answers = 0
             pipeline.start()
             self._round_now = _Round(state, settings, pipeline, stamp)
             try:
@@ -319,13 +322,14 @@ class Supervisor:
             # Liveness is work done: a new result, or a status screen while it is known why there are none.
             done = state.stats.inferences.total
             if not pipeline.stuck and (done != worked or state.health.blocking or state.pause.now):
-                if done or shown:
+                known_why = state.health.blocking or state.pause.now
+                if done > self._old_answers or (shown and known_why):
                     self._say_ready(state)
                 worked = done
                 self.notifier.watchdog_ping()
             elif pipeline.resting or state.settling or self._exchange is not None:
                 self.notifier.watchdog_ping()
-            outcome = self._attend(viewer, state)
+            outcome = self._attend(viewer, state) or self._follow(state)
             if outcome is not None:
                 return outcome
             if pipeline.finished.is_set():
@@ -342,8 +346,10 @@ class Supervisor:
         if time.monotonic() >= self._next_status_s:
             self._next_status_s = time.monotonic() + _STATUS_S
             self.notifier.status(self._status(state))
-        if viewer.quit:
-            return Outcome.STOP
+        return Outcome.STOP if viewer.quit else None
+
+    def _follow(self, state: State) -> Outcome | None:
+        """Take up a new configuration or model; the outcome if that needs a new round."""
         if self._exchange is not None:
             return self._follow_exchange(*self._exchange)
         if self._reload.is_set() and self._reloaded(state):
@@ -418,6 +424,7 @@ class Supervisor:
         kept = Tuning(chain, config.decide, config.capture.controls)
 
         def taken() -> None:
+            self._old_answers = running.state.stats.inferences.total
             running.settings.follow_model(kept, _defaults(bundle))
             running.state.run_model(bundle)
 
@@ -489,7 +496,7 @@ class Supervisor:
                     if viewer.step():
                         self._say_ready(state)
                     self.notifier.watchdog_ping()
-                    outcome = self._attend(viewer, state)
+                    outcome = self._attend(viewer, state) or self._follow(state)
                     if outcome is not None:
                         return outcome
                 try:
