@@ -147,7 +147,7 @@ class Teaching:
         finally:
             unlisten()
             state.reports.teaching.end(self.status)
-            self._recorder.release()
+            self._recorder.release(at_once=True)
             self._round = None
 
     def excuse(self) -> None:
@@ -159,7 +159,7 @@ class Teaching:
     def close(self, patience_s: float = 0.5) -> None:
         """End the thread, and bring what was recorded to the disk. May be called more than once."""
         self._stop.set()
-        self._recorder.release()
+        self._recorder.release(at_once=True)
         if self._thread is not None:
             self._thread.join(patience_s)
 
@@ -415,7 +415,7 @@ class Teaching:
                 self._revision += 1
                 self._problem = None
             except PicamError as error:
-                self._recorder.release()
+                self._recorder.release(at_once=True)
                 self._refused = held.hold, error
                 raise
 
@@ -678,15 +678,16 @@ class Teaching:
                 "region": msgspec.to_builtins(lesson.chain.roi),
                 "aspect": preprocess.aspect(lesson.chain, lesson.network.card.input),
                 "classes": classes, "pictures": sum(counts.values()),
-                "waiting": lesson.teacher.waiting, "bytes": lesson.size, "max_bytes": lesson.most,
-                "undo": lesson.teacher.undoes, "recording": held.label if held else None, "live": self._live,
+                "waiting": self._recorder.waiting + lesson.teacher.waiting,
+                "bytes": lesson.size, "max_bytes": lesson.most, "undo": lesson.teacher.undoes,
+                "recording": held.label if held else None, "live": self._live,
                 "in_use": running is not None and self._in_use(running.state.bundle, lesson), "report": self._said,
             }  # fmt: skip
         self._status = status
 
     def _in_use(self, running: Bundle | None, lesson: Lesson) -> bool:
         """Whether the service runs what is taught now."""
-        if running is None or running.folder != lesson.target or lesson.teacher.waiting:
+        if running is None or running.folder != lesson.target or self._recorder.waiting + lesson.teacher.waiting:
             return False
         if self._digest[0] != self._revision:  # it takes milliseconds, and is asked for ten times a second
             self._digest = self._revision, lesson.teacher.digest
@@ -756,12 +757,21 @@ def _words(report: Report) -> dict[str, Any]:
 
 
 class _Recorder:
-    """Takes pictures from the camera while a button is held, in a thread that does nothing else."""
+    """Takes pictures from the camera while a button is held, in a thread that does nothing else.
+
+    A button that is only tapped records one.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._held: _Held | None = None
+        self._owed: _Held | None = None
+        """The holding that has no picture yet, though the button may be up again."""
         self._taken: deque[tuple[_Held, bytes]] = deque(maxlen=10 * PER_S)
+        self._taking = False
+        """Whether one is on its way."""
+        self._number = 0
+        """The number of the frame taken last: nothing is recorded twice."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -775,18 +785,28 @@ class _Recorder:
         """How many pictures nobody has taken yet."""
         return len(self._taken)
 
+    @property
+    def waiting(self) -> int:
+        """How many there will be for which nobody has to hold a button any more."""
+        with self._condition:
+            return len(self._taken) + (self._taking and self.held is None)
+
     def hold(self, held: _Held, state: State) -> None:
         """Begin, or go on."""
         with self._condition:
+            if self._held is None or self._held.hold != held.hold:
+                self._owed = held
             self._held = held
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, args=(state,), name="record", daemon=True)
                 self._thread.start()
 
-    def release(self) -> None:
-        """End it."""
+    def release(self, at_once: bool = False) -> None:
+        """End it; `at_once`: without the picture that a tap is owed, and the next frames may be another camera's."""
         with self._condition:
             self._held = None
+            if at_once:
+                self._owed, self._number = None, 0
 
     def take(self) -> tuple[_Held, bytes] | None:
         """Return the oldest picture that was recorded; None: there is none."""
@@ -796,19 +816,31 @@ class _Recorder:
             return None
 
     def _run(self, state: State) -> None:
-        number, due_s = 0, time.monotonic()
-        while True:
-            with self._condition:
-                held = self.held
-                if held is None:
-                    self._thread = None
-                    return
-            newest = state.frames.peek(number, 0.2)
+        due_s = time.monotonic()
+        while (held := self._next()) is not None:
+            newest = state.frames.peek(self._number, 0.2)
             if newest is None or not state.watching:
                 time.sleep(0.02)  # a mailbox that is closed makes nobody wait
                 continue
-            number, frame = newest
+            self._number, frame = newest
             with contextlib.suppress(BadFrame):
-                self._taken.append((held, jpeg.portable(frame)))
+                self._took(held, jpeg.portable(frame))
             due_s = max(due_s + 1 / PER_S, time.monotonic())
             time.sleep(max(0.0, due_s - time.monotonic()))
+
+    def _next(self) -> _Held | None:
+        """Return what a picture is to be taken for; None: nothing, and the thread ends."""
+        with self._condition:
+            owed = self._owed if self._owed is not None and self._owed.until_s > time.monotonic() else None
+            held = owed or self.held
+            self._taking = held is not None
+            if held is None:
+                self._thread = None
+            return held
+
+    def _took(self, held: _Held, data: bytes) -> None:
+        with self._condition:
+            self._taken.append((held, data))
+            if self._owed is not None and self._owed.hold == held.hold:
+                self._owed = None
+            self._taking = False

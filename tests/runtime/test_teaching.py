@@ -1,0 +1,48 @@
+"""The owner of the lesson that is open, with the real network and pictures that a test hands over one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+from makers import jpeg_frame, until
+from show_camera import sheet
+
+from picam_infer.config import Config, Decide
+from picam_infer.models import bundle as bundles
+from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.teaching import Teaching
+
+
+@pytest.fixture
+def state() -> State:
+    digits = bundles.load("digits")
+    made = State(Tuning(digits.card.preprocess, Decide()), digits.name, digits.labels, network=digits.card.input)
+    made.bundle = digits
+    return made
+
+
+@pytest.fixture
+def teaching(state: State) -> Iterator[Teaching]:
+    made = Teaching(lambda switch: Future())
+    with made.following(state, Config, None):
+        made.open()
+        yield made
+    made.close()
+
+
+def test_a_tap_records_one_picture_which_is_waited_for(teaching: Teaching, state: State) -> None:
+    teaching.add_class("ring")
+    for number in (1, 2):
+        teaching.hold("ring", f"tap {number}")
+        teaching.release()
+        if number == 1:  # the camera has shown nothing yet
+            until(lambda: teaching.status()["recording"] is None and teaching.status()["waiting"] == 1)
+            assert teaching.status()["pictures"] == 0
+        state.frames.put(jpeg_frame(sheet("circle")(number), number))
+        until(lambda number=number: teaching.status()["pictures"] == number)  # type: ignore[misc]
+        until(lambda: not teaching.status()["waiting"])
+    state.frames.put(jpeg_frame(sheet("circle")(3), 3))
+    teaching.add_class("cross")
+    assert teaching.status()["classes"] == [{"label": "ring", "pictures": 2}, {"label": "cross", "pictures": 0}]
