@@ -23,14 +23,17 @@ _FLOOR = 1e-4
 """The least variance, as a share of the features' mean square: pictures that are all alike have none."""
 _DRIFT = 1.3
 """A variance that has changed by more than this factor makes the prior stale."""
-_BLOCK = 64
+_BLOCK = 48
+"""Vectors that are worked into a matrix at once."""
+_ROWS = 128
 
 
 class Precision:
     """The inverse of a scatter matrix with a ridge: (S + ridge · I)⁻¹, changed by one vector at a time.
 
-    With fewer vectors than half of their numbers it is kept as what each of them takes off I / ridge: kilobytes for a
-    vector instead of megabytes for all. Beyond, it is a matrix.
+    It is kept as a base and what each vector takes off it. With fewer vectors than half of their numbers the base is
+    I / ridge: kilobytes for a vector instead of megabytes for all. Beyond, it is a matrix, into which the vectors are
+    worked a few dozen at a time: one by one, each would have to go through all of it.
     """
 
     def __init__(self, rows: Array, ridge: float) -> None:
@@ -40,8 +43,9 @@ class Precision:
         """False: rounding has spoiled it, and it must be made anew."""
         self._ridge = ridge
         self._matrix: Array | None = None
+        """The base (d, d); None: it is I / ridge."""
         self._taken, self._weights, self._count = np.zeros((0, d)), np.zeros(0), 0
-        """It is I / ridge less weight · takenᵀ · taken of each of so many rows."""
+        """It is the base less weight · takenᵀ · taken of each of so many rows."""
         if 2 * n <= d:  # Woodbury: a small matrix is factored instead
             small = rows @ rows.T
             small[np.diag_indices(n)] += ridge
@@ -53,20 +57,20 @@ class Precision:
 
     def times(self, vectors: Array) -> Array:
         """Return vectors (…, d) times the inverse."""
-        if self._matrix is not None:
-            return np.asarray(vectors @ self._matrix)
+        base = vectors / self._ridge if self._matrix is None else vectors @ self._matrix
         taken = self._taken[: self._count]
-        return vectors / self._ridge - ((vectors @ taken.T) * self._weights[: self._count]) @ taken
+        return np.asarray(base - ((vectors @ taken.T) * self._weights[: self._count]) @ taken)
 
     def dense(self, spend: bool = False) -> Array:
         """Return it as a matrix (d, d), which is the caller's; `spend`: this object is of no use afterwards."""
-        if self._matrix is None:
-            return self._made_dense()
-        matrix = self._matrix
-        if spend:
-            self._matrix = np.zeros((0, 0))
-            return matrix
-        return matrix.copy()
+        if self._matrix is not None and not spend:
+            return self._less_taken(self._matrix.copy())
+        if self._matrix is None and not spend:
+            return self._less_taken(self._identity())
+        self._fold()
+        matrix, self._matrix = self._matrix, np.zeros((0, 0))
+        assert matrix is not None
+        return matrix
 
     def change(self, vector: Array, weight: float) -> tuple[Array, float]:
         """Add weight · vector · vectorᵀ to S (Sherman-Morrison); a negative weight takes it away.
@@ -79,15 +83,9 @@ class Precision:
             self.sound = False
             return u, 0.0
         g = weight / share
-        if self._matrix is None and 2 * (self._count + 1) > len(u):
-            self._matrix = self._made_dense()
-            self._taken, self._weights, self._count = np.zeros((0, len(u))), np.zeros(0), 0
-        if self._matrix is None:
-            self._take(u[None], np.array([g]))
-            return u, g
-        scaled = g * u
-        for at in range(0, len(u), _BLOCK):  # a whole outer product would need the matrix's memory once more
-            self._matrix[at : at + _BLOCK] -= np.multiply.outer(scaled[at : at + _BLOCK], u)
+        self._take(u[None], np.array([g]))
+        if self._count > len(u) // 2 if self._matrix is None else self._count >= _BLOCK:
+            self._fold()
         return u, g
 
     def _take(self, rows: Array, weights: Array) -> None:
@@ -99,11 +97,21 @@ class Precision:
         self._taken[self._count : count], self._weights[self._count : count] = rows, weights
         self._count = count
 
-    def _made_dense(self) -> Array:
+    def _fold(self) -> None:
+        """Work what was taken into the base, which is a matrix then."""
+        self._matrix = self._less_taken(self._identity() if self._matrix is None else self._matrix)
+        self._taken, self._weights, self._count = self._taken[:0].copy(), self._weights[:0].copy(), 0
+
+    def _identity(self) -> Array:
+        return np.eye(self._taken.shape[1]) / self._ridge
+
+    def _less_taken(self, matrix: Array) -> Array:
+        """Return a matrix of which everything taken has been taken off, in place."""
         taken = self._taken[: self._count]
-        matrix = (taken.T * -self._weights[: self._count]) @ taken
-        matrix[np.diag_indices(len(matrix))] += 1 / self._ridge
-        return np.asarray(matrix)
+        weighted = taken * self._weights[: self._count, None]
+        for at in range(0, len(matrix), _ROWS):  # all at once would need the matrix's memory once more
+            matrix[at : at + _ROWS] -= weighted[:, at : at + _ROWS].T @ taken
+        return matrix
 
 
 @dataclass
