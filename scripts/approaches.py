@@ -11,7 +11,8 @@ import numpy as np
 from picam_infer.config import Decide
 from picam_infer.core import Frame, Scores
 from picam_infer.inference.postprocess import Postprocessor
-from picam_infer.training import negatives, paper, train
+from picam_infer.training import negatives, paper
+from picam_infer.training.digits import LABELS, REJECT, Digits
 from picam_infer.training.glyphs import digit_field
 from picam_infer.training.render import EVAL, View, jpeg, render_digit
 
@@ -32,7 +33,7 @@ class Approach:
     held: range
 
 
-def approach(digits: train.Digits, rng: np.random.Generator) -> Approach:
+def approach(digits: Digits, rng: np.random.Generator) -> Approach:
     """A sheet on its way in, held, and on its way out, at 15 frames a second, 640 x 480."""
     index = int(rng.integers(len(digits.labels)))
     sheet, table = _sheet(digits, index, rng), _table(rng)
@@ -67,7 +68,7 @@ def _course(spans: Sequence[int], ways: Sequence[float]) -> Iterator[tuple[tuple
         yield (float(now), float(following)), ways[number >= away + coming + held // 2]
 
 
-def _sheet(digits: train.Digits, index: int, rng: np.random.Generator) -> np.ndarray:
+def _sheet(digits: Digits, index: int, rng: np.random.Generator) -> np.ndarray:
     """A sheet larger than the box with the digit in its middle, as the camera would see it at rest."""
     box = round(HEIGHT * 0.4)
     path = digits.paths[index] if digits.thin[index] else None
@@ -118,7 +119,7 @@ def shown(approaches: Sequence[Approach], scores: Sequence[list[Scores]], settin
     """Play the scores of each approach through a fresh `Postprocessor`."""
     false, flicker, delays = 0, 0, []
     for visit, answers in zip(approaches, scores, strict=True):
-        postprocessor = Postprocessor(train.LABELS, train.LABELS[train.REJECT])
+        postprocessor = Postprocessor(LABELS, LABELS[REJECT])
         labels = [postprocessor(one, settings)[0] for one in answers]
         right = str(visit.truth)
         changes = [now for before, now in zip([None, *labels], labels, strict=False) if now != before]

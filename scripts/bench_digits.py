@@ -25,12 +25,15 @@ from picam_infer.imaging.decode import grey_square
 from picam_infer.inference.preprocess import edges
 from picam_infer.inference.ruled_lines import without_ruled_lines
 from picam_infer.models.bundle import Bundle, Edges, load
-from picam_infer.training import train
+from picam_infer.training.digits import LABELS, REJECT, Digits, read_mnist
+from picam_infer.training.network import scaled
+from picam_infer.training.rates import CLAIM, Predict, Rates, openvino_predict
 from picam_infer.training.render import TRAIN, jpeg
+from picam_infer.training.samples import digit_squares, evaluation_frames
 
 SIZES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
 GROUPS = ("fill_percent", "tool", "ground", "light")
-NONE = train.REJECT
+NONE = REJECT
 ROI = 0.4
 WORK_PX = 144
 
@@ -53,7 +56,7 @@ class Recipe:
 
     name: str
     prepare: Prepare
-    predict: train.Predict
+    predict: Predict
 
     def scores(self, squares: Sequence[np.ndarray]) -> np.ndarray:
         """n x 11 probabilities; a network without a reject class has 0 there."""
@@ -99,9 +102,9 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(wide[:, (wide.shape[1] - width) // 2 :][:, :width])
 
 
-def rendered(digits: train.Digits, size: tuple[int, int], count: int, seed: int) -> Iterator[Case]:
+def rendered(digits: Digits, size: tuple[int, int], count: int, seed: int) -> Iterator[Case]:
     """`count` frames of the evaluation's renderer, every other one without a digit."""
-    for truth, frame in train.evaluation_frames(digits, size, count, seed):
+    for truth, frame in evaluation_frames(digits, size, count, seed):
         yield Case(frame, truth, {})
 
 
@@ -151,7 +154,7 @@ def variant(canny: tuple[float, float], blur: int, lines: bool) -> Prepare:
     return prepare
 
 
-def plain_network(args: argparse.Namespace) -> train.Predict | None:
+def plain_network(args: argparse.Namespace) -> Predict | None:
     """A network trained on MNIST as it is, for the two recipes: of a file, or trained here where TensorFlow is."""
     if args.plain is None and (args.mnist is None or not has_tensorflow()):
         return None
@@ -159,7 +162,7 @@ def plain_network(args: argparse.Namespace) -> train.Predict | None:
         source = args.plain or trained_plainly(args.mnist, Path(folder))
         if not source.is_dir():
             source = Path(convert(source, Path(folder) / "plain").bundle)
-        return train.openvino_predict(load(source).network)
+        return openvino_predict(load(source).network)
 
 
 def has_tensorflow() -> bool:
@@ -187,9 +190,9 @@ def trained_plainly(mnist: Path, folder: Path) -> Path:
             layers.Dense(10, activation="softmax"),
         ]
     )
-    images, labels = train.read_mnist(mnist, "train")
+    images, labels = read_mnist(mnist, "train")
     network.compile("adam", "sparse_categorical_crossentropy")
-    network.fit(train.scaled(images), labels, batch_size=128, epochs=3, verbose=0)
+    network.fit(scaled(images), labels, batch_size=128, epochs=3, verbose=0)
     network.save(folder / "plain.h5")
     return folder / "plain.h5"
 
@@ -221,7 +224,7 @@ class Judged:
     def claims(self) -> tuple[np.ndarray, np.ndarray]:
         """For each case whether a digit is named, and whether it is the right one."""
         best = self.scores.argmax(axis=1)
-        named = (self.scores.max(axis=1) >= train.CLAIM) & (best != NONE)
+        named = (self.scores.max(axis=1) >= CLAIM) & (best != NONE)
         return named, named & (best == self.truth)
 
     def shares(self) -> tuple[float, ...]:
@@ -261,9 +264,9 @@ def by_group(judged: Judged) -> None:
 
 def confusion(judged: Judged, title: str) -> None:
     """Print counts, rows the truth, columns the best class."""
-    counts = train.Rates.of(judged.scores, judged.truth).confusion
-    print(f"\nconfusion, {title} (rows: truth)\n" + "".join(f"{label:>6}" for label in ("", *train.LABELS)))
-    for label, row in zip(train.LABELS, counts, strict=True):
+    counts = Rates.of(judged.scores, judged.truth).confusion
+    print(f"\nconfusion, {title} (rows: truth)\n" + "".join(f"{label:>6}" for label in ("", *LABELS)))
+    for label, row in zip(LABELS, counts, strict=True):
         print(f"{label:>6}" + "".join(f"{n:6d}" for n in row))
 
 
@@ -279,13 +282,13 @@ def cost(cases: Sequence[Case], model: Bundle, canny: tuple[float, float], round
             began_s = time.perf_counter()
             ready = prepare(grey_square(case.frame, ROI, WORK_PX))
             assert ready is not None
-            compiled(train.scaled(ready[None]))
+            compiled(scaled(ready[None]))
             spent[name].append(time.perf_counter() - began_s)
     first, now = (float(np.mean(np.sort(v)[: len(v) * 9 // 10])) for v in spent.values())
     print(f"\ncost of the whole chain, JPEG to scores: {now / first:.3f} of version 0.1's (trimmed mean, taking turns)")
 
 
-def approached(digits: train.Digits, predict: train.Predict, canny: tuple[float, float], count: int) -> None:
+def approached(digits: Digits, predict: Predict, canny: tuple[float, float], count: int) -> None:
     """Print what people saw during simulated approaches, with several settings of `decide`."""
     rng = np.random.default_rng(1)
     visits, scores = [], []
@@ -321,7 +324,7 @@ def run(args: argparse.Namespace) -> None:
     model = load(args.model)
     if not isinstance(model.card.preprocess, Edges):
         raise NoInput(f"{args.model} is not a model for the edges chain", "name a digit model")
-    canny, predict = model.card.preprocess.canny, train.openvino_predict(model.network)
+    canny, predict = model.card.preprocess.canny, openvino_predict(model.network)
     recipes = [Recipe("picam-infer", lambda square: edges(square, canny), predict)]
     plain = plain_network(args)
     if plain is None:
@@ -341,8 +344,8 @@ def run(args: argparse.Namespace) -> None:
         first = first or cases
         ours.setdefault("photographs", judge(recipes, cases, f"photographs {name}")[0])
     if args.mnist:
-        images, labels = train.read_mnist(args.mnist, "t10k")
-        digits = train.Digits.of(images[: args.frames // 2], labels[: args.frames // 2])
+        images, labels = read_mnist(args.mnist, "t10k")
+        digits = Digits.of(images[: args.frames // 2], labels[: args.frames // 2])
         for name in args.sizes:
             cases = list(rendered(digits, SIZES[name], args.frames, args.seed))
             first = first or cases
@@ -356,8 +359,8 @@ def run(args: argparse.Namespace) -> None:
         many = len(photos)
         frame_statistics.table({
             "photographs": photos,
-            "rendered, before": list(train.digit_squares(digits, frame_statistics.BEFORE, many, args.seed)),
-            "rendered, training": list(train.digit_squares(digits, TRAIN, many, args.seed)),
+            "rendered, before": list(digit_squares(digits, frame_statistics.BEFORE, many, args.seed)),
+            "rendered, training": list(digit_squares(digits, TRAIN, many, args.seed)),
         })  # fmt: skip
     if args.approaches and args.mnist:
         approached(digits, predict, canny, args.approaches)

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from picam_infer.platform.terminal import say
-from picam_infer.training import train
+from picam_infer.training.rates import meets_bars
+from picam_infer.training.train import EPOCHS, FRAMES_PER_SIZE, MEMBERS, SAMPLES, train_digits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="the same seed renders the same frames (default: %(default)s)"
     )
-    parser.add_argument("--members", type=int, default=train.MEMBERS, help="networks to average (default: %(default)s)")
-    parser.add_argument(
-        "--samples", type=int, default=train.SAMPLES, help="rendered training frames (default: %(default)s)"
-    )
-    parser.add_argument("--epochs", type=int, default=train.EPOCHS, help="passes over them (default: %(default)s)")
+    parser.add_argument("--members", type=int, default=MEMBERS, help="networks to average (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="rendered training frames (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over them (default: %(default)s)")
     parser.add_argument(
         "--frames",
         type=int,
-        default=train.FRAMES_PER_SIZE,
+        default=FRAMES_PER_SIZE,
         help="evaluation frames for each size (default: %(default)s)",
     )
     parser.add_argument(
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train and evaluate; returns 1 when a target is missed."""
-    rates = train.train_digits(
+    rates = train_digits(
         args.mnist,
         args.output,
         args.seed,
@@ -55,6 +54,6 @@ def main(args: argparse.Namespace) -> int:
         processes=args.processes,
         frames=args.frames,
     )
-    good = train.meets_bars(rates)
+    good = meets_bars(rates)
     say(f"bundle: {args.output / 'digits'}; bars (top-1 98.5 %, wrong 1 %, none 2 %) {'met' if good else 'MISSED'}")
     return 0 if good else 1

@@ -1,1 +1,1 @@
-"""Training the digit model, and compiling models for the Movidius stick."""
+"""Training the digit model, teaching classes from pictures, and compiling models for the Movidius stick."""

@@ -66,3 +66,14 @@ def identity(settings: Sequence[object], sources: Sequence[Path], digits: Sequen
     for array in digits:
         sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()
+
+
+def sources() -> list[Path]:
+    """Return the program's files that decide what the network sees and learns, in a fixed order.
+
+    Every module of the digit model's training is one of them, and so are the chain's own steps.
+    """
+    here = Path(__file__).parent
+    other = {here / "teach", here / "compile_ncs"}
+    mine = [path for path in here.rglob("*.py") if not other & set(path.parents)]
+    return sorted(mine) + [here.parent / "inference" / f"{name}.py" for name in ("preprocess", "ruled_lines")]

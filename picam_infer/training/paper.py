@@ -7,9 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from picam_infer.training import negatives
-
-_GRAIN = np.random.default_rng(3).standard_normal((640, 640)).astype(np.float32)
+from picam_infer.training.noise import grain, noise_image
 
 
 def _turned_lines(
@@ -54,7 +52,7 @@ def rule(grey: np.ndarray, side: float, rng: np.random.Generator) -> None:
     if rng.random() < 0.35:
         _stop(mask, pitch, rng)
     darker = rng.uniform(0.25, 0.58) if rng.random() < 0.85 else rng.uniform(0.04, 0.3)
-    fade = negatives.noise_image((16, 16), rng, 1.0)
+    fade = noise_image((16, 16), rng, 1.0)
     wear = np.clip(1 - 0.3 * np.abs(cv2.resize(fade, (width, height))), 0.2, 1)
     grey *= 1 - np.float32(darker) * wear * (mask.astype(np.float32) / 255)
 
@@ -72,18 +70,6 @@ def _stop(mask: np.ndarray, pitch: float, rng: np.random.Generator) -> None:
             mask[top:bottom, int(rng.uniform(0.5, 0.98) * width) :] = 0
 
 
-def grain(shape: tuple[int, int], side: float, size: float, rng: np.random.Generator) -> np.ndarray:
-    """Fine noise of about unit strength whose grains are `size` of the centre square wide; float32."""
-    height, width = shape
-    cell = max(size * side, 1.0)
-    h, w = min(int(height / cell) + 2, 640), min(int(width / cell) + 2, 640)
-    y, x = int(rng.integers(0, 641 - h)), int(rng.integers(0, 641 - w))
-    part = _GRAIN[y : y + h, x : x + w]
-    if cell == 1.0 and part.shape == shape:
-        return part.copy()
-    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR))
-
-
 def plain(shape: tuple[int, int], side: float, shade: float, rng: np.random.Generator) -> np.ndarray:
     """Paper without a grain that a camera would see."""
     return _even(shape, shade, rng.uniform(0, 0.03), rng)
@@ -98,7 +84,7 @@ def sheet(shape: tuple[int, int], side: float, shade: float, rng: np.random.Gene
 
 
 def _even(shape: tuple[int, int], shade: float, clouds: float, rng: np.random.Generator) -> np.ndarray:
-    coarse = 1 + clouds * negatives.noise_image((32, 32), rng, 1.0)
+    coarse = 1 + clouds * noise_image((32, 32), rng, 1.0)
     return np.asarray(cv2.resize((coarse * shade).astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
@@ -130,7 +116,7 @@ def whiteboard(shape: tuple[int, int], side: float, shade: float, rng: np.random
     """A whiteboard: smooth, with wiped-off writing and the reflection of a lamp."""
     grey = _even(shape, max(shade, 150.0), 0.03, rng)
     if rng.random() < 0.5:
-        wiped = cv2.GaussianBlur(np.abs(negatives.noise_image((64, 64), rng, 0.6)), (0, 0), 1.5)
+        wiped = cv2.GaussianBlur(np.abs(noise_image((64, 64), rng, 0.6)), (0, 0), 1.5)
         grey *= 1 - np.float32(rng.uniform(0, 0.12)) * np.clip(cv2.resize(wiped, shape[::-1]), 0, 1)
     if rng.random() < 0.4:
         y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32) / side
@@ -144,7 +130,7 @@ def blackboard(shape: tuple[int, int], side: float, shade: float, rng: np.random
     """A blackboard with smeared chalk; written on in light."""
     grey = _even(shape, rng.uniform(20, 95), 0.05, rng)
     if rng.random() < 0.6:
-        smears = np.abs(cv2.resize(negatives.noise_image((48, 24), rng, 0.8), shape[::-1]))
+        smears = np.abs(cv2.resize(noise_image((48, 24), rng, 0.8), shape[::-1]))
         grey += np.float32(rng.uniform(2, 25)) * smears
     grey += grain(shape, side, rng.uniform(0.004, 0.012), rng) * np.float32(rng.uniform(0, 4))
     return grey
@@ -167,7 +153,7 @@ def fold(grey: np.ndarray, side: float, rng: np.random.Generator) -> None:
     a = rng.choice([0, np.pi / 2]) + rng.normal(0, 0.2)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     far = ((x - width / 2) * np.cos(a) + (y - height / 2) * np.sin(a)) / side - rng.uniform(-0.5, 0.5)
-    far += 0.01 * cv2.resize(negatives.noise_image((16, 16), rng, 1.0), (width, height))
+    far += 0.01 * cv2.resize(noise_image((16, 16), rng, 1.0), (width, height))
     soft = np.float32(np.exp(rng.uniform(-5.5, -3)))
     step = np.float32(rng.uniform(-0.22, 0.22)) * (np.tanh(far / soft) * np.exp(-np.abs(far) / rng.uniform(0.2, 2)))
     ridge = np.float32(rng.uniform(-0.2, 0.15)) * np.exp(-((far / (1.5 * soft)) ** 2))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from picam_infer.core import NoInput
-from picam_infer.training.checkpoint import Checkpoint, identity
+from picam_infer.training import samples, train
+from picam_infer.training.checkpoint import Checkpoint, identity, sources
 
 
 def numbers(value: int) -> tuple[np.ndarray, ...]:
@@ -76,3 +78,15 @@ def test_settings_program_and_digits_make_the_identity(tmp_path: Path) -> None:
     source.write_text("a = 2")
     names.add(identity((1, 2), [source], [digits]))
     assert len(names) == 4
+
+
+def test_every_module_that_training_runs_is_a_source() -> None:
+    others = ("picam_infer.training.teach", "picam_infer.training.compile_ncs")
+    run = {
+        Path(str(module.__file__))
+        for name, module in list(sys.modules.items())
+        if name.startswith("picam_infer.training.") and not name.startswith(others)
+    }
+    assert {Path(samples.__file__), Path(train.__file__)} <= run
+    assert run <= set(sources())
+    assert {"preprocess.py", "ruled_lines.py", "pen.py", "letters.py"} <= {source.name for source in sources()}

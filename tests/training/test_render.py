@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from picam_infer.training import glyphs, negatives, render
+from picam_infer.training.negatives import hands
+
+Lay = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def field(digit: int, seed: int = 0) -> np.ndarray:
@@ -103,13 +107,13 @@ def test_paper_lies_beyond_the_reach_of_the_broadest_outline() -> None:
     assert outside == pytest.approx(0.06)
 
 
-@pytest.mark.parametrize("kind", ["fingers", "hand"])
-def test_a_hand_covers_some_of_the_square_and_leaves_some(kind: str) -> None:
+@pytest.mark.parametrize("lay", [hands.fingers, hands.hand])
+def test_a_hand_covers_some_of_the_square_and_leaves_some(lay: Lay) -> None:
     covered = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         grey = np.full((192, 192), 250, np.float32)
-        laid = getattr(negatives, kind)(grey, 192, rng)
+        laid = lay(grey, 192, rng)
         covered.append(float((np.abs(laid - 250) > 15).mean()))
     assert 0.1 < np.median(covered) < 0.8
 

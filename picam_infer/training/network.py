@@ -1,0 +1,185 @@
+"""The digit network: built, trained and averaged in Keras."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picam_infer.core import Unavailable
+from picam_infer.platform.terminal import put
+from picam_infer.training.checkpoint import Checkpoint
+from picam_infer.training.digits import LABELS
+
+
+def import_tensorflow() -> tuple[Any, Any]:
+    """Return Keras and TensorFlow. Raises `PicamError` that says how to get them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import keras
+        import tensorflow
+    except ImportError as error:
+        raise Unavailable("training needs TensorFlow", "on a PC: pip install 'picam-infer[train]'") from error
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it would advise against the file format that is meant here
+    return keras, tensorflow
+
+
+def build_network(keras: Any) -> Any:
+    """A small network, 28 x 28 x 1 in 0..1 to 11 probabilities, of layers that a 2018 Movidius stick knows too."""
+    layers = keras.layers
+    x = image = keras.Input((28, 28, 1), name="input")
+    # Pooling before the norm and the ReLU gives the same as after them, and trains two to three times as fast.
+    for number, (filters, pooled) in enumerate(((24, True), (48, False), (48, True), (96, True)), 1):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
+        if pooled:
+            x = layers.MaxPooling2D(name=f"pool{number}")(x)
+        x = layers.BatchNormalization(momentum=0.98, name=f"conv{number}_norm")(x)
+        x = layers.ReLU(name=f"conv{number}_relu")(x)
+    x = layers.Dropout(0.1, name="drop1")(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(128, use_bias=False, name="hidden")(x)
+    x = layers.ReLU(name="hidden_relu")(layers.BatchNormalization(momentum=0.98, name="hidden_norm")(x))
+    x = layers.Dropout(0.1, name="drop2")(x)
+    logits = layers.Dense(len(LABELS), dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name="digits")
+
+
+def average(keras: Any, members: Sequence[Any]) -> Any:
+    """One network of several: the softmax of their mean logits, each looking twice, the second time a pixel aside.
+
+    Networks trained separately and averaged make fewer mistakes than one larger network; looking twice, at the input
+    and at a slightly moved copy, halves the effect of a pixel's rounding.
+    """
+    image = keras.Input((28, 28, 1), name="input")
+    # Padding on one side only, and none in the convolution, moves the picture by a pixel.
+    aside = keras.layers.ZeroPadding2D(((2, 0), (2, 0)), name="aside")(image)
+    outputs = []
+    for number, member in enumerate(members, 1):
+        first = member.layers[1]
+        x = _again(first, f"{first.name}_{number}")(image)
+        y = _again(first, f"{first.name}_{number}_aside", padding="valid")(aside)
+        for layer in member.layers[2:]:
+            shared = _again(layer, f"{layer.name}_{number}")
+            x, y = shared(x), shared(y)
+        outputs += [x, y]
+    mean = keras.layers.Average(name="mean")(outputs)
+    return keras.Model(image, keras.layers.Activation("softmax", name="scores")(mean), name="digits")
+
+
+def _again(layer: Any, name: str, **changes: Any) -> Any:
+    """A layer with the same weights under another name."""
+    copy = type(layer).from_config({**layer.get_config(), "name": name, **changes})
+    copy.build(layer.input.shape)
+    copy.set_weights(layer.get_weights())
+    return copy
+
+
+def fit(
+    keras: Any, inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int, checkpoint: Checkpoint | None = None
+) -> Any:
+    """Train one member; with a checkpoint, goes on after the last epoch that was saved there."""
+    keras.utils.set_random_seed(seed)
+    network = build_network(keras)
+    batch, warm = 128, 300
+    steps = max(len(labels) // batch * epochs, 2)
+    warm = min(warm, steps // 2)
+    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=3e-3, warmup_steps=warm)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=2e-4)
+    optimizer.build(network.trainable_variables)
+    network.compile(
+        optimizer, keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.02), metrics=["accuracy"]
+    )
+    variables = [*network.variables, *optimizer.variables]
+    done = _resume(variables, checkpoint, f"member-{seed}")
+    for epoch in range(done, epochs):
+        order = np.random.default_rng((seed, epoch)).permutation(len(labels))
+        data = _batches(_nudged(inputs[order]), labels[order], batch)
+        history = network.fit(data, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0).history
+        figures = ", ".join(f"{name} {values[-1]:.4f}" for name, values in sorted(history.items()))
+        put(f"network {seed}, epoch {epoch + 1} of {epochs}: {figures}\n", error=True)
+        if checkpoint is not None:
+            checkpoint.save(f"member-{seed}", [np.array(epoch + 1), *(v.numpy() for v in variables)])
+    return network
+
+
+def _member(
+    inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int, checkpoint: Checkpoint | None
+) -> list[np.ndarray]:
+    """Train one member in a process of its own, on one core; return its weights."""
+    keras, tensorflow = import_tensorflow()
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    tensorflow.config.experimental.enable_op_determinism()
+    keras.mixed_precision.set_global_policy(precision())
+    return list(fit(keras, inputs, labels, seed, epochs, checkpoint).get_weights())
+
+
+def precision() -> str:
+    """What a network is trained in: half precision where the processor multiplies it itself takes a quarter less time.
+
+    Elsewhere it would take many times as long. The weights are kept in float32 in any case.
+    """
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        flags = set()
+    return "mixed_bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
+def fit_members(
+    keras: Any,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    seeds: Sequence[int],
+    epochs: int,
+    processes: int,
+    checkpoint: Checkpoint | None = None,
+) -> list[Any]:
+    """Train a network for each seed, side by side: one core each, so that the number of cores changes no rounding."""
+    with ProcessPoolExecutor(min(processes, len(seeds)), get_context("spawn")) as pool:
+        jobs = [pool.submit(_member, inputs, labels, seed, epochs, checkpoint) for seed in seeds]
+        weights = [job.result() for job in jobs]
+    networks = [build_network(keras) for _ in seeds]
+    for network, values in zip(networks, weights, strict=True):
+        network.set_weights(values)
+    return networks
+
+
+def _resume(variables: list[Any], checkpoint: Checkpoint | None, name: str) -> int:
+    """Sets the variables to what a checkpoint holds, if it does, and returns how many epochs are done."""
+    saved = checkpoint.load(name) if checkpoint is not None else None
+    if saved is None:
+        return 0
+    for variable, value in zip(variables, saved[1:], strict=True):
+        variable.assign(value)
+    return int(saved[0])
+
+
+def _nudged(inputs: np.ndarray) -> np.ndarray:
+    """Moves two thirds of shuffled pictures by a pixel, in place; what leaves the picture is lost."""
+    ways = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
+    for number, (dy, dx) in enumerate(ways):
+        some = np.pad(inputs[number::12], ((0, 0), (1, 1), (1, 1)))
+        inputs[number::12] = some[:, 1 - dy : 29 - dy, 1 - dx : 29 - dx]
+    return inputs
+
+
+def _batches(inputs: np.ndarray, labels: np.ndarray, batch: int) -> Any:
+    """float32 batches; the whole set in float32 would take four times the memory."""
+    import tensorflow as tf
+
+    def ready(picture: Any, label: Any) -> tuple[Any, Any]:
+        return tf.cast(picture, tf.float32)[..., None] / 255, tf.one_hot(label, len(LABELS))
+
+    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(batch, drop_remainder=True)
+    return data.map(ready).prefetch(2)
+
+
+def scaled(inputs: np.ndarray) -> np.ndarray:
+    """n x 28 x 28 uint8 to the network's n x 28 x 28 x 1 float32 in 0..1."""
+    return np.asarray(inputs[..., None] / np.float32(255), np.float32)
