@@ -36,9 +36,9 @@ from picam_infer.training.teach import shelf
 
 if TYPE_CHECKING:
     from picam_infer.training.teach.lesson import Lesson
+    from picam_infer.training.teach.live_model import Prediction
     from picam_infer.training.teach.picture_set import Picture
     from picam_infer.training.teach.report import Report
-    from picam_infer.training.teach.teacher import Prediction
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

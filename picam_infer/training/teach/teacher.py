@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,67 +15,24 @@ from picam_infer.core import Frame, PicamError, UsageError
 from picam_infer.imaging import jpeg
 from picam_infer.imaging.pictures import as_frame, decode_picture
 from picam_infer.inference import preprocess
-from picam_infer.inference.engines.taught_layers import FEATURES
 from picam_infer.models import bundle as bundles
-from picam_infer.models.bundle import Bundle, Card, Chain, Origin, Taught, TaughtClass
+from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform import disk, malloc
-from picam_infer.training.teach import calibration as calibrations
-from picam_infer.training.teach import lda, report
 from picam_infer.training.teach.backbone import Backbone, Vector
-from picam_infer.training.teach.calibration import Calibration
-from picam_infer.training.teach.head import Head, head, rooted
-from picam_infer.training.teach.lda import RELATIVE, Array, Classes, Lda
+from picam_infer.training.teach.fitting import Fitted, digest_of
+from picam_infer.training.teach.head import Head
+from picam_infer.training.teach.lda import Array
+from picam_infer.training.teach.live_model import LiveModel, Prediction
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, identify, label_order
 from picam_infer.training.teach.report import Report
+from picam_infer.training.teach.taught_card import card, features_key, reject_label
+from picam_infer.training.teach.undo import UndoStack
 
 T = TypeVar("T")
-UNDOS = 50
-"""How many steps can be taken back."""
-_REJECTS = ("unknown", "none of these", "nothing that was taught")
-_GROWTH = 1.25
-"""The calibration is made anew whenever there are so many times as many pictures."""
 
 
 class NotWritten(PicamError):
     """Nothing can be kept: it is not the picture's fault."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the taught classes say about one picture."""
-
-    label: str | None
-    """The likeliest class; None: unlike all of them."""
-    probabilities: dict[str, float]
-    """By class, in order."""
-    unknown: float
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """Everything that follows from the pictures alone, whatever the order they came in."""
-
-    labels: list[str]
-    names: list[str]
-    digest: str
-    """SHA-256 of the pictures and their labels."""
-    vectors: Array
-    classes: Classes
-    model: Lda
-    left: lda.LeftOut
-    calibration: Calibration
-
-
-@dataclass
-class _Step:
-    """What one `undo` takes back."""
-
-    what: str
-    name: str
-    """Changes of the same name, one after the other, are one step; empty: this one stays alone."""
-    backs: list[Callable[[], None]] = field(default_factory=list)
-    count: int = 0
-    """Of how many things that are counted it consists."""
 
 
 class Teacher:
@@ -103,16 +59,12 @@ class Teacher:
         self._chain = chain or backbone.card.preprocess
         self._prepare = preprocess.build(self._chain, backbone.card.input)
         self._pictures = pictures
-        self._undos: list[_Step] = []
+        self._undos = UndoStack()
         self._waiting: deque[str] = deque()
         """Pictures that were kept and not learnt yet."""
         self._features: dict[str, Vector] = {}
-        self._labels: list[str] = []
-        """Classes in the order they were first seen: the live model's numbers."""
-        self._model: Lda | None = None
-        self._calibration = Calibration()
-        self._fitted_at = 0
-        self._key = _key(backbone, self._backbone.layer, self._chain)
+        self._live = LiveModel(self._backbone.root)
+        self._key = features_key(backbone, self._backbone.layer, self._chain)
         self.unreadable: list[str] = []
         """Pictures of the set that cannot be read (any more), with the reason: they are not learnt."""
         self._learn_all(progress)
@@ -158,13 +110,13 @@ class Teacher:
     def undoes(self) -> str | None:
         """What `undo` would take back; None: there is nothing."""
         with self._lock:
-            return self._undos[-1].what if self._undos else None
+            return self._undos.last
 
     @property
     def digest(self) -> str:
         """SHA-256 of the pictures that are learnt and their labels: a bundle's `origin` has the one it was made of."""
         with self._lock:
-            return _digest(self._learnt())
+            return digest_of(self._learnt())
 
     def find(self, given: str) -> list[Picture]:
         """Return the pictures that a person means; see `PictureSet.find`."""
@@ -251,7 +203,7 @@ class Teacher:
                     self._drop(id)
             raise PicamError(f"a picture of {picture.label} cannot be read and was taken out ({error})") from error
         with self._lock:
-            thought = self.predict(found) if self._model is not None else None
+            thought = self.predict(found) if self._live.ready else None
             if id in self._pictures and id not in self._features:
                 self._learn(self._pictures[id], found)
             return thought
@@ -265,10 +217,10 @@ class Teacher:
             prepare = preprocess.build(chain, self._backbone.bundle.card.input)
             self._chain, self._prepare = chain, prepare
         with self._lock:
-            self._key = _key(self._backbone.bundle, self._backbone.layer, chain)
+            self._key = features_key(self._backbone.bundle, self._backbone.layer, chain)
             self._features.clear()
             self._waiting.clear()
-            self._model = None
+            self._live.clear()
         self._learn_all(progress)
 
     def relabel(self, id: str, label: str, step: str = "") -> Picture:
@@ -321,26 +273,15 @@ class Teacher:
     ) -> None:  # fmt: skip
         """Note how to take a change back; changes of one `step` in a row are one, which `many` names by its count."""
         with self._lock:
-            last = self._undos[-1] if self._undos else None
-            if last is None or not step or last.name != step:
-                last = _Step(what, step)
-                self._undos.append(last)
-                del self._undos[:-UNDOS]
-            last.backs.append(back)
-            if many is not None:
-                last.count += 1
-                last.what = many(last.count) if last.count > 1 else what
+            self._undos.remember(what, back, step, many)
 
     def undo(self) -> str | None:
         """Take the last change back, and return what it was; None: there is none. Raises `PicamError`."""
         with self._lock:
-            if not self._undos:
-                return None
-            step = self._undos.pop()
-            for back in reversed(step.backs):
-                back()
-            self._refit()  # so that what was said before is said again
-            return step.what
+            what = self._undos.undo()
+            if what is not None:
+                self._refit()  # so that what was said before is said again
+            return what
 
     # -- what comes of it -----------------------------------------------------------------------------------------
 
@@ -350,29 +291,20 @@ class Teacher:
         Raises `UsageError` when nothing was.
         """
         with self._lock:
-            if self._model is None:
+            if not self._live.ready:
                 self._anew()  # a bundle was written
-            assert self._model is not None
-            squared, total = self._model.distances(rooted(features, self._backbone.root)[None])
-            there = [number for number, count in enumerate(self._model.counts) if count]
-            scores = calibrations.probabilities(squared[:, there], total, RELATIVE, self._calibration)[0]
-            labels = [self._labels[number] for number in there]
-        chances = dict(zip(labels, (float(score) for score in scores), strict=False))
-        ordered = {label: chances[label] for label in sorted(labels, key=label_order)}
-        best = max(ordered, key=lambda label: ordered[label])
-        unknown = float(scores[-1])
-        return Prediction(best if ordered[best] > unknown else None, ordered, unknown)
+            return self._live.predict(features)
 
     def report(self) -> Report:
         """Return how well it works, each picture left out in turn. Raises `UsageError` when nothing is taught."""
         with self._lock:
-            return _report(self._anew())
+            return self._anew().report()
 
     def head(self) -> tuple[Head, list[str]]:
         """Return the taught layers and their classes' labels: the same for the same pictures, in whatever order."""
         with self._lock:
             fitted = self._anew()
-            return _head(fitted, self._backbone.root), fitted.labels
+            return fitted.head(), fitted.labels
 
     def save(
         self, folder: Path, name: str = "", check: Callable[[Bundle, Picture, Array], None] | None = None
@@ -384,10 +316,10 @@ class Teacher:
         """
         with self._lock:
             fitted = self._anew()
-            labels, digest, said = [*fitted.labels, reject_label(fitted.labels)], fitted.digest, _report(fitted)
+            labels, digest, said = [*fitted.labels, reject_label(fitted.labels)], fitted.digest, fitted.report()
             # The model's memory serves for the layers, and is free until the next question: a Pi has little to spare.
-            self._model = None
-            layers = _head(fitted, self._backbone.root, spend=True)
+            self._live.clear()
+            layers = fitted.head(spend=True)
             witness = self._learnt()[0]
             scores = layers.probabilities(self._features[witness.id][None])[0]
             del fitted
@@ -395,27 +327,14 @@ class Teacher:
         with self._network_lock:
             files = self._backbone.with_head(layers)
         del layers
-        card = self._card(name or folder.resolve().name, labels[-1], said, digest)
-        bundle = bundles.save(folder, card, labels, files)
+        name = name or folder.resolve().name
+        made = card(name, self._backbone.bundle, self._backbone.layer, self._chain, labels[-1], said, digest)
+        bundle = bundles.save(folder, made, labels, files)
         del files
         if check is not None:
             malloc.trim()  # what writing left, before another copy of the network is tried
             check(bundle, witness, scores)
         return bundle, said
-
-    def _card(self, name: str, reject: str, said: Report, digest: str) -> Card:
-        own = self._backbone.bundle.card
-        before = own.taught if self._backbone.layer == FEATURES else None
-        taught = Taught(
-            before.backbone if before else self._backbone.bundle.name,
-            before.sha256 if before else network_digest(self._backbone.bundle),
-            before.features if before else self._backbone.layer,
-            tuple(TaughtClass(label, said.counts[label], _short(said.accuracy_of(label))) for label in said.labels),
-            _short(said.accuracy),
-        )
-        origin = Origin(f"{sum(said.counts.values())} taught pictures", digest, f"taught on {taught.backbone}")
-        return Card(name=name, input=own.input, preprocess=self._chain, origin=origin, output="taught_scores",
-                    probabilities=True, reject=reject, taught=taught)  # fmt: skip
 
     # -- inside, with the lock held ---------------------------------------------------------------------------------
 
@@ -453,21 +372,22 @@ class Teacher:
 
     def _learn(self, picture: Picture, found: Vector) -> None:
         self._features[picture.id] = found
-        if self._model is None or len(self._features) >= _GROWTH * self._fitted_at:
+        if self._live.outdated(len(self._features)):
             self._refit()
             return
-        self._model.add(rooted(found, self._backbone.root), self._number(picture.label))
+        self._live.add(found, picture.label)
         self._refit_if_stale()
 
     def _drop(self, id: str) -> None:
         picture = self._written(lambda: self._pictures.remove(id))
         found = self._features.pop(id, None)
-        if found is not None and self._model is not None:
-            if not self._features or len(self._features) * _GROWTH <= self._fitted_at:
-                self._refit()
-                return
-            self._model.remove(rooted(found, self._backbone.root), self._number(picture.label))
-            self._refit_if_stale()
+        if found is None or not self._live.ready:
+            return
+        if self._live.outdated(len(self._features)):
+            self._refit()
+            return
+        self._live.remove(found, picture.label)
+        self._refit_if_stale()
 
     def _drop_if_there(self, id: str) -> None:
         if id in self._pictures:  # one that could not be read is out already
@@ -476,9 +396,8 @@ class Teacher:
     def _move(self, id: str, label: str) -> None:
         old = self._pictures[id]
         self._written(lambda: self._pictures.relabel(id, label))
-        if id in self._features and self._model is not None:
-            vector = rooted(self._features[id], self._backbone.root)
-            self._model.relabel(vector, self._number(old.label), self._number(label))
+        if id in self._features and self._live.ready:
+            self._live.relabel(self._features[id], old.label, label)
             self._refit_if_stale()
 
     def _move_all(self, ids: Sequence[str], label: str) -> None:
@@ -494,47 +413,24 @@ class Teacher:
             else:  # it was removed before its turn came, or another part of it is looked at now
                 self._waiting.append(picture.id)
 
-    def _number(self, label: str) -> int:
-        if label not in self._labels:
-            assert self._model is not None
-            self._model.add_class()
-            self._labels.append(label)
-        return self._labels.index(label)
-
     def _refit_if_stale(self) -> None:
-        if self._model is not None and self._model.stale:
+        if self._live.stale:
             self._refit()
 
-    def _anew(self) -> _Fitted:
+    def _anew(self) -> Fitted:
         """Fit anew, so that what follows depends on the pictures alone. Raises `UsageError` when nothing is taught."""
         fitted = self._refit()
         if fitted is None:
             raise UsageError("nothing is taught yet", "add a picture first")
         return fitted
 
-    def _refit(self) -> _Fitted | None:
-        # The old one goes first: two at once would take twice the memory.
-        self._model, self._labels, self._fitted_at, self._calibration = None, [], 0, Calibration()
+    def _refit(self) -> Fitted | None:
+        self._live.clear()  # first: two models at once would take twice the memory
         if not self._features:
             return None
-        fitted = self._fitted()
-        self._model, self._labels, self._calibration = fitted.model, list(fitted.labels), fitted.calibration
-        self._fitted_at = len(fitted.names)
+        fitted = Fitted.to(self._learnt(), self._features, self._backbone.root)
+        self._live.start_from(fitted)
         return fitted
-
-    def _fitted(self) -> _Fitted:
-        pictures = self._learnt()
-        features = [self._features[picture.id] for picture in pictures]
-        labels = sorted({picture.label for picture in pictures}, key=label_order)
-        vectors = rooted(np.stack(features).astype(np.float64), self._backbone.root)
-        classes = np.array([labels.index(picture.label) for picture in pictures], np.intp)
-        model = Lda(vectors, classes, len(labels))
-        left = lda.leave_one_out(model, vectors, classes)
-        names = [f"{picture.label}/{picture.name}" for picture in pictures]
-        return _Fitted(
-            labels, names, _digest(pictures), vectors, classes, model, left,
-            calibrations.calibrate(model, left, classes),
-        )  # fmt: skip
 
     def _written(self, change: Callable[[], T]) -> T:
         try:
@@ -544,47 +440,8 @@ class Teacher:
             raise NotWritten(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder)) from error
 
 
-def _report(fitted: _Fitted) -> Report:
-    return report.make(fitted.labels, fitted.names, fitted.vectors, fitted.classes, fitted.left, fitted.calibration)
-
-
-def _head(fitted: _Fitted, root: bool, spend: bool = False) -> Head:
-    order = list(range(len(fitted.labels)))
-    return head(fitted.model, fitted.calibration, root, order, spend, fitted.vectors)
-
-
-def _digest(pictures: Sequence[Picture]) -> str:
-    listed = "\n".join(f"{picture.id} {picture.label}" for picture in pictures)
-    return hashlib.sha256(listed.encode(errors="surrogatepass")).hexdigest()
-
-
 def _label(text: str) -> str:
     label = clean_label(text)
     if not label:
         raise UsageError(f"{text!r} cannot be the name of a class", "give it one that can be read")
     return label
-
-
-def _short(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)
-
-
-def reject_label(labels: Sequence[str]) -> str:
-    """Return what the output for «none of these» is called: no class has that name."""
-    taken = {label.casefold() for label in labels}
-    return next((name for name in _REJECTS if name not in taken), f"unknown {len(labels)}")
-
-
-def network_digest(bundle: Bundle) -> str:
-    """Return the SHA-256 of a bundle's network: what it computes, whatever its card says."""
-    total = hashlib.sha256()
-    for path in (bundle.network, bundle.network.with_suffix(".bin")):
-        total.update(path.read_bytes())
-    return total.hexdigest()
-
-
-def _key(backbone: Bundle, layer: str, chain: Chain) -> str:
-    """Return what features depend on besides the picture."""
-    same = backbone.card.taught if layer == FEATURES else None
-    network = f"{same.sha256} {same.features}" if same else f"{network_digest(backbone)} {layer}"
-    return hashlib.sha256(f"{network} {chain!r}".encode()).hexdigest()
