@@ -8,7 +8,6 @@ import fcntl
 import mmap
 import os
 import struct
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,10 @@ from picam_infer.config import DisplaySettings
 from picam_infer.core import Disconnected, Overlay, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import owner
-from picam_infer.outputs.display.keyboard import Keyboard
+from picam_infer.outputs.display.bare_screen import ENABLE_DRIVER, BareScreen, permission_denied, unplugged
 
 DEVICE = Path("/dev/fb0")
 GET_VARIABLE, GET_FIXED = 0x4600, 0x4602
-_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +55,14 @@ def geometry(variable: bytes, fixed: bytes) -> Geometry:
     return Geometry(width, height, line_bytes, bits, y * line_bytes + x * bits // 8, red < blue)
 
 
-class Framebuffer:
+class Framebuffer(BareScreen):
     """The first frame buffer. It has one picture memory: a fast movement may tear."""
-
-    desktop = False
-    typing = False
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Map the screen's memory. Raises `Disconnected`."""
-        self.name = ""
+        super().__init__()
         self._map: mmap.mmap | None = None
         self._console: int | None = None
-        self._keyboard: Keyboard | None = None
         self._pixels = self._before = np.empty((0, 0, 4), np.uint8)
         self._shape: tuple[int, ...] = ()
         self._look()
@@ -77,7 +71,7 @@ class Framebuffer:
         except OSError as error:
             self.close()
             raise _refused(error) from error
-        self._keyboard = Keyboard()
+        self._take_keyboard()
         self._hide_cursor()
 
     @property
@@ -89,7 +83,7 @@ class Framebuffer:
         """Show BGR (H, W, 3) and what is laid over it. Raises `Disconnected`."""
         if self._map is None:
             raise Disconnected("the screen was given back", "")
-        if time.monotonic() >= self._next_look_s:
+        if self._look_due():
             try:
                 self._look()
             except Disconnected:
@@ -98,22 +92,9 @@ class Framebuffer:
         self._resizer.draw(image, self._pixels, image.shape != self._shape, over)
         self._shape = image.shape
 
-    def keys(self) -> Sequence[str]:
-        """Return the keys pressed since the last call."""
-        return self._keyboard.keys() if self._keyboard else ()
-
-    def held(self) -> frozenset[str]:
-        """Return which keys are down."""
-        return self._keyboard.held() if self._keyboard else frozenset()
-
-    def to_front(self) -> None:
-        """There is nothing in front of it."""
-
     def close(self) -> None:
         """Give screen and keyboard back."""
-        if self._keyboard is not None:
-            self._keyboard.close()
-            self._keyboard = None
+        super().close()
         if self._console is not None:
             with contextlib.suppress(OSError):
                 os.write(self._console, b"\33[?25h")
@@ -143,11 +124,11 @@ class Framebuffer:
 
     def _look(self) -> None:
         """Notice a monitor that went, where the machine can tell, and a person at another console."""
-        self._next_look_s = time.monotonic() + _LOOK_S
+        self._looked()
         owner.require_active_vt()
         found = owner.connectors()
         if found and not any(connector.plugged for connector in found):
-            raise Disconnected("no monitor is plugged in", "plug one in: it is used at once")
+            raise unplugged(found)
 
     def _hide_cursor(self) -> None:
         # Allowed to members of the group tty, and at a console of one's own.
@@ -167,13 +148,7 @@ def pixels(memory: mmap.mmap, layout: Geometry) -> Pixels:
 
 def _refused(error: OSError) -> Disconnected:
     if error.errno == errno.ENOENT:
-        return Disconnected(
-            f"{DEVICE}: there is no frame buffer",
-            "attach a monitor; on a Raspberry Pi dtoverlay=vc4-kms-v3d belongs in /boot/firmware/config.txt",
-        )
+        return Disconnected(f"{DEVICE}: there is no frame buffer", f"attach a monitor; {ENABLE_DRIVER}")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Disconnected(
-            f"{DEVICE}: permission denied",
-            "add the user to the group video: sudo usermod -aG video USER, then log in again",
-        )
+        return permission_denied(DEVICE)
     return Disconnected(f"{DEVICE}: {os.strerror(error.errno or 0)}", "see `dmesg` for the graphics driver's complaint")

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,28 +13,23 @@ from picam_infer.config import DisplaySettings
 from picam_infer.core import Disconnected, Overlay, Pixels
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs.display import drm, owner
-from picam_infer.outputs.display.keyboard import Keyboard
+from picam_infer.outputs.display.bare_screen import ENABLE_DRIVER, BareScreen, permission_denied, unplugged
 
 log = logging.getLogger(__name__)
 
 _DEV = Path("/dev/dri")
-LOOK_S = 1.0
 _FLIP_S = 1.0
 
 
-class Kms:
+class Kms(BareScreen):
     """One monitor. It follows a replaced monitor; `Disconnected` when there is none, or it is somebody else's."""
-
-    desktop = False
-    typing = False
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Take the first monitor that is plugged in. Raises `Disconnected`."""
-        self.name = ""
+        super().__init__()
         self._card: drm.Card | None = None
         self._buffers: list[drm.Buffer] = []
         self._resizer = Letterbox()
-        self._keyboard: Keyboard | None = None
         self._before: drm.Crtc | None = None
         self._flipping = False
         self._open()
@@ -50,7 +44,7 @@ class Kms:
         if self._card is None:
             raise Disconnected("the monitor was given back", "")
         self._require_active_vt()
-        if time.monotonic() >= self._next_look_s:
+        if self._look_due():
             self._look()
         try:
             self._flip(image, over)
@@ -59,22 +53,9 @@ class Kms:
             self.close()
             raise self._refused(connector, error) from error
 
-    def keys(self) -> Sequence[str]:
-        """Return the keys pressed since the last call."""
-        return self._keyboard.keys() if self._keyboard else ()
-
-    def held(self) -> frozenset[str]:
-        """Return which keys are down."""
-        return self._keyboard.held() if self._keyboard else frozenset()
-
-    def to_front(self) -> None:
-        """There is nothing in front of it."""
-
     def close(self) -> None:
         """Give monitor and keyboard back; the console returns."""
-        if self._keyboard is not None:
-            self._keyboard.close()
-            self._keyboard = None
+        super().close()
         card, self._card = self._card, None
         if card is not None:
             with contextlib.suppress(OSError):
@@ -94,12 +75,10 @@ class Kms:
         owner.require_active_vt()
         found = owner.connectors()
         if not found:
-            raise Disconnected("this machine has no graphics card that can drive a monitor", "on a Raspberry Pi "
-                       "dtoverlay=vc4-kms-v3d belongs in /boot/firmware/config.txt")  # fmt: skip
+            raise Disconnected("this machine has no graphics card that can drive a monitor", ENABLE_DRIVER)
         plugged = [connector for connector in found if connector.plugged]
         if not plugged:
-            names = ", ".join(connector.name for connector in found)
-            raise _unplugged(names)
+            raise unplugged(found)
         loss: Disconnected | None = None
         for connector in plugged:
             try:
@@ -135,18 +114,16 @@ class Kms:
         card.set_crtc(self._crtc_id, self._buffers[0].fb_id, mode, self._monitor.connector_id)
         self._clear = 2
         self._shape: tuple[int, ...] = ()
-        self._next_look_s = time.monotonic() + LOOK_S
+        self._looked()
         # Looking at the connector may have changed what /sys tells of it.
         self._outlet = owner.connector(connector.card, connector.name)
         self.name = f"kms {connector.name} {mode.hdisplay}×{mode.vdisplay}"
-        if self._keyboard is None:
-            self._keyboard = Keyboard()
+        self._take_keyboard()
 
     def _refused(self, connector: owner.Connector, error: OSError) -> Disconnected:
         path = _DEV / connector.card
         if error.errno in (errno.EACCES, errno.EPERM) and not os.access(path, os.R_OK | os.W_OK):
-            return Disconnected(f"{path}: permission denied", "add the user to the group video: sudo usermod -aG video "
-                        "USER, then log in again")  # fmt: skip
+            return permission_denied(path)
         if error.errno == errno.EPERM:
             return Disconnected(
                 f"{path}: the service's unit does not allow it",
@@ -185,28 +162,27 @@ class Kms:
 
     def _look(self) -> None:
         """Notice a monitor that went or was replaced."""
-        self._next_look_s = time.monotonic() + LOOK_S
+        self._looked()
         before, now = self._outlet, owner.connector(self._outlet.card, self._outlet.name)
         if not now.plugged:
             self.close()
-            raise _unplugged(now.name)
+            raise unplugged([now])
         if now != before:
             self.close()
             self._open()
             log.info("the monitor was changed: %s", self.name)
 
 
-def _unplugged(names: str) -> Disconnected:
-    """Return the same words for a monitor that goes and for one that never was there: the journal has them once."""
-    return Disconnected("no monitor is plugged in", f"plug one in ({names}): it is used at once")
-
-
 def _held(path: Path) -> tuple[str, str]:
     by = owner.holder(path)
     if by is not None and by.keeps_devices:
-        return (f"{by} is showing on the monitor already",
-                "that is as it should be for one service; of two, one needs display: {kind: none}")  # fmt: skip
+        return (
+            f"{by} is showing on the monitor already",
+            "that is as it should be for one service; of two, one needs display: {kind: none}",
+        )
     if by is not None:
         return f"the monitor is held by {by}", "end that program; in a desktop session set display.kind: window"
-    return (f"the monitor ({path}) is held by another program",
-            f"`sudo fuser -v {path}` names it; in a desktop session set display.kind: window")  # fmt: skip
+    return (
+        f"the monitor ({path}) is held by another program",
+        f"`sudo fuser -v {path}` names it; in a desktop session set display.kind: window",
+    )

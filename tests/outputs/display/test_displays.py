@@ -19,7 +19,7 @@ from picam_infer.config import DisplaySettings
 from picam_infer.core import Disconnected, Display
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs import display
-from picam_infer.outputs.display import framebuffer, keyboard, kms, owner, window
+from picam_infer.outputs.display import bare_screen, framebuffer, keyboard, kms, owner, window
 from picam_infer.platform import x11, x11_access
 
 # -- who has the screen ------------------------------------------------------
@@ -158,7 +158,7 @@ def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(framebuffer, "DEVICE", device)
     monkeypatch.setattr(framebuffer.fcntl, "ioctl", ioctl)
-    monkeypatch.setattr(framebuffer, "Keyboard", NoKeyboard)
+    monkeypatch.setattr(bare_screen, "Keyboard", NoKeyboard)
     monkeypatch.setattr(owner, "connectors", lambda: [])
     monkeypatch.setattr(owner, "require_active_vt", lambda: None)
     return device
@@ -183,9 +183,9 @@ def test_a_panel_shows_pictures_and_is_given_back_as_it_was(panel: Path) -> None
 
 def test_a_panel_whose_monitor_goes_is_given_back(panel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, now_s = panel.read_bytes(), [0.0]
-    monkeypatch.setattr(framebuffer, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr(bare_screen, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     screen = framebuffer.Framebuffer(DisplaySettings())
-    monkeypatch.setattr(owner, "connectors", lambda: [SimpleNamespace(plugged=False)])
+    monkeypatch.setattr(owner, "connectors", lambda: [owner.Connector("card0", "HDMI-A-1", "disconnected", b"")])
     screen.show(np.full((24, 32, 3), 90, np.uint8))  # it looks once a second
     now_s[0] += 1.5
     with pytest.raises(Disconnected, match="no monitor is plugged in"):

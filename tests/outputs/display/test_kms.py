@@ -12,7 +12,7 @@ import pytest
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Disconnected
 from picam_infer.imaging.letterbox import Letterbox, box
-from picam_infer.outputs.display import drm, kms, owner
+from picam_infer.outputs.display import bare_screen, drm, owner
 from picam_infer.outputs.display.kms import Kms
 from picam_infer.platform.procfs import Process
 
@@ -126,7 +126,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(owner, "PROC", tmp_path)
     monkeypatch.setattr(drm, "Card", FakeCard)
     monkeypatch.setattr(drm, "Buffer", FakeBuffer)
-    monkeypatch.setattr(kms, "LOOK_S", 0.0)
+    monkeypatch.setattr(bare_screen, "LOOK_S", 0.0)
     FakeCard.opened, FakeCard.busy = 0, False
     return connector
 
