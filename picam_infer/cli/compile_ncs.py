@@ -118,7 +118,11 @@ def compare(model: Bundle, written: Written) -> float:
     own = core.read_model(model.network) if model.card.taught is None else up_to_features(model)
     for network in (own, core.read_model(written.frozen)):
         compiled = core.compile_model(network, "CPU", precise)
-        answers.append(np.asarray(compiled(picture.reshape(list(compiled.input(0).shape)))[0]).reshape(-1))
+        wanted = list(compiled.input(0).shape)
+        if int(np.prod(wanted)) != picture.size:
+            given = "×".join(map(str, wanted[1:]))
+            raise PicamError(f"the graph takes pictures of {given}, the bundle others", "choose another folder with -o")
+        answers.append(np.asarray(compiled(picture.reshape(wanted))[0]).reshape(-1))
     if answers[0].shape != answers[1].shape:
         raise PicamError(
             f"the graph answers {answers[1].size} values, the bundle {answers[0].size}", "choose another folder with -o"

@@ -6,7 +6,8 @@ import argparse
 import importlib.util
 import json
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import small_models
+import tensorflow_stand_in
 from makers import shared
 
 from picam_infer.cli.compile_ncs import add_arguments, main
@@ -270,3 +273,161 @@ def test_compiling(tmp_path: Path, toolkit_on_path: Callable[[], list[str]], mon
     assert (model / "graph").read_bytes() == b"graph"
     lines = toolkit.instructions(written, model)
     assert shlex.split(lines[3])[:2] == ["cd", "my model"]
+
+
+# -- with a stand-in for TensorFlow, whose graphs OpenVINO reads ----------
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """TensorFlow's graph building, and no compiler."""
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow_stand_in)
+    monkeypatch.setenv("PATH", "/nowhere")
+    return tensorflow_stand_in
+
+
+def written_for(source: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: object) -> dict[str, Any]:
+    """Run compile-ncs, which compares the graph's answers with the bundle's, and return what it says."""
+    assert run(source, "-o", out, "--json", *more) == 0
+    about: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return about
+
+
+def test_the_graph_answers_as_the_bundle_does(
+    keras: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stand_in: Any
+) -> None:
+    about = written_for(keras, tmp_path / "out", capsys)
+    assert about["difference"] < 1e-5 and about["graph"] is None
+    assert (about["input"], about["output"]) == ("conv2d_1_input", "dense_2/Softmax")
+    frozen = (tmp_path / "out" / "tf_model.pb").read_bytes()
+    assert b"VariableV2" not in frozen and b"Pad" not in frozen
+    meta = (tmp_path / "out" / "TF_Model" / "tf_model.meta").read_bytes()
+    assert b"VariableV2" in meta and b"save/restore_all" in meta
+
+
+def arrays(**shapes: dict[str, tuple[int, ...]]) -> dict[str, dict[str, np.ndarray]]:
+    """Return random weights, by layer and name."""
+    rng = np.random.default_rng(4)
+    return {name: {key: rng.normal(0, 0.5, shape) for key, shape in one.items()} for name, one in shapes.items()}
+
+
+def test_every_kind_of_layer_that_follows_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stand_in: Any
+) -> None:
+    layers = [
+        layer("Rescaling", "scale", scale=2.0, offset=-1.0),
+        layer("Conv2D", "conv", filters=4, kernel_size=[3, 3], padding="same", activation="elu"),
+        layer("Activation", "tanh", activation="tanh"),
+        layer("LeakyReLU", "leaky", alpha=0.1),
+        layer("ReLU", "sloped", negative_slope=0.5),
+        layer("ELU", "elu"),
+        layer("ZeroPadding2D", "around", padding=2),
+        layer("SeparableConv2D", "apart", filters=6, kernel_size=[3, 3], depth_multiplier=2, activation="leaky_relu"),
+        layer("AveragePooling2D", "mean", pool_size=[2, 2], padding="same"),
+        layer("Activation", "sigmoid", activation={"class_name": "function", "config": "sigmoid"}),
+        layer("Reshape", "turned", target_shape=[-1, 5, 6]),
+        layer("SpatialDropout2D", "dropped", rate=0.2),
+        layer("GlobalMaxPooling2D", "most"),
+        layer("Dense", "last", units=3, use_bias=False),
+        layer("Softmax", "scores"),
+    ]
+    weights = arrays(
+        conv={"kernel": (3, 3, 3, 4), "bias": (4,)},
+        apart={"depthwise_kernel": (3, 3, 4, 2), "pointwise_kernel": (1, 1, 8, 6), "bias": (6,)},
+        last={"kernel": (6, 3)},
+    )
+    source = small_models.keras(tmp_path / "chain.h5", layers, weights, (None, 8, 8, 3))
+    about = written_for(source, tmp_path / "out", capsys)
+    assert about["difference"] < 1e-5 and about["output"] == "scores/Softmax"
+    assert b"apart/Pad" in (tmp_path / "out" / "tf_model.pb").read_bytes(), "zeros that SAME would not add"
+
+
+def functional(path: Path) -> Path:
+    """Write a network with branches: the same convolution twice, then every way to join two."""
+
+    def fed(one: dict[str, Any], *calls: Sequence[str]) -> dict[str, Any]:
+        sources = [[source.partition(":") for source in call] for call in calls]
+        inbound = [[[name, int(at or 0), 0, {}] for name, _, at in call] for call in sources]
+        return {**one, "name": one["config"]["name"], "inbound_nodes": inbound}
+
+    layers = [
+        fed(layer("InputLayer", "picture", batch_input_shape=[None, 8, 8, 3])),
+        fed(layer("Activation", "turned", activation="tanh"), ["picture"]),
+        fed(layer("Conv2D", "conv", filters=3, kernel_size=[1, 1]), ["picture"], ["turned"]),
+        fed(layer("Add", "sum"), ["conv:0", "conv:1", "picture"]),
+        fed(layer("Multiply", "product"), ["sum", "turned"]),
+        fed(layer("Maximum", "larger"), ["product", "conv:0"]),
+        fed(layer("Concatenate", "joined", axis=-1), ["larger", "sum"]),
+        fed(layer("GlobalAveragePooling2D", "mean"), ["joined"]),
+        fed(layer("Dense", "scores", units=2, activation="softmax"), ["mean"]),
+    ]
+    config = {
+        "name": "branches",
+        "layers": layers,
+        "input_layers": [["picture", 0, 0]],
+        "output_layers": [["scores", 0, 0]],
+    }
+    weights = arrays(conv={"kernel": (1, 1, 3, 3), "bias": (3,)}, scores={"kernel": (6, 2), "bias": (2,)})
+    small_models.keras(path, [], weights)
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": "Functional", "config": config, "keras_version": "2.4.0"}
+        )
+    return path
+
+
+def test_branches_and_a_layer_that_is_used_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stand_in: Any
+) -> None:
+    about = written_for(functional(tmp_path / "branches.h5"), tmp_path / "out", capsys)
+    assert about["difference"] < 1e-5 and about["input"] == "picture"
+    about = written_for(tmp_path / "branches.h5", tmp_path / "part", capsys, "--output-layer", "sum")
+    assert about["output"] == "sum/add_1"
+    with pytest.raises(PicamError, match="no layer 'nowhere' on the way"):
+        run(tmp_path / "branches.h5", "-o", tmp_path / "none", "--output-layer", "nowhere")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_of_another_model_is_not_taken_for_its_own(
+    keras: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stand_in: Any
+) -> None:
+    written_for(keras, tmp_path / "out", capsys)
+    bundle = (tmp_path / "out" / "model.bin").read_bytes()
+    with pytest.raises(PicamError, match="the graph takes pictures of 8×8×3"):
+        run(functional(tmp_path / "branches.h5"), "-o", tmp_path / "out")
+    with pytest.raises(PicamError, match="answers 36 values, the bundle 5"):
+        run(keras, "-o", tmp_path / "out", "--output-layer", "flatten")
+    with h5py.File(keras, "a") as file:
+        file["model_weights/dense_2/dense_2/kernel:0"][...] *= -1
+    with pytest.raises(PicamError, match="answers differ"):
+        run(keras, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "model.bin").read_bytes() == bundle
+
+
+@pytest.mark.parametrize(("one", "said"), [
+    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], groups=3), "no grouped convolutions"),
+    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], dilation_rate=[2, 2]), "no dilated convolutions"),
+    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], activation="gelu"), "no activation 'gelu'"),
+    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], data_format="channels_first"), "channels first"),
+    (layer("ReLU", "c", max_value=3.0), "ReLU and ReLU6"),
+    (layer("ELU", "c", alpha=2.0), "alpha of 1"),
+    (layer("Softmax", "c", axis=1), "along the last axis"),
+    (layer("Dense", "c", units=2), "flat input"),
+    (layer("BatchNormalization", "c", axis=1), "over the last axis"),
+])  # fmt: skip
+def test_what_the_stick_cannot_run_is_said(one: dict[str, Any], said: str, tmp_path: Path, stand_in: Any) -> None:
+    channels = ("gamma", "beta", "moving_mean", "moving_variance")
+    weights = arrays(c={"kernel": (1, 1, 3, 4), "bias": (4,), **dict.fromkeys(channels, (3,))})
+    source = small_models.keras(tmp_path / "one.h5", [one, layer("Flatten", "flat")], weights, (None, 4, 4, 3))
+    with pytest.raises(PicamError, match=said):
+        run(source, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_to_run_elsewhere_is_told(
+    keras: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stand_in: Any
+) -> None:
+    assert run(keras, "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "input conv2d_1_input, output dense_2/Softmax" in said
+    assert "cd out && mvNCCompile TF_Model/tf_model.meta -s 12 -in conv2d_1_input -on dense_2/Softmax -o graph" in said
