@@ -29,6 +29,7 @@ from picam_infer.runtime import pipeline as pipelines
 from picam_infer.runtime.camera_controls import Control
 from picam_infer.runtime.exchange import Exchange
 from picam_infer.runtime.liveness import STALE_S
+from picam_infer.runtime.pace import Pace
 from picam_infer.runtime.pipeline import Pipeline, PipelineSetup
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import status_text
@@ -141,9 +142,9 @@ def run() -> Iterator[Callable[..., Running]]:
 
     def start(
         sources: Iterable[object], engines: Iterable[object], controls: Any = None,
-        preprocess: Callable[[], Preprocess] = Preprocess,
+        preprocess: Callable[[], Preprocess] = Preprocess, every_s: float = 0.0,
     ) -> Running:  # fmt: skip
-        made.append(Running(sources, engines, controls, preprocess))
+        made.append(Running(sources, engines, controls, preprocess, every_s))
         return made[-1]
 
     yield start
@@ -506,21 +507,24 @@ def test_damage_inside_a_picture_is_counted(run: Callable[..., Running]) -> None
     assert (running.state.stats.flawed, running.state.stats.bad_frames, len(running.results)) == (1, 0, 3)
 
 
-def test_a_live_source_is_judged_no_more_often_than_wanted_and_shown_in_full() -> None:
-    running = Running([ListSource(endless(), live=True)], [FakeEngine()], every_s=0.2)
-    try:
-        for judged in range(1, 4):
-            running.wait_for(lambda judged=judged: len(running.results) == judged)
-            seen = 0
-            while len(running.results) == judged:
-                newest = running.state.frames.peek()[1].seq
-                if running.pipeline.resting:  # not even the newest is under way
-                    seen = newest
-            assert seen > running.results[judged - 1].seq + 3, "shown and not judged"
-            # A picture is shown a moment before it is there to be judged.
-            assert running.results[judged].seq >= seen - 1, "of the newest picture, not of one that has waited"
-    finally:
-        running.pipeline.stop()
+def test_a_live_source_is_judged_no_more_often_than_wanted_and_shown_in_full(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, more, resting = [100.0], threading.Semaphore(0), []
+    monkeypatch.setattr(pipelines, "Pace", lambda per_s: Pace(per_s, lambda: now_s[0]))
+    bursts = (chain([lambda: more.acquire(timeout=10)], frames(20, 20 * burst)) for burst in range(4))
+    running = run([ListSource(chain(frames(1), *bursts), live=True)], [FakeEngine()], every_s=60.0)
+    for judged in range(1, 5):
+        running.wait_for(lambda judged=judged: len(running.results) == judged)
+        running.wait_for(lambda: running.pipeline.resting)
+        more.release()
+        running.wait_for(lambda judged=judged: running.state.frames.number == 1 + 20 * judged)
+        resting.append(running.pipeline.resting)
+        assert len(running.results) == judged, "all of them are shown, none is judged before its time"
+        now_s[0] += 60.0
+    running.wait_for(lambda: len(running.results) == 5)
+    assert [result.seq for result in running.results] == [0, 19, 39, 59, 79], "the newest, not one that has waited"
+    assert all(resting), "pictures that wait for their time are nothing to hurry about"
 
 
 def test_between_two_inferences_nothing_is_wrong() -> None:
