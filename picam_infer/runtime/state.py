@@ -383,6 +383,7 @@ class State:
                     "title": x.title,
                     "reason": x.what,
                     "hint": x.remedy,
+                    "outlook": x.outlook,
                     "since": x.since,
                     "blocking": x.blocking,
                 }

@@ -1,10 +1,11 @@
-"""What a request says, and by whom it is made."""
+"""What a request says, and who made it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import NoneType
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -18,6 +19,10 @@ T = TypeVar("T")
 FORMS = ("/login", "/logout", "/join")
 UPLOAD = "/api/models/upload"
 """The one that takes a file, of any size that the disk has room for."""
+Kinds = type | tuple[type, ...]
+_KINDS = {str: "a string", bool: "true or false", int: "a number", float: "a number", NoneType: "null",
+          list: "an array", dict: "an object"}  # fmt: skip
+"""What JSON calls the values of a type."""
 
 
 def inner(access: Access, request: web.Request) -> str:
@@ -82,6 +87,27 @@ async def body(request: web.Request, patience_s: float) -> Any:
         return json.loads(await arriving(request.read(), "body", patience_s))
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"not JSON: {error}") from error
+
+
+async def fields(
+    request: web.Request, patience_s: float, needed: Mapping[str, Kinds] | None = None,
+    optional: Mapping[str, Kinds] | None = None, expected: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """Return the JSON object that a visitor sends: all `needed` keys, any of the `optional` ones, and no others.
+
+    `expected` describes the object in the error message. Raises `Refused`.
+    """
+    needed, kinds = needed or {}, {**(needed or {}), **(optional or {})}
+    expected = expected or f"expected an object with {', '.join(kinds) or 'nothing in it'}"
+    asked = await body(request, patience_s)
+    if not isinstance(asked, dict) or not set(needed) <= set(asked) <= set(kinds):
+        raise Refused(422, expected)
+    for key, value in asked.items():
+        wanted = kinds[key] if isinstance(kinds[key], tuple) else (kinds[key],)
+        if type(value) not in wanted:  # True is no number
+            words = " or ".join(dict.fromkeys(_KINDS[kind] for kind in wanted))
+            raise Refused(422, f"{key}: expected {words}, not {_KINDS[type(value)]}")
+    return asked
 
 
 async def arriving(reading: Awaitable[T], what: str, patience_s: float) -> T:

@@ -96,6 +96,8 @@ class Loss(msgspec.Struct, kw_only=True):
     """In two words."""
     reason: str
     hint: str
+    outlook: str
+    """What happens meanwhile, in a few words."""
     since: float
     blocking: bool
     """Whether nothing can be seen without it."""

@@ -129,6 +129,31 @@ def test_state_has_what_the_page_shows(web: Web) -> None:
     assert body["machine"]["memory_mb"] > 10 and body["version"]
 
 
+def test_a_loss_tells_what_happens_meanwhile(web: Web, run: Run) -> None:
+    run.state.health.mark_down("engine", "unplugged", "plug it in again")
+    run.state.health.mark_down("model", "no model called 'x'", "bring one")
+    lost = {loss["part"]: loss["outlook"] for loss in ask_json(web, "/api/state")[1]["lost"]}
+    assert lost["engine"] == "still looking for it" and lost["model"] == "goes on by itself once that is mended"
+
+
+@pytest.mark.parametrize(
+    ("path", "wish", "said"),
+    [
+        ("/api/teach/record", {"label": 7}, "label: expected a string or null, not a number"),
+        ("/api/teach/undo", {"use": 1}, "use: expected true or false, not a number"),
+        ("/api/teach/pin", {"x": 1}, "expected an object with nothing in it"),
+        ("/api/models/use", {"name": True}, "name: expected a string, not true or false"),
+        ("/api/models/use", {"name": "x", "y": 1}, "expected an object with name"),
+        ("/api/models/use", {}, "expected an object with name"),
+        ("/api/share", {"open": True, "for_s": "1h"}, "for_s: expected a number or null, not a string"),
+        ("/api/pause", {"paused": True, "by": "x"}, 'expected {"paused": true} or {"paused": false}'),
+    ],
+)
+def test_a_request_with_wrong_keys_is_told_which_are_expected(web: Web, path: str, wish: object, said: str) -> None:
+    status, body = ask_json(web, path, "POST", wish)
+    assert (status, body["error"]) == (422, said)
+
+
 class Ear:
     """Hears server-sent events."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
-from picam_infer.outputs.web.request import UPLOAD, body, in_thread
+from picam_infer.outputs.web.request import UPLOAD, fields, in_thread
 from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.teaching import Busy
 
@@ -46,13 +46,13 @@ class Models:
 
     async def use(self, request: web.Request) -> web.StreamResponse:
         """Have the service run one of them, for good."""
-        name = (await self._wish(request, "name"))["name"]
+        name = await self._asked(request, "name")
         await self._do(lambda: self._trial.switch(name))
         return web.json_response({"name": name})
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Delete one that is neither in use nor built in."""
-        name = (await self._wish(request, "name"))["name"]
+        name = await self._asked(request, "name")
         await self._do(lambda: self._trial.delete(name))
         return web.json_response(await self._do(self._trial.look))
 
@@ -101,7 +101,7 @@ class Models:
 
     async def bring(self, request: web.Request) -> web.StreamResponse:
         """Bring a model from a stick on trial."""
-        path = (await self._wish(request, "path"))["path"]
+        path = await self._asked(request, "path")
         await self._do(lambda: self._trial.bring_offer(path))
         return web.json_response(self._trial.status(), status=202)
 
@@ -111,12 +111,12 @@ class Models:
 
     async def use_trial(self, request: web.Request) -> web.StreamResponse:
         """Keep the model on trial and have the service run it."""
-        name = (await self._wish(request, name="")).get("name", "")
+        name = (await fields(request, self._context.stuck_s, optional={"name": str})).get("name", "")
         return web.json_response({"name": await self._do(lambda: self._trial.use(name))})
 
     async def discard(self, request: web.Request) -> web.StreamResponse:
         """Throw the model on trial away."""
-        await self._wish(request)
+        await fields(request, self._context.stuck_s)
         await self._do(self._trial.discard)
         return web.json_response(self._trial.status())
 
@@ -127,13 +127,9 @@ class Models:
             raise Refused(503, "models cannot be changed here")
         return trial
 
-    async def _wish(self, request: web.Request, *needed: str, **optional: str) -> dict[str, str]:
-        """Return what a request asks for: an object of these texts."""
-        asked: Any = await body(request, self._context.stuck_s)
-        fine = isinstance(asked, dict) and set(needed) <= set(asked) <= {*needed, *optional}
-        if not fine or not all(isinstance(value, str) for value in asked.values()):
-            raise Refused(422, f"expected an object with {', '.join((*needed, *optional)) or 'nothing in it'}")
-        return dict(asked)
+    async def _asked(self, request: web.Request, key: str) -> str:
+        """Return the one text that a request has to have."""
+        return str((await fields(request, self._context.stuck_s, {key: str}))[key])
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Await what waits for disks. Raises `Refused`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import NoneType
 from typing import Any
 
 from aiohttp import web
@@ -10,7 +11,7 @@ from aiohttp import web
 from picam_infer.outputs import qr
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
-from picam_infer.outputs.web.request import body
+from picam_infer.outputs.web.request import body, fields
 from picam_infer.runtime.share import INVITATION_S, link
 
 _LONGEST_S = 366 * 86400
@@ -37,11 +38,11 @@ class Sharing:
 
     async def change(self, request: web.Request) -> web.StreamResponse:
         """Open it, for a time or until it is closed, or close it."""
-        asked = await body(request, self._patience_s)
-        if not isinstance(asked, dict) or not isinstance(asked.get("open"), bool) or set(asked) - {"open", "for_s"}:
-            raise Refused(422, 'expected {"open": true, "for_s": 3600} or {"open": false}')
+        asked = await fields(
+            request, self._patience_s, {"open": bool}, {"for_s": (int, float, NoneType)},
+            'expected {"open": true, "for_s": 3600} or {"open": false}')  # fmt: skip
         for_s = asked.get("for_s")
-        if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float) or not for_s > 0):
+        if for_s is not None and not for_s > 0:
             raise Refused(422, "for_s: expected a number of seconds above 0, or null: until it is closed")
         if asked["open"]:
             await asyncio.to_thread(self._share.open, None if for_s is None else min(_LONGEST_S, for_s))

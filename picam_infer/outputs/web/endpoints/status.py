@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.explain import Why
 from picam_infer.outputs.web.public_state import public_state, unhealthy_reason
-from picam_infer.outputs.web.request import body
+from picam_infer.outputs.web.request import fields
 from picam_infer.outputs.web.stream_client import UNBUFFERED, StreamClient
 
 if TYPE_CHECKING:
@@ -86,9 +85,8 @@ class Status:
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
         """Pause watching, or go on."""
-        asked = await body(request, self._context.stuck_s)
-        if not isinstance(asked, dict) or set(asked) != {"paused"} or not isinstance(asked["paused"], bool):
-            raise Refused(422, 'expected {"paused": true} or {"paused": false}')
+        example = 'expected {"paused": true} or {"paused": false}'
+        asked = await fields(request, self._context.stuck_s, {"paused": bool}, expected=example)
         pause = self._context.state.pause
         pause.set(asked["paused"], "page")
         return web.json_response({"paused": pause.now.as_json() if pause.now else None})

@@ -13,7 +13,7 @@ from picam_infer.imaging import jpeg
 from picam_infer.outputs.web import downloads
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
-from picam_infer.outputs.web.request import body, in_thread
+from picam_infer.outputs.web.request import Kinds, fields, in_thread
 from picam_infer.platform.zip_stream import zipped
 from picam_infer.runtime.teaching import Busy, Teaching
 from picam_infer.training.teach.picture_set import Full
@@ -168,17 +168,10 @@ class Teach:
             raise Refused(503, "nothing can be taught here")
         return teaching
 
-    async def _wish(self, request: web.Request, **kinds: Any) -> dict[str, Any]:
-        """Return what a request asks for: an object with these keys at most, of these types."""
-        wish = await body(request, self._context.stuck_s)
-        if not isinstance(wish, dict) or not set(wish) <= set(kinds):
-            raise Refused(422, f"expected an object with {', '.join(kinds) or 'nothing in it'}")
-        for key, value in wish.items():
-            if not isinstance(value, kinds[key]):
-                raise Refused(422, f"{key}: a {type(value).__name__} is not what belongs there")
-            if isinstance(value, str) and not value.isprintable():
-                wish[key] = "".join(char for char in value if char.isprintable())
-        return wish
+    async def _wish(self, request: web.Request, **kinds: Kinds) -> dict[str, Any]:
+        """Return what a request asks for: an object with any of these keys, its texts without control characters."""
+        wish = await fields(request, self._context.stuck_s, optional=kinds)
+        return {key: _printable(value) if isinstance(value, str) else value for key, value in wish.items()}
 
     async def _given(self, wish: dict[str, Any]) -> bytes:
         """Return the picture that a correction is about. Raises `Refused`."""
@@ -194,3 +187,7 @@ class Teach:
     async def _do(self, work: Callable[[], T]) -> T:
         """Await what may have to wait for the teaching thread. Raises `Refused`."""
         return await in_thread(work, _STATUS)
+
+
+def _printable(text: str) -> str:
+    return "".join(char for char in text if char.isprintable())

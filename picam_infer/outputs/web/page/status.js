@@ -5,14 +5,15 @@ import { clock } from "./text.js";
 
 const STALE_S = 5;
 
-// Returns why there is no picture as { title, reason, hint, since, held }; null: there is one. `held`: it is meant so.
+// Returns why there is no picture as { title, reason, hint, outlook, since, held }, null if there is one.
+// `outlook`: what happens meanwhile; `held`: somebody wanted it so.
 export function trouble({ connected, full, state, switching }) {
   if (!connected && switching) return { title: "taking it up", reason: "the Pi starts the other model", hint: "this takes some seconds", held: true };
   if (!connected && full) return { title: "too many watchers", reason: "the Pi serves no more at once", hint: "close another page of it, or raise web.max_clients" };
   if (!connected) return { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
   if (state?.paused) return { title: "paused", reason: state.paused.text.replace(/^paused /, ""), hint: "“Resume watching” goes on at once", since: state.paused.since, held: true };
   const loss = state?.lost.find(({ blocking }) => blocking);
-  if (loss) return { title: loss.title, reason: loss.reason, hint: loss.hint, since: loss.since };
+  if (loss) return { title: loss.title, reason: loss.reason, hint: loss.hint, outlook: loss.outlook, since: loss.since };
   const { picture } = state ?? {};
   if (picture && picture.age_s > Math.max(STALE_S, state.patience_s ?? 0)) return { title: "no picture", reason: `the last one is ${Math.round(picture.age_s)} s old`, hint: "" };
   if (state && !picture) return { title: "starting", reason: "", hint: "waiting for the first picture" };
@@ -28,7 +29,7 @@ export class Status {
     this.screen.hidden = card === null;
     if (card) {
       const since = card.since ? `since ${clock.format(new Date(card.since * 1000))}` : "";
-      const foot = since && !card.held ? `${since}, ${/ lost$/.test(card.title) ? "still looking for it" : "goes on by itself once that is mended"}` : since;
+      const foot = [since, card.outlook].filter(Boolean).join(", ");
       const texts = { h2: card.title, ".reason": card.reason, ".hint": card.hint, ".foot": foot };
       for (const [part, text] of Object.entries(texts)) write(this.screen.querySelector(part), text ?? "");
     }
