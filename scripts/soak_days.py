@@ -43,7 +43,7 @@ def serve(codec: str, frames: int, frames_a_turn: int, rest_s: float, settings: 
 
     from picam_infer import sources
     from picam_infer.core import Frame
-    from picam_infer.runtime import supervisor
+    from picam_infer.runtime import daemon
     from picam_infer.runtime.options import Options
 
     def data(value: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def serve(codec: str, frames: int, frames_a_turn: int, rest_s: float, settings: 
             pass
 
     sources.open_source = lambda *given, **named: Tireless()  # type: ignore[assignment]
-    return supervisor.run(Options(settings))
+    return daemon.run(Options(settings))
 
 
 # -- watching it -------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from picam_infer import config as configs
 from picam_infer.cli import argument_types, engine_options
-from picam_infer.runtime import supervisor
+from picam_infer.runtime import daemon
 from picam_infer.runtime.options import Options
 
 
@@ -30,5 +30,5 @@ def main(args: argparse.Namespace) -> int:
     path = args.config
     if path is None and configs.INSTALLED.exists():
         path = configs.INSTALLED
-    return supervisor.run(Options(path, args.source, args.model, engine_options.kind(args), args.display, args.frames,
+    return daemon.run(Options(path, args.source, args.model, engine_options.kind(args), args.display, args.frames,
                                   args.json, url=args.url))  # fmt: skip

@@ -427,6 +427,44 @@ def test_reload_takes_a_good_file_and_refuses_a_bad_one(start: Start, manager: M
     assert "did you mean model?" in refused[0]
 
 
+COUNTING = """
+import sys
+def hear(event, args):
+    if event == "open" and str(args[0]).endswith("model.yaml"):
+        print("CARD", file=sys.stderr, flush=True)
+sys.addaudithook(hear)
+from picam_infer.__main__ import main
+sys.exit(main())
+"""
+"""Says each time that a model's card is opened."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"decide": {"threshold": 0.01}}, {"capture": {"fps": 20}}, {}],
+    ids=["the round goes on", "another round", "nothing is new"],
+)
+def test_a_reload_reads_the_models_card_once(manager: Manager, tmp_path: Path, change: dict[str, Any]) -> None:
+    make_bundle(tmp_path / "m")
+    path, told = service_file(tmp_path), tmp_path / "told"
+    with told.open("w") as err:
+        process = subprocess.Popen([sys.executable, "-c", COUNTING, "run", "-c", str(path)], stderr=err,
+                                   env={**os.environ, "HOME": str(tmp_path), **manager.environment})  # fmt: skip
+    try:
+        manager.hears("STATUS=sees")
+        before = told.read_text().count("CARD")
+        service_file(tmp_path, **change)
+        process.send_signal(signal.SIGHUP)
+        manager.hears("RELOADING=1")
+        manager.hears("READY=1")
+        assert told.read_text().count("CARD") - before == 1
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_signals_pause_and_resume_and_a_reload_keeps_the_pause(start: Start, manager: Manager, tmp_path: Path) -> None:
     make_bundle(tmp_path / "m")
     path = service_file(tmp_path)

@@ -103,7 +103,8 @@ async def fields(
     if not isinstance(asked, dict) or not set(needed) <= set(asked) <= set(kinds):
         raise Refused(422, expected)
     for key, value in asked.items():
-        wanted = kinds[key] if isinstance(kinds[key], tuple) else (kinds[key],)
+        kind = kinds[key]
+        wanted: tuple[type, ...] = kind if isinstance(kind, tuple) else (kind,)
         if type(value) not in wanted:  # True is no number
             words = " or ".join(dict.fromkeys(_KINDS[kind] for kind in wanted))
             raise Refused(422, f"{key}: expected {words}, not {_KINDS[type(value)]}")

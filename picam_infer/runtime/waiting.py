@@ -1,0 +1,71 @@
+"""What a service without a model waits for: another model, or a configuration that is right."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from picam_infer.core import ConfigError, NoInput, PicamError
+from picam_infer.models import bundle as bundles
+from picam_infer.platform.file_stamp import file_stamp
+from picam_infer.runtime.retry import BackOff
+from picam_infer.runtime.state import State
+
+log = logging.getLogger("picam_infer")
+
+
+class MissingModel:
+    """A model that is not there, or does not work: it is tried again when it may be another one."""
+
+    def __init__(self, model: str, error: PicamError, tried: bundles.Stamp) -> None:
+        """`error`: why it cannot be used; `tried`: the state of its files that did not work."""
+        self._model = model
+        self._error = error
+        self._tried = tried
+        self._back_off = BackOff()
+        self._next_try_s = time.monotonic() + self._back_off.next_s()
+
+    def tell(self, state: State) -> None:
+        """Say what is missing, on the screen and once in the journal."""
+        if state.health.mark_down("model", self._error.message, self._error.hint):
+            log.error("%s", state.health.blocking, extra={"PICAM_LOST": "model"})
+
+    def found(self, state: State) -> bool:
+        """Whether there is one to try. Looks at growing intervals; to be called often."""
+        if time.monotonic() < self._next_try_s or not self._differs():
+            return False
+        log.info("the model is there: starting", extra={"PICAM_FOUND": "model"})
+        state.health.mark_up("model")
+        return True
+
+    def _differs(self) -> bool:
+        self._next_try_s = time.monotonic() + self._back_off.next_s()
+        try:
+            bundles.load(self._model)
+        except PicamError as again:
+            self._error, self._tried = again, ()
+            return False
+        # A broken model is tried again when it is another one, so that the page does not come and go.
+        broken = isinstance(self._error, NoInput | bundles.BundleError)
+        return not broken or bundles.stamp(self._model) != self._tried
+
+
+class WrongConfiguration:
+    """A configuration with a mistake: it is read again when its file changes."""
+
+    def __init__(self, path: Path | None, error: ConfigError) -> None:
+        self.error = error
+        """The mistake, with file, line and key; another one after another try."""
+        self._path = path
+        self._read = file_stamp(path)
+
+    def tell(self, state: State) -> None:
+        """Say what is wrong, on the screen and once in the journal."""
+        if state.health.mark_down("configuration", self.error.message, self.error.hint):
+            log.error("%s", state.health.blocking, extra={"PICAM_LOST": "configuration"})
+
+    def changed(self) -> bool:
+        """Whether the file is another one than when this was last asked."""
+        before, self._read = self._read, file_stamp(self._path)
+        return self._read != before
