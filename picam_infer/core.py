@@ -411,6 +411,10 @@ class Disconnected(Unavailable):
     """A part is gone that can come back: shown on a status screen and tried again."""
 
 
+class Busy(PicamError):
+    """Something cannot be done now, and perhaps in a moment."""
+
+
 class BadFrame(Exception):
     """One frame is damaged: it is counted and skipped."""
 

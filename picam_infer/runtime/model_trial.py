@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer import config as configs
-from picam_infer.core import BadFrame, Disconnected, Frame, PicamError, UsageError
+from picam_infer.core import BadFrame, Busy, Disconnected, Frame, PicamError, UsageError
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.models import bundle as bundles
@@ -22,7 +22,6 @@ from picam_infer.platform.priority import lower_priority
 from picam_infer.runtime import model_shelf
 from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.state import State
-from picam_infer.runtime.teaching import Busy
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.share import link
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
-from picam_infer.runtime.teaching_keys import TeachingKeys
+from picam_infer.runtime.teaching.keys import TeachingKeys
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,11 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.core import Busy, NoInput, PicamError, UsageError
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.request import UPLOAD, fields, in_thread
 from picam_infer.runtime.model_trial import ModelTrial
-from picam_infer.runtime.teaching import Busy
 
 T = TypeVar("T")
 _STATUS: tuple[tuple[type[PicamError], int], ...] = ((Busy, 503), (UsageError, 422), (NoInput, 404))

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.core import Busy, NoInput, PicamError, UsageError
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.web import downloads
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.request import Kinds, fields, in_thread
 from picam_infer.platform.zip_stream import zipped
-from picam_infer.runtime.teaching import Busy, Teaching
+from picam_infer.runtime.teaching import Teaching
 from picam_infer.training.teach.picture_set import Full
 
 T = TypeVar("T")

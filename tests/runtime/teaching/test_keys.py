@@ -20,7 +20,7 @@ from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import status_text
 from picam_infer.runtime.teaching import Teaching
-from picam_infer.runtime.teaching_keys import TeachingKeys
+from picam_infer.runtime.teaching.keys import TeachingKeys
 from picam_infer.runtime.viewer import Viewer
 
 

@@ -1,0 +1,60 @@
+"""What the open lesson says of the newest picture, as the page and the monitor show it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from picam_infer.core import Frame
+from picam_infer.runtime.teaching.served_round import ServedRound
+
+if TYPE_CHECKING:
+    from picam_infer.training.teach.lesson import Lesson
+    from picam_infer.training.teach.live_model import Prediction
+
+_EVERY_S = 0.1
+
+
+class LiveLabel:
+    """Owns the last answer. The teaching thread uses it; any may read `answer`."""
+
+    def __init__(self) -> None:
+        self.answer: dict[str, Any] | None = None
+        """The last one as JSON; None: there is no picture, or nothing is taught."""
+        self._next_s = 0.0
+
+    def clear(self) -> None:
+        """Forget the answer."""
+        self.answer = None
+
+    def due(self, lesson: Lesson, running: ServedRound | None) -> Frame | None:
+        """Return the picture to look at now, None if there is none or its time has not come."""
+        newest = running.state.frames.peek() if running and running.state.watching else None
+        if newest is None or not any(lesson.classes().values()):
+            self.answer = None
+            return None
+        return newest[1] if time.monotonic() >= self._next_s else None
+
+    def look(self, lesson: Lesson, running: ServedRound | None, frame: Frame) -> None:
+        """Ask the lesson about a picture. Raises `BadFrame`."""
+        began_s = time.monotonic()
+        try:
+            self.take(lesson.teacher.predict(lesson.teacher.features(frame)), running, frame.captured)
+        finally:
+            took_s = time.monotonic() - began_s
+            self._next_s = began_s + max(_EVERY_S, 2 * took_s)  # half of the time is left to others
+
+    def take(self, prediction: Prediction | None, running: ServedRound | None, captured: float | None = None) -> None:
+        """Take an answer about a picture of the moment `captured` (Unix seconds; None: now)."""
+        if prediction is None or running is None:
+            return
+        best = prediction.label
+        if best is not None and prediction.probabilities[best] < running.state.tuning.decide.threshold:
+            best = None  # as the service would say
+        self.answer = {
+            "label": best,
+            "score": round(prediction.probabilities[best] if best is not None else prediction.unknown, 4),
+            "scores": {label: round(score, 4) for label, score in prediction.probabilities.items()},
+            "unknown": round(prediction.unknown, 4),
+            "captured": round(captured or time.time(), 3),
+        }
