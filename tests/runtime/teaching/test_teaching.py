@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -30,6 +32,21 @@ def teaching(state: State) -> Iterator[Teaching]:
         made.open()
         yield made
     made.close()
+
+
+def niceness(name: str) -> int | None:
+    """Return the niceness of this process's thread of that name; None: there is none."""
+    found = [thread.native_id for thread in threading.enumerate() if thread.name == name]
+    return os.getpriority(os.PRIO_PROCESS, found[0]) if found and found[0] else None
+
+
+def test_what_is_recorded_does_not_wait_for_what_is_learnt(teaching: Teaching, state: State) -> None:
+    teaching.add_class("ring")
+    teaching.hold("ring", "held")
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert niceness("record") == usual
+    assert niceness("teach") == min(19, usual + 5)
+    teaching.release()
 
 
 def test_a_tap_records_one_picture_which_is_waited_for(teaching: Teaching, state: State) -> None:
