@@ -98,6 +98,8 @@ class Pipeline:
         self._moved_s = time.monotonic()
         self._lost_s = 0.0
         self._forget = False
+        self._exchanged = False
+        """Whether the next answer is the first one of another model."""
         self._guide = Guide()
         self._next_look_s = 0.0
         self._controls: Mapping[str, ControlValue] = {}
@@ -297,6 +299,7 @@ class Pipeline:
             if self._stop.is_set():
                 self._awake.set()
             self._open_classifier = exchange.open_classifier
+            self._exchanged = True
             if (classifier := exchange.take()) is not None:
                 return classifier
         return udev.opened(lambda: self._open_classifier(self._stop), self._stop, self._settling)
@@ -367,6 +370,7 @@ class Pipeline:
         if frame.monotonic_s < self._lost_s or (self._live and self.state.pause.now):
             return
         result = classifier.decide(answer, self._settled(self.state.tuning.decide, frame))
+        self._exchanged = False
         stats = self.state.stats
         if result.engine not in stats.latency:
             stats.latency[result.engine] = Histogram()
@@ -396,7 +400,7 @@ class Pipeline:
         before = self.state.results.peek()
         # Answers about a still scene are rare, though the camera is quick.
         quick_s = max(_QUICK_S, 1.5 * self._setup.still_s)
-        quick = before is not None and frame.monotonic_s - before[1].monotonic_s < quick_s
+        quick = before is not None and not self._exchanged and frame.monotonic_s - before[1].monotonic_s < quick_s
         return msgspec.structs.replace(decide, hold=LIVE_HOLD if self._live and quick else 1)
 
     def _changed(self, result: Result, frame: Frame, previous: str | None) -> None:

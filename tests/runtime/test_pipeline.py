@@ -716,6 +716,7 @@ def test_a_model_is_exchanged_between_two_pictures(run: Callable[..., Running], 
     engines = [result.engine for result in running.results]
     assert engines == sorted(engines, reverse=True), "no answer of the old one after one of the new one"
     assert {result.top[0].label for result in running.results} == {"a", "c"}
+    assert {result.label for result in running.results} == {"a", "c"}, "the new one's first answer counts, as any first"
     assert not source.closed
 
 
