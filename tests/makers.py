@@ -38,9 +38,13 @@ def keras() -> Any:
 
 
 def make_bundle(
-    folder: Path, labels: tuple[str, ...] = ("dark", "bright"), chain: Chain | None = None,
-    shape: tuple[int, int, int, int] = (1, 8, 8, 3), probabilities: bool = True, reject: str | None = None,
-) -> Bundle:  # fmt: skip
+    folder: Path,
+    labels: tuple[str, ...] = ("dark", "bright"),
+    chain: Chain | None = None,
+    shape: tuple[int, int, int, int] = (1, 8, 8, 3),
+    probabilities: bool = True,
+    reject: str | None = None,
+) -> Bundle:
     """Write a real OpenVINO network: class k is likely when the mean of the scaled input is near k / (classes − 1)."""
     import openvino as ov
     from openvino import opset13 as ops

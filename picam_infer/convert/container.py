@@ -30,9 +30,12 @@ _SUFFIXES: dict[str, Format] = {
     ".onnx": "onnx", ".xml": "ir", ".pb": "pb", ".meta": "meta",
 }  # fmt: skip
 _NAMES = {
-    "hdf5": "an HDF5 file", "keras": "a Keras archive", "json": "a JSON file", "tflite": "a TensorFlow Lite file",
+    "hdf5": "an HDF5 file",
+    "keras": "a Keras archive",
+    "json": "a JSON file",
+    "tflite": "a TensorFlow Lite file",
     "ir": "an OpenVINO file",
-}  # fmt: skip
+}
 _NOT_MODELS = frozenset({"fingerprint.pb", "keras_metadata.pb"})
 _SAVED_PARTS = frozenset({"assets", "assets.extra", "variables"})
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".tm")
@@ -163,8 +166,10 @@ def sniff(path: Path, start: bytes | None = None) -> Format:
         raise PicamError(f"{path.name} holds only weights", f"give {path.stem}.xml, which is next to it")
     if named:
         what = "a text" if text is not None else "something else"
-        raise PicamError(f"{path.name} is not {_NAMES[named]}, as its name says: it begins as {what} does",
-                         "save or download it again where it comes from")  # fmt: skip
+        raise PicamError(
+            f"{path.name} is not {_NAMES[named]}, as its name says: it begins as {what} does",
+            "save or download it again where it comes from",
+        )
     raise PicamError(f"{path.name} is not a model file", _KNOWN)
 
 

@@ -91,8 +91,10 @@ def _of_quantised(held: tuple[float, float] | None) -> str | None:
 
 def _strangeness(front: Front, scale: float, offset: float) -> float:
     """Return how unlikely it is that a network sees what comes of pixels × scale + offset; 0: a usual range."""
-    ends = [[a * (pixel * scale + offset) + b for pixel in (0.0, 255.0)]
-            for a, b in zip(front.scale, front.offset, strict=True)]  # fmt: skip
+    ends = [
+        [a * (pixel * scale + offset) + b for pixel in (0.0, 255.0)]
+        for a, b in zip(front.scale, front.offset, strict=True)
+    ]
     low, high = min(map(min, ends)), max(map(max, ends))
     span = max(high - low, 1e-9)
     if any(abs(low - first) + abs(high - last) < 0.03 * (last - first) for first, last in _USUAL):
@@ -208,8 +210,12 @@ def _asked(model: Any, port: Any, seen: Input, quantised: tuple[float, float] | 
             scale, dark = scale[places], dark[places]
     if not (np.isfinite(scale).all() and np.isfinite(dark).all()) or not np.all(scale):
         return None
-    if quantised and np.ptp(quantised) > 0 and np.allclose(scale, 1, atol=np.ptp(quantised) / 64) \
-            and np.allclose(dark, 0, atol=np.ptp(quantised) / 64):  # fmt: skip
+    if (
+        quantised
+        and np.ptp(quantised) > 0
+        and np.allclose(scale, 1, atol=np.ptp(quantised) / 64)
+        and np.allclose(dark, 0, atol=np.ptp(quantised) / 64)
+    ):
         scale, dark = np.ones_like(scale), np.zeros_like(dark)
     return Front(tuple(map(float, scale)), tuple(map(float, dark)), quantised=quantised)
 

@@ -116,8 +116,10 @@ def refuse_no_picture(network: Network) -> None:
     if view(network).picture or len(sides) == 2:  # the second may be grey pictures, see `decide`
         return
     what = _not_a_picture(sides)
-    raise PicamError(f"the network's input is {what}: a camera's picture does not fit it",
-                     "picam-infer runs networks that take one grey or colour picture")  # fmt: skip
+    raise PicamError(
+        f"the network's input is {what}: a camera's picture does not fit it",
+        "picam-infer runs networks that take one grey or colour picture",
+    )
 
 
 def _sides(port: Any) -> str:
@@ -235,16 +237,20 @@ def _as_edges(spec: InputSpec, seen: View, by_itself: bool) -> InputSpec:
     if isinstance(spec.chain, Photo):
         spec.chain = Edges(scale=_mean(spec.chain.scale), offset=_mean(spec.chain.offset))
     if by_itself:
-        spec.notes.append("it is taken for a model of digits and gets the outlines of what the camera sees; "
-                          "--chain photo feeds the picture itself")  # fmt: skip
+        spec.notes.append(
+            "it is taken for a model of digits and gets the outlines of what the camera sees; "
+            "--chain photo feeds the picture itself"
+        )
     spec.open = frozenset({"chain"}) if by_itself else frozenset()
     return spec
 
 
 def _tell_photo(spec: InputSpec, seen: View, known: Known) -> None:
     if (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs not in DIGITS:
-        spec.hints.append(f"with {known.outputs} outputs it is not a model of digits: it gets the picture itself; "
-                          "--chain edges feeds outlines")  # fmt: skip
+        spec.hints.append(
+            f"with {known.outputs} outputs it is not a model of digits: it gets the picture itself; "
+            "--chain edges feeds outlines"
+        )
 
 
 # -- scaling and colours ---------------------------------------------------------
@@ -255,8 +261,11 @@ def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colou
     colour: Colour = "grey" if seen.input.channels == 1 else "rgb"
     metadata = known.metadata
     if network.quantised:
-        note = "the model is quantised: it gets pixels minus 128" if network.offset else (
-            "the model scales pixels itself: it gets 0…255")  # fmt: skip
+        note = (
+            "the model is quantised: it gets pixels minus 128"
+            if network.offset
+            else "the model scales pixels itself: it gets 0…255"
+        )
         return InputSpec(
             Photo(colour=metadata.colour or colour, scale=1.0, offset=network.offset), [note], open=_WITHOUT_SCALE
         )
@@ -351,12 +360,16 @@ def _fitted(spec: InputSpec, seen: View, known: Known, options: InputOptions) ->
         spec.open -= {"fit"}
     elif seen.input.width != seen.input.height:
         fit = "crop"
-        spec.hints.append(f"the part of the picture that has the input's proportions, {size}, is used; "
-                          "--fit squash or --fit pad use all of it")  # fmt: skip
+        spec.hints.append(
+            f"the part of the picture that has the input's proportions, {size}, is used; "
+            "--fit squash or --fit pad use all of it"
+        )
     elif known.squashed:
         fit = "squash"
-        spec.notes.append(f"the whole picture is squashed to {size}, as Keras and TensorFlow load pictures; "
-                          "--fit crop uses its middle square")  # fmt: skip
+        spec.notes.append(
+            f"the whole picture is squashed to {size}, as Keras and TensorFlow load pictures; "
+            "--fit crop uses its middle square"
+        )
     else:
         fit = "crop"
         spec.hints.append(

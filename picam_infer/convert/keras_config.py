@@ -356,10 +356,12 @@ def _renumber(graph: Graph) -> Graph:
     for ref in _walk(pending):
         used.setdefault(ref.layer, set()).add(ref.node)
     shift = {
-        name for name, nodes in used.items()
-        if graph.specs[name].graph and 0 not in nodes
+        name
+        for name, nodes in used.items()
+        if graph.specs[name].graph
+        and 0 not in nodes
         and (graph.specs[name].kind != "Sequential" or max(nodes) >= len(graph.specs[name].nodes))
-    }  # fmt: skip
+    }
 
     def moved(value: Any) -> Any:
         if isinstance(value, TensorRef):
@@ -370,12 +372,16 @@ def _renumber(graph: Graph) -> Graph:
 
     specs = {
         name: LayerSpec(
-            spec.name, spec.kind, spec.config,
+            spec.name,
+            spec.kind,
+            spec.config,
             [Node(moved(list(node.args)), moved(dict(node.kwargs))) for node in spec.nodes],
-            spec.graph, spec.sublayers, spec.operation,
+            spec.graph,
+            spec.sublayers,
+            spec.operation,
         )
         for name, spec in graph.specs.items()
-    }  # fmt: skip
+    }
     return Graph(graph.name, specs, moved(list(graph.inputs)), moved(list(graph.outputs)))
 
 

@@ -341,8 +341,11 @@ def _of_table(lines: list[str], ending: str, source: str) -> list[Reading]:
 def _of_columns(rows: list[list[str]], name_at: int, index_at: list[int]) -> list[Reading]:
     for at in index_at:
         numbers = [row[at] for row in rows]
-        if at != name_at and all(number.isdecimal() and len(number) < 7 for number in numbers) \
-                and len(set(numbers)) == len(numbers):  # fmt: skip
+        if (
+            at != name_at
+            and all(number.isdecimal() and len(number) < 7 for number in numbers)
+            and len(set(numbers)) == len(numbers)
+        ):
             found = _by_index({int(row[at]): row[name_at] for row in rows})
             if found:
                 return found

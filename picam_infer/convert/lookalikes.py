@@ -147,8 +147,10 @@ def _pointer(name: str, path: Path, text: str) -> PicamError | None:
     if _LFS.match(text):
         size = re.search(r"^size (\d{1,18})\s*$", text, re.MULTILINE)
         of = f" for {int(size[1]):,} bytes" if size else ""
-        return PicamError(f"{name} is a Git LFS pointer{of}, not the file itself",
-                          "fetch the file with: git lfs pull, or by the download button of its page")  # fmt: skip
+        return PicamError(
+            f"{name} is a Git LFS pointer{of}, not the file itself",
+            "fetch the file with: git lfs pull, or by the download button of its page",
+        )
     if _ANNEX.match(text):
         return PicamError(
             f"{name} is a git-annex pointer, not the file itself", f"fetch the file with: git annex get {name}"

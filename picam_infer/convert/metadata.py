@@ -129,8 +129,12 @@ def _tflite(data: memoryview) -> Metadata:
             mean, std = options.floats(0), options.floats(1)
     names = tuple(file.text(0) for output in outputs for file in output.tables(6) if file.number(2, "<b") in (2, 3))
     usable = len(mean) in (1, 3) and len(std) in (1, 3) and all(std)
-    return Metadata(mean if usable else (), std if usable else (), labels=_packed_labels(data, names),
-                    labels_from="its own metadata")  # fmt: skip
+    return Metadata(
+        mean if usable else (),
+        std if usable else (),
+        labels=_packed_labels(data, names),
+        labels_from="its own metadata",
+    )
 
 
 def _packed_labels(data: memoryview, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -158,8 +162,11 @@ def _onnx(data: memoryview) -> Metadata:
         if number == 2 and isinstance(value, memoryview):
             maker = bytes(value).decode("utf-8", "replace").lower()
         elif number == 14 and isinstance(value, memoryview):
-            pair = {at: bytes(part).decode("utf-8", "replace") for at, part in _fields(value)
-                    if isinstance(part, memoryview)}  # fmt: skip
+            pair = {
+                at: bytes(part).decode("utf-8", "replace")
+                for at, part in _fields(value)
+                if isinstance(part, memoryview)
+            }
             entries[pair.get(1, "")] = pair.get(2, "")
     labels = _python_names(entries.get("names", ""))
     pixels = entries.get("Image.NominalPixelRange", "").lower()

@@ -67,8 +67,10 @@ def missing_operations(said: str) -> list[str]:
 def _unsupported(path: Path, kind: str, names: list[str]) -> PicamError:
     shown = ", ".join(name[:60] for name in names[:5]) + (" …" if len(names) > 5 else "")
     if _ENCODED & set(names):
-        return PicamError(f"{path.name} takes encoded pictures ({shown}), a camera feeds pixels",
-                          "export the network with an input of pixels")  # fmt: skip
+        return PicamError(
+            f"{path.name} takes encoded pictures ({shown}), a camera feeds pixels",
+            "export the network with an input of pixels",
+        )
     if any(_RANDOM.match(name) for name in names):
         return PicamError(
             f"{path.name} holds random layers, for training ({shown}), that cannot be taken out of it",

@@ -53,8 +53,11 @@ def _named(model: Any, wanted: str) -> Any:
     for port in model.outputs:
         if wanted in port.get_names() or wanted in (graph.sources(port.get_node())[0].get_friendly_name(),):
             return port.get_node()
-    nodes = [node for node in model.get_ordered_ops() if node.get_friendly_name() == wanted
-             or any(wanted in output.get_names() for output in node.outputs())]  # fmt: skip
+    nodes = [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_friendly_name() == wanted or any(wanted in output.get_names() for output in node.outputs())
+    ]
     if not nodes:
         last = ", ".join(node.get_friendly_name() for node in model.get_ordered_ops()[-4:-1])
         raise PicamError(f"the model has no layer {wanted!r}", f"the last ones are: {last}")
@@ -99,8 +102,10 @@ def _needed(model: Any) -> Any:
     needed = {node.get_friendly_name() for node in graph.parameters(*model.get_results())}
     kept = [p for p in model.get_parameters() if p.get_friendly_name() in needed]
     if not kept:
-        raise PicamError(f"output {graph.name_of(model.output(0))} does not depend on the input",
-                         "choose another with --output-layer")  # fmt: skip
+        raise PicamError(
+            f"output {graph.name_of(model.output(0))} does not depend on the input",
+            "choose another with --output-layer",
+        )
     if len(kept) == len(model.get_parameters()):
         return model
     return ov.Model(model.get_results(), kept, model.get_friendly_name())
@@ -113,8 +118,10 @@ def refuse_other_kinds(network: Network, height: int, width: int) -> None:
     if shape != "vector" and not network.intermediate:
         raise PicamError(f"output {graph.name_of(output)} is {ending.what(output, height, width)}", _PICK)
     if math.prod(sides) > MAX_CLASSES:
-        raise PicamError(f"the output {graph.name_of(output)} has {math.prod(sides):,} values",
-                         "choose a smaller one with --output-layer")  # fmt: skip
+        raise PicamError(
+            f"the output {graph.name_of(output)} has {math.prod(sides):,} values",
+            "choose a smaller one with --output-layer",
+        )
 
 
 def before_the_index(model: Any) -> Any:

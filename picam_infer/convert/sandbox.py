@@ -74,9 +74,12 @@ def convert(
         paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": scratch}
         process = subprocess.Popen(
             [sys.executable, "-c", CODE, json.dumps(order, default=str)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**os.environ, **paths, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **paths, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            start_new_session=True,
+        )
         try:
             return listen(process, given, READ_S + size / BYTES_PER_S, progress)
         finally:
@@ -201,8 +204,10 @@ def _death(code: int, given: Path) -> PicamError:
     if code == -signal.SIGXCPU:
         return PicamError(f"converting {given.name} took too much processor time", "please report it")
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    return PicamError(f"{given.name} cannot be read: the library that reads such files {how}",
-                      "download or export the file again; if another program reads it, please report it")  # fmt: skip
+    return PicamError(
+        f"{given.name} cannot be read: the library that reads such files {how}",
+        "download or export the file again; if another program reads it, please report it",
+    )
 
 
 def _rebuilt(message: dict[str, Any]) -> PicamError:
@@ -248,9 +253,11 @@ def limit_itself(most: int | None) -> None:
     most_s = int(sum(LIMITS_S.values()))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for what, value in (
-        (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, ADDRESSES), (resource.RLIMIT_CPU, most_s),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, ADDRESSES),
+        (resource.RLIMIT_CPU, most_s),
         (resource.RLIMIT_DATA, max(LEAST_MEMORY, min(memory, ADDRESSES, most or ADDRESSES))),
-    ):  # fmt: skip
+    ):
         resource.setrlimit(what, (value, value))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

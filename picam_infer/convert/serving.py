@@ -76,8 +76,10 @@ def repository(models: Sequence[Served], server: Server) -> dict[str, bytes]:
         raise PicamError(f"two models are called {doubled[0]}", "export them into repositories of their own")
     for name in names:
         if not _FOLDER.fullmatch(name):
-            raise PicamError(f"model {name!r} cannot be a folder of a repository", "give it another name: letters, "
-                             "digits, dots, hyphens and underscores")  # fmt: skip
+            raise PicamError(
+                f"model {name!r} cannot be a folder of a repository",
+                "give it another name: letters, digits, dots, hyphens and underscores",
+            )
     files: dict[str, bytes] = {}
     for model in models:
         for name, content in model.files.items():

@@ -80,8 +80,10 @@ def find_pictures(asked: Path | None, places: Sequence[Path], names: Sequence[st
     if not found.known:
         folders = sorted(path.name for path in asked.iterdir() if path.is_dir())[:5]
         seen = f"its folders are {', '.join(folders)}" if folders else "it has no folders"
-        raise NoInput(f"{asked} has no pictures of this model's classes: {seen}, the classes {', '.join(names[:5])}",
-                      "name one folder after each class")  # fmt: skip
+        raise NoInput(
+            f"{asked} has no pictures of this model's classes: {seen}, the classes {', '.join(names[:5])}",
+            "name one folder after each class",
+        )
     return found
 
 

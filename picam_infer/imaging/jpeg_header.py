@@ -85,7 +85,12 @@ def markers(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
 
 def _header(view: memoryview, frame: int, scan: int, restarts: bool) -> Header:
     return Header(
-        width=view[frame + 7] << 8 | view[frame + 8], height=view[frame + 5] << 8 | view[frame + 6],
-        coding=view[frame + 1], components=view[frame + 9], height_at=frame + 5, scan_at=scan,
-        scan_components=view[scan + 4] if scan else 0, restarts=restarts,
-    )  # fmt: skip
+        width=view[frame + 7] << 8 | view[frame + 8],
+        height=view[frame + 5] << 8 | view[frame + 6],
+        coding=view[frame + 1],
+        components=view[frame + 9],
+        height_at=frame + 5,
+        scan_at=scan,
+        scan_components=view[scan + 4] if scan else 0,
+        restarts=restarts,
+    )

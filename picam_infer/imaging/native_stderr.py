@@ -10,8 +10,10 @@ import threading
 from functools import lru_cache
 
 # libjpeg's messages (jerror.h) about what it could make up for, and libpng's.
-_DECODERS = re.compile(rb"(Corrupt JPEG data|Premature end of|Warning: unknown JFIF|Invalid SOS parameters|"
-                       rb"Inconsistent progression|Unsupported marker|libpng (warning|error))")  # fmt: skip
+_DECODERS = re.compile(
+    rb"(Corrupt JPEG data|Premature end of|Warning: unknown JFIF|Invalid SOS parameters|"
+    rb"Inconsistent progression|Unsupported marker|libpng (warning|error))"
+)
 _LINE_BUFFERED = 1
 
 

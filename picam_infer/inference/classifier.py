@@ -141,11 +141,20 @@ class Classifier:
         label, top = self._postprocessor(answer.scores, settings)
         picture = None if answer.input is None else preprocess.as_picture(answer.input, self.chain)
         return Result(
-            seq=frame.seq, captured=frame.captured, monotonic_s=frame.monotonic_s, label=label, score=top[0].score,
-            top=top, engine=self._engine.name, infer_ms=answer.infer_ms,
-            age_ms=(time.monotonic() - frame.monotonic_s) * 1e3, input_image=picture, frame=frame, name=frame.name,
+            seq=frame.seq,
+            captured=frame.captured,
+            monotonic_s=frame.monotonic_s,
+            label=label,
+            score=top[0].score,
+            top=top,
+            engine=self._engine.name,
+            infer_ms=answer.infer_ms,
+            age_ms=(time.monotonic() - frame.monotonic_s) * 1e3,
+            input_image=picture,
+            frame=frame,
+            name=frame.name,
             likeliest=self._postprocessor.likeliest(answer.scores),
-        )  # fmt: skip
+        )
 
     def reset(self) -> None:
         """Forget the answers so far: the next ones are about something else."""

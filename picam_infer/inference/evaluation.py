@@ -74,11 +74,15 @@ class Evaluation:
         """Return the report as an object."""
         rows, columns = self._axes()
         return {
-            "pictures": self.total, "right": self.right, "accuracy": round(self.right / max(self.total, 1), 4),
-            "likeliest_right": self.first, "without_class": self.nameless,
+            "pictures": self.total,
+            "right": self.right,
+            "accuracy": round(self.right / max(self.total, 1), 4),
+            "likeliest_right": self.first,
+            "without_class": self.nameless,
             "classes": [{"label": row, **self._class(row)} for row in rows],
-            "said": columns, "confusion": {row: [self.counts[row, column] for column in columns] for row in rows},
-        }  # fmt: skip
+            "said": columns,
+            "confusion": {row: [self.counts[row, column] for column in columns] for row in rows},
+        }
 
     def _axes(self) -> tuple[list[str], list[str]]:
         """Return the classes there are pictures of, and the answers there were, in the model's order."""
@@ -91,8 +95,12 @@ class Evaluation:
         of = sum(count for (truth, _), count in self.counts.items() if truth == label)
         said = sum(count for (_, answer), count in self.counts.items() if answer == label)
         right = self.counts[label, label]
-        return {"pictures": of, "right": right, "recall": round(right / max(of, 1), 4),
-                "precision": round(right / said, 4) if said else None}  # fmt: skip
+        return {
+            "pictures": of,
+            "right": right,
+            "recall": round(right / max(of, 1), 4),
+            "precision": round(right / said, 4) if said else None,
+        }
 
     def lines(self) -> list[str]:
         """Return the report for a terminal: the accuracy, then a row for each class and a column for each answer."""
@@ -105,13 +113,18 @@ class Evaluation:
             which = ", ".join(self.strangers[:_MOST_STRANGERS]) + (
                 " …" if len(self.strangers) > _MOST_STRANGERS else ""
             )
-            said.append(f"not counted, because their folders are called after no class: {self.nameless}"
-                        + (f" ({which})" if which else ""))  # fmt: skip
+            said.append(
+                f"not counted, because their folders are called after no class: {self.nameless}"
+                + (f" ({which})" if which else "")
+            )
         names = [_cut(name) for name in columns]
         widths = [max(len(name), 5) for name in names]
         margin = max([len(_cut(row)) for row in rows] + [len("is \\ said")])
-        said.append(f"{'is / said':<{margin}}  " + "  ".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))
-                    + "   right")  # fmt: skip
+        said.append(
+            f"{'is / said':<{margin}}  "
+            + "  ".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))
+            + "   right"
+        )
         for row in rows:
             cells = (f"{self.counts[row, column] or '·':>{w}}" for column, w in zip(columns, widths, strict=True))
             said.append(f"{_cut(row):<{margin}}  " + "  ".join(cells) + f"   {self._class(row)['recall']:.0%}")

@@ -55,8 +55,10 @@ class Reference:
                 if tensor.transpose(axes).shape == self.shape:
                     return np.ascontiguousarray(tensor.transpose(axes))
         if tensor.size != int(np.prod(self.shape)):
-            raise PicamError(f"{self.name} takes {_sides(self.shape)} as its input, the model {_sides(tensor.shape)}",
-                             "it is another network: give the file that this model was converted from")  # fmt: skip
+            raise PicamError(
+                f"{self.name} takes {_sides(self.shape)} as its input, the model {_sides(tensor.shape)}",
+                "it is another network: give the file that this model was converted from",
+            )
         return tensor.reshape(self.shape)
 
 
@@ -98,9 +100,12 @@ class Comparison:
 
 
 def compare(
-    reference: Reference, ours: Callable[[Tensor], Scores], inputs: Iterable[tuple[str, Tensor]],
-    low: float, high: float,
-) -> Comparison:  # fmt: skip
+    reference: Reference,
+    ours: Callable[[Tensor], Scores],
+    inputs: Iterable[tuple[str, Tensor]],
+    low: float,
+    high: float,
+) -> Comparison:
     """Ask both the same: `inputs` are pictures by name, as our network's input; noise lies between `low` and `high`."""
     count, same, largest, worst, shape = 0, 0, 0.0, "", reference.shape
     for name, tensor in inputs:
@@ -123,8 +128,10 @@ def _both(reference: Reference, ours: Callable[[Tensor], Scores], tensor: Tensor
     if len(mine) == 2 and len(other) == 1:  # the bundle has made two classes of one probability
         other = np.array([1 - other[0], other[0]], np.float32)
     if len(mine) != len(other):
-        raise PicamError(f"{reference.name} has {len(other)} outputs, the model {len(mine)}",
-                         "it is another network, or another layer of it was chosen with --output-layer")  # fmt: skip
+        raise PicamError(
+            f"{reference.name} has {len(other)} outputs, the model {len(mine)}",
+            "it is another network, or another layer of it was chosen with --output-layer",
+        )
     return mine, other
 
 
@@ -144,8 +151,10 @@ def open_reference(path: Path, threads: int = 0) -> Reference:
     except PicamError:
         raise
     except Exception as error:  # whatever the library raises about a file
-        raise PicamError(f"{path.name} cannot be loaded by its own library ({type(error).__name__})",
-                         "is it the file that this model was converted from?") from error  # fmt: skip
+        raise PicamError(
+            f"{path.name} cannot be loaded by its own library ({type(error).__name__})",
+            "is it the file that this model was converted from?",
+        ) from error
 
 
 def _need(*names: str) -> str:

@@ -73,8 +73,11 @@ def _dark_at_borders(grey: Pixels) -> tuple[bool, bool]:
     wide = _BORDER_PX
     borders = np.empty((grey.shape[0], 4, wide), np.uint8)
     borders[:, 0], borders[:, 1], borders[:, 2], borders[:, 3] = (
-        grey[:, :wide], grey[:, -wide:], grey[:wide].T, grey[-wide:].T,
-    )  # fmt: skip
+        grey[:, :wide],
+        grey[:, -wide:],
+        grey[:wide].T,
+        grey[-wide:].T,
+    )
     dark = _thin_and_dark(borders.reshape(-1, 4 * wide))[1]
     rows = cv2.reduce(dark.reshape(-1, wide), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F).reshape(-1, 4)
     left, right, top, bottom = (cv2.reduce(rows, 0, cv2.REDUCE_MAX)[0] >= _DARKER * wide).tolist()

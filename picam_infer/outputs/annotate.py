@@ -77,8 +77,12 @@ def status_screen(
     room = width - 2 * margin
     y = height // 5
     image[y - unit : y - unit // 2, margin : margin + room // 8] = colour
-    blocks = ((title, _headline_height(unit), INK), (reason, 2 * unit + 8, colour), (hint, 2 * unit + 8, INK),
-              (foot, _text_height(unit), DIM))  # fmt: skip
+    blocks = (
+        (title, _headline_height(unit), INK),
+        (reason, 2 * unit + 8, colour),
+        (hint, 2 * unit + 8, INK),
+        (foot, _text_height(unit), DIM),
+    )
     for text, size, colour in blocks:
         for line in wrap(text, room, size):
             if y + 2 * size > height:

@@ -89,8 +89,16 @@ class Collector:
             result = self._result(name)
             if result is not None:
                 unit = {"unit": result["unit"]} if "unit" in result else {}
-                found.append({"name": name, "label": result.get("label"), "score": result.get("score", 0.0), **unit,
-                              "captured": result.get("captured", 0.0), "bytes": size})  # fmt: skip
+                found.append(
+                    {
+                        "name": name,
+                        "label": result.get("label"),
+                        "score": result.get("score", 0.0),
+                        **unit,
+                        "captured": result.get("captured", 0.0),
+                        "bytes": size,
+                    }
+                )
         return found
 
     def picture(self, name: str) -> bytes | None:

@@ -48,8 +48,10 @@ class InvitationScreen:
         blocks += [
             (address, body, annotate.INK) for address in dict.fromkeys([*self.addresses[:1], *self.addresses[-1:]])
         ]
-        blocks += [(f"Open to the network {self.how_long}.", small, annotate.DIM),
-                   ("x closes it · any other key hides this", small, annotate.DIM)]  # fmt: skip
+        blocks += [
+            (f"Open to the network {self.how_long}.", small, annotate.DIM),
+            ("x closes it · any other key hides this", small, annotate.DIM),
+        ]
         y = top
         for text, size, colour in blocks:
             for line in wrap(text, room, size):

@@ -121,8 +121,12 @@ def cut(image: Pixels, at: Box) -> Pixels:
 
 
 def _overlap(one: Box, other: Box) -> bool:
-    return (one.x < other.x + other.width and other.x < one.x + one.width
-            and one.y < other.y + other.height and other.y < one.y + one.height)  # fmt: skip
+    return (
+        one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
+    )
 
 
 def _with(part: Pixels, at: Box, laid: Iterable[Overlay]) -> Pixels:
@@ -161,9 +165,12 @@ def box(width: int, height: int, thick: int, colour: Colour) -> tuple[Strip, ...
     side = 2 * half + 1
     if min(canvas.shape[:2]) <= 2 * side:
         return (Strip(-half, -half, canvas),)
-    edges = ((0, side, 0, canvas.shape[1]), (canvas.shape[0] - side, canvas.shape[0], 0, canvas.shape[1]),
-             (side, canvas.shape[0] - side, 0, side),
-             (side, canvas.shape[0] - side, canvas.shape[1] - side, canvas.shape[1]))  # fmt: skip
+    edges = (
+        (0, side, 0, canvas.shape[1]),
+        (canvas.shape[0] - side, canvas.shape[0], 0, canvas.shape[1]),
+        (side, canvas.shape[0] - side, 0, side),
+        (side, canvas.shape[0] - side, canvas.shape[1] - side, canvas.shape[1]),
+    )
     return tuple(
         Strip(left - half, top - half, canvas[top:bottom, left:right].copy()) for top, bottom, left, right in edges
     )

@@ -19,8 +19,12 @@ _SCHEMES = ("rtsp", "rtsps", "http", "https")
 _KINDS = "camera, camera:NAME, /dev/video0, picamera, demo, rtsp://…, http://…, a video, a picture or a folder"
 
 
-def open_source(address: str, capture: Capture, login: SourceLogin = SourceLogin(),  # noqa: B008
-                roi: Roi | None = None) -> Source:  # fmt: skip
+def open_source(
+    address: str,
+    capture: Capture,
+    login: SourceLogin = SourceLogin(),  # noqa: B008
+    roi: Roi | None = None,
+) -> Source:
     """Open what `address` names (the README lists the kinds) and return it.
 
     `login` is for network cameras; `roi` is where the demo writes its digits. Raises `Disconnected` for a device or

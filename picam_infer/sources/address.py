@@ -69,10 +69,14 @@ def parse(text: str) -> Address:
     user, _, password = login.partition(":")
     path = urllib.parse.quote(rest.partition("#")[0], safe="%/:=&?~+!$,;'@()*[]|")
     return Address(
-        scheme=scheme, host=match[1].strip("[]").replace("%25", "%"), port=int(match[2] or _PORTS.get(scheme, 80)),
-        path=path if path.startswith("/") else f"/{path}", user=urllib.parse.unquote(user) if at else None,
-        password=urllib.parse.unquote(password), shown=shown(text),
-    )  # fmt: skip
+        scheme=scheme,
+        host=match[1].strip("[]").replace("%25", "%"),
+        port=int(match[2] or _PORTS.get(scheme, 80)),
+        path=path if path.startswith("/") else f"/{path}",
+        user=urllib.parse.unquote(user) if at else None,
+        password=urllib.parse.unquote(password),
+        shown=shown(text),
+    )
 
 
 def shown(text: str) -> str:

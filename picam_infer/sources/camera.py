@@ -158,8 +158,10 @@ class Camera:
 
     def _gone(self, waited_s: float) -> Disconnected:
         if _timed_out(waited_s) and Path(self.info.path).exists():
-            return Disconnected(f"no picture for {SELECT_TIMEOUT_S} s", "the camera is plugged in but sends nothing: "
-                        "replug it, or try another port or cable")  # fmt: skip
+            return Disconnected(
+                f"no picture for {SELECT_TIMEOUT_S} s",
+                "the camera is plugged in but sends nothing: replug it, or try another port or cable",
+            )
         # The read fails a moment before the node goes away.
         until_s = time.monotonic() + _VANISHING_S
         while Path(self.info.path).exists():

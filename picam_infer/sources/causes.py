@@ -9,8 +9,10 @@ import ssl
 from picam_infer.core import Disconnected
 
 CHECK = "check the address, the camera's power and the network"
-_LOGIN = ("set source_login (user and password_file), or put both into the address: {scheme}://USER:PASSWORD@host/…; "
-          "there / # ? @ are written %2F %23 %3F %40")  # fmt: skip
+_LOGIN = (
+    "set source_login (user and password_file), or put both into the address: {scheme}://USER:PASSWORD@host/…; "
+    "there / # ? @ are written %2F %23 %3F %40"
+)
 _HTTP_PORT = "is it the right port? This one is not for {protocol}"
 _REFUSALS = {
     404: "the path behind the host is wrong: the camera's manual or its page names the right one",
@@ -45,8 +47,10 @@ def unreachable(name: str, error: BaseException, protocol: str = "http") -> Disc
     if isinstance(error, ssl.SSLCertVerificationError):
         return _untrusted(name, error)
     if isinstance(error, ssl.SSLError):
-        return Disconnected(f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
-                    f"use {protocol.removesuffix('s')}://, or the port that is for TLS")  # fmt: skip
+        return Disconnected(
+            f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
+            f"use {protocol.removesuffix('s')}://, or the port that is for TLS",
+        )
     if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter: no name that DNS could have
         return Disconnected(f"{name}: no such host", "check the name, or write the camera's IP address")
     if isinstance(error, TimeoutError):
@@ -72,5 +76,7 @@ def _untrusted(name: str, error: ssl.SSLCertVerificationError) -> Disconnected:
         return Disconnected(
             f"{name}: its certificate has expired, or one of the clocks is wrong", "renew it; see `timedatectl`"
         )
-    return Disconnected(f"{name}: its certificate is not trusted",
-                "give its certificate with source_login.ca_file, or use it without TLS")  # fmt: skip
+    return Disconnected(
+        f"{name}: its certificate is not trusted",
+        "give its certificate with source_login.ca_file, or use it without TLS",
+    )

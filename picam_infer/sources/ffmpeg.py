@@ -136,8 +136,10 @@ class Player:
 
 
 _CODES: dict[type[Exception], int] = {
-    av.error.HTTPUnauthorizedError: 401, av.error.HTTPForbiddenError: 403, av.error.HTTPNotFoundError: 404,
-}  # fmt: skip
+    av.error.HTTPUnauthorizedError: 401,
+    av.error.HTTPForbiddenError: 403,
+    av.error.HTTPNotFoundError: 404,
+}
 
 
 def cannot_play(error: Exception) -> CannotPlay:

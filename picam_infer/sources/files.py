@@ -167,9 +167,11 @@ class Video:
 
 def _no_video(path: Path, head: bytes, why: str) -> NoInput:
     if head[4:8] == b"ftyp" and not _has_index(path):
-        return NoInput(f"{path} was never finished: it has no index (moov), without which nothing in it can be found",
-                       "record it again and end the recording properly; to be safe from that, record as .mkv or .ts "
-                       "(the program untrunc can rebuild it with a whole file from the same camera)")  # fmt: skip
+        return NoInput(
+            f"{path} was never finished: it has no index (moov), without which nothing in it can be found",
+            "record it again and end the recording properly; to be safe from that, record as .mkv or .ts "
+            "(the program untrunc can rebuild it with a whole file from the same camera)",
+        )
     return NoInput(f"{path} holds no video this program can play ({why})", "try: ffmpeg -i FILE new.mp4")
 
 

@@ -33,9 +33,17 @@ def make_frame(
     now_s = time.monotonic()
     stamp_s = now_s if monotonic_s is None else monotonic_s
     return Frame(
-        data=data, codec=codec, width=size[0], height=size[1], monotonic_s=stamp_s,
-        captured=time.time() - (now_s - stamp_s), seq=seq, rotate=capture.rotate, flip=capture.flip, name=name,
-    )  # fmt: skip
+        data=data,
+        codec=codec,
+        width=size[0],
+        height=size[1],
+        monotonic_s=stamp_s,
+        captured=time.time() - (now_s - stamp_s),
+        seq=seq,
+        rotate=capture.rotate,
+        flip=capture.flip,
+        name=name,
+    )
 
 
 def jpeg_size(data: Pixels) -> tuple[int, int] | None:

@@ -80,8 +80,10 @@ class _Conversation:
             )
         codec = re.search(r"^a=rtpmap:\d+ ([\w.-]+)/", medium[0], re.M)
         what = codec[1] if codec else "of an unknown kind"
-        return Disconnected(f"{name} sends a video codec that cannot be played here ({what})",
-                    "choose H.264, H.265 or MJPEG in the camera's settings")  # fmt: skip
+        return Disconnected(
+            f"{name} sends a video codec that cannot be played here ({what})",
+            "choose H.264, H.265 or MJPEG in the camera's settings",
+        )
 
     def _refusal(self, answer: _Answer) -> Disconnected:
         if 300 <= answer.code < 400:

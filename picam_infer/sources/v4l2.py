@@ -294,8 +294,11 @@ class Watched(Disconnected):
     def __init__(self, message: str, service: str) -> None:
         """`service`: which one, `picam-infer@bench`; empty: it cannot be seen."""
         unit = service or "picam-infer"
-        super().__init__(message, f"it is {unit} that watches; to use the camera yourself: sudo systemctl stop {unit}; "
-                         "for two services, give each a camera of its own (source:)")  # fmt: skip
+        super().__init__(
+            message,
+            f"it is {unit} that watches; to use the camera yourself: sudo systemctl stop {unit}; "
+            "for two services, give each a camera of its own (source:)",
+        )
         self.service = service
 
 
@@ -344,8 +347,11 @@ def explain(camera: CameraInfo, error: OSError | None, roots: Roots = Roots()) -
             return Watched(f"{who} is in use, most likely by {service}", service.service)
         return Disconnected(f"{who} is in use by {by or 'another program'}", "end that program")
     if number == errno.ENOSPC:
-        return Disconnected(f"{who}: not enough USB bandwidth", "set a smaller capture size, or format: mjpg; "
-                    "or plug the camera into another USB port, away from other cameras")  # fmt: skip
+        return Disconnected(
+            f"{who}: not enough USB bandwidth",
+            "set a smaller capture size, or format: mjpg; "
+            "or plug the camera into another USB port, away from other cameras",
+        )
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return unplugged(camera.name)
     if error is None:

@@ -30,9 +30,13 @@ _MOST = 1024
 _INT32 = 1 << 32
 
 _KINDS: dict[int, Literal["integer", "boolean", "menu", "bitmask"]] = {
-    INTEGER: "integer", BOOLEAN: "boolean", MENU_TYPE: "menu", INTEGER64: "integer", BITMASK: "bitmask",
+    INTEGER: "integer",
+    BOOLEAN: "boolean",
+    MENU_TYPE: "menu",
+    INTEGER64: "integer",
+    BITMASK: "bitmask",
     INTEGER_MENU: "menu",
-}  # fmt: skip
+}
 """What a number can set again after a reconnect; buttons, texts and compounds are left out."""
 _CAMERA, _USER = 0x009A0900, 0x00980900
 NAMES = {
@@ -86,10 +90,20 @@ def _control(
     value = None if flags & WRITE_ONLY else _value(handle, number, kind)
     menu = dict(_menu(handle, number, kind, low, high)) if _KINDS[kind] == "menu" else {}
     return Control(
-        name, title, _KINDS[kind], low, high, step, default, value, menu,
+        name,
+        title,
+        _KINDS[kind],
+        low,
+        high,
+        step,
+        default,
+        value,
+        menu,
         tuple(alias for alias in NAMES.get(number, ()) if alias != name),
-        bool(flags & INACTIVE), bool(flags & VOLATILE), number,
-    )  # fmt: skip
+        bool(flags & INACTIVE),
+        bool(flags & VOLATILE),
+        number,
+    )
 
 
 def _menu(handle: int, number: int, kind: int, low: int, high: int) -> Iterator[tuple[int, str]]:

@@ -39,9 +39,12 @@ def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
 
 
 def keras(
-    path: Path, layers: Sequence[dict[str, Any]], arrays: dict[str, dict[str, np.ndarray]],
-    shape: Sequence[int | None] = (None, SIZE, SIZE, 3), loss: Any = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    layers: Sequence[dict[str, Any]],
+    arrays: dict[str, dict[str, np.ndarray]],
+    shape: Sequence[int | None] = (None, SIZE, SIZE, 3),
+    loss: Any = None,
+) -> Path:
     """Write a sequential Keras 2 file."""
     first = {"class_name": "InputLayer", "config": {"batch_input_shape": list(shape), "name": "in"}}
     topology = {
@@ -78,9 +81,14 @@ def dense(
 
 
 def colour_keras(
-    path: Path, kernel: Any = EACH, bias: Any = 0.0, activation: str = "softmax",
-    before: Sequence[dict[str, Any]] = (), arrays: dict[str, Any] | None = None, **more: Any,
-) -> Path:  # fmt: skip
+    path: Path,
+    kernel: Any = EACH,
+    bias: Any = 0.0,
+    activation: str = "softmax",
+    before: Sequence[dict[str, Any]] = (),
+    arrays: dict[str, Any] | None = None,
+    **more: Any,
+) -> Path:
     """Write means of the channels → Dense, with layers of scaling before."""
     last, weights = dense(kernel, bias, activation)
     pool = layer("GlobalAveragePooling2D", "g")
@@ -91,9 +99,12 @@ def colour_keras(
 
 
 def network(
-    finish: Callable[[Any], Any], begin: Callable[[Any], Any] = lambda x: x, kernel: Any = EACH,
-    shape: Sequence[int] = (1, SIZE, SIZE, 3), conv: bool = True,
-) -> Any:  # fmt: skip
+    finish: Callable[[Any], Any],
+    begin: Callable[[Any], Any] = lambda x: x,
+    kernel: Any = EACH,
+    shape: Sequence[int] = (1, SIZE, SIZE, 3),
+    conv: bool = True,
+) -> Any:
     """Return begin → a convolution that changes nothing → means of the channels → MatMul → finish."""
     source = op.parameter(list(shape), np.float32, name="in")
     x = begin(source)
@@ -118,10 +129,15 @@ def save_ir(path: Path, model: Any) -> Path:
 
 
 def onnx_file(
-    path: Path, nodes: Sequence[tuple[str, list[str], list[str], dict[str, Any]]], constants: dict[str, Any],
-    outputs: dict[str, Sequence[Any]], shape: Sequence[Any] = (1, 3, SIZE, SIZE), maker: str = "pytorch",
-    notes: dict[str, str] | None = None, kind: Any = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    nodes: Sequence[tuple[str, list[str], list[str], dict[str, Any]]],
+    constants: dict[str, Any],
+    outputs: dict[str, Sequence[Any]],
+    shape: Sequence[Any] = (1, 3, SIZE, SIZE),
+    maker: str = "pytorch",
+    notes: dict[str, str] | None = None,
+    kind: Any = None,
+) -> Path:
     """Write an ONNX file of nodes (operator, inputs, outputs, attributes); its input is `x`."""
     onnx = pytest.importorskip("onnx", reason="the package onnx is not installed (extra `test`)")
     from onnx import TensorProto, helper, numpy_helper
@@ -129,9 +145,12 @@ def onnx_file(
     made = [helper.make_node(kind_, inputs, outs, **attributes) for kind_, inputs, outs, attributes in nodes]
     held = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(
-        made, "colours", [helper.make_tensor_value_info("x", kind or TensorProto.FLOAT, list(shape))],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(sides)) for name, sides in outputs.items()], held,
-    )  # fmt: skip
+        made,
+        "colours",
+        [helper.make_tensor_value_info("x", kind or TensorProto.FLOAT, list(shape))],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(sides)) for name, sides in outputs.items()],
+        held,
+    )
     model = helper.make_model(graph, producer_name=maker, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     for key, value in (notes or {}).items():
         entry = model.metadata_props.add()
@@ -146,9 +165,12 @@ def colour_onnx(
     """Write front → 1×1 convolution → means → Gemm → last (empty: logits), (1, 3, H, W)."""
     start = front[-1][2][0] if front else "x"
     nodes = [
-        *front, ("Conv", [start, "one"], ["c"], {}), ("GlobalAveragePool", ["c"], ["g"], {}),
-        ("Flatten", ["g"], ["f"], {}), ("MatMul", ["f", "k"], ["logits" if last else "y"], {}),
-    ]  # fmt: skip
+        *front,
+        ("Conv", [start, "one"], ["c"], {}),
+        ("GlobalAveragePool", ["c"], ["g"], {}),
+        ("Flatten", ["g"], ["f"], {}),
+        ("MatMul", ["f", "k"], ["logits" if last else "y"], {}),
+    ]
     if last:
         nodes.append((last, ["logits"], ["y"], {"axis": 1} if "oftmax" in last else {}))
     one = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
@@ -160,9 +182,16 @@ def colour_onnx(
 
 
 def tflite(
-    path: Path, *, quantised: bool = False, last: str = "SOFTMAX", scale: float = 1 / 255, zero: int = 0,
-    metadata: bytes | None = None, files: dict[str, str] | None = None, gain: float = 8.0,
-) -> Path:  # fmt: skip
+    path: Path,
+    *,
+    quantised: bool = False,
+    last: str = "SOFTMAX",
+    scale: float = 1 / 255,
+    zero: int = 0,
+    metadata: bytes | None = None,
+    files: dict[str, str] | None = None,
+    gain: float = 8.0,
+) -> Path:
     """Write MEAN → FULLY_CONNECTED → last; `quantised`: uint8 at both ends, the input by `scale` and `zero`."""
     flatbuffers = pytest.importorskip("flatbuffers", reason="flatbuffers is not installed (extra `test`)")
     s = pytest.importorskip(
@@ -199,11 +228,13 @@ def tflite(
     graph.name = b"main"
     entry, weights = ((scale, zero), (gain / 255, 0)) if quantised else (None, None)
     graph.tensors = [
-        tensor("x", [1, SIZE, SIZE, 3], kind, q=entry), tensor("axes", [2], int32, np.array([1, 2], np.int32)),
-        tensor("means", [1, 3], kind, q=entry), tensor("k", [3, 3], kind, kernel, weights),
+        tensor("x", [1, SIZE, SIZE, 3], kind, q=entry),
+        tensor("axes", [2], int32, np.array([1, 2], np.int32)),
+        tensor("means", [1, 3], kind, q=entry),
+        tensor("k", [3, 3], kind, kernel, weights),
         tensor("logits", [1, 3], kind, q=(gain * 2 / 255, 127) if quantised else None),
         tensor("y", [1, 3], kind, q=(1 / 256, 0) if quantised else None),
-    ]  # fmt: skip
+    ]
     ops = [("MEAN", [0, 1], [2], "ReducerOptions"), ("FULLY_CONNECTED", [2, 3, -1], [4], "FullyConnectedOptions")]
     if last:
         ops.append((last, [4], [5], "SoftmaxOptions" if last == "SOFTMAX" else "NONE"))

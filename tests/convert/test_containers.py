@@ -132,15 +132,18 @@ def test_other_files_are_named_under_any_name(magic: bytes, said: str, home: Pat
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize(("content", "said"), [
-    (LFS, "is a Git LFS pointer for 47,931,186 bytes"),
-    (b"/annex/objects/SHA256E-s100--abc.h5\n", "is a git-annex pointer"),
-    (b"\n\n<!DOCTYPE html>\n<html><head><title>Sign in</title>", "is a web page («Sign in»)"),
-    (b"<html lang=en><body>Google Drive can't scan this file", "Google Drive asks"),
-    (b'<!DOCTYPE html><link href="https://github.githubassets.com/x">', "Download raw file"),
-    (b'{"message": "Not Found", "documentation_url": "https://x"}', "not"),
-    (b"", "is empty"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LFS, "is a Git LFS pointer for 47,931,186 bytes"),
+        (b"/annex/objects/SHA256E-s100--abc.h5\n", "is a git-annex pointer"),
+        (b"\n\n<!DOCTYPE html>\n<html><head><title>Sign in</title>", "is a web page («Sign in»)"),
+        (b"<html lang=en><body>Google Drive can't scan this file", "Google Drive asks"),
+        (b'<!DOCTYPE html><link href="https://github.githubassets.com/x">', "Download raw file"),
+        (b'{"message": "Not Found", "documentation_url": "https://x"}', "not"),
+        (b"", "is empty"),
+    ],
+)
 def test_pointers_and_pages_are_named_in_every_format(
     suffix: str, content: bytes, said: str, home: Path, tmp_path: Path
 ) -> None:
@@ -275,11 +278,13 @@ def test_a_saved_model_keeps_its_assets_to_itself(home: Path, tmp_path: Path) ->
     (saved / "keras_metadata.pb").write_bytes(b"x")
     (saved / "fingerprint.pb").write_bytes(b"x")
     entries = folder_bytes(saved, "model.savedmodel/")
-    for at, given in enumerate([
-        zipped(home / "a.zip", *entries, ("labels.txt", NAMES)),
-        zipped(home / "flat.zip", *folder_bytes(saved, ""), ("labels.txt", NAMES)),
-        zipped(home / "deep.zip", ("converted_savedmodel.zip", packed_zip(*entries, ("labels.txt", NAMES)))),
-    ]):  # fmt: skip
+    for at, given in enumerate(
+        [
+            zipped(home / "a.zip", *entries, ("labels.txt", NAMES)),
+            zipped(home / "flat.zip", *folder_bytes(saved, ""), ("labels.txt", NAMES)),
+            zipped(home / "deep.zip", ("converted_savedmodel.zip", packed_zip(*entries, ("labels.txt", NAMES)))),
+        ]
+    ):
         assert labels_of(given, tmp_path / f"out{at}") == ["red", "green"]
     for at, given in enumerate([saved, saved / "saved_model.pb"]):
         assert len(labels_of(given, tmp_path / f"on{at}")) == 2

@@ -24,9 +24,12 @@ FILES = {
     "oarriaga__face_classification/fer2013_mini_XCEPTION.102-0.66.hdf5": None,
     "oarriaga__face_classification/gender_mini_XCEPTION.21-0.95.hdf5": None,
     "ojjsaw__teachable-machine-openvino/converted_keras.zip": (
-        "Cereal Box", "Spicy Peanuts", "Glass of rice", "Unknown",
+        "Cereal Box",
+        "Spicy Peanuts",
+        "Glass of rice",
+        "Unknown",
     ),
-}  # fmt: skip
+}
 
 
 def answers(folder: Path, x: np.ndarray) -> np.ndarray:

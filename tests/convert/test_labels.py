@@ -104,7 +104,9 @@ FORMS = {
     "json by name": ("class_indices.json", '{"green": 1, "red": 0, "blue": 2}'),
     "json with identifiers": ("labels.json", '{"0": ["n1", "red"], "1": ["n2", "green"], "2": ["n3", "blue"]}'),
     "json of objects": (
-        "labels.json", '[{"id": 2, "name": "blue"}, {"id": 0, "name": "red"}, {"id": 1, "name": "green"}]'),
+        "labels.json",
+        '[{"id": 2, "name": "blue"}, {"id": 0, "name": "red"}, {"id": 1, "name": "green"}]',
+    ),
     "json, deep inside": ("metadata.json", '{"version": 3, "model": {"classes": ["red", "green", "blue"]}}'),
     "hugging face": ("label_config.json", '{"id2label": {"0": "red", "1": "green", "2": "blue"}, "model_type": "vit"}'),
     "json from 1": ("labels.json", '{"1": "red", "2": "green", "3": "blue"}'),
@@ -115,10 +117,12 @@ FORMS = {
     "csv, one column": ("labels.csv", "name\nred\ngreen\nblue\n"),
     "csv of pandas": ("classes.csv", ",label\n0,red\n1,green\n2,blue\n"),
     "label map": (
-        "labelmap.pbtxt", "item {\n id: 1\n name: 'red'\n}\nitem { id: 2 name: 'green' }\nitem { id: 3 name: 'blue' }"),
+        "labelmap.pbtxt",
+        "item {\n id: 1\n name: 'red'\n}\nitem { id: 2 name: 'green' }\nitem { id: 3 name: 'blue' }",
+    ),
     "yaml": ("class_names.yaml", "nc: 3\nnames: [red, green, blue]\n"),
     "yaml by index": ("class_names.yaml", "names:\n  0: red\n  1: green\n  2: blue\n"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -311,8 +311,12 @@ def test_what_no_camera_can_feed_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_inputs_at_once_are_refused_unless_one_will_do(tmp_path: Path) -> None:
-    nodes = [("GlobalAveragePool", ["x"], ["g"], {}), ("Flatten", ["g"], ["f"], {}), ("Softmax", ["f"], ["y"], {}),
-             ("Add", ["f", "z"], ["both"], {})]  # fmt: skip
+    nodes = [
+        ("GlobalAveragePool", ["x"], ["g"], {}),
+        ("Flatten", ["g"], ["f"], {}),
+        ("Softmax", ["f"], ["y"], {}),
+        ("Add", ["f", "z"], ["both"], {}),
+    ]
     import onnx
     from onnx import TensorProto, helper
 
@@ -440,8 +444,11 @@ def test_a_large_network_of_pytorch_gets_imagenets_statistics(tmp_path: Path) ->
 
 
 def test_onnx_files_say_more_in_their_metadata(tmp_path: Path) -> None:
-    notes = {"names": "{0: 'red', 1: 'green', 2: 'blue'}", "Image.BitmapPixelFormat": "Bgr8",
-             "Image.NominalPixelRange": "NominalRange_0_255"}  # fmt: skip
+    notes = {
+        "names": "{0: 'red', 1: 'green', 2: 'blue'}",
+        "Image.BitmapPixelFormat": "Bgr8",
+        "Image.NominalPixelRange": "NominalRange_0_255",
+    }
     card, report = card_of(colour_onnx(tmp_path / "m.onnx", notes=notes), tmp_path / "o")
     assert report.labels == ["red", "green", "blue"]
     assert card.preprocess == Photo(colour="bgr", scale=1.0, offset=0.0)
@@ -465,16 +472,19 @@ def test_a_quantised_tflite_answers_probabilities(tmp_path: Path, capsys: pytest
     assert red["label"] == "r" and 0.95 < red["score"] <= 1.0
 
 
-@pytest.mark.parametrize(("options", "chain"), [
-    ({"scale": "-1..1"}, Photo(fit="squash")),
-    ({"mean": "127.5", "std": "127.5"}, Photo(fit="squash")),
-    ({"mean": "0.5", "std": "0.5"}, Photo(fit="squash")),
-    ({"mean": "0,0,0", "std": "1", "scale": "0..255"}, Photo(scale=1.0, offset=0.0, fit="squash")),
-    ({"colour": "bgr", "fit": "pad", "scale": "0..1"}, Photo(colour="bgr", scale=1 / 255, offset=0.0, fit="pad")),
-    ({"fit": "crop", "scale": "0..1"}, Photo(scale=1 / 255, offset=0.0)),
-    ({"chain": "edges"}, Edges()),
-    ({"chain": "edges", "scale": "-1..1"}, Edges(scale=1 / 127.5, offset=-1.0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "chain"),
+    [
+        ({"scale": "-1..1"}, Photo(fit="squash")),
+        ({"mean": "127.5", "std": "127.5"}, Photo(fit="squash")),
+        ({"mean": "0.5", "std": "0.5"}, Photo(fit="squash")),
+        ({"mean": "0,0,0", "std": "1", "scale": "0..255"}, Photo(scale=1.0, offset=0.0, fit="squash")),
+        ({"colour": "bgr", "fit": "pad", "scale": "0..1"}, Photo(colour="bgr", scale=1 / 255, offset=0.0, fit="pad")),
+        ({"fit": "crop", "scale": "0..1"}, Photo(scale=1 / 255, offset=0.0)),
+        ({"chain": "edges"}, Edges()),
+        ({"chain": "edges", "scale": "-1..1"}, Edges(scale=1 / 127.5, offset=-1.0)),
+    ],
+)
 def test_the_user_says_what_the_files_do_not(options: dict[str, Any], chain: Any, tmp_path: Path) -> None:
     card, _ = card_of(colour_keras(tmp_path / "m.h5"), tmp_path / "o", **options)
     assert type(card.preprocess) is type(chain)
@@ -691,9 +701,11 @@ def test_a_saved_model_that_scales_by_itself_gets_pixels(tmp_path: Path) -> None
         "Placeholder", "image", dtype=kind, shape=field(7, b"".join(field(2, field(1, side)) for side in (-1, 8, 8, 3)))
     )
     scaled = (
-        tf_constant("by", 127.5) + node("RealDiv", "divided", "image", "by", T=kind)
-        + tf_constant("one", 1.0) + node("Sub", "scaled", "divided", "one", T=kind)
-    )  # fmt: skip
+        tf_constant("by", 127.5)
+        + node("RealDiv", "divided", "image", "by", T=kind)
+        + tf_constant("one", 1.0)
+        + node("Sub", "scaled", "divided", "one", T=kind)
+    )
     plain, inside = placeholder + head("image", "Softmax"), placeholder + scaled + head("scaled", "Softmax")
     for source in (save_saved_model(tmp_path / "m", inside), save_pb(tmp_path / "m.pb", inside)):
         card, report = card_of(source, tmp_path / "o")

@@ -86,10 +86,12 @@ def coded(image: np.ndarray, *options: int, padding: int = 0) -> Frame:
 
 
 CODINGS = {
-    "4:2:0": (), "4:2:2": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+    "4:2:0": (),
+    "4:2:2": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
     "4:4:4": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), "restart markers": (cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
-}  # fmt: skip
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "restart markers": (cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
+}
 
 
 @pytest.mark.parametrize("options", CODINGS.values(), ids=CODINGS)

@@ -17,9 +17,12 @@ def coded(*options: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("options", "coding", "copies", "restarts"),
-    [((), 0xC0, 1, False), ((cv2.IMWRITE_JPEG_PROGRESSIVE, 1), 0xC2, 2, False),
-     ((cv2.IMWRITE_JPEG_RST_INTERVAL, 2), 0xC0, 1, True)],
-)  # fmt: skip
+    [
+        ((), 0xC0, 1, False),
+        ((cv2.IMWRITE_JPEG_PROGRESSIVE, 1), 0xC2, 2, False),
+        ((cv2.IMWRITE_JPEG_RST_INTERVAL, 2), 0xC0, 1, True),
+    ],
+)
 def test_what_a_picture_declares(options: tuple[int, ...], coding: int, copies: int, restarts: bool) -> None:
     data = coded(*options)
     for given in (data, np.frombuffer(data, np.uint8)):

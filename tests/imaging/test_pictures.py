@@ -22,8 +22,11 @@ def quarters() -> npt.NDArray[np.uint8]:
     """A landscape whose corners tell how it was turned: blue, green / red, white."""
     picture = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     picture[:20, :30], picture[:20, 30:], picture[20:, :30], picture[20:, 30:] = (
-        (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255),
-    )  # fmt: skip
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (255, 255, 255),
+    )
     return picture
 
 
@@ -86,9 +89,11 @@ def test_transparency_is_laid_on_white(suffix: str, depth: int) -> None:
 
 def test_a_transparent_palette_and_grey_with_alpha_are_laid_on_white() -> None:
     palette = png(
-        struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0), [b"\0\1"] * 2,
-        chunk(b"PLTE", bytes([10, 20, 30, 200, 100, 50])), chunk(b"tRNS", bytes([0, 255])),
-    )  # fmt: skip
+        struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0),
+        [b"\0\1"] * 2,
+        chunk(b"PLTE", bytes([10, 20, 30, 200, 100, 50])),
+        chunk(b"tRNS", bytes([0, 255])),
+    )
     assert decode_picture(palette, "x")[0].tolist() == [[255, 255, 255], [50, 100, 200]]
     grey = png(struct.pack(">IIBBBBB", 2, 2, 8, 4, 0, 0, 0), [bytes([100, 0, 100, 255])] * 2)
     assert decode_picture(grey, "x")[0].tolist() == [[255] * 3, [100] * 3]

@@ -59,10 +59,13 @@ def scene(width: int, height: int) -> Frame:
 
 
 CHAINS = [
-    (Edges(), Input((1, 28, 28, 1))), (Edges(roi=Region(0.3, 0.6, 0.5)), Input((1, 28, 28, 1))),
-    (Photo(), Input((1, 224, 224, 3))), (Photo(roi=Region(0.7, 0.4, 0.8)), Input((1, 96, 96, 3))),
-    (Photo(fit="squash"), Input((1, 224, 224, 3))), (Photo(fit="pad", roi=1.0), Input((1, 224, 160, 3))),
-]  # fmt: skip
+    (Edges(), Input((1, 28, 28, 1))),
+    (Edges(roi=Region(0.3, 0.6, 0.5)), Input((1, 28, 28, 1))),
+    (Photo(), Input((1, 224, 224, 3))),
+    (Photo(roi=Region(0.7, 0.4, 0.8)), Input((1, 96, 96, 3))),
+    (Photo(fit="squash"), Input((1, 224, 224, 3))),
+    (Photo(fit="pad", roi=1.0), Input((1, 224, 160, 3))),
+]
 
 
 @pytest.mark.parametrize("turn", [(0, "none"), (90, "none"), (180, "horizontal"), (270, "vertical"), (0, "both")])
@@ -70,9 +73,13 @@ CHAINS = [
 @pytest.mark.parametrize("screen", [None, (800, 480)])
 @pytest.mark.parametrize(("chain", "network"), CHAINS)
 def test_the_network_sees_the_same_from_a_shared_picture(
-    chain: Edges | Photo, network: Input, screen: tuple[int, int] | None, size: tuple[int, int],
-    turn: tuple[int, str], unpackings: list[int],
-) -> None:  # fmt: skip
+    chain: Edges | Photo,
+    network: Input,
+    screen: tuple[int, int] | None,
+    size: tuple[int, int],
+    turn: tuple[int, str],
+    unpackings: list[int],
+) -> None:
     frame = replace(scene(*size), rotate=turn[0], flip=turn[1])  # type: ignore[arg-type]
     alone = preprocess.build(chain, network)(frame)
     shared = Unpacked()
@@ -128,8 +135,10 @@ def test_photos_score_the_same_from_a_shared_picture(tmp_path: Path) -> None:
     frames = []
     for path in sorted(export.parent.glob("*.jpg")):
         image = cv2.imread(str(path))
-        frames += [replace(jpeg_frame(cv2.resize(image, size, interpolation=cv2.INTER_AREA)), monotonic_s=float(i))
-                   for i, size in enumerate(SIZES)]  # fmt: skip
+        frames += [
+            replace(jpeg_frame(cv2.resize(image, size, interpolation=cv2.INTER_AREA)), monotonic_s=float(i))
+            for i, size in enumerate(SIZES)
+        ]
     assert len(frames) == 6
     assert scores_differ(bundles.load(tmp_path / "photo"), frames) <= 0.01
 
@@ -162,11 +171,14 @@ def test_alone_the_network_unpacks_no_more_than_its_part(unpackings: list[int]) 
 @pytest.mark.parametrize(
     ("size", "screen", "flag"),
     [
-        ((1920, 1080), (800, 480), cv2.IMREAD_REDUCED_COLOR_2), ((1920, 1080), (480, 320), cv2.IMREAD_REDUCED_COLOR_4),
-        ((1280, 720), (800, 480), cv2.IMREAD_COLOR), ((1280, 720), (1920, 1080), cv2.IMREAD_COLOR),
-        ((1280, 720), (0, 0), cv2.IMREAD_COLOR), ((1280, 720), None, cv2.IMREAD_COLOR),
+        ((1920, 1080), (800, 480), cv2.IMREAD_REDUCED_COLOR_2),
+        ((1920, 1080), (480, 320), cv2.IMREAD_REDUCED_COLOR_4),
+        ((1280, 720), (800, 480), cv2.IMREAD_COLOR),
+        ((1280, 720), (1920, 1080), cv2.IMREAD_COLOR),
+        ((1280, 720), (0, 0), cv2.IMREAD_COLOR),
+        ((1280, 720), None, cv2.IMREAD_COLOR),
     ],
-)  # fmt: skip
+)
 def test_no_more_of_the_picture_than_the_screen_has_pixels(
     size: tuple[int, int], screen: tuple[int, int] | None, flag: int, unpackings: list[int]
 ) -> None:

@@ -41,9 +41,13 @@ def corner_bundle(folder: Path, layout: str = "NHWC") -> Bundle:
     )
     folder.mkdir(parents=True)
     ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
-    card = Card(name="corner", input=Input(tuple(shape), layout),  # type: ignore[arg-type]
-                preprocess=Photo(colour="rgb", scale=1 / 127.5, offset=-1.0), origin=Origin("made by the tests"),
-                probabilities=False)  # fmt: skip
+    card = Card(
+        name="corner",
+        input=Input(tuple(shape), layout),  # type: ignore[arg-type]
+        preprocess=Photo(colour="rgb", scale=1 / 127.5, offset=-1.0),
+        origin=Origin("made by the tests"),
+        probabilities=False,
+    )
     files = {name: (folder / name).read_bytes() for name in ("model.xml", "model.bin")}
     return save(folder.parent / "corner", card, ("dark", "lit"), files)
 

@@ -23,9 +23,13 @@ def test_best_first_and_only_as_many_as_asked() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "label"),
-    [(Decide(threshold=0.5), "a"), (Decide(threshold=0.56), None), (Decide(threshold=0.5, margin=0.2), None),
-     (Decide(threshold=0.5, margin=0.05), "a")],
-)  # fmt: skip
+    [
+        (Decide(threshold=0.5), "a"),
+        (Decide(threshold=0.56), None),
+        (Decide(threshold=0.5, margin=0.2), None),
+        (Decide(threshold=0.5, margin=0.05), "a"),
+    ],
+)
 def test_threshold_and_margin(settings: Decide, label: str | None) -> None:
     assert Postprocessor("ab")(scores(0.55, 0.45), settings)[0] == label
 

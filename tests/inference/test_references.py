@@ -34,12 +34,16 @@ def onnx_file(path: Path, kernel: np.ndarray = KERNEL) -> Path:
     onnx = pytest.importorskip("onnx", reason="needs onnx (pip install onnx)")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "kernel"], ["logits"]),
-         helper.make_node("Softmax", ["logits"], ["answer"])],
-        "g", [helper.make_tensor_value_info("x", kind, [1, 3, 8, 8])],
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "kernel"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["answer"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [1, 3, 8, 8])],
         [helper.make_tensor_value_info("answer", kind, [1, kernel.shape[1]])],
         [onnx.numpy_helper.from_array(kernel, "kernel")],
-    )  # fmt: skip
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
 
@@ -86,9 +90,13 @@ def litert_file(path: Path) -> Path:
     soft.beta = 1.0
     graph = schema.SubGraphT()
     graph.tensors = [
-        tensor("x", [1, 8, 8, 3]), tensor("shape", [2], 1, schema.TensorType.INT32), tensor("flat", [1, 192]),
-        tensor("kernel", [3, 192], 2), tensor("logits", [1, 3]), tensor("answer", [1, 3]),
-    ]  # fmt: skip
+        tensor("x", [1, 8, 8, 3]),
+        tensor("shape", [2], 1, schema.TensorType.INT32),
+        tensor("flat", [1, 192]),
+        tensor("kernel", [3, 192], 2),
+        tensor("logits", [1, 3]),
+        tensor("answer", [1, 3]),
+    ]
     graph.inputs, graph.outputs = [0], [5]
     graph.operators = [
         operator(0, [0, 1], [2], options.ReshapeOptions, schema.ReshapeOptionsT()),

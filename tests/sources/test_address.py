@@ -65,9 +65,13 @@ def test_half_an_address_says_so_and_nothing_else(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "host", "port", "netloc"),
-    [("http://[::1]:8080/x", "::1", 8080, "[::1]:8080"), ("https://h/", "h", 443, "h:443"),
-     ("rtsps://h", "h", 322, "h:322"), ("http://[fe80::1%25eth0]/", "fe80::1%eth0", 80, "[fe80::1%eth0]:80")],
-)  # fmt: skip
+    [
+        ("http://[::1]:8080/x", "::1", 8080, "[::1]:8080"),
+        ("https://h/", "h", 443, "h:443"),
+        ("rtsps://h", "h", 322, "h:322"),
+        ("http://[fe80::1%25eth0]/", "fe80::1%eth0", 80, "[fe80::1%eth0]:80"),
+    ],
+)
 def test_hosts(text: str, host: str, port: int, netloc: str) -> None:
     where = address.parse(text)
     assert (where.host, where.port, where.netloc, where.user) == (host, port, netloc, None)

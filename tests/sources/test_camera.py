@@ -269,8 +269,11 @@ def test_a_node_that_udev_has_not_finished_is_waited_for(kernel, webcam):
     assert opened(kernel).info.by_id == str(link)
 
 
-MODES = (Format("YUYV", "", (Mode(1280, 720, (10.0,)), Mode(640, 480, (30.0,)))),
-         Format("MJPG", "", (Mode(1280, 720, (30.0,)), Mode(640, 480, (30.0,)))), Format("H264", "", ()))  # fmt: skip
+MODES = (
+    Format("YUYV", "", (Mode(1280, 720, (10.0,)), Mode(640, 480, (30.0,)))),
+    Format("MJPG", "", (Mode(1280, 720, (30.0,)), Mode(640, 480, (30.0,)))),
+    Format("H264", "", ()),
+)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,10 @@ def test_a_folder_plays_in_natural_order(tmp_path):
     (tmp_path / ".hidden.png").write_text("nor this")
     played = shades(open_source(str(tmp_path), Capture()))
     assert [(Path(f.name).name, shade) for f, shade in played] == [
-        ("frame1.png", 10), ("frame2.png", 20), ("frame10.png", 100)]  # fmt: skip
+        ("frame1.png", 10),
+        ("frame2.png", 20),
+        ("frame10.png", 100),
+    ]
 
 
 def test_a_bad_picture_among_good_ones_is_named_and_skipped(tmp_path, caplog):

@@ -296,12 +296,15 @@ def test_a_wrong_content_length_is_seen_through(wrong: int) -> None:
 @pytest.mark.parametrize(
     ("kind", "boundary"),
     [
-        ('multipart/x-mixed-replace; boundary="f"', "f"), ("multipart/x-mixed-replace;boundary=--f", "f"),
-        ("multipart/x-mixed-replace; boundary=other", "f"), ("multipart/x-mixed-replace", "f"),
-        ("multipart/x-mixed-replace; boundary=--f", "--f"), ("multipart/mixed; boundary=a b", "a b"),
+        ('multipart/x-mixed-replace; boundary="f"', "f"),
+        ("multipart/x-mixed-replace;boundary=--f", "f"),
+        ("multipart/x-mixed-replace; boundary=other", "f"),
+        ("multipart/x-mixed-replace", "f"),
+        ("multipart/x-mixed-replace; boundary=--f", "--f"),
+        ("multipart/mixed; boundary=a b", "a b"),
         ("MULTIPART/X-MIXED-REPLACE; BOUNDARY=f", "f"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("chunked", [False, True])
 def test_boundaries_as_cameras_write_them(kind: str, boundary: str, chunked: bool) -> None:
     def serve(caller: Caller) -> None:

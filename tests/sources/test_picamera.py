@@ -177,9 +177,13 @@ def test_libcameras_settings_are_controls_in_the_same_style(system):
     camera = open_source("picamera", Capture())
     made = system.made[-1]
     made.camera_controls = {
-        "ExposureTime": (14, 220000000, 20000), "AnalogueGain": (1.0, 16.0, None), "AeEnable": (False, True, True),
-        "ColourGains": ((0.0, 0.0), (32.0, 32.0), None), "FrameDurationLimits": (1, 2, 1), "AfMode": (0, 2, 0),
-    }  # fmt: skip
+        "ExposureTime": (14, 220000000, 20000),
+        "AnalogueGain": (1.0, 16.0, None),
+        "AeEnable": (False, True, True),
+        "ColourGains": ((0.0, 0.0), (32.0, 32.0), None),
+        "FrameDurationLimits": (1, 2, 1),
+        "AfMode": (0, 2, 0),
+    }
     made.set_controls = made.calls.append
     found = {control.name: control for control in camera.controls()}
     assert set(found) == {"exposure_time", "analogue_gain", "ae_enable", "af_mode"}

@@ -57,8 +57,10 @@ def test_a_real_stream_with_a_login(real: Ports, tmp_path: Path) -> None:
     (tmp_path / "p").chmod(0o600)
     place = f"127.0.0.1:{real.few}/mjpeg"
     encoded = ":".join(urllib.parse.quote(part, safe="") for part in (USER, PASSWORD))
-    for address, login in ((f"rtsp://{encoded}@{place}", SourceLogin()),
-                           (f"rtsp://{place}", SourceLogin(user=USER, password_file=str(tmp_path / "p")))):  # fmt: skip
+    for address, login in (
+        (f"rtsp://{encoded}@{place}", SourceLogin()),
+        (f"rtsp://{place}", SourceLogin(user=USER, password_file=str(tmp_path / "p"))),
+    ):
         source = open_source(address, Capture(), login)
         assert source.read().width == 160 and "s3c" not in source.description
         source.close()
@@ -101,8 +103,10 @@ def answers(media: str = H264, **statuses: str) -> Serve:
                     body, more = sdp(media), "Content-Type: application/sdp\r\n"
                 elif method == "SETUP":
                     more = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 7\r\n"
-            caller.send(f"RTSP/1.0 {status}\r\nCSeq: {number[1] if number else 0}\r\n{more}"
-                        f"Content-Length: {len(body)}\r\n\r\n{body}")  # fmt: skip
+            caller.send(
+                f"RTSP/1.0 {status}\r\nCSeq: {number[1] if number else 0}\r\n{more}"
+                f"Content-Length: {len(body)}\r\n\r\n{body}"
+            )
 
     return serve
 

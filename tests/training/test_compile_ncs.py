@@ -136,8 +136,11 @@ def test_what_is_written(keras: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "mvNCCompile TF_Model/tf_model.meta -s 12 -in conv2d_1_input -on dense_2/Softmax -o graph" in said
     assert {path.name for path in (out / "TF_Model").iterdir()} == {
-        "checkpoint", "tf_model.meta", "tf_model.index", "tf_model.data-00000-of-00001",
-    }  # fmt: skip
+        "checkpoint",
+        "tf_model.meta",
+        "tf_model.index",
+        "tf_model.data-00000-of-00001",
+    }
     picture = np.random.default_rng(1).uniform(0, 1, (1, 12, 12, 1)).astype(np.float32)
     answer, graph = answers_of_meta(out / "TF_Model" / "tf_model.meta", "dense_2/Softmax", picture)
     wanted = answers_of_network(bundles.load(out).network, picture)
@@ -175,8 +178,10 @@ def test_it_is_compiled(
     assert model.graph and model.graph.read_bytes() == b"graph"
     network = "TF_Model/tf_model.meta -s 12 -in conv2d_1_input -on dense_2/Softmax"
     assert toolkit_on_path() == [
-        f"mvNCCompile {network} -o graph.new", f"mvNCProfile {network}", f"mvNCCheck {network}",
-    ]  # fmt: skip
+        f"mvNCCompile {network} -o graph.new",
+        f"mvNCProfile {network}",
+        f"mvNCCheck {network}",
+    ]
     monkeypatch.setenv("CODE", "3")
     with pytest.raises(PicamError, match="mvNCCompile failed with code 3"):
         run(keras, "-o", out)
@@ -404,17 +409,20 @@ def test_a_folder_of_another_model_is_not_taken_for_its_own(
     assert (tmp_path / "out" / "model.bin").read_bytes() == bundle
 
 
-@pytest.mark.parametrize(("one", "said"), [
-    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], groups=3), "no grouped convolutions"),
-    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], dilation_rate=[2, 2]), "no dilated convolutions"),
-    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], activation="gelu"), "no activation 'gelu'"),
-    (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], data_format="channels_first"), "channels first"),
-    (layer("ReLU", "c", max_value=3.0), "ReLU and ReLU6"),
-    (layer("ELU", "c", alpha=2.0), "alpha of 1"),
-    (layer("Softmax", "c", axis=1), "along the last axis"),
-    (layer("Dense", "c", units=2), "flat input"),
-    (layer("BatchNormalization", "c", axis=1), "over the last axis"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], groups=3), "no grouped convolutions"),
+        (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], dilation_rate=[2, 2]), "no dilated convolutions"),
+        (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], activation="gelu"), "no activation 'gelu'"),
+        (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], data_format="channels_first"), "channels first"),
+        (layer("ReLU", "c", max_value=3.0), "ReLU and ReLU6"),
+        (layer("ELU", "c", alpha=2.0), "alpha of 1"),
+        (layer("Softmax", "c", axis=1), "along the last axis"),
+        (layer("Dense", "c", units=2), "flat input"),
+        (layer("BatchNormalization", "c", axis=1), "over the last axis"),
+    ],
+)
 def test_what_the_stick_cannot_run_is_said(one: dict[str, Any], said: str, tmp_path: Path, stand_in: Any) -> None:
     channels = ("gamma", "beta", "moving_mean", "moving_variance")
     weights = arrays(c={"kernel": (1, 1, 3, 4), "bias": (4,), **dict.fromkeys(channels, (3,))})

@@ -115,16 +115,23 @@ def read_network(bundle: Bundle, core: ov.Core | None = None) -> ov.Model:
 def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
     model = read_network(bundle, core)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise BundleError(f"{bundle.network} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
-                          "one of each is needed: convert with --output-layer") from None  # fmt: skip
+        raise BundleError(
+            f"{bundle.network} has {len(model.inputs)} inputs and {len(model.outputs)} outputs",
+            "one of each is needed: convert with --output-layer",
+        ) from None
     shape = [d.get_length() if d.is_static else 0 for d in model.input(0).get_partial_shape()]
     if math.prod(shape) != math.prod(bundle.card.input.shape):
-        raise BundleError(f"{bundle.network} takes {model.input(0).get_partial_shape()}, its card says "
-                          f"{list(bundle.card.input.shape)}", "convert the model again")  # fmt: skip
+        raise BundleError(
+            f"{bundle.network} takes {model.input(0).get_partial_shape()}, its card says "
+            f"{list(bundle.card.input.shape)}",
+            "convert the model again",
+        )
     outputs = int(np.prod([d.get_length() for d in list(model.output(0).get_partial_shape())[1:]]))
     if outputs != len(bundle.labels):
-        raise BundleError(f"model {bundle.name} has {outputs} outputs but {len(bundle.labels)} labels",
-                          f"correct {bundle.folder / 'labels.txt'}: one class a line, in training order")  # fmt: skip
+        raise BundleError(
+            f"model {bundle.name} has {outputs} outputs but {len(bundle.labels)} labels",
+            f"correct {bundle.folder / 'labels.txt'}: one class a line, in training order",
+        )
     return model
 
 

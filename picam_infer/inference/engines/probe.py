@@ -26,14 +26,20 @@ def probe(bundle: Bundle, settings: EngineSettings) -> float:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"OpenVINO on {settings.device} gave no answer in {_LIMIT_S} s", "restart the machine; try "
-                          "engine.device: CPU") from error  # fmt: skip
+        raise Unavailable(
+            f"OpenVINO on {settings.device} gave no answer in {_LIMIT_S} s",
+            "restart the machine; try engine.device: CPU",
+        ) from error
     if done.returncode == -signal.SIGILL:
-        raise Unavailable("this processor lacks instructions that OpenVINO was built with",
-                          "install another version: pip install openvino==2024.6.0")  # fmt: skip
+        raise Unavailable(
+            "this processor lacks instructions that OpenVINO was built with",
+            "install another version: pip install openvino==2024.6.0",
+        )
     if done.returncode < 0:
-        raise Unavailable(f"OpenVINO crashed ({signal.Signals(-done.returncode).name})",
-                          "is /sys mounted? else try another version: pip install openvino==2024.6.0")  # fmt: skip
+        raise Unavailable(
+            f"OpenVINO crashed ({signal.Signals(-done.returncode).name})",
+            "is /sys mounted? else try another version: pip install openvino==2024.6.0",
+        )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         message, _, hint = said[-1].partition("; ")

@@ -192,14 +192,25 @@ class Card:
         self._ioctl(GET_CONNECTOR, asked)  # no room for modes: the kernel looks at the cable now
         modes = (ModeInfo * asked.count_modes)()
         encoders = (ctypes.c_uint32 * asked.count_encoders)()
-        got = Connector(id=connector_id, modes=ctypes.addressof(modes), encoders=ctypes.addressof(encoders),
-                         count_modes=len(modes), count_encoders=len(encoders))  # fmt: skip
+        got = Connector(
+            id=connector_id,
+            modes=ctypes.addressof(modes),
+            encoders=ctypes.addressof(encoders),
+            count_modes=len(modes),
+            count_encoders=len(encoders),
+        )
         self._ioctl(GET_CONNECTOR, got)
         kind = CONNECTOR_KINDS[got.kind] if got.kind < len(CONNECTOR_KINDS) else "Unknown"
         if got.connection not in (CONNECTED, UNKNOWN) or not got.count_modes or kind == "Writeback":
             return None
-        return Monitor(connector_id, f"{kind}-{got.kind_id}", got.connection == CONNECTED,
-                       tuple(modes[: got.count_modes]), tuple(encoders), got.encoder_id)  # fmt: skip
+        return Monitor(
+            connector_id,
+            f"{kind}-{got.kind_id}",
+            got.connection == CONNECTED,
+            tuple(modes[: got.count_modes]),
+            tuple(encoders),
+            got.encoder_id,
+        )
 
     def crtc_for(self, monitor: Monitor) -> int:
         """Return the scan-out unit that drives the monitor now, or can."""
@@ -225,8 +236,17 @@ class Card:
     def set_crtc(self, crtc_id: int, fb_id: int, mode: ModeInfo, connector_id: int) -> None:
         """Switch the monitor to a mode and show a framebuffer."""
         connectors = (ctypes.c_uint32 * 1)(connector_id)
-        self._ioctl(SET_CRTC, Crtc(connectors=ctypes.addressof(connectors), count_connectors=1, id=crtc_id,
-                                    fb_id=fb_id, mode_valid=1, mode=mode))  # fmt: skip
+        self._ioctl(
+            SET_CRTC,
+            Crtc(
+                connectors=ctypes.addressof(connectors),
+                count_connectors=1,
+                id=crtc_id,
+                fb_id=fb_id,
+                mode_valid=1,
+                mode=mode,
+            ),
+        )
 
     def flip(self, crtc_id: int, fb_id: int) -> None:
         """Show a framebuffer from the next refresh on; `flipped` tells when."""
@@ -310,6 +330,12 @@ def choose_mode(modes: Sequence[ModeInfo]) -> ModeInfo:
     best = next((mode for mode in modes if mode.type & PREFERRED), modes[0])
     if best.hdisplay * best.vdisplay <= 2560 * 1600:
         return best
-    same = [m for m in modes if m.hdisplay <= 1920 and m.vdisplay <= 1200 and not m.flags & 0x10  # not interlaced
-            and abs(m.hdisplay * best.vdisplay - m.vdisplay * best.hdisplay) <= best.vdisplay * 8]  # fmt: skip
+    same = [
+        m
+        for m in modes
+        if m.hdisplay <= 1920
+        and m.vdisplay <= 1200
+        and not m.flags & 0x10  # not interlaced
+        and abs(m.hdisplay * best.vdisplay - m.vdisplay * best.hdisplay) <= best.vdisplay * 8
+    ]
     return max(same, key=lambda m: (m.hdisplay * m.vdisplay, min(m.vrefresh, 60)), default=best)

@@ -153,9 +153,12 @@ def _saver(building: Building, references: list[Any]) -> Any:
     with tf.control_dependencies([save]):
         saved = op.Identity(input=file, name="save/control_dependency")
     read = op.RestoreV2(
-        prefix=file, tensor_names=tensor_names, shape_and_slices=slices, dtypes=[tf.float32] * len(names),
+        prefix=file,
+        tensor_names=tensor_names,
+        shape_and_slices=slices,
+        dtypes=[tf.float32] * len(names),
         name="save/RestoreV2",
-    )  # fmt: skip
+    )
     assigned = [
         op.Assign(ref=reference, value=value, name=f"save/Assign_{at}")
         for at, (reference, value) in enumerate(zip(references, read, strict=True))
@@ -163,9 +166,13 @@ def _saver(building: Building, references: list[Any]) -> Any:
     with tf.control_dependencies([value.op for value in assigned]):
         op.NoOp(name="save/restore_all")
     return tf.compat.v1.train.SaverDef(
-        filename_tensor_name=file.name, save_tensor_name=saved.name, restore_op_name="save/restore_all",
-        max_to_keep=5, keep_checkpoint_every_n_hours=10000.0, version=tf.compat.v1.train.SaverDef.V2,
-    )  # fmt: skip
+        filename_tensor_name=file.name,
+        save_tensor_name=saved.name,
+        restore_op_name="save/restore_all",
+        max_to_keep=5,
+        keep_checkpoint_every_n_hours=10000.0,
+        version=tf.compat.v1.train.SaverDef.V2,
+    )
 
 
 def _checkpoint(tf: Any, folder: Path, variables: Mapping[str, Any]) -> None:

@@ -62,8 +62,10 @@ def find(model: Any, layer: str | None = None) -> Features:
     ask = layer or (FEATURES if _named(model, FEATURES) else None)
     found = _asked(model, ask) if ask else _found(model)
     if found.count > MAX_FEATURES:
-        raise PicamError(f"layer {found.layer} has {found.count} numbers, more than {MAX_FEATURES}",
-                         "name a later layer with --features")  # fmt: skip
+        raise PicamError(
+            f"layer {found.layer} has {found.count} numbers, more than {MAX_FEATURES}",
+            "name a later layer with --features",
+        )
     return found
 
 
@@ -77,8 +79,13 @@ def _asked(model: Any, layer: str) -> Features:
 
 
 def _named(model: Any, name: str) -> list[Any]:
-    return [port for node in model.get_ordered_ops() if node.get_type_name() not in ("Constant", "Result")
-            for port in node.outputs() if name == node.get_friendly_name() or name in port.get_names()]  # fmt: skip
+    return [
+        port
+        for node in model.get_ordered_ops()
+        if node.get_type_name() not in ("Constant", "Result")
+        for port in node.outputs()
+        if name == node.get_friendly_name() or name in port.get_names()
+    ]
 
 
 def _found(model: Any) -> Features:
@@ -245,8 +252,10 @@ class Backbone:
         self._request.infer([np.ascontiguousarray(tensor, np.float32).reshape(self._shape)])
         found = np.array(self._request.get_output_tensor(0).data.reshape(-1), np.float32)
         if not np.isfinite(found).all():
-            raise PicamError(f"{self.bundle.name} answers with values that are not numbers",
-                             "its weights are damaged or overflow: convert it again")  # fmt: skip
+            raise PicamError(
+                f"{self.bundle.name} answers with values that are not numbers",
+                "its weights are damaged or overflow: convert it again",
+            )
         return found
 
     def with_head(self, head: Head) -> dict[str, bytes]:

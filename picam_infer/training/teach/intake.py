@@ -137,8 +137,9 @@ def _take(folder: Path, root: Path, label: str, found: Intake) -> None:
     try:
         inside = picture_files.find(folder)
     except NoInput as error:
-        raise NoInput(f"class {label!r} has no pictures", error.hint or "put some into its folder, or remove it"
-                      ) from error  # fmt: skip
+        raise NoInput(
+            f"class {label!r} has no pictures", error.hint or "put some into its folder, or remove it"
+        ) from error
     if inside.left_out:
         found.remarks.append(inside.remark(folder).replace(str(folder), label, 1))
     found.pictures += [Given(label, path, path.relative_to(root).as_posix()) for path in inside.pictures]

@@ -49,8 +49,14 @@ class Base:
 class Lesson:
     """The owner of a lesson's folder, and of its teacher. One thread changes it; any may read pictures."""
 
-    def __init__(self, name: str, network: Bundle, room: Room, chain: Chain | None = None,
-                 progress: Callable[[int, int], None] = lambda *_: None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        network: Bundle,
+        room: Room,
+        chain: Chain | None = None,
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
         """Learn what is there; `progress` hears how many pictures are done, of how many. Raises `PicamError`."""
         self.name = name
         self.network = network
@@ -186,8 +192,9 @@ class Lesson:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(prefix=f".{self.name}.", dir=self.target.parent))
         except OSError as error:
-            raise PicamError(f"{self.target.parent} cannot be written ({error.strerror})",
-                             disk.remedy(error, self.target.parent)) from error  # fmt: skip
+            raise PicamError(
+                f"{self.target.parent} cannot be written ({error.strerror})", disk.remedy(error, self.target.parent)
+            ) from error
         try:
             _, said = self.teacher.save(fresh, self.name, check)
             malloc.trim()
@@ -226,8 +233,9 @@ class Lesson:
         try:
             shelf.write_note(self._folder, note)
         except OSError as error:
-            raise PicamError(f"{self._folder} cannot be written ({error.strerror})",
-                             disk.remedy(error, self._folder)) from error  # fmt: skip
+            raise PicamError(
+                f"{self._folder} cannot be written ({error.strerror})", disk.remedy(error, self._folder)
+            ) from error
 
     def _noted_backbone(self) -> str:
         """Return what the network is found by again: its name where that leads to it, else its folder."""

@@ -53,9 +53,7 @@ class Picture:
 class PictureSet:
     """Owner of a folder of taught pictures. What is written appears whole or not at all."""
 
-    def __init__(
-        self, folder: Path, max_mb: float = MAX_MB, reserve_mb: float = 0.0, knob: str = "--max-mb"
-    ) -> None:  # fmt: skip
+    def __init__(self, folder: Path, max_mb: float = MAX_MB, reserve_mb: float = 0.0, knob: str = "--max-mb") -> None:
         """Read what is there; a folder that is not there is made by the first picture. Raises `PicamError`.
 
         `reserve_mb` of the disk stay free. `knob` is what a person turns to allow more than `max_mb`.
@@ -145,11 +143,15 @@ class PictureSet:
 
     def _check_room(self, size: int) -> None:
         if self.size + size > self.most:
-            raise Full(f"the taught pictures would take more than {self.most / _MB:g} MB ({self.folder})",
-                       f"remove some, or allow more with {self._knob}")  # fmt: skip
+            raise Full(
+                f"the taught pictures would take more than {self.most / _MB:g} MB ({self.folder})",
+                f"remove some, or allow more with {self._knob}",
+            )
         if self._reserve_mb and disk.free_mb(self.folder) - size / _MB < self._reserve_mb:
-            raise Full(f"less than {self._reserve_mb:g} MB are free on the disk of {self.folder}",
-                       "make room there: the system needs some, too")  # fmt: skip
+            raise Full(
+                f"less than {self._reserve_mb:g} MB are free on the disk of {self.folder}",
+                "make room there: the system needs some, too",
+            )
 
     def relabel(self, id: str, label: str) -> Picture:
         """Move a picture to another class. Raises `OSError`."""
@@ -220,8 +222,9 @@ class PictureSet:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise PicamError(f"{self.folder} cannot be read ({error.strerror})", disk.remedy(error, self.folder)
-                             ) from error  # fmt: skip
+            raise PicamError(
+                f"{self.folder} cannot be read ({error.strerror})", disk.remedy(error, self.folder)
+            ) from error
         found: list[tuple[float, Picture]] = []
         for folder in folders:
             label = labels.get(folder.name) or folder.name

@@ -91,8 +91,9 @@ class Report:
         """Return the report for a terminal."""
         counted = ", ".join(f"{label} {self.counts[label]}" for label in self.labels[:12])
         more = f" and {len(self.labels) - 12} more" if len(self.labels) > 12 else ""
-        said = [f"{sum(self.counts.values())} pictures of {_some(len(self.labels), 'class', 'classes')}: "
-                f"{counted}{more}"]  # fmt: skip
+        said = [
+            f"{sum(self.counts.values())} pictures of {_some(len(self.labels), 'class', 'classes')}: {counted}{more}"
+        ]
         if not self.judged:
             said.append("no class has two pictures: how well it works cannot be told yet")
         elif len(self.labels) > 1:
@@ -101,8 +102,10 @@ class Report:
             said += [f"  {line}" for line in matrix[1:]] if len(self.labels) <= 20 else []
         said.append(self._about_unknown())
         for one in self.confusions:
-            said.append(f"{one.label} is taken for {one.taken_for} ({_some(one.count, 'picture', 'pictures')}): "
-                        f"look at {one.picture} beside {one.nearest}")  # fmt: skip
+            said.append(
+                f"{one.label} is taken for {one.taken_for} ({_some(one.count, 'picture', 'pictures')}): "
+                f"look at {one.picture} beside {one.nearest}"
+            )
         for odd in self.odd:
             like = f", most like {odd.nearest}" if odd.nearest != odd.label else ""
             said.append(f"suspicious: {odd.picture} is {odd.distance:.1f} times as far from {odd.label} as usual{like}")
@@ -111,8 +114,10 @@ class Report:
     def _about_unknown(self) -> str:
         if not self.rejects:
             return "nothing will be called unknown for being unlike the pictures: that takes three in classes of two"
-        return (f"called unknown, as anything unlike the pictures will be: {self.rejected} of {self.judged} "
-                f"({self.rejected / self.judged:.1%})")  # fmt: skip
+        return (
+            f"called unknown, as anything unlike the pictures will be: {self.rejected} of {self.judged} "
+            f"({self.rejected / self.judged:.1%})"
+        )
 
 
 def _rounded(share: float | None) -> float | None:
@@ -123,8 +128,14 @@ def _some(count: int, one: str, several: str) -> str:
     return f"{count} {one if count == 1 else several}"
 
 
-def make(labels: Sequence[str], names: Sequence[str], vectors: Array, classes: Classes, left: LeftOut,
-         calibration: Calibration) -> Report:  # fmt: skip
+def make(
+    labels: Sequence[str],
+    names: Sequence[str],
+    vectors: Array,
+    classes: Classes,
+    left: LeftOut,
+    calibration: Calibration,
+) -> Report:
     """Return the report for pictures called `names`, with vectors (n, d) and classes (n,), left out in turn."""
     rows = np.flatnonzero(left.judged)
     said = left.distances.argmin(1)
@@ -134,15 +145,20 @@ def make(labels: Sequence[str], names: Sequence[str], vectors: Array, classes: C
     relative = left.relative[rows] / calibration.unit
     counts = Counter(labels[number] for number in classes)
     return Report(
-        tuple(labels), {label: counts[label] for label in labels}, evaluation, len(rows),
-        int((relative > calibration.limit).sum()), bool(np.isfinite(calibration.limit)),
+        tuple(labels),
+        {label: counts[label] for label in labels},
+        evaluation,
+        len(rows),
+        int((relative > calibration.limit).sum()),
+        bool(np.isfinite(calibration.limit)),
         tuple(_confusions(labels, names, vectors, classes, left)[:_PAIRS]),
         tuple(_odd(labels, names, classes, left, calibration)[:_ODD]),
-    )  # fmt: skip
+    )
 
 
-def _confusions(labels: Sequence[str], names: Sequence[str], vectors: Array, classes: Classes,
-                left: LeftOut) -> list[Confusion]:  # fmt: skip
+def _confusions(
+    labels: Sequence[str], names: Sequence[str], vectors: Array, classes: Classes, left: LeftOut
+) -> list[Confusion]:
     said = left.distances.argmin(1)
     wrong = [int(row) for row in np.flatnonzero(left.judged & (said != classes))]
     pairs = Counter((int(classes[row]), int(said[row])) for row in wrong)
@@ -156,8 +172,9 @@ def _confusions(labels: Sequence[str], names: Sequence[str], vectors: Array, cla
     return found
 
 
-def _odd(labels: Sequence[str], names: Sequence[str], classes: Classes, left: LeftOut,
-         calibration: Calibration) -> list[Odd]:  # fmt: skip
+def _odd(
+    labels: Sequence[str], names: Sequence[str], classes: Classes, left: LeftOut, calibration: Calibration
+) -> list[Odd]:
     """Return pictures farther from their class than nearly all, or clearly nearer to another one; farthest first."""
     rows = np.flatnonzero(left.judged)
     if len(rows) < 5:

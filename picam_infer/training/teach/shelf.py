@@ -18,8 +18,11 @@ _NOTE = ".lesson.json"
 def names() -> list[str]:
     """Return the names of the lessons that are there, the newest first."""
     try:
-        found = [(path.stat().st_mtime, path.name.removesuffix(SUFFIX)) for path in bundles.home().iterdir()
-                 if path.name.endswith(SUFFIX) and not path.name.startswith(".") and path.is_dir()]  # fmt: skip
+        found = [
+            (path.stat().st_mtime, path.name.removesuffix(SUFFIX))
+            for path in bundles.home().iterdir()
+            if path.name.endswith(SUFFIX) and not path.name.startswith(".") and path.is_dir()
+        ]
     except (OSError, RuntimeError):
         return []
     return [name for _, name in sorted(found, reverse=True)]

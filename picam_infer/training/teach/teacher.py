@@ -45,9 +45,14 @@ class Teacher:
     """
 
     def __init__(
-        self, backbone: Bundle, pictures: PictureSet, layer: str | None = None, chain: Chain | None = None,
-        progress: Callable[[int, int], None] = lambda *_: None, threads: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        backbone: Bundle,
+        pictures: PictureSet,
+        layer: str | None = None,
+        chain: Chain | None = None,
+        progress: Callable[[int, int], None] = lambda *_: None,
+        threads: int = 0,
+    ) -> None:
         """Learn the pictures that are there; `progress` hears how many are done, of how many. Raises `PicamError`.
 
         `layer` names the backbone's features where they cannot be found; `chain` is used instead of its card's;
@@ -176,8 +181,12 @@ class Teacher:
                 return self.relabel(id, label)
             picture = self._written(lambda: self._pictures.add(label, data, name, durable=False))
             self._waiting.append(id)
-            self.remember(f"add a picture to {label}", lambda: self._drop_if_there(id), step,
-                          lambda count: f"add {count} pictures to {label}")  # fmt: skip
+            self.remember(
+                f"add a picture to {label}",
+                lambda: self._drop_if_there(id),
+                step,
+                lambda count: f"add {count} pictures to {label}",
+            )
             return picture
 
     def sync(self) -> None:
@@ -270,7 +279,7 @@ class Teacher:
 
     def remember(
         self, what: str, back: Callable[[], None], step: str = "", many: Callable[[int], str] | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Note how to take a change back; changes of one `step` in a row are one, which `many` names by its count."""
         with self._lock:
             self._undos.remember(what, back, step, many)

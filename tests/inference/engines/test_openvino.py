@@ -48,8 +48,10 @@ def test_a_reused_buffer_is_read_afresh_and_old_answers_stay(tiny: Bundle) -> No
     assert dark.argmax() == 0
 
 
-@pytest.mark.parametrize("chain", [Photo(scale=1 / 127.5, offset=-1.0), Photo(scale=1 / 255, offset=0.0), Edges(),
-                                   Photo(scale=1.0, offset=0.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    "chain",
+    [Photo(scale=1 / 127.5, offset=-1.0), Photo(scale=1 / 255, offset=0.0), Edges(), Photo(scale=1.0, offset=0.0)],
+)
 def test_scale_and_offset_of_the_card_are_inside_the_graph(tmp_path: Path, chain: object) -> None:
     model = make_bundle(tmp_path / "m", labels=("a", "b", "c"), chain=chain)  # type: ignore[arg-type]
     for value in (0, 77, 255):

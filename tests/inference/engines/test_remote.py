@@ -442,12 +442,14 @@ def test_a_certificate_that_expires_is_told_and_its_renewal_noticed(
 def test_the_library_says_nothing_of_its_own(
     server: Behaviour, model: Bundle, certificates: dict[str, Certificate]
 ) -> None:
-    program = ("import sys; from stick_lab import bundle; from pathlib import Path; "
-               "from picam_infer.config import EngineSettings; from picam_infer.core import Disconnected\n"
-               "from picam_infer.inference.engines.remote.engine import Remote\n"
-               "settings = EngineSettings(kind='remote', url=sys.argv[2], deadline_s=20)\n"
-               "try:\n    Remote(bundle(Path(sys.argv[1])), settings)\n"
-               "except Disconnected as loss:\n    print(loss.kind)\n")  # fmt: skip
+    program = (
+        "import sys; from stick_lab import bundle; from pathlib import Path; "
+        "from picam_infer.config import EngineSettings; from picam_infer.core import Disconnected\n"
+        "from picam_infer.inference.engines.remote.engine import Remote\n"
+        "settings = EngineSettings(kind='remote', url=sys.argv[2], deadline_s=20)\n"
+        "try:\n    Remote(bundle(Path(sys.argv[1])), settings)\n"
+        "except Disconnected as loss:\n    print(loss.kind)\n"
+    )
     paths = f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}:{Path(__file__).parents[3]}"
     with encrypted(server, "grpcs", certificates["good"]) as url:
         done = subprocess.run([sys.executable, "-c", program, str(model.folder), url], capture_output=True, text=True,

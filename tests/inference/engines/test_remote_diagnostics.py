@@ -121,8 +121,11 @@ def test_ports_that_are_mixed_up(
 
 
 def test_a_certificate_in_check(model: Bundle, server: Behaviour, certificates: dict[str, Certificate]) -> None:
-    for scheme, name, words in (("https", "expired", "expired"), ("grpcs", "elsewhere", "certificate is for"),
-                                ("https", "stranger", "engine.ca_file needs")):  # fmt: skip
+    for scheme, name, words in (
+        ("https", "expired", "expired"),
+        ("grpcs", "elsewhere", "certificate is for"),
+        ("https", "stranger", "engine.ca_file needs"),
+    ):
         with encrypted(server, scheme, certificates[name]) as url:
             (line,) = at(model, url, ca_file=str(certificates["authority"][0]))
         assert words in line

@@ -40,8 +40,11 @@ def test_outlets_the_certain_first_and_no_writeback(tmp_path: Path) -> None:
     connector(tmp_path, "card1-Writeback-1", "unknown", "1920x1080\n")
     found = owner.connectors(tmp_path)
     assert [(o.card, o.name, o.plugged) for o in found] == [
-        ("card1", "HDMI-A-2", True), ("card1", "DPI-1", True), ("card0", "HDMI-A-1", False),
-        ("card1", "Composite-1", False)]  # fmt: skip
+        ("card1", "HDMI-A-2", True),
+        ("card1", "DPI-1", True),
+        ("card0", "HDMI-A-1", False),
+        ("card1", "Composite-1", False),
+    ]
     assert not owner.connector("card7", "HDMI-A-1", tmp_path).plugged
 
 
@@ -197,9 +200,12 @@ def test_a_panel_whose_monitor_goes_is_given_back(panel: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("error", "said", "remedy"),
-    [(errno.EACCES, "permission denied", "group video"), (errno.EPERM, "permission denied", "group video"),
-     (errno.EINVAL, "Invalid argument", "dmesg")],
-)  # fmt: skip
+    [
+        (errno.EACCES, "permission denied", "group video"),
+        (errno.EPERM, "permission denied", "group video"),
+        (errno.EINVAL, "Invalid argument", "dmesg"),
+    ],
+)
 def test_a_panel_that_cannot_be_opened(
     panel: Path, monkeypatch: pytest.MonkeyPatch, error: int, said: str, remedy: str
 ) -> None:

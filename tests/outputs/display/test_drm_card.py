@@ -36,8 +36,10 @@ class Kernel:
 
     def __init__(self) -> None:
         self.connectors: dict[int, tuple[int, int, list[bytes], int]] = {
-            31: (HDMI, 2, [], 0), 32: (HDMI, 1, [timing(WIDTH, HEIGHT)], 0), 33: (WRITEBACK, 1, [timing(8, 8)], 0),
-        }  # fmt: skip
+            31: (HDMI, 2, [], 0),
+            32: (HDMI, 1, [timing(WIDTH, HEIGHT)], 0),
+            33: (WRITEBACK, 1, [timing(8, 8)], 0),
+        }
         self.encoders = {21: (0, 0b00), 22: (0, 0b10)}
         """What each drives now, and which units could drive it."""
         self.errors: dict[int, list[int]] = {}
@@ -149,7 +151,10 @@ def test_monitors_that_are_certain_come_first(card: drm.Card, kernel: Kernel) ->
     kernel.connectors |= {30: (HDMI, 3, [timing(8, 8)], 0), 34: (99, 1, [timing(16, 8)], 22)}
     found = card.monitors()
     assert [(m.connector_id, m.name, m.certain) for m in found] == [
-        (32, "HDMI-A-1", True), (34, "Unknown-1", True), (30, "HDMI-A-1", False)]  # fmt: skip
+        (32, "HDMI-A-1", True),
+        (34, "Unknown-1", True),
+        (30, "HDMI-A-1", False),
+    ]
     first = found[0]
     assert [(mode.hdisplay, mode.vdisplay, mode.vrefresh) for mode in first.modes] == [(WIDTH, HEIGHT, 60)]
     assert (first.encoder_ids, first.encoder_id, found[1].encoder_id) == ((21, 22), 0, 22)

@@ -46,9 +46,13 @@ def test_a_4k_screen_is_driven_at_1080p() -> None:
 
 @pytest.mark.parametrize(
     ("picture", "screen", "expected"),
-    [((1280, 720), (1280, 720), (0, 0, 1280, 720)), ((640, 480), (1920, 1080), (240, 0, 1440, 1080)),
-     ((1280, 720), (800, 600), (0, 75, 800, 450)), ((1, 1000), (10, 10), (4, 0, 1, 10))],
-)  # fmt: skip
+    [
+        ((1280, 720), (1280, 720), (0, 0, 1280, 720)),
+        ((640, 480), (1920, 1080), (240, 0, 1440, 1080)),
+        ((1280, 720), (800, 600), (0, 75, 800, 450)),
+        ((1, 1000), (10, 10), (4, 0, 1, 10)),
+    ],
+)
 def test_aspect_is_kept(picture: tuple[int, int], screen: tuple[int, int], expected: tuple[int, ...]) -> None:
     assert box(*picture, *screen) == expected
 
@@ -188,9 +192,11 @@ def test_a_person_at_another_console_gets_the_screen(machine: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "command", "said"),
-    [("Xorg", "Xorg :0", r"held by Xorg \(PID 812\); end that program"),
-     ("picam-infer", "python3 picam-infer run", r"picam-infer \(PID 812\) is showing .* of two, one needs display")],
-)  # fmt: skip
+    [
+        ("Xorg", "Xorg :0", r"held by Xorg \(PID 812\); end that program"),
+        ("picam-infer", "python3 picam-infer run", r"picam-infer \(PID 812\) is showing .* of two, one needs display"),
+    ],
+)
 def test_a_held_card_is_named(
     machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, command: str, said: str
 ) -> None:

@@ -109,8 +109,10 @@ def running(desktop: Desktop, tmp_path: Path) -> Iterator[Callable[..., subproce
     def start(*words: object) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "picam_infer", "run", "--display", "window", *map(str, words)],
-            stderr=subprocess.PIPE, text=True, env={**desktop.environment, "HOME": str(tmp_path)},
-        )  # fmt: skip
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**desktop.environment, "HOME": str(tmp_path)},
+        )
         started.append(process)
         return process
 
@@ -289,8 +291,10 @@ def test_a_server_that_shares_no_memory_gets_its_pictures_through_the_connection
     opened = Window(config.DisplaySettings())
     picture = np.full((480, 640, 3), (1, 120, 250), np.uint8)
     try:
-        wait_for(lambda: (np.abs(shown(desktop, opened, picture).astype(int) - (1, 120, 250)).max(2) < 4).mean() > 0.99,
-                 "the whole picture")  # fmt: skip
+        wait_for(
+            lambda: (np.abs(shown(desktop, opened, picture).astype(int) - (1, 120, 250)).max(2) < 4).mean() > 0.99,
+            "the whole picture",
+        )
     finally:
         opened.close()
 

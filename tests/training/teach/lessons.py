@@ -64,10 +64,19 @@ def backbone(folder: Path, network: Any = None, classes: int = 5, side: int = 16
     build = folder.parent / f".{folder.name}-build"
     build.mkdir(parents=True, exist_ok=True)
     ov.save_model(network or photo_network(classes), build / "model.xml", compress_to_fp16=False)
-    card = Card(name=folder.name, input=Input((1, side, side, channels)), preprocess=Photo(scale=1 / 255, offset=0.0),
-                origin=Origin("made by the tests"), output="output")  # fmt: skip
-    return save(folder, card, [f"c{k}" for k in range(classes)],
-                {n: (build / n).read_bytes() for n in ("model.xml", "model.bin")})  # fmt: skip
+    card = Card(
+        name=folder.name,
+        input=Input((1, side, side, channels)),
+        preprocess=Photo(scale=1 / 255, offset=0.0),
+        origin=Origin("made by the tests"),
+        output="output",
+    )
+    return save(
+        folder,
+        card,
+        [f"c{k}" for k in range(classes)],
+        {n: (build / n).read_bytes() for n in ("model.xml", "model.bin")},
+    )
 
 
 def image(colour: tuple[int, int, int], seed: int) -> np.ndarray:

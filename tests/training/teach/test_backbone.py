@@ -87,12 +87,16 @@ def only_dense() -> Any:
 
 
 FOUND: dict[Callable[[], Any], tuple[str, int, bool]] = {
-    teachable_machine: ("described", 48, True), one_dense_layer: ("described", 64, False),
-    flat_map_then_two: ("described", 64, True), flat_map_then_few: ("described", 32, True),
-    several_networks: ("described_1 + described_2", 80, True), dense_as_convolution: ("described", 64, True),
-    map_for_each_class: ("described", 64, True), normalised_between: ("described", 64, True),
+    teachable_machine: ("described", 48, True),
+    one_dense_layer: ("described", 64, False),
+    flat_map_then_two: ("described", 64, True),
+    flat_map_then_few: ("described", 32, True),
+    several_networks: ("described_1 + described_2", 80, True),
+    dense_as_convolution: ("described", 64, True),
+    map_for_each_class: ("described", 64, True),
+    normalised_between: ("described", 64, True),
     only_dense: ("described", 48, True),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("network", FOUND, ids=lambda network: network.__name__)

@@ -77,8 +77,10 @@ def test_a_teachable_machine_project(tmp_path: Path) -> None:
     assert [one.shown for one in found.pictures][:12] == [f"Class 1-!-{n}.jpg" for n in range(12)]
 
 
-@pytest.mark.parametrize(("name", "label"), [("Striped-samples.zip", "Striped"), ("Striped-samples (1).zip", "Striped"),
-                                             ("socks.zip", "socks")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("Striped-samples.zip", "Striped"), ("Striped-samples (1).zip", "Striped"), ("socks.zip", "socks")],
+)
 def test_the_samples_of_one_class(name: str, label: str, tmp_path: Path) -> None:
     given = packed(tmp_path / name, ("0.jpg", RED), ("1.jpg", BLUE))
     assert taken(given, tmp_path) == {label: 2}
@@ -93,8 +95,12 @@ def test_a_folder_of_such_downloads(tmp_path: Path) -> None:
 
 def test_the_zip_of_kept_pictures_with_its_table(tmp_path: Path) -> None:
     table = {"cat-1234": "Cat 🐱", "unknown": None}
-    given = packed(tmp_path / "kept.zip", ("labels.json", json.dumps(table).encode()), ("cat-1234/1.jpg", RED),
-                   ("unknown/2.png", BLUE))  # fmt: skip
+    given = packed(
+        tmp_path / "kept.zip",
+        ("labels.json", json.dumps(table).encode()),
+        ("cat-1234/1.jpg", RED),
+        ("unknown/2.png", BLUE),
+    )
     found = intake.read(given, tmp_path)
     assert found.labels == ["Cat 🐱"]
     assert any("nobody has said yet" in remark and "1 pictures of unknown" in remark for remark in found.remarks)
@@ -115,14 +121,17 @@ def _link() -> zipfile.ZipInfo:
     return entry
 
 
-@pytest.mark.parametrize(("entries", "said"), [
-    ([("../a/1.jpg", RED)], "leads out of it"),
-    ([("/etc/1.jpg", RED)], "leads out of it"),
-    ([("a\\..\\..\\1.jpg", RED)], "leads out of it"),
-    ([(_link(), b"/etc/passwd")], "holds a link"),
-    ([("a/1.jpg", b"\0" * 80_000_000)], "zip bomb"),
-    ([("a/1.jpg", RED), ("a\\1.jpg", RED)], "two files of the same name"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([("../a/1.jpg", RED)], "leads out of it"),
+        ([("/etc/1.jpg", RED)], "leads out of it"),
+        ([("a\\..\\..\\1.jpg", RED)], "leads out of it"),
+        ([(_link(), b"/etc/passwd")], "holds a link"),
+        ([("a/1.jpg", b"\0" * 80_000_000)], "zip bomb"),
+        ([("a/1.jpg", RED), ("a\\1.jpg", RED)], "two files of the same name"),
+    ],
+)
 def test_hostile_zips_are_refused_and_leave_nothing_outside(entries: list, said: str, tmp_path: Path) -> None:
     (tmp_path / "in" / "scratch").mkdir(parents=True)
     packed(tmp_path / "evil.zip", *entries)
@@ -143,8 +152,12 @@ def test_other_things_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(RED)
     (tmp_path / "empty").mkdir()
     packed(tmp_path / "none.zip", ("readme.txt", b"x"))
-    for given, said in (("nope", "there is no"), ("a.jpg", "neither a folder nor an archive"),
-                        ("empty", "no pictures of any class"), ("none.zip", "no pictures of any class")):  # fmt: skip
+    for given, said in (
+        ("nope", "there is no"),
+        ("a.jpg", "neither a folder nor an archive"),
+        ("empty", "no pictures of any class"),
+        ("none.zip", "no pictures of any class"),
+    ):
         with pytest.raises(PicamError, match=said):
             intake.read(tmp_path / given, tmp_path)
 

@@ -201,8 +201,9 @@ def test_a_variance_that_is_another_makes_the_fit_stale() -> None:
     assert model.stale
 
 
-@pytest.mark.parametrize(("freedom", "table"), [(1, 15.895), (2, 4.849), (3, 3.482), (5, 2.757), (10, 2.359),
-                                                (30, 2.147), (1000, 2.056)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("freedom", "table"), [(1, 15.895), (2, 4.849), (3, 3.482), (5, 2.757), (10, 2.359), (30, 2.147), (1000, 2.056)]
+)
 def test_students_quantiles_are_those_of_the_tables(freedom: int, table: float) -> None:
     assert student(0.98, freedom) == pytest.approx(table, rel=0.03)
 

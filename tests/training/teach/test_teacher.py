@@ -117,7 +117,11 @@ def test_the_card_says_what_was_taught_on_what(teacher: Teacher, base: Bundle, t
     assert card.taught is not None
     assert (card.taught.backbone, card.taught.features, len(card.taught.sha256)) == ("base", "described", 64)
     assert [(one.label, one.pictures) for one in card.taught.classes] == [
-        ("blue", 4), ("green", 4), ("only", 1), ("red", 4)]  # fmt: skip
+        ("blue", 4),
+        ("green", 4),
+        ("only", 1),
+        ("red", 4),
+    ]
     assert card.taught.classes[0].accuracy == 1.0 and card.taught.classes[2].accuracy is None
     assert card.preprocess == base.card.preprocess and card.input == base.card.input
 
@@ -127,10 +131,14 @@ def test_every_step_can_be_taken_back(teacher: Teacher) -> None:
     layers, features = teacher.head()[0], teacher.features(frame("red"))
     before = (teacher.counts(), teacher.pictures(), layers.probabilities(features[None])[0][:3])
     picture = teacher.pictures()[0]
-    for change in (lambda: teacher.remove(picture.id), lambda: teacher.relabel(picture.id, "other"),
-                   lambda: teacher.remove_class("red"), lambda: teacher.rename_class("red", "crimson"),
-                   lambda: teacher.rename_class("red", "green"),
-                   lambda: teacher.add("new", encoded("white", 5), "n.png")):  # fmt: skip
+    for change in (
+        lambda: teacher.remove(picture.id),
+        lambda: teacher.relabel(picture.id, "other"),
+        lambda: teacher.remove_class("red"),
+        lambda: teacher.rename_class("red", "crimson"),
+        lambda: teacher.rename_class("red", "green"),
+        lambda: teacher.add("new", encoded("white", 5), "n.png"),
+    ):
         change()
         assert teacher.counts() != before[0]
         assert teacher.undo()

@@ -181,8 +181,11 @@ class _Grpc:
         self._headers = {"authorization": f"Bearer {wanted.token}"} if wanted.token else {}
         # Of its own: a connection that failed would else be waited for, in other clients too, for up to two minutes.
         # No way round by a proxy of the environment's, either: HTTP takes none, and `check` looks at the straight one.
-        options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
-                                          ("grpc.enable_http_proxy", 0)]  # fmt: skip
+        options: list[tuple[str, Any]] = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_retries", 0),
+            ("grpc.enable_http_proxy", 0),
+        ]
         more: dict[str, Any] = {}
         if wanted.address.encrypted:
             import grpc
@@ -211,8 +214,11 @@ class _Grpc:
 
     def model_ready(self) -> bool:
         with self._asking():
-            return bool(self._client.is_model_ready(self._wanted.model, self._wanted.version, self._headers,
-                                                    self._wanted.deadline_s))  # fmt: skip
+            return bool(
+                self._client.is_model_ready(
+                    self._wanted.model, self._wanted.version, self._headers, self._wanted.deadline_s
+                )
+            )
 
     def metadata(self) -> Mapping[str, Any]:
         wanted = self._wanted

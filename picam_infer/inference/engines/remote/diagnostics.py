@@ -33,8 +33,11 @@ def diagnose(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], En
         yield from _network(asked)
         yield from _token(asked, settings)
         if settings.ca_file and not asked.address.encrypted:
-            yield Finding("note", f"engine.ca_file is not used: {asked.address.scheme}:// is not encrypted",
-                          "use grpcs:// or https://")  # fmt: skip
+            yield Finding(
+                "note",
+                f"engine.ca_file is not used: {asked.address.scheme}:// is not encrypted",
+                "use grpcs:// or https://",
+            )
         asked = replace(asked, token=client.read_token(settings.token_file))
         for line in _in_a_thread(lambda: _serving(asked, bundle), settings.deadline_s):
             yield line
@@ -106,8 +109,11 @@ def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
     """Yield server, model and metadata. Raises `RemoteError`."""
     with contextlib.closing(client.connect(asked)) as server:
         if not server.server_ready():
-            yield Finding("error", "the server is there, but not ready",
-                          "its log says why: a model that does not load, or no memory")  # fmt: skip
+            yield Finding(
+                "error",
+                "the server is there, but not ready",
+                "its log says why: a model that does not load, or no memory",
+            )
             return
         yield Finding("ok", "the server is ready")
         if not server.model_ready():
@@ -116,11 +122,17 @@ def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
         metadata = server.metadata()
         fits = tensor_spec.agree(metadata, bundle)
         platform = f" ({metadata['platform']})" if metadata.get("platform") else ""
-        yield Finding("ok", f"it takes {fits.datatype} {fits.layout} as {fits.input} and answers with "
-                        f"{len(bundle.labels)} values as {fits.output}{platform}")  # fmt: skip
+        yield Finding(
+            "ok",
+            f"it takes {fits.datatype} {fits.layout} as {fits.input} and answers with "
+            f"{len(bundle.labels)} values as {fits.output}{platform}",
+        )
         if fits.datatype != "UINT8":
-            yield Finding("note", f"it takes {fits.datatype}: more bytes than pixels need",
-                            "picam-infer export makes a model that takes uint8")  # fmt: skip
+            yield Finding(
+                "note",
+                f"it takes {fits.datatype}: more bytes than pixels need",
+                "picam-infer export makes a model that takes uint8",
+            )
 
 
 def _in_a_thread(work: Callable[[], Iterator[Finding]], deadline_s: float) -> Iterator[Finding]:

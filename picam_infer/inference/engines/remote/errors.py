@@ -42,15 +42,20 @@ def no_model(asked: Wanted, said: str = "") -> RemoteError:
     """Return the error for a model that the server does not have, or has not loaded."""
     words = f" ({_plain(said)})" if said else ""
     keys = "engine.model or engine.version" if asked.version else "engine.model"
-    return RemoteError("model", f"{asked.address.place} has no model {asked.title} that is ready{words}",
-                      f"load it there, or correct {keys}; picam-infer export makes a repository that servers take"
-                      )  # fmt: skip
+    return RemoteError(
+        "model",
+        f"{asked.address.place} has no model {asked.title} that is ready{words}",
+        f"load it there, or correct {keys}; picam-infer export makes a repository that servers take",
+    )
 
 
 def not_the_protocol(asked: Wanted, why: str) -> RemoteError:
     """Return the error for something else that answers there."""
-    return RemoteError("protocol", f"{asked.address.place} does not speak the protocol ({why})",
-                      f"is it an Open Inference Protocol (V2) server, and is that its port?{SEE_CHECK}")  # fmt: skip
+    return RemoteError(
+        "protocol",
+        f"{asked.address.place} does not speak the protocol ({why})",
+        f"is it an Open Inference Protocol (V2) server, and is that its port?{SEE_CHECK}",
+    )
 
 
 def of_os(error: OSError, asked: Wanted) -> RemoteError:
@@ -81,16 +86,25 @@ def of_status(status: str, said: str, asked: Wanted) -> RemoteError:
     if status == "502":
         return _no_upstream(asked)
     if status in ("301", "302", "303", "307", "308"):
-        return RemoteError("protocol", f"{place} sends its visitors to another address ({status})",
-                           "give that one in engine.url; often it is https:// in place of http://")  # fmt: skip
+        return RemoteError(
+            "protocol",
+            f"{place} sends its visitors to another address ({status})",
+            "give that one in engine.url; often it is https:// in place of http://",
+        )
     if status in ("415", "422"):
-        return RemoteError("protocol", f"{place} does not take binary tensors over HTTP ({status})",
-                          "give its gRPC port: engine.url: grpc://… (MLServer takes them there only)")  # fmt: skip
+        return RemoteError(
+            "protocol",
+            f"{place} does not take binary tensors over HTTP ({status})",
+            "give its gRPC port: engine.url: grpc://… (MLServer takes them there only)",
+        )
     if status == "UNAVAILABLE":
         return _unavailable(said, asked)
     if status in ("500", "INTERNAL", "UNKNOWN", "DATA_LOSS", "ABORTED"):
-        return RemoteError("server", f"{place} fails at the request ({status}: {words or 'no reason given'})",
-                          "the server's log says more")  # fmt: skip
+        return RemoteError(
+            "server",
+            f"{place} fails at the request ({status}: {words or 'no reason given'})",
+            "the server's log says more",
+        )
     return RemoteError(
         "protocol", f"{place} refuses the request ({status}: {words or 'no reason given'})", _OTHER_MODEL
     )
@@ -105,22 +119,31 @@ def _no_host(asked: Wanted) -> RemoteError:
 
 def _no_entry(asked: Wanted) -> RemoteError:
     if asked.token:
-        return RemoteError("token", f"{asked.address.place} does not accept the token",
-                          "put a valid token into the file that engine.token_file names")  # fmt: skip
+        return RemoteError(
+            "token",
+            f"{asked.address.place} does not accept the token",
+            "put a valid token into the file that engine.token_file names",
+        )
     return RemoteError(
         "token", f"{asked.address.place} wants a token", "write it into a file, and name that in engine.token_file"
     )
 
 
 def _no_upstream(asked: Wanted) -> RemoteError:
-    return RemoteError("unreachable", f"the proxy at {asked.address.place} finds no server behind it (502)",
-                      "is the server running? the proxy's log says where it looks")  # fmt: skip
+    return RemoteError(
+        "unreachable",
+        f"the proxy at {asked.address.place} finds no server behind it (502)",
+        "is the server running? the proxy's log says where it looks",
+    )
 
 
 def _no_tls(why: str, asked: Wanted) -> RemoteError:
     plain = asked.address.scheme.removesuffix("s")
-    return RemoteError("certificate", f"no TLS with {asked.address.place} ({why})",
-                      f"is that port encrypted? if not, it is engine.url: {plain}://…{SEE_CHECK}")  # fmt: skip
+    return RemoteError(
+        "certificate",
+        f"no TLS with {asked.address.place} ({why})",
+        f"is that port encrypted? if not, it is engine.url: {plain}://…{SEE_CHECK}",
+    )
 
 
 def _untrusted(reason: str, asked: Wanted) -> RemoteError:

@@ -45,8 +45,11 @@ def _speaks(where: Address, grpc: bool, encrypted: bool, limit_s: float) -> bool
 def _begins(sock: socket.socket, where: Address, grpc: bool) -> bool:
     """Whether it answers the first words of a client as such a server does."""
     path = f"{where.path}/" if where.path else ""
-    sock.sendall(_PREFACE if grpc else f"GET /{path}v2/health/live HTTP/1.1\r\nHost: {where.place}\r\n"
-                 "Connection: close\r\n\r\n".encode())  # fmt: skip
+    sock.sendall(
+        _PREFACE
+        if grpc
+        else f"GET /{path}v2/health/live HTTP/1.1\r\nHost: {where.place}\r\nConnection: close\r\n\r\n".encode()
+    )
     said = b""
     while len(said) < _ENOUGH and (more := sock.recv(_ENOUGH)):
         said += more

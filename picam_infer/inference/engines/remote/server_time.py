@@ -44,14 +44,20 @@ class ServerTime:
     def since(self, before: ServerTime) -> ServerTime:
         """Return what was added since an earlier one."""
         return ServerTime(
-            self.requests - before.requests, self.whole_ns - before.whole_ns, self.queue_ns - before.queue_ns,
-            self.compute_ns - before.compute_ns, self.pictures - before.pictures, self.batches - before.batches,
-        )  # fmt: skip
+            self.requests - before.requests,
+            self.whole_ns - before.whole_ns,
+            self.queue_ns - before.queue_ns,
+            self.compute_ns - before.compute_ns,
+            self.pictures - before.pictures,
+            self.batches - before.batches,
+        )
 
     def text(self, round_trip_ms: float) -> str:
         """Return how a round trip of that mean time divides."""
         if not self.requests:
             return "the server counted no request"
         whole, queue, compute = (ns / self.requests / 1e6 for ns in (self.whole_ns, self.queue_ns, self.compute_ns))
-        return (f"of {round_trip_ms:.2f} ms on average the server had {whole:.2f} ms (waiting {queue:.2f}, computing "
-                f"{compute:.2f}), network and client {max(0.0, round_trip_ms - whole):.2f} ms")  # fmt: skip
+        return (
+            f"of {round_trip_ms:.2f} ms on average the server had {whole:.2f} ms (waiting {queue:.2f}, computing "
+            f"{compute:.2f}), network and client {max(0.0, round_trip_ms - whole):.2f} ms"
+        )

@@ -48,8 +48,12 @@ class TensorSpec:
         """Return the answer as probabilities or values, shape (classes,). Raises `RemoteError`."""
         values = np.asarray(answer, np.float32).reshape(-1)
         if len(values) != len(bundle.labels):
-            raise errors.RemoteError("mismatch", f"the server's model answers with {len(values)} values, model "
-                                    f"{bundle.name} has {len(bundle.labels)} labels", _EXPORT)  # fmt: skip
+            raise errors.RemoteError(
+                "mismatch",
+                f"the server's model answers with {len(values)} values, model "
+                f"{bundle.name} has {len(bundle.labels)} labels",
+                _EXPORT,
+            )
         if not np.isfinite(values).all():
             raise errors.RemoteError(
                 "mismatch", "the server's model answers with NaN or infinity instead of numbers", _EXPORT
@@ -77,14 +81,22 @@ def agree(metadata: Mapping[str, Any], bundle: Bundle) -> TensorSpec:
 
 def _tensors(metadata: Mapping[str, Any], kind: str) -> list[tuple[str, str, tuple[int, ...]]]:
     try:
-        found = [(str(t["name"]), str(t["datatype"]), tuple(int(side) for side in t["shape"]))
-                 for t in metadata.get(kind) or ()]  # fmt: skip
+        found = [
+            (str(t["name"]), str(t["datatype"]), tuple(int(side) for side in t["shape"]))
+            for t in metadata.get(kind) or ()
+        ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise errors.RemoteError("protocol", "the server's metadata of the model is not the protocol's",
-                                "is it an Open Inference Protocol (V2) server?") from error  # fmt: skip
+        raise errors.RemoteError(
+            "protocol",
+            "the server's metadata of the model is not the protocol's",
+            "is it an Open Inference Protocol (V2) server?",
+        ) from error
     if not found:
-        raise errors.RemoteError("mismatch", f"the server does not say what {kind} its model has",
-                                "declare them there: name, datatype and shape of each")  # fmt: skip
+        raise errors.RemoteError(
+            "mismatch",
+            f"the server does not say what {kind} its model has",
+            "declare them there: name, datatype and shape of each",
+        )
     return found
 
 
