@@ -14,7 +14,7 @@ import numpy as np
 
 Scene = Callable[[int], np.ndarray]
 """The number of a picture → BGR (H, W, 3)."""
-FPS = 20
+FPS = 12
 
 
 class ShowCamera:
