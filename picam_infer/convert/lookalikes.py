@@ -13,7 +13,7 @@ HEAD = 64 << 10
 """How much of a file is looked at, in bytes."""
 
 _UNPACK = "unpack it and give the model that is in it"
-_DOWNLOAD = "download the file itself: «save link» saves the page that shows it"
+_DOWNLOAD = "download the file itself: “save link” saves the page that shows it"
 _PROJECT_HINT = "open it in Teachable Machine, choose Export Model, Tensorflow, Keras, and give that download"
 _ONNX = "export the network as ONNX (torch.onnx.export) and give that file"
 _MAGICS: tuple[tuple[bytes, str, str], ...] = (
@@ -185,14 +185,14 @@ def _markup(name: str, text: str) -> PicamError | None:
             None if text.startswith("<?xml") else PicamError(f"{name} is a text, not a model", "give the model itself")
         )
     title = _TITLE.search(text)
-    shown = f" («{' '.join(title[1].split())[:60]}»)" if title and title[1].strip() else ""
+    shown = f" (“{' '.join(title[1].split())[:60]}”)" if title and title[1].strip() else ""
     return PicamError(f"{name} is a web page{shown}, not the file itself", _page_hint(text))
 
 
 def _page_hint(text: str) -> str:
     low = text.lower()
     if "github.com" in low or "githubassets" in low:
-        return "use the button «Download raw file» on its GitHub page"
+        return "use the button “Download raw file” on its GitHub page"
     if "drive.google.com" in low or "google drive" in low:
         return "open the link in a browser and download it there: Google Drive asks before it sends large files"
     if _LOGIN.search(text):
@@ -213,7 +213,7 @@ def _message(name: str, text: str, honest: bool) -> PicamError | None:
         return PicamError(
             f"{name} describes no network", "give the model.json of TensorFlow.js or of Keras, or the model itself"
         )
-    shown = f" that says «{said}»" if said else ""
+    shown = f" that says “{said}”" if said else ""
     return PicamError(f"{name} is a server's answer as JSON{shown}, not the file itself", "download it again")
 
 

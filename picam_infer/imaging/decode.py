@@ -55,7 +55,7 @@ def size(frame: Frame) -> tuple[int, int]:
 def bgr(frame: Frame, copy: bool = True) -> Pixels:
     """Return the whole picture the right way up, (H, W, 3) uint8. Raises `BadFrame`.
 
-    It is the caller's to draw on, unless `copy` is False: then it may be the frame's own pixels.
+    The caller may draw on it, unless `copy` is False: then it may be the frame's own pixels.
     """
     if frame.codec == "jpeg":
         image = jpeg_bgr(frame)
@@ -150,7 +150,7 @@ def _jpeg_part(
     rows = ((part.y + part.height) * reduced + 31) & ~15
     complaints = native_stderr.complaints()
     if rows < header.height:
-        # Without its end marker, or the decoder looks for it and complains about what lies before it.
+        # Without the end marker: the decoder would look for it and complain about what lies before it.
         at, data = header.height_at, data[: _end(data)].copy()
         data[at], data[at + 1] = rows >> 8, rows & 0xFF
     image = _unpacked(frame, data, flags[reduced])
@@ -182,7 +182,7 @@ def _reduction(part: Box, at_least_px: tuple[int, int]) -> int:
 
 
 def _part(image: Pixels, frame: Frame, roi: Roi, aspect: Aspect = 1.0) -> Pixels:
-    """Cut the part out of a picture as it came. Cut before it is turned: a small picture turns faster."""
+    """Cut the part out of a picture as it came, before it is turned: a small picture turns faster."""
     part = region.raw_box(roi, frame, image.shape[1], image.shape[0], aspect)
     if frame.codec == "yuyv":  # two pixels share their colour
         part = Box(part.x & ~1, part.y, part.width & ~1, part.height & ~1)

@@ -10,9 +10,9 @@ from picam_infer.core import Pixels
 SOS, _EOI, _DRI, _FILL = 0xDA, 0xD9, 0xDD, 0xFF
 _NOT_A_FRAME = (0xC4, 0xC8, 0xCC)  # DHT, JPG and DAC lie among the frame headers' markers
 _SCAN_HEADER = 10
-"""Bytes from a scan's marker on that are looked at."""
+"""How many bytes are looked at, from a scan's marker on."""
 _LONGEST = 8192
-"""Bytes; a longer head is not remembered: it has a preview or the like in it, another one in each picture."""
+"""Bytes; a longer head is not remembered: it holds a preview or the like, which differs from picture to picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Header:
 
 
 _last: tuple[bytes, Header] | None = None
-"""The head read last: a camera's pictures begin with the same bytes. Replaced as a whole, so any thread may read it."""
+"""The head read last: a camera's pictures begin alike. It is replaced as a whole, so any thread may read it."""
 
 
 def read(data: bytes | Pixels) -> Header | None:

@@ -18,18 +18,18 @@ def box(width: int, height: int, screen_width: int, screen_height: int) -> tuple
 
 
 class Resizer:
-    """Brings pictures to the size that they have on a screen; of the right size they stay as they are."""
+    """Brings pictures to the size that they have on a screen; those of that size stay as they are."""
 
     def __init__(self) -> None:
         self._scratch: Pixels | None = None
 
     def fit(self, image: Pixels, width: int, height: int) -> Pixels:
-        """Return BGR (H, W, 3) fitted into a screen of width×height pixels; the next call reuses it."""
+        """Return BGR (H, W, 3) fitted into a screen of width×height pixels; the next call reuses the buffer."""
         _, _, *size = box(image.shape[1], image.shape[0], width, height)
         return self.scale(image, size[0], size[1])
 
     def scale(self, image: Pixels, width: int, height: int) -> Pixels:
-        """Return it with just so many pixels; the next call reuses it."""
+        """Return it with exactly that many pixels; the next call reuses the buffer."""
         if image.shape[:2] == (height, width):
             return image
         # Averaging looks better but costs seven times as much: only where lines would be dropped.
@@ -59,7 +59,7 @@ class Letterbox:
             screen[:] = 0
         target = screen[y : y + height, x : x + width]
         if image.shape[:2] != target.shape[:2]:
-            if over:  # drawn for another size: the screen has just changed its own
+            if over:  # drawn for another size: the screen's has just changed
                 image, over = laid_over(image, over), ()
             image = self._resizer.scale(image, width, height)
         cv2.cvtColor(image, self._conversion, dst=target)

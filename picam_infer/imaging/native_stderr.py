@@ -1,4 +1,4 @@
-"""What libjpeg and its like print on stderr while they decode: taken, so that it can be counted instead."""
+"""Captures what libjpeg and other decoders print on stderr, so that it can be counted instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import threading
 from functools import lru_cache
 
-# libjpeg's messages (jerror.h) about what it could make up for, and libpng's.
+# libjpeg's messages (jerror.h) about damage that it could work around, and libpng's.
 _DECODERS = re.compile(
     rb"(Corrupt JPEG data|Premature end of|Warning: unknown JFIF|Invalid SOS parameters|"
     rb"Inconsistent progression|Unsupported marker|libpng (warning|error))"
@@ -18,7 +18,7 @@ _LINE_BUFFERED = 1
 
 
 class _Stderr:
-    """C's `stderr` variable, pointed elsewhere while somebody decodes. File descriptor 2 stays as it is."""
+    """C's `stderr` variable, redirected while somebody decodes. File descriptor 2 stays as it is."""
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Pictures of kinds that OpenCV does not read here, through Pillow and its plug-ins: HEIC, AVIF, JPEG 2000, TGA…"""
+"""Pictures in formats that OpenCV does not read here, through Pillow and its plug-ins: HEIC, AVIF, JPEG 2000, TGA…"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUFFIXES = frozenset(_NAMES.split())
 """Names of such pictures, in lower case."""
 
 _NOT_READ = frozenset({"EPS", "WMF", "PDF", "MPEG", "BUFR", "GRIB", "HDF5", "FITS"})
-"""What Pillow would hand to other programs, or knows only by name."""
+"""Formats that Pillow would pass to other programs, or knows only by name."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIF = frozenset({".heic", ".heif", ".hif", ".heics", ".heifs"})
@@ -60,7 +60,7 @@ def formats() -> frozenset[str]:
     """Return the formats that Pillow reads here itself, with its plug-ins where they are installed."""
     from PIL import Image, features
 
-    quiet = logging.getLogger("PIL")  # what it says of a damaged file is ours to say
+    quiet = logging.getLogger("PIL")  # Pillow's warnings about damaged files: we report these ourselves
     quiet.addHandler(logging.NullHandler())
     quiet.propagate = False
     with contextlib.suppress(ImportError):
@@ -75,7 +75,7 @@ def formats() -> frozenset[str]:
 
 
 def decode(data: bytes, name: str, max_pixels: int) -> npt.NDArray[np.uint8] | None:
-    """Return a picture with its transparency, turned upright, BGRA uint8 (H, W, 4); None if it is none that is known.
+    """Return a picture with its transparency, turned upright, BGRA uint8 (H, W, 4); None for an unknown format.
 
     Raises `PicamError` when it is too large, broken, or of a kind whose plug-in is missing, and `MemoryError`.
     """

@@ -12,7 +12,7 @@ from picam_infer.core import NoInput
 from picam_infer.imaging import other_formats, pictures
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx"})
-"""What desktops leave in folders: left out without a remark."""
+"""What desktops leave in folders: ignored silently."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ SUFFIXES = _OWN | other_formats.SUFFIXES
 _KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PGM, PPM and what Pillow knows are read"
 _SMALLER = f"at most {MAX_PIXELS // 1_000_000} million pixels are decoded: make it smaller first"
 _BAND_PX = 1_000_000
-"""Pixels that are laid on white at once: the sums need three times the picture's memory."""
+"""How many pixels are laid on white at a time: that needs three times their memory."""
 _PNM_HEAD = 4096  # bytes in which the size is looked for: comments may come before it
 _STARTS = (
     (b"\xff\xd8\xff", ".jpg"),
@@ -39,7 +39,7 @@ _STARTS = (
 _ORIENTATION = 0x0112
 _EXIF = 0  # cv2::ImageMetadataType::IMAGE_METADATA_EXIF
 
-# The reason for a failure is told by the error that is raised; OpenCV's own lines would only repeat it.
+# The error that is raised gives the reason; OpenCV's own lines would only repeat it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -71,14 +71,14 @@ def decode_picture(data: bytes, name: str) -> Pixels:
             raise PicamError(f"{name} is too large", _SMALLER) from error
         raise PicamError(f"{name} cannot be decoded as a picture", "open it and save it again") from error
     if picture is None or picture.ndim != 3 or picture.shape[2] != 3:
-        if suffix_of(data) == ".tif":  # one of the kinds that OpenCV does not know
+        if suffix_of(data) == ".tif":  # a format that OpenCV does not know
             return _other(data, name)
         raise PicamError(f"{name} is damaged or cut short", "copy it again, or open it and save it again")
     return np.ascontiguousarray(picture, dtype=np.uint8)
 
 
 def suffix_of(data: bytes) -> str | None:
-    """Return the suffix that goes with a file's first 12 bytes, `.jpg`; None: not a picture of a kind known by them."""
+    """Return the suffix that goes with a file's first 12 bytes, `.jpg`; None: no picture format is known by them."""
     for start, suffix in _STARTS:
         if data.startswith(start):
             return suffix
@@ -93,7 +93,7 @@ def readable(path: Path) -> bool:
 
 
 def _other(data: bytes, name: str) -> Pixels:
-    """Return a picture of a kind that OpenCV does not read."""
+    """Return a picture in a format that OpenCV does not read."""
     try:
         with native_stderr.taken():
             picture = other_formats.decode(data, name, MAX_PIXELS)
@@ -181,7 +181,7 @@ def _upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[An
 def _declared_size(data: bytes) -> tuple[int, int, int] | None:
     """Return width and height (pixels) from the file's header, and how often decoding keeps them in memory.
 
-    None if it is not a picture of a known kind. A header that gives no size is left to the decoder: it is damaged.
+    None if the format is unknown. A header that gives no size is left to the decoder: it is damaged.
     """
     if data[:2] == b"\xff\xd8":
         header = jpeg_header.read(data)
@@ -248,7 +248,7 @@ def png(image: Pixels) -> bytes:
 
 
 def write_picture(image: Pixels, path: Path, remedy: str) -> None:
-    """Write BGR (H, W, 3) or grey (H, W, 1) uint8 into a file, of the kind that its name ends in. Raises `PicamError`.
+    """Write BGR (H, W, 3) or grey (H, W, 1) uint8 into a file, in its suffix's format. Raises `PicamError`.
 
     `remedy`: what to do when it cannot be written there.
     """

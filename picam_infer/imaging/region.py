@@ -1,4 +1,4 @@
-"""The part that a network looks at: where it is in the picture, in shares and in pixels. Nobody else computes it."""
+"""The part that a network looks at: where it is in the picture, in shares and in pixels. Computed only here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from picam_infer.core import Flip
 Share = Annotated[float, Meta(gt=0, le=1)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 SMALLEST = 0.05
-"""What keys shrink a region to at most, as a share of the picture's height."""
+"""The smallest region that keys can set, as a share of the picture's height."""
 
 
 class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +79,7 @@ def box(roi: Roi, width: int, height: int, aspect: Aspect = 1.0) -> Box:
     proportions = width / height if aspect is None else aspect
     tall = min(region.size * height, width / proportions)
     wide, high = (max(1, min(max(2, round(n)), m)) for n, m in ((tall * proportions, width), (tall, height)))
-    # A hair more: 0.29 * 100 is a little less than 29, and must not be one pixel short of it.
+    # Slightly more: 0.29 * 100 is a little less than 29 and would come out a pixel short.
     left = math.floor(region.x * width - wide / 2 + 1e-6)
     top = math.floor(region.y * height - high / 2 + 1e-6)
     return Box(min(max(left, 0), width - wide), min(max(top, 0), height - high), wide, high)
@@ -124,7 +124,7 @@ def moved(
 
 
 def _inside(at: float, side: float, by: float) -> float:
-    """Return the middle moved `by` from where it is drawn, which may be further in than it says."""
+    """Return the middle moved `by` from where it is drawn, which may lie further in than its numbers say."""
     least = min(side / 2, 0.5)
     now = min(max(at, least), 1 - least)
     return round(min(max(now + by, least), 1 - least), 4)

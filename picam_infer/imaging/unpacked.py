@@ -1,4 +1,4 @@
-"""What was unpacked of the newest frame, shared by all who look at it: a JPEG's Huffman codes are read once."""
+"""The newest frame's pixels, shared by all who need them: a JPEG's Huffman codes are read once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class _Picture:
         self._complaints = 0
 
     def unpack(self) -> None:
-        """Do the work; the one who made this object calls it, once."""
+        """Do the work; whoever made this object calls it, once."""
         before = native_stderr.complaints()
         try:
             self._raw = decode.jpeg_bgr(self.frame, self.reduction)
-            self._raw.flags.writeable = False  # others look at it, too
+            self._raw.flags.writeable = False  # others use it, too
         except BaseException as error:
             self._error = error
             raise
@@ -81,7 +81,7 @@ class Unpacked:
         self._part_expected = True
 
     def forget(self, onlooker: object) -> None:
-        """Say that `onlooker` looks no more."""
+        """Say that `onlooker` needs no more frames."""
         with self._lock:
             self._expected.pop(onlooker, None)
             if not self._expected:
@@ -128,7 +128,7 @@ class Unpacked:
             if there is not None and there.frame is frame and there.reduction <= wanted:
                 picture, made = there, False
             elif self._expected and (there is None or frame.monotonic_s > there.frame.monotonic_s):
-                # The next frame is this one: who waits for it shares it.
+                # This is the next frame: whoever waits for one shares it.
                 finest = min(_reduction(frame, fit_px) for fit_px in self._expected.values())
                 picture, made = self._picture(frame, wanted, finest)
             else:

@@ -32,7 +32,7 @@ def edges(crop: Pixels, canny: tuple[float, float]) -> Pixels:
     thresholds in grey levels per pixel as `cv2.Canny` takes them. Returns 28 x 28 uint8, 0..255.
     """
     paper = without_ruled_lines(_at_working_size(crop))
-    # Wide enough for paper's grain, a pencil's and the camera's; what is finer is not a stroke at 28 x 28 either.
+    # Wide enough for the grain of paper, pencil and camera; anything finer is no stroke at 28 x 28 either.
     smooth = cv2.GaussianBlur(paper, (9, 9), 0)
     outline = cv2.dilate(cv2.Canny(smooth, canny[0], canny[1]), _DILATE)
     resized: Pixels = cv2.resize(outline, (_INPUT_PX, _INPUT_PX), interpolation=cv2.INTER_AREA)
@@ -55,7 +55,7 @@ def photo(part: Pixels, width: int, height: int, colour: str, out: Pixels | None
     `colour` is the order the network was trained on: rgb, bgr or grey (C = 1). Pixel values stay 0…255; the card's
     scale and offset are applied by the engine. `out`: where it is put, and what is returned then.
     """
-    # Halved, then between its pixels: what a browser's canvas does, where Teachable Machine took its pictures, and what
+    # Halved, then interpolated: what a browser's canvas does, where Teachable Machine took its pictures, and what
     # comes of a camera's JPEG decoded at half its size. Averaging straight to the size takes several times as long.
     while part.shape[0] >= 2 * height or part.shape[1] >= 2 * width:
         rows = 2 if part.shape[0] >= 2 * height else 1
@@ -94,7 +94,7 @@ class EdgesChain:
         self._input_image = np.zeros((network.height, network.width, network.channels), np.uint8)
         self._outline: Pixels | None = None
         self.sight: Callable[[], Sight] | None = None
-        """Measures what the last picture shows, for those who want to know."""
+        """Measures what the last picture shows, where somebody asks for it."""
 
     def __call__(self, frame: Frame) -> Pixels:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""

@@ -30,7 +30,7 @@ class Annotation:
     stats: str = ""
     """The line at the bottom left; empty: none."""
     notice: str = ""
-    """Why something is not as usual, or what a key just did; of several lines all that have room are drawn."""
+    """Why something is not as usual, or what a key just did; of several lines as many as fit are drawn."""
     inset: bool = True
 
 
@@ -99,7 +99,7 @@ def unit_of(height: int, width: int) -> int:
 
 
 def _panel_height(size: int) -> int:
-    """Return how high the plate of a line is, what hangs below it included."""
+    """Return how high the plate of a line is, descenders included."""
     return round(1.4 * size) + max(2, size // 3) // 2
 
 

@@ -19,7 +19,7 @@ _STATS_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class StatusScreen:
-    """What stands in the picture's place."""
+    """What is shown instead of the picture."""
 
     title: str
     reason: str = ""
@@ -120,7 +120,7 @@ class StreamAnnotator:
         self._state = state
         self._inset = settings.inset
         self._drawn = Rate()
-        """Its own pictures a second: without a monitor there is no other rate."""
+        """Pictures a second of this stream: without a monitor no other rate is known."""
         self._annotator = Annotator(state, settings, self._drawn)
         size = (capture.width, capture.height)
         self._size = size if capture.rotate % 180 == 0 else size[::-1]

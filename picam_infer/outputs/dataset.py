@@ -28,7 +28,7 @@ from picam_infer.runtime.state import Change, State
 
 log = logging.getLogger(__name__)
 
-# Only files called so are ever counted or deleted: the folder may be someone's home.
+# Only files with such names are ever counted or deleted: the folder may be someone's home.
 _NAME = re.compile(r"\d{8}-\d{6}-\d{3}_[^/\x00]{1,80}_\d+\.jpg")
 _MB = 1_000_000
 _CLOSE_CALL = 0.2
@@ -102,7 +102,7 @@ class Collector:
         return found
 
     def picture(self, name: str) -> bytes | None:
-        """Return a JPEG by its name; None: there is none called so."""
+        """Return a JPEG by its name; None: there is none of that name."""
         if not _NAME.fullmatch(name):
             return None
         with contextlib.suppress(OSError):
@@ -166,7 +166,7 @@ class Collector:
                 if newest is not None and frame is not None and self._wanted(newest):
                     self._due_s = time.monotonic() + self._settings.every_s
                     self._save(newest, frame)
-        except Exception:  # the top of a thread: the recognition goes on without collecting pictures
+        except Exception:  # in a thread, nobody else would catch it: recognition goes on without collecting pictures
             self.reason = "an internal error; see the journal"
             log.exception("keep has stopped")
 
@@ -180,7 +180,7 @@ class Collector:
     def _close_call(self, result: Result) -> bool:
         """Tell whether a small change would have given it another label."""
         if result.value is not None:
-            return False  # a value says nothing of how sure it is
+            return False  # a measured value says nothing about how sure it is
         if result.top[0].named is not None:
             threshold = self._state.tuning.decide.threshold
             return any(abs(p.score - threshold) < _CLOSE_CALL / 2 for p in result.top)
@@ -279,7 +279,7 @@ def findings(settings: config.Keep) -> Iterator[Finding]:
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's bytes; whoever may write to the folder must not make us read something else by a link."""
+    """Return a file's bytes. Links are refused: whoever may write to the folder must not make us read other files."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a file")

@@ -14,7 +14,7 @@ from picam_infer.outputs.text import wrap, write
 
 @dataclass(frozen=True, slots=True)
 class InvitationScreen:
-    """It stands in the picture's place, like a status screen."""
+    """What is shown instead of the picture, like a status screen."""
 
     link: str
     """What the code says: an address with a one-time login; empty: there is no address yet."""
@@ -23,7 +23,7 @@ class InvitationScreen:
     how_long: str
     """`until it is closed`."""
     fault: str = ""
-    """Why the page cannot be reached although it is to be."""
+    """Why the page cannot be reached although it should be."""
 
     def draw(self, width: int, height: int) -> Pixels:
         """Return it as BGR (height, width, 3): the code beside the words, above them on an upright screen."""

@@ -45,7 +45,7 @@ class Strip:
         return Box(self.x, self.y, self.ink.shape[1], self.ink.shape[0])
 
     def blended(self, part: Pixels) -> Pixels:
-        """Return what becomes of the picture's part at its place; nothing is drawn."""
+        """Return what its part of the picture would become; nothing is drawn."""
         if self.through is None:
             return self.ink
         seen = cv2.multiply(part, self.through, scale=1 / 255)
@@ -63,7 +63,7 @@ class Layer:
         self._laid: list[Overlay | tuple[Strip, Box, bool]] = []
         """What lies the same over any picture; else the strip, its place, and whether it lies on others."""
         self.inset: int | None = None
-        """Which strip is what the network saw, if one is: the only one that is another for every picture."""
+        """Which strip shows what the network saw, if one does: the only one that changes with every picture."""
 
     def with_inset(self, ink: Pixels) -> Layer:
         """Return the same layer with another picture, BGR of the same size, for its inset."""

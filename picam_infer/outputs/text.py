@@ -26,7 +26,7 @@ _WEIGHT = 500
 _EMOJI_PX = (109, 136, 128, 160)
 """The sizes that emoji fonts of pixels come in; others are scaled."""
 _MARKS = "\u200e\u200f\u061c"
-"""Say which way to write, and are not written themselves."""
+"""Characters that say which way to write, and are not written themselves."""
 _VS_TEXT, _VS_EMOJI, _ZWJ = "\ufe0e", "\ufe0f", "\u200d"
 
 

@@ -1,4 +1,4 @@
-"""The address of a network camera: parsed for machines, and stripped of every secret for people."""
+"""The address of a network camera: parsed, and shown to people without its secrets."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Address:
 
 
 def parse(text: str) -> Address:
-    """Return the parts of an address. Raises `NoInput`, saying how to write what cannot stand in it as it is."""
+    """Return the parts of an address. Raises `NoInput`, saying how characters that are not allowed are written."""
     scheme, authority, rest = _split(text)
     login, at, place = authority.rpartition("@")
     match = _HOST.fullmatch(place)
@@ -99,7 +99,7 @@ def _split(text: str) -> tuple[str, str, str]:
 def _torn(authority: str, rest: str) -> bool:
     """Tell whether what stands before the first / ? # may be the first half of user and password.
 
-    An @ further on may also be a part of the path. It is taken for one only behind what is a host beyond doubt.
+    An @ further on may also be a part of the path. It counts as such only after what is certainly a host.
     """
     if "@" not in rest:
         return False

@@ -22,14 +22,14 @@ from picam_infer.sources.v4l2_controls import NodeControls
 log = logging.getLogger(__name__)
 
 BUFFERS = 2
-"""One is filled while the other is read. More would only make old pictures; with one, every other picture is missed."""
+"""One is filled while the other is read. More would only make pictures older; with one, every other one is missed."""
 _OLDEST_STAMP_S = 10.0
 _FIRST_TRIES = 10
 _VANISHING_S = 0.5
 _RAW: dict[str, Codec] = {"MJPG": "jpeg", "JPEG": "jpeg", "YUYV": "yuyv", "GREY": "grey"}
 
 found_before: dict[str, CameraInfo] = {}
-"""The camera that each address meant last, so that it is found again under another number."""
+"""The camera that each address led to last, so that it is found again under another number."""
 
 
 class Camera:
@@ -79,8 +79,8 @@ class Camera:
         return code.to_bytes(4, "little").decode("latin-1").strip()
 
     def _first_frame(self) -> Frame:
-        # Many webcams begin with a damaged picture. The first whole JPEG tells the size that really comes.
-        # Some take more than one time-out to wake up.
+        # Many webcams begin with a damaged picture. The first whole JPEG tells the actual size.
+        # Some need more than one time-out to wake up.
         for attempt in range(_FIRST_TRIES):
             image = self._grab(patience=2 if attempt == 0 else 1)
             if self._codec == "jpeg" and whole_jpeg(image):
@@ -183,7 +183,7 @@ def _timed_out(waited_s: float) -> bool:
 def find(address: str, roots: Roots = Roots()) -> CameraInfo:  # noqa: B008
     """Return the camera that `camera`, `camera:NAME`, `camera:usb:VID:PID` or a path in /dev means.
 
-    The one that the address meant last comes first, whatever its number is now. Raises `Disconnected`, `UsageError`.
+    The one that the address led to last comes first, whatever its number is now. Raises `Disconnected`, `UsageError`.
     """
     while True:
         chosen = _choose(address, roots)

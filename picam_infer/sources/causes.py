@@ -17,7 +17,7 @@ _HTTP_PORT = "is it the right port? This one is not for {protocol}"
 _REFUSALS = {
     404: "the path behind the host is wrong: the camera's manual or its page names the right one",
     454: "the camera forgot the connection: it is made anew",
-    461: "the camera wants another way of sending: look for «RTP over TCP» in its settings",
+    461: "the camera wants another way of sending: look for “RTP over TCP” in its settings",
     453: "the camera serves no more viewers: close another one, or choose its second stream",
     503: "the camera is busy or starting, or serves no more viewers",
 }
@@ -35,7 +35,7 @@ class CannotPlay(Exception):
 
 
 def refused(name: str, scheme: str, code: int, reason: str) -> Disconnected:
-    """Return the loss for an answer that is not a success; `code` as HTTP and RTSP share them."""
+    """Return the loss for an answer that is not a success; HTTP and RTSP share their status codes."""
     if code in (401, 403, 407):
         return Disconnected(f"{name} refuses access ({code})", _LOGIN.format(scheme=scheme))
     words = " ".join(reason.split())[:60]
@@ -51,7 +51,7 @@ def unreachable(name: str, error: BaseException, protocol: str = "http") -> Disc
             f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
             f"use {protocol.removesuffix('s')}://, or the port that is for TLS",
         )
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter: no name that DNS could have
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter: a name that DNS cannot have
         return Disconnected(f"{name}: no such host", "check the name, or write the camera's IP address")
     if isinstance(error, TimeoutError):
         return Disconnected(f"{name} does not answer", CHECK)

@@ -34,7 +34,7 @@ class Login:
         return self._basic and not known_basic
 
     def header(self, method: str, target: str) -> str | None:
-        """Return the Authorization header for a request; None: nothing was asked for."""
+        """Return the Authorization header for a request; None: none was asked for."""
         if self._digest:
             return self._answer(method, target)
         if self._basic:

@@ -1,4 +1,4 @@
-"""One thread reads, any may close: what is closed under a reader's hands would crash, so the reader does it itself."""
+"""One thread reads, any may close: closing during a read would crash, so the reading thread does it itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DeferredClose:
         self._reading = False
 
     def reading(self) -> DeferredClose:
-        """Read in a `with` block; it gets False when it is closed, and there is nothing to read from."""
+        """Read in a `with` block; it yields False once it is closed: there is nothing to read from."""
         return self
 
     def __enter__(self) -> bool:

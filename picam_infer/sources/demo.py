@@ -20,7 +20,7 @@ from picam_infer.sources.frames import make_frame
 from picam_infer.training.glyphs import digit_strokes
 
 ROI = 0.4
-"""The square the digit stays in, where nobody asks for another one: the `edges` chain's default."""
+"""The square that the digit stays in, unless another one is asked for: the `edges` chain's default."""
 SHOWN_S, BARE_S, DIGITS_IN_A_ROW = 2.5, 1.0, 3
 QUALITY = 85
 _INK = (70, 45, 40)

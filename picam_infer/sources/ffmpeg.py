@@ -31,7 +31,7 @@ class Readable(Protocol):
 
 
 class Player:
-    """Owns what is being played. One thread reads, any may close: that thread then does it when it comes back."""
+    """Owns what is being played. One thread reads, any may close: the reading thread then does it when it returns."""
 
     def __init__(
         self, what: str | Readable, *, open_s: float | None = None, quiet_s: float | None = None, packets: bool = False
@@ -47,7 +47,7 @@ class Player:
             self._stream = self._video()
             self.packets = packets and self.codec == "mjpeg"
             self._stream.codec_context.options = _OPTIONS
-            # With a thread for each picture the newest one comes several pictures late, and so does word of damage.
+            # With a thread for each picture the newest one comes several pictures late, and so do reports of damage.
             self._stream.thread_type = "SLICE"
         except BaseException:
             self._container.close()
@@ -143,7 +143,7 @@ _CODES: dict[type[Exception], int] = {
 
 
 def cannot_play(error: Exception) -> CannotPlay:
-    """Return what an error of PyAV's means, with nothing of its text."""
+    """Return what a PyAV error means, without any of its text."""
     number = getattr(error, "errno", 0) or 0
     timed_out = isinstance(error, (av.error.ExitError, TimeoutError))
     return CannotPlay("it cannot be played", _CODES.get(type(error), 0), timed_out, int(number))

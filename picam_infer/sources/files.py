@@ -75,7 +75,7 @@ class Pictures:
         return make_frame(image, "bgr", (width, height), seq, self._capture, name=str(path))
 
     def close(self) -> None:
-        """End the playing."""
+        """Stop playing."""
         self._closed = True
 
 
@@ -111,7 +111,7 @@ class Video:
         self.description = self._describe()
 
     def _turned(self) -> bool:
-        # A turned video is left to the decoder: its pictures are told how.
+        # A rotated video is left to the decoder, whose pictures say how they are rotated.
         try:
             first = self._player.read()
         except (BadFrame, CannotPlay):
@@ -138,7 +138,7 @@ class Video:
     def _read(self) -> Frame | None:
         try:
             picture = self._player.read()
-        except CannotPlay:  # cut off: what is left is told by the count
+        except CannotPlay:  # cut off: the count shows how much is missing
             return None
         except BadFrame as error:
             self._seq += 1

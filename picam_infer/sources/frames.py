@@ -47,7 +47,7 @@ def make_frame(
 
 
 def jpeg_size(data: Pixels) -> tuple[int, int] | None:
-    """Return width and height (pixels) that JPEG bytes (n,) declare; None: they declare none."""
+    """Return the width and height (pixels) that JPEG bytes (n,) declare; None: they declare none."""
     header = jpeg_header.read(data)
     return None if header is None or not header.scan_at else (header.width, header.height)
 

@@ -1,4 +1,4 @@
-"""One HTTP connection to a camera: asked once, answered with a status, headers and a body that may never end."""
+"""One HTTP request to a camera, and its answer: a status, headers and a body that may never end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from picam_infer.sources.deferred_close import DeferredClose
 _REDIRECTS = 5
 _CHUNK = 65536
 _MOST = 2**20
-"""Bytes that are waited for and read at once: more than a picture has."""
+"""How many bytes are waited for and read at once: more than a picture has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A camera's address with what it takes to be let in, and how patient we are."""
+    """A camera's address with its credentials and time limits."""
 
     where: Address
     login: Login | None
@@ -91,15 +91,15 @@ class Reply:
                 return b""
 
     def _next(self, most: int) -> bytes:
-        """Read once; of a body without a length or chunks, what follows the response's own buffer is the socket's."""
+        """Read once; a body without a length or chunks continues in the socket after the response's own buffer."""
         if self._bare and self._socket is not None:
             return self._socket.recv(most)
-        data = bytes(self._response.read1(most))  # more than the buffer holds: it is empty afterwards
+        data = bytes(self._response.read1(most))  # more than the buffer holds, so it is empty afterwards
         self._bare = bool(data) and not self._response.chunked and self._response.length is None
         return data
 
     def _wait_at_most(self, limit_s: float) -> None:
-        """Set the socket's limit: once for limits that hardly differ, as those of a stream's pictures do."""
+        """Set the socket's time-out, but not for a limit that hardly differs, as between a stream's pictures."""
         if self._socket is not None and not 0.9 * self._limit_s <= limit_s <= self._limit_s:
             self._limit_s = max(limit_s, 0.01)
             self._socket.settimeout(self._limit_s)
@@ -141,7 +141,7 @@ def ask(camera: Endpoint, more: Mapping[str, str] = MappingProxyType({})) -> Rep
     where, asked, answered = camera.where, camera.where, False
     for _ in range(_REDIRECTS + 2):
         at_home = (asked.host, asked.port) == (where.host, where.port)
-        # What a redirect leads to elsewhere gets no password.
+        # Another host that a redirect leads to gets no password.
         login = camera.login if at_home else None
         reply = _once(camera, asked, login, more)
         if reply.status in (200, 304):
@@ -182,7 +182,7 @@ def _once(camera: Endpoint, asked: Address, login: Login | None, more: Mapping[s
                 if expired.is_set():
                     raise TimeoutError from None
                 raise
-        if expired.is_set():  # it dribbled, and what came looks like an answer that is whole
+        if expired.is_set():  # it trickled in, and what came looks like a complete answer
             raise TimeoutError
         return reply
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -198,7 +198,7 @@ def _connection(asked: Address, limit_s: float, ca_file: str) -> http.client.HTT
 
 
 def trust(ca_file: str) -> ssl.SSLContext:
-    """Return what certificates are checked with. Raises `Disconnected` when `ca_file` is of no use."""
+    """Return the context that checks certificates. Raises `Disconnected` when `ca_file` cannot be used."""
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:  # also ssl.SSLError
@@ -209,7 +209,7 @@ def trust(ca_file: str) -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def _deadline(connection: http.client.HTTPConnection, limit_s: float) -> Iterator[threading.Event]:
-    """Hang up after so long: the socket's own time-out begins anew with every byte."""
+    """Hang up after so long: the socket's own time-out starts again with every byte."""
     expired = threading.Event()
 
     def hang_up() -> None:

@@ -24,7 +24,7 @@ class Parts:
     """Feed it bytes as they come; it returns the bodies that they complete."""
 
     def __init__(self, boundary: bytes) -> None:
-        """`boundary` without its leading hyphens; empty: as the stream has it."""
+        """`boundary` without its leading hyphens; empty: taken from the stream."""
         self._delimiter = b"--" + boundary
         self._known = bool(boundary)
         self._buffer = bytearray()
@@ -38,7 +38,7 @@ class Parts:
 
     @property
     def pending(self) -> int:
-        """How many bytes wait for their end."""
+        """How many bytes wait for the rest of their part."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -59,7 +59,7 @@ class Parts:
         return parts
 
     def _look_for_delimiter(self) -> bool:
-        """Take the delimiter from the stream: cameras announce another one than they send, or none."""
+        """Take the delimiter from the stream: some cameras announce another one than they send, or none."""
         found = _DELIMITER.search(self._buffer, 0, _FOREIGN)
         if found is not None:
             self._delimiter, self._known = bytes(found[1]).rstrip(), True

@@ -33,11 +33,11 @@ _MOST_PATIENT_S = 600.0
 _HEAD = 16
 _PLAYLISTS = ("mpegurl", "dash+xml")
 _PAGES = ("text/", "application/json", "application/xml", "application/xhtml")
-_NOTHING = "the camera answers: restart it, or look for «RTP over TCP» in its settings"
+_NOTHING = "the camera answers: restart it, or look for “RTP over TCP” in its settings"
 _OTHER = "look at the address in a browser, and choose another format or quality in the camera's settings"
 
 _learned_s: dict[str, float] = {}
-"""How long addresses that fell silent are waited for: twice as long each time, until they show their limit."""
+"""How long to wait for addresses that fell silent: twice as long each time, until their own limit is known."""
 
 
 def open_stream(url: str, capture: Capture, login: SourceLogin = SourceLogin()) -> Source:  # noqa: B008
@@ -49,7 +49,7 @@ def open_stream(url: str, capture: Capture, login: SourceLogin = SourceLogin()) 
 
 
 def _with_login(where: Address, login: SourceLogin) -> Address:
-    """Put the configuration's user and password in the address's place. Raises `Disconnected`: both can come later."""
+    """Use the configuration's user and password, not the address's. Raises `Disconnected`: both can come later."""
     user, password = login.user or where.user, where.password
     if login.password_file:
         try:
@@ -126,7 +126,7 @@ class FFmpegStream:
 
 
 class _Body:
-    """A reply's body, as a file that FFmpeg reads: the connection that told what it is goes on."""
+    """A reply's body, as a file that FFmpeg reads: the connection that showed what it is stays in use."""
 
     def __init__(self, reply: Reply, limit_s: float) -> None:
         self._reply, self._limit_s = reply, limit_s
@@ -196,7 +196,7 @@ class MjpegStream:
 
 
 def _open_http(camera: Endpoint, capture: Capture) -> Source:
-    """Return what the address turns out to be, over the connection that told. Raises `Disconnected`."""
+    """Return the source that the address turns out to be, on the connection that showed it. Raises `Disconnected`."""
     reply = http_client.ask(camera)
     try:
         return _recognised(camera, capture, reply)
@@ -233,7 +233,7 @@ def _played(camera: Endpoint, capture: Capture, reply: Reply) -> Source:
     try:
         return FFmpegStream(camera, capture, reply)
     except Disconnected:
-        # A video whose index is at its end has to be read from there first.
+        # A video with its index at the end has to be read there first.
         if reply.length is None or "bytes" not in reply.headers.get("Accept-Ranges", ""):
             raise
     return FFmpegStream(camera, capture)

@@ -40,7 +40,7 @@ class PiCamera:
         number, model = _first(kind)
         try:
             self._camera: Any = kind(number)
-        except Exception as error:  # libcamera's and picamera2's own kinds: RuntimeError, IndexError, OSError…
+        except Exception as error:  # libcamera and picamera2 raise RuntimeError, IndexError, OSError…
             raise _failed(model, error) from error
         try:
             self._start()
@@ -98,7 +98,7 @@ class PiCamera:
         given = bool(value) if control.kind == "boolean" else value
         try:
             self._camera.set_controls({control.title: given})
-        except Exception as error:  # libcamera's own kinds
+        except Exception as error:  # whatever libcamera raises
             raise OSError(" ".join(str(error).split())) from error
         self._set[control.title] = value
 

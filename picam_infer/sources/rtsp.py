@@ -32,7 +32,7 @@ class _Answer:
 def diagnose(camera: Endpoint, *, silent: bool) -> Disconnected:
     """Ask the camera as a player would, and return what stands in the way.
 
-    `silent`: the player gave up waiting; else it refused what came.
+    `silent`: the player gave up waiting; otherwise it refused what came.
     """
     where, until_s = camera.where, time.monotonic() + camera.open_s
     try:
@@ -50,7 +50,7 @@ class _Conversation:
 
     def __init__(self, sock: socket.socket, camera: Endpoint, until_s: float, silent: bool) -> None:
         self._socket, self._where, self._until_s, self._silent = sock, camera.where, until_s, silent
-        # A conversation of its own: the player's challenges were for the player.
+        # A session of its own: the player's challenges do not apply here.
         self._login = camera.login and Login(camera.login.user, camera.login.password)
         self._lines: BinaryIO = sock.makefile("rb")
         self._number = 0
@@ -76,7 +76,7 @@ class _Conversation:
         self._say("TEARDOWN", self._where.plain_url, {"Session": made.all("session")[0]} if made.all("session") else {})
         if self._silent:
             return Disconnected(
-                f"{name} sends no pictures", "the camera answers: restart it, or look for «RTP over TCP» there"
+                f"{name} sends no pictures", "the camera answers: restart it, or look for “RTP over TCP” there"
             )
         codec = re.search(r"^a=rtpmap:\d+ ([\w.-]+)/", medium[0], re.M)
         what = codec[1] if codec else "of an unknown kind"

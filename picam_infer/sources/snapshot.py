@@ -1,4 +1,4 @@
-"""A camera that gives one picture at a time over HTTP: asked again and again, as often as the configuration says."""
+"""A camera that gives one picture at a time over HTTP: asked as often as the configuration says."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Snapshots:
                 raise Disconnected(f"{self._camera.name} was closed")
             if wait_s > _HEARTBEAT_S:
                 raise NotYet
-        # From now, not from when it was due: a camera that is slower than asked is not pressed.
+        # From now, not from when it was due: a camera that is slower than asked is not rushed.
         self._due_s = time.monotonic() + self._asked.every_s
         data = self._fetched()
         seq, self._seq = self._seq, self._seq + 1

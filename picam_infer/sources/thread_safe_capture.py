@@ -18,7 +18,7 @@ SELECT_TIMEOUT_S = 2
 # Read by OpenCV at its first capture; whole seconds only.
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(SELECT_TIMEOUT_S))
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-# Reasons are told by the errors that are raised; OpenCV's own lines would only repeat them.
+# The errors that are raised give the reasons; OpenCV's own lines would only repeat them.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

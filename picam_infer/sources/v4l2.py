@@ -1,4 +1,4 @@
-"""The kernel's view of the cameras: which there are, what they offer, who uses them, and why one does not start."""
+"""The kernel's view of the cameras: which ones exist, what they offer, who uses them, and why one does not start."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class CameraInfo:
 
     @property
     def path(self) -> str:
-        """What to open: the path that stays the same."""
+        """What to open: a path that stays the same when it is replugged."""
         return self.by_id or self.node
 
 
@@ -209,7 +209,7 @@ def is_settling(camera: CameraInfo) -> bool:
 
 @contextlib.contextmanager
 def opened(node: str | Path) -> Iterator[int]:
-    """Open a device node for asking. Raises `OSError`."""
+    """Open a device node to query it. Raises `OSError`."""
     handle = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield handle
@@ -289,7 +289,7 @@ def _rates(handle: int, pixel: int, width: int, height: int) -> tuple[float, ...
 
 
 class Watched(Disconnected):
-    """A picam-infer that runs as a service has the camera."""
+    """A picam-infer service has the camera."""
 
     def __init__(self, message: str, service: str) -> None:
         """`service`: which one, `picam-infer@bench`; empty: it cannot be seen."""

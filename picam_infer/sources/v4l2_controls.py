@@ -37,7 +37,7 @@ _KINDS: dict[int, Literal["integer", "boolean", "menu", "bitmask"]] = {
     BITMASK: "bitmask",
     INTEGER_MENU: "menu",
 }
-"""What a number can set again after a reconnect; buttons, texts and compounds are left out."""
+"""The kinds whose value is a number, so that it can be set again after a reconnect; buttons and texts are left out."""
 _CAMERA, _USER = 0x009A0900, 0x00980900
 NAMES = {
     _USER + 12: ("white_balance_automatic", "white_balance_temperature_auto", "auto_white_balance"),
@@ -50,7 +50,7 @@ NAMES = {
 
 
 class NodeControls:
-    """The controls of one device node. It is opened for each call: a stream that runs elsewhere does not mind."""
+    """The controls of one device node. It is opened for each call, which disturbs no running stream."""
 
     def __init__(self, node: str) -> None:
         self._node = node
@@ -75,7 +75,7 @@ def _queried(handle: int) -> Iterator[tuple[int, int, str, int, int, int, int, i
         except OSError:  # the end of the list, or a driver that has none
             return
         number, kind, title, low, high, step, default, flags, *_ = QUERY.unpack(answer)
-        if number <= at:  # a driver that does not get on
+        if number <= at:  # a driver that stays at the same control
             return
         at = number
         yield number, kind, title.split(b"\0")[0].decode("latin-1"), low, high, step, default, flags

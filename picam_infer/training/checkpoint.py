@@ -16,7 +16,7 @@ Arrays = tuple[np.ndarray, ...]
 
 
 class Checkpoint:
-    """A folder of arrays that were worked out for one training, and are of no use to another.
+    """A folder of arrays that were computed for one training and are of no use to another.
 
     `identity` holds all that the arrays depend on; with another one the folder is emptied first.
     """
@@ -27,13 +27,13 @@ class Checkpoint:
         if name.is_file() and name.read_text() == identity:
             return
         if folder.exists() and not name.is_file() and any(folder.iterdir()):
-            raise NoInput(f"{folder} holds something else than a training's interim results", "name another --output")
+            raise NoInput(f"{folder} holds something other than a training's interim results", "name another --output")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         name.write_text(identity)
 
     def load(self, name: str) -> Arrays | None:
-        """The arrays saved under a name, or None."""
+        """Return the arrays saved under a name; None: there are none."""
         try:
             with np.load(self._folder / f"{name}.npz") as saved:
                 return tuple(saved[f"arr_{i}"] for i in range(len(saved.files)))
@@ -46,7 +46,7 @@ class Checkpoint:
             np.savez(file, *arrays)
 
     def once(self, name: str, work: Callable[[], Arrays]) -> Arrays:
-        """The arrays of an earlier run, or else what `work` gives, which is saved."""
+        """Return the arrays of an earlier run, or else those that `work` returns, which are saved."""
         arrays = self.load(name)
         if arrays is None:
             arrays = work()
@@ -54,12 +54,12 @@ class Checkpoint:
         return arrays
 
     def remove(self) -> None:
-        """Deletes the folder: the training is finished."""
+        """Delete the folder: the training is finished."""
         shutil.rmtree(self._folder)
 
 
 def identity(settings: Sequence[object], sources: Sequence[Path], digits: Sequence[np.ndarray]) -> str:
-    """A name for a training: its settings, the program that renders and learns, and the digits it learns from."""
+    """Return a hash of all that a training depends on: settings, source files, and the digits it learns from."""
     sha = hashlib.sha256(repr(settings).encode())
     for source in sources:
         sha.update(source.read_bytes())

@@ -1,4 +1,4 @@
-"""The digits that are learnt: scans as MNIST has them with the path of their pen, and the model's classes."""
+"""The digits that are learnt: MNIST's scans with the path of each one's pen, and the model's classes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LABELS = (*"0123456789", "none")
 
 _CHUNK = 500
 _COMPARED = 6000
-"""Scans that paths are compared with."""
+"""How many scans the paths are compared with."""
 _LOOPS = (1, 0, 0, 0, 0, 0, 1, 0, 2, 1)
-"""The loops that each digit has at least."""
+"""How many loops each digit has at least."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Digits:
 
     @classmethod
     def of(cls, images: np.ndarray, labels: np.ndarray) -> Digits:
-        """With the skeletons worked out."""
+        """Compute the skeletons of scans."""
         chunks = [skeletons(images[i : i + 250]) for i in range(0, len(images), 250)]
         paths = np.concatenate(chunks)
         looped = np.array([_loops(p) >= _LOOPS[k] for p, k in zip(paths, labels, strict=True)])
@@ -50,7 +50,7 @@ def _loops(path: np.ndarray) -> int:
 
 
 def _legible(paths: np.ndarray, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether a path, drawn with an ordinary pen, is like scans of its own digit: of half of the ten nearest."""
+    """Whether half of the ten scans most like a path, drawn with an ordinary pen, are of its own digit."""
     scans = np.stack([_features(image) for image in images[:_COMPARED]])
     scan_labels = labels[:_COMPARED]
     own = []
@@ -63,14 +63,17 @@ def _legible(paths: np.ndarray, images: np.ndarray, labels: np.ndarray) -> np.nd
 
 
 def _features(picture: np.ndarray) -> np.ndarray:
-    """A softened small copy, 196 float32 of length 1, to compare digits by."""
+    """Return a small blurred copy to compare digits by: 196 float32 of length 1."""
     small = cv2.resize(picture, (28, 28), interpolation=cv2.INTER_AREA).astype(np.float32)
     values = cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.0), (14, 14), interpolation=cv2.INTER_AREA).ravel()
     return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6))
 
 
 def read_mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """MNIST's idx files (`part` "train" or "t10k", plain or .gz): images n x 28 x 28 and labels n, both uint8."""
+    """Read MNIST's idx files (`part` "train" or "t10k", plain or .gz).
+
+    Returns images n x 28 x 28 and labels n, both uint8. Raises `OSError` or `ValueError`.
+    """
 
     def read(kind: str, header: int) -> np.ndarray:
         name = folder / f"{part}-{kind}"
@@ -81,14 +84,14 @@ def read_mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_digits(mnist: Path | None, keras: Any = None) -> tuple[Digits, Digits]:
-    """MNIST's training and test digits, from the folder's idx files or (None) by Keras's download. Raises `NoInput`."""
+    """Return MNIST's training and test digits, from a folder or (None) by Keras's download. Raises `NoInput`."""
     if mnist is None:
         (train_x, train_y), (test_x, test_y) = keras.datasets.mnist.load_data()
     else:
         try:
             (train_x, train_y), (test_x, test_y) = read_mnist(mnist, "train"), read_mnist(mnist, "t10k")
         except (OSError, ValueError) as error:
-            raise NoInput(f"no MNIST in {mnist} ({error})", "it needs the four idx files, as such or .gz") from error
+            raise NoInput(f"no MNIST in {mnist} ({error})", "it needs the four idx files, plain or as .gz") from error
     return Digits.of(train_x, train_y), Digits.of(test_x, test_y)
 
 

@@ -1,4 +1,4 @@
-"""The files that a training leaves: Keras' own, and the bundle."""
+"""The files that a training writes: Keras's own, and the bundle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save_keras(network: Any, output: Path) -> None:
 
 
 def save_bundle(output: Path, notes: tuple[str, ...]) -> Bundle:
-    """Convert `model.h5` as any other Keras file, and say on its card which label means none."""
+    """Convert `model.h5` like any other Keras file, and note on its card which label means none."""
     from picam_infer.convert.conversion import Options, convert
 
     labels = output / "labels.txt"

@@ -97,7 +97,7 @@ _DIGITS: dict[int, tuple[str, ...]] = {
 
 
 def _smooth(points: np.ndarray, steps: int = 8) -> np.ndarray:
-    """A Catmull-Rom curve through the points; a repeated point starts a new piece and so keeps its corner."""
+    """Return a Catmull-Rom curve through the points; a repeated point starts a new piece and so keeps its corner."""
     breaks = [i for i in range(1, len(points)) if np.array_equal(points[i], points[i - 1])]
     pieces = np.split(points, breaks)
     out: list[np.ndarray] = []
@@ -119,7 +119,7 @@ def _points(text: str) -> np.ndarray:
 
 
 def glyph(text: str, rng: np.random.Generator, jitter: float = 0.02) -> list[Polyline]:
-    """The strokes of one glyph written as in the table above, each point moved by `jitter` (share of height)."""
+    """Return the strokes of a glyph written as in the table above, each point moved by `jitter` (share of height)."""
     strokes = []
     for part in text.split("/"):
         points = _points(part)
@@ -131,9 +131,9 @@ def glyph(text: str, rng: np.random.Generator, jitter: float = 0.02) -> list[Pol
 
 
 def digit_strokes(digit: int, rng: np.random.Generator) -> list[Polyline]:
-    """A hand-drawn-like digit without any data set: a variant drawn from a few, with its own slant, width and wobble.
+    """Return a digit as if drawn by hand: one of a few built-in variants with its own slant, width and wobble.
 
-    Returns polylines of (n, 2) float32 points in the unit square (about 0..1), y down.
+    These are polylines of (n, 2) float32 points in the unit square (about 0..1), y down.
     """
     strokes = glyph(str(rng.choice(_DIGITS[digit])), rng)
     slant, width = rng.normal(0, 0.08), rng.uniform(0.6, 0.9)
@@ -142,9 +142,9 @@ def digit_strokes(digit: int, rng: np.random.Generator) -> list[Polyline]:
 
 
 def strokes_field(strokes: Sequence[Polyline]) -> np.ndarray:
-    """How far each point of a glyph's canvas is from the pen's path.
+    """Return how far each point of a glyph's canvas is from the pen's path.
 
-    The strokes are fitted into the middle GLYPH_PX. Returns CANVAS_PX x CANVAS_PX float32 in glyph heights.
+    The strokes are fitted into the middle GLYPH_PX. The field is CANVAS_PX x CANVAS_PX float32, in glyph heights.
     """
     every = np.concatenate(strokes)
     low, high = every.min(axis=0), every.max(axis=0)
@@ -157,9 +157,9 @@ def strokes_field(strokes: Sequence[Polyline]) -> np.ndarray:
 
 
 def mask_field(paper: np.ndarray) -> np.ndarray:
-    """Distance in glyph heights from the zero pixels (the pen's path) of a square uint8 mask, as a CANVAS_PX square.
+    """Return the distance from the zero pixels (the pen's path) of a square uint8 mask, as `strokes_field` does.
 
-    The blur that smooths the path's steps also lifts its bottom; that is taken off again, or thin pens would skip.
+    The blur that smooths the path's steps also lifts its bottom; that is subtracted again, or thin pens would skip.
     """
     far = cv2.distanceTransform(paper, cv2.DIST_L2, 5)
     if far.shape[0] != CANVAS_PX:
@@ -169,7 +169,7 @@ def mask_field(paper: np.ndarray) -> np.ndarray:
 
 
 def text_field(text: str, font: int, bold: int) -> np.ndarray:
-    """The distance field of `text` in one of OpenCV's Hershey fonts (italic flag allowed), `bold` px thick."""
+    """Return the distance field of `text` in one of OpenCV's Hershey fonts (italic flag allowed), `bold` px thick."""
     (width, height), base = cv2.getTextSize(text, font, 2.5, bold)
     side = max(width, height + base) + 24
     mask = np.full((side, side), 255, np.uint8)
@@ -203,22 +203,22 @@ def _thin_step(image: np.ndarray, first: bool) -> np.ndarray:
 
 
 def _ink_level(image: np.ndarray, pixels: int) -> np.ndarray:
-    """How bright a scan has to be to count as ink, float32; `pixels`: how many make one of MNIST's.
+    """Return how bright each pixel of a scan has to be to count as ink, float32; `pixels` make one of MNIST's.
 
-    A faint stroke would break at one level for all, and a blotted digit's gaps, greyer than its strokes, would close.
+    With one level for all, a faint stroke would break, and the gaps of a blotted digit would close.
     """
     around = cv2.blur(image, (6 * pixels - 1, 6 * pixels - 1), borderType=cv2.BORDER_REPLICATE).astype(np.float32)
     return np.asarray(np.clip(0.85 * around, 60, 200))
 
 
 def _path(image: np.ndarray) -> np.ndarray:
-    """1 where a scan twice its size is ink."""
+    """Return 1 where a scan, at twice its size, is ink."""
     big = cv2.GaussianBlur(cv2.resize(image, (56, 56), interpolation=cv2.INTER_CUBIC), (3, 3), 0)
     return np.asarray((big > _ink_level(big, 2)).astype(np.uint8))
 
 
 def skeletons(images: np.ndarray) -> np.ndarray:
-    """The pen's path in scanned digits: n x 28 x 28 uint8 (ink bright) to n x 56 x 56, 1 on lines one pixel wide."""
+    """Return the pen's paths in scans (n x 28 x 28 uint8, ink bright): n x 56 x 56, 1 on lines one pixel wide."""
     thin = np.stack([_path(image) for image in images])
     while True:
         after = _thin_step(_thin_step(thin, True), False)
@@ -228,7 +228,7 @@ def skeletons(images: np.ndarray) -> np.ndarray:
 
 
 def digit_field(image: np.ndarray, skeleton: np.ndarray | None) -> np.ndarray:
-    """A scanned digit as a field: from its skeleton (a pen of any width), or without one from its own outline.
+    """Return a scanned digit as a field: from its skeleton (for a pen of any width), else from its own outline.
 
     `image` is 28 x 28 uint8, `skeleton` 56 x 56 as `skeletons` gives it. The outline's field is 0 where ink begins,
     negative inside.

@@ -19,19 +19,19 @@ from picam_infer.training.digits import LABELS
 
 
 def import_tensorflow() -> tuple[Any, Any]:
-    """Return Keras and TensorFlow. Raises `PicamError` that says how to get them."""
+    """Return Keras and TensorFlow. Raises `Unavailable`, saying how to install them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         import keras
         import tensorflow
     except ImportError as error:
         raise Unavailable("training needs TensorFlow", "on a PC: pip install 'picam-infer[train]'") from error
-    logging.getLogger("absl").setLevel(logging.ERROR)  # it would advise against the file format that is meant here
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it would advise against the file format that is wanted here
     return keras, tensorflow
 
 
 def build_network(keras: Any) -> Any:
-    """A small network, 28 x 28 x 1 in 0..1 to 11 probabilities, of layers that a 2018 Movidius stick knows too."""
+    """Return a small Keras network, 28 x 28 x 1 in 0..1 to 11 logits, of layers that a Movidius stick knows."""
     layers = keras.layers
     x = image = keras.Input((28, 28, 1), name="input")
     # Pooling before the norm and the ReLU gives the same as after them, and trains two to three times as fast.
@@ -50,7 +50,7 @@ def build_network(keras: Any) -> Any:
 
 
 def average(keras: Any, members: Sequence[Any]) -> Any:
-    """One network of several: the softmax of their mean logits, each looking twice, the second time a pixel aside.
+    """Return one network of several: the softmax of their mean logits, each looking twice, then a pixel aside.
 
     Networks trained separately and averaged make fewer mistakes than one larger network; looking twice, at the input
     and at a slightly moved copy, halves the effect of a pixel's rounding.
@@ -72,7 +72,7 @@ def average(keras: Any, members: Sequence[Any]) -> Any:
 
 
 def _again(layer: Any, name: str, **changes: Any) -> Any:
-    """A layer with the same weights under another name."""
+    """Return a layer with the same weights under another name."""
     copy = type(layer).from_config({**layer.get_config(), "name": name, **changes})
     copy.build(layer.input.shape)
     copy.set_weights(layer.get_weights())
@@ -82,7 +82,7 @@ def _again(layer: Any, name: str, **changes: Any) -> Any:
 def fit(
     keras: Any, inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int, checkpoint: Checkpoint | None = None
 ) -> Any:
-    """Train one member; with a checkpoint, goes on after the last epoch that was saved there."""
+    """Train one member and return it; with a checkpoint, continue after the last epoch that was saved there."""
     keras.utils.set_random_seed(seed)
     network = build_network(keras)
     batch, warm = 128, 300
@@ -120,9 +120,9 @@ def _member(
 
 
 def precision() -> str:
-    """What a network is trained in: half precision where the processor multiplies it itself takes a quarter less time.
+    """Return the precision to train in: half precision, where the processor has it, takes a quarter less time.
 
-    Elsewhere it would take many times as long. The weights are kept in float32 in any case.
+    On others it would take many times as long. The weights are float32 in either case.
     """
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
@@ -151,7 +151,7 @@ def fit_members(
 
 
 def _resume(variables: list[Any], checkpoint: Checkpoint | None, name: str) -> int:
-    """Sets the variables to what a checkpoint holds, if it does, and returns how many epochs are done."""
+    """Set the variables to what a checkpoint holds, if anything, and return how many epochs are done."""
     saved = checkpoint.load(name) if checkpoint is not None else None
     if saved is None:
         return 0
@@ -161,7 +161,7 @@ def _resume(variables: list[Any], checkpoint: Checkpoint | None, name: str) -> i
 
 
 def _nudged(inputs: np.ndarray) -> np.ndarray:
-    """Moves two thirds of shuffled pictures by a pixel, in place; what leaves the picture is lost."""
+    """Move two thirds of shuffled pictures by a pixel, in place; what leaves the picture is lost."""
     ways = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
     for number, (dy, dx) in enumerate(ways):
         some = np.pad(inputs[number::12], ((0, 0), (1, 1), (1, 1)))
@@ -170,7 +170,7 @@ def _nudged(inputs: np.ndarray) -> np.ndarray:
 
 
 def _batches(inputs: np.ndarray, labels: np.ndarray, batch: int) -> Any:
-    """float32 batches; the whole set in float32 would take four times the memory."""
+    """Return float32 batches; the whole set in float32 would take four times the memory."""
     import tensorflow as tf
 
     def ready(picture: Any, label: Any) -> tuple[Any, Any]:
@@ -181,5 +181,5 @@ def _batches(inputs: np.ndarray, labels: np.ndarray, batch: int) -> Any:
 
 
 def scaled(inputs: np.ndarray) -> np.ndarray:
-    """n x 28 x 28 uint8 to the network's n x 28 x 28 x 1 float32 in 0..1."""
+    """Return n x 28 x 28 uint8 as the network's input: n x 28 x 28 x 1 float32 in 0..1."""
     return np.asarray(inputs[..., None] / np.float32(255), np.float32)

@@ -11,7 +11,7 @@ SENSOR_NOISE = np.random.default_rng(2).standard_normal((1201, 1203)).astype(np.
 
 
 def noise_image(size: tuple[int, int], rng: np.random.Generator, slope: float = 1.0) -> np.ndarray:
-    """Clouds whose spectrum falls like natural pictures' do; `size` (width, height), float32 about -1..1."""
+    """Return clouds with a spectrum that falls like natural pictures'; `size` (width, height), float32 about -1..1."""
     out = np.zeros((size[1], size[0]), np.float32)
     cells, weight = 2, 1.0
     while cells < 100:
@@ -22,7 +22,7 @@ def noise_image(size: tuple[int, int], rng: np.random.Generator, slope: float = 
 
 
 def grain(shape: tuple[int, int], side: float, size: float, rng: np.random.Generator) -> np.ndarray:
-    """Fine noise of about unit strength whose grains are `size` of the centre square wide; float32."""
+    """Return fine noise of about unit strength, (height, width) float32; its grains are `size` of the square wide."""
     height, width = shape
     cell = max(size * side, 1.0)
     h, w = min(int(height / cell) + 2, 640), min(int(width / cell) + 2, 640)

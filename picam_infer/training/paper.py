@@ -13,7 +13,7 @@ from picam_infer.training.noise import grain, noise_image
 def _turned_lines(
     mask: np.ndarray, places: np.ndarray, slope: float, upright: bool, thick: int, gap: float, bend: float
 ) -> None:
-    """Draws lines across the whole mask, nearly level or (`upright`) nearly plumb; `gap` > 0: dotted, pitch in px."""
+    """Draw lines across the whole mask, nearly level or (`upright`) nearly plumb; `gap` > 0: dotted, pitch in px."""
     height, width = mask.shape
     long = height if upright else width
     along = np.arange(0, long, gap) if gap else np.linspace(-4, long + 4, 9)
@@ -29,7 +29,7 @@ def _turned_lines(
 
 
 def rule(grey: np.ndarray, side: float, rng: np.random.Generator) -> None:
-    """Prints lines, squares, dots or a margin on float32 paper, in place; `side` is the centre square's, in px.
+    """Print lines, squares, dots or a margin on float32 paper, in place; `side` is the centre square's, in px.
 
     Real rules leave 0.44 to 0.96 of the paper's brightness and lie up to a whole square apart: some above and below
     the digit, some through it; some end before the border.
@@ -58,7 +58,7 @@ def rule(grey: np.ndarray, side: float, rng: np.random.Generator) -> None:
 
 
 def _stop(mask: np.ndarray, pitch: float, rng: np.random.Generator) -> None:
-    """Ends lines somewhere, all at one margin or each band of paper at its own, often beside the digit."""
+    """End lines somewhere, all at one margin or each band of paper at its own, often beside the digit."""
     height, width = mask.shape
     together = rng.random() < 0.5
     bands = [0, height] if together else [*np.arange(rng.uniform(0, pitch), height, pitch).astype(int), height]
@@ -71,12 +71,12 @@ def _stop(mask: np.ndarray, pitch: float, rng: np.random.Generator) -> None:
 
 
 def plain(shape: tuple[int, int], side: float, shade: float, rng: np.random.Generator) -> np.ndarray:
-    """Paper without a grain that a camera would see."""
+    """Return paper without a grain that a camera would see."""
     return _even(shape, shade, rng.uniform(0, 0.03), rng)
 
 
 def sheet(shape: tuple[int, int], side: float, shade: float, rng: np.random.Generator) -> np.ndarray:
-    """Writing paper: almost even, sometimes with a visible grain."""
+    """Return writing paper: almost even, sometimes with a visible grain."""
     grey = _even(shape, shade, rng.uniform(0, 0.03), rng)
     if rng.random() < 0.4:
         grey += grain(shape, side, rng.uniform(0.004, 0.016), rng) * np.float32(rng.uniform(0.5, 6))
@@ -89,7 +89,7 @@ def _even(shape: tuple[int, int], shade: float, clouds: float, rng: np.random.Ge
 
 
 def napkin(shape: tuple[int, int], side: float, shade: float, rng: np.random.Generator) -> np.ndarray:
-    """A napkin or kitchen roll: an embossed pattern in slanting light, and soft fibres."""
+    """Return a napkin or kitchen roll: an embossed pattern in slanting light, and soft fibres."""
     bumps = grain(shape, side, rng.uniform(0.02, 0.06), rng) + 0.5 * grain(shape, side, rng.uniform(0.006, 0.02), rng)
     if rng.random() < 0.4:
         y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
@@ -101,7 +101,7 @@ def napkin(shape: tuple[int, int], side: float, shade: float, rng: np.random.Gen
 
 
 def cardboard(shape: tuple[int, int], side: float, shade: float, rng: np.random.Generator) -> np.ndarray:
-    """Brown cardboard: darker, flecked, with the corrugation's stripes showing faintly."""
+    """Return brown cardboard: darker, flecked, with the corrugation's stripes showing faintly."""
     grey = _even(shape, min(shade, rng.uniform(95, 190)), 0.05, rng)
     grey += grain(shape, side, rng.uniform(0.005, 0.02), rng) * np.float32(rng.uniform(2, 7))
     if rng.random() < 0.5:
@@ -113,7 +113,7 @@ def cardboard(shape: tuple[int, int], side: float, shade: float, rng: np.random.
 
 
 def whiteboard(shape: tuple[int, int], side: float, shade: float, rng: np.random.Generator) -> np.ndarray:
-    """A whiteboard: smooth, with wiped-off writing and the reflection of a lamp."""
+    """Return a whiteboard: smooth, with wiped-off writing and the reflection of a lamp."""
     grey = _even(shape, max(shade, 150.0), 0.03, rng)
     if rng.random() < 0.5:
         wiped = cv2.GaussianBlur(np.abs(noise_image((64, 64), rng, 0.6)), (0, 0), 1.5)
@@ -127,7 +127,7 @@ def whiteboard(shape: tuple[int, int], side: float, shade: float, rng: np.random
 
 
 def blackboard(shape: tuple[int, int], side: float, shade: float, rng: np.random.Generator) -> np.ndarray:
-    """A blackboard with smeared chalk; written on in light."""
+    """Return a blackboard with smeared chalk; written on in light."""
     grey = _even(shape, rng.uniform(20, 95), 0.05, rng)
     if rng.random() < 0.6:
         smears = np.abs(cv2.resize(noise_image((48, 24), rng, 0.8), shape[::-1]))
@@ -148,7 +148,7 @@ GROUNDS: dict[str, Callable[[tuple[int, int], float, float, np.random.Generator]
 
 
 def fold(grey: np.ndarray, side: float, rng: np.random.Generator) -> None:
-    """Creases float32 paper, in place: either side gets its own light, and the ridge a bright or dark line."""
+    """Crease float32 paper, in place: each side gets its own light, and the ridge a bright or dark line."""
     height, width = grey.shape
     a = rng.choice([0, np.pi / 2]) + rng.normal(0, 0.2)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

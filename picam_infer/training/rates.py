@@ -36,7 +36,7 @@ class Rates:
 
     @classmethod
     def of(cls, scores: np.ndarray, labels: np.ndarray) -> Rates:
-        """`scores` n x 11 probabilities, `labels` n with REJECT for no digit."""
+        """Compute the rates; `scores` are n x 11 probabilities, `labels` n classes with REJECT for no digit."""
         best = scores.argmax(axis=1)
         claimed = (scores.max(axis=1) >= CLAIM) & (best != REJECT)
         right, digit = best == labels, labels != REJECT
@@ -52,7 +52,7 @@ class Rates:
         )
 
     def row(self, name: str) -> str:
-        """One line of the table."""
+        """Return one line of the table."""
         values = (self.top1, self.false_claim_rate, self.right_claims, self.none_claims)
         return f"{name:>10} " + " ".join(f"{100 * v:12.2f} %" for v in values)
 
@@ -63,7 +63,7 @@ TABLE_HEAD = f"{'frames':>10} " + " ".join(
 
 
 def evaluate(predict: Predict, digits: Digits, count: int, seed: int, processes: int) -> dict[tuple[int, int], Rates]:
-    """Prints and returns the rates at each of FRAMES (`count` frames, half with a digit); prints the confusion too."""
+    """Print and return the rates at each of FRAMES (`count` frames, half with a digit); print the confusion too."""
     rates = {}
     for size in FRAMES:
         inputs, labels = evaluation_set(digits, size, count, seed, processes)
@@ -86,7 +86,7 @@ def meets_bars(rates: Mapping[tuple[int, int], Rates]) -> bool:
 
 
 def openvino_predict(network: Path) -> Predict:
-    """The scores of an IR file on this machine's CPU, one picture at a time as the daemon runs it."""
+    """Return an IR file as a `Predict`, on this machine's CPU, one picture at a time as the daemon runs it."""
     import openvino as ov
 
     compiled = ov.Core().compile_model(network, "CPU")

@@ -86,7 +86,7 @@ def digit_frame(
 
 
 def digit_squares(digits: Digits, params: RenderParams, count: int, seed: int) -> Iterator[np.ndarray]:
-    """The square alone of `count` frames with a digit, (S, S) uint8 grey, after the camera's JPEG."""
+    """Yield the square alone of `count` frames with a digit, (S, S) uint8 grey, after the camera's JPEG."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         _, grey = digit_frame(digits, int(rng.integers(len(digits.labels))), View.crop(192), params, rng)
@@ -96,7 +96,7 @@ def digit_squares(digits: Digits, params: RenderParams, count: int, seed: int) -
 def _chunk(seed: tuple[int, ...], mix: Mix = TRAINING) -> tuple[np.ndarray, np.ndarray]:
     assert _digits is not None
     rng = np.random.default_rng(seed)
-    # One after the other: of scans drawn at random a quarter would never be seen.
+    # One after the other: if scans were drawn at random, a quarter would never be seen.
     scans = itertools.count(seed[-1] * round(CHUNK * (1 - _NONE_SHARE)))
     pairs = [train_sample(_digits, scans, rng, one_of(mix, rng)) for _ in range(CHUNK)]
     return np.stack([p for p, _ in pairs]), np.array([label for _, label in pairs], np.uint8)
@@ -110,7 +110,7 @@ def training_set(
     checkpoint: Checkpoint | None = None,
     mix: Mix = TRAINING,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`count` rendered network inputs (n x 28 x 28 uint8) and their classes (n uint8), the same for the same seed.
+    """Return at least `count` rendered inputs (n x 28 x 28 uint8) and their classes (n uint8), the same for a seed.
 
     With a checkpoint, parts that an earlier run rendered are taken from it.
     """
@@ -142,7 +142,7 @@ def _progress(items: Iterator[Any], total: int, title: str) -> Iterator[Any]:
 def evaluation_frames(
     digits: Digits, size: tuple[int, int], count: int, seed: int, chunk: int = 0
 ) -> Iterator[tuple[int, Frame]]:
-    """The class and the JPEG frame of `count` scenes drawn by `EVAL`; every other one holds no digit."""
+    """Yield the class and the JPEG frame of `count` scenes drawn by `EVAL`; every other one holds no digit."""
     width, height = size
     rng = np.random.default_rng((seed, width, chunk))
     view = View.frame(width, height)
@@ -157,7 +157,7 @@ def evaluation_frames(
 
 
 def _eval_chunk(job: tuple[tuple[int, int], int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Whole frames through the very decoding that the daemon does."""
+    """Return the inputs and classes of whole frames, decoded just as the daemon decodes them."""
     assert _digits is not None
     size, seed, chunk, count = job
     pairs = list(evaluation_frames(_digits, size, count, seed, chunk))
@@ -168,7 +168,7 @@ def _eval_chunk(job: tuple[tuple[int, int], int, int, int]) -> tuple[np.ndarray,
 def evaluation_set(
     digits: Digits, size: tuple[int, int], count: int, seed: int, processes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Network inputs from `count` whole frames of `size`, half with a digit and half without, rendered by `EVAL`."""
+    """Return inputs and classes of at least `count` whole frames of `size` (width, height), half with a digit."""
     chunk = 100
     jobs = [(size, seed, i, chunk) for i in range(-(-count // chunk))]
     return _gather(digits, _eval_chunk, jobs, processes, f"rendering {size[0]}x{size[1]}")

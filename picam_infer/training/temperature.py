@@ -10,11 +10,11 @@ from picam_infer.training.network import scaled
 from picam_infer.training.rates import Rates
 
 _MOST_WRONG, _MOST_CLAIMED = 0.0045, 0.006
-"""Of held-out squares with a digit and without one; less would make real photographs' answers shy."""
+"""Of held-out squares with a digit and without one; lower limits would make it too timid on real photographs."""
 
 
 def calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
-    """Divides the last layer by a temperature and returns it: the sharpest answers that rarely claim what is not there.
+    """Divide the last layer by a temperature and return it: the lowest with which false claims stay rare.
 
     Temperature scaling after Guo et al., "On Calibration of Modern Neural Networks", 2017, on held-out digits' frames;
     the best class stays the same, only its probability moves.

@@ -28,12 +28,12 @@ def train_digits(
     processes: int = 2,
     frames: int = FRAMES_PER_SIZE,
 ) -> dict[tuple[int, int], Rates]:
-    """Train the digit model and writes `model.json`, `weights.h5`, `model.h5` and the bundle `digits` into `output`.
+    """Train the digit model and write `model.json`, `weights.h5`, `model.h5` and the bundle `digits` into `output`.
 
     Renders `samples` frames from MNIST's training digits with `processes` processes, then evaluates on `frames` frames
-    a size with its test digits; return the rates by (width, height). Interrupted, it goes on from `output`'s folder
-    `unfinished` when called again with the same settings. Raises `Unavailable` without TensorFlow, `NoInput` without
-    MNIST.
+    a size with its test digits; returns the rates by (width, height). When called again with the same settings after
+    an interruption, it continues from `output`'s folder `unfinished`. Raises `Unavailable` without TensorFlow, and
+    `NoInput` without MNIST.
     """
     keras, tensorflow = import_tensorflow()
     tensorflow.config.threading.set_intra_op_parallelism_threads(processes)
@@ -47,7 +47,7 @@ def train_digits(
     seeds = range(seed, seed + members)
     fitted = fit_members(keras, *frames_and_labels, seeds, epochs, processes, checkpoint)
     network = average(keras, fitted)
-    # As the evaluation draws them: the training's frames are harder than a desk is, and would make the answers shy.
+    # As the evaluation draws them: the training's frames are harder than a real desk, and would make it too timid.
     held_out = training_set(check, max(samples // 12, CHUNK), seed + 100, processes, checkpoint, ((EVAL, 1.0),))
     temperature = calibrate(network, *held_out)
     say(f"temperature {temperature:.3f}")
@@ -60,7 +60,7 @@ def train_digits(
 
 
 def _told(seed: int, members: int, samples: int, epochs: int) -> str:
-    """The options that another one has to give to get the same bundle."""
+    """Return the options that give the same bundle again."""
     given = (
         ("seed", seed, 0),
         ("members", members, MEMBERS),

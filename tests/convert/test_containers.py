@@ -137,7 +137,7 @@ def test_other_files_are_named_under_any_name(magic: bytes, said: str, home: Pat
     [
         (LFS, "is a Git LFS pointer for 47,931,186 bytes"),
         (b"/annex/objects/SHA256E-s100--abc.h5\n", "is a git-annex pointer"),
-        (b"\n\n<!DOCTYPE html>\n<html><head><title>Sign in</title>", "is a web page («Sign in»)"),
+        (b"\n\n<!DOCTYPE html>\n<html><head><title>Sign in</title>", "is a web page (“Sign in”)"),
         (b"<html lang=en><body>Google Drive can't scan this file", "Google Drive asks"),
         (b'<!DOCTYPE html><link href="https://github.githubassets.com/x">', "Download raw file"),
         (b'{"message": "Not Found", "documentation_url": "https://x"}', "not"),
@@ -155,9 +155,9 @@ def test_pointers_and_pages_are_named_in_every_format(
 
 def test_a_servers_answer_is_quoted(home: Path, tmp_path: Path) -> None:
     for content, said in (
-        ({"message": "Not Found"}, "«Not Found»"),
-        ({"error": {"code": 404, "message": "File not found"}}, "«File not found»"),
-        ([{"detail": "gone"}], "«gone»"),
+        ({"message": "Not Found"}, "“Not Found”"),
+        ({"error": {"code": 404, "message": "File not found"}}, "“File not found”"),
+        ([{"detail": "gone"}], "“gone”"),
     ):
         (home / "model.h5").write_text(json.dumps(content))
         assert said in refused(home / "model.h5", tmp_path / "out")

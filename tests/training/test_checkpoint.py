@@ -57,7 +57,7 @@ class Interrupting:
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "poem.txt").write_text("mine")
-    with pytest.raises(NoInput, match="holds something else"):
+    with pytest.raises(NoInput, match="holds something other"):
         Checkpoint(tmp_path / "unfinished", "one")
     assert (tmp_path / "unfinished" / "poem.txt").read_text() == "mine"
 

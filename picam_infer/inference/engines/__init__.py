@@ -1,4 +1,4 @@
-"""The engines' door: picks where the network runs."""
+"""Opens the engine that the settings ask for: where the network runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_engine(
 ) -> Engine:
     """Open the engine that the settings ask for. Raises `Disconnected`, `Unavailable`, `ConfigError` or `BundleError`.
 
-    `report` hears a sentence when an engine switches inside itself or has news of its hardware (default: the log);
+    `report` is called with a sentence when an engine switches over or has news of its hardware (default: the log);
     `stopping` ends the opening of a stick or a server, which takes seconds; `traffic` counts what goes to
     a server.
     """
@@ -59,7 +59,7 @@ def open_engine(
 
 
 def holds_device(settings: EngineSettings, bundle: Bundle) -> bool:
-    """Tell whether a model's engine may hold a stick, which one process has one of and one model at a time."""
+    """Tell whether a model's engine may hold a stick: a process holds one at most, for one model at a time."""
     return settings.kind == "ncs" or (settings.kind == "auto" and bundle.graph is not None)
 
 
@@ -68,7 +68,7 @@ def stick_name(settings: EngineSettings) -> str:
     if settings.kind in ("openvino", "remote") or _OPENVINO.fullmatch(settings.device):
         return ""
     if settings.kind == "auto" and not re.search(r"\d", settings.device):
-        return ""  # a mistyped device of OpenVINO's, which says so
+        return ""  # perhaps a mistyped OpenVINO device: OpenVINO reports that
     return settings.device
 
 

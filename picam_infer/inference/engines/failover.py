@@ -16,7 +16,7 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.runtime.retry import BackOff
 
 GLANCE_S = 2.5
-"""How long the start waits for a sign of a preferred engine that may be there, or not."""
+"""How long the start waits for a sign that there is a preferred engine at all."""
 SUSPICIOUS = 0.1
 """Half precision changes probabilities by about 0.001; a difference like this means another network."""
 
@@ -36,19 +36,19 @@ class Preferred(Protocol):
         """Whether there is one, as far as can be told at once."""
 
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
-        """Return it, or wait for it; `closed` ends that. Raises `Disconnected`; one without words needs no report.
+        """Return it, or wait for it; `closed` ends that. Raises `Disconnected`; without text it is not reported.
 
         Calls `waiting` when nothing is there yet, `seen` when there is.
         """
 
     def compare(self, scores: Scores, cpu: Scores) -> str:
-        """Return how its answer to a probe and the CPU's (classes,) compare, as a sentence. Raises `Disconnected`."""
+        """Return a sentence that compares its answer to a probe, (classes,), with the CPU's. Raises `Disconnected`."""
 
     def back_off(self, served_s: float | None) -> BackOff:
         """Return the waits before each next try; `served_s`: how long it worked before it was lost."""
 
     def pause(self, wait_s: float, closed: threading.Event) -> bool:
-        """Wait; return whether something changed, so that it is tried at once and patience begins anew."""
+        """Wait; return whether something changed, so that it is tried at once and the waits start over."""
 
     def notice(self, engine: Engine) -> str:
         """Return what is new about it after an answer, as a sentence, or nothing."""
@@ -59,14 +59,14 @@ class Preferred(Protocol):
 
 @dataclass(slots=True)
 class Request:
-    """An inference under way; without an engine it is still to be done, on the CPU."""
+    """An inference under way; one without an engine has yet to be done, on the CPU."""
 
     input_image: Pixels
     engine: Engine | None
 
 
 class FailoverEngine:
-    """`open_cpu`'s engine at once and always ready; the preferred one in front of it as soon as it answers a probe.
+    """The CPU's engine, always ready, and in front of it the preferred one as soon as that has answered a probe.
 
     `report` is called with one sentence for every switch, and for every new reason why it is not used. A thread looks
     for it; whoever calls `submit` and `collect` takes it over between two frames.
@@ -94,7 +94,7 @@ class FailoverEngine:
         self._settled = threading.Event()
         self._seen = threading.Event()
         self._told: set[str] = set()
-        """Why it is not used, as far as that was said since it was last used."""
+        """Why it is not used, if that has been reported since it was last used."""
         self._seeker = threading.Thread(target=self._seek, name="failover", daemon=True)
         self._cpu_ready = threading.Event()
         self._search.set()
@@ -186,7 +186,7 @@ class FailoverEngine:
             return
         with self._lock:
             self._front = None
-            self._retired.append(front)  # closing takes its time: the seeker's business
+            self._retired.append(front)  # closing takes time: left to the seeker
         self._served_s = time.monotonic() - self._since_s
         self.depth = self._cpu.depth
         for request in self._pending:
@@ -295,7 +295,7 @@ def difference(other: Scores, cpu: Scores) -> float:
 
 
 def compare(other: Scores, cpu: Scores, doubt: str = "was its graph compiled from this model?") -> str:
-    """Return what the same picture's probabilities (classes,) from both engines say of each other, as a sentence."""
+    """Return, as a sentence, how far both engines' probabilities (classes,) for the same picture are apart."""
     far = difference(other, cpu)
     sentence = f"its probabilities differ from the CPU's by up to {far:.4f}"
     return sentence if far <= SUSPICIOUS else f"{sentence}: {doubt}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _loading = threading.Lock()
 CACHE_MB = 100
-"""How much the compiled networks that are kept may take: every lesson, and every correction, is another network."""
+"""How many bytes the cache of compiled networks may take: every lesson, and every correction, adds one."""
 QUICK_S = 0.01
 """An inference that takes no longer on one thread keeps up with any camera, and leaves the other cores alone."""
 
@@ -54,7 +54,7 @@ class OpenVino:
         if input_image is not self._bound:
             import openvino as ov
 
-            # The request reads the caller's own buffer: no copy. Held here, because the tensor does not hold it.
+            # The request reads the caller's own buffer: no copy. Kept here, because the tensor does not keep it alive.
             self._bound = input_image
             self._request.set_input_tensor(0, ov.Tensor(np.ascontiguousarray(input_image)[None], shared_memory=True))
         self._request.infer(share_outputs=True)
@@ -91,7 +91,7 @@ def _core() -> ov.Core:
 
 
 def load() -> None:
-    """Import the runtime. Of two threads that import it at once one would find half of it. Raises `Unavailable`."""
+    """Import the runtime, in one thread at a time: a second one would find it half imported. Raises `Unavailable`."""
     try:
         with _loading:
             import openvino  # noqa: F401
@@ -147,9 +147,9 @@ def network_of_pixels(bundle: Bundle, batch: int = 1) -> ov.Model:
 
 
 def _free_batch(model: ov.Model) -> None:
-    """Have every Reshape whose target begins with a batch of one, as converters write it, take any batch.
+    """Let every Reshape whose target begins with a batch of one, as converters write it, take any batch.
 
-    Whether that makes the network one for any batch has to be tried.
+    Whether the whole network then takes any batch has to be tried.
     """
     from openvino import opset13 as ops
 
@@ -175,7 +175,7 @@ def _with_pixels_in(model: ov.Model, bundle: Bundle, batch: int = 1) -> ov.Model
     channels_first = card.input.layout == "NCHW"
     sides = [card.input.height, card.input.width, card.input.channels]
     pixels = ops.parameter([batch, *sides], np.uint8, name="pixels")
-    # Scaled as one row: as a picture the compiler would swap its axes there and back before the first convolution.
+    # Scaled as one row: for a picture, the compiler would swap the axes there and back before the first convolution.
     x = ops.convert(ops.reshape(pixels, np.array([batch, math.prod(sides)], np.int64), False), np.float32)
     scale, offset = card.normalisation.rows(card.input.height * card.input.width)
     x = ops.multiply(x, scale)
@@ -203,7 +203,7 @@ def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
     """Compile the network for as many threads as it needs, and return its infer request."""
     if settings.threads or not device.startswith("CPU"):
         return _compile(core, model, device, settings, cache).create_infer_request()
-    # Sharing a small network out costs half as much again, in threads that wait for each other.
+    # Splitting a small network up costs half as much again, as its threads wait for each other.
     alone = msgspec.structs.replace(settings, threads=1)
     request = _compile(core, model, device, alone, cache).create_infer_request()
     if any(_timed_s(request) < QUICK_S for _ in range(2)):  # the first sets memory up
@@ -220,7 +220,7 @@ def _threads(request: Any) -> int:
 
 
 def _timed_s(request: Any) -> float:
-    """Return how long an inference on one thread computes: on a busy machine, as after a start, it waits besides."""
+    """Return the processor time of an inference on one thread: a busy machine adds waiting, as after a start."""
     began_s, computed_s = time.perf_counter(), time.process_time()
     request.infer()
     return min(time.perf_counter() - began_s, time.process_time() - computed_s)

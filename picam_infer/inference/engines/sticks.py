@@ -50,7 +50,7 @@ class Stick:
     product: str
     """The USB product id: `2150` before its firmware is loaded, `f63b` after, `2485` for the second generation."""
     path: str
-    """The kernel's name for where it is plugged in: bus, then ports, as `1-1.2`."""
+    """The kernel's name for where it is plugged in: bus, then ports, such as `1-1.2`."""
     node: Path
     """Its file under /dev/bus/usb."""
     allowed: bool

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
 _BEGINS = ("Convolution", "GroupConvolution", "MatMul", "MaxPool")
-"""What is worth putting two pictures together for; the rest is merged where it follows."""
+"""Operations that are worth making a batch of two for; others are merged where they follow."""
 
 
 def merge(model: ov.Model) -> int:
@@ -75,7 +75,7 @@ def _same_constants(one: ov.Node, other: ov.Node) -> bool:
 
 
 def _common_source(one: ov.Node, other: ov.Node) -> ov.Output | None:
-    """Return what both pictures come from as one batch; None: they are not to be put together."""
+    """Return what both pictures come from as one batch; None: they cannot be merged."""
     from openvino import opset13 as ops
 
     a, b = one.input_value(0), other.input_value(0)
@@ -88,7 +88,7 @@ def _common_source(one: ov.Node, other: ov.Node) -> ov.Output | None:
 
 
 def _depends(node: ov.Node, on: ov.Node) -> bool:
-    """Tell whether a node needs what another one gives: applied one after the other they are no twins."""
+    """Tell whether a node needs what another one gives: two that are applied one after the other are not twins."""
     waiting, met = [node], set()
     while waiting:
         now = waiting.pop()

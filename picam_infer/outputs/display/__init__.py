@@ -17,7 +17,7 @@ def open_display(settings: DisplaySettings) -> Display | None:
     """Open the display that is asked for, None for `none`; raise `Disconnected` when there is none now.
 
     `auto` tries a desktop's window, the bare monitor and the frame buffer, in that order; on a machine that starts
-    a desktop it waits for that. A kind forced by name is tried alone.
+    a desktop it waits for that. A kind given by name is tried alone.
     """
     if settings.kind == "none":
         return None
@@ -34,11 +34,11 @@ def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
         try:
             return opener()
         except owner.Held as held:
-            # A desktop that refuses the window has the monitor: the refusal is what a person can mend.
+            # A desktop that refuses the window has the monitor: the refusal is what a person can fix.
             raise next((loss for loss in losses if isinstance(loss, x11.Refused)), held) from None
         except Disconnected as loss:
             losses.append(loss)
-    # Without a desktop it is no news that there is none: the bare monitor's reason is the one to mend.
+    # Without a desktop it is no news that there is none: the bare monitor's reason is the one to fix.
     raise losses[0] if desktop or len(losses) < 2 else losses[1]
 
 

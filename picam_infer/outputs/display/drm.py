@@ -1,4 +1,4 @@
-"""Linux's mode-setting ioctls (drm.h, drm_mode.h): just those that showing pictures on a monitor needs."""
+"""Linux's mode-setting ioctls (drm.h, drm_mode.h): only those needed to show pictures on a monitor."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class Card:
         return bool(capability.value)
 
     def monitors(self) -> list[Monitor]:
-        """Ask every connector what is plugged in (takes a moment); those that are certain come first."""
+        """Ask every connector what is plugged in (takes a moment); those that are certain first."""
         found = [monitor for i in self._ids("connectors") if (monitor := self._monitor(i)) is not None]
         return sorted(found, key=lambda monitor: not monitor.certain)
 

@@ -56,7 +56,7 @@ def geometry(variable: bytes, fixed: bytes) -> Geometry:
 
 
 class Framebuffer(BareScreen):
-    """The first frame buffer. It has one picture memory: a fast movement may tear."""
+    """The first frame buffer. It has no second page: fast movement may tear."""
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Map the screen's memory. Raises `Disconnected`."""
@@ -123,7 +123,7 @@ class Framebuffer(BareScreen):
         self.name = f"framebuffer {layout.width}×{layout.height}"
 
     def _look(self) -> None:
-        """Notice a monitor that went, where the machine can tell, and a person at another console."""
+        """Raise `Disconnected` for an unplugged monitor, where that can be told, or a person at another console."""
         self._looked()
         owner.require_active_vt()
         found = owner.connectors()

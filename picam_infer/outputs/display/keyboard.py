@@ -85,7 +85,7 @@ class Keyboard:
         return name.translate(self._print) if len(name) == 1 else name
 
     def close(self) -> None:
-        """Let the keyboards go."""
+        """Release the keyboards."""
         for device in self._devices.values():
             device.close()
         self._devices.clear()
@@ -122,7 +122,7 @@ class Device:
 
     @property
     def is_keyboard(self) -> bool:
-        """Whether it has letters: power buttons and remote mice have not."""
+        """Whether it has letters: power buttons and mouse receivers have none."""
         try:
             bits = self._bits(CAN)
         except OSError:
@@ -130,7 +130,7 @@ class Device:
         return all(bits >> code & 1 for code in range(16, 26))
 
     def close(self) -> None:
-        """Let it go; the console has it again."""
+        """Release it: its keys reach the console again."""
         with contextlib.suppress(OSError):
             os.close(self._fd)
 

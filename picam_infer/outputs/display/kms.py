@@ -22,7 +22,7 @@ _FLIP_S = 1.0
 
 
 class Kms(BareScreen):
-    """One monitor. It follows a replaced monitor; `Disconnected` when there is none, or it is somebody else's."""
+    """One monitor, and whatever replaces it. Raises `Disconnected` when there is none, or another program has it."""
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Take the first monitor that is plugged in. Raises `Disconnected`."""
@@ -153,7 +153,7 @@ class Kms(BareScreen):
         self._buffers.reverse()
 
     def _require_active_vt(self) -> None:
-        """At once: a desktop that starts at another console fails when the graphics card is not free by then."""
+        """Give the card back at once: a desktop that starts on another console fails unless it is free by then."""
         try:
             owner.require_active_vt()
         except Disconnected:
@@ -161,7 +161,7 @@ class Kms(BareScreen):
             raise
 
     def _look(self) -> None:
-        """Notice a monitor that went or was replaced."""
+        """Notice that the monitor was unplugged or replaced."""
         self._looked()
         before, now = self._outlet, owner.connector(self._outlet.card, self._outlet.name)
         if not now.plugged:

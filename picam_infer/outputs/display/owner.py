@@ -10,7 +10,7 @@ from picam_infer.platform import procfs
 from picam_infer.platform.procfs import Process
 
 SYS, PROC, RUN = Path("/sys"), Path("/proc"), Path("/run")
-# Programs that draw on a monitor by themselves: named even when the kernel hides what files they have open.
+# Programs that draw on a monitor by themselves: named even when the kernel hides which files they have open.
 _DRAWERS = ("Xorg", "X", "labwc", "wayfire", "cage", "weston", "sway", "kwin_wayland", "gnome-shell", "mutter",
             "plymouthd", "kodi.bin", "vlc", "mpv", "rpicam-hello")  # fmt: skip
 _DESKTOP_HOME = "tty1"

@@ -22,7 +22,7 @@ _SHOW_AGAIN = "picam-infer show opens it again, and so does the next login"
 
 
 class Drawable(Protocol):
-    """What can stand in the picture's place."""
+    """Something that can be shown instead of the picture."""
 
     def draw(self, width: int, height: int) -> Pixels:
         """Return it as BGR (height, width, 3)."""
@@ -80,7 +80,7 @@ class Screen:
 
     @property
     def name(self) -> str:
-        """The display's name; while there is none why, or nothing."""
+        """The display's name; while there is none, why, or nothing."""
         if self._display is not None:
             return self._display.name
         return self.closed
@@ -184,7 +184,7 @@ class Screen:
             self._settling.over()
             self._lost = Problem("")
             self._told.clear()
-            # From now on it is missed: on a machine that never had a monitor `auto` is no promise of one.
+            # From now on its loss is reported: `auto` on a machine that never had a monitor promises none.
             self._missed = True
             self._report()
 
@@ -193,7 +193,7 @@ class Screen:
         self._next_try_s = time.monotonic() + RETRY_S
         if loss.message != self._lost.what:
             self._lost = Problem(loss.message, loss.hint)
-            # Reasons may take turns for as long as it is away; the journal has each once.
+            # Reasons may alternate while it is away; the journal has each of them once.
             if loss.message not in self._told:
                 log.info("no display now: %s", loss)
             self._told.add(loss.message)

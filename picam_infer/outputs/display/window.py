@@ -105,7 +105,7 @@ class Window:
         return frozenset(self._down.values())
 
     def to_front(self) -> None:
-        """Ask the window manager for what a click in its list of windows does. Raises `Disconnected`."""
+        """Come to the front, as a click in the window list would do. Raises `Disconnected`."""
         self._ask("_NET_ACTIVE_WINDOW", _BY_A_PERSON, 0, 0)
 
     def close(self) -> None:

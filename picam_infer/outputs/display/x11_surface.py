@@ -23,7 +23,7 @@ _NO_SHARING = (errno.ENOMEM, errno.EMFILE, errno.EPERM, errno.ENOSYS)
 
 
 class Shared:
-    """A picture in memory that the X server reads, which takes it less time than until the next one comes."""
+    """A picture in memory that the X server reads, which it finishes before the next one comes."""
 
     def __init__(self, client: Client, window: int, context: int, extension: Extension) -> None:
         self._client, self._window, self._context, self._extension = client, window, context, extension
@@ -88,7 +88,7 @@ class Shared:
         self._place, self._busy, self._clear = size, False, True
 
     def _wait(self) -> None:
-        """Wait until the server has read the picture; what else comes meanwhile is left for later."""
+        """Wait until the server has read the picture; other events are left for later."""
         ends_s = time.monotonic() + _SHOWN_S
         while self._busy:
             if time.monotonic() > ends_s:

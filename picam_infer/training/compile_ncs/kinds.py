@@ -14,7 +14,7 @@ from picam_infer.convert.layers.registry import Layer
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor, and zeros around it that are not there yet: ((top, bottom), (left, right))."""
+    """A tensor, and zeros still to be added around it: ((top, bottom), (left, right))."""
 
     tensor: Any
     pads: tuple[tuple[int, int], tuple[int, int]] | None = None

@@ -9,7 +9,7 @@ from picam_infer.training.noise import noise_image
 
 
 def hand(grey: np.ndarray, roi_px: int, rng: np.random.Generator) -> np.ndarray:
-    """Lays an open hand over a grey float32 picture, in place; `roi_px` is the side of the centre square."""
+    """Lay an open hand over a grey float32 picture, in place; `roi_px` is the side of the centre square."""
     h, w = grey.shape
     size, turn, spread = rng.uniform(0.3, 0.75) * roi_px, rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.2)
     palm = np.array([w / 2, h / 2]) + rng.normal(0, 0.25, 2) * roi_px
@@ -33,7 +33,7 @@ def _skin(
     rng: np.random.Generator,
     nails: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Puts skin where the mask is 255, in place, darker towards its sides; `thick` is a finger's width in px."""
+    """Put skin where the mask is 255, in place, darker towards its sides; `thick` is a finger's width in px."""
     soft = cv2.GaussianBlur(mask, (0, 0), max(thick * 0.15, 0.8)).astype(np.float32) / 255
     shade = tone * (0.55 + 0.45 * soft) * (1 + 0.06 * noise_image((grey.shape[1], grey.shape[0]), rng, 1.0))
     if nails is not None:
@@ -45,7 +45,7 @@ def _skin(
 
 
 def fingers(grey: np.ndarray, roi_px: int, rng: np.random.Generator) -> np.ndarray:
-    """Lays one to four fingers over a grey float32 picture, in place; `roi_px` is the side of the centre square."""
+    """Lay one to four fingers over a grey float32 picture, in place; `roi_px` is the side of the centre square."""
     h, w = grey.shape
     mask = np.zeros((h, w), np.uint8)
     nails = np.zeros((h, w), np.uint8)

@@ -1,4 +1,4 @@
-"""Letters, signs and small line drawings that are no digits, as fields."""
+"""Letters, signs and small line drawings, none of them a digit, as fields (CANVAS_PX square, float32)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ _LETTERS = {
     "ä": "80,40 40,26 12,56 20,92 50,96 78,66 80,28 80,28 84,96 98,100/34,0 36,4/64,0 66,4",
 }
 _CLAIMED = ("a", "a2", "a3", "a4", "alpha", "alpha2", "alpha3", "alpha4", "y", "y2", "y3", "y4", "y5", "C", "c2", "c3")
-"""What is taken for a digit more easily than others: drawn more often."""
+"""Letters that are easily taken for a digit: drawn more often."""
 _SHAPES = {
     "triangle": "50,0 100,90 100,90 0,90 0,90 50,0",
     "square": "0,0 100,0 100,0 100,100 100,100 0,100 0,100 0,0",
@@ -117,7 +117,7 @@ _SHAPES = {
 
 
 def letter(rng: np.random.Generator) -> np.ndarray:
-    """The field of one letter or sign (Latin, Greek, arithmetic), drawn by hand or printed."""
+    """Return the field of one letter or sign (Latin, Greek, arithmetic), drawn by hand or printed."""
     if rng.random() < 0.6:
         name = str(rng.choice(_CLAIMED if rng.random() < 0.3 else list(_LETTERS)))
         strokes = glyph(_LETTERS[name], rng, 0.035)
@@ -132,17 +132,17 @@ def _printed(text: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def plain_letter(rng: np.random.Generator) -> np.ndarray:
-    """A printed letter that nobody reads as a digit."""
+    """Return a printed letter that nobody reads as a digit."""
     return _printed(str(rng.choice(list(_PLAIN_LETTERS))), rng)
 
 
 def sign(rng: np.random.Generator) -> np.ndarray:
-    """A punctuation mark or a sign of arithmetic."""
+    """Return a punctuation mark or a sign of arithmetic."""
     return _printed(str(rng.choice(list(_SIGNS))), rng)
 
 
 def shape(rng: np.random.Generator) -> np.ndarray:
-    """A small drawing: a house, an arrow, a star."""
+    """Return a small drawing: a house, an arrow, a star."""
     strokes = glyph(_SHAPES[str(rng.choice(list(_SHAPES)))], rng, 0.03)
     turn = rng.normal(0, 0.25)
     warp = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * rng.uniform(0.7, 1, (1, 2))
@@ -150,7 +150,7 @@ def shape(rng: np.random.Generator) -> np.ndarray:
 
 
 def words(rng: np.random.Generator) -> np.ndarray:
-    """Several characters in a row or in two rows: a word, a number, a page."""
+    """Return several characters in one or two rows: a word, a number, a page."""
     alphabet = list(_PLAIN_LETTERS + _CLOSE_LETTERS + "0123456789")
     text = "".join(rng.choice(alphabet, rng.integers(2, 7)))
     field = _printed(text, rng)

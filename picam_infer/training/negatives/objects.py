@@ -9,13 +9,13 @@ from picam_infer.training.noise import noise_image
 
 
 def clouds(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Foliage, cloth or carpet, by the noise's slope."""
+    """Return foliage, cloth or carpet, by the noise's slope."""
     grey = 128 + rng.uniform(20, 70) * noise_image(size, rng, rng.uniform(0.2, 1.5))
     return np.clip(grey, 0, 255).astype(np.float32)
 
 
 def boxes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Furniture: overlapping rectangles, discs and bars of different greys, some shaded."""
+    """Return furniture: overlapping rectangles, discs and bars of different greys, some shaded."""
     grey = 128 + rng.uniform(5, 40) * noise_image(size, rng, 1.5)
     w, h = size
     for _ in range(int(rng.integers(2, 14))):
@@ -30,7 +30,7 @@ def boxes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def keyboard(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Rows of keys, tiles, bricks or windows."""
+    """Return rows of keys, tiles, bricks or windows."""
     w, h = size
     pitch = max(int(h * rng.uniform(0.12, 0.4)), 8)
     gap = max(int(pitch * rng.uniform(0.05, 0.25)), 1)
@@ -53,7 +53,7 @@ def keyboard(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def face(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A face or a hand-sized thing: a shaded oval with darker parts before a room."""
+    """Return a face or a hand-sized thing: a shaded oval with darker parts before a room."""
     w, h = size
     grey = boxes(size, rng) if rng.random() < 0.6 else clouds(size, rng)
     cx, cy, r = w / 2 + rng.normal(0, 0.12) * h, h / 2 + rng.normal(0, 0.12) * h, h * rng.uniform(0.2, 0.6)
@@ -76,7 +76,7 @@ def face(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def cables(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Long curved bands and stripes that cross the picture."""
+    """Return long curved bands and stripes that cross the picture."""
     w, h = size
     grey = (rng.uniform(40, 220) + rng.uniform(2, 20) * noise_image(size, rng, 1.5)).astype(np.float32)
     t = np.linspace(-0.2, 1.2, 40)
@@ -92,7 +92,7 @@ def cables(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def wood(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A table's grain."""
+    """Return a table's grain."""
     w, h = size
     y, x = np.mgrid[0:h, 0:w].astype(np.float32) / h
     bent = y * rng.uniform(6, 25) + 1.5 * noise_image(size, rng, 1.6) + x * rng.normal(0, 2)
@@ -100,7 +100,7 @@ def wood(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def checks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A checked cloth or a calibration board."""
+    """Return a checked cloth or a calibration board."""
     w, h = size
     y, x = np.mgrid[0:h, 0:w].astype(np.float32) / h
     a, pitch = rng.normal(0, 0.3), rng.uniform(4, 14)
@@ -110,7 +110,7 @@ def checks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def coins(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Coins, cups or bottle caps seen from above: shaded discs with a rim."""
+    """Return coins, cups or bottle caps seen from above: shaded discs with a rim."""
     w, h = size
     grey = (rng.uniform(60, 220) + rng.uniform(2, 15) * noise_image(size, rng, 1.5)).astype(np.float32)
     for _ in range(int(rng.integers(1, 5))):

@@ -1,4 +1,4 @@
-"""Scribbles, stains, crumbs and doodles, as fields."""
+"""Scribbles, stains, crumbs and doodles, as fields (CANVAS_PX square, float32)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from picam_infer.training.glyphs import CANVAS_PX, FAR, GLYPH_PX, Polyline, glyp
 
 
 def scribble(rng: np.random.Generator) -> np.ndarray:
-    """Loops, tangles, hatching or a few stray lines."""
+    """Return loops, tangles, hatching or a few stray lines."""
     kind = rng.integers(0, 4)
     strokes: list[Polyline]
     if kind == 0:
@@ -32,7 +32,7 @@ def scribble(rng: np.random.Generator) -> np.ndarray:
 
 
 def tangle(rng: np.random.Generator) -> np.ndarray:
-    """A scribble with too much of a line in it for any digit; a random short one often is a 1, 4 or 7."""
+    """Return a scribble whose line is too long for any digit; a short random one often is a 1, 4 or 7."""
     kind = rng.integers(0, 4)
     if kind == 0:
         steps = cv2.GaussianBlur(rng.normal(0, 1, (int(rng.integers(160, 260)), 2)).astype(np.float32), (1, 0x1F), 3.0)
@@ -50,7 +50,7 @@ def tangle(rng: np.random.Generator) -> np.ndarray:
 
 
 def blobs(rng: np.random.Generator) -> np.ndarray:
-    """Filled, more or less round stains: negative inside, as an outline's field is."""
+    """Return filled, more or less round stains: negative inside, as an outline's field is."""
     mask = np.full((CANVAS_PX, CANVAS_PX), 255, np.uint8)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3, 6]))):
         t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
@@ -67,7 +67,7 @@ def blobs(rng: np.random.Generator) -> np.ndarray:
 
 
 def dots(rng: np.random.Generator) -> np.ndarray:
-    """Crumbs and specks."""
+    """Return crumbs and specks."""
     mask = np.full((CANVAS_PX, CANVAS_PX), 255, np.uint8)
     for x, y in rng.integers(8, CANVAS_PX - 8, (int(rng.integers(1, 14)), 2)):
         cv2.circle(mask, (int(x), int(y)), int(rng.integers(0, 4)), 0, -1)
@@ -75,26 +75,26 @@ def dots(rng: np.random.Generator) -> np.ndarray:
 
 
 def mask_or_far(mask: np.ndarray) -> np.ndarray:
-    """The field of a mask's zero pixels, FAR everywhere when it has none."""
+    """Return the field of a mask's zero pixels, FAR everywhere when it has none."""
     if mask.all():
         return np.full(mask.shape, FAR, np.float32)
     return np.asarray(cv2.GaussianBlur(cv2.distanceTransform(mask, cv2.DIST_L2, 5), (0, 0), 1.0) / GLYPH_PX)
 
 
 def smiley(rng: np.random.Generator) -> np.ndarray:
-    """A drawn face."""
+    """Return a drawn face."""
     face = "50,0 14,14 0,50 14,86 50,100 86,86 100,50 86,14 50,0/32,30 32,40/66,30 66,40/26,62 50,80 74,62"
     return strokes_field(glyph(face, rng, 0.02))
 
 
 def spiral(rng: np.random.Generator) -> np.ndarray:
-    """A spiral of two turns or more."""
+    """Return a spiral of two turns or more."""
     t = np.linspace(0, rng.uniform(2.2, 4) * 2 * np.pi, 160)
     return strokes_field([np.stack([t * np.cos(t), t * np.sin(t) * rng.uniform(0.8, 1)], 1).astype(np.float32)])
 
 
 def leaf(rng: np.random.Generator) -> np.ndarray:
-    """A leaf with its veins."""
+    """Return a leaf with its veins."""
     outline = "50,100 50,84 20,60 16,30 50,0 50,0 84,30 80,60 50,84"
     veins = "50,84 50,14/50,64 28,46/50,64 72,46/50,42 32,26/50,42 68,26"
     return strokes_field(glyph(f"{outline}/{veins}", rng, 0.03))

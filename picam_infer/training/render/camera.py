@@ -9,11 +9,11 @@ from picam_infer.training.noise import SENSOR_NOISE
 from picam_infer.training.render.params import RenderParams, View, uniform
 
 _LEAST_MEAN, _MOST_LIT = 95.0, 240.0
-"""A camera exposes longer where the picture would be darker than this, in grey levels, as long as nothing burns out."""
+"""A camera exposes longer if the mean would be below the first grey level, until the brightest reaches the second."""
 
 
 def in_light(grey: np.ndarray, view: View, params: RenderParams, rng: np.random.Generator) -> np.ndarray:
-    """Uneven light, a vignette and sometimes a shadow's edge."""
+    """Return a float32 picture under uneven light, with a vignette and sometimes a shadow's edge."""
     depth = uniform(rng, params.light)
     y, x = np.mgrid[-0.5:0.5:12j, -0.5:0.5:16j]
     a = rng.uniform(0, 2 * np.pi)
@@ -30,7 +30,7 @@ def in_light(grey: np.ndarray, view: View, params: RenderParams, rng: np.random.
 
 
 def _exposure(lit: np.ndarray) -> np.float32:
-    """By how much a camera's automatic exposure brightens a dark picture."""
+    """Return the factor by which a camera's automatic exposure brightens a dark picture."""
     small = cv2.resize(lit, (16, 16), interpolation=cv2.INTER_AREA)
     return np.float32(max(min(_LEAST_MEAN / max(float(small.mean()), 1), _MOST_LIT / max(float(small.max()), 1)), 1))
 
@@ -45,9 +45,9 @@ def _disc(radius: float) -> np.ndarray:
 def seen_by_camera(
     grey: np.ndarray, view: View, params: RenderParams, rng: np.random.Generator, finest: float = 1.0
 ) -> np.ndarray:
-    """Focus, motion, sharpening and noise of a webcam; float32 in, uint8 out.
+    """Return a float32 picture as a webcam takes it, uint8: its focus, motion, sharpening and noise.
 
-    The blurs stay below what would wipe out a line of width `finest`.
+    The blurs stay too small to wipe out a line of width `finest`, a share of the centre square's side.
     """
     focus = min(uniform(rng, params.focus), 0.35 * finest) * view.roi_px
     if focus > 0.3:
@@ -76,18 +76,18 @@ def seen_by_camera(
 
 
 def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
-    """A frame (grey or BGR uint8) as a camera's JPEG bytes, (n,) uint8."""
+    """Return a frame (grey or BGR uint8) as a camera's JPEG bytes, (n,) uint8."""
     return np.asarray(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]).ravel()
 
 
 def through_jpeg(frame: np.ndarray, quality: int, reduce: int = 1) -> np.ndarray:
-    """What is left of a frame after compression: grey uint8, decoded at 1/`reduce` (1, 2 or 4) of the size."""
+    """Return what compression leaves of a frame: grey uint8, decoded at 1/`reduce` (1, 2 or 4) of the size."""
     flag = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4}[reduce]
     return np.asarray(cv2.imdecode(jpeg(frame, quality), flag))
 
 
 def tinted(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A grey picture in the cast of some lamp: BGR uint8 of the same luminance."""
+    """Return a grey picture with the colour cast of some lamp: BGR uint8 of the same luminance."""
     cast = 1 + rng.uniform(-0.12, 0.12, 3)
     cast /= cast @ (0.114, 0.587, 0.299)
     lut = np.clip(np.arange(256)[:, None] * cast, 0, 255).round().astype(np.uint8)

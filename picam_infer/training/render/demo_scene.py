@@ -15,7 +15,7 @@ from picam_infer.training.render.params import RenderParams, View
 
 
 def paper_background(width: int, height: int, rng: np.random.Generator, roi: float = 0.4) -> np.ndarray:
-    """A sheet of paper on a table in uneven light, to be drawn on by `draw_scene`: BGR uint8, height x width x 3."""
+    """Return a sheet on a table in uneven light, for `draw_scene` to draw on: BGR uint8, height x width x 3."""
     view = View.frame(width, height, roi)
     calm = RenderParams(
         paper=(205.0, 235.0), grounds=(("plain", 1),), ruled=0.0, fold=0.0, shadow=0.0, light=(0.1, 0.25)
@@ -39,7 +39,7 @@ def draw_scene(
     noise: float = 2.0,
     roi: float = 0.4,
 ) -> np.ndarray:
-    """One frame of the drawn scene: strokes (None: bare paper) on paper, BGR uint8, height x width x 3.
+    """Return one frame of the drawn scene: strokes (None: bare paper) on paper, BGR uint8, height x width x 3.
 
     `position` is the digit's middle relative to the frame's centre, `size` its height, `pen` the line's width, all in
     sides of the centre square (`roi` of the frame's height). To draw at camera rate, keep one `paper_background` and

@@ -12,13 +12,13 @@ from picam_infer.training.render.params import RenderParams, View, uniform
 
 
 def picture(kind: str, view: View, rng: np.random.Generator) -> np.ndarray:
-    """A picture of something else; drawn at half size when large, as a scene's own softness hides the difference."""
+    """Return one of `PICTURES`; a large one is drawn at half size, as the scene's own softness hides the difference."""
     half = 2 if view.height > 300 else 1
     return view.enlarged(PICTURES[kind]((view.width // half, view.height // half), rng))
 
 
 def ground(view: View, params: RenderParams, rng: np.random.Generator, chalk: bool) -> np.ndarray:
-    """What is written on, seen from near, unlit: float32 grey."""
+    """Return what is written on, filling the view, unlit: float32 grey."""
     shape, side, shade = (view.height, view.width), view.roi_px, uniform(rng, params.paper)
     kinds, shares = zip(*params.grounds, strict=True)
     kind = "blackboard" if chalk else str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
@@ -31,7 +31,7 @@ def ground(view: View, params: RenderParams, rng: np.random.Generator, chalk: bo
 
 
 def sheet_mask(view: View, rng: np.random.Generator, near: bool) -> np.ndarray:
-    """1 where the sheet lies. `near`: a corner or side passes through the centre square, else it lies around it."""
+    """Return 1 where the sheet lies, float32. `near`: its border passes through the centre square, else around it."""
     angle = rng.normal(0, 0.15)
     half = rng.uniform(0.6, 1.6, 2) * (1.0, 1.3)
     centre = rng.uniform(-0.1, 0.1, 2)
@@ -51,7 +51,7 @@ def sheet_mask(view: View, rng: np.random.Generator, near: bool) -> np.ndarray:
 
 
 def on_table(grey: np.ndarray, view: View, rng: np.random.Generator, near: bool) -> np.ndarray:
-    """Lays the sheet on something else, so that its edge may show."""
+    """Lay the sheet on something else, so that its edge may show, and return the picture."""
     mask = sheet_mask(view, rng, near)
     if rng.random() < 0.6:
         table: np.ndarray = view.enlarged(128 + 40 * noise_image((64, 64), rng, 1.2))

@@ -1,4 +1,4 @@
-"""Draws what a webcam shows, with a digit or without one, as grey frames for training and evaluation."""
+"""Frames with a digit or without one, as a webcam shows them in grey: for training and evaluation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from picam_infer.training.render.pen import (
 def render_digit(
     field: np.ndarray, outline: bool, view: View, params: RenderParams, rng: np.random.Generator
 ) -> np.ndarray:
-    """A digit on paper, as a webcam shows it.
+    """Return a digit on paper, as a webcam shows it: grey uint8 of the view's size, the digit in the centre square.
 
-    `field` comes from `glyphs.digit_field` (`outline`: it is of the digit's outline, not of a pen's path) or
-    `glyphs.strokes_field`. Returns grey uint8 of the view's size; the digit lies in the centre square.
+    `field` comes from `glyphs.strokes_field` or `glyphs.digit_field`; `outline`: it is the field of the digit's
+    outline, not of a pen's path.
     """
     chalk = bool(rng.random() < params.chalk)
     grey = ground(view, params, rng, chalk)
@@ -61,10 +61,9 @@ def _central(view: View) -> np.ndarray:
 
 
 def render_none(kind: str, view: View, params: RenderParams, rng: np.random.Generator) -> np.ndarray:
-    """A frame that holds no digit.
+    """Return a frame that holds no digit: grey uint8 of the view's size.
 
     `kind` is a name of `negatives.INK` or `negatives.PICTURES`, or "bare", "edge", "fingers", "cut".
-    Returns grey uint8 of the view's size.
     """
     if kind in PICTURES:
         return seen_by_camera(in_light(picture(kind, view, rng), view, params, rng), view, params, rng)
@@ -85,7 +84,7 @@ def render_none(kind: str, view: View, params: RenderParams, rng: np.random.Gene
 
 
 def _held_up(grey: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarray:
-    """A few fingers or a whole hand before what is seen."""
+    """Hold a few fingers or a whole hand before what is seen, and return the picture."""
     part = hands.hand if rng.random() < 0.3 else hands.fingers
     return part(grey, view.roi_px, rng)
 
@@ -93,7 +92,7 @@ def _held_up(grey: np.ndarray, view: View, rng: np.random.Generator) -> np.ndarr
 def _scrawl(
     grey: np.ndarray, kind: str, view: View, params: RenderParams, rng: np.random.Generator, chalk: bool
 ) -> None:
-    """Writes something that is not a digit, in place."""
+    """Write something that is not a digit, in place."""
     tone = ink_tone(grey, params, rng, chalk)
     if kind == "cut":
         field, height = letters.words(rng), float(rng.uniform(2.5, 5))
@@ -107,7 +106,7 @@ def _scrawl(
 
 
 def _specks(grey: np.ndarray, view: View, params: RenderParams, rng: np.random.Generator) -> None:
-    """Crumbs beside a digit, too small to be part of it."""
+    """Strew crumbs beside a digit, too small to be part of it, in place."""
     place = placement(1.0, view, params, rng, 0.0)
     write(
         grey, scribbles.dots(rng), 1.0, rng.uniform(0.003, 0.008), ink_tone(grey, params, rng, False), place, view, rng

@@ -1,4 +1,4 @@
-"""What may be drawn: the ranges and shares for training and for evaluation, and the part of the frame."""
+"""What may be drawn: ranges and shares for training and for evaluation, and the view that is drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 Range = tuple[float, float]
 Shares = tuple[tuple[str, int], ...]
 """Names and how often each is drawn, relative to the others."""
-# Content without a digit; some of the evaluation's kinds are none of training's.
+# Content without a digit; some of the evaluation's kinds do not occur in training.
 TRAIN_SHARES: Shares = (
     ("bare", 10),
     ("edge", 10),
@@ -139,7 +139,7 @@ CALM = replace(
     none=TRAIN_SHARES,
     built_in=0.1,
 )
-"""A tidy desk, for training: without such frames' share, clear digits would be learnt worse."""
+"""A tidy desk, for training: without its share of such frames, clear digits would be learnt worse."""
 Mix = tuple[tuple[RenderParams, float], ...]
 """Kinds of frames and their shares."""
 TRAINING: Mix = ((TRAIN, 0.45), (CALM, 0.55))
@@ -156,7 +156,7 @@ def one_of(mix: Mix, rng: np.random.Generator) -> RenderParams:
 
 
 def none_kind(params: RenderParams, rng: np.random.Generator) -> str:
-    """One of the kinds of content without a digit, by the shares of `params`."""
+    """Return one of the kinds of content without a digit, by the shares of `params`."""
     kinds, shares = zip(*params.none, strict=True)
     return str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
 

@@ -14,15 +14,15 @@ from picam_infer.training.render.params import RenderParams, View, uniform
 _INSET = 0.015
 """How far a digit keeps off the square's border, in shares of its side."""
 _LEAST_GAP = 0.008
-"""Half the width of what light and focus leave open between two strokes, in shares of the square's side."""
+"""Half the width of the narrowest gap between two strokes that light and focus leave open, in the square's sides."""
 _LEAST_PART = 6
-"""The smallest loop or piece that is seen, in pixels of half a field."""
+"""The smallest loop or piece that can be seen, in pixels of a field at half size."""
 _THINNEST = 0.02
-"""A pen's reach along a path below which half a field would show gaps that are none, in glyph heights."""
+"""A pen's reach, in glyph heights, below which a field at half size would show gaps where there are none."""
 
 
 def elastic(field: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Bends a field smoothly, as another hand would have written it."""
+    """Return a field bent smoothly, as another hand would have written it."""
     if strength <= 0:
         return field
     coarse = rng.normal(0, strength * GLYPH_PX, (2, 4, 4)).astype(np.float32)
@@ -32,7 +32,7 @@ def elastic(field: np.ndarray, strength: float, rng: np.random.Generator) -> np.
 
 
 def placement(height: float, view: View, params: RenderParams, rng: np.random.Generator, slack: float) -> np.ndarray:
-    """The 3 x 3 map from a field's pixels to the view's: size, aspect, shear, rotation, perspective, position."""
+    """Return the 3 x 3 map from a field to the view: its size, aspect, shear, rotation, perspective, position."""
     a, shear = np.radians(rng.uniform(-params.turn_deg, params.turn_deg)), rng.uniform(-params.shear, params.shear)
     wide = uniform(rng, params.aspect)
     size = np.diag([height * min(wide, 1), height / max(wide, 1), 1])
@@ -48,7 +48,7 @@ def placement(height: float, view: View, params: RenderParams, rng: np.random.Ge
 
 
 def kept_inside(place: np.ndarray, ink: np.ndarray, view: View) -> np.ndarray:
-    """The map changed so that what it draws, 1 in `ink`, lies in the centre square: moved, and smaller if it must."""
+    """Return the map, moved and if need be shrunk so that what it draws (1 in `ink`) lies in the centre square."""
     points = cv2.findNonZero(ink)
     if points is None:
         return place
@@ -64,7 +64,7 @@ def kept_inside(place: np.ndarray, ink: np.ndarray, view: View) -> np.ndarray:
 
 
 def _shape(field: np.ndarray, reach: float) -> tuple[int, int]:
-    """How many pieces and how many loops ink has that goes as far as `reach`; what nobody would see is not counted."""
+    """Return how many pieces and loops ink has that goes as far as `reach`, without those too small to be seen."""
     ink = (field[::2, ::2] < reach).astype(np.uint8)
     pieces = cv2.connectedComponentsWithStats(ink, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
     grounds = cv2.connectedComponentsWithStats(1 - ink, connectivity=4)[2][1:, cv2.CC_STAT_AREA]
@@ -72,7 +72,7 @@ def _shape(field: np.ndarray, reach: float) -> tuple[int, int]:
 
 
 def clear_reach(field: np.ndarray, reach: float, least: float, height: float) -> float:
-    """The reach nearest to the wanted one, between it and `least`, that neither closes nor opens the digit's loops."""
+    """Return the reach nearest to the wanted one, down to `least`, that neither closes nor opens the digit's loops."""
     gap = _LEAST_GAP / height
     pieces, loops = _shape(field, max(least, _THINNEST) if least > 0 else least)
     for wanted in np.linspace(reach, least, 6):
@@ -98,7 +98,7 @@ PLAIN_INK = Ink()
 
 
 def ink_of(params: RenderParams, rng: np.random.Generator) -> Ink:
-    """An ink by the shares of `params`."""
+    """Return an ink by the shares of `params`."""
     rough = float(np.exp(rng.uniform(*np.log((0.001, 0.012))))) if rng.random() < params.rough else 0.0
     dry = rng.uniform(0.05, 0.45) if rng.random() < params.dry else 0.0
     hollow = rng.uniform(0.2, 0.8) if rng.random() < params.hollow else 0.0
@@ -106,7 +106,7 @@ def ink_of(params: RenderParams, rng: np.random.Generator) -> Ink:
 
 
 def retraced(field: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The field of a digit whose strokes were gone over again, a little beside the first time."""
+    """Return the field of a digit whose strokes were gone over again, slightly beside the first ones."""
     again = elastic(field, rng.uniform(0.005, 0.03), rng)
     move = np.array([[1, 0, rng.normal(0, 1.5)], [0, 1, rng.normal(0, 1.5)]], np.float32)
     again = cv2.warpAffine(again, move, again.shape[::-1], flags=cv2.INTER_LINEAR, borderValue=FAR)
@@ -124,7 +124,7 @@ def write(
     rng: np.random.Generator,
     ink: Ink = PLAIN_INK,
 ) -> None:
-    """Puts ink of grey `tone` where the field is below `reach` (glyph heights), in place."""
+    """Put ink of grey `tone` where the field is below `reach` (glyph heights), in place."""
     far = cv2.warpPerspective(field, place, (view.width, view.height), flags=cv2.INTER_LINEAR, borderValue=FAR)
     soft_px = 1.0 if rng.random() < 0.6 else max(rng.uniform(0.004, 0.016) * view.roi_px, 1.0)
     inside_px = (reach - far) * np.float32(height * view.roi_px)
@@ -145,6 +145,6 @@ def write(
 
 
 def ink_tone(grey: np.ndarray, params: RenderParams, rng: np.random.Generator, chalk: bool) -> float:
-    """An ink that shows on this paper."""
+    """Return the grey of an ink that shows on this paper."""
     paper = float(grey[grey.shape[0] // 2, grey.shape[1] // 2])
     return float(rng.uniform(paper + 75, 255)) if chalk else paper * uniform(rng, params.ink)

@@ -18,7 +18,7 @@ from picam_infer.training.teach.calibration import MOST
 from picam_infer.training.teach.head import Head
 
 MAX_FEATURES = 4096
-"""More would need more memory than a Pi has to spare: their covariance has as many rows and columns."""
+"""More features would need more memory than a Pi can spare: their covariance has as many rows and columns."""
 ENOUGH = 32
 """A layer with fewer numbers knows little but its own classes."""
 Vector = npt.NDArray[np.float32]
@@ -56,8 +56,8 @@ class Features:
 def find(model: Any, layer: str | None = None) -> Features:
     """Return what feeds the last dense layers of a network, or the layer of that name. Raises `PicamError`.
 
-    Of several dense layers in a row it is the first that counts, unless that one reads a map laid out flat (then what
-    it makes of the map describes the picture better) and enough numbers follow it.
+    Of several dense layers in a row the first one counts, unless that one reads a flattened map and outputs enough
+    numbers: then its output describes the picture better.
     """
     ask = layer or (FEATURES if _named(model, FEATURES) else None)
     found = _asked(model, ask) if ask else _found(model)
@@ -191,7 +191,7 @@ def _constant(node: Any, depth: int = 0) -> bool:
 
 
 def _flattened(port: Any) -> bool:
-    """Tell whether a vector is a map with places (or the picture itself) laid out flat."""
+    """Tell whether a vector is a flattened map of more than one place, or the flattened picture itself."""
     node = port.get_node()
     while node.get_type_name() in _SHAPING | {"FakeQuantize"}:
         if sum(side > 1 for side in _sides(node.input_value(0))) > 1:
@@ -201,14 +201,14 @@ def _flattened(port: Any) -> bool:
 
 
 def _map(port: Any) -> Any | None:
-    """Return the map (1, C, H, W) that a vector is, laid out flat."""
+    """Return the map (1, C, H, W) that was flattened into a vector."""
     while not _spatial(port):
         node = port.get_node()
         if node.get_type_name() not in _SHAPING:
             return None
         port = node.input_value(0)
     node = port.get_node()
-    # Behind a change to channels-last the channels are not where they were.
+    # After a change to channels-last the channels are elsewhere.
     return node.input_value(0) if node.get_type_name() == "Transpose" else port
 
 
@@ -274,7 +274,9 @@ def described(bundle: Bundle) -> tuple[str, int]:
 
 def _read(bundle: Bundle) -> Any:
     if bundle.card.task == "regression":
-        raise PicamError(f"{bundle.name} measures values: it can be no backbone", "take a model that tells classes")
+        raise PicamError(
+            f"{bundle.name} measures values: it cannot be a backbone", "take a model that distinguishes classes"
+        )
     return read_network(bundle)
 
 
@@ -282,7 +284,9 @@ def _vector(found: Features) -> Any:
     """Return the node of the features, (1, d) float32, called `FEATURES`."""
     from openvino import opset13 as ops
 
-    if found.layer == FEATURES:  # a taught bundle: the same bytes come of it as of the backbone that it was taught on
+    if (
+        found.layer == FEATURES
+    ):  # a taught bundle: the same bytes must result as from the backbone that it was taught on
         return found.ports[0].get_node()
     parts = []
     for port in found.ports:

@@ -14,26 +14,26 @@ from picam_infer.training.teach.lda import PRIOR, Array, Classes, Lda, LeftOut
 FALSE_REJECTIONS = 0.02
 """The share of pictures of taught classes that may be called unknown."""
 _MANY = 400
-"""With so many pictures the limit is read off them; with fewer it is extrapolated."""
+"""From this many pictures on the limit is read off them; with fewer it is extrapolated."""
 _FEWEST = 3
-"""With fewer pictures to leave out there is no limit."""
+"""With fewer pictures that can be left out there is no limit."""
 _ALIKE = 0.1
 """How much farther, in usual distances, something may be where all pictures are equally far from their class."""
 _SHY = 20
-"""As many pictures tell half of the skewness."""
+"""With this many pictures half of their skewness is believed."""
 _SURE = 0.97
 """Where nothing can be left out: the probability of a class at its own mean."""
 _DOUBT = 0.3
-"""How many pictures more are assumed to have been of another class than they seem."""
+"""How many additional pictures are assumed to have been mistaken for another class."""
 MOST = 30.0
-"""The strongest «unknown», as a difference of logits: half-precision numbers hold it."""
+"""The strongest “unknown”, as a difference of logits: half-precision numbers hold it."""
 _STEEP = 15.0
-"""How much less likely «unknown» is, as a logit, at the middle of the taught pictures than at the limit."""
+"""How much less likely “unknown” is, as a logit, at the middle of the taught pictures than at the limit."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes probabilities of distances."""
+    """The numbers that turn distances into probabilities."""
 
     sharpness: float = 1.0
     """Logits are -sharpness/2 times the squared distances: the inverse of a temperature."""
@@ -42,7 +42,7 @@ class Calibration:
     limit: float = math.inf
     """What lies farther than this, in units of relative distance, is unknown; infinite: nothing is."""
     gain: float = 1.0
-    """How fast «unknown» becomes likely around the limit, in logits for one unit."""
+    """How fast “unknown” becomes likely around the limit, in logits for one unit."""
 
 
 def calibrate(model: Lda, left: LeftOut, classes: Classes) -> Calibration:
@@ -57,7 +57,7 @@ def calibrate(model: Lda, left: LeftOut, classes: Classes) -> Calibration:
     if len(rows) < _FEWEST:
         return Calibration(sharpness, unit)
     relative = left.relative[rows] / unit
-    # What is just as the taught pictures are is never unknown, however alike they are.
+    # What looks just like the taught pictures is never unknown, however alike they are.
     taught_ones = float(np.quantile(left.whole / unit, 0.9))
     room = _ALIKE if usual > least else 3.0
     limit = max(_limit(relative, len(set(classes[rows].tolist()))), taught_ones + room)
@@ -66,7 +66,7 @@ def calibrate(model: Lda, left: LeftOut, classes: Classes) -> Calibration:
 
 
 def probabilities(squared: Array, total: Array, relative_share: float, calibration: Calibration) -> Array:
-    """Return probabilities (n, classes + 1), the last «unknown», of `Lda.distances`' answers."""
+    """Return probabilities (n, classes + 1), the last “unknown”, of `Lda.distances`' answers."""
     logits = -calibration.sharpness / 2 * squared
     first = logits.max(1)
     distance = (squared.min(1) - relative_share * total) / calibration.unit
@@ -76,14 +76,14 @@ def probabilities(squared: Array, total: Array, relative_share: float, calibrati
 
 
 def unknown(distance: Array, calibration: Calibration) -> Array:
-    """Return how much likelier «unknown» is than the best class, as a logit, for relative distances in units."""
+    """Return how much likelier “unknown” is than the best class, as a logit, for relative distances in units."""
     if not math.isfinite(calibration.limit):
         return np.full_like(distance, -MOST)
     return np.clip(calibration.gain * (distance - calibration.limit), -MOST, MOST)
 
 
 def _sharpness(squared: Array, classes: Classes, taught: list[int]) -> float:
-    """Return the sharpness whose probabilities fit best, as if `_DOUBT` pictures more had been of another class."""
+    """Return the sharpness whose probabilities fit best, as if `_DOUBT` more pictures had been of another class."""
     if len(taught) < 2:
         return 1.0
     halves = -squared[:, taught] / 2

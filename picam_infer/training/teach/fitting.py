@@ -56,7 +56,7 @@ class Fitted:
         return report.make(self.labels, self.names, self.vectors, self.classes, self.left, self.calibration)
 
     def head(self, spend: bool = False) -> Head:
-        """Return the taught layers; `spend`: the model is of no use afterwards, its memory serves for the layers."""
+        """Return the taught layers; `spend`: they are made in the model's memory, which is unusable afterwards."""
         return head(self.model, self.calibration, self.root, list(range(len(self.labels))), spend, self.vectors)
 
 

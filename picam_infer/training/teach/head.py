@@ -15,12 +15,12 @@ from picam_infer.training.teach.lda import RELATIVE, Array, Lda
 
 @dataclass(frozen=True)
 class Head:
-    """features (n, d) → probabilities (n, classes + 1), the last «unknown»."""
+    """features (n, d) → probabilities (n, classes + 1), the last “unknown”."""
 
     root: bool
     """Whether the square root of the features is taken first: those behind a ReLU spread more evenly then."""
     centre: Array
-    """(d,): taken off the features."""
+    """(d,): subtracted from the features."""
     weights: Array
     """(d, classes)."""
     bias: Array
@@ -28,14 +28,14 @@ class Head:
     shape: Array
     """(d, r): the squared length of the features times this is their distance from all that was taught."""
     span: Array
-    """(d, m): directions, each as long as 1 and square to the others, in which the taught pictures vary; m may be 0."""
+    """(d, m): orthonormal directions in which the taught pictures vary; m may be 0."""
     rest: float
-    """(√) What lies outside `span` counts as so many times its length, in the distance; 0 where m is 0."""
+    """Square root of the factor by which the squared length outside `span` adds to the distance; 0 where m is 0."""
     nearness: float
-    """How much the best class's logit takes off that distance."""
+    """How much the best class's logit reduces that distance."""
     gain: float
     offset: float
-    """gain · distance + offset is by how much «unknown» exceeds the best class's logit."""
+    """gain · distance + offset is by how much “unknown” exceeds the best class's logit."""
 
     def probabilities(self, features: npt.NDArray[Any]) -> Array:
         """Return (n, classes + 1) for the backbone's features (n, d)."""
@@ -97,7 +97,7 @@ def _none(centre: Array) -> Array:
 
 
 def _factor(matrix: Array) -> Array:
-    """Return L with L · Lᵀ = matrix, which is positive but for rounding."""
+    """Return L with L · Lᵀ = matrix, which is positive definite except for rounding."""
     try:
         return np.asarray(np.linalg.cholesky(matrix), np.float64)
     except np.linalg.LinAlgError:

@@ -1,4 +1,4 @@
-"""What is given to teach with: a folder with one folder a class, or an archive of one, by whoever packed it."""
+"""What is given to teach with: a folder with one folder a class, or an archive of such a folder, whoever packed it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from picam_infer.training.teach.picture_set import clean_label, label_order, rea
 MAX_FILES = 50_000
 """How many files an archive of pictures may hold."""
 _PROJECT = re.compile(r"(?P<label>.*)-!-(?P<name>[^/]+)", re.DOTALL)
-"""How a Teachable Machine project calls its pictures."""
+"""What a Teachable Machine project calls its pictures."""
 _SAMPLES = re.compile(r"(?P<label>.+?)[-_ ]samples(?:\s*\(\d+\))?", re.IGNORECASE)
-"""How Teachable Machine calls the download of one class's pictures, and a browser the second one."""
-_HOW = "give one folder for each class, called as the class, with its pictures in it"
+"""What Teachable Machine calls the download of one class's pictures, and a browser the next one."""
+_HOW = "give one folder for each class, named after it, with its pictures in it"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Given:
     label: str
     path: Path
     shown: str
-    """Its path inside of what was given."""
+    """Its path inside what was given."""
 
 
 @dataclass
@@ -83,11 +83,11 @@ def _archive(path: Path, shown: str, found: Intake, scratch: Path) -> None:
 
 
 def _one_class(archive: Path, place: Path, found: Intake) -> None:
-    """Take an archive of pictures without folders for one class, called as the archive."""
+    """Take an archive of pictures without folders for one class, named after the archive."""
     named = _SAMPLES.fullmatch(archive.stem)
     label = clean_label(named["label"] if named else archive.stem)
     if not label:
-        raise PicamError(f"{archive.name} has no name that a class could have", _HOW)
+        raise PicamError(f"{archive.name} has a name that no class can have", _HOW)
     _take(place, place, label, found)
 
 
@@ -129,7 +129,7 @@ def _class(folder: Path, root: Path, table: dict[str, str | None], found: Intake
         return
     label = clean_label(label) or clean_label(folder.name)
     if not label:
-        raise PicamError(f"the folder {folder.name!r} has no name that a class could have", _HOW)
+        raise PicamError(f"the folder {folder.name!r} has a name that no class can have", _HOW)
     _take(folder, root, label, found)
 
 

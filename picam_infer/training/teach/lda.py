@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 Classes = npt.NDArray[np.intp]
 
 PRIOR = 30.0
-"""How many pictures the assumption weighs that all directions vary alike. Measured: 3 to 300 hardly differ."""
+"""How many pictures the assumption counts for that all directions vary alike. Measured: 3 to 300 hardly differ."""
 RELATIVE = 0.5
 """How much of the distance from all pictures together is taken off the distance from the nearest class."""
 _FLOOR = 1e-4

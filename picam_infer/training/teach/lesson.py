@@ -1,4 +1,4 @@
-"""A lesson: what is taught under one name. Its pictures, the order of its classes, the network it builds on."""
+"""A lesson: what is taught under one name, with its pictures, the order of its classes, and its backbone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Room:
 
     max_mb: float
     reserve_mb: float
-    """So much of the disk stays free."""
+    """How much of the disk has to stay free."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Base:
 
     name: str
     drawn: bool
-    """It looks at outlines: good for drawn signs, not for things."""
+    """It sees outlines: good for drawn signs, not for things."""
 
 
 class Lesson:
@@ -61,10 +61,10 @@ class Lesson:
         self.name = name
         self.network = network
         self.chain = chain or network.card.preprocess
-        """What of a picture is looked at, and how."""
+        """Which part of a picture is used, and how."""
         home = bundles.home()
         self.target = home / name
-        """The bundle that comes of it."""
+        """The folder of the bundle that is made from it."""
         self._folder = shelf.folder_of(name)
         self._pictures = PictureSet(self._folder, room.max_mb, room.reserve_mb, "teach.max_mb")
         self.teacher = Teacher(network, self._pictures, chain=self.chain, progress=progress, threads=1)
@@ -155,7 +155,7 @@ class Lesson:
         return self._with_class(label, self._step())
 
     def rename_class(self, old: str, new: str) -> None:
-        """Call a class otherwise; with the name of another one the two become one. Raises `PicamError`."""
+        """Give a class another name; with that of another class the two become one. Raises `PicamError`."""
         self._known(old)
         new = _checked(new)
         if new == old:
@@ -238,7 +238,7 @@ class Lesson:
             ) from error
 
     def _noted_backbone(self) -> str:
-        """Return what the network is found by again: its name where that leads to it, else its folder."""
+        """Return what finds the network again: its name where that leads to it, else its folder."""
         with contextlib.suppress(PicamError):
             if bundles.load(self.network.folder.name).folder == self.network.folder:
                 return self.network.folder.name
@@ -273,14 +273,14 @@ def network_of(name: str) -> Bundle | None:
 
 
 def bases() -> list[Base]:
-    """Return the models that can be built on, those for photos first; taught ones are left out: they hold another."""
+    """Return the models that can be built on, those for photos first; taught ones are left out: they contain one."""
     found = [base for name in bundles.names() if (base := _base(name, bundles.stamp(name))) is not None]
     return sorted(found, key=lambda base: (base.drawn, base.name))
 
 
 @functools.lru_cache(maxsize=64)
 def _base(name: str, stamp: bundles.Stamp) -> Base | None:
-    """Return a model as one to build on; None: it can be none. A look takes a tenth of a second: once is enough."""
+    """Return a model as one to build on; None: it cannot be one. This takes a tenth of a second: once is enough."""
     try:
         bundle = bundles.load(name)
         if bundle.card.taught is not None or not backbone.described(bundle):

@@ -1,4 +1,4 @@
-"""The model that answers while pictures come and go: each is worked in at once, without fitting to all of them anew."""
+"""The model that answers while pictures come and go: each one changes it at once, without a new fit to all of them."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class LiveModel:
         return self._model is not None and self._model.stale
 
     def add(self, features: Vector, label: str) -> None:
-        """Work a picture in, by its features (d,)."""
+        """Add a picture, by its features (d,)."""
         self._lda().add(rooted(features, self._root), self._number(label))
 
     def remove(self, features: Vector, label: str) -> None:
-        """Take a picture out that was worked in."""
+        """Remove a picture that was added."""
         self._lda().remove(rooted(features, self._root), self._number(label))
 
     def relabel(self, features: Vector, old: str, new: str) -> None:

@@ -24,7 +24,7 @@ from picam_infer.models.label_folders import folder_names
 from picam_infer.platform import atomic_file, disk
 
 MAX_MB = 200.0
-"""How large the folder may become, if nothing else is said."""
+"""How large the folder may become by default."""
 _MB = 1_000_000
 _TABLE, _FEATURES, _REMOVED = "labels.json", ".features.npz", ".removed"
 _MARK = 12
@@ -56,7 +56,7 @@ class PictureSet:
     def __init__(self, folder: Path, max_mb: float = MAX_MB, reserve_mb: float = 0.0, knob: str = "--max-mb") -> None:
         """Read what is there; a folder that is not there is made by the first picture. Raises `PicamError`.
 
-        `reserve_mb` of the disk stay free. `knob` is what a person turns to allow more than `max_mb`.
+        `reserve_mb` of the disk stay free. `knob` is the option or key that allows more than `max_mb`.
         """
         self.folder = folder
         self.most = round(max_mb * _MB)
@@ -135,7 +135,7 @@ class PictureSet:
         return picture
 
     def sync(self) -> None:
-        """Bring to the disk what is not there yet. Raises `OSError`."""
+        """Flush to the disk what is not there yet. Raises `OSError`."""
         written, self._unsynced = self._unsynced, []
         for path in [*written, *dict.fromkeys(path.parent for path in written)]:
             with contextlib.suppress(FileNotFoundError):  # moved or removed since
@@ -200,7 +200,7 @@ class PictureSet:
                 if values.ndim != 2 or len(ids) != len(values) or not np.isfinite(values).all():
                     return {}
                 return {str(id): value for id, value in zip(ids, values, strict=True)}
-        except Exception:  # numpy and zipfile raise what they like about damaged files
+        except Exception:  # numpy and zipfile raise all kinds of errors for damaged files
             return {}
 
     def save_features(self, backbone: str, features: dict[str, Features]) -> None:
@@ -235,7 +235,7 @@ class PictureSet:
             self._pictures.setdefault(picture.id, picture)
 
     def _found(self, path: Path, label: str) -> tuple[float, Picture] | None:
-        """Return when a picture came, and it; one that somebody has put there gets a name as the others have."""
+        """Return when a picture came, and it; one that somebody has put there is named like the others."""
         if path.is_symlink() or not path.is_file():
             return None
         named = _NAME.fullmatch(path.name)
@@ -255,7 +255,7 @@ class PictureSet:
         return status.st_mtime, Picture(named["mark"], label, path.name, status.st_size)
 
     def _with_folder(self, label: str) -> None:
-        """Make sure that a label has a folder, called as no other one is on any system."""
+        """Make sure that a label has a folder whose name no other one has, on any file system."""
         if label not in self._folders:
             taken = {name.casefold() for name in self._folders.values()}
             name = folder_names([*self._folders, label])[label]
@@ -296,7 +296,7 @@ def original_name(picture: Picture) -> str:
 
 
 def clean_label(text: str) -> str:
-    """Return a text as a label: on one line, without blanks around it; empty: it has nothing to show."""
+    """Return a text as a label: on one line, without spaces around it; empty: it has no visible character."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 

@@ -1,4 +1,4 @@
-"""What teaching has come to: how often it is right on pictures it does not know, what it mixes up, and what is odd."""
+"""How well teaching worked: how often it is right on pictures it does not know, what it confuses, what looks odd."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from picam_infer.training.teach.calibration import Calibration
 from picam_infer.training.teach.lda import Array, Classes, LeftOut
 
 _PAIRS, _ODD = 3, 8
-"""How many are named."""
+"""How many of each are listed."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Two classes that are mixed up, and the two pictures that say why."""
+    """Two classes that are mixed up, and the two pictures that show why."""
 
     label: str
     taken_for: str
@@ -32,7 +32,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Odd:
-    """A picture that is far from its class: a wrong label, a blurred one, or one of a kind."""
+    """A picture that is far from its class: wrongly labelled, blurred, or unlike any other."""
 
     picture: str
     label: str
@@ -49,13 +49,13 @@ class Report:
     labels: tuple[str, ...]
     counts: Mapping[str, int]
     evaluation: Evaluation
-    """Of the likeliest class, before «unknown» has its say."""
+    """Of the likeliest class, before “unknown” is considered."""
     judged: int
     """Pictures that could be left out: all but the only one of a class."""
     rejected: int
     """Pictures of those that would have been unknown."""
     rejects: bool
-    """Whether there are enough pictures to say «unknown»."""
+    """Whether there are enough pictures to say “unknown”."""
     confusions: tuple[Confusion, ...]
     odd: tuple[Odd, ...]
 

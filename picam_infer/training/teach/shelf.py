@@ -1,4 +1,4 @@
-"""Which lessons there are, and what is noted of each beside its pictures. Loads no network library."""
+"""Which lessons there are, and the notes on each beside its pictures. Loads no network library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from picam_infer.models import bundle as bundles
 from picam_infer.platform import atomic_file
 
 SUFFIX = ".pictures"
-"""What follows a lesson's name in that of its folder, which lies beside its bundle."""
+"""The suffix of a lesson's folder, which lies beside its bundle."""
 _NOTE = ".lesson.json"
 
 
@@ -34,7 +34,7 @@ def folder_of(name: str) -> Path:
 
 
 def note(folder: Path) -> dict[str, Any]:
-    """Return what is noted of a lesson: `backbone` and `classes`, as far as it is known."""
+    """Return the notes on a lesson: `backbone` and `classes`, where known."""
     try:
         noted = json.loads((folder / _NOTE).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -43,6 +43,6 @@ def note(folder: Path) -> dict[str, Any]:
 
 
 def write_note(folder: Path, noted: Mapping[str, Any]) -> None:
-    """Note something of a lesson. Raises `OSError`."""
+    """Write the notes on a lesson. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic_file.write(folder / _NOTE, json.dumps(noted, ensure_ascii=False, indent=1).encode())

@@ -39,7 +39,7 @@ def card(name: str, backbone: Bundle, layer: str, chain: Chain, reject: str, rep
 
 
 def reject_label(labels: Sequence[str]) -> str:
-    """Return what the output for «none of these» is called: no class has that name."""
+    """Return what the output for “none of these” is called: no class has that name."""
     taken = {label.casefold() for label in labels}
     return next((name for name in _REJECTS if name not in taken), f"unknown {len(labels)}")
 

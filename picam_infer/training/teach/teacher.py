@@ -1,4 +1,4 @@
-"""The teacher: pictures in, a head that knows them at once, a bundle when it is asked for one."""
+"""The teacher: takes pictures, knows them at once, and makes a bundle when asked for one."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ T = TypeVar("T")
 
 
 class NotWritten(PicamError):
-    """Nothing can be kept: it is not the picture's fault."""
+    """The folder cannot be written to: whatever the picture, it cannot be kept."""
 
 
 class Teacher:
     """The one owner of a set of taught pictures, and of what is learnt from them.
 
     Any thread may call anything. Two locks: one for the network, which works on one picture at a time, one for the
-    pictures and what is learnt. A slow picture therefore makes no `predict` of features wait; `save`, `report`, `head`
-    and `undo` do while they fit anew, which takes tens to hundreds of milliseconds. Each change is on disk when its
+    pictures and what is learnt. So a slow picture does not make `predict` wait; `save`, `report`, `head` and `undo` do
+    while they fit anew, which takes tens to hundreds of milliseconds. Each change is on disk when its
     call returns. `close` (or `with`) ends it.
     """
 
@@ -56,7 +56,7 @@ class Teacher:
         """Learn the pictures that are there; `progress` hears how many are done, of how many. Raises `PicamError`.
 
         `layer` names the backbone's features where they cannot be found; `chain` is used instead of its card's;
-        `threads` are what the network runs on, 0: as many as it likes.
+        `threads`: how many the network runs on, 0: as many as it likes.
         """
         self._lock = threading.RLock()
         self._network_lock = threading.Lock()
@@ -66,7 +66,7 @@ class Teacher:
         self._pictures = pictures
         self._undos = UndoStack()
         self._waiting: deque[str] = deque()
-        """Pictures that were kept and not learnt yet."""
+        """Ids of pictures that were kept and not learnt yet."""
         self._features: dict[str, Vector] = {}
         self._live = LiveModel(self._backbone.root)
         self._key = features_key(backbone, self._backbone.layer, self._chain)
@@ -119,7 +119,7 @@ class Teacher:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the pictures that are learnt and their labels: a bundle's `origin` has the one it was made of."""
+        """SHA-256 of the pictures that are learnt and their labels: a bundle's `origin` has that of its pictures."""
         with self._lock:
             return digest_of(self._learnt())
 
@@ -190,12 +190,12 @@ class Teacher:
             return picture
 
     def sync(self) -> None:
-        """Bring the pictures that were kept to the disk. Raises `PicamError`."""
+        """Flush the pictures that were kept to the disk. Raises `PicamError`."""
         with self._lock:
             self._written(self._pictures.sync)
 
     def learn_next(self) -> Prediction | None:
-        """Learn the next picture that was kept; returns what was thought of it before, None: nothing was taught.
+        """Learn the next picture that was kept; return what was predicted for it before, None: nothing was taught.
 
         Raises `PicamError` for one that cannot be read: it is taken out.
         """
@@ -218,7 +218,7 @@ class Teacher:
             return thought
 
     def look_again(self, chain: Chain, progress: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Learn all pictures anew, by another part of them; what can be undone can be undone still.
+        """Learn all pictures anew, by another part of each; what could be undone still can.
 
         `progress` hears how many are done, of how many. Raises `PicamError`.
         """
@@ -256,7 +256,7 @@ class Teacher:
             )
 
     def rename_class(self, old: str, new: str, step: str = "") -> None:
-        """Call a class otherwise; it is merged with another one of that name. Raises `UsageError` or `PicamError`.
+        """Rename a class; it is merged with another one of that name. Raises `UsageError` or `PicamError`.
 
         `step`: as in `keep`.
         """
@@ -289,7 +289,7 @@ class Teacher:
         with self._lock:
             what = self._undos.undo()
             if what is not None:
-                self._refit()  # so that what was said before is said again
+                self._refit()  # so that predictions are again what they were before
             return what
 
     # -- what comes of it -----------------------------------------------------------------------------------------
@@ -320,13 +320,13 @@ class Teacher:
     ) -> tuple[Bundle, Report]:
         """Write the bundle, whole or not at all; the same pictures give the same bytes. Raises `PicamError`.
 
-        `name`: what it is called, if not as the folder. `check` is told the bundle, a taught picture, and what the
-        layers say of that one, (outputs,).
+        `name`: the bundle's, if not the folder's. `check` is called with the bundle, a taught picture, and the scores
+        of that picture, (outputs,).
         """
         with self._lock:
             fitted = self._anew()
             labels, digest, said = [*fitted.labels, reject_label(fitted.labels)], fitted.digest, fitted.report()
-            # The model's memory serves for the layers, and is free until the next question: a Pi has little to spare.
+            # The layers are made in the model's memory, which then stays free until the next question: a Pi has little.
             self._live.clear()
             layers = fitted.head(spend=True)
             witness = self._learnt()[0]
@@ -341,7 +341,7 @@ class Teacher:
         bundle = bundles.save(folder, made, labels, files)
         del files
         if check is not None:
-            malloc.trim()  # what writing left, before another copy of the network is tried
+            malloc.trim()  # what writing left behind, before another copy of the network is tried
             check(bundle, witness, scores)
         return bundle, said
 
@@ -452,5 +452,5 @@ class Teacher:
 def _label(text: str) -> str:
     label = clean_label(text)
     if not label:
-        raise UsageError(f"{text!r} cannot be the name of a class", "give it one that can be read")
+        raise UsageError(f"{text!r} cannot be the name of a class", "give it a name with visible characters")
     return label

@@ -42,7 +42,7 @@ _CAUSES = {
     ("allocate", "ERROR"): Problem("the stick refused the graph", COMPILE),
     ("allocate", "MYRIAD_ERROR"): Problem("the stick reported an error while it loaded the graph", COMPILE),
     ("allocate", "OUT_OF_MEMORY"): Problem("the graph does not fit into the stick's memory", "use a smaller model"),
-    ("allocate", "INVALID_PARAMETERS"): Problem("the file is no Movidius graph", COMPILE),
+    ("allocate", "INVALID_PARAMETERS"): Problem("the file is not a Movidius graph", COMPILE),
     ("", "BUSY"): Problem("the stick is busy", "it is tried again; if that does not help, " + REPLUG),
     ("", "ERROR"): Problem("the connection to the stick was lost", REPLUG),
     ("", "OUT_OF_MEMORY"): Problem("the stick or the Pi is out of memory", "use a smaller model; close other programs"),
@@ -57,7 +57,9 @@ _CAUSES = {
     ),
     ("", "UNSUPPORTED_CONFIGURATION_FILE"): Problem("the stick refused its configuration", INSTALL),
     ("", "UNSUPPORTED_FEATURE"): Problem("the stick's firmware does not know this call", INSTALL),
-    ("", "MYRIAD_ERROR"): Problem("the stick itself reported an error", "the stick is opened afresh; else " + REPLUG),
+    ("", "MYRIAD_ERROR"): Problem(
+        "the stick itself reported an error", "the stick is opened afresh; if that does not help, " + REPLUG
+    ),
     ("", "INVALID_DATA_LENGTH"): Problem(
         "the picture does not have the size that the graph takes", "the graph belongs to another model: " + COMPILE
     ),
@@ -77,7 +79,7 @@ DOING = {
 
 
 def explain(step: str, status: str, detail: str = "") -> Problem:
-    """Return why `step` (a key of `DOING`) failed with that status, and what to do; `detail` is added as it is.
+    """Return why `step` (a key of `DOING`) failed with that status, and what to do; `detail` is appended unchanged.
 
     A status is its name, `status N`, or an exception's name.
     """
@@ -97,9 +99,9 @@ def explain(step: str, status: str, detail: str = "") -> Problem:
 def silent(step: str, seconds: float) -> Problem:
     """Return the words for a step that did not end within its deadline."""
     took = f"{DOING.get(step, step)} took longer than {seconds:g} s"
-    if step == "import":  # no stick is in play yet
+    if step == "import":  # no stick is involved yet
         return Problem(
-            f"libmvnc does not start ({took})", "it is tried again; is the machine overloaded? else " + INSTALL
+            f"libmvnc does not start ({took})", "it is tried again; is the machine overloaded? If not, " + INSTALL
         )
     return Problem(f"the stick stopped answering ({took})", REPLUG)
 
@@ -109,12 +111,12 @@ def died(step: str, code: int) -> Problem:
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
     doing = DOING.get(step, step)
     return Problem(
-        f"libmvnc crashed while {doing} (its process {how})", "it is started again; if it goes on, " + REPLUG
+        f"libmvnc crashed while {doing} (its process {how})", "it is started again; if it keeps happening, " + REPLUG
     )
 
 
 def make_graph(bundle: Bundle) -> str:
-    """Return what makes a bundle's graph: of a taught one it is that of the network up to its features."""
+    """Return the command that makes a bundle's graph; a taught bundle's graph ends with the features."""
     if bundle.card.taught is None:
         return "make one: picam-infer compile-ncs MODEL"
     return f"make one of its features: picam-infer compile-ncs MODEL-IT-WAS-TAUGHT-ON.h5 -o {bundle.folder}"

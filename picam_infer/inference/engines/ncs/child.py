@@ -1,8 +1,8 @@
-"""The process that owns libmvnc: run as a file, it imports nothing of picam_infer and dies with its parent.
+"""The process that owns libmvnc: run as a file, it imports nothing from picam_infer and dies with its parent.
 
 Started as `python -P child.py SOCKET MEMORY LIFE`, three inherited descriptors. The first message is JSON: the names
 in `Child.run`. JSON messages answer it: `{"step"}` as each begins, then `{"ready"}` or `{"failed"}`.
-After that one byte asks (QUEUE + slot, READ, CLOSE) and RESULT, or a JSON `{"failed"}`, answers a READ.
+After that every request is one byte (QUEUE + slot, READ, CLOSE); RESULT or a JSON `{"failed"}` answers a READ.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Child:
             raise Failed("import", next(kinds, type(error)).__name__, str(error)) from error
 
     def look(self, stick: str, wait: bool, last: list[str]) -> list[tuple[str, Any]]:
-        """Return (name, device) of the sticks to try, the likeliest first; `wait`: until there is one."""
+        """Return (name, device) of the sticks to try, the likeliest first; `wait`: wait until there is one."""
         while True:
             self.step("enumerate")
             found = [(self.name(i, device), device) for i, device in enumerate(self.devices())]
@@ -139,7 +139,7 @@ class Child:
             return str(index)
 
     def open(self, stick: str, wait: bool, last: list[str]) -> str:
-        """Open the first stick that can be opened, trying those in `last` last, and return its name."""
+        """Open the first stick that can be opened, those in `last` after all others, and return its name."""
         failure = Failed("open", "DEVICE_NOT_FOUND")
         for name, device in self.look(stick, wait, last):
             self.step("open", name=name)
@@ -181,7 +181,7 @@ class Child:
     def allocate(self, path: str, expected: list[int]) -> dict[str, Any]:
         """Load the graph; return the sizes of one input and one output in bytes and, if known, the input's shape.
 
-        Where the library does not tell the sizes they are taken to be the `expected` ones.
+        Where the library does not report the sizes, they are assumed to be the `expected` ones.
         """
         try:
             blob = Path(path).read_bytes()
@@ -195,14 +195,14 @@ class Child:
         return {"sizes": sizes, "shape": self.shape()}
 
     def size(self, fifo: Any, usual: int) -> int:
-        """Return the bytes of one element of a FIFO, `usual` where the library does not tell."""
+        """Return the bytes of one element of a FIFO, `usual` where the library does not report it."""
         try:
             return int(fifo.get_option(self.api.FifoOption.RO_ELEMENT_DATA_SIZE))
         except Exception:
             return usual
 
     def shape(self) -> list[int]:
-        """Return height, width and channels that the graph takes; empty where the library does not tell."""
+        """Return height, width and channels that the graph takes; empty where the library does not report them."""
         try:
             tensor = self.graph.get_option(self.api.GraphOption.RO_INPUT_TENSOR_DESCRIPTORS)[0]
             return [int(tensor.h), int(tensor.w), int(tensor.c)]
@@ -272,7 +272,7 @@ class Child:
             return
         self.felt_s = now
         options = self.api.DeviceOption
-        with contextlib.suppress(Exception):  # a reading is no reason to lose a stick that works
+        with contextlib.suppress(Exception):  # a failed reading is no reason to give up a stick that works
             self.temperature = float(max(self.device.get_option(options.RO_THERMAL_STATS)))
             self.level = int(self.device.get_option(options.RO_THERMAL_THROTTLING_LEVEL))
 

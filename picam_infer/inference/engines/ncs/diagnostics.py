@@ -71,7 +71,7 @@ def _run(
         return
     try:
         cpu = open_cpu()
-    except PicamError:  # the CPU has a finding of its own
+    except PicamError:  # the CPU's failure is a finding elsewhere
         return
     try:
         cpu.submit(picture)

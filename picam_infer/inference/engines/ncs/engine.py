@@ -29,7 +29,7 @@ slowness = {"import": 1.0}
 SLOWEST = 4.0
 
 failed_sticks = set[str]()
-"""Sticks that did not let themselves be opened last time: the next child tries the others first."""
+"""Sticks that could not be opened last time: the next child tries the others first."""
 
 
 class Ncs:
@@ -37,8 +37,8 @@ class Ncs:
 
     A taught bundle's graph ends with the features; the layers that were taught run here, on the CPU.
 
-    `stick` is a name (`2-ma2450`) or port (`2`), or empty for the first free one. `wait`: sit until one is plugged
-    in. `noticed` hears what was done to get at it. Raises `Disconnected`, also when `stopping` is set meanwhile.
+    `stick` is a name (`2-ma2450`) or port (`2`), or empty for the first free one. `wait`: wait until one is plugged
+    in. `noticed` is called with what was done to reach it. Raises `Disconnected`, also when `stopping` is set.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ def _patience_s(step: str) -> float:
 
 
 def _better(error: Disconnected, usb: Usb, stick: str, step: str) -> Disconnected:
-    """Return what is known better than libmvnc tells: who holds the stick, a rule that is missing, an NCS2."""
+    """Return a better reason than libmvnc gives, if one is known: another holder, a missing udev rule, an NCS2."""
     if step not in ("import", "enumerate", "open"):
         return error
     listed = usb.sticks()

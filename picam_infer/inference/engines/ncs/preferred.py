@@ -20,7 +20,7 @@ POLL_S = 0.5
 
 
 class PreferredStick:
-    """A stick, by name or port, or the first free one; `noticed` is told what was done to get at it."""
+    """A stick, by name or port, or the first free one; `noticed` is called with what was done to reach it."""
 
     noun = "the stick"
 
@@ -67,7 +67,7 @@ class PreferredStick:
         )
 
     def compare(self, scores: Scores, cpu: Scores) -> str:
-        """Return how far its answer is from the CPU's; it is used all the same: its graph is what the user made."""
+        """Return how far its answer is from the CPU's. It is used in any case: its graph is what the user made."""
         return compare(scores, cpu)
 
     def back_off(self, served_s: float | None) -> BackOff:

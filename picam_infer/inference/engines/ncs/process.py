@@ -24,7 +24,7 @@ PROGRAM = Path(__file__).with_name("child.py")
 SLICE_S = 0.1
 NOTE_BYTES = 4096
 MOST_NOTES = 1 << 16
-"""Bytes of libmvnc's messages that are held in memory at most, one answer's apart."""
+"""How many bytes of libmvnc's messages are held in memory at most, besides those of one answer."""
 
 
 class Process:
@@ -77,7 +77,7 @@ class Process:
         self._lock = threading.Lock()
         self._ended = False
         task = {"sys_path": sys.path, "graph": str(graph), "stick": stick, "wait": wait, "last": last, "sizes": sizes}
-        with contextlib.suppress(OSError):  # what ended it shows when we listen
+        with contextlib.suppress(OSError):  # why it ended shows at the next receive
             self._sock.send(json.dumps(task).encode())
 
     @property

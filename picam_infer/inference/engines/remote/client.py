@@ -77,19 +77,19 @@ def read_token(place: str) -> str:
 
 
 class _Http:
-    """Over HTTP: the library has its network in greenlets, of the thread that calls."""
+    """Over HTTP: the library does its networking in greenlets of the calling thread."""
 
     def __init__(self, wanted: Wanted) -> None:
         library = load(wanted.address)
         import gevent
 
-        # Names are looked up by the thread that calls; by default each of them would get ten more for that.
+        # Names are looked up in the calling thread; by default each such thread would start ten more for that.
         gevent.config.resolver = "block"
         self._gevent, self._library, self._wanted = gevent, library, wanted
         self._headers = {"Authorization": f"Bearer {wanted.token}"} if wanted.token else {}
         options: dict[str, Any] = {}
         if wanted.address.encrypted:
-            context = _context(wanted.ca_file)  # here: a client that is not made whole complains on its way out
+            context = _context(wanted.ca_file)  # here: a client whose constructor failed complains when it is deleted
             options = {"ssl": True, "ssl_context_factory": lambda *_, **__: context}
         limit_s = wanted.deadline_s
         self._client = library.InferenceServerClient(
@@ -179,8 +179,8 @@ class _Grpc:
     def __init__(self, wanted: Wanted) -> None:
         self._library, self._wanted = load(wanted.address), wanted
         self._headers = {"authorization": f"Bearer {wanted.token}"} if wanted.token else {}
-        # Of its own: a connection that failed would else be waited for, in other clients too, for up to two minutes.
-        # No way round by a proxy of the environment's, either: HTTP takes none, and `check` looks at the straight one.
+        # Not shared: otherwise other clients too would wait up to two minutes for a connection that failed.
+        # And no proxy from the environment: HTTP uses none either, and `check` tests the direct way.
         options: list[tuple[str, Any]] = [
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_retries", 0),
@@ -291,7 +291,7 @@ def authorities(ca_file: str) -> ssl.SSLContext:
 
 
 def _said(error: Any) -> str:
-    # Of an answer that is not the protocol's the library tells what its own parser made of it.
+    # Of an answer that does not follow the protocol the library only tells where its parser failed.
     return (
         "" if error.debug_details() and "decoding the response" in str(error.message()) else str(error.message() or "")
     )

@@ -152,7 +152,7 @@ def _in_a_thread(work: Callable[[], Iterator[Finding]], deadline_s: float) -> It
         try:
             finding = found.get(timeout=2 * deadline_s + 5)
         except queue.Empty:
-            raise Disconnected("the server does not come to an end", "restart it") from None
+            raise Disconnected("the server does not finish its answer", "restart it") from None
         if finding is None:
             return
         if isinstance(finding, BaseException):
@@ -173,7 +173,7 @@ def _answers(bundle: Bundle, settings: EngineSettings, open_cpu: Callable[[], En
         yield Finding("ok", f"{engine.name}: {statistics.median(took_ms):.1f} ms from picture to answer")
         try:
             cpu = open_cpu()
-        except PicamError:  # the CPU has a finding of its own
+        except PicamError:  # the CPU's failure is a finding elsewhere
             return
         with contextlib.closing(cpu):
             cpu.submit(picture)

@@ -24,7 +24,7 @@ from picam_infer.models.bundle import Bundle
 T = TypeVar("T")
 _LOOK_S = 0.05
 _GRACE_S = 0.2
-"""So much later than the client's own deadline the engine stops waiting: the client knows better what it was."""
+"""How much later than the client the engine stops waiting: the client can tell better what went wrong."""
 
 
 class Remote:
@@ -41,7 +41,7 @@ class Remote:
         stopping: threading.Event | None = None,
         connect: Connect = client.connect,
     ) -> None:
-        """Connect, hold the server's metadata against the bundle, and send one probe. Raises `ConfigError`, too."""
+        """Connect, compare the server's metadata with the bundle, and send one probe. Raises `ConfigError`, too."""
         self._bundle, self.traffic = bundle, traffic or Traffic()
         self._stopping = stopping or threading.Event()
         self._wanted = wanted(settings, bundle)
@@ -98,7 +98,7 @@ class Remote:
             worker.end()
 
     def _now(self, work: Callable[[Client], T]) -> T:
-        """Have something done, and wait for it."""
+        """Have the connection's thread do something, and wait for the result."""
         return self._waited(self._workers[0].do(work), time.monotonic() + self._wanted.deadline_s)
 
     def _waited(self, future: Future[T], until_s: float) -> T:
