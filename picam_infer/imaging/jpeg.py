@@ -24,7 +24,7 @@ _ORIENTATION = {
 
 
 def portable(frame: Frame) -> bytes:
-    """Return a complete JPEG of the frame: the camera's own bytes where there are any, else encoded here.
+    """Return a complete JPEG of the frame: the camera's own bytes if it sent a JPEG, otherwise encoded here.
 
     The camera's picture is not touched; what is missing goes into its head: the Huffman tables that UVC cameras leave
     out, and how to turn it. Raises `BadFrame`.
@@ -52,7 +52,7 @@ def encode(image: Pixels, quality: int) -> bytes:
 def thumbnail(data: bytes, width: int) -> bytes:
     """Return a JPEG of at most `width` pixels in width, the right way up. Raises `BadFrame`."""
     packed = np.frombuffer(data, np.uint8)
-    # Half, a quarter or an eighth of the size costs a decoder so much less.
+    # Decoding at half, a quarter or an eighth of the size is correspondingly cheaper.
     header = jpeg_header.read(data)
     whole, rows = (header.width, header.height) if header else (0, 0)
     if not 0 < whole * rows <= _MOST_PX or not decode.whole_jpeg(packed):

@@ -100,7 +100,7 @@ class taken:  # noqa: N801  # used like a function, and entered for every pictur
 
 
 def add(count: int) -> None:
-    """Count in this thread, too, what was printed about a picture that another one decoded for it."""
+    """Count in this thread, too, what was printed about a picture that another thread decoded for it."""
     if count:
         _thread.complaints = complaints() + count
 

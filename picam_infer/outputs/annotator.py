@@ -88,7 +88,7 @@ class Annotator:
         return layer
 
     def _notice(self) -> str:
-        """Return what the engine has just said, else what helps, else what it said before."""
+        """Return the engine's latest message, or else advice, or else its earlier message."""
         notice, since_s = self._state.notice
         fresh = time.monotonic() - since_s <= _NEWS_S
         if self._state.advice and not (notice and fresh):

@@ -36,7 +36,7 @@ _CLOSE_CALL = 0.2
 
 
 class Collector:
-    """Saves pictures in a thread of its own until `close`."""
+    """Saves pictures, in a separate thread, until `close`."""
 
     def __init__(self, settings: config.Keep, state: State) -> None:
         self.failures = 0
@@ -272,7 +272,7 @@ def findings(settings: config.Keep) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"{folder}: {free_mb:.0f} MB are free, less than max_mb and reserve_mb together",
-            "older pictures go earlier than max_mb says; make room, or lower one of them",
+            "older pictures are deleted earlier than max_mb says; make room, or lower one of them",
         )
     else:
         yield Finding("ok", f"{folder} can be written")

@@ -80,14 +80,14 @@ class Layer:
         return () if self.inset is None else self._strips[self.inset].ink.shape[:2]
 
     def add_inset(self, ink: Pixels, x: int, y: int) -> None:
-        """Lay what the network saw, BGR (H, W, 3), over what is there."""
+        """Lay what the network saw, BGR (H, W, 3), over the picture."""
         before = len(self._strips)
         self.add((Strip(0, 0, ink),), x, y)
         if len(self._strips) > before and self._strips[before].ink.shape == ink.shape:  # else it is drawn anew
             self.inset = before
 
     def add(self, strips: Iterable[Strip], x: int, y: int) -> None:
-        """Lay strips over what is there, their origin at x, y; what is outside the picture is cut off."""
+        """Lay strips over the picture, their origin at x, y; what is outside it is cut off."""
         for strip in strips:
             lying = Strip(strip.x + x, strip.y + y, strip.ink, strip.through).within(*self.shape)
             if lying is not None:

@@ -27,7 +27,7 @@ class Readable(Protocol):
     """A source of bytes."""
 
     def read(self, count: int) -> bytes:
-        """Return at most so many bytes; empty at the end."""
+        """Return that many bytes or fewer; empty at the end."""
 
 
 class Player:

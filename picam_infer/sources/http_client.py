@@ -48,7 +48,7 @@ class Reply:
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
         self._connection, self._response = connection, response
-        # http.client lets go of the socket when the body is to end with the connection.
+        # http.client drops the socket when the body ends with the connection.
         self._socket = connection.sock or _socket_of(response)
         self._ahead = b""
         self._least = 1
@@ -72,7 +72,7 @@ class Reply:
     def read(self, limit_s: float, needed: int = 1) -> bytes:
         """Return the next bytes, empty at the end or when it was closed. Raises `TimeoutError` after silence.
 
-        `needed`: the reader is not woken for less than so many bytes, as far as the system can wait for them together.
+        `needed`: the reader is not woken for fewer bytes than this, as far as the system can wait for so many at once.
         """
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
@@ -113,7 +113,7 @@ class Reply:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
     def peek(self, count: int, limit_s: float) -> bytes:
-        """Return at least so many bytes if they come, which `read` will return again. Raises `TimeoutError`."""
+        """Return at least that many bytes if they arrive; `read` will return them again. Raises `TimeoutError`."""
         ahead = b""
         while len(ahead) < count and (more := self.read(limit_s)):
             ahead += more

@@ -9,7 +9,7 @@ MAX_PART = 32 * 2**20
 _MAX_HEAD = 16384
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.I | re.M)
 _BLANK = re.compile(rb"\r?\n\r?\n")
-# A delimiter as the stream itself has it: a line of its own before a header line.
+# A delimiter as it occurs in the stream: on a separate line before a header line.
 _DELIMITER = re.compile(rb"(?:^|\n)(--[^\r\n]{1,200})\r?\n(?:[!-9;-~]+:[^\r\n]*\r?\n|\r?\n)")
 _FOREIGN = 65536
 _AROUND = b"\r\n-"  # what may stand between a part and its delimiter's name: some write more hyphens than two

@@ -133,7 +133,7 @@ class _Body:
         self._rest = b""
 
     def read(self, count: int) -> bytes:
-        """Return at most so many bytes, empty at the end or after silence."""
+        """Return that many bytes or fewer, empty at the end or after silence."""
         if not self._rest:
             try:
                 self._rest = self._reply.read(self._limit_s)

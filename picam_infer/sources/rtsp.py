@@ -50,7 +50,7 @@ class _Conversation:
 
     def __init__(self, sock: socket.socket, camera: Endpoint, until_s: float, silent: bool) -> None:
         self._socket, self._where, self._until_s, self._silent = sock, camera.where, until_s, silent
-        # A session of its own: the player's challenges do not apply here.
+        # A separate session: the player's challenges do not apply here.
         self._login = camera.login and Login(camera.login.user, camera.login.password)
         self._lines: BinaryIO = sock.makefile("rb")
         self._number = 0

@@ -24,7 +24,7 @@ Said = Callable[[str], None]
 
 
 class Preferred(Protocol):
-    """The engine that is used while it is there: a stick that is plugged in and out, a server that comes and goes."""
+    """The engine that is used while available: a stick that is plugged in and out, a server that comes and goes."""
 
     noun: str
     """What it is called in messages: `the stick`."""
@@ -38,7 +38,7 @@ class Preferred(Protocol):
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
         """Return it, or wait for it; `closed` ends that. Raises `Disconnected`; without text it is not reported.
 
-        Calls `waiting` when nothing is there yet, `seen` when there is.
+        Calls `waiting` while there is none yet, `seen` once there is.
         """
 
     def compare(self, scores: Scores, cpu: Scores) -> str:
@@ -208,7 +208,7 @@ class FailoverEngine:
             self._seek_once()
 
     def _seek_once(self) -> None:
-        """Look for the preferred engine until it is there."""
+        """Look for the preferred engine until it is available."""
         served_s, self._served_s = self._served_s, None
         back_off = self._preferred.back_off(served_s)
         if served_s is not None:
@@ -254,7 +254,7 @@ class FailoverEngine:
         candidate.close()
 
     def _complain(self, loss: Disconnected) -> None:
-        if not str(loss):  # nothing is there: what comes next is news again
+        if not str(loss):  # there is none: whatever comes next is worth a report again
             self._told = set()
         elif _cause(loss) not in self._told and not self._closed.is_set():
             self._told.add(_cause(loss))

@@ -131,7 +131,7 @@ class Framebuffer(BareScreen):
             raise unplugged(found)
 
     def _hide_cursor(self) -> None:
-        # Allowed to members of the group tty, and at a console of one's own.
+        # Allowed to members of the group tty, and on the user's own console.
         for console in ("/dev/tty0", "/dev/tty"):
             with contextlib.suppress(OSError):
                 self._console = os.open(console, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)

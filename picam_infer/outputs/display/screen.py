@@ -60,7 +60,7 @@ class Screen:
     """The display, or the search for one: opened again whenever it is lost."""
 
     def __init__(self, config: Config, patient: bool, closed: ClosedWindow | None = None) -> None:
-        """`patient`: a display that was asked for by name and is not there is waited for, else it is an error.
+        """`patient`: a missing display that was asked for by name is waited for; otherwise it is an error.
 
         `closed`: remembers that a person closed the window, and the rest goes on; None: closing it ends the program.
         """
@@ -91,7 +91,7 @@ class Screen:
         return f"the window was closed; {_SHOW_AGAIN}" if self._closed else ""
 
     def report_to(self, health: Health) -> None:
-        """Tell from now on whether the monitor is there."""
+        """Report from now on whether there is a monitor."""
         self._health = health
         self._report()
 

@@ -145,7 +145,7 @@ def _limit(relative: Array, classes: int) -> float:
     """Return what `FALSE_REJECTIONS` of new pictures exceed: Student's prediction limit, or what was seen of many.
 
     Distances have a longer tail upwards: the limit is corrected for their skewness (Cornish & Fisher 1938), as far as
-    so many pictures can tell it.
+    that many pictures show it.
     """
     n = len(relative)
     if n >= _MANY:

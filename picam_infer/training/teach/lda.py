@@ -226,7 +226,7 @@ class Lda:
         taught = sum(cloud.count > 0 for cloud in self._clouds)
         least = _FLOOR * self._square + 1e-12
         total = max(self._traces[1] / max(n - 1, 1) / d, least)
-        # With one picture a class nothing is known of how a class varies: as all of them do.
+        # With one picture a class, nothing is known of how a class varies: it is assumed to vary as all pictures do.
         within = max(self._traces[0] / (n - taught) / d, least) if n > taught else total
         return PRIOR * within, PRIOR * total
 

@@ -57,7 +57,7 @@ class Lesson:
         chain: Chain | None = None,
         progress: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        """Learn what is there; `progress` hears how many pictures are done, of how many. Raises `PicamError`."""
+        """Learn the pictures; `progress` is called with how many are done, of how many. Raises `PicamError`."""
         self.name = name
         self.network = network
         self.chain = chain or network.card.preprocess

@@ -55,7 +55,7 @@ class LiveModel:
         self._fitted_to = len(fitted.names)
 
     def outdated(self, count: int) -> bool:
-        """Whether to fit anew instead of following a change that leaves so many pictures."""
+        """Whether to fit anew instead of following a change that leaves `count` pictures."""
         return self._model is None or count >= _GROWTH * self._fitted_to or count * _GROWTH <= self._fitted_to
 
     @property

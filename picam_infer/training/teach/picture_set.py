@@ -54,7 +54,7 @@ class PictureSet:
     """Owner of a folder of taught pictures. What is written appears whole or not at all."""
 
     def __init__(self, folder: Path, max_mb: float = MAX_MB, reserve_mb: float = 0.0, knob: str = "--max-mb") -> None:
-        """Read what is there; a folder that is not there is made by the first picture. Raises `PicamError`.
+        """Read the folder; if it does not exist, the first picture makes it. Raises `PicamError`.
 
         `reserve_mb` of the disk stay free. `knob` is the option or key that allows more than `max_mb`.
         """
@@ -274,7 +274,7 @@ class PictureSet:
 
 
 def read_table(folder: Path) -> dict[str, str | None]:
-    """Return which folder has which label (None: unknown) by `labels.json`; nothing where there is no such table."""
+    """Return which folder has which label (None: unknown) by `labels.json`; nothing if there is no such table."""
     try:
         table = json.loads((folder / _TABLE).read_bytes())
     except (OSError, ValueError, RecursionError):

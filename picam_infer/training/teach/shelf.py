@@ -16,7 +16,7 @@ _NOTE = ".lesson.json"
 
 
 def names() -> list[str]:
-    """Return the names of the lessons that are there, the newest first."""
+    """Return the names of the lessons, the newest first."""
     try:
         found = [
             (path.stat().st_mtime, path.name.removesuffix(SUFFIX))

@@ -53,7 +53,7 @@ class Teacher:
         progress: Callable[[int, int], None] = lambda *_: None,
         threads: int = 0,
     ) -> None:
-        """Learn the pictures that are there; `progress` hears how many are done, of how many. Raises `PicamError`.
+        """Learn the set's pictures; `progress` is called with how many are done, of how many. Raises `PicamError`.
 
         `layer` names the backbone's features where they cannot be found; `chain` is used instead of its card's;
         `threads`: how many the network runs on, 0: as many as it likes.
@@ -146,7 +146,7 @@ class Teacher:
     def add(self, label: str, data: bytes, name: str = "") -> Picture:
         """Teach one picture, as bytes of a file. Raises `PicamError`: unreadable, no room, or not a label.
 
-        A picture that is there already is not taught twice; with another label it is relabelled.
+        A picture that was taught before is not taught twice; with another label it is relabelled.
         """
         label = _label(label)
         id = identify(data)
@@ -220,7 +220,7 @@ class Teacher:
     def look_again(self, chain: Chain, progress: Callable[[int, int], None] = lambda *_: None) -> None:
         """Learn all pictures anew, by another part of each; what could be undone still can.
 
-        `progress` hears how many are done, of how many. Raises `PicamError`.
+        `progress` is called with how many are done, of how many. Raises `PicamError`.
         """
         with self._network_lock:
             prepare = preprocess.build(chain, self._backbone.bundle.card.input)
@@ -292,7 +292,7 @@ class Teacher:
                 self._refit()  # so that predictions are again what they were before
             return what
 
-    # -- what comes of it -----------------------------------------------------------------------------------------
+    # -- what was learnt -----------------------------------------------------------------------------------------
 
     def predict(self, features: Vector) -> Prediction:
         """Return what the classes say about a picture's features, (d,), with all that was taught until now.
@@ -419,7 +419,7 @@ class Teacher:
             self._written(lambda picture=picture: self._pictures.restore(picture))  # type: ignore[misc]
             if found is not None and key == self._key:
                 self._learn(picture, found)
-            else:  # it was removed before its turn came, or another part of it is looked at now
+            else:  # it was removed before its turn came, or another part of it is used now
                 self._waiting.append(picture.id)
 
     def _refit_if_stale(self) -> None:

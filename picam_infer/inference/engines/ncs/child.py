@@ -58,7 +58,7 @@ class Failed(Exception):
 def die_with_parent(life: int) -> None:
     """Have the kernel kill this process when the other end of the pipe `life` is closed, whatever it is doing.
 
-    PR_SET_PDEATHSIG would strike when the *thread* that started us ends; a thread of our own needs the interpreter.
+    PR_SET_PDEATHSIG would strike when the *thread* that started us ends; a watching thread would need the interpreter.
     """
     fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(life, F_SETSIG, signal.SIGKILL)
@@ -313,7 +313,7 @@ def _reason(error: Exception) -> tuple[str, str]:
 
 
 def _bare(function: Any, prototype: Any) -> Any:
-    """Return a C function with argument types of our own, whatever mvncapi declared for it."""
+    """Return a C function with our argument types, whatever mvncapi declared for it."""
     try:
         return prototype(ctypes.cast(function, ctypes.c_void_p).value)
     except Exception:  # no C function: somebody wrapped it

@@ -14,7 +14,7 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.runtime.retry import BackOff
 
 FIRST_S = 6.0
-"""How long the start waits for a stick that is there; opening one takes about 4 s."""
+"""How long the start waits for a stick that is plugged in; opening one takes about 4 s."""
 BACK_OFF_S = (1.0, 2.0, 5.0)
 POLL_S = 0.5
 
@@ -71,7 +71,7 @@ class PreferredStick:
         return compare(scores, cpu)
 
     def back_off(self, served_s: float | None) -> BackOff:
-        """Return the waits: none after a loss, since the bus tells at once what is there."""
+        """Return the waits: none after a loss, since the bus shows at once what is plugged in."""
         return BackOff(BACK_OFF_S if served_s is None else (0.0, *BACK_OFF_S))
 
     def pause(self, wait_s: float, closed: threading.Event) -> bool:

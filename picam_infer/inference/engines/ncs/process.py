@@ -57,7 +57,9 @@ class Process:
             self._notes = owned(os.memfd_create("picam-infer-ncs-notes"), ours)
             os.set_blocking(self._notes, False)
             flags = fcntl.fcntl(self._notes, fcntl.F_GETFL)
-            fcntl.fcntl(self._notes, fcntl.F_SETFL, flags | os.O_APPEND)  # what comes after a trim begins at the start
+            fcntl.fcntl(
+                self._notes, fcntl.F_SETFL, flags | os.O_APPEND
+            )  # what is written after a trim begins at the start
             reader, writer = os.pipe()
             owned(writer, ours)
             owned(reader, childs)

@@ -127,7 +127,7 @@ class _Http:
             limit.close()
 
     def _ready(self, path: str, missing: errors.RemoteError) -> bool:
-        """Ask for readiness; `missing`: what it means when there is no such page."""
+        """Ask for readiness; `missing`: what a 404 means here."""
         with self._asking():
             answer = self._client._get(path, self._headers, None)  # its own calls hide the status
             status, body = str(answer.status_code), bytes(answer.read())

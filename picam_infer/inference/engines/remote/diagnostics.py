@@ -136,7 +136,7 @@ def _serving(asked: Wanted, bundle: Bundle) -> Iterator[Finding]:
 
 
 def _in_a_thread(work: Callable[[], Iterator[Finding]], deadline_s: float) -> Iterator[Finding]:
-    """Do it in a thread of its own: the HTTP client's greenlets belong to the thread that made them."""
+    """Do it in a separate thread: the HTTP client's greenlets belong to the thread that made them."""
     found: queue.SimpleQueue[Finding | BaseException | None] = queue.SimpleQueue()
 
     def run() -> None:
