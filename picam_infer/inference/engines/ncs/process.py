@@ -54,12 +54,7 @@ class Process:
                 return descriptor
 
             self.memory = owned(os.memfd_create("picam-infer-ncs"), ours)
-            self._notes = owned(os.memfd_create("picam-infer-ncs-notes"), ours)
-            os.set_blocking(self._notes, False)
-            flags = fcntl.fcntl(self._notes, fcntl.F_GETFL)
-            fcntl.fcntl(
-                self._notes, fcntl.F_SETFL, flags | os.O_APPEND
-            )  # what is written after a trim begins at the start
+            self._notes = owned(_memory_for_notes(), ours)
             reader, writer = os.pipe()
             owned(writer, ours)
             owned(reader, childs)
@@ -173,3 +168,11 @@ class Process:
         with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel's hands; Popen reaps it later
             self._process.wait(0.3)
         self._closing.close()
+
+
+def _memory_for_notes() -> int:
+    """Return the descriptor of a file in memory; it appends, so that notes start at the beginning after a trim."""
+    made = os.memfd_create("picam-infer-ncs-notes")
+    os.set_blocking(made, False)
+    fcntl.fcntl(made, fcntl.F_SETFL, fcntl.fcntl(made, fcntl.F_GETFL) | os.O_APPEND)
+    return made
