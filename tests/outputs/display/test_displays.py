@@ -194,8 +194,9 @@ def test_a_panel_whose_monitor_goes_is_given_back(panel: Path, monkeypatch: pyte
     with pytest.raises(Disconnected, match="no monitor is plugged in"):
         screen.show(np.full((24, 32, 3), 90, np.uint8))
     assert panel.read_bytes() == before
-    with pytest.raises(Disconnected, match="no monitor is plugged in"):
+    with pytest.raises(Disconnected, match="no monitor is plugged in") as refused:
         framebuffer.Framebuffer(DisplaySettings())
+    assert "HDMI-A-1" in refused.value.hint
 
 
 @pytest.mark.parametrize(
