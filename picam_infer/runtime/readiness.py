@@ -62,6 +62,10 @@ class Readiness:
             self._next_status_s = time.monotonic() + _STATUS_S
             self._notifier.status(self._status(state))
 
+    def hold_status(self) -> None:
+        """Leave the status line as it is for some seconds."""
+        self._next_status_s = time.monotonic() + _STATUS_S
+
     def stopping(self) -> None:
         """The end has begun."""
         self._notifier.stopping()

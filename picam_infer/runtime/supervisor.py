@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +32,7 @@ from picam_infer.runtime.exchange import Exchange
 from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.options import Options
+from picam_infer.runtime.page_start import LATEST_S, PageStart
 from picam_infer.runtime.parts import RoundModel
 from picam_infer.runtime.pause import Pause
 from picam_infer.runtime.pipeline import Pipeline
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("picam_infer")
 
+_PAGE = "picam_infer.outputs.web.server"
 _PAUSE = {signal.SIGUSR1: True, signal.SIGUSR2: False}
 """Whether a signal pauses or resumes."""
 _SHOW = signal.SIGWINCH
@@ -185,8 +189,9 @@ class Supervisor:
             pipeline.start()
             self._round_now = _Round(state, settings, pipeline, model)
             try:
-                self._page(outputs, state, settings, collection)
-                return self._watch(Viewer(screen, state, settings, self.teaching), state, pipeline)
+                self._teach(outputs, state)
+                page = self._page_start(lambda: self._page(outputs, state, settings, collection))
+                return self._watch(Viewer(screen, state, settings, self.teaching), state, pipeline, page)
             finally:
                 self._round_now = self._change = None
                 self.stuck = not pipeline.stop() or self.stuck
@@ -197,13 +202,20 @@ class Supervisor:
     def _gives_way(self) -> bool:
         return self.teaching.busy
 
+    def _teach(self, outputs: contextlib.ExitStack, state: State) -> None:
+        outputs.enter_context(self.teaching.following(state, lambda: self.config, self.options.path))
+        outputs.enter_context(self.trial.following(state, lambda: self.config, self.options.path))
+
+    def _page_start(self, open_page: Callable[[], None]) -> PageStart:
+        """Return what opens the page: a service that has just begun gives its first answer before."""
+        there = self.config.web is False or _PAGE in sys.modules
+        waits = self._readiness.managed and not there
+        return PageStart(lambda: importlib.import_module(_PAGE), open_page, LATEST_S if waits else 0.0)
+
     def _page(
         self, outputs: contextlib.ExitStack, state: State, settings: RuntimeSettings, collection: Collection | None
     ) -> None:
-        """Start the page, while the model is loading."""
         web = configs.chosen(self.config.web, configs.Web)
-        outputs.enter_context(self.teaching.following(state, lambda: self.config, self.options.path))
-        outputs.enter_context(self.trial.following(state, lambda: self.config, self.options.path))
         if web is not None:
             from picam_infer.outputs.web.server import Web
 
@@ -212,7 +224,7 @@ class Supervisor:
                                       teaching=self.teaching, trial=self.trial))  # fmt: skip
             outputs.callback(self.teaching.excuse)
 
-    def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline) -> Outcome:
+    def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline, page: PageStart) -> Outcome:
         """Show, listen to keys, ping the watchdog, until something ends the round."""
         worked = 0
         while not self._stop.is_set():
@@ -221,10 +233,14 @@ class Supervisor:
             if pipeline.failure is not None:
                 raise pipeline.failure
             # Liveness is work done: a new result, or a status screen while it is known why there are none.
-            done = state.stats.inferences.total
-            if not pipeline.stuck and (done != worked or state.health.blocking or state.pause.now):
-                known_why = state.health.blocking or state.pause.now
-                if done > self._old_answers or (shown and known_why):
+            done, known_why = state.stats.inferences.total, bool(state.health.blocking or state.pause.now)
+            answered = done > self._old_answers or (shown and known_why)
+            waited = not page.over
+            complete = page.step(answered) or pipeline.finished.is_set()
+            if not (complete or known_why):  # whoever reads in the status that it runs finds the page, too
+                self._readiness.hold_status()
+            if not pipeline.stuck and (done != worked or known_why or (waited and complete)):
+                if answered and complete:
                     self._readiness.ready(state)
                 worked = done
                 self._readiness.alive()
@@ -290,6 +306,7 @@ class Supervisor:
         with contextlib.ExitStack() as outputs:
             if page:
                 collection = parts.start_listeners(outputs, self.config, self.options.path, state)
+                self._teach(outputs, state)
                 self._page(outputs, state, settings, collection)
                 self.pause.follow(Schedule(self.config.schedule))
             viewer = Viewer(screen, state, settings)

@@ -246,6 +246,34 @@ def test_ready_comes_after_the_first_answer_and_the_watchdog_is_fed(
     assert process.wait(10) == 0
 
 
+def test_a_service_that_begins_gives_its_first_answer_before_its_page_and_is_ready_with_both(
+    start: Start, manager: Manager, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "m")
+    path, log = service_file(tmp_path, web={"listen": "127.0.0.1:0"}), tmp_path / "log"
+    with log.open("w") as out:
+        process = start("run", "-c", path, stderr=out, **manager.environment)
+        manager.hears("READY=1")
+        assert ask(served(process, log), "/")[0] == 200
+        process.terminate()
+        assert process.wait(10) == 0
+    assert re.search(r"sees (dark|bright).*web: http", log.read_text(), re.DOTALL), (
+        "the label does not wait for the page"
+    )
+
+
+def test_a_service_without_a_camera_has_its_page(start: Start, manager: Manager, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "m")
+    path = service_file(tmp_path, web={"listen": "127.0.0.1:0"}, source="camera:no such camera")
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = start("run", "-c", path, stderr=out, **manager.environment)
+        manager.hears("READY=1")
+        assert ask_json(served(process, log), "/api/state")[1]["lost"][0]["part"] == "camera"
+        process.terminate()
+        assert process.wait(10) == 0
+
+
 def test_a_driver_that_never_answers_does_not_feed_the_watchdog(manager: Manager, tmp_path: Path) -> None:
     make_bundle(tmp_path / "m")
     code = (
