@@ -324,6 +324,8 @@ switch() {
             journalctl -u picam-infer -n 8 --no-pager -o cat >&2 || true
             back "$old" "the new version does not start"
         fi
+        # Those of more cameras; their version's files would be gone after the next upgrade.
+        systemctl try-restart 'picam-infer@*.service' || true
     fi
     find "$opt/versions" -mindepth 1 -maxdepth 1 ! -path "$new" ! -path "${old:-$new}" -exec rm -rf {} +
 }

@@ -69,3 +69,21 @@ def test_another_suites_package_is_compiled_when_it_is_installed(tmp_path: Path)
     build(tmp_path, "compile", python="2.99")
     assert not (site / "__pycache__").exists()
     assert "compileall" in (ROOT / "systemd/package/postinst").read_text()
+
+
+def test_an_upgrade_starts_every_cameras_service_again(tmp_path: Path) -> None:
+    """Files that a running service has yet to import are gone after an upgrade."""
+    (tmp_path / "systemd").mkdir()
+    log, tools = tmp_path / "log", tmp_path / "bin"
+    tools.mkdir()
+    for name in ("adduser", "addgroup", "getent", "id", "install", "chown", "chmod", "find", "touch", "nice", "udevadm",
+                 "systemctl"):  # fmt: skip
+        (tools / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{log}\n')
+        (tools / name).chmod(0o755)
+    script = (ROOT / "systemd/package/postinst").read_text().replace("/run/systemd/system", str(tmp_path / "systemd"))
+    script = script.replace("/opt/picam-infer/current/bin/python", "true")
+    subprocess.run(["sh", "-c", script, "postinst", "configure", "0.1"], check=True, timeout=60, cwd=tmp_path,
+                   env={"PATH": f"{tools}:/usr/bin:/bin"})  # fmt: skip
+    said = log.read_text().splitlines()
+    assert said.index("systemctl daemon-reload") < said.index("systemctl restart picam-infer.service")
+    assert "systemctl try-restart picam-infer@*.service" in said
