@@ -22,7 +22,7 @@ from picam_infer.models.bundle import Bundle, Chain
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What the network said of one frame, before anything is decided about it."""
+    """What the network said about one frame, before anything is decided."""
 
     frame: Frame
     scores: Scores
@@ -31,7 +31,7 @@ class Answer:
     input: Pixels | None
     """What the network saw, (H, W, C) uint8 in its own colour order, if that was to be kept."""
     sight: Callable[[], Sight] | None
-    """Measures what the preprocessing noticed about the picture, where it looks for something."""
+    """Computes what the preprocessing noticed about the picture, for chains that measure something."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +109,7 @@ class Classifier:
     def submit(self, frame: Frame, keep_input: bool = False, may_skip: bool = False) -> None:
         """Start on a frame; `keep_input`: its answer carries what the network saw. Raises `BadFrame` or `Disconnected`.
 
-        `may_skip`: when the scene is still it may be left unasked; then no answer is under way for it.
+        `may_skip`: while the scene is still, the network need not be asked; then no answer is under way.
         """
         if self._preprocessor is None or self._preprocessor[0] is not self.chain:
             self._preprocessor = self.chain, self._build(self.chain)
@@ -168,7 +168,7 @@ class Classifier:
         return self.collect()
 
     def classify(self, frame: Frame, keep_input: bool = False) -> Result:
-        """Return what is on one frame, whatever was on those before it. Raises `BadFrame` or `Disconnected`."""
+        """Return what is on one frame, regardless of those before it. Raises `BadFrame` or `Disconnected`."""
         self.reset()
         return self.decide(self.answer(frame, keep_input), self.settings)
 

@@ -17,7 +17,7 @@ _MOST_STRANGERS = 5
 def class_of(picture: Path, root: Path, labels: Sequence[str]) -> str | None:
     """Return the class that a picture lies under: the innermost folder, up to `root` itself, with a class's name.
 
-    Case, blanks, `_`, `-`, and a number in front (`0 red`) do not matter. A folder `unknown` is for what is none.
+    Case, spaces, `_`, `-`, and a number in front (`0 red`) do not matter. A folder `unknown` is for none of them.
     """
     plain = {_plain(label): label for label in reversed(labels)} | {_plain(UNKNOWN): UNKNOWN}
     plain |= {_plain(folder_name(label)): label for label in labels}  # as collected pictures are downloaded
@@ -41,9 +41,9 @@ class Evaluation:
     reject: str | None = None
     """The model's own label for none of the others."""
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Pictures by what they are and what was said."""
+    """Pictures by class and by answer."""
     first: int = 0
-    """Pictures whose likeliest class is right, however unlikely that is."""
+    """Pictures whose likeliest class is right, whatever its score."""
     nameless: int = 0
     """Pictures in folders that are not named after a class."""
     strangers: list[str] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Evaluation:
                 " …" if len(self.strangers) > _MOST_STRANGERS else ""
             )
             said.append(
-                f"not counted, because their folders are called after no class: {self.nameless}"
+                f"not counted, because their folders are not named after a class: {self.nameless}"
                 + (f" ({which})" if which else "")
             )
         names = [_cut(name) for name in columns]

@@ -1,4 +1,4 @@
-"""Why a model gives its answer to a picture: what it was given, what it answered, and what in the picture counts."""
+"""Why a model answers as it does: what it was given, what it answered, and which parts of the picture count."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Map = npt.NDArray[np.float32]
 COVERED = 1 / 6
 """The side of what is covered at a time, as a share of the input's."""
 STEPS = 13
-"""How often it is moved along a side, where there is time for that."""
+"""How many steps it is moved in along a side, if there is time for that."""
 FEWEST_STEPS = 5
 BUDGET_S = 20.0
 _NEVER = 1e-30
@@ -75,7 +75,7 @@ class Explanation:
 
     @property
     def reading(self) -> str:
-        """What is made of the network's outputs: `as they are` or `softmax`."""
+        """How scores follow from the network's outputs: `as they are` or `softmax`."""
         same = np.allclose(self.raw, self.scores, atol=1e-4)
         return "as they are" if same else "softmax"
 
@@ -135,7 +135,7 @@ def _short(value: float) -> float:
 
 
 class Explainer:
-    """A model that is asked why; it has a network of its own, so that nobody who runs the same model waits."""
+    """A model that is asked why; it has a separate network, so that nobody who runs the same model has to wait."""
 
     def __init__(self, bundle: Bundle, chain: Chain | None = None, threads: int = 0) -> None:
         """Compile the network, for as many threads (0: as it needs). Raises `BundleError` or `Unavailable`."""

@@ -15,7 +15,7 @@ _SMALL, _SPAN = 0.36, 0.8
 _CROWDED = 0.4
 """More outline than this is a room, not a sheet."""
 _DARK, _DIM, _WRITTEN = 0.2, 0.35, 0.1
-"""Below the first it is dark; below the second, too, if the square is not as even as an empty one."""
+"""Below the first it is dark; below the second as well, unless the square is as even as an empty one."""
 _MOVED = 0.6
 _EXTREMES = (min, min, max, max)
 _LIT = 64
@@ -26,7 +26,7 @@ _STEADY_S = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a picture of outlines shows, told from its simplest figures."""
+    """What a picture of outlines shows, in a few simple figures."""
 
     brightness: float
     """Mean of the square before its outlines were taken, 0…1."""

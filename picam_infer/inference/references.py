@@ -19,7 +19,7 @@ from picam_infer.core import NoInput, PicamError, Scores, Unavailable
 Tensor = npt.NDArray[Any]
 
 CLOSE = 0.05
-"""Answers that differ by more are others: what weights in 16 bits change is mostly far less."""
+"""Answers that differ by more are taken for different: 16-bit weights mostly change far less."""
 NOISE = 4
 _SUFFIXES = {
     ".h5": "keras",
@@ -44,7 +44,7 @@ class Reference:
     run: Callable[[Tensor], Scores]
     """From the network's own input, float32 of that shape, to its outputs (classes,)."""
     usual: Callable[[Tensor], object] | None = None
-    """The function that people usually call for this, if it is another one: its time is measured."""
+    """The function that people usually call for this, if it is a different one: its time is measured."""
 
     def feed(self, tensor: Tensor) -> Tensor:
         """Return our network's input as this one's, whose axes may be in another order. Raises `PicamError`."""

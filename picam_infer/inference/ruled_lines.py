@@ -17,13 +17,13 @@ _TURN_PX = 2
 """How far a line may climb or fall from strip to strip: 9.5 degrees."""
 _TURNS = np.ones((1, 2 * _TURN_PX + 1), np.uint8)
 _DARKER = 14
-"""Grey levels that a line is darker than its paper, at the least; less does not concern Canny either."""
+"""The least number of grey levels by which a line is darker than its paper; Canny ignores fainter ones, too."""
 _LEAST_SEEN = 0.75
 """The share of its strips in which a line must show; in the others a digit may lie over it."""
 _INK = 1.3
-"""What is darker than a line by more than this is ink that crosses it, and only as much lighter afterwards."""
+"""Pixels are lightened by at most this many times the line's darkness: darker ink that crosses it stays dark."""
 _STRAIGHT = 0.03
-"""What a turn by a pixel has to bring more than going straight on."""
+"""How much better a turn by a pixel has to be than going straight on."""
 _NEVER = -1e3
 
 

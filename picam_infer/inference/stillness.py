@@ -17,7 +17,7 @@ from picam_infer.models.bundle import Chain, Edges
 _PHOTO_LEVELS = 8
 _EDGES_CELLS, _EDGES_LEVELS = 14, 80
 GLANCE_PX = 28
-"""So many cells in a row show a photo's movement, and of any scene whether it is worth a closer look."""
+"""How many cells a row has to show a photo's movement, and whether any scene is worth a closer look."""
 _Cells = npt.NDArray[np.int16]
 
 
