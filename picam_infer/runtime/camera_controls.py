@@ -148,8 +148,10 @@ def number(control: Control, value: Any, name: str = "") -> Number:
     whole = isinstance(given, int) or control.kind == "float"
     listed = control.kind != "menu" or given in control.menu
     if not (whole and listed and control.minimum <= given <= control.maximum):
-        raise ConfigError(f"{where}: {_shown(value)} is out of range" if whole else f"{where}: expected a whole number",
-                          control.choices)  # fmt: skip
+        raise ConfigError(
+            f"{where}: {_shown(value)} is out of range" if whole else f"{where}: expected a whole number",
+            control.choices,
+        )
     return given
 
 

@@ -130,8 +130,10 @@ class Liveness:
             )
         if isinstance(source, PacedSource):
             return source.silence
-        return Disconnected(f"no picture for {self.limit_s:.0f} s", "the camera is plugged in but sends nothing: "
-                    "replug it, or try another port or cable")  # fmt: skip
+        return Disconnected(
+            f"no picture for {self.limit_s:.0f} s",
+            "the camera is plugged in but sends nothing: replug it, or try another port or cable",
+        )
 
 
 def _hint(source: Source, otherwise: str) -> str:

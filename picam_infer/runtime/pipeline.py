@@ -347,8 +347,7 @@ class Pipeline:
         stats, complaints = self.state.stats, native_stderr.complaints()
         classifier.chain = self.state.tuning.preprocess
         try:
-            classifier.submit(frame, keep_input=self.keep_inputs or self.state.input_wanted,
-                              may_skip=self._live)  # fmt: skip
+            classifier.submit(frame, keep_input=self.keep_inputs or self.state.input_wanted, may_skip=self._live)
         except BadFrame as error:
             stats.bad_decodes += 1
             self._liveness.undecodable(str(error))

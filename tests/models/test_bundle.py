@@ -135,9 +135,11 @@ def test_what_came_later_stands_on_a_card_only_where_it_says_something(tmp_path:
     plain = Card(name="m", input=Input((1, 8, 8, 3)), preprocess=Photo(), origin=Origin("b.h5", "x"))
     assert not {b"task", b"units", b"fit"} & set(bundles.dump_card(plain).replace(b":", b"").split())
     card = msgspec.structs.replace(
-        plain, preprocess=Photo(scale=(0.1, 0.2, 0.3), offset=(-1.0, -2.0, -3.0), fit="pad"), task="regression",
+        plain,
+        preprocess=Photo(scale=(0.1, 0.2, 0.3), offset=(-1.0, -2.0, -3.0), fit="pad"),
+        task="regression",
         units=("°",),
-    )  # fmt: skip
+    )
     for each in (plain, card):
         bundles.save(tmp_path / "m", each, ("angle",), {"model.xml": b"x", "model.bin": b"y"})
         assert bundles.load(tmp_path / "m").card == each

@@ -566,8 +566,9 @@ def test_a_still_scene_is_left_alone_and_what_moves_is_judged_at_once() -> None:
 
 
 def test_every_picture_of_a_file_is_judged_however_still_it_is() -> None:
-    running = Running([ListSource(frames(50))], [FakeEngine()], preprocess=level([90]),
-                      stillness=Stillness(after_s=0.0, per_s=1e-3))  # fmt: skip
+    running = Running(
+        [ListSource(frames(50))], [FakeEngine()], preprocess=level([90]), stillness=Stillness(after_s=0.0, per_s=1e-3)
+    )
     assert running.pipeline.finished.wait(10)
     assert len(running.results) == 50
     running.pipeline.stop()
@@ -682,8 +683,9 @@ def live_source() -> ListSource:
     return ListSource((time.sleep(0.002) or frame for frame in frames(1_000_000)), live=True)  # type: ignore[func-returns-value]
 
 
-def exchange(running: Running, opener: Callable[[], Other], taken: Callable[[], None] = lambda: None,
-             **more: Any) -> Exchange:  # fmt: skip
+def exchange(
+    running: Running, opener: Callable[[], Other], taken: Callable[[], None] = lambda: None, **more: Any
+) -> Exchange:
     def open_classifier(stopping: threading.Event) -> Classifier:
         return Classifier(opener(), lambda chain: Preprocess(), Postprocessor(["c", "d"]), Photo())
 

@@ -45,9 +45,11 @@ def refuses(caller: Caller) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["http://anna:s3cret@127.0.0.1:{port}/user=anna_password=hidd3n.sdp?token=hidd3n#hidd3n",
-     "rtsp://anna:s3cret@127.0.0.1:{port}/live?pwd=hidd3n"],
-)  # fmt: skip
+    [
+        "http://anna:s3cret@127.0.0.1:{port}/user=anna_password=hidd3n.sdp?token=hidd3n#hidd3n",
+        "rtsp://anna:s3cret@127.0.0.1:{port}/live?pwd=hidd3n",
+    ],
+)
 def test_no_secret_leaves_the_service(tmp_path: Path, source: str) -> None:
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))

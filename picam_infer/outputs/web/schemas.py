@@ -468,9 +468,11 @@ def _below_fields(*modules: Any) -> Iterator[tuple[str, dict[str, str]]]:
                 said = {
                     field.target.id: " ".join(str(text.value.value).split())
                     for field, text in pairwise(node.body)
-                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-                    and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-                }  # fmt: skip
+                    if isinstance(field, ast.AnnAssign)
+                    and isinstance(field.target, ast.Name)
+                    and isinstance(text, ast.Expr)
+                    and isinstance(text.value, ast.Constant)
+                }
                 yield node.name, said
 
 

@@ -87,8 +87,10 @@ def running(args: argparse.Namespace, web: bool) -> Iterator[Daemon]:
     before = ["chrt", "--rr", "1"] if args.realtime else []
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "c.yaml", Path(folder) / "out"
-        path.write_text(f"source: demo\ncapture: {{width: {width}, height: {height}, fps: {_FPS}}}\nmodel: digits\n"
-                        f"web: {page}\ndisplay: {{kind: none}}\n")  # fmt: skip
+        path.write_text(
+            f"source: demo\ncapture: {{width: {width}, height: {height}, fps: {_FPS}}}\nmodel: digits\n"
+            f"web: {page}\ndisplay: {{kind: none}}\n"
+        )
         command = [*before, sys.executable, "-m", "picam_infer", "run", "-c", path, "--json"]
         with out.open("wb") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
@@ -119,14 +121,18 @@ def at_rest(bare: Daemon, paged: Daemon, args: argparse.Namespace) -> int:
         time.sleep(args.seconds)
         took_s = time.monotonic() - began_s
         after = [(d.cpu_s(), d.count()) for d in (bare, paged)]
-        cpu, rate = zip(*((100 * (b[0] - a[0]) / took_s, (b[1] - a[1]) / took_s)
-                          for a, b in zip(before, after, strict=True)), strict=True)  # fmt: skip
+        cpu, rate = zip(
+            *((100 * (b[0] - a[0]) / took_s, (b[1] - a[1]) / took_s) for a, b in zip(before, after, strict=True)),
+            strict=True,
+        )
         more.append(100 * (sum(paged.threads_s()[others:]) - own_s) / took_s)
         print(f"{number + 1:16}{cpu[0]:12.2f}{cpu[1]:8.2f}{more[-1]:10.2f}{rate[0]:16.2f}{rate[1]:8.2f}", flush=True)
     memory_mb = paged.memory_mb() - bare.memory_mb()
     print(f"resident: {bare.memory_mb():.1f} MB off, {paged.memory_mb():.1f} MB on")
-    return max(told("at rest, CPU of one core", statistics.median(more), "%", _CPU_BAR),
-               told("at rest, memory", memory_mb, "MB", _MEMORY_BAR_MB))  # fmt: skip
+    return max(
+        told("at rest, CPU of one core", statistics.median(more), "%", _CPU_BAR),
+        told("at rest, memory", memory_mb, "MB", _MEMORY_BAR_MB),
+    )
 
 
 def watched(daemon: Daemon, args: argparse.Namespace) -> int:
@@ -140,8 +146,10 @@ def watched(daemon: Daemon, args: argparse.Namespace) -> int:
         alone.append(window("alone", daemon, args.seconds))
         kept.append(busy / statistics.mean(alone[-2:]))
     if statistics.median(alone) < _LEAST * _FPS:
-        print(f"not measured: this machine is too busy; even without watchers only {statistics.median(alone):.1f} of "
-              f"{_FPS} pictures a second get their turn")  # fmt: skip
+        print(
+            f"not measured: this machine is too busy; even without watchers only {statistics.median(alone):.1f} of "
+            f"{_FPS} pictures a second get their turn"
+        )
         return 2
     return told("watched, results lost", 100 * (1 - statistics.median(kept)), "%", _LOSS_BAR)
 
@@ -184,8 +192,10 @@ def watch(port: int, watchers: int, stuck: int, fps: float, count: Any, stop: An
     socks = []
     for number in range(watchers + stuck):
         sock = socket.create_connection(("127.0.0.1", port), 10)
-        sock.sendall(f"GET /stream.mjpg?raw={number % 2}&fps={fps if number < watchers else 60} HTTP/1.1\r\n"
-                     f"Host: localhost\r\n\r\n".encode())  # fmt: skip
+        sock.sendall(
+            f"GET /stream.mjpg?raw={number % 2}&fps={fps if number < watchers else 60} HTTP/1.1\r\n"
+            f"Host: localhost\r\n\r\n".encode()
+        )
         socks.append(sock)
         if number < watchers:
             sock.setblocking(False)

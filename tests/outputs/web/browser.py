@@ -51,8 +51,10 @@ class Browser:
 
     def theme(self, name: str) -> None:
         """Prefer light or dark, or force the system's colours (`forced`)."""
-        features = {"prefers-color-scheme": "light" if name == "forced" else name,
-                    "forced-colors": "active" if name == "forced" else "none"}  # fmt: skip
+        features = {
+            "prefers-color-scheme": "light" if name == "forced" else name,
+            "forced-colors": "active" if name == "forced" else "none",
+        }
         self.devtools(
             "Emulation.setEmulatedMedia", features=[{"name": key, "value": value} for key, value in features.items()]
         )

@@ -49,8 +49,10 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as kept:
         path = Path(kept) / "config.yaml"
-        path.write_text(f"source: demo\ndisplay: {{kind: none}}\nweb: {{listen: '127.0.0.1:{_PORT}'}}\n"
-                        f"keep: {{when: change, every_s: 1, folder: {kept}/kept, reserve_mb: 0}}\n")  # fmt: skip
+        path.write_text(
+            f"source: demo\ndisplay: {{kind: none}}\nweb: {{listen: '127.0.0.1:{_PORT}'}}\n"
+            f"keep: {{when: change, every_s: 1, folder: {kept}/kept, reserve_mb: 0}}\n"
+        )
         options = Options(path)
         service = Supervisor(options.config(), options, Notifier())
         thread = threading.Thread(target=service.run)

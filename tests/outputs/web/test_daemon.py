@@ -17,9 +17,11 @@ from visitors import ask, ask_json, until, watching
 
 def test_the_daemon_serves_what_it_sees_and_ends_at_once(tmp_path: Path) -> None:
     path, log = tmp_path / "c.yaml", tmp_path / "log"
-    path.write_text("source: demo\ncapture: {width: 640, height: 480}\ndisplay: {kind: none}\n"
-                    f"web: {{listen: '127.0.0.1:0'}}\nevents: [{{kind: jsonl, path: {tmp_path}/e.jsonl}}]\n"
-                    f"keep: {{when: change, every_s: 0.1, folder: {tmp_path}/kept, reserve_mb: 0}}\n")  # fmt: skip
+    path.write_text(
+        "source: demo\ncapture: {width: 640, height: 480}\ndisplay: {kind: none}\n"
+        f"web: {{listen: '127.0.0.1:0'}}\nevents: [{{kind: jsonl, path: {tmp_path}/e.jsonl}}]\n"
+        f"keep: {{when: change, every_s: 0.1, folder: {tmp_path}/kept, reserve_mb: 0}}\n"
+    )
     with log.open("wb") as out:
         command = [sys.executable, "-m", "picam_infer", "run", "-c", str(path)]
         daemon = subprocess.Popen(command, stderr=out, stdout=out)
@@ -44,8 +46,10 @@ def test_the_timeline_outlives_a_reload(tmp_path: Path) -> None:
     path, log = tmp_path / "c.yaml", tmp_path / "log"
 
     def write(width: int) -> None:
-        path.write_text(f"source: demo\ncapture: {{width: {width}, height: 480}}\ndisplay: {{kind: none}}\n"
-                        "web: {listen: '127.0.0.1:0'}\n")  # fmt: skip
+        path.write_text(
+            f"source: demo\ncapture: {{width: {width}, height: 480}}\ndisplay: {{kind: none}}\n"
+            "web: {listen: '127.0.0.1:0'}\n"
+        )
 
     def page(number: int) -> Any:
         ports = until(lambda: re.findall(r"web: http://127\.0\.0\.1:(\d+)/", log.read_text())[number:], 60)

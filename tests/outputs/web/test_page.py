@@ -602,8 +602,10 @@ def test_another_sites_page_gets_nothing(browser: Browser, web: Web, run: Run) -
 def test_a_page_left_open_costs_little_when_hidden(browser: Browser, web: Web) -> None:
     visit(browser, web)
     until(lambda: web.clients()["raw"] == 1)
-    browser.js("Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
-               "document.dispatchEvent(new Event('visibilitychange'))")  # fmt: skip
+    browser.js(
+        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
     until(lambda: web.clients()["raw"] == 0)
 
 

@@ -184,8 +184,10 @@ def test_a_head_of_a_stream_holds_no_place(web: Web, path: str) -> None:
 def test_oversized_bodies_are_refused(web: Web) -> None:
     assert ask(web, "/api/config", "PATCH", b" " * (MAX_BODY + 1), Content_Type="application/json")[0] == 413
     with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
-        sock.sendall(b"PATCH /api/config HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                     b"Transfer-Encoding: chunked\r\n\r\n")  # fmt: skip
+        sock.sendall(
+            b"PATCH /api/config HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
         sent = 0
         with_chunk = b"1000\r\n" + b" " * 0x1000 + b"\r\n"
         answer = b""

@@ -182,8 +182,10 @@ def test_things_are_renamed_put_together_and_removed_and_all_of_it_undone(browse
     browser.keys("ring" + _RETURN)
     until(lambda: list(pi.counts()) == ["ring", "cross"])
     until(lambda: browser.js("return document.querySelectorAll('.more select')[1].options[1]?.value") == "ring")
-    browser.js("const into = document.querySelectorAll('.more select')[1]; into.value = 'ring';"
-               "into.dispatchEvent(new Event('change'))")  # fmt: skip
+    browser.js(
+        "const into = document.querySelectorAll('.more select')[1]; into.value = 'ring';"
+        "into.dispatchEvent(new Event('change'))"
+    )
     until(lambda: pi.counts() == {"ring": sum(before.values())})
     browser.js("document.querySelector('.more button').click()")
     until(lambda: pi.counts() == {} and shown(browser, "#first"))
