@@ -283,8 +283,12 @@ def dump_card(card: Card) -> bytes:
     """Return `model.yaml` for a card: the same bytes for the same card."""
     plain: dict[str, Any] = msgspec.to_builtins(card, builtin_types=(float,))
     # Keys that came later are written only where they say something: the cards of older conversions stay as they are.
-    for section, key, usual in ((plain, "task", "classification"), (plain, "units", ()),
-                                (plain, "taught", None), (plain["preprocess"], "fit", "crop")):  # fmt: skip
+    for section, key, usual in (
+        (plain, "task", "classification"),
+        (plain, "units", ()),
+        (plain, "taught", None),
+        (plain["preprocess"], "fit", "crop"),
+    ):
         if key in section and section[key] == usual:
             del section[key]
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100).encode()

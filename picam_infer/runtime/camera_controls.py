@@ -64,10 +64,17 @@ class Control:
     def as_json(self) -> dict[str, Any]:
         """Return what programs get."""
         return {
-            "name": self.name, "title": self.title, "kind": self.kind, "minimum": self.minimum,
-            "maximum": self.maximum, "step": self.step, "default": self.default, "value": self.value,
-            "menu": [{"value": value, "text": text} for value, text in self.menu.items()], "inactive": self.inactive,
-        }  # fmt: skip
+            "name": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "step": self.step,
+            "default": self.default,
+            "value": self.value,
+            "menu": [{"value": value, "text": text} for value, text in self.menu.items()],
+            "inactive": self.inactive,
+        }
 
 
 @runtime_checkable

@@ -40,8 +40,15 @@ class Offer:
         return {"path": str(self.path), "name": self.path.name, "medium": self.medium, "bytes": self.size}
 
 
-def install(given: str, name: str | None = None, labels: Path | None = None, *, folder: Path | None = None,
-            progress: Progress = lambda *_: None, say: Callable[[str], None] = lambda line: None) -> str:  # fmt: skip
+def install(
+    given: str,
+    name: str | None = None,
+    labels: Path | None = None,
+    *,
+    folder: Path | None = None,
+    progress: Progress = lambda *_: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> str:
     """Return the name of the model that `given` means, converted or copied into `folder` if it was not there.
 
     `given` is a model file, a bundle's folder (with a slash), or a name. `say` is told what became of a file. Raises
@@ -156,8 +163,11 @@ def _on(root: Path, medium: str) -> list[Offer]:
             found.append(Offer(here, medium, _size(here / "model.bin")))
             continue
         folders[:] = sorted(one for one in folders if not one.startswith((".", "System Volume")))
-        found += [Offer(here / one, medium, _size(here / one)) for one in sorted(files)
-                  if one.lower().endswith(_SUFFIXES) and not one.startswith(".")]  # fmt: skip
+        found += [
+            Offer(here / one, medium, _size(here / one))
+            for one in sorted(files)
+            if one.lower().endswith(_SUFFIXES) and not one.startswith(".")
+        ]
         if len(found) >= _MOST_FOUND or entries > _MOST_ENTRIES:
             break
     return found[:_MOST_FOUND]

@@ -117,8 +117,15 @@ class ModelTrial:
             except PicamError as error:
                 found.append({"name": name, "error": str(error), "labels": [], "built_in": False, "in_use": False})
                 continue
-            found.append({"name": name, "labels": model.classes, "built_in": model.folder.parent == bundles.BUILT_IN,
-                          "in_use": name == self._config.model, "taught": model.card.taught is not None})  # fmt: skip
+            found.append(
+                {
+                    "name": name,
+                    "labels": model.classes,
+                    "built_in": model.folder.parent == bundles.BUILT_IN,
+                    "in_use": name == self._config.model,
+                    "taught": model.card.taught is not None,
+                }
+            )
         return found
 
     def _before(self) -> str | None:
@@ -251,8 +258,13 @@ class ModelTrial:
                 if given_up.is_set():
                     raise _GivenUp
                 self._bundle, self._stage = made, "ready"
-                self._told = {"name": made.folder.name, "labels": made.classes, "notes": list(made.card.notes),
-                              "format": made.card.origin.format, "live": None}  # fmt: skip
+                self._told = {
+                    "name": made.folder.name,
+                    "labels": made.classes,
+                    "notes": list(made.card.notes),
+                    "format": made.card.origin.format,
+                    "live": None,
+                }
             self._try(made, given_up)
         except _GivenUp:
             pass

@@ -94,9 +94,14 @@ def classifier_opener(bundle: Bundle, config: Config, state: State) -> Open:
 
 
 def pipeline_setup(
-    model: RoundModel, config: Config, state: State, on_result: Callable[[Result], None], *,
-    patient: bool, gives_way: Callable[[], bool],
-) -> PipelineSetup:  # fmt: skip
+    model: RoundModel,
+    config: Config,
+    state: State,
+    on_result: Callable[[Result], None],
+    *,
+    patient: bool,
+    gives_way: Callable[[], bool],
+) -> PipelineSetup:
     """Return what the loops run on; `on_result`, `patient` and `gives_way` are those of `PipelineSetup`."""
     still = configs.chosen(config.engine.still, configs.Still)
 

@@ -405,15 +405,31 @@ class Pipeline:
     def _changed(self, result: Result, frame: Frame, previous: str | None) -> None:
         self.state.stats.label_changes += 1
         self._tell(result)
-        self.state.announce(Change("label", result.captured, label=result.label, previous=previous,
-                                   score=result.score, result=result, frame=frame))  # fmt: skip
+        self.state.announce(
+            Change(
+                "label",
+                result.captured,
+                label=result.label,
+                previous=previous,
+                score=result.score,
+                result=result,
+                frame=frame,
+            )
+        )
 
     def _tell(self, result: Result) -> None:
         shown = result.label if result.label is not None else "unknown"
         figures = ", ".join(figure for _, figure in result.said()) or result.top[0].figure
-        log.info("sees %s (%s)", shown, figures,
-                 extra={"PICAM_LABEL": result.label or "", "PICAM_SCORE": f"{result.score:.4f}",
-                        "PICAM_ENGINE": result.engine})  # fmt: skip
+        log.info(
+            "sees %s (%s)",
+            shown,
+            figures,
+            extra={
+                "PICAM_LABEL": result.label or "",
+                "PICAM_SCORE": f"{result.score:.4f}",
+                "PICAM_ENGINE": result.engine,
+            },
+        )
 
     # -- losses ----------------------------------------------------------
 

@@ -57,9 +57,13 @@ class RuntimeSettings:
     """
 
     def __init__(
-        self, state: State, path: Path | None = None, *, defaults: Tuning | None = None,
+        self,
+        state: State,
+        path: Path | None = None,
+        *,
+        defaults: Tuning | None = None,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.path = path
         self._state = state
         self._clock = clock
@@ -155,8 +159,11 @@ class RuntimeSettings:
         """
         with self._lock:
             now, saved = self._state.tuning, _values(kept)
-            live = {key: value for key, value in self.values().items()
-                    if not key.startswith("preprocess.") and value != self._saved.get(key)}  # fmt: skip
+            live = {
+                key: value
+                for key, value in self.values().items()
+                if not key.startswith("preprocess.") and value != self._saved.get(key)
+            }
             if kept.preprocess != now.preprocess:
                 others = [
                     entry for entry in self._history if not any(key.startswith("preprocess.") for key in entry.after)

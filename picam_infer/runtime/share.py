@@ -68,8 +68,13 @@ class Share:
     server, which owns the sockets, learns of changes through `listen`.
     """
 
-    def __init__(self, path: Path | None = None, *, clock: Callable[[], float] = time.time,
-                 monotonic: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`path`: the configuration file; None: nothing is kept."""
         self.path = path
         self.now: Opening | None = None
@@ -239,8 +244,13 @@ class Share:
     def as_json(self) -> dict[str, Any]:
         """Return its part of `/api/state`."""
         now = self.now
-        return {"open": now is not None or self.always, "until": now.until if now else None,
-                "shared": now is not None, "text": str(now) if now else "", "fault": self.fault}  # fmt: skip
+        return {
+            "open": now is not None or self.always,
+            "until": now.until if now else None,
+            "shared": now is not None,
+            "text": str(now) if now else "",
+            "fault": self.fault,
+        }
 
 
 def link(address: str, code: str) -> str:

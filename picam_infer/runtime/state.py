@@ -227,10 +227,17 @@ class State:
     """The one object that the loops, the displays, the web page and the service have in common."""
 
     def __init__(
-        self, tuning: Tuning, model: str = "", labels: tuple[str, ...] = (), pause: Pause | None = None,
-        *, share: Share | None = None, network: Input = SQUARE, units: tuple[str, ...] | None = None,
+        self,
+        tuning: Tuning,
+        model: str = "",
+        labels: tuple[str, ...] = (),
+        pause: Pause | None = None,
+        *,
+        share: Share | None = None,
+        network: Input = SQUARE,
+        units: tuple[str, ...] | None = None,
         history: deque[Change] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`pause`, `share` and `history` outlive this run, where they are given."""
         self.frames: Latest[Frame] = Latest()
         self.results: Latest[Result] = Latest()
@@ -295,8 +302,12 @@ class State:
         """The settings in force."""
         return self._tuning
 
-    def tune(self, preprocess: Chain | None = None, decide: Decide | None = None,
-             controls: dict[str, ControlValue] | None = None) -> None:  # fmt: skip
+    def tune(
+        self,
+        preprocess: Chain | None = None,
+        decide: Decide | None = None,
+        controls: dict[str, ControlValue] | None = None,
+    ) -> None:
         """Replace runtime settings; the next frame uses them. `RuntimeSettings` is who calls this, and tells of it."""
         with self._lock:
             now = self._tuning

@@ -178,9 +178,12 @@ class Supervisor:
         state.run_model(model.bundle)
         settings = RuntimeSettings(state, self.options.path, defaults=model.defaults)
         self._results.restart()
-        pipeline = Pipeline(state, parts.pipeline_setup(
-            model, self.config, state, self._results, patient=self._readiness.managed, gives_way=self._gives_way
-        ))  # fmt: skip
+        pipeline = Pipeline(
+            state,
+            parts.pipeline_setup(
+                model, self.config, state, self._results, patient=self._readiness.managed, gives_way=self._gives_way
+            ),
+        )
         pipeline.keep_inputs = screen.wanted
         with contextlib.ExitStack() as outputs:
             collection = parts.start_listeners(outputs, self.config, self.options.path, state)
@@ -220,8 +223,17 @@ class Supervisor:
             from picam_infer.outputs.web.server import Web
 
             annotator = StreamAnnotator(state, self.config.display, self.config.capture)
-            outputs.enter_context(Web(web, state, annotator, runtime_settings=settings, collection=collection,
-                                      teaching=self.teaching, trial=self.trial))  # fmt: skip
+            outputs.enter_context(
+                Web(
+                    web,
+                    state,
+                    annotator,
+                    runtime_settings=settings,
+                    collection=collection,
+                    teaching=self.teaching,
+                    trial=self.trial,
+                )
+            )
             outputs.callback(self.teaching.excuse)
 
     def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline, page: PageStart) -> Outcome:

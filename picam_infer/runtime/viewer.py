@@ -29,9 +29,14 @@ _TICK_S = 0.1
 _MESSAGE_S = 4.0
 _CANNY_STEP = 5.0
 _REGION_STEP = 0.02
-_REGION_KEYS = {"left": (-_REGION_STEP, 0.0, 0.0), "right": (_REGION_STEP, 0.0, 0.0), "up": (0.0, -_REGION_STEP, 0.0),
-                "down": (0.0, _REGION_STEP, 0.0), "pageup": (0.0, 0.0, _REGION_STEP),
-                "pagedown": (0.0, 0.0, -_REGION_STEP)}  # fmt: skip
+_REGION_KEYS = {
+    "left": (-_REGION_STEP, 0.0, 0.0),
+    "right": (_REGION_STEP, 0.0, 0.0),
+    "up": (0.0, -_REGION_STEP, 0.0),
+    "down": (0.0, _REGION_STEP, 0.0),
+    "pageup": (0.0, 0.0, _REGION_STEP),
+    "pagedown": (0.0, 0.0, -_REGION_STEP),
+}
 """Shares of the picture's height: to the right, down, larger."""
 _HELP_S = 15.0
 _HELP = """q, Esc: quit · f: full screen · Space: freeze · h: this help

@@ -54,10 +54,13 @@ def test_a_name_is_never_looked_up_in_the_working_folder(tmp_path: Path, monkeyp
 def test_what_is_no_bundle_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.h5").touch()
-    for model, said in (("nope", "no model called 'nope'"), ("~nobody-of-this-name/m", "no such user"),
-                        (str(tmp_path / "nope"), "there is no model folder"),
-                        (str(tmp_path / "folder"), "has no model.yaml"),
-                        (str(tmp_path / "file.h5"), "picam-infer convert")):  # fmt: skip
+    for model, said in (
+        ("nope", "no model called 'nope'"),
+        ("~nobody-of-this-name/m", "no such user"),
+        (str(tmp_path / "nope"), "there is no model folder"),
+        (str(tmp_path / "folder"), "has no model.yaml"),
+        (str(tmp_path / "file.h5"), "picam-infer convert"),
+    ):
         with pytest.raises(NoInput, match=said) as caught:
             bundles.load(model, (tmp_path,))
         assert caught.value.exit_code == 66

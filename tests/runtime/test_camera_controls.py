@@ -78,11 +78,15 @@ def test_the_literals_are_the_headers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("title", "name"),
-    [("Exposure Time, Absolute", "exposure_time_absolute"), ("Focus, Auto", "focus_auto"), ("LED1 Mode", "led1_mode"),
-     ("Exposure (Absolute)", "exposure_absolute"),
-     ("White Balance Temperature, Auto", "white_balance_temperature_auto"),
-     ("  Gain -- Auto!", "gain_auto")],
-)  # fmt: skip
+    [
+        ("Exposure Time, Absolute", "exposure_time_absolute"),
+        ("Focus, Auto", "focus_auto"),
+        ("LED1 Mode", "led1_mode"),
+        ("Exposure (Absolute)", "exposure_absolute"),
+        ("White Balance Temperature, Auto", "white_balance_temperature_auto"),
+        ("  Gain -- Auto!", "gain_auto"),
+    ],
+)
 def test_names_are_v4l2_ctls(title: str, name: str) -> None:
     assert camera_controls.normalised(title) == name
 
@@ -102,11 +106,15 @@ def test_what_can_be_set_is_listed_with_range_default_and_menu(camera: NodeContr
 def test_numbers_below_zero_long_ones_and_menus_of_numbers(kernel: Kernel) -> None:
     from v4l2_stand_in import Knob
 
-    kernel.plug(1, "odd", controls=[
-        Knob(0x980900, 1, "Brightness", -64, 64, 0, value=-7),
-        Knob(0x980901, 5, "Pixel Rate", 0, 1 << 40, 0, value=1 << 33),
-        Knob(0x980902, 9, "Link Frequency", 0, 1, 0, menu={0: 450_000_000, 1: 10}),
-    ])  # fmt: skip
+    kernel.plug(
+        1,
+        "odd",
+        controls=[
+            Knob(0x980900, 1, "Brightness", -64, 64, 0, value=-7),
+            Knob(0x980901, 5, "Pixel Rate", 0, 1 << 40, 0, value=1 << 33),
+            Knob(0x980902, 9, "Link Frequency", 0, 1, 0, menu={0: 450_000_000, 1: 10}),
+        ],
+    )
     camera = NodeControls(str(kernel.roots.dev / "video1"))
     found = by_name(camera)
     assert found["brightness"].value == -7 and found["pixel_rate"].value == 1 << 33
@@ -117,8 +125,13 @@ def test_numbers_below_zero_long_ones_and_menus_of_numbers(kernel: Kernel) -> No
 
 
 def test_automatics_go_first_whatever_the_order_and_the_kernels_names(kernel: Kernel, camera: NodeControls) -> None:
-    wanted: dict[str, Any] = {"exposure_absolute": 200, "focus_absolute": 30, "focus_auto": False,
-                              "exposure_auto": "manual mode", "Power Line Frequency": "50 hz"}  # fmt: skip
+    wanted: dict[str, Any] = {
+        "exposure_absolute": 200,
+        "focus_absolute": 30,
+        "focus_auto": False,
+        "exposure_auto": "manual mode",
+        "Power Line Frequency": "50 hz",
+    }
     report = camera_controls.apply(camera, "C920", wanted)
     assert report.problems == {}
     assert {name for name, _ in kernel.set[:2]} == {"Focus, Automatic Continuous", "Auto Exposure"}

@@ -38,9 +38,14 @@ def play(tmp_path: Path, source: Path) -> subprocess.CompletedProcess[str]:
         "none",
         "--json",
     ]
-    return subprocess.run([sys.executable, "-m", "picam_infer", *map(str, words)], capture_output=True, text=True,
-                          timeout=60, check=False,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "picam_infer", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
 
 
 def row(path: Path, whole: int, cut: int) -> Path:

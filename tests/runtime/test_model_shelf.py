@@ -31,7 +31,10 @@ def stick(tmp_path: Path) -> Medium:
 def test_what_is_on_a_stick(tmp_path: Path) -> None:
     medium = stick(tmp_path)
     assert [one.path.name for one in model_shelf.offers([medium, Medium("sdb1", "x", None)])] == [
-        "converted_keras (1).zip", "a bundle", "m.tflite"]  # fmt: skip
+        "converted_keras (1).zip",
+        "a bundle",
+        "m.tflite",
+    ]
 
 
 def test_a_bundle_is_copied_and_the_stick_stays_as_it_is(shelf: Path, tmp_path: Path) -> None:

@@ -100,21 +100,30 @@ def frames(count: int, start: int = 0) -> Iterator[Frame]:
 
 class Running:
     def __init__(
-        self, sources: Iterable[object], engines: Iterable[object], controls: Any = None,
-        preprocess: Callable[[], Preprocess] = Preprocess, every_s: float = 0.0,
+        self,
+        sources: Iterable[object],
+        engines: Iterable[object],
+        controls: Any = None,
+        preprocess: Callable[[], Preprocess] = Preprocess,
+        every_s: float = 0.0,
         stillness: Stillness | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.results: list[Result] = []
         self.enough = threading.Condition()
         source_queue, engine_queue = iter(sources), iter(engines)
         self.state = State(Tuning(Photo(), Decide(), controls or {}))
         postprocessor = Postprocessor(["a", "b"])
-        self.pipeline = Pipeline(self.state, PipelineSetup(
-            lambda: self._next(source_queue),
-            lambda stopping: Classifier(self._next(engine_queue), lambda chain: preprocess(), postprocessor, Photo(),
-                                        stillness=stillness),
-            self._got, every_s=every_s,
-        ))  # fmt: skip
+        self.pipeline = Pipeline(
+            self.state,
+            PipelineSetup(
+                lambda: self._next(source_queue),
+                lambda stopping: Classifier(
+                    self._next(engine_queue), lambda chain: preprocess(), postprocessor, Photo(), stillness=stillness
+                ),
+                self._got,
+                every_s=every_s,
+            ),
+        )
         self.pipeline.start()
 
     def _next(self, queue: Iterator[object]) -> object:
@@ -141,9 +150,12 @@ def run() -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
     def start(
-        sources: Iterable[object], engines: Iterable[object], controls: Any = None,
-        preprocess: Callable[[], Preprocess] = Preprocess, every_s: float = 0.0,
-    ) -> Running:  # fmt: skip
+        sources: Iterable[object],
+        engines: Iterable[object],
+        controls: Any = None,
+        preprocess: Callable[[], Preprocess] = Preprocess,
+        every_s: float = 0.0,
+    ) -> Running:
         made.append(Running(sources, engines, controls, preprocess, every_s))
         return made[-1]
 
@@ -552,8 +564,12 @@ def level(value: list[int]) -> Callable[[], Callable[[Frame], np.ndarray]]:
 
 def test_a_still_scene_is_left_alone_and_what_moves_is_judged_at_once() -> None:
     value = [90]
-    running = Running([ListSource(endless(), live=True)], [FakeEngine()], preprocess=level(value),
-                      stillness=Stillness(after_s=0.0, per_s=1e-3))  # fmt: skip
+    running = Running(
+        [ListSource(endless(), live=True)],
+        [FakeEngine()],
+        preprocess=level(value),
+        stillness=Stillness(after_s=0.0, per_s=1e-3),
+    )
     try:
         running.wait_for(lambda: running.results and running.state.stats.frames.total > 50)
         assert len(running.results) == 1

@@ -151,8 +151,13 @@ def test_results_carry_the_servers_name(tmp_path: Path) -> None:
 def test_a_wrong_address_is_a_configuration_error(tmp_path: Path, engine: str, words: str) -> None:
     path = tmp_path / "f.yaml"
     configuration(tmp_path, engine).rename(path)
-    done = subprocess.run([sys.executable, "-m", "picam_infer", "run", "-c", str(path)], capture_output=True, text=True,
-                          timeout=60, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "picam_infer", "run", "-c", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 78 and words in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
@@ -168,8 +173,11 @@ def test_metrics() -> None:
     traffic.fell_back()
     page = Metrics(state).page("")[0].decode()
     for line in (
-        'round_trip_seconds_bucket{le="0.005"} 1.0', "round_trip_seconds_count 1.0",
+        'round_trip_seconds_bucket{le="0.005"} 1.0',
+        "round_trip_seconds_count 1.0",
         'bytes_total{direction="sent"} 784.0',
-        'bytes_total{direction="received"} 44.0', 'failures_total{kind="timeout"} 1.0', "fallbacks_total 1.0",
-    ):  # fmt: skip
+        'bytes_total{direction="received"} 44.0',
+        'failures_total{kind="timeout"} 1.0',
+        "fallbacks_total 1.0",
+    ):
         assert f"picam_remote_{line}" in page

@@ -97,16 +97,24 @@ def run(tmp_path: Path, manager: Manager) -> Iterator[Run]:
 
     def begin(url: str, *events: dict[str, Any], **engine: Any) -> Service:
         settings = {
-            "source": "demo", "display": {"kind": "none"}, "web": {"listen": "127.0.0.1:0"},
-            "capture": {"width": 640, "height": 480}, "events": list(events),
+            "source": "demo",
+            "display": {"kind": "none"},
+            "web": {"listen": "127.0.0.1:0"},
+            "capture": {"width": 640, "height": 480},
+            "events": list(events),
             "engine": {"kind": "remote", "url": url, "deadline_s": 20, "max_per_s": 20, **engine},
-        }  # fmt: skip
+        }
         (tmp_path / "c.yaml").write_text(json.dumps(settings))
         log = tmp_path / "log"
         with log.open("w") as out:
-            running.append(subprocess.Popen(
-                [sys.executable, "-c", WRITING, "run", "-c", str(tmp_path / "c.yaml")], stdout=subprocess.DEVNULL,
-                stderr=out, env={**os.environ, "HOME": str(tmp_path), **manager.environment}))  # fmt: skip
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", WRITING, "run", "-c", str(tmp_path / "c.yaml")],
+                    stdout=subprocess.DEVNULL,
+                    stderr=out,
+                    env={**os.environ, "HOME": str(tmp_path), **manager.environment},
+                )
+            )
         return Service(running[-1], log, manager)  # type: ignore[arg-type]
 
     yield begin

@@ -58,8 +58,13 @@ def test_no_secret_leaves_the_service(tmp_path: Path, source: str) -> None:
     with SocketServer(refuses) as server:
         config = settings(tmp_path, source.format(port=server.port), port)
         command = [sys.executable, "-m", "picam_infer", "run", "-c", str(config)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                   env={**ENVIRONMENT, "NOTIFY_SOCKET": str(tmp_path / "notify")})  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**ENVIRONMENT, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+        )
         told = ""
         while "STATUS=camera lost" not in told:
             told += manager.recv(65536).decode()

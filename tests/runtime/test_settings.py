@@ -226,9 +226,12 @@ def test_one_control_has_one_name_whatever_the_kernel_calls_it() -> None:
 
 @pytest.mark.parametrize(
     ("values", "match"),
-    [({"capture.controls.gian": 1}, "did you mean gain"), ({"capture.controls.gain": 256}, "out of range; 0 to 255"),
-     ({"capture.controls.gain": 3, "decide.threshold": 7}, "threshold")],
-)  # fmt: skip
+    [
+        ({"capture.controls.gian": 1}, "did you mean gain"),
+        ({"capture.controls.gain": 256}, "out of range; 0 to 255"),
+        ({"capture.controls.gain": 3, "decide.threshold": 7}, "threshold"),
+    ],
+)
 def test_a_wrong_control_changes_nothing(values: dict[str, Any], match: str) -> None:
     state, settings = with_camera()
     with pytest.raises(ConfigError, match=match):

@@ -63,9 +63,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begin(*words: object, stderr: Any = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "picam_infer", *map(str, words)], stdout=subprocess.PIPE, stderr=stderr,
-            text=True, env={**os.environ, "HOME": str(tmp_path), **environment},
-        )  # fmt: skip
+            [sys.executable, "-m", "picam_infer", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, "HOME": str(tmp_path), **environment},
+        )
         running.append(process)
         return process
 
@@ -191,8 +194,13 @@ def test_a_source_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Pa
 def test_a_stick_comes_goes_and_hangs(start: Start, sticks: stick_lab.StickLab, tmp_path: Path) -> None:
     """Against a libmvnc whose sticks are not on the kernel's list: all that the service knows, it has from there."""
     stick_lab.twin(tmp_path / "twin")
-    settings = {"source": "demo", "model": str(tmp_path / "twin"), "display": {"kind": "none"},
-                "capture": {"width": 640, "height": 480}, "engine": {"deadline_s": 0.5}}  # fmt: skip
+    settings = {
+        "source": "demo",
+        "model": str(tmp_path / "twin"),
+        "display": {"kind": "none"},
+        "capture": {"width": 640, "height": 480},
+        "engine": {"deadline_s": 0.5},
+    }
     (tmp_path / "c.yaml").write_text(json.dumps(settings))
     sticks.plug()
     process = start("run", "-c", tmp_path / "c.yaml", "--json")
@@ -283,8 +291,11 @@ def test_a_driver_that_never_answers_does_not_feed_the_watchdog(manager: Manager
     )
     with socket.create_server(("127.0.0.1", 0)) as server:  # takes the call and says nothing
         file = service_file(tmp_path, source=f"http://127.0.0.1:{server.getsockname()[1]}/stream")
-        process = subprocess.Popen([sys.executable, "-c", code, "run", "-c", str(file)], stderr=subprocess.PIPE,
-                                   env={**os.environ, **manager.environment})  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "run", "-c", str(file)],
+            stderr=subprocess.PIPE,
+            env={**os.environ, **manager.environment},
+        )
         try:
             manager.hears("STATUS=camera lost: its driver has not answered")
             with pytest.raises(AssertionError, match="never heard"):
@@ -476,8 +487,11 @@ def test_a_reload_reads_the_models_card_once(manager: Manager, tmp_path: Path, c
     make_bundle(tmp_path / "m")
     path, told = service_file(tmp_path), tmp_path / "told"
     with told.open("w") as err:
-        process = subprocess.Popen([sys.executable, "-c", COUNTING, "run", "-c", str(path)], stderr=err,
-                                   env={**os.environ, "HOME": str(tmp_path), **manager.environment})  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-c", COUNTING, "run", "-c", str(path)],
+            stderr=err,
+            env={**os.environ, "HOME": str(tmp_path), **manager.environment},
+        )
     try:
         manager.hears("STATUS=sees")
         before = told.read_text().count("CARD")

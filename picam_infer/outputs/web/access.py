@@ -140,9 +140,12 @@ class Access:
         """Return why nobody from another machine may look: there is no token that anybody could show."""
         path = self.token.path
         why = f" ({fault})" if (fault := self.token.fault) else ""
-        return Refused(403, f"only this machine may look until there is a token in {path}{why}",
-                       "make one there with: picam-infer check",
-                       example=f"sudo picam-infer check\nsudo cat {path}")  # fmt: skip
+        return Refused(
+            403,
+            f"only this machine may look until there is a token in {path}{why}",
+            "make one there with: picam-infer check",
+            example=f"sudo picam-infer check\nsudo cat {path}",
+        )
 
     def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:
         """Refuse a wrong token, and any for a while after too many."""
@@ -157,8 +160,11 @@ class Access:
         self._wait_patiently(peer)
         if not self._redeem(code):
             self.throttle.wrong(peer)
-            raise Refused(401, "this one-time login has been used, or its time is over",
-                          "have a new one shown: press n at the Pi, or run picam-infer share there")  # fmt: skip
+            raise Refused(
+                401,
+                "this one-time login has been used, or its time is over",
+                "have a new one shown: press n at the Pi, or run picam-infer share there",
+            )
         self.throttle.right(peer)
 
     def _wait_patiently(self, peer: str) -> None:

@@ -38,8 +38,13 @@ def change_json(change: Change) -> dict[str, Any]:
 class EventStream:
     """The event stream of one run. The event loop's thread uses it; `State` calls in from any."""
 
-    def __init__(self, state: State, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], dict[str, Any]],
-                 settings: Callable[[], dict[str, Any]]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        state: State,
+        loop: asyncio.AbstractEventLoop,
+        snapshot: Callable[[], dict[str, Any]],
+        settings: Callable[[], dict[str, Any]],
+    ) -> None:
         self.listeners = 0
         self._state = state
         self._snapshot = snapshot
@@ -83,8 +88,11 @@ class EventStream:
             heard = heard or self._count
             self._refresh(now=True)
             while not self._closed:
-                block = b"".join(self._line("change", change_json(change), f"{self._run}-{number}")
-                                 for number, change in self._changes if number > heard)  # fmt: skip
+                block = b"".join(
+                    self._line("change", change_json(change), f"{self._run}-{number}")
+                    for number, change in self._changes
+                    if number > heard
+                )
                 heard = self._count
                 for name, (number, line) in self._lines.items():
                     if number > seen[name]:

@@ -45,14 +45,17 @@ class StateCollector(Collector):
         stats = self._state.stats
         for name, text, value in (
             ("frames", "Pictures that the source delivered.", stats.frames.total),
-            ("frames_skipped", "Pictures that a newer one replaced before the model took them.",
-             self._state.frames.skipped),
+            (
+                "frames_skipped",
+                "Pictures that a newer one replaced before the model took them.",
+                self._state.frames.skipped,
+            ),
             ("frames_bad", "Damaged pictures.", stats.bad_frames),
             ("frames_flawed", "Pictures with damage inside, used all the same.", stats.flawed),
             ("frames_shown", "Pictures on the monitor.", stats.shown.total),
             ("inferences", "Pictures that the model judged.", stats.inferences.total),
             ("label_changes", "Changes of the decided label.", stats.label_changes),
-        ):  # fmt: skip
+        ):
             yield CounterMetricFamily(f"picam_{name}", text, value=value)
 
     def _gauges(self) -> Iterator[Metric]:
@@ -161,11 +164,21 @@ def _web_clients(report: WebReport | None) -> Metric:
 
 def _outlets(reports: Sequence[OutletReport]) -> Iterator[Metric]:
     labels = ["outlet", "kind"]
-    counts = {name: CounterMetricFamily(f"picam_events_{name}", text, labels=labels) for name, text in (
-        ("sent", "Events delivered."), ("failed", "Events given up after retries."),
-        ("dropped", "Events that a full queue pushed out."))}  # fmt: skip
-    gauges = {name: GaugeMetricFamily(f"picam_events_{name}", text, labels=labels) for name, text in (
-        ("queued", "Events waiting."), ("ok", "1: the outlet's last delivery worked; absent: none yet."))}  # fmt: skip
+    counts = {
+        name: CounterMetricFamily(f"picam_events_{name}", text, labels=labels)
+        for name, text in (
+            ("sent", "Events delivered."),
+            ("failed", "Events given up after retries."),
+            ("dropped", "Events that a full queue pushed out."),
+        )
+    }
+    gauges = {
+        name: GaugeMetricFamily(f"picam_events_{name}", text, labels=labels)
+        for name, text in (
+            ("queued", "Events waiting."),
+            ("ok", "1: the outlet's last delivery worked; absent: none yet."),
+        )
+    }
     families: dict[str, Any] = {**counts, **gauges}
     for report in reports:
         for name, family in families.items():

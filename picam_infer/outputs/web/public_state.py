@@ -36,14 +36,21 @@ def public_state(state: State) -> dict[str, Any]:
         width, height = decode.size(newest[1])
         age_s = round(time.monotonic() - newest[1].monotonic_s, 2)
         chain = state.tuning.preprocess
-        body["picture"] = {"width": width, "height": height, "age_s": age_s,
-                           "box": list(preprocess.box(chain, state.network, width, height)),
-                           "aspect": preprocess.aspect(chain, state.network)}  # fmt: skip
+        body["picture"] = {
+            "width": width,
+            "height": height,
+            "age_s": age_s,
+            "box": list(preprocess.box(chain, state.network, width, height)),
+            "aspect": preprocess.aspect(chain, state.network),
+        }
     return body | {
         "labels": list(state.labels),
         "now": round(now, 3),
         "uptime_s": round(time.monotonic() - state.stats.started_s, 1),
         "version": __version__,
-        "machine": {"temperature_c": machine.temperature_c, "memory_mb": machine.memory_mb,
-                    "findings": [{"what": problem.what, "remedy": problem.remedy} for problem in machine.problems]},
-    }  # fmt: skip
+        "machine": {
+            "temperature_c": machine.temperature_c,
+            "memory_mb": machine.memory_mb,
+            "findings": [{"what": problem.what, "remedy": problem.remedy} for problem in machine.problems],
+        },
+    }

@@ -20,8 +20,15 @@ FORMS = ("/login", "/logout", "/join")
 UPLOAD = "/api/models/upload"
 """The one that takes a file, of any size that the disk has room for."""
 Kinds = type | tuple[type, ...]
-_KINDS = {str: "a string", bool: "true or false", int: "a number", float: "a number", NoneType: "null",
-          list: "an array", dict: "an object"}  # fmt: skip
+_KINDS = {
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    NoneType: "null",
+    list: "an array",
+    dict: "an object",
+}
 """What JSON calls the values of a type."""
 
 
@@ -90,9 +97,12 @@ async def body(request: web.Request, patience_s: float) -> Any:
 
 
 async def fields(
-    request: web.Request, patience_s: float, needed: Mapping[str, Kinds] | None = None,
-    optional: Mapping[str, Kinds] | None = None, expected: str = "",
-) -> dict[str, Any]:  # fmt: skip
+    request: web.Request,
+    patience_s: float,
+    needed: Mapping[str, Kinds] | None = None,
+    optional: Mapping[str, Kinds] | None = None,
+    expected: str = "",
+) -> dict[str, Any]:
     """Return the JSON object that a visitor sends: all `needed` keys, any of the `optional` ones, and no others.
 
     `expected` describes the object in the error message. Raises `Refused`.

@@ -53,10 +53,18 @@ class Web:
     `trial` a model that is brought to it.
     """
 
-    def __init__(self, settings: Settings, state: State, render: Render, *,
-                 runtime_settings: RuntimeSettings | None = None, collection: Collection | None = None,
-                 teaching: Teaching | None = None, trial: ModelTrial | None = None,
-                 patience_s: float = STUCK_S) -> None:  # fmt: skip
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        render: Render,
+        *,
+        runtime_settings: RuntimeSettings | None = None,
+        collection: Collection | None = None,
+        teaching: Teaching | None = None,
+        trial: ModelTrial | None = None,
+        patience_s: float = STUCK_S,
+    ) -> None:
         self.port = 0
         """Where it listens; 0: not yet."""
         self.reason = "starting"
@@ -149,8 +157,18 @@ class Web:
         streams = Streams(raw, Broadcaster(drawn, loop, "web drawn"), events, settings.max_clients)
         try:
             access = Access(settings, Token(Path(settings.token_file)), state.share.redeem)
-            yield Context(settings, state, self._runtime_settings, self._collection, access, streams, snapshots,
-                          self._teaching, self._trial, self._patience_s)  # fmt: skip
+            yield Context(
+                settings,
+                state,
+                self._runtime_settings,
+                self._collection,
+                access,
+                streams,
+                snapshots,
+                self._teaching,
+                self._trial,
+                self._patience_s,
+            )
         finally:
             events.close()
 
@@ -256,8 +274,12 @@ class _Sockets:
         context = _tls(self._settings)
         host, _, port = self._settings.listen.rpartition(":")
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(None if shared else host.strip("[]") or None, self.port or int(port),
-                                       type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # fmt: skip
+        found = await loop.getaddrinfo(
+            None if shared else host.strip("[]") or None,
+            self.port or int(port),
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
         try:
             for family, _, _, _, address in found:
                 try:
@@ -267,10 +289,15 @@ class _Sockets:
                     if family == socket.AF_INET6 and len(found) > 1 and error.errno in _NO_IPV6:
                         continue
                     raise
-                self._servers.append(await loop.create_server(
-                    self._limiter, sock=listener, ssl=context, backlog=64,
-                    ssl_handshake_timeout=self._patience_s if context else None,
-                ))  # fmt: skip
+                self._servers.append(
+                    await loop.create_server(
+                        self._limiter,
+                        sock=listener,
+                        ssl=context,
+                        backlog=64,
+                        ssl_handshake_timeout=self._patience_s if context else None,
+                    )
+                )
         except OSError:
             self.close()
             raise

@@ -25,8 +25,15 @@ def renew(access: Access, request: web.Request, response: web.StreamResponse) ->
 def set_cookie(access: Access, request: web.Request, response: web.StreamResponse, value: str) -> None:
     """Add a session's cookie to an answer."""
     who = visitor(access, request)
-    response.set_cookie(access.cookie, value, max_age=SESSION_S, httponly=True, samesite="Strict",
-                        secure=who.secure, path=who.base or "/")  # fmt: skip
+    response.set_cookie(
+        access.cookie,
+        value,
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="Strict",
+        secure=who.secure,
+        path=who.base or "/",
+    )
 
 
 def del_cookie(access: Access, request: web.Request, response: web.StreamResponse) -> None:

@@ -455,18 +455,25 @@ class Teaching:
         """Bring the status up to date, for all who look."""
         lesson = self._lesson
         told: dict[str, Any] = {
-            "stage": self._stage, "session": self._session, "revision": self._revision,
-            "recent": self.recent.names(), "problem": status.problem_json(self._problem),
+            "stage": self._stage,
+            "session": self._session,
+            "revision": self._revision,
+            "recent": self.recent.names(),
+            "problem": status.problem_json(self._problem),
             **self._model_use.choices(self._round),
-        }  # fmt: skip
+        }
         if self._stage == "opening":
             told["progress"] = {"done": self._progress[0], "of": self._progress[1]}
         if lesson is not None:
             held, waiting = self._recorder.held, self._recorder.waiting + lesson.teacher.waiting
             told |= {
-                **status.lesson_json(lesson), "waiting": waiting, "recording": held.label if held else None,
-                "live": self._live.answer, "in_use": not waiting and self._in_use(lesson), "report": self._report,
-            }  # fmt: skip
+                **status.lesson_json(lesson),
+                "waiting": waiting,
+                "recording": held.label if held else None,
+                "live": self._live.answer,
+                "in_use": not waiting and self._in_use(lesson),
+                "report": self._report,
+            }
         self._status = told
 
     def _in_use(self, lesson: Lesson) -> bool:

@@ -37,8 +37,12 @@ def main() -> int:
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of one window")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--realtime", action="store_true", help="let neither the watchers, which are other machines in "
-                        "earnest, nor other work take the daemon's turn; needs root")  # fmt: skip
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="let neither the watchers, which are other machines in "
+        "earnest, nor other work take the daemon's turn; needs root",
+    )
     args = parser.parse_args()
     print(f"demo source {args.size} at {_FPS} fps, windows of {args.seconds:g} s, {args.rounds} rounds")
     with running(args, web=True) as paged:

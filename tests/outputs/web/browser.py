@@ -82,8 +82,11 @@ class Browser:
     def drag(self, selector: str, path: list[tuple[float, float]], pause_ms: int = 20, touch: bool = False) -> None:
         """Press at the first point, move along the others, let go; points are shares of the element's size."""
         self.js("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
-        box = self.js("const r = document.querySelector(arguments[0]).getBoundingClientRect();"
-                      "return [r.x, r.y, r.width, r.height]", selector)  # fmt: skip
+        box = self.js(
+            "const r = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return [r.x, r.y, r.width, r.height]",
+            selector,
+        )
         points = [(round(box[0] + x * box[2]), round(box[1] + y * box[3])) for x, y in path]
         steps: list[dict[str, Any]] = [_move(points[0], 0), {"type": "pointerDown", "button": 0}]
         steps += [_move(point, pause_ms) for point in points[1:]]

@@ -47,10 +47,13 @@ class Firefox:
 
     def drag(self, selector: str, by: tuple[int, int]) -> None:
         """Press in the middle of an element, move by so many pixels, let go."""
-        x, y = self.js("""const e = document.querySelector(arguments[0]);
+        x, y = self.js(
+            """const e = document.querySelector(arguments[0]);
             e.scrollIntoView({block: 'center'});
             const r = e.getBoundingClientRect();
-            return [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2)]""", selector)  # fmt: skip
+            return [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2)]""",
+            selector,
+        )
         move = {"type": "pointerMove", "origin": "viewport", "duration": 100}
         steps = [
             {**move, "x": x, "y": y, "duration": 0},

@@ -46,8 +46,13 @@ class Service:
     def start(self) -> None:
         """Start, and wait until it sees something."""
         self.log.write_text("")
-        environment = {**os.environ, **self._environment, "XDG_STATE_HOME": str(self.folder / "state"),
-                       "XDG_CACHE_HOME": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}  # fmt: skip
+        environment = {
+            **os.environ,
+            **self._environment,
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+        }
         command = [sys.executable, *self._program, "run", "-c", str(self.config)]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)

@@ -173,18 +173,26 @@ def test_sliders_act_at_once_by_keyboard_are_kept_and_undone(
 
 def slider(browser: Browser, key: str) -> tuple[str, str, str]:
     """Return its value, what is written beside it, and what a screen reader says."""
-    found = browser.js("""const input = document.querySelector(`[data-key="${arguments[0]}"]`);
+    found = browser.js(
+        """const input = document.querySelector(`[data-key="${arguments[0]}"]`);
         return [input.value, input.closest('.slider').querySelector('.value').innerText,
-                input.getAttribute('aria-valuetext')]""", key)  # fmt: skip
+                input.getAttribute('aria-valuetext')]""",
+        key,
+    )
     return found[0], found[1].removesuffix(" •"), found[2]
 
 
 @pytest.mark.parametrize(
     ("key", "value", "shown"),
-    [("preprocess.canny.0", 92, ("92", "92", "92")), ("preprocess.canny.1", 31, ("31", "31", "31")),
-     ("decide.smooth", 0.99, ("0.99", "99 %", "99 %")), ("decide.threshold", 0.333, ("0.333", "33.3 %", "33.3 %")),
-     ("preprocess.roi.size", 0.02, ("0.02", "2 %", "2 %")), ("preprocess.canny.0", 777.5, ("777.5", "777.5", "777.5"))],
-)  # fmt: skip
+    [
+        ("preprocess.canny.0", 92, ("92", "92", "92")),
+        ("preprocess.canny.1", 31, ("31", "31", "31")),
+        ("decide.smooth", 0.99, ("0.99", "99 %", "99 %")),
+        ("decide.threshold", 0.333, ("0.333", "33.3 %", "33.3 %")),
+        ("preprocess.roi.size", 0.02, ("0.02", "2 %", "2 %")),
+        ("preprocess.canny.0", 777.5, ("777.5", "777.5", "777.5")),
+    ],
+)
 def test_sliders_show_the_servers_value_whatever_their_steps(
     browser: Browser, web: Web, run: Run, key: str, value: float, shown: tuple[str, ...]
 ) -> None:
@@ -439,9 +447,12 @@ def test_one_picture_is_one_picture(browser: Browser, web: Web) -> None:
     return [0, 0.4, 1, 2.4, 30].map(perSecond)"""
     visit(browser, web)
     assert browser.js(f"return (async () => {{ {words} }})()") == [
-        "0 pictures a second", "less than 1 picture a second", "1 picture a second", "2 pictures a second",
+        "0 pictures a second",
+        "less than 1 picture a second",
+        "1 picture a second",
+        "2 pictures a second",
         "30 pictures a second",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_rate_below_one_is_not_called_nothing(browser: Browser, web: Web) -> None:

@@ -23,8 +23,12 @@ from picam_infer.runtime.reports import OutletReport
 
 WIDTHS = {320: 640, 390: 844, 768: 1024, 1440: 900}
 CLASSES = tuple(f"class number {number}" for number in range(1, 31))
-LONG = ("Donaudampfschifffahrtsgesellschaftskapit\u00e4nsm\u00fctzenabzeichen", "a " + "long label of many words " * 5,
-        "\u0642\u0637\u0629 \u0635\u063a\u064a\u0631\u0629 \u062c\u062f\u0627 " * 6, "x" * 120)  # fmt: skip
+LONG = (
+    "Donaudampfschifffahrtsgesellschaftskapit\u00e4nsm\u00fctzenabzeichen",
+    "a " + "long label of many words " * 5,
+    "\u0642\u0637\u0629 \u0635\u063a\u064a\u0631\u0629 \u062c\u062f\u0627 " * 6,
+    "x" * 120,
+)
 FILE = "/var/lib/picam-infer/some/where/deep/down/events-of-the-front-door.jsonl"
 OUTLET = OutletReport(FILE, "jsonl", True, "", "", sent=12, failed=0, dropped=0, queued=0)
 REASON = "the camera usb-046d_HD_Pro_Webcam_C920_4F1C2A5F-video-index0 has been unplugged or does not answer any more"
@@ -84,9 +88,13 @@ def paused(run: Run) -> None:
 
 
 SCENES: dict[str, Callable[[Run], None]] = {
-    "plain": lambda run: None, "many": many, "long": long, "right-to-left": right_to_left, "lost": lost,
+    "plain": lambda run: None,
+    "many": many,
+    "long": long,
+    "right-to-left": right_to_left,
+    "lost": lost,
     "paused": paused,
-}  # fmt: skip
+}
 STATUS = {"lost": "camera lost", "paused": "paused"}
 
 
@@ -288,8 +296,11 @@ def test_every_labels_colour_stands_out(browser: Browser, web: Web, theme: str) 
 def test_a_phone_on_its_side_shows_picture_and_label(browser: Browser, web: Web, width: int, height: int) -> None:
     visit(browser, web, width, height)
     for name in ("picture", "label"):
-        box = browser.js("const r = document.getElementById(arguments[0]).getBoundingClientRect();"
-                         "return [r.left, r.top, r.right, r.bottom]", name)  # fmt: skip
+        box = browser.js(
+            "const r = document.getElementById(arguments[0]).getBoundingClientRect();"
+            "return [r.left, r.top, r.right, r.bottom]",
+            name,
+        )
         assert box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height, (name, box)
         assert box[3] - box[1] > 25
 

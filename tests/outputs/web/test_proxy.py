@@ -86,9 +86,13 @@ class Site:
     def log_in(self) -> str:
         """Return the cookie."""
         status, headers, _ = self.ask(
-            f"{self.prefix}/login", "POST", urlencode({"token": self.secret}), Accept="text/html",
-            Content_Type="application/x-www-form-urlencoded", Origin=f"http://127.0.0.1:{self.port}",
-        )  # fmt: skip
+            f"{self.prefix}/login",
+            "POST",
+            urlencode({"token": self.secret}),
+            Accept="text/html",
+            Content_Type="application/x-www-form-urlencoded",
+            Origin=f"http://127.0.0.1:{self.port}",
+        )
         assert status == 303, headers
         assert urljoin(f"{self.prefix}/login", headers["location"]) == f"{self.prefix}/"
         assert re.search(r"[Pp]ath=([^;]*)", headers["set-cookie"])[1] == self.way.cookie_path  # type: ignore[index]
@@ -146,8 +150,13 @@ def test_login_links_and_interface_lie_below_the_path(site: Site) -> None:
     changed = site.ask(f"{site.prefix}/api/config", "PATCH", '{"decide.threshold": 0.7}', Cookie=cookie,
                        Content_Type="application/json", Origin=f"http://127.0.0.1:{site.port}")  # fmt: skip
     assert changed[0] == 200
-    _, headers, _ = site.ask(f"{site.prefix}/logout", "POST", Cookie=cookie, Origin=f"http://127.0.0.1:{site.port}",
-                             Content_Type="application/x-www-form-urlencoded")  # fmt: skip
+    _, headers, _ = site.ask(
+        f"{site.prefix}/logout",
+        "POST",
+        Cookie=cookie,
+        Origin=f"http://127.0.0.1:{site.port}",
+        Content_Type="application/x-www-form-urlencoded",
+    )
     assert urljoin(f"{site.prefix}/logout", headers["location"]) == f"{site.prefix}/"
     assert f"ath={site.way.cookie_path}" in headers["set-cookie"]
     assert site.ask(f"{site.prefix}/api/state", Cookie=cookie)[0] == 401

@@ -376,18 +376,22 @@ def request(head: str, body: bytes, kind: str) -> bytes:
 
 @pytest.mark.parametrize(
     "data",
-    [request("POST /login", b"token=abc", "application/x-www-form-urlencoded; charset=utf-77"),
-     request("POST /login", b"token=%ff\xff", "application/x-www-form-urlencoded"),
-     request("POST /login", b"--x\nno form", "multipart/form-data; boundary=x"),
-     request("POST /login", b"no form", "multipart/form-data"),
-     request("PATCH /api/config", b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "application/json"),
-     request("PATCH /api/config", b"\xff{}", "application/json"),
-     request("PATCH /api/config", b"[" * 9000, "application/json"),
-     request("PATCH /api/config", b'{"decide.threshold": "\\ud800"}', "application/json"),
-     request("PATCH /api/config", b'{"preprocess.roi": {"\\ud800": 1}}', "application/json"),
-     b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b"\x16\x03\x01\x02\x00\x01",
-     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 200 + b"\r\n"],
-)  # fmt: skip
+    [
+        request("POST /login", b"token=abc", "application/x-www-form-urlencoded; charset=utf-77"),
+        request("POST /login", b"token=%ff\xff", "application/x-www-form-urlencoded"),
+        request("POST /login", b"--x\nno form", "multipart/form-data; boundary=x"),
+        request("POST /login", b"no form", "multipart/form-data"),
+        request("PATCH /api/config", b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "application/json"),
+        request("PATCH /api/config", b"\xff{}", "application/json"),
+        request("PATCH /api/config", b"[" * 9000, "application/json"),
+        request("PATCH /api/config", b'{"decide.threshold": "\\ud800"}', "application/json"),
+        request("PATCH /api/config", b'{"preprocess.roi": {"\\ud800": 1}}', "application/json"),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    ],
+)
 def test_damaged_requests_are_the_visitors_fault_and_fill_no_journal(
     web: Web, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

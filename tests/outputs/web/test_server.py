@@ -196,8 +196,13 @@ def test_news_of_changes_results_and_state(web: Web, run: Run) -> None:
     assert history[-1]["label"] == "one"
     assert ear.next("state")["live"]["values"]["decide.threshold"] == 0.6
     run.label = "two"
-    assert ear.next("change") | {"at": 0, "score": 0} == {"kind": "label", "at": 0, "label": "two", "previous": "one",
-                                                         "score": 0}  # fmt: skip
+    assert ear.next("change") | {"at": 0, "score": 0} == {
+        "kind": "label",
+        "at": 0,
+        "label": "two",
+        "previous": "one",
+        "score": 0,
+    }
     until(lambda: ear.next("result")["result"]["label"] == "two")
     run.pull()
     lost = ear.next("change")
@@ -410,8 +415,13 @@ def test_the_schemas_are_those_of_the_types() -> None:
 def test_answers_are_of_the_types_that_describe_them(web: Web, run: Run) -> None:
     run.state.health.mark_down("display", "unplugged", "plug it in")
     ask_json(web, "/api/config", "PATCH", {"decide.threshold": 0.4})
-    for path, kind in (("/api/state", schemas.State), ("/api/config", schemas.Live), ("/healthz", schemas.Health),
-                       ("/api/controls", schemas.Controls), ("/api/share", schemas.Share)):  # fmt: skip
+    for path, kind in (
+        ("/api/state", schemas.State),
+        ("/api/config", schemas.Live),
+        ("/healthz", schemas.Health),
+        ("/api/controls", schemas.Controls),
+        ("/api/share", schemas.Share),
+    ):
         msgspec.convert(ask_json(web, path)[1], kind, strict=True)
     refused = ask_json(web, "/api/config", "PATCH", {"decide.threshold": 9})
     assert refused[0] == 422 and msgspec.convert(refused[1], schemas.Problem).error
@@ -489,8 +499,13 @@ def test_a_server_that_needs_its_client_gets_it(tmp_path: Path) -> None:
     (package / "__init__.py").write_text("client = 1\n")
     (package / "web.py").write_text("from aiohttp import client\n")
     code = "import sys, picam_infer.outputs.web; import aiohttp.web; sys.exit(0 if aiohttp.web.client == 1 else 1)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": str(tmp_path)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -45,10 +45,15 @@ def test_foreign_names_stay_out(hostname: str, host: str) -> None:
 
 @pytest.mark.parametrize(
     ("configured", "host"),
-    [("Cam.Example.ORG.", "cam.example.org:443"), ("https://cam.example.org:8443/x", "CAM.example.org"),
-     ("küche.local", "xn--kche-0ra.local"), ("xn--kche-0ra.local", "k\u00fcche.LOCAL"), ("KÜCHE.local", "küche.local"),
-     ("[2001:db8::1]", "[2001:DB8::1]:80")],
-)  # fmt: skip
+    [
+        ("Cam.Example.ORG.", "cam.example.org:443"),
+        ("https://cam.example.org:8443/x", "CAM.example.org"),
+        ("küche.local", "xn--kche-0ra.local"),
+        ("xn--kche-0ra.local", "k\u00fcche.LOCAL"),
+        ("KÜCHE.local", "küche.local"),
+        ("[2001:db8::1]", "[2001:DB8::1]:80"),
+    ],
+)
 def test_configured_names_whatever_their_writing(hostname: str, configured: str, host: str) -> None:
     assert Names((configured,)).has(host)
 
@@ -75,15 +80,25 @@ def proxies(**settings: Any) -> Proxies:
 
 
 def test_a_trusted_proxy_says_who_asks_and_where_they_see_us() -> None:
-    headers = {"Host": "127.0.0.1:8080", "X-Forwarded-Prefix": "/cam/", "X-Forwarded-Host": "Pi.example.org:8443",
-               "X-Forwarded-For": f"198.51.100.1, {STRANGER}, 10.0.0.7", "X-Forwarded-Proto": "https"}  # fmt: skip
+    headers = {
+        "Host": "127.0.0.1:8080",
+        "X-Forwarded-Prefix": "/cam/",
+        "X-Forwarded-Host": "Pi.example.org:8443",
+        "X-Forwarded-For": f"198.51.100.1, {STRANGER}, 10.0.0.7",
+        "X-Forwarded-Proto": "https",
+    }
     who = proxies().visitor(PROXY, "/", headers, False)
     assert who == Visitor(STRANGER, "Pi.example.org:8443", "/cam", True)
 
 
 def test_anybody_else_says_nothing() -> None:
-    headers = {"Host": "pi", "X-Forwarded-Prefix": "/cam", "X-Forwarded-Host": "evil", "X-Forwarded-For": "127.0.0.1",
-               "X-Forwarded-Proto": "https"}  # fmt: skip
+    headers = {
+        "Host": "pi",
+        "X-Forwarded-Prefix": "/cam",
+        "X-Forwarded-Host": "evil",
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-Proto": "https",
+    }
     assert proxies().visitor(STRANGER, "/", headers, False) == Visitor(STRANGER, "pi")
 
 

@@ -39,8 +39,12 @@ class Sharing:
     async def change(self, request: web.Request) -> web.StreamResponse:
         """Open it, for a time or until it is closed, or close it."""
         asked = await fields(
-            request, self._patience_s, {"open": bool}, {"for_s": (int, float, NoneType)},
-            'expected {"open": true, "for_s": 3600} or {"open": false}')  # fmt: skip
+            request,
+            self._patience_s,
+            {"open": bool},
+            {"for_s": (int, float, NoneType)},
+            'expected {"open": true, "for_s": 3600} or {"open": false}',
+        )
         for_s = asked.get("for_s")
         if for_s is not None and not for_s > 0:
             raise Refused(422, "for_s: expected a number of seconds above 0, or null: until it is closed")
