@@ -1,4 +1,4 @@
-"""The nouns that every other room speaks of: frames, results, the protocols of the parts, and errors."""
+"""What every other package speaks of: frames, results, the protocols of the parts, and errors."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Prediction:
     label: str
     score: float
     unit: str | None = None
-    """None: `score` is a probability; else it is a value in this unit (empty: it has none)."""
+    """None: `score` is a probability. Otherwise it is a value in this unit (empty: dimensionless)."""
     named: bool | None = None
-    """Of a network whose classes do not exclude each other: whether this one applies. None: of any other."""
+    """Whether this class applies, for a network whose classes do not exclude each other; None for any other network."""
 
     @property
     def figure(self) -> str:
@@ -63,7 +63,7 @@ class Prediction:
 
 
 def plain_number(value: float) -> str:
-    """Return a value for people: two decimals, or three significant digits where those would show little."""
+    """Format a value for people: two decimals, or three significant digits where two decimals would show little."""
     return f"{value:.2f}" if value == 0 or 0.01 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
@@ -75,7 +75,7 @@ class Result:
     captured: float
     monotonic_s: float
     label: str | None
-    """None: unknown (below the threshold, or the model's own reject class). Several that apply: joined by commas."""
+    """None: unknown (below the threshold, or the model's own reject class). Several that apply are joined by commas."""
     score: float
     """The first class's probability, or the first value."""
     top: tuple[Prediction, ...]
@@ -94,18 +94,18 @@ class Result:
 
     @property
     def value(self) -> Prediction | None:
-        """The first value of a network that measures; None of one that classifies."""
+        """The first value, for a network that measures; None for one that classifies."""
         return self.top[0] if self.top and self.top[0].unit is not None else None
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All that it is: several names where classes do not exclude each other, else `label` alone, or none."""
+        """All classes that apply: several where they do not exclude each other, otherwise `label` alone, or none."""
         if self.top and self.top[0].named is not None:
             return tuple(p.label for p in self.top if p.named)
         return () if self.label is None else (self.label,)
 
     def said(self) -> list[tuple[str, str]]:
-        """Return what it says for people, as names and figures: `cat` and `99 %`; nothing: unknown."""
+        """Return the result for people, as (name, figure) pairs: `cat` and `99 %`. Empty: unknown."""
         if self.value is not None:
             return [(f"{p.label}:", p.figure) for p in self.top]
         if self.top and self.top[0].named is not None:
@@ -113,7 +113,7 @@ class Result:
         return [] if self.label is None else [(self.label, Prediction(self.label, self.score).figure)]
 
     def in_words(self) -> str:
-        """Return it as a line for people: `sees cat (99%)`, `reads angle: 2.00 °`, `sees nothing it knows`."""
+        """Return the result as a line for people: `sees cat (99%)`, `reads angle: 2.00 °`, `sees nothing it knows`."""
         if self.value is not None:
             return "reads " + ", ".join(f"{name} {figure}" for name, figure in self.said())
         if self.top and self.top[0].named is not None:
@@ -156,12 +156,12 @@ class Source(Protocol):
     live: bool
     """True: only the newest frame counts. False (files): every frame counts and `read` ends with None."""
     description: str
-    """What was granted, for people: `C270 HD WEBCAM 1280×720 MJPG 30 fps`."""
+    """What the device granted, for people: `C270 HD WEBCAM 1280×720 MJPG 30 fps`."""
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end.
 
-        Raises `Disconnected` when the source is gone, `BadFrame` to skip one, `NotYet` when it is slow and lives.
+        Raises `Disconnected` when the source is gone, `BadFrame` for one to skip, `NotYet` when it is slow but alive.
         """
 
     def close(self) -> None:
@@ -170,14 +170,14 @@ class Source(Protocol):
 
 @runtime_checkable
 class PacedSource(Source, Protocol):
-    """A live source that may be slow, and that knows what to say when it is silent or sends damaged pictures."""
+    """A live source that may be slow, and that knows the error message for silence and for damaged pictures."""
 
     patience_s: float
     """How long it may be silent before its pace is known."""
     silence: Disconnected
-    """The reason and the remedy when it sends nothing."""
+    """What to raise when it sends nothing."""
     other_pictures: str
-    """The remedy when it sends pictures that are of no use."""
+    """The remedy when none of its pictures can be used."""
 
 
 class Preprocessor(Protocol):
@@ -191,9 +191,9 @@ class Engine(Protocol):
     """Runs the network. One thread uses it."""
 
     name: str
-    """As `Result.engine`."""
+    """See `Result.engine`."""
     depth: int
-    """Requests that may be under way at once; `submit` must not be called when that many are."""
+    """How many requests may be in flight at once; `submit` must not be called while that many are."""
 
     @property
     def telemetry(self) -> Telemetry | None:
@@ -203,7 +203,7 @@ class Engine(Protocol):
         """Start one inference on (H, W, C) uint8; the caller may reuse the buffer. Raises `Disconnected`."""
 
     def collect(self) -> Scores:
-        """Wait for the oldest inference under way: probabilities, shape (classes,). Raises `Disconnected`."""
+        """Wait for the oldest inference in flight and return probabilities, shape (classes,). Raises `Disconnected`."""
 
     def close(self) -> None:
         """Give the device back."""
@@ -211,16 +211,16 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What an accelerator last said of itself."""
+    """The last readings of an accelerator's own sensors."""
 
     temperature_c: float
     """Its hottest sensor; 0 where unknown."""
     throttling: int
-    """0: none; 1: its lower limit is reached and it is slower; 2: the higher one."""
+    """0: none; 1: the lower temperature limit is reached and the device slows down; 2: the higher limit."""
 
     @property
     def warning(self) -> str:
-        """A sentence about heat, or nothing."""
+        """A warning about heat; empty: none."""
         if not self.throttling:
             return ""
         limit = "lower" if self.throttling == 1 else "higher"
@@ -228,7 +228,7 @@ class Telemetry:
 
 
 class Histogram:
-    """Counts of durations in fixed buckets (upper bounds in seconds)."""
+    """Counts durations in fixed buckets, whose upper bounds are `bounds_s` (seconds)."""
 
     bounds_s = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -243,7 +243,7 @@ class Histogram:
 
 
 class Overlay(NamedTuple):
-    """A rectangle that is laid over a picture, its top left corner at x, y (pixels); wholly inside the picture."""
+    """A rectangle to lay over a picture, wholly inside it; its top left corner is at x, y (pixels)."""
 
     x: int
     y: int
@@ -252,22 +252,22 @@ class Overlay(NamedTuple):
 
 
 class Display(Protocol):
-    """Somewhere pictures are shown, and its keyboard. The main thread uses it."""
+    """Somewhere to show pictures, with its keyboard. Used by the main thread only."""
 
     name: str
     """For people: `kms HDMI-A-1 1920×1080`."""
     desktop: bool
-    """Whether it is a window in a desktop: a person may close that one and leave the service running."""
+    """Whether it is a window on a desktop, which a person may close while the service goes on running."""
 
     typing: bool
-    """Whether keys are letters of a text now, or answer a question: the display does nothing by itself then."""
+    """Whether keys are text or an answer just now: then the display must not act on any key itself."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width, height in pixels: a picture of more is no better."""
+        """Width and height in pixels; a larger picture would not look better."""
 
     def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
-        """Show BGR (H, W, 3), fitted with its aspect kept, and `over` laid over it; neither is changed.
+        """Show a BGR (H, W, 3) picture, fitted without distortion, with `over` laid over it; neither is modified.
 
         Raises `Disconnected` when the monitor is gone.
         """
@@ -279,10 +279,10 @@ class Display(Protocol):
         """
 
     def held(self) -> frozenset[str]:
-        """Return which keys are down now, as far as they were pressed here, by the same names."""
+        """Return the keys that are down now, by the same names; only keys that were pressed on this display."""
 
     def to_front(self) -> None:
-        """Come in front of other windows, minimised or not: a person asked for it. Raises `Disconnected`."""
+        """Bring the window to the front, even if it is minimised. Raises `Disconnected`."""
 
     def close(self) -> None:
         """Give the monitor (and its console) back. May be called more than once."""
@@ -290,19 +290,19 @@ class Display(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is the matter, and what to do about it."""
+    """What is wrong, and what to do about it."""
 
     what: str
     remedy: str = ""
     part: str = ""
-    """The part of the running program that is down; empty: it is about none of them."""
+    """The part of the running program that is down; empty: none."""
     since: float = 0.0
-    """Unix seconds, where it is known."""
+    """Unix seconds; 0: not known."""
     since_monotonic_s: float = 0.0
 
     @property
     def title(self) -> str:
-        """What it is called, in a few words, that the part is not there."""
+        """The problem in a few words."""
         return problem_title(self.part)
 
     @property
@@ -312,7 +312,7 @@ class Problem:
 
     @property
     def blocking(self) -> bool:
-        """Whether nothing can be seen or said without the part."""
+        """Whether there are no pictures or no results without the part."""
         return blocks(self.part)
 
     def __str__(self) -> str:
@@ -322,29 +322,29 @@ class Problem:
 
 
 def problem_title(part: str) -> str:
-    """Return what it is called, in a few words, that a part is not there."""
+    """Return in a few words that a part is down."""
     return _FILES.get(part, f"{part} lost")
 
 
 _FILES = {"model": "cannot start", "configuration": "wrong configuration"}
-"""Parts that are files, which are followed, and what it is called that they are wrong."""
+"""Parts that are files, watched for changes, and the title of a problem with each."""
 
 
 _EVENTS_TO = "events to "
 
 
 def outlet_part(name: str) -> str:
-    """Return what a place that events go to is called as a part of the program."""
+    """Return an event outlet's name as a part of the program."""
     return _EVENTS_TO + name
 
 
 def is_outlet(part: str) -> bool:
-    """Whether a part is a place that events go to."""
+    """Whether a part is an event outlet."""
     return part.startswith(_EVENTS_TO)
 
 
 def blocks(part: str) -> bool:
-    """Whether nothing can be seen or said while a part is down: true of all but monitors and event outlets."""
+    """Whether there are no pictures or no results while a part is down: true of all but monitors and event outlets."""
     return part != "display" and not is_outlet(part)
 
 
@@ -352,7 +352,7 @@ Grade = Literal["ok", "note", "error"]
 
 
 class Finding(NamedTuple):
-    """One thing that `check` has to say."""
+    """One line of `check`."""
 
     grade: Grade
     what: str
@@ -360,12 +360,12 @@ class Finding(NamedTuple):
 
     @classmethod
     def of(cls, error: PicamError, grade: Grade = "error") -> Finding:
-        """Return what an error says."""
+        """Return the finding for an error."""
         return cls(grade, error.message, error.hint)
 
 
 class PicamError(Exception):
-    """Anything the user can mend: what and where, what to do about it, and the exit code."""
+    """An error that the user can do something about: what and where, the remedy, and the exit code."""
 
     exit_code = 1
 
@@ -376,7 +376,7 @@ class PicamError(Exception):
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        """Return the error that says what is the matter."""
+        """Return the error for a problem."""
         return cls(problem.what, problem.remedy)
 
     def __str__(self) -> str:
@@ -390,13 +390,13 @@ class UsageError(PicamError):
 
 
 class NoInput(PicamError):
-    """A file or folder that was named is missing or cannot be read."""
+    """A file or folder that was asked for is missing or cannot be read."""
 
     exit_code = 66
 
 
 class Unavailable(PicamError):
-    """A device or a library is not there."""
+    """A device or a library is missing."""
 
     exit_code = 69
 
@@ -408,11 +408,11 @@ class ConfigError(PicamError):
 
 
 class Disconnected(Unavailable):
-    """A part is gone that can come back: shown on a status screen and tried again."""
+    """A part is gone but can come back: shown on a status screen, and retried."""
 
 
 class Busy(PicamError):
-    """Something cannot be done now, and perhaps in a moment."""
+    """Something cannot be done right now, but perhaps in a moment."""
 
 
 class BadFrame(Exception):
@@ -420,7 +420,7 @@ class BadFrame(Exception):
 
 
 class NotYet(Exception):
-    """A slow source has no picture yet: it lives, and is to be asked again."""
+    """A slow source has no picture yet, but is alive: ask again."""
 
 
 _FEW = 64

@@ -1,4 +1,4 @@
-"""A model folder: its card, labels and files; the only contract between the workshop and the service."""
+"""A model folder (bundle): its card, labels and files. All that the service knows of a model is in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
 
 _YOUNG_S = 60
-"""What is younger may be being written."""
+"""Anything younger may still be being written."""
 Stamp = tuple[tuple[str, FileStamp | None], ...]
 Colour = Literal["rgb", "bgr", "grey"]
 Fit = Literal["crop", "squash", "pad"]
@@ -35,7 +35,7 @@ Gradient = Annotated[float, Meta(ge=0, le=1000)]
 
 
 class BundleError(PicamError):
-    """A model folder is there but cannot be used."""
+    """A model folder exists but cannot be used."""
 
 
 class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_unknown_fields=True):
@@ -51,7 +51,7 @@ class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_
 
     @property
     def normalisation(self) -> Normalisation:
-        """What makes the network's numbers of its pixels."""
+        """What turns pixels into the network's numbers."""
         return Normalisation.of(self.scale, self.offset)
 
 
@@ -59,17 +59,17 @@ class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_
     """A part of the picture → resize → colour order → scale, for photographs."""
 
     roi: Roi = 1.0
-    """Where the part is, and its height as a share of the frame's; its proportions are `fit`'s business."""
+    """Where the part is, and its height as a share of the frame's; its proportions follow from `fit`."""
     colour: Colour = "rgb"
     scale: Factor = 1 / 127.5
     """The network sees pixel × scale + offset; three numbers: one for each channel, in the order of `colour`."""
     offset: Factor = -1.0
     fit: Fit = "crop"
-    """How the frame comes into the input's proportions: the rest is cut off, it is squashed, or black is added."""
+    """How the frame gets the input's proportions: by cropping, by squashing, or with black bars."""
 
     @property
     def normalisation(self) -> Normalisation:
-        """What makes the network's numbers of its pixels."""
+        """What turns pixels into the network's numbers."""
         return Normalisation.of(self.scale, self.offset)
 
 
@@ -82,7 +82,7 @@ class Origin(msgspec.Struct, frozen=True):
     file: str
     sha256: str = ""
     format: str = ""
-    """What the file is, in words: `Keras 2 HDF5`, `TensorFlow.js layers`…"""
+    """The kind of file, in words: `Keras 2 HDF5`, `TensorFlow.js layers`…"""
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -113,25 +113,25 @@ class TaughtClass(msgspec.Struct, frozen=True):
     label: str
     pictures: int
     accuracy: float | None = None
-    """The share of its pictures that are named rightly when each is left out in turn; None: it has only one."""
+    """The share of its pictures that are named correctly when each is left out in turn; None: it has only one."""
 
 
 class Taught(msgspec.Struct, frozen=True):
     """How a network's last layers were taught (`picam-infer teach`)."""
 
     backbone: str
-    """The model that makes the features."""
+    """The model whose layers compute the features."""
     sha256: str
-    """Of that model's network."""
+    """The digest of that model's network."""
     features: str
-    """The layer of it that they come from."""
+    """The layer of that model that the features come from."""
     classes: tuple[TaughtClass, ...] = ()
     accuracy: float | None = None
-    """The share of all pictures that are named rightly when each is left out in turn."""
+    """The share of all pictures that are named correctly when each is left out in turn."""
 
 
 class Card(msgspec.Struct, frozen=True):
-    """`model.yaml`: all that must be known to feed the network and read its answer."""
+    """`model.yaml`: everything needed to feed the network and read its answer."""
 
     name: str
     input: Input
@@ -142,7 +142,7 @@ class Card(msgspec.Struct, frozen=True):
     probabilities: bool = True
     """False: the outputs are logits (see `softmax`) or values."""
     reject: str | None = None
-    """The label that means «none of the others»: shown as unknown."""
+    """The label that means “none of the others”, shown as unknown."""
     notes: tuple[str, ...] = ()
     """What was assumed when the model was converted."""
     task: Task = "classification"
@@ -150,22 +150,22 @@ class Card(msgspec.Struct, frozen=True):
     units: tuple[str, ...] = ()
     """The values' units, one for each output."""
     taught: Taught | None = None
-    """What its last layers were taught with; None: it came whole from a file."""
+    """How its last layers were taught; None: the whole network came from a file."""
 
     @property
     def normalisation(self) -> Normalisation:
-        """What makes the network's numbers of its pixels."""
+        """What turns pixels into the network's numbers."""
         return self.preprocess.normalisation
 
     @property
     def softmax(self) -> bool:
-        """Whether the engine has to make probabilities of logits."""
+        """Whether the engine has to turn logits into probabilities."""
         return self.task == "classification" and not self.probabilities
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model folder that was read and found whole."""
+    """A model folder that was read and found complete."""
 
     folder: Path
     card: Card
@@ -178,7 +178,7 @@ class Bundle:
 
     @property
     def classes(self) -> list[str]:
-        """The labels of what it can name; «none of them», where it has an output for that, is left out."""
+        """The labels that it can give, without the one for “none of the others” if it has that."""
         return [label for label in self.labels if label != self.card.reject]
 
     @property
@@ -194,7 +194,7 @@ class Bundle:
 
 
 def home() -> Path:
-    """Return where models that this process makes belong: among the installed ones if it may write there."""
+    """Return the folder for models that this process makes: the system's if it may write there, else the user's."""
     return INSTALLED if os.access(INSTALLED, os.W_OK | os.X_OK) else _own()
 
 
@@ -213,11 +213,11 @@ def _places() -> Sequence[Path]:
 def names(search: Sequence[Path] | None = None) -> list[str]:
     """Return the names of the bundles that `load` finds by name."""
     found = {card.parent.name for folder in search or _places() for card in folder.glob("*/model.yaml")}
-    return sorted(name for name in found if not name.startswith("."))  # those are on their way in or out
+    return sorted(name for name in found if not name.startswith("."))  # a bundle that is being written or deleted
 
 
 def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
-    """Read the bundle of that name, or of a folder (with a slash). Raises `NoInput` (none there) or `BundleError`."""
+    """Read the bundle of a name, or in a folder (with a slash). Raises `NoInput` (there is none) or `BundleError`."""
     folder = _find(str(model), search or _places())
     card = _read_card(folder / "model.yaml")
     for part in ("model.xml", "model.bin", "labels.txt"):
@@ -233,7 +233,7 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
 
 
 def stamp(model: str | Path, search: Sequence[Path] | None = None) -> Stamp:
-    """Return what tells one state of a bundle's files from another: name and stamp of each; empty: none there."""
+    """Return name and stamp of each file of a bundle, equal only while none of them has changed; empty: no bundle."""
     try:
         folder = _find(str(model), search or _places())
         return tuple((path.name, file_stamp(path)) for path in sorted(folder.iterdir()))
@@ -282,7 +282,7 @@ def _read_card(path: Path) -> Card:
 def dump_card(card: Card) -> bytes:
     """Return `model.yaml` for a card: the same bytes for the same card."""
     plain: dict[str, Any] = msgspec.to_builtins(card, builtin_types=(float,))
-    # Keys that came later are written only where they say something: the cards of older conversions stay as they are.
+    # Newer keys are written only where they differ from the default: cards of older conversions stay byte for byte.
     for section, key, usual in (
         (plain, "task", "classification"),
         (plain, "units", ()),
@@ -295,7 +295,7 @@ def dump_card(card: Card) -> bytes:
 
 
 def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle so that it appears at once and whole; one that was there is replaced, keeping its `graph`.
+    """Write a bundle so that it appears complete, in one step; an existing one is replaced, keeping its `graph`.
 
     `files` maps `model.xml`, `model.bin` (and `graph`) to their bytes.
     """
@@ -310,11 +310,10 @@ def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, by
 
 
 def adopt(fresh: Path, folder: Path, keep_old: Path | None = None) -> Bundle:
-    """Put a bundle that was made beside it in another's place, in one step, keeping its `graph` if that fits still.
+    """Replace a bundle in one step by a `fresh` one beside it, keeping its `graph` if that still fits.
 
-    The old one goes to `keep_old`.
-    Both folders have the same parent. After a power cut at any moment there is a whole bundle in `folder`, the new or
-    the old one. Raises `PicamError`.
+    The old one is moved to `keep_old`, if given. Both folders have the same parent. After a power cut at any moment
+    `folder` holds a complete bundle, the new or the old one. Raises `PicamError`.
     """
     _refuse_other(folder)
     try:
@@ -330,7 +329,7 @@ def adopt(fresh: Path, folder: Path, keep_old: Path | None = None) -> Bundle:
 
 
 def sweep(home: Path) -> None:
-    """Remove what bundles that were being written left in a folder when the power was cut."""
+    """Remove what a power cut has left of bundles that were being written to a folder."""
     with contextlib.suppress(OSError):
         for left in home.iterdir():
             if not (left.name.startswith(".") and left.is_dir() and abs(time.time() - left.stat().st_mtime) > _YOUNG_S):
@@ -343,14 +342,14 @@ def sweep(home: Path) -> None:
 
 
 def _keep_graph(folder: Path, fresh: Path, card: Card) -> None:
-    """Copy the stick's graph of a bundle into the one that takes its place, if it has none. Raises `OSError`."""
+    """Copy a bundle's graph for the stick into the one that replaces it, if that has none. Raises `OSError`."""
     graph = folder / "graph"
     if graph.is_file() and not (fresh / "graph").exists() and _same_network(folder, card):
         shutil.copy2(graph, fresh / "graph")
 
 
 def _same_network(folder: Path, card: Card) -> bool:
-    """Tell whether a bundle's graph, which of a taught one ends with the features, is that of a card's bundle, too."""
+    """Whether a bundle's graph also fits the bundle of a card. The graph of a taught one ends at the features."""
     with contextlib.suppress(PicamError):
         old = _read_card(folder / "model.yaml")
         if old.taught is not None and card.taught is not None:
@@ -374,6 +373,6 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 
 def _refuse_other(folder: Path) -> None:
-    """Raise `PicamError` when a folder is there and somebody else's."""
+    """Raise `PicamError` if a folder exists and is not a bundle."""
     if folder.exists() and not (folder / "model.yaml").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise PicamError(f"{folder} exists and is not a model folder", "choose another with -o")

@@ -1,4 +1,4 @@
-"""Labels as names of folders: portable to any system, and never the same for two labels."""
+"""Labels as folder names: portable to any system, and never the same for two labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import unicodedata
 from collections.abc import Iterable
 
 UNKNOWN = "unknown"
-"""The folder of what has no label."""
+"""The folder for pictures without a label."""
 _LONGEST, _LONGEST_BYTES = 40, 96
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
-"""What Windows takes for a device, with any ending."""
+"""Names that Windows takes for devices, whatever their extension."""
 
 
 def folder_name(label: str | None) -> str:
-    """Return a label as the name of a folder; where that cannot hold all of the label, a mark of it is at the end.
+    """Return a label as a folder name; where characters are lost, a short hash of the label is appended.
 
     Two labels that differ only in case get names that differ only in case; `folder_names` tells those apart, too.
     """
@@ -28,7 +28,7 @@ def folder_name(label: str | None) -> str:
 
 
 def folder_names(labels: Iterable[str | None]) -> dict[str | None, str]:
-    """Return the folder of every label, all different also where case and composed letters do not count."""
+    """Return a folder for every label, all of them distinct even where case and Unicode composition do not count."""
     names: dict[str | None, str] = {}
     taken: set[str] = set()
     for label in sorted(set(labels), key=lambda label: (label is not None, label or "")):
@@ -42,7 +42,7 @@ def folder_names(labels: Iterable[str | None]) -> dict[str | None, str]:
 
 def _portable(character: str) -> str:
     kind = unicodedata.category(character)
-    # Letters with their marks, digits, emoji; joiners and marks of direction go without a trace.
+    # Letters with their combining marks, digits and emoji are kept; joiners and direction marks are dropped.
     if kind[0] in "LMN" or kind == "So" or character in " .+-_":
         return character
     return "" if kind == "Cf" else "-"
@@ -57,7 +57,7 @@ def _shortened(name: str) -> str:
 
 def _marked(name: str, label: str) -> str:
     mark = hashlib.sha256(label.encode(errors="surrogatepass")).hexdigest()[:8]
-    # Without its points: a reserved word with any ending is still reserved.
+    # Without its dots: a reserved word is still reserved with an extension.
     name = re.sub(r"-{2,}", "-", name.replace(".", "-"))[: _LONGEST - 9].strip(" -")
     return f"{name or 'label'}-{mark}"
 

@@ -1,4 +1,4 @@
-"""How pixels become a network's own numbers: pixel × scale + offset, for each channel where there are three."""
+"""How pixels become a network's numbers: pixel × scale + offset, per channel where there are three."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Normalisation:
         return out
 
     def into(self, pixels: Pixels, out: Floats) -> None:
-        """Write them into an array of the same shape that is there already."""
+        """Write them into an existing array of the same shape."""
         np.multiply(pixels, self.scale, out=out, dtype=np.float32, casting="unsafe")
         if self.offset.any():
             np.add(out, self.offset, out=out)
 
     def range(self) -> tuple[Floats, Floats]:
-        """Return what black and white become, each of shape (channels,) or (1,)."""
+        """Return the values for black and for white, each of shape (channels,) or (1,)."""
         low = np.atleast_1d(self.offset)
         return low, np.asarray(low + WHITE * np.atleast_1d(self.scale), np.float32)
 

@@ -1,4 +1,4 @@
-"""A camera's own settings (exposure, focus, gain…): what there is, what a value means, and setting them in order."""
+"""A camera's own settings (exposure, focus, gain…): which it has, what a value means, and the order to set them."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ class Control:
     step: Number
     default: Number
     value: Number | None = None
-    """None: the driver does not tell."""
+    """None: the driver does not say."""
     menu: Mapping[int, str] = field(default_factory=dict)
     """The choices of a `menu`: value → the driver's words."""
     aliases: tuple[str, ...] = ()
-    """What other kernels call it."""
+    """Its names in other kernel versions."""
     inactive: bool = False
     """An automatic mode controls it now, so that a value has no effect."""
     volatile: bool = False
     """It changes by itself."""
     id: int = 0
-    """The driver's number for it."""
+    """The driver's id."""
 
     @property
     def automatic(self) -> bool:
-        """Whether it switches an automatic mode, which must be off before what that controls can be set."""
+        """Whether it switches an automatic mode, which has to be off before what it controls can be set."""
         return "auto" in f"{self.name} {self.title.lower()}" or self.name in ("ae_enable", "awb_enable", "af_mode")
 
     @property
     def choices(self) -> str:
-        """What it takes, for people: `3 to 2047, default 250`."""
+        """The values that it takes, for people: `3 to 2047, default 250`."""
         if self.kind == "menu":
             return "one of " + ", ".join(f"{number} ({text})" for number, text in self.menu.items())
         if self.kind == "boolean":
@@ -59,10 +59,10 @@ class Control:
     def __str__(self) -> str:
         now = "" if self.value is None else f", now {_shown(self.value)}"
         takes = f"{self.choices}, default {_shown(self.default)}" if self.kind == "menu" else self.choices
-        return f"{self.name}: {takes}{now}{' (set by an automatic)' if self.inactive else ''}"
+        return f"{self.name}: {takes}{now}{' (set by an automatic mode)' if self.inactive else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return what programs get."""
+        """Return it as JSON."""
         return {
             "name": self.name,
             "title": self.title,
@@ -90,13 +90,13 @@ class Adjustable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of the settings that were asked for."""
+    """The outcome of setting what was asked for."""
 
     camera: str
     controls: tuple[Control, ...] = ()
     asked: Mapping[str, ControlValue] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
-    """Name as asked for → why it is not so, and what to do."""
+    """By the name that was asked for: why it is not set, and what to do."""
 
     def as_json(self) -> dict[str, Any]:
         """Return `/api/controls`."""
@@ -117,7 +117,7 @@ def normalised(title: str) -> str:
 
 
 def asked_name(control: Control, names: Iterable[str]) -> str:
-    """Return which of the names means this control, by whatever kernel; empty: none does."""
+    """Return which of the names is this control's, in any kernel version; empty: none."""
     return next((name for name in names if normalised(name) in (control.name, *control.aliases)), "")
 
 
@@ -128,7 +128,7 @@ def _find(name: str, controls: Iterable[Control]) -> Control | None:
 
 
 def find(name: str, controls: Sequence[Control], camera: str) -> Control:
-    """Return the control of that name, by whatever kernel. Raises `ConfigError` with the names that are near."""
+    """Return the control of that name, in any kernel version. Raises `ConfigError`, which suggests similar names."""
     found = _find(name, controls)
     if found is not None:
         return found
@@ -163,7 +163,7 @@ def number(control: Control, value: Any, name: str = "") -> Number:
 
 
 def apply(source: Adjustable, camera: str, wanted: Mapping[str, ControlValue]) -> Report:
-    """Set what is wanted, automatic modes first; one that cannot be set is reported, and the others are still set."""
+    """Set the wanted values, automatic modes first. One that cannot be set is reported; the others are still set."""
     problems: dict[str, str] = {}
     try:
         known = tuple(source.controls())
@@ -183,7 +183,7 @@ def apply(source: Adjustable, camera: str, wanted: Mapping[str, ControlValue]) -
                 refused[name] = error.strerror or str(error)
         after = tuple(source.controls())
     except OSError as error:
-        if error.errno not in _GONE and wanted:  # who is gone, the next read tells
+        if error.errno not in _GONE and wanted:  # if the camera is gone, the next read says so
             problems = {next(iter(wanted)): f"{_KEY}: {camera} cannot be asked for its controls ({error.strerror})"}
         return Report(camera, (), wanted, problems)
     for name, control, value in plan:
@@ -194,7 +194,7 @@ def apply(source: Adjustable, camera: str, wanted: Mapping[str, ControlValue]) -
 
 
 def apply_to(source: Source, wanted: Mapping[str, ControlValue]) -> Report:
-    """Set what is wanted of any source; one without settings is reported."""
+    """Set the wanted values on any source; one without settings is reported."""
     if isinstance(source, Adjustable):
         return apply(source, source.description, wanted)
     camera = source.description
@@ -218,4 +218,4 @@ def _ruler(control: Control, controls: Sequence[Control]) -> str:
     if now is None or not (now.inactive and rulers):
         return ""
     off = next((n for n, text in rulers[0].menu.items() if "manual" in text.lower()), 0)
-    return f"; an automatic rules it: set {rulers[0].name}: {off}"
+    return f"; an automatic mode controls it: set {rulers[0].name}: {off}"

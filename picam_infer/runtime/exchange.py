@@ -1,4 +1,4 @@
-"""Another model for loops that run: opened beside the one in use, and taken over between two frames."""
+"""Exchanges the model while the loops run: the new one is opened beside the old one, and taken between two frames."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from picam_infer.inference.classifier import Classifier
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0
-"""A model that has not answered after so long is not waited for any more."""
+"""How long a new model may take to answer before it is given up."""
 Open = Callable[[threading.Event], Classifier]
-"""Gets the event that ends the opening."""
+"""Called with the event that cancels the opening."""
 
 
 class Exchange:
@@ -24,18 +24,18 @@ class Exchange:
     def __init__(
         self, open_classifier: Open, picture: Pixels, taken: Callable[[], None], *, beside: bool = True
     ) -> None:
-        """`picture`, the network's input, is what it is tried on. `taken` is called when the loop runs the new model.
+        """`picture`, the network's input, is what the model is tried on. `taken` is called when the loop takes it.
 
-        `beside`: both can be open at once; else (one stick for two) it is opened when the old one was closed.
+        `beside`: both can be open at once; otherwise (one stick for both) it is opened once the old one is closed.
         """
         self.open_classifier = open_classifier
         """How it is opened again after a loss."""
         self.failure: PicamError | None = None
-        """Why the old one stays."""
+        """Why the old model stays."""
         self.ready = threading.Event()
-        """It can be taken."""
+        """Set when the new model can be taken."""
         self.over = threading.Event()
-        """It was taken, or it failed."""
+        """Set when it was taken, or has failed."""
         self._picture = picture
         self._taken = taken
         self._beside = beside
@@ -50,7 +50,7 @@ class Exchange:
         return time.monotonic() - self._began_s > PATIENCE_S
 
     def start(self, tell: Callable[[], None]) -> None:
-        """Open it in a thread; `tell` is called when it is ready."""
+        """Open the model in a thread; `tell` is called when it is ready."""
         if self._beside:
             threading.Thread(target=self._open, args=(tell,), name="model", daemon=True).start()
         else:
@@ -58,7 +58,7 @@ class Exchange:
             tell()
 
     def take(self) -> Classifier | None:
-        """Return the classifier, which is the caller's from now on; None: it is still to be opened."""
+        """Return the classifier, which the caller owns from now on; None: the caller has to open it."""
         with self._lock:
             classifier, self._classifier = self._classifier, None
         self._taken()
@@ -66,7 +66,7 @@ class Exchange:
         return classifier
 
     def give_up(self) -> None:
-        """Leave it, whatever has become of it."""
+        """Give the new model up, at whatever stage."""
         with self._lock:
             self._given_up.set()
             classifier, self._classifier = self._classifier, None
@@ -79,7 +79,7 @@ class Exchange:
         except PicamError as error:
             self._fail(error)
         except Exception as error:  # the top of a thread: the old model goes on
-            log.exception("a model that was to be taken over: an internal error")
+            log.exception("exchanging the model: an internal error")
             self._fail(PicamError(f"the new model cannot be run ({type(error).__name__})", "see the journal"))
         else:
             with self._lock:
@@ -93,7 +93,7 @@ class Exchange:
     def _tried(self) -> Classifier:
         classifier = self.open_classifier(self._given_up)
         try:
-            classifier.scores(self._picture)  # the first inference sets memory up, and takes longer
+            classifier.scores(self._picture)  # the first inference allocates memory, and takes longer
         except BaseException:
             classifier.close()
             raise

@@ -1,4 +1,4 @@
-"""The one owner of which parts of the program are there, and of what is known about those that are not."""
+"""The one owner of which parts of the program work, and of what is known about those that do not."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Literal
 from picam_infer.core import Problem
 
 Part = Literal["camera", "engine", "display", "model", "configuration"]
-"""Besides these, each place that events go to is one: see `core.outlet_part`."""
+"""Each event outlet is a part, too: see `core.outlet_part`."""
 ALWAYS_COUNTED: tuple[Part, ...] = ("camera", "engine", "display")
-"""The parts that every program has, or may have: metrics name them before anything has happened to them."""
+"""Parts that metrics name before anything has happened to them, since every program has them, or may have."""
 
 Listener = Callable[[Problem, bool], None]
-"""Called for a part that is down (with what is new about it), and (True) for one that is up again."""
+"""Called with (problem, False) for a part that is down or has a new reason, with (problem, True) once it is up."""
 
 
 class Health:
-    """Which parts are down. Any thread may report, any may ask."""
+    """Knows which parts are down. Any thread may report and ask."""
 
     def __init__(self, tell: Listener = lambda problem, up: None) -> None:
         self.losses: dict[str, int] = {}
@@ -32,12 +32,12 @@ class Health:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is the matter with the parts that are down now, the longest down first."""
+        """The problems of the parts that are down now, the longest down first."""
         return tuple(self._problems.values())
 
     @property
     def blocking(self) -> Problem | None:
-        """The first problem that leaves nothing to show: recognition goes on without a monitor or an event outlet."""
+        """The first problem that stops recognition, which goes on without a monitor or an event outlet."""
         return next((problem for problem in self.problems if problem.blocking), None)
 
     def down(self, part: str) -> bool:
@@ -45,14 +45,14 @@ class Health:
         return part in self._problems
 
     def lost_s(self, part: str) -> float:
-        """For how many seconds a part was down, all times together, the current one included."""
+        """Return for how many seconds a part has been down in all, the current outage included."""
         with self._lock:
             problem = self._problems.get(part)
             now_s = time.monotonic() - problem.since_monotonic_s if problem else 0.0
             return self._lost_s.get(part, 0.0) + now_s
 
     def mark_down(self, part: str, what: str, remedy: str = "") -> bool:
-        """Note that a part is down; True when that (or its reason) is news."""
+        """Note that a part is down; returns True if that, or the reason, is new."""
         with self._lock:
             known = self._problems.get(part)
             if known and known.what == what:
@@ -67,7 +67,7 @@ class Health:
         return True
 
     def mark_up(self, part: str) -> float | None:
-        """Note that a part is there; returns the seconds it was gone, None when it was not down."""
+        """Note that a part is up; returns for how many seconds it was down, None if it was not."""
         with self._lock:
             problem = self._problems.pop(part, None)
             if problem is None:

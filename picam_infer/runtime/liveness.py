@@ -1,4 +1,4 @@
-"""Whether a source is alive: a slow one is, at its own pace; one that sends nothing usable is not."""
+"""Whether a source is alive. A slow one is, as long as it keeps its own pace; one that sends nothing usable is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import deque
 from picam_infer.core import Disconnected, PacedSource, Source
 
 STALE_S = 2.0
-"""A live source without a frame for this long is lost."""
+"""A live source that has sent no frame for this long counts as lost."""
 _TIMES = 3
 _JUST_NOW_S = 2.0
 _OFTEN = 5
@@ -18,10 +18,10 @@ _KEPT = 10
 
 
 class SilenceLimit:
-    """How long a source may be silent: three times the longest of the gaps that it kept last."""
+    """How long a source may be silent: three times the longest of its last gaps between pictures."""
 
     def __init__(self, least_s: float, unknown_s: float = 0.0) -> None:
-        """`least_s`: never less; `unknown_s`: until two pictures have come."""
+        """`least_s`: the lower bound; `unknown_s`: the limit until two pictures have come."""
         self._least_s = least_s
         self._gaps_s: deque[float] = deque(maxlen=_KEPT)
         self._last_s: float | None = None
@@ -37,14 +37,14 @@ class SilenceLimit:
 
 
 class Breaks:
-    """How often a stream broke off and went on at once, and when to report that."""
+    """How often a stream breaks off and resumes at once, and when to report that."""
 
     def __init__(self) -> None:
         self._at_s: deque[float] = deque(maxlen=_OFTEN)
         self._told_s = -math.inf
 
     def often(self, now_s: float) -> bool:
-        """Note one; True when there have been many within a minute and nobody was told for an hour."""
+        """Note a break; True if there were many within a minute and none were reported in the last hour."""
         self._at_s.append(now_s)
         many = len(self._at_s) == _OFTEN and now_s - self._at_s[0] < 60
         if not many or now_s - self._told_s < 3600:
@@ -58,7 +58,7 @@ class Liveness:
 
     def __init__(self) -> None:
         self.fresh_s = 0.0
-        """When it was opened or gave its last picture, on CLOCK_MONOTONIC; 0: none is open."""
+        """When the source was opened or gave its last picture, on CLOCK_MONOTONIC; 0: none is open."""
         self._gave = False
         self._source: Source | None = None
         self._silence = SilenceLimit(0.0)
@@ -66,29 +66,29 @@ class Liveness:
         self._undecoded: tuple[str, float] = ("", 0.0)
 
     def opened(self, source: Source, least_s: float) -> None:
-        """Note that a source was opened; `least_s`: the shortest silence that means anything."""
+        """Note that a source was opened; `least_s`: the shortest silence that counts."""
         unknown_s = source.patience_s if isinstance(source, PacedSource) else least_s
         self._source, self._silence = source, SilenceLimit(least_s, unknown_s)
         self._damage, self._undecoded = ("", 0), ("", 0.0)
         self.fresh_s = time.monotonic()
 
     def arrived(self, now_s: float) -> None:
-        """Note a whole picture."""
+        """Note that a complete picture arrived."""
         self.fresh_s, self._gave = now_s, True
         self._silence.arrived(now_s)
         self._damage = ("", 0)
 
     def damaged(self, why: str) -> None:
-        """Note a picture that had to be skipped. The first reason stays: the numbers in the next ones are no news."""
+        """Note a picture that had to be skipped. The first reason stays: later ones differ only in their numbers."""
         self._damage = (self._damage[0] or why, self._damage[1] + 1)
 
     def undecodable(self, why: str) -> None:
-        """Note a picture that arrived whole and could not be decoded."""
+        """Note a picture that arrived complete but could not be decoded."""
         if not self._undecoded[1]:
             self._undecoded = (why, time.monotonic())
 
     def decoded(self) -> bool:
-        """Note a picture that could be; True when the last one could not."""
+        """Note a picture that could be decoded; True if the last one could not."""
         if not self._undecoded[1]:
             return False
         self._undecoded = ("", 0.0)
@@ -96,12 +96,12 @@ class Liveness:
 
     @property
     def broke_off(self) -> bool:
-        """Whether the stream that is open gave pictures until just now: it may go on as soon as it is asked again."""
+        """Whether the open stream sent pictures until just now: it may resume as soon as it is opened again."""
         paced = self._gave and isinstance(self._source, PacedSource)
         return paced and time.monotonic() - self.fresh_s < _JUST_NOW_S
 
     def gone(self) -> bool:
-        """Note that none is open; True when it had given a picture."""
+        """Note that no source is open; True if the last one had sent a picture."""
         gave, self._gave = self._gave, False
         self._source, self.fresh_s = None, 0.0
         return gave

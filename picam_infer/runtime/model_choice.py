@@ -1,4 +1,4 @@
-"""Which model a service runs: the one owner of that choice, for command and page; the model before is remembered."""
+"""The one owner of which model a service runs, for the command line and the page; it remembers the previous model."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from picam_infer.platform import atomic_file
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A model that the service is to run, and what else is to be written with it."""
+    """A model for the service to run, and what else to write with it."""
 
     model: str
     also: Mapping[str, Any]
     before: str | None
-    """What to go back to, where it is not what the settings name now."""
+    """The model to go back to, if not the one that the settings name now; None: that one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """The choice of the service whose configuration file is given."""
+    """The choice of model in one configuration file."""
 
     settings: Path
 
@@ -37,17 +37,17 @@ class ModelChoice:
 
     @property
     def before(self) -> str | None:
-        """The model that was used before; None: there was none, or it is gone."""
+        """The previous model; None: there was none, or it is not known any more."""
         try:
             return str(json.loads(self._memory.read_text("utf-8"))["model"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def use(self, model: str, also: Mapping[str, Any] | None = None, before: str | None = None) -> str:
-        """Write the model (and further keys) into the file, once it is known that the model can be used with it.
+        """Write the model (and the keys `also`) to the file, after checking that the model can be used with it.
 
-        `before` is what to go back to, where that is not the model which the file named. Returns what could not be
-        remembered, and why; empty: all was. Raises `PicamError`.
+        `before`: the model to go back to, if not the one that the file names. Returns why that could not be remembered;
+        empty: it was. Raises `PicamError`.
         """
         config = configs.load(self.settings)
         configs.tuned(bundles.load(model).card, config.preprocess, self.settings)
@@ -62,7 +62,7 @@ class ModelChoice:
         return ""
 
     def model_before(self) -> str:
-        """Return the model that was used before. Raises `NoInput`."""
+        """Return the previous model. Raises `NoInput`."""
         if (before := self.before) is None:
             raise NoInput(f"no model was used before with {self.settings}", "name one: picam-infer use MODEL")
         return before

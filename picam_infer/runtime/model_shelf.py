@@ -1,4 +1,4 @@
-"""The models that are there: brought in from files, bundles and USB sticks, listed, and taken away."""
+"""The installed models: brought in from files, bundles and USB sticks, listed, and deleted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from picam_infer.platform import removable, service_manager
 Progress = Callable[[str, float], None]
 _SUFFIXES = (".zip", ".h5", ".hdf5", ".keras", ".tflite", ".lite", ".onnx", ".tgz", ".tar", ".gz")
 _DEEP = 3
-"""How many folders deep models are looked for on a stick."""
+"""How many folders deep a stick is searched for models."""
 _MOST_ENTRIES = 20_000
 _MOST_FOUND = 100
 
@@ -31,9 +31,9 @@ class Offer:
 
     path: Path
     medium: str
-    """What the stick calls itself."""
+    """The stick's volume name."""
     size: int
-    """Bytes; of a folder of its network."""
+    """Bytes; for a bundle, the size of its network."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it for the page."""
@@ -102,12 +102,12 @@ def plain_name(text: str) -> str:
 
 
 def free(wanted: str, origin: str, folder: Path) -> str:
-    """Return the name, with a number where another model has it: every Teachable Machine export is called alike."""
+    """Return the name, numbered if another model has it: all Teachable Machine exports have the same name."""
     number, chosen = 1, wanted
     while (folder / chosen).exists():
         try:
             there = bundles.load(str(folder / chosen))
-        except PicamError:  # what is not a model keeps its place
+        except PicamError:  # this is not a model: leave it alone
             there = None
         if there is not None and origin and there.card.origin.sha256 == origin:
             return chosen
@@ -117,7 +117,7 @@ def free(wanted: str, origin: str, folder: Path) -> str:
 
 
 def in_use() -> list[str]:
-    """Return the models that the services of this machine run, as far as their settings can be read."""
+    """Return the models that this machine's services run, as far as their settings can be read."""
     found = []
     for service in service_manager.services():
         with contextlib.suppress(PicamError):
@@ -129,10 +129,10 @@ def delete(name: str, in_use: Sequence[str]) -> None:
     """Delete a model that was brought in; never one that is in use (by name). Raises `PicamError`."""
     folder = bundles.load(name).folder
     if "/" in name or folder.parent == bundles.BUILT_IN:
-        raise UsageError(f"{name} cannot be deleted: it is built in", "it takes no room of yours")
+        raise UsageError(f"{name} cannot be deleted: it is built in", "it is part of the program")
     if name in in_use:
         raise UsageError(f"{name} is in use", "use another model first: picam-infer use MODEL")
-    # Out of sight in one step; what then cannot be deleted is no model any more.
+    # Renamed first, in one step: if the rest cannot be deleted, it is at least not a model any more.
     gone = folder.with_name(f".deleted.{folder.name}.{secrets.token_hex(4)}")
     try:
         folder.rename(gone)
@@ -142,7 +142,7 @@ def delete(name: str, in_use: Sequence[str]) -> None:
 
 
 def offers(media: Sequence[removable.Medium] | None = None) -> list[Offer]:
-    """Return what models are on mounted sticks: files that may be one, by their endings, and bundles' folders."""
+    """Return the models on mounted sticks: files that may be models, by their extension, and bundles."""
     found: list[Offer] = []
     for medium in removable.media() if media is None else media:
         if medium.folder is not None and not medium.how:

@@ -1,4 +1,4 @@
-"""A model that was brought to the page: received, converted in the sandbox, tried on the live picture, used or not."""
+"""A model that came by the page: received, converted in the sandbox, tried on the live picture, then used or not."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from picam_infer.runtime.state import State
 log = logging.getLogger(__name__)
 
 MOST_MB = 500.0
-"""How large a file may be."""
+"""The largest file that is accepted."""
 RESERVE_MB = 300.0
 """What stays free on the disk while a file is received and converted."""
 _LOOK_S = 5.0
-"""How long a visit counts as looking at the trial."""
+"""For so long after a request somebody counts as looking at the trial."""
 _IDLE_S = 1800.0
-"""A trial that nobody looks at is given up after so long."""
+"""A trial that nobody has looked at for so long is given up."""
 _PER_S = 2.0
 _PLACE = ".trial"
 
 
 class _GivenUp(Exception):
-    """Somebody does not want it any more."""
+    """The trial was discarded meanwhile."""
 
 
 class ModelTrial:
@@ -65,7 +65,7 @@ class ModelTrial:
 
     @contextlib.contextmanager
     def following(self, state: State, config: Callable[[], configs.Config], path: Path | None) -> Iterator[None]:
-        """Try models on the pictures of a run of the other parts, until the block ends.
+        """Try models on the pictures of a round of the service, until the block ends.
 
         `config` returns the configuration in force.
         """
@@ -104,7 +104,7 @@ class ModelTrial:
         }
 
     def status(self) -> dict[str, Any]:
-        """Return how the trial is."""
+        """Return the state of the trial, as JSON."""
         self._looked_s = time.monotonic()
         with self._lock:
             return {"stage": self._stage, **self._told}
@@ -135,9 +135,9 @@ class ModelTrial:
     # -- bringing one ------------------------------------------------------------
 
     def receive(self, name: str, size: int | None) -> Path:
-        """Make room for a file that is about to come, and return where it belongs. Raises `PicamError`.
+        """Make room for a file that is about to be uploaded, and return where to write it. Raises `PicamError`.
 
-        What was on trial before is given up. `size` in bytes, None: not known yet.
+        A trial that was going on is given up. `size`: in bytes; None: not known yet.
         """
         plain = "".join(char if char.isalnum() or char in "._- " else "-" for char in Path(name).name)[-80:].strip(". ")
         with self._lock:
@@ -156,7 +156,7 @@ class ModelTrial:
             return place / (plain or "model")
 
     def received(self, count: int) -> None:
-        """Note how many bytes have come. Raises `PicamError` when they are too many."""
+        """Note how many bytes have arrived. Raises `PicamError` if there are too many."""
         _check_size(count)
         if self._given_up.is_set():
             raise UsageError("it was discarded", "")
@@ -164,14 +164,14 @@ class ModelTrial:
             self._told = {**self._told, "received": count}
 
     def lost(self, reason: str) -> None:
-        """The file did not come whole."""
+        """Note that the upload broke off."""
         with self._lock:
             self._forget()
             if reason:
                 self._stage, self._told = "failed", {"problem": {"reason": reason, "hint": "try again"}}
 
     def bring(self, path: Path) -> None:
-        """Convert a file (a stick's or one that has been received), and try it. Returns at once."""
+        """Convert a file (from a stick, or uploaded) and try it. Returns at once."""
         with self._lock:
             if self._stage == "converting":
                 raise Busy("another model is being brought in", "wait for it, or discard it")
@@ -199,9 +199,9 @@ class ModelTrial:
             free_mb = disk.free_mb(bundles.home())
         except OSError as error:
             raise PicamError(f"{bundles.home()} cannot be read ({error.strerror})", "check the disk") from error
-        # The file, what is in it, and the bundle that comes of it.
+        # For the file, its contents unpacked, and the bundle made from it.
         if free_mb < RESERVE_MB + 3 * size / 1e6:
-            raise PicamError("there is too little room on the disk", "delete models or pictures that nobody needs")
+            raise PicamError("there is too little space on the disk", "delete models or pictures that nobody needs")
 
     # -- what becomes of it --------------------------------------------------------
 
@@ -209,7 +209,7 @@ class ModelTrial:
         """Keep the model that is ready, have the service run it, and return its name. Raises `PicamError`."""
         with self._lock:
             if self._stage != "ready" or self._bundle is None:
-                raise UsageError("no model is ready", "bring one first")
+                raise UsageError("no model is ready", "upload one, or choose one on a USB stick")
             folder, home = self._bundle.folder, bundles.home()
             wanted = model_shelf.plain_name(name) if name else folder.name
             chosen = model_shelf.free(wanted, self._bundle.card.origin.sha256, home)
@@ -226,15 +226,15 @@ class ModelTrial:
             return chosen
 
     def discard(self) -> None:
-        """Throw away what is on trial, also while it is still being brought."""
+        """Throw the model on trial away, even while it is still being received or converted."""
         with self._lock:
             self._given_up.set()
             self._forget()
 
     def switch(self, name: str) -> None:
-        """Have the service run a model that is there. Raises `PicamError`."""
+        """Have the service run an installed model. Raises `PicamError`."""
         if "/" in name:
-            raise UsageError(f"{name} is no model's name", "see the list")
+            raise UsageError(f"{name} is not the name of a model", "see the list")
         bundles.load(name)
         self._switch(Switch(name, {}, None))
 
@@ -286,7 +286,7 @@ class ModelTrial:
             place.mkdir(parents=True, exist_ok=True)
             name = model_shelf.install(str(path), folder=place, progress=progress)
         except OSError as error:
-            raise PicamError(f"{path.name} cannot be read ({error.strerror})", "bring it again") from error
+            raise PicamError(f"{path.name} cannot be read ({error.strerror})", "try it again") from error
         finally:
             shutil.rmtree(_place() / "upload", ignore_errors=True)
         return bundles.load(str(place / name))
@@ -299,7 +299,7 @@ class ModelTrial:
             self._stage, self._told = "failed", {"problem": {"reason": error.message, "hint": error.hint}}
 
     def _try(self, made: Bundle, given_up: threading.Event) -> None:
-        """Say what the model sees in the live picture, for as long as somebody looks."""
+        """Follow the live picture with the model, for as long as somebody looks."""
         classifier: Classifier | None = None
         number = 0
         try:

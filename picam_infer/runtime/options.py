@@ -1,4 +1,4 @@
-"""What the command line of `run` asks for besides the configuration file."""
+"""The command line options of `run`, which override the configuration file."""
 
 from __future__ import annotations
 

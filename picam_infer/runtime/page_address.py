@@ -1,4 +1,4 @@
-"""What to type to see the page, here and from another machine: never an address that leads nowhere."""
+"""The addresses to type for the page, here and on another machine; never one that leads nowhere."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from picam_infer.config import Web
 from picam_infer.platform import addresses
 
 ANY = ("", "0.0.0.0", "::")
-"""Hosts of `web.listen` that mean every address of the machine."""
+"""Hosts in `web.listen` that stand for every address of the machine."""
 
 
 def reachable(settings: Web, port: int, shared: bool = False) -> list[str]:
-    """Return the page's addresses, the surest first; `shared`: it listens on every address besides `web.listen`."""
+    """Return the page's addresses, the most reliable first; `shared`: it listens on all of the machine's."""
     return from_elsewhere(settings, port, shared) or [_address(settings, _here(settings), port)]
 
 
 def from_elsewhere(settings: Web, port: int, shared: bool = False) -> list[str]:
     """Return the page's addresses for other machines: an IP address, which always works, before the mDNS name.
 
-    Empty while this machine is in no network, or the page listens to this machine only.
+    Empty while this machine is not in any network, or the page is for this machine only.
     """
     host = settings.listen.rpartition(":")[0].strip("[]")
     if not shared and host not in ANY:

@@ -36,12 +36,12 @@ log = logging.getLogger("picam_infer")
 
 @dataclass(frozen=True, slots=True)
 class RoundModel:
-    """The model that a configuration names, as its files were when its card was read."""
+    """The model that a configuration names, as read from its files at one moment."""
 
     name: str
     bundle: Bundle
     chain: Chain
-    """The card's, with what the configuration changes of it."""
+    """The card's chain, with the configuration's changes."""
     stamp: bundles.Stamp
 
     @property
@@ -51,11 +51,11 @@ class RoundModel:
 
     @property
     def defaults(self) -> Tuning:
-        """Its settings where the configuration says nothing."""
+        """The settings where the configuration says nothing."""
         return Tuning(self.bundle.card.preprocess, configs.Decide())
 
     def tuning(self, config: Config) -> Tuning:
-        """Return its settings with a configuration."""
+        """Return the settings under a configuration."""
         return Tuning(self.chain, config.decide, config.capture.controls)
 
 
@@ -76,7 +76,7 @@ def without_model(config: Config) -> Config:
 
 
 def classifier_opener(bundle: Bundle, config: Config, state: State) -> Open:
-    """Return what opens a model on the engine that the settings ask for, again and again."""
+    """Return a function that opens a model on the configured engine; it may be called again after a loss."""
     postprocessor, still = Postprocessor.of(bundle), configs.chosen(config.engine.still, configs.Still)
 
     def report(text: str) -> None:

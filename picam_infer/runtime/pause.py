@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 By = Literal["schedule", "page", "mqtt", "signal"]
 _LOOK_S = 1.0
-"""The schedule is looked at once in this time, and when the clock was set."""
+"""How often the schedule is consulted; also whenever the clock was set."""
 _NAMES: dict[By, str] = {"schedule": "the schedule", "page": "the page", "mqtt": "MQTT", "signal": "a signal"}
 
 
@@ -46,15 +46,15 @@ class Paused:
 class Pause:
     """The switch of watching. Any thread may use it, except a signal handler.
 
-    What is set manually holds until the schedule agrees: when its next hours begin, or end.
-    It outlives reloads; the loops see it as `now` before every picture.
+    What is set manually holds until the schedule agrees, when its hours next begin or end.
+    It outlives reloads; the loops look at `now` before every picture.
     """
 
     def __init__(self, schedule: Schedule | None = None, clock: Callable[[], float] = time.time) -> None:
         self.now: Paused | None = None
-        """The pause that holds; None: watching."""
+        """The pause in force; None: watching."""
         self.tell: Callable[[By], None] = lambda by: None
-        """Called after every change, with who made it: the run's `State` passes it on."""
+        """Called after every change, with who made it; `State` sets this, and announces the change."""
         self._clock = clock
         self._schedule = schedule or Schedule()
         self._by_hand: tuple[bool, By] | None = None
@@ -77,7 +77,7 @@ class Pause:
             self._decide("schedule")
 
     def tick(self) -> None:
-        """Notice that hours have begun or ended. To be called a few times a second."""
+        """Follow the schedule. Call it a few times a second."""
         with self._changed:
             if not 0 <= self._clock() - self._looked < _LOOK_S:
                 self._decide("schedule")

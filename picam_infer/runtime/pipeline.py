@@ -1,4 +1,4 @@
-"""The loops between source and result: capture, and inference on the newest frame. Knows no hardware."""
+"""The two loops between source and result, capture and inference on the newest frame, whatever the hardware."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ log = logging.getLogger(__name__)
 STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
 _QUICK_S = 0.25
-"""Pictures that follow each other as closely show the same thing: labels may wait for them to agree."""
+"""Pictures this close together show the same thing, so that a label may wait until several agree."""
 LOOK_S = 0.15
-"""How long after a look for what would help the next one is taken: words change more slowly than that."""
+"""The least time between two searches for advice, which a person could not read faster."""
 _SPREAD = 0.75
 _WAY_S = 1.0
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
-"""For an engine that this machine may never have: each try may load libraries and the model."""
+"""For an engine that this machine may never have, as each attempt may load libraries and the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSetup:
-    """How the loops get what they run on. The two `open_*` may be called again after a loss."""
+    """What the loops run on. The two `open_*` functions may be called again after a loss."""
 
     open_source: Callable[[], Source]
     open_classifier: Open
-    """Gets the event that ends the loops, since opening a stick takes seconds."""
+    """Called with the event that ends the loops, since opening a stick takes seconds."""
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result, in order, from the inference loop."""
     patient: bool = False
-    """Whether what cannot be opened is waited for, although it is not known to come back: a file that is missing."""
+    """Whether to wait even for what may never come back, such as a missing file."""
     gives_way: Callable[[], bool] = lambda: False
-    """Whether somebody else needs the processor just now: then a live source is judged a third as often."""
+    """Whether somebody else needs the processor just now: then inferences of a live source are a third as frequent."""
     still_s: float = 0.0
-    """The most time between two inferences of a still scene; 0: it is treated as any other."""
+    """The longest time between two inferences of a still scene; 0: still scenes are treated like any other."""
     every_s: float = 0.0
-    """The least time between two inferences of a live source; of a file every picture counts."""
+    """The least time between two inferences of a live source; in a file, every picture counts."""
 
 
 class Pipeline:
@@ -77,17 +77,17 @@ class Pipeline:
     def __init__(self, state: State, parts: PipelineSetup) -> None:
         self.state = state
         self.failure: BaseException | None = None
-        """What ended a loop that should not have ended; the main loop raises it again."""
+        """The error that ended a loop; the main loop raises it again."""
         self.keep_inputs = True
         """Whether results carry what the network saw."""
         self.finished = threading.Event()
-        """Set when a file source has been played and its last result is out."""
+        """Set when a file source has ended and its last result is published."""
         self._setup = parts
         self._open_classifier = parts.open_classifier
         self._exchange: Exchange | None = None
         self._stop = threading.Event()
         self._awake = threading.Event()
-        """Ends the wait of the inference loop for an engine that is lost: the loops end, or there is another model."""
+        """Ends the inference loop's wait for a lost engine: when the loops end, or another model is ready."""
         self._drained = threading.Event()
         self._live = True
         self._liveness = Liveness()
@@ -129,26 +129,26 @@ class Pipeline:
         return not any(thread.is_alive() for thread in self._threads)
 
     def exchange(self, exchange: Exchange) -> None:
-        """Begin to exchange the model, while both loops go on; the exchange before must be over."""
+        """Begin to exchange the model while both loops go on; the previous exchange must be over."""
         self._exchange = exchange
         exchange.start(self._awake.set)
 
     @property
     def stuck(self) -> bool:
-        """Whether the source's thread is in a driver that does not answer, or died in it: only a new process helps."""
+        """Whether the source's thread hangs in a driver, or died in it, so that only a new process helps."""
         # A slow source may take as long as its pace allows to come back from a read.
         patience_s = STUCK_S + self._liveness.limit_s
         return not self._drained.is_set() and time.monotonic() - self._moved_s > patience_s
 
     @property
     def resting(self) -> bool:
-        """Whether nothing is due: what came has been worked on or has to wait, and the source is silent at its pace."""
+        """Whether no result is due: every picture was judged or has to wait its turn, and the source is not overdue."""
         silent_s = time.monotonic() - self._liveness.fresh_s
         nothing = self.state.frames.number > 0 and (self.state.frames.idle or self._early_s > 0)
         return nothing and not self._working and silent_s <= self._liveness.limit_s
 
     def watch(self) -> None:
-        """Notice a source that is open but silent, or of no use. To be called a few times a second."""
+        """Notice a source that is open but sends nothing, or nothing usable. Call it a few times a second."""
         if self.stuck:
             remedy = "the service's watchdog starts it again; a picam-infer run by hand has to be ended and started"
             self._mark_down("camera", f"its driver has not answered for {STUCK_S:.0f} s", remedy)
@@ -188,7 +188,7 @@ class Pipeline:
                     back_off.reset()
             except PicamError as loss:
                 self.state.settling = False
-                if self._stop.is_set():  # an opening that the end cut short is no loss
+                if self._stop.is_set():  # cut short by the end: not a loss
                     break
                 if not self._waits_for(loss):
                     raise
@@ -199,12 +199,12 @@ class Pipeline:
                 if not broke_off:
                     self._mark_down("camera", loss.message, loss.hint)
                 elif self._breaks.often(self._moved_s):
-                    log.warning("camera: %s again and again, and goes on each time; %s", loss.message, loss.hint)
+                    log.warning("camera: %s again and again, and resumes each time; %s", loss.message, loss.hint)
                 back_off.wait(self._stop)
         self._drained.set()
 
     def _read(self, source: Source) -> bool:
-        """Hand on frames until the source ends or the loops stop (True) or it pauses; raises `Disconnected`."""
+        """Pass frames on until the source ends or the loops stop (True), or a pause begins (False)."""
         while not self._stop.is_set():
             self._moved_s = time.monotonic()
             if self.state.pause.now:
@@ -241,7 +241,7 @@ class Pipeline:
         return True
 
     def _rest(self) -> None:
-        """Wait for the pause to end. A live source is closed meanwhile, and what it showed is no longer so."""
+        """Wait for the pause to end. A live source is closed meanwhile, and what it showed is forgotten."""
         self._liveness.gone()
         if self._live:
             self._forget_seen()
@@ -250,7 +250,7 @@ class Pipeline:
             self._moved_s = time.monotonic()
 
     def _adjust(self, source: Source) -> None:
-        """Ask the camera for the settings that are wanted now, and say once what it does not take."""
+        """Set the camera's wanted settings, and report once what it does not accept."""
         self._controls = wanted = self.state.tuning.controls
         report = camera_controls.apply_to(source, wanted)
         for problem in report.problems.values():
@@ -268,13 +268,13 @@ class Pipeline:
 
     @property
     def _patience_s(self) -> float:
-        """How long a result stays true: as long as the next one may take to come."""
+        """How long a result stays valid: as long as the next one may take."""
         return max(self._liveness.limit_s, 2 * max(self._setup.every_s, self._setup.still_s))
 
     # -- inference -------------------------------------------------------
 
     def _infer(self) -> None:
-        # Many that lost the same server at the same moment must not come back for it at the same moment.
+        # Clients that lost the same server at the same moment must not all come back at the same moment.
         back_off, slow_back_off = BackOff(USUAL_S, _SPREAD), BackOff(_SLOW_BACK_OFF_S, _SPREAD)
         while not (self._stop.is_set() or self.finished.is_set()):
             try:
@@ -284,7 +284,7 @@ class Pipeline:
                     back_off.reset()
             except PicamError as loss:
                 self.state.settling = False
-                if self._stop.is_set():  # an opening that the end cut short is no loss
+                if self._stop.is_set():  # cut short by the end: not a loss
                     return
                 if not self._waits_for(loss):
                     raise
@@ -292,7 +292,7 @@ class Pipeline:
                 (back_off if isinstance(loss, Disconnected) else slow_back_off).wait(self._awake)
 
     def _next_classifier(self) -> Classifier:
-        """Take the model that is ready to be exchanged, or open the one there is again."""
+        """Take the new model of an exchange that is ready, or open the current one again."""
         if (exchange := self._ready_exchange) is not None:
             self._exchange = None
             self._awake.clear()
@@ -306,7 +306,7 @@ class Pipeline:
 
     @property
     def _ready_exchange(self) -> Exchange | None:
-        """The exchange whose model waits to be taken."""
+        """The exchange whose model is ready to be taken."""
         exchange = self._exchange
         return exchange if exchange is not None and exchange.ready.is_set() else None
 
@@ -343,7 +343,7 @@ class Pipeline:
         return self._pace.early_s if self._live else 0.0
 
     def _submit(self, classifier: Classifier, frame: Frame) -> None:
-        """Start on a frame, and note whether it is a good picture."""
+        """Start an inference on a frame, and note whether the picture is damaged."""
         stats, complaints = self.state.stats, native_stderr.complaints()
         classifier.chain = self.state.tuning.preprocess
         try:
@@ -376,7 +376,7 @@ class Pipeline:
         stats.latency[result.engine].add(answer.infer_ms / 1e3)
         before = self.state.results.peek()
         self.state.results.put(result)
-        stats.inferences.tick(now_s)  # whoever counts it finds it
+        stats.inferences.tick(now_s)  # after the result is there for whoever sees the count
         self._advise(answer, result.label is not None, now_s)
         if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
@@ -385,7 +385,7 @@ class Pipeline:
         self._setup.on_result(result)
 
     def _advise(self, answer: Answer, known: bool, now_s: float) -> None:
-        """Say what would help to have it named; the look for that takes longer than one at the scores."""
+        """Advise what would help to recognise the thing; that takes longer to work out than the scores."""
         if known or answer.sight is None:
             self.state.advice = self._guide(None, known, now_s)
         elif now_s >= self._next_look_s:
@@ -393,11 +393,11 @@ class Pipeline:
             self.state.advice = self._guide(answer.sight(), known, now_s)
 
     def _settled(self, decide: Decide, frame: Frame) -> Decide:
-        """Return the settings with their automatic values put in: quick answers wait for more, others do not."""
+        """Return the settings with `hold: 0` (automatic) resolved: frequent answers have to agree, rare ones do not."""
         if decide.hold:
             return decide
         before = self.state.results.peek()
-        # Answers about a still scene are rare, though the camera is quick.
+        # Answers about a still scene are rare, however fast the camera is.
         quick_s = max(_QUICK_S, 1.5 * self._setup.still_s)
         quick = before is not None and not self._exchanged and frame.monotonic_s - before[1].monotonic_s < quick_s
         return msgspec.structs.replace(decide, hold=LIVE_HOLD if self._live and quick else 1)
@@ -434,13 +434,13 @@ class Pipeline:
     # -- losses ----------------------------------------------------------
 
     def _settling(self) -> None:
-        """Note, instead of what is wrong, that a device may just not be ready."""
+        """Note that a device may just not be ready yet, instead of reporting a fault."""
         if threading.current_thread() is self._threads[0]:
             self._moved_s = time.monotonic()
         self.state.settling = True
 
     def _waits_for(self, error: PicamError) -> bool:
-        # A wrong bundle has to be read again as a whole: its labels, too.
+        # A wrong bundle has to be read again as a whole, with its labels.
         return isinstance(error, Disconnected) or (
             self._setup.patient and not isinstance(error, BundleError | ConfigError)
         )
@@ -452,7 +452,7 @@ class Pipeline:
             log.warning("%s lost: %s; %s", part, reason, hint, extra={"PICAM_LOST": part})
 
     def _forget_seen(self) -> None:
-        """What was seen until now is no longer so, and the next camera is to be set up again."""
+        """Forget what was seen until now, and have the next camera set up again."""
         self.state.camera.tell(None)
         self._lost_s, self._forget = time.monotonic(), True
         self.state.results.clear()

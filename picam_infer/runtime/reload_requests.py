@@ -16,7 +16,7 @@ class ReloadRequests:
         self._event = threading.Event()
         self._asked: deque[Future[None]] = deque()
         self._due: list[Future[None]] = []
-        """Those of them that the reload under way is for."""
+        """The requests that the current reload is for."""
 
     def ask(self) -> None:
         """Ask for the configuration to be read again."""
@@ -36,7 +36,7 @@ class ReloadRequests:
 
     @property
     def model_awaited(self) -> bool:
-        """Whether the reload under way is for somebody who waits for a model."""
+        """Whether somebody waits for the current reload's model."""
         return bool(self._due)
 
     def begin(self) -> None:

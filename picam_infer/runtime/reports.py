@@ -1,4 +1,4 @@
-"""What the parts that may be there or not (page, event outlets, collected pictures) say of themselves."""
+"""The reports of the optional parts: page, event outlets, collected pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WebReport:
     reason: str
     """Why it does not listen; empty: it does."""
     clients: Mapping[str, int]
-    """Who watches, by kind."""
+    """The number of watchers, by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class OutletReport:
     reason: str
     """Why it did not."""
     note: str
-    """What should be mended although events arrive."""
+    """What should be fixed although events arrive."""
     sent: int
     failed: int
     dropped: int
@@ -54,17 +54,17 @@ class CollectionReport:
 
 
 class Provider(Generic[T]):
-    """Where a part leaves word how to ask it for its report, for as long as it runs."""
+    """Asks a part for its report, for as long as the part runs."""
 
     def __init__(self) -> None:
         self._ask: Callable[[], T] | None = None
 
     def serve(self, ask: Callable[[], T]) -> None:
-        """Answer with what `ask` returns, from any thread."""
+        """Have reports come from `ask`, which may be called from any thread."""
         self._ask = ask
 
     def end(self, ask: Callable[[], T]) -> None:
-        """Take it back, unless another has taken its place."""
+        """End that, unless another part has taken over."""
         if self._ask == ask:
             self._ask = None
 
@@ -82,10 +82,10 @@ class Reports:
         self.events: Provider[tuple[OutletReport, ...]] = Provider()
         self.collection: Provider[CollectionReport] = Provider()
         self.teaching: Provider[dict[str, Any]] = Provider()
-        """What is being taught: it has an event of its own in the event stream, and is not part of the state."""
+        """What is being taught; it has its own event in the event stream, and is not part of the state."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the members of the public state that are theirs; a part that is not there has none."""
+        """Return their members of the public state; a missing part has none."""
         web, events, collection = self.web(), self.events(), self.collection()
         body: dict[str, Any] = {}
         if events is not None:

@@ -1,4 +1,4 @@
-"""Results at a terminal: printed, counted, and at the end a summary of damaged pictures."""
+"""Results at a terminal: printed and counted, with a summary of damaged pictures at the end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Results:
         self._count = 0
 
     def __call__(self, result: Result) -> None:
-        """Take one; from the inference loop."""
+        """Take a result, in the inference loop's thread."""
         if self._stop.is_set():
             return
         if self._print:
@@ -46,13 +46,13 @@ class Results:
         except terminal.OutputError as error:
             self.failure = error
             self._stop.set()
-        except BrokenPipeError:  # the reader has had enough
+        except BrokenPipeError:  # the reader has closed the pipe
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             self._stop.set()
 
 
 def tell_damage(state: State) -> None:
-    """Say how many pictures of what has been played were of no use. Raises `PicamError` when none was of any."""
+    """Log how many pictures of a file source were damaged. Raises `PicamError` if all of them were."""
     bad, good, flawed = state.stats.bad_frames, state.stats.inferences.total, state.stats.flawed
     if bad and not good:
         what = f"all {bad} pictures are damaged" if bad > 1 else "its only picture is damaged"

@@ -1,4 +1,4 @@
-"""When to watch, by days and hours: local wall-clock time, over midnight and the changes of summer time."""
+"""When to watch, by days and hours in local time, across midnight and daylight-saving changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Period:
     """Hours on some days of the week."""
 
     days: frozenset[int]
-    """Those on which it begins; 0: Monday."""
+    """The days on which it begins; 0: Monday."""
     begins_min: int
     ends_min: int
     """Minutes after that day's midnight; beyond 1440: on the next day."""
@@ -34,13 +34,13 @@ class Period:
 
 
 class Schedule:
-    """The hours of a whole configuration; one without any is always on."""
+    """All periods of a configuration; without any, watching is always on."""
 
     def __init__(self, entries: Sequence[Hours] = ()) -> None:
         self._periods = [Period.of(entry) for entry in entries]
 
     def at(self, now: float) -> tuple[bool, float | None]:
-        """Return whether a moment lies in the hours, and when hours begin next; None: they never end.
+        """Return whether a moment is within the hours, and when hours next begin; None: never.
 
         Moments are in Unix seconds.
         """
@@ -65,13 +65,13 @@ class Schedule:
 
 
 def _span(day: date, period: Period) -> tuple[float, float]:
-    # An hour that the clock shows twice is watched both times; a moment that it leaves out is the one it jumps to.
+    # An hour that the clock shows twice counts both times; a time that it skips is the one it jumps to.
     ends = _moment(day, period.ends_min)
     return _moment(day, period.begins_min).timestamp(), max(ends.timestamp(), ends.replace(fold=1).timestamp())
 
 
 def _moment(day: date, minutes: int) -> datetime:
-    # By the date, not by adding hours: days on which summer time begins or ends have 23 or 25.
+    # By the date, not by adding hours: days on which daylight saving begins or ends have 23 or 25.
     day += minutes // _DAY_MIN * _DAY
     return datetime(day.year, day.month, day.day, minutes // 60 % 24, minutes % 60)
 
@@ -85,7 +85,7 @@ def _days(text: str) -> Iterable[int]:
 
 
 def in_words(moment: float, now: float) -> str:
-    """Return a moment to come as people say it: `17:30`, `Mon 08:00`, `2026-12-24 08:00`."""
+    """Return a future moment as people say it: `17:30`, `Mon 08:00`, `2026-12-24 08:00`."""
     ahead = (date.fromtimestamp(moment) - date.fromtimestamp(now)).days
     form = "%H:%M" if ahead == 0 else "%a %H:%M" if 0 < ahead < _WEEK else "%Y-%m-%d %H:%M"
     return time.strftime(form, time.localtime(moment))

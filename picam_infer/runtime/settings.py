@@ -25,13 +25,13 @@ _CHAIN = ("roi", "canny")
 _CONTROLS = "capture.controls."
 _REGION = "preprocess.roi"
 _PAUSE_S = 1.5
-"""Changes of the same numbers that follow each other faster (a key held down) are one entry of the history."""
+"""Changes of the same numbers within this time (a key held down) are one entry of the history."""
 _ENTRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change: the numbers that it changed, by dotted key (`preprocess.canny.0`), before and after it."""
+    """One change: the numbers before and after it, by dotted key (`preprocess.canny.0`)."""
 
     ident: int
     before: Mapping[str, Any]
@@ -45,15 +45,14 @@ class Entry:
 
     @property
     def empty(self) -> bool:
-        """Whether all is as before: a slider that was dragged back."""
+        """Whether nothing has changed, as when a slider was dragged back."""
         return self.before == self.after
 
 
 class RuntimeSettings:
     """The runtime settings of one run. Any thread may use it; `save` may block on the disk.
 
-    `path` is the configuration file, or None; its values are those that `state` starts with. `defaults` is what holds
-    where it says nothing.
+    `path` is the configuration file, or None; `state` starts with its values. `defaults` holds where it says nothing.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class RuntimeSettings:
         self._revision = 0
 
     def values(self) -> dict[str, Any]:
-        """Return the values in force by dotted key; a tuple is a list, a block a dictionary."""
+        """Return the values in force by dotted key, tuples as lists and blocks as dictionaries."""
         return _values(self._state.tuning)
 
     def as_json(self) -> dict[str, Any]:
@@ -96,8 +95,8 @@ class RuntimeSettings:
     def change(self, values: Mapping[str, Any], gesture: str = "") -> None:
         """Set values by dotted key, or single numbers of them (`preprocess.canny.0`); none when one is wrong.
 
-        Changes that name the same `gesture` (a slider being dragged) are one entry of the history; without a name
-        those are that follow each other quickly. Raises `ConfigError`.
+        Changes with the same `gesture` (a slider being dragged) are one entry of the history; without a name, changes
+        in quick succession are. Raises `ConfigError`.
         """
         with self._lock:
             values, found = self._with_controls(values)
@@ -111,9 +110,9 @@ class RuntimeSettings:
             self._announce(keys)
 
     def undo(self, ident: int | None = None) -> bool:
-        """Take back one change (None: the newest) and nothing else; False when there is none to take back.
+        """Undo one change (None: the newest) and nothing else; False if there is none.
 
-        What has been changed since stays as it is. Raises `ConfigError` when that is all of it, or the change is gone.
+        Numbers that were changed since stay. Raises `ConfigError` if all were, or the change is not known any more.
         """
         with self._lock:
             newest = self._newest()
@@ -152,10 +151,10 @@ class RuntimeSettings:
         return list(unsaved)
 
     def follow_model(self, kept: Tuning, defaults: Tuning) -> None:
-        """Take the settings of another model that runs from now on.
+        """Change to the settings of another model, which runs from now on.
 
-        `kept`: what the file has for it, `defaults`: what holds where the file says nothing. What is not the model's
-        own, and was changed and not saved, stays changed. What was done to another chain cannot be undone any more.
+        `kept`: the file's values for it; `defaults`: those where the file says nothing. Unsaved changes that do not
+        belong to the model stay. Changes of another chain cannot be undone any more.
         """
         with self._lock:
             now, saved = self._state.tuning, _values(kept)
@@ -175,9 +174,9 @@ class RuntimeSettings:
             self._revision += 1
 
     def _with_controls(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the values with the camera's own settings by the names and numbers that are stored.
+        """Return the values with the camera's own settings under the names and numbers to store.
 
-        The second dictionary has what the camera had of those that nobody had asked for yet: undo goes back there.
+        The second dictionary has the camera's current values of those that are set for the first time, for undo.
         """
         stored: dict[str, Any] = {}
         found: dict[str, Any] = {}
@@ -217,7 +216,7 @@ class RuntimeSettings:
     def _remember(
         self, keys: frozenset[str], before: Mapping[str, Any], after: Mapping[str, Any], gesture: str
     ) -> bool:
-        """Note a change in the history; True when it begins an entry of its own."""
+        """Note a change in the history; True if it begins a new entry."""
         self._revision += 1
         now_s, was, ident = self._clock(), {key: before[key] for key in sorted(keys)}, self._revision
         begun = self._begun(keys, gesture, now_s)
@@ -228,7 +227,7 @@ class RuntimeSettings:
         return begun is None
 
     def _begun(self, keys: frozenset[str], gesture: str, now_s: float) -> Entry | None:
-        """Return the entry that a change goes on with, if there is one."""
+        """Return the entry that a change continues, if there is one."""
         if gesture:
             return next((entry for entry in self._history if entry.gesture == gesture), None)
         last = self._history[-1] if self._history else None
@@ -252,7 +251,7 @@ def _values(tuning: Tuning) -> dict[str, Any]:
 
 
 def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with the single numbers put into them. Raises `ConfigError`."""
+    """Return the settings with single numbers merged into them. Raises `ConfigError`."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if key in now:
@@ -281,7 +280,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _opened(key: str, value: Any) -> Any:
-    """Return a value as the block that it stands for: a region is three numbers even when its place is left out."""
+    """Return the block that a value stands for: a region is three numbers even if only its size is given."""
     return msgspec.to_builtins(region.of(value)) if key == _REGION and isinstance(value, (int, float)) else value
 
 
@@ -292,8 +291,8 @@ def _changed(section: Any, values: Mapping[str, Any], where: str) -> Any:
         return msgspec.convert({**msgspec.to_builtins(section), **values}, type(section), strict=True)
     except msgspec.ValidationError as error:
         raise refused(str(error), type(section), where) from error
-    except UnicodeError as error:  # half a surrogate pair, which JSON can say and nothing can write
-        raise ConfigError(f"{', '.join(values)}: holds no valid text", "write it as UTF-8") from error
+    except UnicodeError as error:  # half a surrogate pair: valid in JSON, but cannot be written
+        raise ConfigError(f"{', '.join(values)}: not valid text", "write it as UTF-8") from error
 
 
 def _plain(value: Any) -> Any:

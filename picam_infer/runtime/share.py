@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 INVITATION_S = 600.0
 """How long a one-time login can be used."""
 _INVITATIONS = 8
-"""Outstanding at once; the oldest goes."""
+"""How many may be outstanding at once; the oldest is dropped."""
 _MOST_BYTES = 4096
 
 
@@ -64,8 +64,8 @@ class Invitation:
 class Share:
     """The switch that opens the page to the network. Any thread may use it, except a signal handler.
 
-    `web.share` in the configuration is where it is kept, so that it survives a restart; it outlives reloads. The web
-    server, which owns the sockets, learns of changes through `listen`.
+    It is stored as `web.share` in the configuration, so that it survives restarts and reloads. The web server, which
+    owns the sockets, learns of changes through `listen`.
     """
 
     def __init__(
@@ -75,22 +75,22 @@ class Share:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`path`: the configuration file; None: nothing is kept."""
+        """`path`: the configuration file; None: nothing is stored."""
         self.path = path
         self.now: Opening | None = None
-        """None: the page is where `web.listen` says, and nowhere else."""
+        """None: the page listens where `web.listen` says, and nowhere else."""
         self.fault = ""
-        """Why the page cannot be opened although it should be: the web server's to say."""
+        """Why the page cannot be opened although it should be; set by the web server."""
         self.port = 0
-        """Where the page listens: the web server's to say; 0: nowhere yet."""
+        """The port that the page listens on, set by the web server; 0: none yet."""
         self.presented: Invitation | None = None
-        """The one-time login that the monitor shows; None: it shows none."""
+        """The one-time login on the monitor; None: none is shown."""
         self._settings: Web | bool = Web()
         self._ends_s = 0.0
         self._clock, self._monotonic = clock, monotonic
         self._lock = threading.RLock()
         self._invited: dict[str, float] = {}
-        """SHA-256 of each code that is good, and when that ends (CLOCK_MONOTONIC)."""
+        """SHA-256 of each valid code, and when it expires (CLOCK_MONOTONIC)."""
         self._listeners: list[Callable[[], None]] = []
 
     # -- opening and closing ---------------------------------------------
@@ -103,7 +103,7 @@ class Share:
 
     @property
     def always(self) -> bool:
-        """Whether the page is open to the network by `web.listen`, whatever is shared."""
+        """Whether `web.listen` alone opens the page to the network."""
         settings = configs.chosen(self._settings, Web)
         return settings is not None and not configs.is_loopback(settings.listen.rpartition(":")[0])
 
@@ -115,9 +115,9 @@ class Share:
             self._set(opening(chosen.share, self._clock()) if chosen else None)
 
     def open(self, for_s: float | None = None) -> None:
-        """Open the page for so many seconds (None: until it is closed), and keep that in the configuration.
+        """Open the page for so many seconds (None: until it is closed), and store that in the configuration.
 
-        Raises `ConfigError` when there is no page; also when it was opened but cannot be kept.
+        Raises `ConfigError` if there is no page; also if it was opened but that cannot be stored.
         """
         with self._lock:
             if configs.chosen(self._settings, Web) is None:
@@ -128,7 +128,7 @@ class Share:
             self._keep(True if for_s is None else stamp(self._clock() + for_s))
 
     def close(self) -> None:
-        """Close it again: Raises `ConfigError` when `web.listen` opens it, or that cannot be kept."""
+        """Close it again. Raises `ConfigError` if `web.listen` opens it, or that cannot be stored."""
         with self._lock:
             if self.always:
                 raise ConfigError(
@@ -138,11 +138,11 @@ class Share:
             self._keep(False)
 
     def tick(self) -> None:
-        """Close it when the time is up. To be called a few times a second."""
+        """Close it when the time is up. Call it a few times a second."""
         now = self.now
         if now is None or now.until is None:
             return
-        # A clock that was set back must not make it longer, and one that was set forward ends it.
+        # A clock that is set back must not prolong it; one that is set forward may end it.
         if self._clock() >= now.until or self._monotonic() >= self._ends_s:
             with self._lock:
                 if self.now is now:
@@ -180,9 +180,9 @@ class Share:
         return invitation
 
     def expect(self, path: Path) -> bool:
-        """Let who has made a one-time login elsewhere (`picam-infer share`) use it: `path` has its digest.
+        """Accept a one-time login that was made elsewhere (`picam-infer share`) and left its digest in `path`.
 
-        The file is removed. False: there is none that is still good.
+        The file is removed. Returns False if there is none, or it has expired.
         """
         try:
             with path.open("rb") as file:
@@ -218,7 +218,7 @@ class Share:
                 self._invited.pop(digest(shown.code), None)
 
     def presenting(self) -> Invitation | None:
-        """Return the one-time login that the monitor is to show now."""
+        """Return the one-time login to show on the monitor now."""
         shown = self.presented
         if shown is not None and shown.ends_s <= self._monotonic():
             self.dismiss()
@@ -254,15 +254,15 @@ class Share:
 
 
 def link(address: str, code: str) -> str:
-    """Return what a QR code holds: the page's address with a one-time login.
+    """Return the address for a QR code: the page's, with a one-time login.
 
-    Behind the `#`, no server, proxy or log gets to see it before the page itself sends it.
+    What follows the `#` is not sent to any server or proxy, nor logged, before the page itself sends it.
     """
     return f"{address}join#{code}"
 
 
 def opening(value: bool | str, now: float) -> Opening | None:
-    """Return what a value of `web.share` means at a time (Unix seconds)."""
+    """Return the meaning of a value of `web.share` at a time (Unix seconds)."""
     if isinstance(value, bool):
         return Opening() if value else None
     until = datetime.strptime(value, UTC_TIME).replace(tzinfo=UTC).timestamp()
@@ -275,12 +275,12 @@ def stamp(until: float) -> str:
 
 
 def digest(code: str) -> str:
-    """Return the SHA-256 of a one-time login, which is what files and memory know of it."""
+    """Return the SHA-256 of a one-time login, in place of which files and memory hold it."""
     return hashlib.sha256(code.encode("utf-8", "replace")).hexdigest()
 
 
 def invitation_file(settings: Path | None, state: Path | None = None) -> Path:
-    """Return where whoever opens the page leaves word for the service with that configuration file.
+    """Return the file in which whoever opens the page leaves a login for the service with that configuration file.
 
     `state`: the service's state folder; None: it is this process's own.
     """
@@ -289,10 +289,10 @@ def invitation_file(settings: Path | None, state: Path | None = None) -> Path:
 
 
 def leave_word(path: Path, code: str, now: float) -> None:
-    """Write what `Share.expect` reads: anyone may know it, for nobody can make the code of it. Raises `OSError`."""
+    """Write what `Share.expect` reads. It is not secret: nobody can derive the code from it. Raises `OSError`."""
     told = {"sha256": digest(code), "until": now + INVITATION_S}
     atomic_file.write(path, (json.dumps(told) + "\n").encode(), durable=False)
-    path.chmod(0o644)  # also for a service of another user, whatever the caller's umask is
+    path.chmod(0o644)  # readable for a service of another user, whatever the umask
 
 
 def only_sharing(one: Config, other: Config) -> bool:

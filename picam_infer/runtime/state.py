@@ -1,4 +1,4 @@
-"""What the loops share: one-slot mailboxes, counters, runtime settings, and who hears of changes."""
+"""What the loops share: one-slot mailboxes, counters, runtime settings, and the listeners for changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SQUARE = Input((1, 28, 28, 1))
 
 
 class Latest(Generic[T]):
-    """A one-slot mailbox: the newest item wins. Many may peek; `skipped` counts items that no `take` saw."""
+    """A one-slot mailbox: the newest item wins. Many may peek; `skipped` counts items that were never taken."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -44,7 +44,7 @@ class Latest(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether `take` has had everything that was put."""
+        """Whether every item was taken or skipped."""
         with self._condition:
             return self._taken == self._number
 
@@ -58,7 +58,7 @@ class Latest(Generic[T]):
             self._condition.notify_all()
 
     def put_when_taken(self, item: T, timeout_s: float) -> bool:
-        """Replace the item once `take` has had the one before; False when that took too long or it is closed."""
+        """Replace the item once the one before was taken; False if that took too long, or the mailbox is closed."""
         with self._condition:
             if not self._condition.wait_for(lambda: self._taken == self._number or self._closed, timeout_s):
                 return False
@@ -68,7 +68,7 @@ class Latest(Generic[T]):
         return True
 
     def take(self, timeout_s: float) -> T | None:
-        """Return the newest item that `take` has not returned yet, waiting for one; None: none came."""
+        """Wait for an item that was not taken yet, and return it; None: none came in time."""
         with self._condition:
             if not self._condition.wait_for(lambda: self._number > self._taken or self._closed, timeout_s):
                 return None
@@ -79,7 +79,7 @@ class Latest(Generic[T]):
             return self._item
 
     def peek(self, after: int = 0, timeout_s: float = 0.0) -> tuple[int, T] | None:
-        """Return (number, item) newer than number `after` without taking it, waiting for one; None: none came."""
+        """Wait for an item newer than number `after`, and return (number, item) without taking it; None: none came."""
         with self._condition:
             newer = self._condition.wait_for(
                 lambda: (self._number > after and self._item is not None) or self._closed, timeout_s
@@ -96,14 +96,14 @@ class Latest(Generic[T]):
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Wake everyone that waits; later waits return at once."""
+        """Wake all who wait; later waits return at once."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
 
 class Rate:
-    """Events a second over the last few seconds, or between the last two rarer ones. One thread ticks, any may read."""
+    """Events a second over the last seconds, or from the last two if they are rarer. One thread ticks, any may read."""
 
     def __init__(self, window_s: float = 2.0) -> None:
         self._window_s = window_s
@@ -116,13 +116,13 @@ class Rate:
         self.total += 1
 
     def per_second(self, now_s: float | None = None) -> float:
-        """Return the rate now; 0 when nothing happened within the window, or for twice as long as it last took."""
+        """Return the rate now; 0 if nothing happened within the window or within twice the last interval."""
         now, ticks = time.monotonic() if now_s is None else now_s, tuple(self._ticks)
         recent = [t for t in ticks if now - t <= self._window_s]
         if len(recent) < 2:
             gap_s, silent_s = (ticks[-1] - ticks[-2], now - ticks[-1]) if len(ticks) > 1 else (0.0, 0.0)
             return 1 / max(gap_s, silent_s) if silent_s < 2 * gap_s else len(recent) / self._window_s
-        # From the first event until now, so that a stalled source's rate falls instead of freezing.
+        # From the first event until now, so that the rate of a stalled source falls instead of freezing.
         span_s = max(recent[-1] - recent[0], (now - recent[0]) * (len(recent) - 1) / len(recent))
         return (len(recent) - 1) / span_s if span_s > 0 else 0.0
 
@@ -136,11 +136,11 @@ class Stats:
     inferences: Rate = field(default_factory=Rate)
     shown: Rate = field(default_factory=Rate)
     shown_age_s: deque[float] = field(default_factory=lambda: deque(maxlen=2000))
-    """Age of the frames last shown, from the sensor's stamp until the display had them."""
+    """Age of the frames shown last, from the sensor's stamp to the display."""
     bad_reads: int = 0
     bad_decodes: int = 0
     flawed: int = 0
-    """Pictures with damage inside, which the decoder made something up for."""
+    """Damaged pictures that were used all the same: the decoder filled the gaps."""
     label_changes: int = 0
     latency: dict[str, Histogram] = field(default_factory=dict)
     """Inference time by engine name."""
@@ -153,7 +153,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something a person or a program may want to hear of."""
+    """Something that happened, for people and programs."""
 
     kind: Literal["label", "lost", "found", "engine", "tuning", "paused", "resumed"]
     at: float
@@ -165,16 +165,16 @@ class Change:
     reason: str = ""
     hint: str = ""
     by: str = ""
-    """Who paused or resumed: as `pause.By`."""
+    """Who paused or resumed (see `pause.By`)."""
     until: float | None = None
     """When the pause ends by itself, Unix seconds."""
     result: Result | None = field(default=None, repr=False, compare=False)
-    """The label's result; by the time a listener has it, without its pictures."""
+    """The result behind the label; listeners get it without its pictures."""
     frame: Frame | None = field(default=None, repr=False, compare=False)
     """The label's picture, for listeners that asked for pictures."""
 
     def bare(self) -> Change:
-        """Return it without any picture, to be kept for as long as one likes."""
+        """Return it without any picture, small enough to keep."""
         result = replace(self.result, input_image=None, frame=None) if self.result else None
         return replace(self, result=result, frame=None)
 
@@ -186,11 +186,11 @@ class Tuning:
     preprocess: Chain
     decide: Decide
     controls: dict[str, ControlValue] = field(default_factory=dict)
-    """`capture.controls`: what is asked of the camera."""
+    """`capture.controls`: the values asked of the camera."""
 
 
 class CameraDesk:
-    """Where the source's thread says what the camera's settings are, and others ask for them to be read again."""
+    """Where the source's thread reports the camera's settings, and others ask it to read them again."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -199,7 +199,7 @@ class CameraDesk:
 
     @property
     def report(self) -> Report | None:
-        """What the source's thread said last; None while no camera is open."""
+        """The last report; None while no camera is open."""
         return self._report
 
     @property
@@ -208,13 +208,13 @@ class CameraDesk:
         return self._asked > self._answered
 
     def tell(self, report: Report | None) -> None:
-        """Give the answer, and all that ask for it go on."""
+        """Report, and wake all who asked."""
         with self._condition:
             self._report, self._answered = report, self._asked
             self._condition.notify_all()
 
     def ask(self, timeout_s: float) -> Report | None:
-        """Wait for the next answer; after `timeout_s` return the last one."""
+        """Wait for a new report and return it; after `timeout_s`, the last one."""
         with self._condition:
             self._asked += 1
             number = self._asked
@@ -224,7 +224,7 @@ class CameraDesk:
 
 
 class State:
-    """The one object that the loops, the displays, the web page and the service have in common."""
+    """The one object that the loops, the displays, the web page and the service share."""
 
     def __init__(
         self,
@@ -242,59 +242,59 @@ class State:
         self.frames: Latest[Frame] = Latest()
         self.results: Latest[Result] = Latest()
         self.unpacked = Unpacked()
-        """The newest frame's pixels, for all who want them."""
+        """The newest frame's pixels, unpacked once for all who need them."""
         self.stats = Stats()
         self.model = model
         self.bundle: Bundle | None = None
-        """The model itself, for whoever wants to ask it something besides; None: not read yet."""
+        """The model itself, for those that run it on their own; None: not read yet."""
         self.labels = labels
         self.network = network
-        """The model's input, whose proportions say what of a picture is looked at."""
+        """The model's input, whose proportions decide which part of a picture is looked at."""
         self.units = units
-        """The units of a model that measures; None of one that classifies."""
+        """The units, for a model that measures; None for one that classifies."""
         self.source = ""
         """What the source granted."""
         self.patience_s = 0.0
-        """How long the source may be silent at its own pace; a result stays true as long."""
+        """How long the source may be silent at its own pace; a result stays valid as long."""
         self.settling = False
-        """Whether source or engine are waited for because the system is still setting its devices up."""
+        """Whether source or engine is missing only because the system is still setting its devices up."""
         self.engine = ""
         self.display = ""
         self.closed = ""
-        """That a person closed the window, and what opens it again; empty: nobody did."""
+        """A note that a person closed the window, and how to open it again; empty: nobody did."""
         self.notice: tuple[str, float] = ("", 0.0)
-        """What the engine last said of itself, and when on CLOCK_MONOTONIC it came."""
+        """The engine's last notice, and when it came (CLOCK_MONOTONIC)."""
         self.advice = ""
-        """What helps to have the thing in front of the camera named; empty: nothing, or it is named."""
+        """What would help to recognise the thing in front of the camera; empty: nothing, or it is recognised."""
         self.traffic = Traffic()
-        """What went to a model server, where one is used."""
+        """The traffic to a model server, if one is used."""
         self.telemetry: Telemetry | None = None
-        """The engine's device's own readings, where it has any."""
+        """The sensor readings of the engine's device, if it has any."""
         self.history: deque[Change] = deque(maxlen=HISTORY) if history is None else history
         """The last changes, the newest last."""
         self.camera = CameraDesk()
         """The camera's own settings."""
         self.reports = Reports()
-        """What web, events and collected pictures say of themselves."""
+        """The reports of page, event outlets and collected pictures."""
         self._tuning = tuning
         self._input_wanted_until_s = 0.0
         self._listeners: dict[Callable[[Change], None], bool] = {}
-        """Who hears of changes, and whether with their pictures."""
+        """The listeners, and whether they get pictures."""
         self._lock = threading.Lock()
         self.health = Health(self._part_changed)
         self.pause = pause or Pause()
-        """The switch of watching, which outlives this run."""
+        """Whether watching is paused; outlives this run."""
         self.pause.tell = self._paused_or_resumed
         self.share = share or Share()
-        """The switch that opens the page to the network, which outlives this run, too."""
+        """Whether the page is open to the network; outlives this run, too."""
 
     @property
     def input_wanted(self) -> bool:
-        """Whether somebody looks at what the network sees: only then results carry it."""
+        """Whether somebody looks at the network's input, which results carry only then."""
         return time.monotonic() < self._input_wanted_until_s
 
     def want_input(self) -> None:
-        """Have the next results carry what the network saw; to be said again within seconds."""
+        """Have results carry the network's input for some seconds; call it again for longer."""
         self._input_wanted_until_s = time.monotonic() + _INPUT_S
 
     @property
@@ -308,7 +308,7 @@ class State:
         decide: Decide | None = None,
         controls: dict[str, ControlValue] | None = None,
     ) -> None:
-        """Replace runtime settings; the next frame uses them. `RuntimeSettings` is who calls this, and tells of it."""
+        """Replace runtime settings; the next frame uses them. For `RuntimeSettings`, which announces the change."""
         with self._lock:
             now = self._tuning
             self._tuning = Tuning(
@@ -316,7 +316,7 @@ class State:
             )
 
     def run_model(self, bundle: Bundle) -> None:
-        """Note that another model runs from now on; its tuning is `RuntimeSettings`' business."""
+        """Note that another model runs from now on; `RuntimeSettings` sets its tuning."""
         self.bundle, self.labels, self.network = bundle, bundle.labels, bundle.card.input
         self.units = bundle.card.units if bundle.card.task == "regression" else None
         self.model = bundle.name
@@ -336,18 +336,18 @@ class State:
 
     @property
     def watching(self) -> bool:
-        """Whether there are pictures to show: not paused, and nothing lost but perhaps the monitor."""
+        """Whether there are pictures: not paused, and nothing down that recognition needs."""
         return self.pause.now is None and self.health.blocking is None
 
     def engine_says(self, text: str) -> None:
-        """Note that the engine switched, or why it does not use its stick."""
+        """Announce that the engine was switched, or why it does not use its stick."""
         self.notice = (text, time.monotonic())
         self.announce(Change("engine", time.time(), part="engine", reason=text))
 
     def listen(self, listener: Callable[[Change], None], pictures: bool = False) -> Callable[[], None]:
-        """Call `listener` at every change, from the loop that made it: it must return at once. Returns the undo.
+        """Call `listener` at every change, in the thread that made it; it must return at once. Returns what ends that.
 
-        `pictures`: with `Change.frame`, a whole picture, of which the listener keeps no more than a few.
+        `pictures`: with `Change.frame`, a whole picture; the listener must keep no more than a few.
         """
         with self._lock:
             self._listeners[listener] = pictures
@@ -358,9 +358,9 @@ class State:
             self._listeners.pop(listener, None)
 
     def announce(self, change: Change) -> None:
-        """Tell the listeners, and remember it for the timeline.
+        """Tell the listeners of a change, and add it to the history.
 
-        The one place where changes lose their pictures: whoever keeps many of them keeps no picture.
+        The one place where changes lose their pictures, so that the history holds none.
         """
         bare = change.bare()
         self.history.append(bare)

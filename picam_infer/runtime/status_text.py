@@ -11,9 +11,9 @@ from picam_infer.runtime.state import Rate, State
 
 
 def fresh_result(state: State) -> Result | None:
-    """Return the newest result, None when it is too old to be true still."""
+    """Return the newest result; None: there is none, or it is too old to be valid."""
     newest = state.results.peek()
-    # A slow model's result is this old when it comes, and as old again when the next one comes.
+    # A slow model's result is this old when it arrives, and twice as old when the next one does.
     if (
         newest is None
         or time.monotonic() - newest[1].monotonic_s > max(STALE_S, state.patience_s) + 2 * newest[1].age_ms / 1e3
@@ -63,7 +63,7 @@ def _taught(state: State) -> str:
 
 
 def _shared(state: State) -> str:
-    """Return that the page is open to the network, or why it is not although it is to be."""
+    """Return that the page is open to the network, or why it is not although it should be."""
     share = state.share
     if share.now is None:
         return ""
@@ -71,7 +71,7 @@ def _shared(state: State) -> str:
 
 
 def per_second(rate: Rate) -> str:
-    """Return a rate for people; one below one is not called nothing."""
+    """Format a rate for people; one below 1 is not rounded to 0."""
     now = rate.per_second()
     if now >= 1 or not now:
         return f"{now:.0f}"

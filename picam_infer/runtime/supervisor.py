@@ -56,7 +56,7 @@ _PAGE = "picam_infer.outputs.web.server"
 _PAUSE = {signal.SIGUSR1: True, signal.SIGUSR2: False}
 """Whether a signal pauses or resumes."""
 _SHOW = signal.SIGWINCH
-"""Opens a window again that a person closed; without a handler it does nothing, so that it can be sent to anybody."""
+"""Opens a window again that a person closed. Harmless without a handler, so that it may be sent to any process."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _SHOW, *_PAUSE)
 """Those that `Supervisor.on_signal` takes."""
 
@@ -118,7 +118,7 @@ class Supervisor:
         self._round_now: _Round | None = None
         self._change: _ModelChange | None = None
         self._old_answers = 0
-        """How many answers of this round are those of the model before."""
+        """How many of this round's answers are from the previous model."""
         self.teaching = Teaching(self._switch)
         self.trial = ModelTrial(self._switch)
 
@@ -234,7 +234,7 @@ class Supervisor:
                     trial=self.trial,
                 )
             )
-            outputs.callback(self.teaching.excuse)
+            outputs.callback(self.teaching.cancel_waits)
 
     def _watch(self, viewer: Viewer, state: State, pipeline: Pipeline, page: PageStart) -> Outcome:
         """Show, listen to keys, ping the watchdog, until something ends the round."""
@@ -267,7 +267,7 @@ class Supervisor:
         return Outcome.STOP
 
     def _attend(self, viewer: Viewer, state: State) -> Outcome | None:
-        """Do what keys, signals and the schedule want, and tell the status; the outcome if that ends the round."""
+        """Act on keys, signals and the schedule, and tell the status; returns the outcome if that ends the round."""
         while self._pause_requests:
             self.pause.set(self._pause_requests.popleft(), "signal")
         self.pause.tick()
@@ -314,7 +314,7 @@ class Supervisor:
     ) -> Outcome:
         """Stay up without a model: screen, page and status say why (`tell`), until `follow` has an outcome."""
         state = self._new_state(Tuning(Photo(), self.config.decide))
-        settings = RuntimeSettings(state)  # a model that is not there has none that could be saved
+        settings = RuntimeSettings(state)  # a missing model has no settings to save
         with contextlib.ExitStack() as outputs:
             if page:
                 collection = parts.start_listeners(outputs, self.config, self.options.path, state)
@@ -345,9 +345,9 @@ class Supervisor:
     # -- another configuration or model ------------------------------------------------
 
     def _switch(self, switch: Switch) -> Future[None]:
-        """Run another model, also after a reboot; the future ends when it runs. Raises `PicamError`, as that does."""
+        """Run another model, also after a reboot; the future ends when it runs. Both may raise `PicamError`."""
         path = self.options.path
-        if path is None:  # nothing is kept: it holds until the program ends
+        if path is None:  # there is no file to store it in: it holds until the program ends
             configs.tuned(bundles.load(switch.model).card, self.config.preprocess, None)
             self.options = replace(self.options, model=switch.model)
         else:
@@ -358,7 +358,7 @@ class Supervisor:
         return self._reloads.ask_for_model()
 
     def _follow(self, state: State) -> Outcome | None:
-        """Take up a new configuration or model; the outcome if that needs a new round."""
+        """Take up a new configuration or model; returns the outcome if that needs a new round."""
         if self._change is not None:
             return self._follow_change(self._change)
         if self._reloads.pending and self._reloaded(state):
@@ -366,7 +366,7 @@ class Supervisor:
         return None
 
     def _reloaded(self, state: State) -> bool:
-        """Read the file again; False (and all stays as it is) when it is not good, or the round can go on with it."""
+        """Read the file again; False if this round goes on, with the new configuration or (if it is wrong) the old."""
         self._reloads.begin()
         self._readiness.reloading()
         try:
@@ -399,9 +399,9 @@ class Supervisor:
         log.info("configuration read again")
 
     def _try_model(self, config: Config, waiting: bool) -> RoundModel | None:
-        """Return a configuration's model; None: it is not there, and one that waits can go on waiting.
+        """Return a configuration's model; None: there is none, but as we are waiting for one, we can go on waiting.
 
-        Raises `PicamError` when it is not to be used.
+        Raises `PicamError` if it cannot be used.
         """
         try:
             return parts.read_model(config, self.options.path)
@@ -411,9 +411,9 @@ class Supervisor:
             return None
 
     def _shared(self, config: Config) -> bool:
-        """Open or close the page to the network, when that is all that is new: then nothing is built anew.
+        """Open or close the page to the network, if nothing else is new: then nothing is rebuilt.
 
-        Who opened it has left a one-time login's digest: the monitor shows one of its own.
+        Whoever opened it has left the digest of a one-time login; the monitor shows another one.
         """
         invited = self.share.expect(invitation_file(self.options.path))
         if not only_sharing(config, self.config) or (config == self.config and not invited):
@@ -426,7 +426,7 @@ class Supervisor:
         return True
 
     def _exchange_begun(self, config: Config, model: RoundModel) -> bool:
-        """Begin to exchange the model while the round goes on, when that is all that is new.
+        """Begin to exchange the model while the round goes on, if nothing else is new.
 
         Camera, screen and page do not depend on the model; only the demo draws where a model looks.
         """
@@ -434,7 +434,7 @@ class Supervisor:
         if running is None or parts.without_model(config) != parts.without_model(self.config):
             return False
         if not self._reloads.model_awaited and config == self.config and model.stamp == running.model.stamp:
-            return False  # asked for all the same: everything begins anew
+            return False  # a reload of the same: rebuild everything
         if config.source == "demo" and model.chain.roi != running.state.tuning.preprocess.roi:
             return False
         bundle, old = model.bundle, running.model.bundle
@@ -452,7 +452,7 @@ class Supervisor:
         return True
 
     def _follow_change(self, change: _ModelChange) -> Outcome | None:
-        """End the exchange once it is over; what has to be waited for gets a new round, which can wait."""
+        """Finish the exchange once it is over; a model that has to be waited for gets a new round, which can wait."""
         exchange = change.exchange
         if not (exchange.over.is_set() or exchange.late):
             return None

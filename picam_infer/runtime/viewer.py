@@ -1,4 +1,4 @@
-"""The main thread's eyes and hands: shows the newest frame on the screen, and does what keys ask for."""
+"""The main thread's loop: shows the newest frame on the screen, and acts on keys."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _REGION_KEYS = {
     "pageup": (0.0, 0.0, _REGION_STEP),
     "pagedown": (0.0, 0.0, -_REGION_STEP),
 }
-"""Shares of the picture's height: to the right, down, larger."""
+"""Steps as shares of the picture's height: to the right, down, larger."""
 _HELP_S = 15.0
 _HELP = """q, Esc: quit · f: full screen · Space: freeze · h: this help
 t: teach · n: show the page on a phone (QR code)
@@ -67,7 +67,7 @@ class Viewer:
         screen.report_to(state.health)
 
     def step(self) -> bool:
-        """Wait a moment for a frame and show it, or a status screen; False: there was nothing to show yet."""
+        """Wait briefly for a frame and show it, or a status screen; False: there was nothing to show yet."""
         teaching = self._teaching_now()
         for key in self._screen.keys(taken=teaching is not None or self._state.share.presenting() is not None):
             self._press(key)
@@ -77,7 +77,7 @@ class Viewer:
         self._state.display, self._state.closed = self._screen.name, self._screen.closed
         if not there:
             self._state.unpacked.forget(self)
-            time.sleep(_TICK_S)  # without a monitor nothing has to be done at each frame
+            time.sleep(_TICK_S)  # without a monitor, there is nothing to do for every frame
             return True
         if invitation := self._invitation():
             self._state.unpacked.forget(self)
@@ -99,7 +99,7 @@ class Viewer:
             self._state.unpacked.expect(self, self._screen.size)
         newest = self._state.frames.peek(self._number, _TICK_S)
         if newest is None and self._number == 0:
-            self._show_status(starting_screen(self._state))  # also on a monitor that was there too late for the first
+            self._show_status(starting_screen(self._state))  # also on a monitor that was plugged in after the first one
             return False
         if newest is None or self._frozen:
             return True
@@ -121,7 +121,7 @@ class Viewer:
         return True
 
     def _invitation(self) -> InvitationScreen | None:
-        """Return what offers the page to a phone, while that is asked for."""
+        """Return the invitation for a phone, while it is to be shown."""
         share = self._state.share
         invitation = share.presenting()
         if invitation is None:
@@ -132,7 +132,7 @@ class Viewer:
         return InvitationScreen(first, addresses, now.how_long if now else "by web.listen", share.fault)
 
     def _share(self, key: str) -> None:
-        """Take a key while the page is offered to a phone, or the one that begins it."""
+        """Handle a key while the page is offered to a phone, or the key that offers it."""
         share = self._state.share
         offered = share.presenting() is not None
         try:
@@ -158,7 +158,7 @@ class Viewer:
         return self._screen.show_status(status)
 
     def _message_now(self) -> str:
-        """Return what a key just did, or what is being taught; empty: nothing lately."""
+        """Return what a key has just done, or what is being taught; empty: nothing recent."""
         if (teaching := self._teaching_now()) is not None:
             return teaching.words()
         text, until_s = self._message

@@ -1,4 +1,4 @@
-"""What a service without a model waits for: another model, or a configuration that is right."""
+"""What a service without a model waits for: a model that works, or a correct configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("picam_infer")
 
 
 class MissingModel:
-    """A model that is not there, or does not work: it is tried again when it may be another one."""
+    """A model that is missing or does not work; it is tried again when its files have changed."""
 
     def __init__(self, model: str, error: PicamError, tried: bundles.Stamp) -> None:
         """`error`: why it cannot be used; `tried`: the state of its files that did not work."""
@@ -46,7 +46,7 @@ class MissingModel:
         except PicamError as again:
             self._error, self._tried = again, ()
             return False
-        # A broken model is tried again when it is another one, so that the page does not come and go.
+        # A broken model is tried again only when its files have changed, so that the page does not come and go.
         broken = isinstance(self._error, NoInput | bundles.BundleError)
         return not broken or bundles.stamp(self._model) != self._tried
 
@@ -56,7 +56,7 @@ class WrongConfiguration:
 
     def __init__(self, path: Path | None, error: ConfigError) -> None:
         self.error = error
-        """The mistake, with file, line and key; another one after another try."""
+        """The mistake, with file, line and key, of the last try."""
         self._path = path
         self._read = file_stamp(path)
 
@@ -66,6 +66,6 @@ class WrongConfiguration:
             log.error("%s", state.health.blocking, extra={"PICAM_LOST": "configuration"})
 
     def changed(self) -> bool:
-        """Whether the file is another one than when this was last asked."""
+        """Whether the file has changed since this was last asked."""
         before, self._read = self._read, file_stamp(self._path)
         return self._read != before

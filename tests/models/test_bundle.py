@@ -51,7 +51,7 @@ def test_a_name_is_never_looked_up_in_the_working_folder(tmp_path: Path, monkeyp
     assert bundles.load("./m", (tmp_path / "installed",)).labels == ("x",)
 
 
-def test_what_is_no_bundle_is_explained(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_bundle_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.h5").touch()
     for model, said in (
@@ -134,7 +134,7 @@ def test_the_helper_makes_a_real_bundle(tmp_path: Path) -> None:
     assert bundles.load(tmp_path / "t") == made
 
 
-def test_what_came_later_stands_on_a_card_only_where_it_says_something(tmp_path: Path) -> None:
+def test_newer_keys_are_on_a_card_only_where_they_differ_from_the_default(tmp_path: Path) -> None:
     plain = Card(name="m", input=Input((1, 8, 8, 3)), preprocess=Photo(), origin=Origin("b.h5", "x"))
     assert not {b"task", b"units", b"fit"} & set(bundles.dump_card(plain).replace(b":", b"").split())
     card = msgspec.structs.replace(

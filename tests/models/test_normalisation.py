@@ -25,7 +25,7 @@ def test_each_channel_has_its_own_in_the_order_of_the_pixels() -> None:
 
 
 @pytest.mark.parametrize("offset", [0.0, (0.0, 0.0, 0.0), -7.0])
-def test_what_was_in_the_array_before_does_not_count(offset: float | tuple[float, float, float]) -> None:
+def test_previous_contents_of_the_array_do_not_matter(offset: float | tuple[float, float, float]) -> None:
     normalisation, out = Normalisation.of(2.0, offset), np.full(PIXELS.shape, 1e6, np.float32)
     normalisation.into(PIXELS, out)
     assert (out == normalisation(PIXELS)).all() and out[0, 0, 1] == 102 + np.min(offset)
@@ -53,7 +53,7 @@ def test_the_mean_is_subtracted_before_the_division() -> None:
     assert found[0, 1] == pytest.approx([1, (0.4 - 0.25) / 0.125, 0], abs=1e-6)
 
 
-def test_the_card_hands_on_what_is_written_there() -> None:
+def test_the_normalisation_is_the_cards() -> None:
     photo = Photo(colour="bgr", scale=(1.0, 2.0, 3.0), offset=(0.5, -2.0, 10.0)).normalisation
     assert photo(PIXELS)[0, 0] == pytest.approx([0.5, 100, 775])
     assert Edges().normalisation(PIXELS)[0, 0] == pytest.approx([0, 0.2, 1])

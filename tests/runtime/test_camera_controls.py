@@ -87,7 +87,7 @@ def test_the_literals_are_the_headers(tmp_path: Path) -> None:
         ("  Gain -- Auto!", "gain_auto"),
     ],
 )
-def test_names_are_v4l2_ctls(title: str, name: str) -> None:
+def test_names_are_those_of_v4l2_ctl(title: str, name: str) -> None:
     assert camera_controls.normalised(title) == name
 
 
@@ -124,7 +124,7 @@ def test_numbers_below_zero_long_ones_and_menus_of_numbers(kernel: Kernel) -> No
     assert by_name(camera)["brightness"].value == -20 and by_name(camera)["pixel_rate"].value == 1 << 35
 
 
-def test_automatics_go_first_whatever_the_order_and_the_kernels_names(kernel: Kernel, camera: NodeControls) -> None:
+def test_automatic_modes_are_set_first_whatever_order_and_names(kernel: Kernel, camera: NodeControls) -> None:
     wanted: dict[str, Any] = {
         "exposure_absolute": 200,
         "focus_absolute": 30,
@@ -156,7 +156,7 @@ def test_automatics_go_first_whatever_the_order_and_the_kernels_names(kernel: Ke
         ({"focus_auto": 2}, "2 is out of range; 0 or 1"),
     ],
 )
-def test_what_makes_no_sense_is_one_line_with_the_way_out(
+def test_nonsense_is_one_line_with_the_remedy(
     kernel: Kernel, camera: NodeControls, wanted: dict[str, Any], match: str
 ) -> None:
     report = camera_controls.apply(camera, "C920", {**wanted, "power_line_frequency": 1})
@@ -167,19 +167,17 @@ def test_what_makes_no_sense_is_one_line_with_the_way_out(
     assert kernel.control(0, "Power Line Frequency").value == 1, "the others are set"
 
 
-def test_a_value_that_an_automatic_rules_is_refused_with_the_automatics_name(camera: NodeControls) -> None:
+def test_a_value_under_an_automatic_mode_is_refused_with_the_modes_name(camera: NodeControls) -> None:
     report = camera_controls.apply(camera, "C920", {"exposure_time_absolute": 200, "focus_absolute": 10})
     assert list(report.problems.values()) == [
-        "capture.controls.exposure_time_absolute: the camera refuses 200 (Permission denied); an automatic rules it: "
-        "set auto_exposure: 1",
-        "capture.controls.focus_absolute: the camera refuses 10 (Permission denied); an automatic rules it: "
-        "set focus_automatic_continuous: 0",
+        "capture.controls.exposure_time_absolute: the camera refuses 200 (Permission denied); "
+        "an automatic mode controls it: set auto_exposure: 1",
+        "capture.controls.focus_absolute: the camera refuses 10 (Permission denied); "
+        "an automatic mode controls it: set focus_automatic_continuous: 0",
     ]
 
 
-def test_what_the_driver_refuses_or_keeps_otherwise_is_said_and_stops_nothing(
-    kernel: Kernel, camera: NodeControls
-) -> None:
+def test_what_the_driver_refuses_or_changes_is_reported_and_stops_nothing(kernel: Kernel, camera: NodeControls) -> None:
     kernel.control(0, "Brightness").fails = errno.EIO
     report = camera_controls.apply(camera, "C920", {"brightness": 9, "power_line_frequency": 1})
     assert report.problems == {"brightness": "capture.controls.brightness: the camera refuses 9 (Input/output error)"}
@@ -215,7 +213,7 @@ def test_a_camera_unplugged_meanwhile_or_without_controls(kernel: Kernel) -> Non
     )
 
 
-def test_a_camera_that_lets_nobody_else_in_is_said(kernel: Kernel, camera: NodeControls) -> None:
+def test_a_camera_that_is_in_use_is_reported(kernel: Kernel, camera: NodeControls) -> None:
     kernel.errors["open"] = errno.EBUSY
     (problem,) = camera_controls.apply(camera, "C920", {"brightness": 1, "gain": 2}).problems.values()
     assert problem == "capture.controls: C920 cannot be asked for its controls (Device or resource busy)"
@@ -230,7 +228,7 @@ def test_devices_lists_them(
     monkeypatch.setattr(v4l2, "list_cameras", lambda: listed)
     assert cli.main(["devices"]) == 0
     text = capsys.readouterr().out
-    assert "exposure_time_absolute: 3 to 2047, default 250, now 250 (set by an automatic)" in text
+    assert "exposure_time_absolute: 3 to 2047, default 250, now 250 (set by an automatic mode)" in text
     assert cli.main(["devices", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (row,) = [row for row in rows if row["kind"] == "cameras"]

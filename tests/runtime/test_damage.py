@@ -1,4 +1,4 @@
-"""Files that are played to their end: what of them could not be used is said, and the exit code tells."""
+"""Files that are played to the end: damaged pictures are reported, and show in the exit code."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def row(path: Path, whole: int, cut: int) -> Path:
     return path
 
 
-def test_how_many_were_left_out_is_said(tmp_path: Path) -> None:
+def test_the_number_of_damaged_pictures_is_reported(tmp_path: Path) -> None:
     run = play(tmp_path, row(tmp_path / "a.avi", 1, 19))
     assert run.returncode == 0 and len(run.stdout.splitlines()) == 1
     assert "19 of 20 pictures were damaged and left out" in run.stderr
@@ -75,7 +75,7 @@ def test_a_video_without_a_good_picture_fails(tmp_path: Path) -> None:
     assert "all 20 pictures are damaged" in run.stderr and "Traceback" not in run.stderr
 
 
-def test_damage_inside_is_said_and_used(tmp_path: Path) -> None:
+def test_damage_inside_is_reported_and_the_picture_used(tmp_path: Path) -> None:
     path = row(tmp_path / "a.avi", 3, 0)
     data = bytearray(path.read_bytes())
     second = data.index(b"\xff\xd8\xff", data.index(b"\xff\xd8\xff") + 3)

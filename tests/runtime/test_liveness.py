@@ -1,4 +1,4 @@
-"""Slow, silent and useless sources, told apart."""
+"""Telling slow, silent and useless sources apart."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_slow_source_keeps_its_own_pace(clock: Clock, gap_s: float) -> None:
 
 
 @pytest.mark.parametrize(("source", "remedy"), [(Camera(), "cable"), (NetworkCamera(), "quality")])
-def test_damaged_pictures_only_are_said_with_one_reason(clock: Clock, source: Camera, remedy: str) -> None:
+def test_only_damaged_pictures_are_reported_with_one_reason(clock: Clock, source: Camera, remedy: str) -> None:
     life = opened(source)
     said = set()
     for number in range(100):
@@ -103,7 +103,7 @@ def test_damaged_pictures_only_are_said_with_one_reason(clock: Clock, source: Ca
     assert life.complaint() is None
 
 
-def test_pictures_that_nobody_can_decode_are_said_though_they_come(clock: Clock) -> None:
+def test_pictures_that_arrive_but_cannot_be_decoded_are_reported(clock: Clock) -> None:
     life = opened(Camera())
     for number in range(30):
         clock.now_s += 0.1
@@ -123,7 +123,7 @@ def test_a_file_is_never_silent(clock: Clock) -> None:
     assert life.complaint() is None
 
 
-def test_what_is_gone_tells_whether_it_ever_gave_a_picture() -> None:
+def test_a_source_that_is_gone_tells_whether_it_ever_gave_a_picture() -> None:
     life = opened(Camera())
     assert not life.gone()
     life.opened(Camera(), 2.0)

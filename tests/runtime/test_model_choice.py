@@ -1,4 +1,4 @@
-"""Which model a service runs, and which before."""
+"""Which model a service runs, and the previous one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_users_own_models_are_found_by_name_and_the_one_before_is_remembered(s
     assert choice.use("socks", before="socks.before") == "" and choice.before == "socks.before"
 
 
-def test_a_model_that_does_not_go_with_the_settings_changes_nothing(settings: Path) -> None:
+def test_a_model_that_does_not_fit_the_settings_changes_nothing(settings: Path) -> None:
     make_bundle(bundles.home() / "photos")
     text = settings.read_text()
     with pytest.raises(ConfigError, match="canny"):

@@ -46,7 +46,7 @@ def test_a_bundle_is_copied_and_the_stick_stays_as_it_is(shelf: Path, tmp_path: 
     assert sorted((path, path.stat().st_mtime_ns) for path in medium.folder.rglob("*")) == before
 
 
-def test_a_group_shares_what_one_of_it_brought_in(shelf: Path, tmp_path: Path) -> None:
+def test_a_group_shares_what_one_member_brought_in(shelf: Path, tmp_path: Path) -> None:
     make_bundle(tmp_path / "m")
     shelf.chmod(0o2775)
     before = os.umask(0o077)
@@ -75,7 +75,7 @@ def test_deleting(shelf: Path, tmp_path: Path) -> None:
     assert (shelf / "three").is_dir()
 
 
-def test_what_goes_or_comes_is_not_listed(shelf: Path) -> None:
+def test_a_model_being_written_or_deleted_is_not_listed(shelf: Path) -> None:
     make_bundle(shelf / "m")
     shutil.copytree(shelf / "m", shelf / ".deleted.m.0123abcd")
     assert bundles.names() == ["digits", "m"]

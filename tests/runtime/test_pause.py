@@ -73,7 +73,7 @@ def test_the_schedule_pauses_and_resumes() -> None:
     assert pause.now is None and told == ["schedule", "schedule"]
 
 
-def test_by_hand_wins_until_the_schedule_comes_to_the_same() -> None:
+def test_a_manual_pause_wins_until_the_schedule_agrees() -> None:
     clock = Clock("2026-11-26 20:00")
     pause = Pause(schedule(OFFICE), clock)
     pause.set(False, "page")
@@ -118,7 +118,7 @@ def test_a_reload_keeps_what_was_set_by_hand_and_takes_the_new_hours() -> None:
     assert pause.now is None
 
 
-def test_a_clock_that_is_set_is_noticed() -> None:
+def test_setting_the_clock_is_noticed() -> None:
     clock = Clock("2000-01-01 00:00")
     pause = Pause(schedule(OFFICE), clock)
     assert pause.now is not None, "a Saturday, before the time is known"

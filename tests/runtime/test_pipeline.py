@@ -233,7 +233,7 @@ def test_a_lost_camera_is_opened_again(run: Callable[..., Running], caplog: pyte
     assert running.state.health.losses["camera"] == 1
 
 
-def test_while_udev_sets_devices_up_nothing_is_lost(
+def test_while_udev_sets_devices_up_nothing_is_reported_lost(
     run: Callable[..., Running], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     caplog.set_level("INFO")
@@ -260,7 +260,7 @@ def test_a_camera_that_goes_while_udev_works_is_lost_at_once(
     assert running.state.health.problems[0].what == "the camera is unplugged"
 
 
-def test_a_lost_camera_takes_its_result_along(run: Callable[..., Running]) -> None:
+def test_a_lost_camera_clears_its_result(run: Callable[..., Running]) -> None:
     proceed = threading.Event()
     running = run([ListSource([*frames(1), proceed.wait, Disconnected("gone", "")], live=True)], [FakeEngine()])
     running.wait_for(lambda: running.results)
@@ -289,7 +289,7 @@ def test_a_silent_camera_is_lost_after_two_seconds(
 def test_a_camera_whose_driver_never_answers_is_stuck(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen on a kernel that lost a thread in a camera's unplugging: nothing but a new process brings it back."""
+    """Seen on a kernel that lost a thread while a camera was unplugged: only a new process brings it back."""
     monkeypatch.setattr(pipelines, "STALE_S", 0.05)
     back, end = threading.Event(), threading.Event()
     items = chain(frames(1), [back.wait], frames(1, 5), [end.wait])
@@ -348,7 +348,7 @@ def test_label_changes_are_announced_once(run: Callable[..., Running]) -> None:
 
 
 class Adjusted(ListSource):
-    """A camera with one control, that reads its frames slowly."""
+    """A camera with one control, which is slow to read."""
 
     def __init__(self, items: Iterable[object], log: list[object]) -> None:
         super().__init__(items, live=True)
@@ -382,12 +382,12 @@ def test_the_cameras_settings_are_set_again_after_every_reconnect_and_live(run: 
     report = running.state.camera.ask(5)
     assert report is not None and report.camera == "a list" and report.asked == {"gain": 120}
     assert report.controls[0].value == 120
-    second.knob = replace(second.knob, value=7)  # as an automatic does
+    second.knob = replace(second.knob, value=7)  # as an automatic mode does
     again = running.state.camera.ask(5)
     assert again is not None and again.controls[0].value == 7 and log[2:] == [(id(second), 120)]
 
 
-def test_a_refused_setting_is_said_once_and_the_stream_goes_on(
+def test_a_refused_setting_is_logged_once_and_the_stream_goes_on(
     run: Callable[..., Running], caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[object] = []
@@ -450,7 +450,7 @@ class Stream(ListSource):
     other_pictures = ""
 
 
-def test_a_stream_that_goes_on_at_once_is_not_lost_and_told_once(
+def test_a_stream_that_resumes_at_once_is_not_lost_and_logged_once(
     run: Callable[..., Running], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -460,7 +460,7 @@ def test_a_stream_that_goes_on_at_once_is_not_lost_and_told_once(
     running.wait_for(lambda: running.results and running.results[-1].seq == 999)
     assert "camera" not in running.state.health.losses and running.state.health.problems == ()
     told = [r.message for r in caplog.records if "stopped" in r.message or "back" in r.message]
-    assert told == ["camera: it has stopped again and again, and goes on each time; look at it"]
+    assert told == ["camera: it has stopped again and again, and resumes each time; look at it"]
     end.set()
 
 
@@ -485,7 +485,7 @@ def test_while_an_engine_hangs_nothing_rests(run: Callable[..., Running]) -> Non
     running.wait_for(lambda: running.results)
 
 
-def test_pictures_that_arrive_and_cannot_be_decoded_are_said(
+def test_pictures_that_cannot_be_decoded_mark_the_camera_down(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipelines, "STALE_S", 0.5)
@@ -597,7 +597,7 @@ def endless() -> Iterator[object]:
 
 
 class Scripted(FakeEngine):
-    """Answers "a" and "b" as told, then the last one for ever."""
+    """Answers "a" and "b" as told, then repeats the last one for ever."""
 
     def __init__(self, answers: str) -> None:
         super().__init__()
@@ -609,7 +609,7 @@ class Scripted(FakeEngine):
 
 
 def one_by_one(number_of: int, apart_s: float, answered: Callable[[], int]) -> Iterator[object]:
-    """Frames so far apart by their stamps, each after the answer to the one before."""
+    """Frames with time stamps so far apart, each delivered after the answer to the one before."""
     began_s = time.monotonic()
     for number, frame in enumerate(frames(number_of)):
         while answered() < number:
@@ -622,7 +622,7 @@ def one_by_one(number_of: int, apart_s: float, answered: Callable[[], int]) -> I
     [(True, 0.05, "aaaaaaaab"), (True, 1.0, "aabbabbbb"), (False, 0.05, "aabbabbbb")],
     ids=["camera", "slow camera", "files"],
 )
-def test_a_cameras_label_changes_after_four_equal_answers_other_labels_at_once(
+def test_a_cameras_label_changes_after_four_equal_answers_and_a_files_at_once(
     run: Callable[..., Running], live: bool, apart_s: float, shown: str
 ) -> None:
     made: list[Running] = []
@@ -644,9 +644,7 @@ class Unsure(FakeEngine):
         return np.array([0.5, 0.5], np.float32)
 
 
-def test_that_nothing_is_known_from_the_first_picture_on_is_told_once(
-    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unknown_first_picture_is_logged_once(run: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     running = run([ListSource(endless(), live=True)], [Unsure()])
     running.wait_for(lambda: len(running.results) >= 5)
@@ -656,7 +654,7 @@ def test_that_nothing_is_known_from_the_first_picture_on_is_told_once(
     assert running.state.stats.label_changes == 0
 
 
-def test_what_would_help_is_looked_for_a_few_times_a_second(
+def test_advice_is_worked_out_a_few_times_a_second(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[Sight] = []
@@ -670,7 +668,7 @@ def test_what_would_help_is_looked_for_a_few_times_a_second(
     assert len(looks) == 1
 
 
-def test_what_has_no_name_comes_with_advice(run: Callable[..., Running]) -> None:
+def test_an_unknown_thing_comes_with_advice(run: Callable[..., Running]) -> None:
     running = run([ListSource(endless(), live=True)], [Unsure()], preprocess=Sighted)
     running.wait_for(lambda: running.state.advice)
     assert running.state.as_json()["advice"] == "hold it closer: fill the box"

@@ -1,4 +1,4 @@
-"""A model server under the whole program: status screen, metrics, and an end in time whatever the server does."""
+"""The whole program with a model server: status screen, metrics, and a prompt end whatever the server does."""
 
 from __future__ import annotations
 

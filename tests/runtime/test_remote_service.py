@@ -1,4 +1,4 @@
-"""A model server under the whole service: what page, broker, journal, status line, metrics and overlay say of it."""
+"""The whole service with a model server: what page, broker, journal, status line, metrics and overlay report."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def run(tmp_path: Path, manager: Manager) -> Iterator[Run]:
         process.wait()
 
 
-def test_everything_tells_of_the_switch(run: Run, server: Behaviour, broker: Broker, listener: Listener) -> None:
+def test_every_output_tells_of_the_switch(run: Run, server: Behaviour, broker: Broker, listener: Listener) -> None:
     mqtt = {"kind": "mqtt", "host": "127.0.0.1", "port": broker.port, "name": "pi"}
     with model_server.plain(server, "http") as url:
         service = run(url, mqtt)
@@ -159,7 +159,7 @@ def test_everything_tells_of_the_switch(run: Run, server: Behaviour, broker: Bro
     assert said.count("inference is on the server now") == 2
 
 
-def test_a_server_with_nothing_behind_it_is_lost_and_found(
+def test_a_server_without_a_fallback_is_lost_and_found(
     run: Run, server: Behaviour, tmp_path: Path, broker: Broker, listener: Listener
 ) -> None:
     told = tmp_path / "told.jsonl"

@@ -7,7 +7,7 @@ import threading
 from picam_infer.runtime.retry import BackOff
 
 
-def test_waits_grow_stay_at_the_longest_and_begin_anew() -> None:
+def test_waits_grow_stay_at_the_longest_and_start_over() -> None:
     back_off = BackOff((1.0, 2.0, 5.0))
     assert [back_off.next_s() for _ in range(5)] == [1, 2, 5, 5, 5]
     back_off.reset()

@@ -1,4 +1,4 @@
-"""Hours and days on the wall clock, through midnight, weekends and the changes of summer time."""
+"""Hours and days on the wall clock, across midnight, weekends and daylight-saving changes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_hours_that_touch_are_one_and_endless_ones_have_no_next_start() -> None:
     assert schedule("[{days: mon}]").at(at("2026-11-23 23:59")) == (True, at("2026-11-30 00:00"))
 
 
-def test_when_summer_time_begins_the_hours_begin_by_the_clock() -> None:
+def test_when_daylight_saving_begins_the_hours_begin_by_the_clock() -> None:
     """On 2026-03-29 the clock jumps from 2:00 to 3:00."""
     made = schedule('[{hours: "02:30-08:00"}]')
     assert not on(made, "2026-03-29 01:59:59")
@@ -93,7 +93,7 @@ def test_when_summer_time_begins_the_hours_begin_by_the_clock() -> None:
     assert on(over, "2026-03-29 01:59") and not on(over, "2026-03-29 03:30")
 
 
-def test_when_summer_time_ends_an_hour_that_comes_twice_is_watched_twice() -> None:
+def test_when_daylight_saving_ends_an_hour_that_comes_twice_is_watched_twice() -> None:
     """On 2026-10-25 the clock goes back from 3:00 to 2:00."""
     made = schedule('[{days: sun, hours: "01:00-02:30"}]')
     assert on(made, "2026-10-25 02:15", 0) and on(made, "2026-10-25 02:45", 0) and on(made, "2026-10-25 02:15", 1)

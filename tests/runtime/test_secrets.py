@@ -92,7 +92,7 @@ def test_no_secret_leaves_the_service(tmp_path: Path, source: str) -> None:
      "source: *rtsp://anna:s3cret@cam/x\n", "source_login: {user: anna, passwort: s3cret}\n",
      "source_login: {user: anna, password_file: [s3cret]}\n", "source_login: anna:s3cret\n"],
 )  # fmt: skip
-def test_no_slip_in_the_file_shows_one(tmp_path: Path, text: str) -> None:
+def test_no_mistake_in_the_file_shows_a_secret(tmp_path: Path, text: str) -> None:
     from picam_infer.config import load
     from picam_infer.core import ConfigError, PicamError
     from picam_infer.sources import open_source

@@ -131,7 +131,7 @@ def test_a_slider_dragged_back_leaves_nothing_to_undo() -> None:
 
 
 @pytest.mark.parametrize("key", ["preprocess.canny.2", "preprocess.canny.x", "preprocess.canny.0.0", "decide", ""])
-def test_keys_that_name_no_setting(key: str) -> None:
+def test_unknown_keys_are_refused(key: str) -> None:
     with pytest.raises(ConfigError, match="cannot be changed while running"):
         live()[1].change({key: 1})
 
@@ -187,7 +187,7 @@ def test_a_region_is_moved_number_by_number_and_in_the_middle_it_is_a_share_agai
     "roi", [{"x": 0.2, "y": 0.2}, {"x": -0.1, "y": 0, "size": 1}, {"x": 0, "y": 0, "size": 0}, "half", [0.1, 0.2, 0.3],
             {"x": 0, "y": 0, "size": 1, "width": 1}, None],
 )  # fmt: skip
-def test_what_is_no_region(roi: Any) -> None:
+def test_an_invalid_region_is_refused(roi: Any) -> None:
     state, settings, _ = live(chain=Photo())
     with pytest.raises(ConfigError, match=r"preprocess\.roi"):
         settings.change({"preprocess.roi": roi})

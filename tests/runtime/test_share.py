@@ -1,4 +1,4 @@
-"""The switch that opens the page to the network: what it keeps, when it ends, and one-time logins."""
+"""Opening the page to the network: what is stored, when it ends, and one-time logins."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 
 def started(path: Path, clock: Clock) -> Share:
-    """Return what a service that starts with that file has."""
+    """Return the switch of a service that starts with that file."""
     made = Share(path, clock=lambda: clock.now, monotonic=lambda: clock.uptime)
     made.follow(configs.load(path).web)
     return made
@@ -75,7 +75,7 @@ def test_a_limited_time_ends_by_itself_and_across_restarts(path: Path, clock: Cl
     assert started(path, clock).now is None, "nor does a start open it again"
 
 
-def test_a_clock_that_is_set_back_makes_it_no_longer(path: Path, clock: Clock) -> None:
+def test_setting_the_clock_back_does_not_prolong_it(path: Path, clock: Clock) -> None:
     one = started(path, clock)
     one.open(3600)
     clock.now -= 86400
@@ -85,7 +85,7 @@ def test_a_clock_that_is_set_back_makes_it_no_longer(path: Path, clock: Clock) -
 
 
 @pytest.mark.parametrize("text", ["", "web: on\n", "web: {listen: '127.0.0.1:9000'}\n"])
-def test_it_is_kept_in_files_of_every_form(tmp_path: Path, clock: Clock, text: str) -> None:
+def test_it_is_stored_in_files_of_every_form(tmp_path: Path, clock: Clock, text: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
     started(path, clock).open(60)
@@ -93,7 +93,7 @@ def test_it_is_kept_in_files_of_every_form(tmp_path: Path, clock: Clock, text: s
     assert isinstance(configs.load(path).web, Web)
 
 
-def test_what_cannot_be_opened_or_closed_is_said(tmp_path: Path, clock: Clock) -> None:
+def test_the_reason_for_not_opening_or_closing_is_told(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("web: off\n")
     with pytest.raises(ConfigError, match="switched off"):
@@ -107,7 +107,7 @@ def test_what_cannot_be_opened_or_closed_is_said(tmp_path: Path, clock: Clock) -
 
 
 @pytest.mark.parametrize("value", ["tomorrow", '"2026-02-30T10:00:00Z"', "3"])
-def test_a_value_that_is_no_time_is_refused_with_an_example(tmp_path: Path, value: str) -> None:
+def test_an_invalid_time_is_refused_with_an_example(tmp_path: Path, value: str) -> None:
     (tmp_path / "c.yaml").write_text(f"web:\n  share: {value}\n")
     with pytest.raises(ConfigError, match=r"c\.yaml:[12].*share") as refused:
         configs.load(tmp_path / "c.yaml")
@@ -160,14 +160,14 @@ def test_a_login_made_elsewhere_is_known_by_its_digest(tmp_path: Path, clock: Cl
         assert not one.expect(word)
 
 
-def test_only_sharing_is_told_from_everything_else() -> None:
+def test_a_change_of_sharing_alone_is_recognised() -> None:
     opened = Config(web=Web(share=True))
     assert share.only_sharing(Config(), opened) and share.only_sharing(Config(web=True), opened)
     assert not share.only_sharing(Config(), Config(web=Web(share=True, fps=3.0)))
     assert not share.only_sharing(Config(), Config(source="demo"))
 
 
-def test_addresses_are_such_that_lead_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_addresses_that_lead_somewhere_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "own", lambda: ["192.0.2.7", "2001:db8::7"])
     monkeypatch.setattr(addresses, "host_name", lambda: "shelf.local")
     everywhere = ["http://192.0.2.7:8080/", "http://[2001:db8::7]:8080/", "http://shelf.local:8080/"]
@@ -181,5 +181,5 @@ def test_addresses_are_such_that_lead_somewhere(monkeypatch: pytest.MonkeyPatch)
     assert page_address.reachable(Web(listen="0.0.0.0:8080"), 8080) == ["http://127.0.0.1:8080/"]
 
 
-def test_this_machines_own_addresses_are_no_loopback() -> None:
+def test_this_machines_own_addresses_are_not_loopback() -> None:
     assert not [one for one in addresses.own() if one.startswith(("127.", "::1", "fe80", "0."))]

@@ -1,4 +1,4 @@
-"""Mailboxes, rates, losses and news."""
+"""Mailboxes, rates, losses and changes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_rate_of_a_steady_and_of_a_stalled_source() -> None:
     [([], 1, 0), ([1], 1, 0.5), ([0, 10], 10, 0.1), ([0, 10], 14, 0.1), ([0, 10], 18, 1 / 10), ([0, 10], 25, 1 / 15),
      ([0, 10], 31, 0), ([0, 1.5], 1.5, 1 / 1.5), ([0, 20, 20.04], 20.04, 25)],
 )  # fmt: skip
-def test_the_rate_of_what_is_rarer_than_the_window_is_not_nothing(
+def test_the_rate_of_events_rarer_than_the_window_is_not_zero(
     times_s: list[float], now_s: float, rate_per_s: float
 ) -> None:
     rate = Rate(window_s=2)
@@ -130,7 +130,7 @@ def test_histogram() -> None:
     assert histogram.counts[-1] == 1
 
 
-def test_a_loss_is_news_once() -> None:
+def test_a_loss_is_announced_once() -> None:
     state = make_state()
     heard: list[Change] = []
     state.listen(heard.append)
@@ -155,7 +155,7 @@ def test_a_new_reason_keeps_the_time_of_the_loss() -> None:
     assert state.health.losses == {"camera": 1}
 
 
-def test_tuning_is_replaced_whole() -> None:
+def test_tuning_is_replaced_as_a_whole() -> None:
     state = make_state()
     before = state.tuning
     state.tune(decide=Decide(threshold=0.9))

@@ -305,7 +305,7 @@ def test_a_driver_that_never_answers_does_not_feed_the_watchdog(manager: Manager
             process.communicate(timeout=PATIENCE_S)
 
 
-def test_a_camera_that_is_not_there_is_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
+def test_a_missing_camera_is_waited_for(start: Start, manager: Manager, tmp_path: Path) -> None:
     make_bundle(tmp_path / "m")
     process = start("run", "-c", service_file(tmp_path, source="camera:no such camera"), **manager.environment)
     manager.hears("READY=1")
@@ -323,9 +323,7 @@ def served(process: subprocess.Popen[str], log: Path) -> SimpleNamespace:
     return SimpleNamespace(port=int(port))
 
 
-def test_a_model_that_is_not_there_is_waited_for_with_the_page_up(
-    start: Start, manager: Manager, tmp_path: Path
-) -> None:
+def test_a_missing_model_is_waited_for_with_the_page_up(start: Start, manager: Manager, tmp_path: Path) -> None:
     path, log = service_file(tmp_path, web={"listen": "127.0.0.1:0"}), tmp_path / "log"
     with log.open("w") as out:
         process = start("run", "-c", path, stderr=out, **manager.environment)
@@ -351,7 +349,7 @@ def test_a_model_that_is_not_there_is_waited_for_with_the_page_up(
     assert sum("cannot start" in line for line in lines) == 2 and "Traceback" not in log.read_text()
 
 
-def test_a_broken_model_is_waited_for_until_it_is_another(start: Start, manager: Manager, tmp_path: Path) -> None:
+def test_a_broken_model_is_waited_for_until_it_has_changed(start: Start, manager: Manager, tmp_path: Path) -> None:
     """As a folder is that is still being copied: first its labels are too few, then the network is cut off."""
     make_bundle(tmp_path / "whole")
     make_bundle(tmp_path / "m")
@@ -372,7 +370,7 @@ def test_a_broken_model_is_waited_for_until_it_is_another(start: Start, manager:
     assert len(said) == len(set(said)) and process.returncode == 0
 
 
-def test_a_file_that_is_not_there_is_waited_for_by_a_service(start: Start, manager: Manager, tmp_path: Path) -> None:
+def test_a_missing_file_is_waited_for_by_a_service(start: Start, manager: Manager, tmp_path: Path) -> None:
     make_bundle(tmp_path / "m")
     process = start("run", "-c", service_file(tmp_path, source=str(tmp_path / "a.png")), **manager.environment)
     manager.hears("READY=1")
@@ -618,7 +616,7 @@ def test_the_monitor_gets_no_more_pictures_than_asked_for_and_keys_go_on(tmp_pat
     assert viewer.quit
 
 
-def test_a_monitor_that_is_there_before_the_first_picture_says_what_is_waited_for(tmp_path: Path) -> None:
+def test_before_the_first_picture_the_monitor_says_what_is_waited_for(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     assert not watching.viewer.step(), "a service is not ready because it waits"
     (waiting,) = watching.monitor.shown
@@ -628,7 +626,7 @@ def test_a_monitor_that_is_there_before_the_first_picture_says_what_is_waited_fo
     assert len(watching.monitor.shown) == 2
 
 
-def test_a_monitor_that_udev_is_still_setting_up_is_no_news(
+def test_a_monitor_that_udev_is_still_setting_up_is_not_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -714,7 +712,7 @@ def test_arrows_move_the_region_and_p_writes_it(tmp_path: Path, chain: Edges | P
     assert config.load(path).preprocess == {"roi": 0.42}
 
 
-def test_the_pages_stream_tells_its_own_rate_and_has_results_carry_the_networks_view(
+def test_the_pages_stream_shows_its_own_rate_and_has_results_carry_the_networks_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watching = Watching(tmp_path)
@@ -740,7 +738,7 @@ def test_thresholds_stay_in_range(tmp_path: Path) -> None:
     assert chain.canny == (90.0, 0.0)
 
 
-def test_keeping_without_a_file_or_with_another_chain_only_says_so(tmp_path: Path) -> None:
+def test_saving_without_a_file_or_with_another_chain_only_says_so(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.press("w", "p")
     assert not (tmp_path / "c.yaml").exists()
@@ -854,7 +852,7 @@ def test_recognition_goes_on_without_the_monitor_and_the_status_says_that_it_is_
     assert status.endswith("; display lost: the monitor was unplugged; plug it in")
 
 
-def test_reasons_that_take_turns_are_told_once_each(
+def test_alternating_reasons_are_logged_once_each(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     reasons = itertools.cycle(["no X server yet", "it refuses"])
@@ -905,7 +903,7 @@ def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(mo
         Screen(Config(display=DisplaySettings(kind="window")), patient=False)
 
 
-def test_an_old_result_is_no_result(tmp_path: Path) -> None:
+def test_an_old_result_does_not_count(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame()
     assert fresh_result(watching.state) is not None
@@ -976,7 +974,7 @@ class Desk:
 
 
 @pytest.mark.parametrize("key", ["q", "esc", "close"])
-def test_a_closed_window_stays_closed_until_it_is_asked_for_or_the_next_login(
+def test_a_closed_window_stays_closed_until_it_is_requested_or_the_next_login(
     monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     login, opened = ["3"], list[Desk]()
@@ -1005,7 +1003,7 @@ def test_a_closed_window_stays_closed_until_it_is_asked_for_or_the_next_login(
     assert [desk.fronts for desk in opened] == [0, 1], "only what a person asks for comes to the front"
 
 
-def test_an_open_window_comes_to_the_front_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_window_comes_to_the_front_when_it_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     desk, closed = Desk(), ClosedWindow(lambda: "3")
     monkeypatch.setattr(display, "open_display", lambda settings: desk)
     screen = Screen(Config(), patient=True, closed=closed)

@@ -1,1 +1,1 @@
-"""The page and what other programs read. `server.Web` is the whole; only importing that loads the web libraries."""
+"""The page, and the HTTP interface for other programs. Only importing `server` loads the web libraries."""

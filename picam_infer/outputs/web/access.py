@@ -1,4 +1,4 @@
-"""Who may ask for what: hosts, origins, the token, and a throttle for wrong ones. Independent of the web library."""
+"""Access control: host names, origins, the token, and a throttle for wrong tokens. Independent of the web library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from picam_infer.outputs.web.visitor import FORWARDED, Headers, Names, Proxies, 
 
 SESSION_S = 30 * 86400
 _RENEW_S = 86400
-"""A session older than this is renewed: whoever comes once a month stays logged in."""
+"""A session older than this is renewed, so that whoever comes once a month stays logged in."""
 _LOGGED_OUT = 1000
 """How many ended sessions are remembered."""
 _LONGEST_NAME = 253
@@ -33,7 +33,7 @@ NEEDED = "this needs the token"
 
 
 class Refused(Exception):
-    """A request that is not answered; `status` is HTTP's."""
+    """A request is refused; `status` is the HTTP status."""
 
     def __init__(self, status: int, reason: str, hint: str = "", wait_s: float = 0.0, example: str = "") -> None:
         super().__init__(reason)
@@ -42,11 +42,11 @@ class Refused(Exception):
         self.hint = hint
         self.wait_s = wait_s
         self.example = example
-        """Lines to type or to write, for people."""
+        """Lines to type into a terminal or the configuration, for people."""
 
 
 class LoginThrottle:
-    """Slows down visitors with wrong tokens: five are free, then each doubles the wait, up to a minute."""
+    """Slows down visitors with wrong tokens: five are free, then each doubles the wait, up to one minute."""
 
     free = 5
     longest_s = 60.0
@@ -57,7 +57,7 @@ class LoginThrottle:
         self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def wait_s(self, peer: str) -> float:
-        """Return how long this address must wait before its next try; 0: it may."""
+        """Return for how many seconds this address has to wait before its next try; 0: none."""
         return max(0.0, self._wrong.get(neighbourhood(peer), (0, 0.0))[1] - self._clock())
 
     def wrong(self, peer: str) -> None:
@@ -81,21 +81,21 @@ class Access:
     """The rules of one `web` section."""
 
     def __init__(self, settings: Web, token: Token, redeem: Callable[[str], bool] = lambda code: False) -> None:
-        """`redeem` uses a one-time login, and tells whether it was one."""
+        """`redeem` uses up a one-time login; False: it is not one (any more)."""
         self.token = token
         self._redeem = redeem
         self.throttle = LoginThrottle()
-        # A path of its own means a proxy, and one that says nothing of its visitors would make all of them local.
+        # A base path means a proxy. One that does not name its visitors would make all of them local.
         self._always = settings.token == "always" or bool(base_path(settings.base))
         self.cookie = f"picam_session_{_instance(settings)}"
-        """The cookie's name. Browsers send a host's cookies to all of its ports: each instance has one of its own."""
+        """The cookie's name, different for each instance, since browsers send a host's cookies to all of its ports."""
         self._logged_out: OrderedDict[str, float] = OrderedDict()
-        """Idents of sessions that were ended, and when they would have."""
+        """The ids of sessions that were logged out, and when they would have expired."""
         self.proxies = Proxies(settings)
         self._names = Names(settings.hosts)
 
     def check_host(self, host: str) -> None:
-        """Refuse a name that is not ours: a foreign page's name was pointed at us (DNS rebinding)."""
+        """Refuse a host name that is not ours, which a foreign site may have pointed at us (DNS rebinding)."""
         if self._names.has(host):
             return
         name = canonical(host)[:_LONGEST_NAME] or "a host without a name"
@@ -106,7 +106,7 @@ class Access:
 
     @staticmethod
     def check_site(method: str, headers: Headers, host: str = "") -> None:
-        """Refuse what another site's page asks for: changes, and pictures to show as its own.
+        """Refuse requests from another site's page: for changes, and for pictures to embed.
 
         `host` is what the visitor typed, where a proxy says so; else the Host header has it.
         """
@@ -137,7 +137,7 @@ class Access:
         raise Refused(401, NEEDED)
 
     def tokenless(self) -> Refused:
-        """Return why nobody from another machine may look: there is no token that anybody could show."""
+        """Return the refusal for visitors from other machines while there is no token."""
         path = self.token.path
         why = f" ({fault})" if (fault := self.token.fault) else ""
         return Refused(
@@ -148,7 +148,7 @@ class Access:
         )
 
     def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:
-        """Refuse a wrong token, and any for a while after too many."""
+        """Refuse a wrong token; after too many, refuse any for a while."""
         self._wait_patiently(peer)
         if not self.token.equals(given):
             self.throttle.wrong(peer)
@@ -156,13 +156,13 @@ class Access:
         self.throttle.right(peer)
 
     def try_invitation(self, peer: str, code: str) -> None:
-        """Refuse what is not a one-time login (any more), and any for a while after too many."""
+        """Refuse an invalid one-time login; after too many, refuse any for a while."""
         self._wait_patiently(peer)
         if not self._redeem(code):
             self.throttle.wrong(peer)
             raise Refused(
                 401,
-                "this one-time login has been used, or its time is over",
+                "this one-time login has been used, or has expired",
                 "have a new one shown: press n at the Pi, or run picam-infer share there",
             )
         self.throttle.right(peer)
@@ -173,30 +173,30 @@ class Access:
             raise Refused(429, "too many wrong tokens", f"wait {math.ceil(wait_s)} s", wait_s)
 
     def needs_token(self, peer: str, headers: Headers) -> bool:
-        """Whether this visitor must show the token; one behind a proxy on this machine is not local."""
+        """Whether this visitor must show the token. One behind a proxy on this machine is not local."""
         proxied = any(name in headers for name in FORWARDED) or self.proxies.trusts(peer)
         return self._always or not is_local(peer) or proxied
 
     def session(self, now: float | None = None, ident: str = "") -> str:
-        """Return a cookie's value, of a new session or (`ident`) of one that goes on."""
+        """Return the cookie's value for a new session, or for the existing session `ident`."""
         ends = int((time.time() if now is None else now) + SESSION_S)
         ident = ident or secrets.token_hex(8)
         return f"{ends}.{ident}.{self._signature(ends, ident)}"
 
     def session_holds(self, cookie: str, now: float | None = None) -> bool:
-        """Whether a cookie's value is one of ours, not too old and not logged out."""
+        """Whether a cookie's value is genuine, not expired and not logged out."""
         session = self._session(cookie)
         return session is not None and session.ends > _now(now) and session.ident not in self._logged_out
 
     def renewed(self, cookie: str, now: float | None = None) -> str:
-        """Return a new value for the cookie of a session that goes on; empty when it holds for long enough, or not."""
+        """Return a new cookie for a session that is about to expire; empty: not yet, or the session is not valid."""
         session = self._session(cookie)
         if session is None or not self.session_holds(cookie, now) or session.ends > _now(now) + SESSION_S - _RENEW_S:
             return ""
         return self.session(now, session.ident)
 
     def log_out(self, cookie: str) -> None:
-        """End a session: no cookie of it holds any more, until the next start."""
+        """End a session: none of its cookies is valid any more. Forgotten at the next start."""
         session = self._session(cookie)
         if session is not None:
             self._logged_out[session.ident] = time.time() + SESSION_S  # it may have been renewed elsewhere
@@ -206,7 +206,7 @@ class Access:
             self._logged_out.popitem(last=False)
 
     def _session(self, cookie: str) -> _Session | None:
-        """Return what a genuine cookie says; None for any other."""
+        """Return the content of a genuine cookie; None for any other."""
         ends, _, rest = cookie.partition(".")
         ident, _, signature = rest.partition(".")
         if not (ends.isascii() and ends.isdigit() and len(ends) < 15 and cookie.isascii()):
@@ -230,7 +230,7 @@ def _now(given: float | None) -> float:
 
 
 def _instance(settings: Web) -> str:
-    """Return a name for this instance that no other has, on this machine or behind another of its tunnels."""
+    """Return a name for this instance, unique on this machine and behind other tunnels to it."""
     try:
         machine = Path("/etc/machine-id").read_text("ascii").strip()
     except (OSError, UnicodeError):
@@ -243,7 +243,7 @@ def _shown(headers: Headers) -> str:
     kind, _, value = headers.get("Authorization", "").strip().partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
-    if kind.lower() == "basic":  # for programs that take only http://user:password@host/
+    if kind.lower() == "basic":  # for programs that can only be given http://user:password@host/
         try:
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeError):
@@ -252,14 +252,14 @@ def _shown(headers: Headers) -> str:
 
 
 def _same_site(origin: str, host: str) -> bool:
-    """Whether an Origin header is of the host that was typed; both may leave out the scheme's own port."""
+    """Whether an Origin header is that of the host that was typed; both may leave out the scheme's default port."""
     parts = urlsplit(origin)
     own = {"http": ":80", "https": ":443"}.get(parts.scheme, ":")
     return bool(parts.netloc) and parts.netloc.lower().removesuffix(own) == host.lower().removesuffix(own)
 
 
 def neighbourhood(peer: str) -> str:
-    """Return the address, of IPv6 only the network: one machine has 2⁶⁴ of those."""
+    """Return the address, or the network of an IPv6 address, as one machine has 2⁶⁴ of those."""
     address = parsed(peer)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))

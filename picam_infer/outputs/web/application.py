@@ -25,7 +25,7 @@ MAX_BODY = 16_384
 _FORM = "application/x-www-form-urlencoded"
 _FILE = "application/octet-stream"
 _DRESS = ("/page/page.css", "/page/icon.svg", "/page/join.js")
-"""Files that the login forms and error pages need: for anybody, under any name."""
+"""Files of the login forms and error pages, which anybody may have, under any host name."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -76,19 +76,19 @@ def application(context: Context, limiter: ConnectionLimiter) -> web.Application
     app.on_response_prepare.append(dress)
     found, base = list(routes(context)), access.proxies.base
     app.add_routes(found)
-    if base:  # for a proxy that does not take it off
+    if base:  # for a proxy that does not strip the prefix
         app.add_routes([web.RouteDef(each.method, base + each.path, each.handler, each.kwargs) for each in found])
         app.router.add_get(base, to_base)
     return app
 
 
 async def to_base(request: web.Request) -> web.StreamResponse:
-    """Send a visitor of the bare path on to where relative addresses mean what lies below it."""
+    """Redirect from the path without a slash to the one with, so that relative addresses are right."""
     raise web.HTTPPermanentRedirect(request.path.rpartition("/")[2] + "/")
 
 
 def admit(access: Access, request: web.Request) -> None:
-    """Let a request through or raise `Refused`; the order matters: what costs least to check comes first."""
+    """Let a request through or raise `Refused`. The cheapest checks come first."""
     path = inner(access, request)
     try:
         who = access.proxies.visitor(peer(request), request.path, request.headers, request.secure)

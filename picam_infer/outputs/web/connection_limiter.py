@@ -12,7 +12,7 @@ from aiohttp import web
 from picam_infer.outputs.web.visitor import is_local
 
 _ROOM = 65536
-"""Bytes that may lie unsent in the kernel: more would be pictures of the past."""
+"""Bytes that may wait unsent in the kernel; with more, pictures would arrive late."""
 
 
 class ConnectionLimiter:
@@ -29,15 +29,15 @@ class ConnectionLimiter:
         self._idle: dict[web.RequestHandler, float] = {}
         self._busy: set[web.RequestHandler] = set()
         self._doomed: dict[web.RequestHandler, float] = {}
-        """Cut before they were fully there; they soon will be."""
+        """Connections to cut as soon as they are fully set up."""
 
     def take(self, server: web.Server) -> None:
-        """Make that server's connections from now on."""
+        """Make a server's connections from now on."""
         self._server = server
 
     @property
     def connections(self) -> int:
-        """How many there are."""
+        """The number of connections."""
         return len(self._idle) + len(self._busy)
 
     def __call__(self) -> asyncio.Protocol:
@@ -70,7 +70,7 @@ class ConnectionLimiter:
                 self._idle[protocol] = asyncio.get_running_loop().time()
 
     def cut_remote(self) -> None:
-        """Hang up on visitors from other machines, in the middle of an answer too."""
+        """Cut the connections of visitors from other machines, even during an answer."""
         for protocol in self._server.connections if self._server else ():
             transport = protocol.transport
             name = transport.get_extra_info("peername") if transport is not None else None
@@ -78,7 +78,7 @@ class ConnectionLimiter:
                 transport.abort()
 
     async def watch(self) -> None:
-        """Cut silent connections, until cancelled."""
+        """Cut idle connections, until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._patience_s / 4))
             for protocol, since_s in tuple(self._doomed.items()):
@@ -94,7 +94,7 @@ class ConnectionLimiter:
 
     def _forget_gone(self) -> None:
         live = set(self._server.connections) if self._server else set()
-        # One that is still shaking hands over TLS is not live yet; the handshake has its own limit.
+        # During the TLS handshake, which has its own time limit, a connection does not count yet.
         until_s = asyncio.get_running_loop().time() - self._patience_s
         for protocol in [p for p, since_s in self._idle.items() if p not in live and since_s < until_s]:
             del self._idle[protocol]
@@ -116,7 +116,7 @@ class ConnectionLimiter:
 
 
 class _Full(asyncio.Protocol):
-    """Says that there is no room."""
+    """Answers that there are too many connections."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):

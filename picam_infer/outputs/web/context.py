@@ -1,4 +1,4 @@
-"""What the endpoints work with: one run, who may look at it, and what its watchers are sent."""
+"""What the endpoints work with: one round of the service, who may look at it, and what its watchers are sent."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
 
 STUCK_S = 10.0
-"""A watcher that has not taken a picture for so long is dropped."""
+"""A watcher that has not accepted data for so long is dropped."""
 
 
 class Collection(Protocol):
     """The collected pictures, as `picam_infer.outputs.dataset.Collector` has them."""
 
     def entries(self, count: int) -> Sequence[Mapping[str, Any]]:
-        """Return the newest ones."""
+        """Return the newest pictures, as JSON."""
 
     def picture(self, name: str) -> bytes | None:
         """Return a JPEG; None: no such picture."""
 
     def zipped(self) -> Iterator[bytes]:
-        """Yield a zip of all, sorted in label folders."""
+        """Yield a zip file of all pictures, one folder a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """What watchers are sent for as long as they stay. The event loop's thread uses it."""
+    """The streams for watchers. Used by the event loop's thread."""
 
     raw: Broadcaster
     """The camera's own pictures."""
@@ -42,7 +42,7 @@ class Streams:
     """Pictures with their overlay."""
     events: EventStream
     most: int
-    """The largest number of watchers, of pictures and of events each."""
+    """The most watchers of pictures, and the most of events."""
 
     def check_room(self) -> None:
         """Refuse one more watcher when there are too many."""
@@ -50,7 +50,7 @@ class Streams:
             raise Refused(503, "too many watchers", "see web.max_clients", wait_s=10)
 
     def watchers(self) -> dict[str, int]:
-        """Return how many there are, by kind."""
+        """Return the number of watchers, by kind."""
         return {"raw": self.raw.watchers, "drawn": self.drawn.watchers, "events": self.events.listeners}
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One run as the endpoints see it."""
+    """One round of the service, for the endpoints."""
 
     settings: Settings
     state: State

@@ -19,7 +19,7 @@ _TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".webp
 async def picture(
     find: Callable[[str], bytes | None], name: str, make: Callable[[bytes], bytes] = lambda data: data
 ) -> web.StreamResponse:
-    """Answer with a picture that never changes under its name: a browser asks for it once.
+    """Answer with a picture that never changes under its name, so that browsers cache it for ever.
 
     `find` reads it (None: there is none), `make` turns it into what is sent. Both run in threads.
     """
@@ -35,7 +35,7 @@ async def picture(
 
 
 async def zipped(context: Context, request: web.Request, name: str, blocks: Iterator[bytes]) -> web.StreamResponse:
-    """Answer with a zip, made while it is sent; `name`: its file's, in ASCII. Raises `Refused` if too many watch."""
+    """Answer with a zip file, made while it is sent; `name` in ASCII. Raises `Refused` for too many watchers."""
     context.streams.check_room()
     attachment = f'attachment; filename="{name}"'
     response = web.StreamResponse(headers={"Content-Type": "application/zip", "Content-Disposition": attachment})

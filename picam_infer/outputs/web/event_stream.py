@@ -17,11 +17,11 @@ from picam_infer.runtime.state import Change, State
 _TICK_S = 0.1
 _STATE_S = 1.0
 _LEAST = 60
-"""Changes that a page is told of when it comes, however old they are: the last one says what is so now."""
+"""How many changes a new listener is sent, however old they are: the last one tells the present state."""
 
 
 def change_json(change: Change) -> dict[str, Any]:
-    """Return a change as the timeline and the events show it."""
+    """Return a change as JSON for the timeline and the event stream."""
     body: dict[str, Any] = {"kind": change.kind, "at": round(change.at, 3)}
     if change.kind == "label":
         body |= {"label": change.label, "previous": change.previous, "score": round(change.score, 4)}
@@ -36,7 +36,7 @@ def change_json(change: Change) -> dict[str, Any]:
 
 
 class EventStream:
-    """The event stream of one run. The event loop's thread uses it; `State` calls in from any."""
+    """The event stream of one round. Used by the event loop's thread; `State` calls in from any."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class EventStream:
         return [change_json(change) for number, change in self._changes if change.at >= since or number > last]
 
     async def stream(self, last_id: str = "") -> AsyncGenerator[bytes, None]:
-        """Yield blocks of the stream for one listener, catching up after `last_id`; b"" when nothing was new."""
+        """Yield blocks of the stream for one listener, first those since `last_id`; b"" when there is nothing new."""
         self.listeners += 1
         if self._ticker is None or self._ticker.done():
             self._ticker = asyncio.create_task(self._ticking())
@@ -135,7 +135,7 @@ class EventStream:
             self._lines["state"] = (max(moment, number), self._line("state", body))
 
     def _news(self, event: str, body: dict[str, Any]) -> None:
-        """Take the current state as the next event, if it is news."""
+        """Make the current state the next event, if it has changed."""
         number, line = self._lines[event]
         fresh = self._line(event, body)
         if fresh != line:
@@ -145,4 +145,4 @@ class EventStream:
     def _line(event: str, body: dict[str, Any], number: str = "") -> bytes:
         ident = f"id: {number}\n" if number else ""
         text = f"{ident}event: {event}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
-        return text.encode(errors="backslashreplace")  # half characters, of a file's name that is not valid text
+        return text.encode(errors="backslashreplace")  # lone surrogates, from a file name that is not valid UTF-8

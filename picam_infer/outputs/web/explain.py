@@ -1,4 +1,4 @@
-"""Why the model says what it says of the newest picture, for the page: asked of a network of its own, one at a time."""
+"""Explains the newest picture's answer for the page, with a second copy of the network, for one visitor at a time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from picam_infer.runtime.state import State
 T = TypeVar("T")
 
 BUDGET_S = 8.0
-"""About how long covering the picture piece by piece may take; a slow network is asked less often."""
+"""About how many seconds covering the picture piece by piece may take; a slow network is asked fewer times."""
 
 
 class Why:
-    """Answers one visitor at a time; whoever asks meanwhile is told to wait."""
+    """Answers one visitor at a time; others are refused meanwhile."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -45,9 +45,9 @@ class Why:
 
 
 def _explained(bundle: Bundle, chain: Chain, frame: Frame) -> dict[str, Any]:
-    from picam_infer.inference.explanation import Explainer  # it loads OpenVINO, which a page alone does not need
+    from picam_infer.inference.explanation import Explainer  # this loads OpenVINO, which the page alone does not need
 
-    explainer = Explainer(bundle, chain, threads=1)  # the other processors go on watching
+    explainer = Explainer(bundle, chain, threads=1)  # the other processor cores go on with recognition
     try:
         found = explainer(frame, budget_s=BUDGET_S)
     finally:
@@ -61,7 +61,7 @@ def _png(picture: Pixels) -> str:
 
 
 async def _in_a_thread(work: Callable[[], T]) -> T:
-    """Await what a thread of its own returns: the loop's few worker threads must stay free for short work."""
+    """Run in a thread of its own, since the event loop's few worker threads must stay free for short work."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 

@@ -18,12 +18,12 @@ _TYPES = {
 
 
 def page_files() -> dict[str, Path]:
-    """Return those that visitors may fetch, by name."""
+    """Return the files that visitors may fetch, by name."""
     return {path.name: path for path in PAGE.iterdir() if path.suffix in _TYPES}
 
 
 def file_response(path: Path) -> web.Response:
-    """Return the answer that carries a file."""
+    """Return the response with a file."""
     kind = _TYPES[path.suffix]
     charset = "utf-8" if kind.startswith("text/") else None
     return web.Response(body=path.read_bytes(), content_type=kind, charset=charset)

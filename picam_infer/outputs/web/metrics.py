@@ -1,4 +1,4 @@
-"""The counters as Prometheus reads them."""
+"""The metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from picam_infer.runtime.state import State
 
 
 class StateCollector(Collector):
-    """Reads `State` when it is asked; counts nothing itself."""
+    """Collects from `State` when it is scraped; counts nothing itself."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every family."""
+        """Yield every metric family."""
         info = GaugeMetricFamily("picam_info", "What runs.", labels=["version", "model", "engine"])
         info.add_metric([__version__, self._state.model, self._state.engine], 1)
         yield info
@@ -110,7 +110,7 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _remote(traffic: Traffic) -> Iterator[Metric]:
-    """Yield what went to a model server; nothing where none is used."""
+    """Yield the metrics of a model server; none if there is none."""
     if not traffic.used:
         return
     trip = HistogramMetricFamily("picam_remote_round_trip_seconds", "From sending a picture to the server's answer.")
@@ -128,7 +128,7 @@ def _remote(traffic: Traffic) -> Iterator[Metric]:
 
 
 def _seen(result: Result) -> Metric:
-    """Return the newest result: what it sees with its probability, or the values it reads."""
+    """Return the newest result: its label with the probability, or its values."""
     if result.value is not None:
         values = GaugeMetricFamily("picam_value", "The newest values.", labels=["name", "unit"])
         for value in result.top:

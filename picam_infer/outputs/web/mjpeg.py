@@ -1,4 +1,4 @@
-"""Pictures on their way to watchers: the newest only, made once for all, and only while someone watches."""
+"""Pictures for watchers: always the newest, made once for all, and only while somebody watches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUALITY = 80
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One JPEG and how it goes into a multipart stream."""
+    """One JPEG, also as a part of a multipart stream."""
 
     number: int
     jpeg: bytes
@@ -31,7 +31,7 @@ class Picture:
 
 
 Make = Callable[[int], Picture | None]
-"""Returns a picture newer than that number, waiting a moment for one."""
+"""Waits briefly for a picture newer than a number, and returns it."""
 Render = Callable[[Frame | None], Pixels | None]
 """Frame → BGR (H, W, 3) with its overlay; None → the status screen that stands in its place. Raises `BadFrame`."""
 
@@ -102,7 +102,7 @@ class Broadcaster:
                 with contextlib.suppress(RuntimeError):  # the event loop has ended
                     self._loop.call_soon_threadsafe(self._publish, picture)
             elif time.monotonic() - began_s < _PATIENCE_S / 2:
-                time.sleep(0.05)  # the mailbox is closed: it no longer makes anyone wait
+                time.sleep(0.05)  # a closed mailbox does not wait
 
     def _publish(self, picture: Picture) -> None:
         self._newest = picture
@@ -111,7 +111,7 @@ class Broadcaster:
 
 
 class Raw:
-    """Makes the camera's own pictures; nothing while it is lost."""
+    """Passes on the camera's own pictures; none while it is lost."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -168,7 +168,7 @@ class Drawn:
 
 
 class Snapshots:
-    """Single pictures with their overlay, drawn when asked for, and made once for all who ask at the same time."""
+    """Single pictures with their overlay, drawn on demand, and once for all who ask at the same time."""
 
     def __init__(self, state: State, drawn: Drawn, fps: Callable[[], float]) -> None:
         self._state = state
@@ -179,7 +179,7 @@ class Snapshots:
         self._last_s = 0.0
 
     async def take(self) -> Picture | None:
-        """Return a picture drawn now, or just now for someone else; None: there is nothing to draw."""
+        """Return a picture drawn now, or just before for somebody else; None: there is nothing to draw."""
         async with self._drawing:
             if self._last is None or time.monotonic() - self._last_s > 1 / self._fps():
                 self._last = await asyncio.to_thread(self._draw)

@@ -1,4 +1,4 @@
-"""The run's state as the page and programs ask for it: `/api/state`, and why it is not healthy."""
+"""The public state: `/api/state`, and the reason why the service is unhealthy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from picam_infer.runtime.state import State
 
 
 def unhealthy_reason(state: State, stale_s: float) -> str:
-    """Return why pictures or results are not fresh; empty when they are, or when nobody expects them to be."""
+    """Return why pictures or results are stale; empty: they are not, or nobody expects any."""
     if state.pause.now:
         return ""
     if (problem := state.health.blocking) is not None:
@@ -29,7 +29,7 @@ def unhealthy_reason(state: State, stale_s: float) -> str:
 
 
 def public_state(state: State) -> dict[str, Any]:
-    """Return `/api/state`."""
+    """Return the JSON object of `/api/state`."""
     body = state.as_json()
     newest, now, machine = state.frames.peek(), time.time(), sysinfo.read()
     if newest:

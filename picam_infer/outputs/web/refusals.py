@@ -13,12 +13,12 @@ from picam_infer.outputs.web.session_cookie import del_cookie
 
 
 def refuse(access: Access, request: web.Request, refusal: Refused) -> web.Response:
-    """Return the answer to a request that is refused: a page or the login form for a person's visit, else JSON."""
+    """Return the response to a refused request: a page or the login form for a person, JSON for a program."""
     if for_person(request):
         login = refusal.status in (401, 429) and request.method in SAFE
         return login_form(access, request, refusal) if login else problem_page(access, request, refusal)
     answer = web.json_response({"error": refusal.reason, "hint": refusal.hint}, status=refusal.status)
-    # A browser would open a window of its own over the page, for every picture and every fetch.
+    # A browser would ask for a password over the page, for every picture and every fetch.
     if refusal.status == 401 and not request.headers.get("User-Agent", "").startswith("Mozilla/"):
         answer.headers["WWW-Authenticate"] = 'Basic realm="picam-infer"'
     return _finished(answer, refusal)
@@ -39,7 +39,7 @@ def _sentence(text: str) -> str:
 
 
 def _finished(answer: web.Response, refusal: Refused) -> web.Response:
-    """Say when to come again, and hang up after what was damaged."""
+    """Say when to try again, and close the connection after a damaged request."""
     if refusal.wait_s:
         answer.headers["Retry-After"] = str(int(refusal.wait_s) + 1)
     if refusal.status in (400, 408, 413, 500):
@@ -48,7 +48,7 @@ def _finished(answer: web.Response, refusal: Refused) -> web.Response:
 
 
 def login_form(access: Access, request: web.Request, refusal: Refused) -> web.Response:
-    """Return the form, with what was wrong about the last try."""
+    """Return the login form, with the error of the last try."""
     reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
     shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)

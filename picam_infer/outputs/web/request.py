@@ -1,4 +1,4 @@
-"""What a request says, and who made it."""
+"""Reads requests: their parameters, their body, and who made them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 FORMS = ("/login", "/logout", "/join")
 UPLOAD = "/api/models/upload"
-"""The one that takes a file, of any size that the disk has room for."""
+"""The only path that takes a file, of any size that the disk has room for."""
 Kinds = type | tuple[type, ...]
 _KINDS = {
     str: "a string",
@@ -29,16 +29,16 @@ _KINDS = {
     list: "an array",
     dict: "an object",
 }
-"""What JSON calls the values of a type."""
+"""The JSON term for the values of each type."""
 
 
 def inner(access: Access, request: web.Request) -> str:
-    """Return a request's path without what a proxy left in front of it."""
+    """Return a request's path without a prefix that a proxy has left."""
     return access.proxies.inner(request.path)
 
 
 def visitor(access: Access, request: web.Request) -> Visitor:
-    """Return who asks; a proxy's malformed headers do not count."""
+    """Return who asks; malformed headers of a proxy are ignored."""
     try:
         return access.proxies.visitor(peer(request), request.path, request.headers, request.secure)
     except WrongPrefix:
@@ -46,7 +46,7 @@ def visitor(access: Access, request: web.Request) -> Visitor:
 
 
 def root(access: Access, request: web.Request) -> str:
-    """Return the way from a request's address up to the page, `./` or `../`: it is right behind any proxy."""
+    """Return the relative address of the page from a request's, `./` or `../`, which is right behind any proxy."""
     if request.path == access.proxies.base:
         return request.path.rpartition("/")[2] + "/"
     return "../" * (access.proxies.inner(request.rel_url.raw_path).count("/") - 1) or "./"
@@ -59,18 +59,18 @@ def peer(request: web.Request) -> str:
 
 
 def for_person(request: web.Request) -> bool:
-    """Whether a person will read the answer: what a browser opens as a page. Programs and scripts get JSON."""
+    """Whether a person will read the answer, because a browser opens it as a page. Programs and scripts get JSON."""
     mode, accepts = request.headers.get("Sec-Fetch-Mode", "navigate"), request.headers.get("Accept", "")
     return mode == "navigate" and "text/html" in accepts
 
 
 def flag(request: web.Request, name: str) -> bool:
-    """Whether a parameter of the address is set: `raw=1`."""
+    """Whether a query parameter is set: `raw=1`."""
     return request.query.get(name, "0") not in ("0", "", "false", "no")
 
 
 def number(request: web.Request, name: str, default: float, least: float, most: float) -> float:
-    """Return a number that a parameter of the address gives, within limits. Raises `Refused`."""
+    """Return the number in a query parameter, clamped to limits. Raises `Refused`."""
     text = request.query.get(name, "")
     try:
         value = float(text) if text else default
@@ -80,7 +80,7 @@ def number(request: web.Request, name: str, default: float, least: float, most: 
 
 
 async def in_thread(work: Callable[[], T], statuses: Sequence[tuple[type[PicamError], int]]) -> T:
-    """Await what waits for disks or threads. Raises `Refused`, with the status of an error's kind, else 409."""
+    """Await in a thread what may block. Raises `Refused` with the status of the error's type, or else 409."""
     try:
         return await asyncio.to_thread(work)
     except PicamError as error:
@@ -89,7 +89,7 @@ async def in_thread(work: Callable[[], T], statuses: Sequence[tuple[type[PicamEr
 
 
 async def body(request: web.Request, patience_s: float) -> Any:
-    """Return the JSON that a visitor sends. Raises `Refused`."""
+    """Return the JSON body of a request. Raises `Refused`."""
     try:
         return json.loads(await arriving(request.read(), "body", patience_s))
     except (ValueError, RecursionError) as error:
@@ -103,7 +103,7 @@ async def fields(
     optional: Mapping[str, Kinds] | None = None,
     expected: str = "",
 ) -> dict[str, Any]:
-    """Return the JSON object that a visitor sends: all `needed` keys, any of the `optional` ones, and no others.
+    """Return the JSON object in the body of a request: all `needed` keys, any of the `optional` ones, and no others.
 
     `expected` describes the object in the error message. Raises `Refused`.
     """
@@ -115,14 +115,14 @@ async def fields(
     for key, value in asked.items():
         kind = kinds[key]
         wanted: tuple[type, ...] = kind if isinstance(kind, tuple) else (kind,)
-        if type(value) not in wanted:  # True is no number
+        if type(value) not in wanted:  # True is not a number
             words = " or ".join(dict.fromkeys(_KINDS[kind] for kind in wanted))
             raise Refused(422, f"{key}: expected {words}, not {_KINDS[type(value)]}")
     return asked
 
 
 async def arriving(reading: Awaitable[T], what: str, patience_s: float) -> T:
-    """Return what a visitor sends, if it comes in time and is what it says it is. Raises `Refused`."""
+    """Return a request's body, if it arrives in time and is valid. Raises `Refused`."""
     try:
         async with asyncio.timeout(patience_s):
             return await reading

@@ -1,4 +1,4 @@
-"""What the page's JSON is made of, as types: `scripts/openapi` makes the schemas of `openapi.json` from them."""
+"""The types of the page's JSON, from which `scripts/openapi` makes the schemas of `openapi.json`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Prediction(msgspec.Struct, kw_only=True):
     label: str
     score: float
     unit: str | UnsetType = UNSET
-    """Only of a value, which the score is then; may be empty."""
+    """Only for a value, which is then in score; may be empty."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -57,11 +57,11 @@ class Result(msgspec.Struct, kw_only=True):
     infer_ms: float
     age_ms: float
     labels: list[str] | UnsetType = UNSET
-    """Only of a model whose classes do not exclude each other: all that apply."""
+    """Only for a model whose classes do not exclude each other: all that apply."""
     value: float | UnsetType = UNSET
-    """Only of a model that measures: its first value, which score is then, too."""
+    """Only for a model that measures: its first value, also in score."""
     unit: str | UnsetType = UNSET
-    """Of value; may be empty."""
+    """The unit of value; may be empty."""
     image: str | UnsetType = UNSET
     """The file that the picture came from, if it came from one."""
 
@@ -83,9 +83,9 @@ class Change(msgspec.Struct, kw_only=True):
     until: float | UnsetType = UNSET
     """When the pause ends by itself, Unix seconds."""
     title: str | UnsetType = UNSET
-    """Of a loss, in two words."""
+    """For kind lost: the problem in a few words."""
     said: str | UnsetType = UNSET
-    """Only of values and of several labels: what the result says in words."""
+    """Only for values and for several labels: the result in words."""
 
 
 class Loss(msgspec.Struct, kw_only=True):
@@ -93,14 +93,14 @@ class Loss(msgspec.Struct, kw_only=True):
 
     part: str
     title: str
-    """In two words."""
+    """The problem in a few words."""
     reason: str
     hint: str
     outlook: str
     """What happens meanwhile, in a few words."""
     since: float
     blocking: bool
-    """Whether nothing can be seen without it."""
+    """Whether there are no pictures or no results without it."""
 
 
 class Picture(msgspec.Struct, kw_only=True):
@@ -112,18 +112,18 @@ class Picture(msgspec.Struct, kw_only=True):
     box: list[int]
     """X, y, width, height in pixels of the upright picture."""
     aspect: float | None
-    """Width over height of the part that is looked at; null: the picture's own."""
+    """Width over height of the region; null: the picture's own."""
 
 
 class MachineFinding(msgspec.Struct, kw_only=True):
-    """What somebody should fix about it."""
+    """A problem of the machine."""
 
     what: str
     remedy: str
 
 
 class Machine(msgspec.Struct, kw_only=True):
-    """How the machine itself is."""
+    """The machine's own state."""
 
     temperature_c: float | None
     memory_mb: float | None
@@ -131,7 +131,7 @@ class Machine(msgspec.Struct, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """What is seen, counted and lost now."""
+    """What is seen, what was counted, and what is down."""
 
     model: str
     source: str
@@ -145,7 +145,7 @@ class State(msgspec.Struct, kw_only=True):
     skipped: int | UnsetType = UNSET
     bad_frames: int | UnsetType = UNSET
     flawed_frames: int | UnsetType = UNSET
-    """Pictures with damage inside that were used all the same."""
+    """Damaged pictures that were used all the same."""
     patience_s: float | UnsetType = UNSET
     """How long the source may be silent at its own pace."""
     lost: list[Loss]
@@ -162,8 +162,8 @@ class State(msgspec.Struct, kw_only=True):
     notice: str | UnsetType = UNSET
     """Why the engine is not the one that was asked for."""
     advice: str | UnsetType = UNSET
-    """What helps to have the thing in the box named: hold it closer, more light; empty when it is named or nothing
-    simple helps."""
+    """What would help to recognise the thing in the box, such as more light; empty: it is recognised, or nothing simple
+    would help."""
     stick_c: float | UnsetType | None = UNSET
     """The stick's temperature."""
     share: Share | UnsetType = UNSET
@@ -177,18 +177,18 @@ class Outlet(msgspec.Struct, kw_only=True):
     ok: bool | None
     """Whether the last delivery worked; null: nothing was sent yet."""
     reason: str
-    """Why it did not."""
+    """Why the last delivery failed."""
     note: str
-    """What should be mended although events arrive: another service of the same name, pictures that are too large."""
+    """What should be fixed although events arrive: another service of the same name, pictures that are too large."""
     sent: int
     failed: int
-    """Given up: the receiver will never take them, or all retries are used up."""
+    """Events given up: the receiver refuses them, or all retries are used up."""
     dropped: int
     queued: int
 
 
 class LiveValues(msgspec.Struct, kw_only=True):
-    """Values by dotted key; `capture.controls.NAME` only for those that were asked for."""
+    """Values by dotted key; `capture.controls.NAME` only for those that were set."""
 
     roi: Roi | UnsetType = msgspec.field(name="preprocess.roi", default=UNSET)
 
@@ -206,9 +206,9 @@ class Live(msgspec.Struct, kw_only=True):
     """The settings that may change while running."""
 
     values: LiveValues
-    """In force, by dotted key; capture.controls.NAME only for those that were asked for."""
+    """The values in force, by dotted key; capture.controls.NAME only for those that were set."""
     kept: dict[str, Any]
-    """What a restart gives."""
+    """The values after a restart."""
     changed: list[str]
     can_undo: bool
     can_keep: bool
@@ -217,9 +217,9 @@ class Live(msgspec.Struct, kw_only=True):
     undo: Undoable | None
     """The newest change that can be undone; keys are single numbers."""
     defaults: dict[str, Any]
-    """What holds where the file says nothing."""
+    """The values where the file says nothing."""
     revision: int
-    """Grows with every change: an answer with a smaller one is older."""
+    """Grows with every change, so that an answer with a smaller one is older."""
 
 
 class Kept(msgspec.Struct, kw_only=True):
@@ -231,7 +231,7 @@ class Kept(msgspec.Struct, kw_only=True):
     captured: float
     bytes: int
     unit: str | UnsetType = UNSET
-    """Of a value, which score is then."""
+    """For a value, which is then in score."""
 
 
 class Paused(msgspec.Struct, kw_only=True):
@@ -259,31 +259,31 @@ class Control(msgspec.Struct, kw_only=True):
     name: str
     """As v4l2-ctl writes it."""
     title: str
-    """The driver's words."""
+    """The driver's own words."""
     kind: Literal["integer", "float", "boolean", "menu", "bitmask"]
     minimum: float
     maximum: float
     step: float
     default: float
     value: float | None
-    """Now; null: the driver does not tell."""
+    """The value now; null: the driver does not say."""
     menu: list[MenuItem]
     inactive: bool
     """An automatic mode controls it now."""
     asked: float | bool | str | None
     """What capture.controls asks for; null: nothing."""
     problem: str
-    """Why the camera has not what was asked for, and what to do."""
+    """Why the camera does not have the value that was asked for, and what to do."""
 
 
 class Controls(msgspec.Struct, kw_only=True):
-    """All of them."""
+    """All settings of the camera."""
 
     camera: str
     """Empty: none is open."""
     controls: list[Control]
     problems: list[str]
-    """All problems, also of names that the camera does not have."""
+    """All problems, also with settings that the camera does not have."""
 
 
 class Refusal(msgspec.Struct, kw_only=True):
@@ -294,7 +294,7 @@ class Refusal(msgspec.Struct, kw_only=True):
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """How far it is."""
+    """How far the work is."""
 
     done: int
     of: int
@@ -329,16 +329,16 @@ class Teaching(msgspec.Struct, kw_only=True):
 
     stage: Literal["closed", "opening", "open", "saving"]
     session: str
-    """Revisions start over in another one."""
+    """In another session, revisions start over."""
     revision: int
-    """Another one when pictures or labels changed."""
+    """Changes with pictures or labels."""
     recent: list[str]
-    """Pictures that a correction can name: milliseconds of the Unix time they were taken."""
+    """Pictures that can be corrected, named by the Unix time in milliseconds when they were taken."""
     problem: Refusal | None
     runs: str
-    """The lesson whose model the service runs; empty: another model."""
+    """The lesson whose model the service runs; empty: it runs another model."""
     before: str | None
-    """The model that back goes to."""
+    """The model that /api/teach/back goes back to."""
     progress: Progress | UnsetType = UNSET
     name: str | UnsetType = UNSET
     base: str | UnsetType = UNSET
@@ -349,7 +349,7 @@ class Teaching(msgspec.Struct, kw_only=True):
     classes: list[TaughtClass] | UnsetType = UNSET
     pictures: int | UnsetType = UNSET
     waiting: int | UnsetType = UNSET
-    """Pictures that are kept and not learnt yet."""
+    """Pictures that are recorded and not learnt yet."""
     bytes: int | UnsetType = UNSET
     max_bytes: int | UnsetType = UNSET
     undo: str | UnsetType | None = UNSET
@@ -358,7 +358,7 @@ class Teaching(msgspec.Struct, kw_only=True):
     in_use: bool | UnsetType = UNSET
     """Whether the service runs exactly what is taught now."""
     report: dict[str, Any] | UnsetType | None = UNSET
-    """The report on the model that was made last, as picam-infer teach --json prints it."""
+    """The report on the last model made, as picam-infer teach --json prints it."""
     lessons: list[str] | UnsetType = UNSET
     bases: list[Base] | UnsetType = UNSET
     undone: str | UnsetType | None = UNSET
@@ -372,20 +372,20 @@ class Share(msgspec.Struct, kw_only=True):
     open: bool
     """Whether other machines may look (with the token)."""
     shared: bool
-    """Whether that is because it was opened (web.share), and not by web.listen."""
+    """Whether it is open because of web.share, not web.listen."""
     until: float | None
     """When it closes by itself, Unix seconds."""
     text: str
     fault: str
     """Why it cannot be opened; empty: it can."""
     addresses: list[str] | UnsetType = UNSET
-    """What to type on another machine, the surest first. Not in State."""
+    """The page's addresses for other machines, the most reliable first. Not in State."""
     kept: bool | UnsetType = UNSET
     """Whether a change is written to the configuration file. Not in State."""
 
 
 class ModelTrial(msgspec.Struct, kw_only=True):
-    """A model that was uploaded or found on a USB stick, on its way to being used."""
+    """A model on trial, which was uploaded or found on a USB stick."""
 
     stage: Literal["none", "receiving", "converting", "ready", "failed"]
     file: str | UnsetType = UNSET
@@ -397,7 +397,7 @@ class ModelTrial(msgspec.Struct, kw_only=True):
     name: str | UnsetType = UNSET
     labels: list[str] | UnsetType = UNSET
     notes: list[str] | UnsetType = UNSET
-    """What was assumed."""
+    """What was assumed when it was converted."""
     format: str | UnsetType = UNSET
     live: Result | UnsetType | None = UNSET
     problem: Refusal | UnsetType = UNSET
@@ -433,24 +433,24 @@ class UnreadableMedium(msgspec.Struct, kw_only=True):
 
 
 class Models(msgspec.Struct, kw_only=True):
-    """The models that there are, and the one that is being tried."""
+    """The installed models, and the one on trial."""
 
     models: list[InstalledModel]
     before: str | None
-    """The model that was used before."""
+    """The previous model."""
     trial: ModelTrial
     offers: list[OfferedModel]
     media: list[UnreadableMedium]
-    """What is plugged in and cannot be read, with what to do."""
+    """Media that are plugged in and cannot be read, with what to do."""
     max_mb: float
 
 
 TYPES = (Problem, Health, Result, Change, State, Live, Kept, Controls, Teaching, Share, Models)
-"""Those that are an answer or an event; the others are parts of them."""
+"""The types of answers and events; the others are parts of them."""
 
 
 def schemas() -> dict[str, Any]:
-    """Return the schemas of all of them by name, with what is written below each field as its description."""
+    """Return the schemas of all types by name, with the text below each field as its description."""
     _, components = msgspec.json.schema_components(TYPES, ref_template=_REFERENCE)
     for name, said in _below_fields(sys.modules[__name__], sys.modules[Region.__module__]):
         for field, words in said.items():
@@ -461,7 +461,7 @@ def schemas() -> dict[str, Any]:
 
 
 def _below_fields(*modules: Any) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each type of these modules with the texts below its fields."""
+    """Yield each type of these modules with the texts below its fields, by field."""
     for module in modules:
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef) and any("Struct" in ast.unparse(base) for base in node.bases):

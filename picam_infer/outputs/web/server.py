@@ -1,4 +1,4 @@
-"""The web server: a thread with an event loop of its own, that listens, and keeps trying when it cannot."""
+"""The web server: a thread with its own event loop, which listens, and keeps trying if it cannot."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from picam_infer.runtime.teaching import Teaching
 
 log = logging.getLogger(__name__)
 _unheard = logging.getLogger(f"{__name__}.visitors")
-"""Takes what the web library says of each damaged request: strangers do not fill the journal."""
+"""Drops the web library's log messages on damaged requests, so that strangers cannot fill the journal."""
 _unheard.disabled = True
 
 RETRY_S = 5.0
@@ -46,7 +46,7 @@ _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class Web:
-    """Serves the page until `close`. Never stops the daemon: what goes wrong is in the journal once, and in the state.
+    """Serves the page until `close`. Its errors never stop the daemon: they are logged once, and are in the state.
 
     `render` draws for those who watch the stream with the overlay; `runtime_settings` has the settings that the page
     may change; `collection` has the pictures collected for training; `teaching` owns what is taught on the page,
@@ -66,9 +66,9 @@ class Web:
         patience_s: float = STUCK_S,
     ) -> None:
         self.port = 0
-        """Where it listens; 0: not yet."""
+        """The port that it listens on; 0: none yet."""
         self.reason = "starting"
-        """Why it does not listen; empty when it does."""
+        """Why it does not listen; empty: it does."""
         self.listening = threading.Event()
         self._settings = settings
         self._state = state
@@ -105,11 +105,11 @@ class Web:
         self._state.reports.web.end(self.report)
 
     def report(self) -> WebReport:
-        """Return how the page is doing."""
+        """Return the page's report."""
         return WebReport(not self.reason, self._settings.listen, self.reason, self.clients())
 
     def clients(self) -> dict[str, int]:
-        """Return who watches, by kind."""
+        """Return the number of watchers, by kind."""
         context = self._context
         if context is None:
             return {}
@@ -175,7 +175,7 @@ class Web:
     # -- listening -----------------------------------------------------------
 
     async def _listen_until_stopped(self, token: Token) -> None:
-        """Listen where the configuration says, and on every address for as long as the page is shared."""
+        """Listen as configured, and on every address while the page is shared."""
         loop, share = asyncio.get_running_loop(), self._state.share
         always = not is_loopback(self._settings.listen.rpartition(":")[0])
 
@@ -203,14 +203,14 @@ class Web:
             sockets.close()
 
     async def _wait(self, timeout_s: float | None) -> None:
-        """Wait until told to stop, or to listen elsewhere, or that time is over."""
+        """Wait until told to stop or to listen elsewhere, at most for so long."""
         waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._changed)]
         await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
             task.cancel()
 
     async def _try(self, sockets: _Sockets, shared: bool) -> bool:
-        """Listen; False (and it is told once) when that is not possible now."""
+        """Listen; False (and logged once) if that is not possible now."""
         try:
             await sockets.listen(shared)
         except (OSError, ssl.SSLError) as error:
@@ -235,7 +235,7 @@ class Web:
 
 
 def _tell_token(token: Token, make: bool) -> None:
-    """Make sure there is a token for visitors from other machines, or say that there is none."""
+    """Make sure that there is a token for visitors from other machines, or log that there is none."""
     if token:
         return
     try:
@@ -249,25 +249,25 @@ def _tell_token(token: Token, make: bool) -> None:
 
 
 class _Sockets:
-    """What the page listens with. Connections outlive a change: only the sockets that take new ones are replaced."""
+    """The listening sockets. Connections outlive a change: only the sockets for new ones are replaced."""
 
     def __init__(self, settings: Settings, limiter: ConnectionLimiter, patience_s: float) -> None:
         self.port = 0
         """0: none yet."""
         self.news = False
-        """Whether it listens elsewhere than before."""
+        """Whether the addresses to listen on have changed."""
         self._settings, self._limiter, self._patience_s = settings, limiter, patience_s
         self._servers: list[asyncio.Server] = []
         self._shared = False
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         for server in self._servers:
             server.close()
         self._servers = []
 
     async def listen(self, shared: bool) -> None:
-        """Listen as configured, or (`shared`) on every address. Raises `OSError`, and then listens nowhere."""
+        """Listen as configured, or (`shared`) on every address. On `OSError` it listens nowhere."""
         if self._servers and shared == self._shared:
             return
         self.close()  # a socket on one address is in the way of one on all
@@ -328,7 +328,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
     except ssl.SSLError:
         raise
-    except OSError as error:  # which of the two it is, it does not say
+    except OSError as error:  # the library does not say which of the two is wrong
         names = " or ".join(name for name in (settings.tls_cert, settings.tls_key) if name)
         raise OSError(error.errno, error.strerror, names) from error
     return context

@@ -14,7 +14,7 @@ def cookie(access: Access, request: web.Request) -> str:
 
 
 def renew(access: Access, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Give a session that is used another month."""
+    """Renew a session that is in use."""
     form = inner(access, request) in FORMS
     value = "" if response.prepared or form else access.renewed(cookie(access, request))
     if value:

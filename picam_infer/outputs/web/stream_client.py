@@ -1,4 +1,4 @@
-"""One watcher of a stream: whether they may still look, and how pictures get to them."""
+"""One watcher of a stream: whether they may still look, and how data is sent to them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from picam_infer.outputs.web.request import visitor
 from picam_infer.outputs.web.session_cookie import cookie
 
 ADMITTED_S = 5.0
-"""How long a watcher's token is taken as right without another look."""
+"""How long a watcher's token is trusted before it is checked again."""
 UNBUFFERED = {"X-Accel-Buffering": "no"}
-"""Tells a proxy to pass on at once what comes."""
+"""Tells a proxy not to buffer."""
 
 
 class StreamClient:
@@ -42,12 +42,12 @@ class StreamClient:
         return True
 
     async def send(self, response: web.StreamResponse, data: bytes) -> bool:
-        """Send, and wait until the kernel has it all; False (and hung up) when the visitor does not take it in time."""
+        """Send data and wait until the kernel has all of it; False (and hung up) if the visitor is too slow."""
         transport = self._request.transport
         try:
             async with asyncio.timeout(self._stuck_s):
                 await response.write(data)
-                # Only then the next one: a slow visitor gets fewer pictures, not older ones.
+                # Only then is the next picture due: a slow visitor gets fewer pictures, not older ones.
                 while transport is not None and not transport.is_closing() and transport.get_write_buffer_size():
                     await asyncio.sleep(0.01)
             return True

@@ -1,4 +1,4 @@
-"""The token that visitors from other machines show: its file, and what `check` has to say about it."""
+"""The token that visitors from other machines show: its file, and what `check` reports about it."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Token:
     def equals(self, given: str) -> bool:
         """Compare in constant time."""
         token = self._read()
-        # Hashes, so that not even the length shows.
+        # Hashes, so that not even the length leaks.
         same = hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(token.encode()).digest())
         return same and bool(token)
 
     def sign(self, text: str) -> str:
-        """Return a signature that only who has the token can make; another token makes all of them worthless."""
+        """Return a signature that only the token's holder can make; changing the token invalidates all of them."""
         return hmac.new(self._read().encode(), text.encode(), "sha256").hexdigest()
 
     def _read(self) -> str:

@@ -1,4 +1,4 @@
-"""Who asks and under which address, also through a proxy; which names are this machine's. Independent of aiohttp."""
+"""Who asks, and under which address, also behind a proxy; and this machine's names. Independent of aiohttp."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Headers = Mapping[str, str]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Real-IP", "Via")
 HOME_DOMAINS = ("local", "lan", "home.arpa", "fritz.box", "internal", "localdomain")
-"""What routers and mDNS hang on a machine's name. Nobody can have a name below them in the public DNS, but fritz.box,
+"""Domains that routers and mDNS append to a host name. None of them exists in the public DNS, except fritz.box,
 which belongs to the router's maker."""
 _LONGEST_PREFIX = 200
 
@@ -25,7 +25,7 @@ class WrongPrefix(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks, as far as it can be believed."""
+    """The visitor, as far as proxies' headers can be trusted."""
 
     address: str
     """Their IP address; empty for a socket without one."""
@@ -38,7 +38,7 @@ class Visitor:
 
 
 def canonical(host: str) -> str:
-    """Return a host's name without port, case, trailing dot and script: `Küche.local.:80` → `xn--kche-0ra.local`."""
+    """Return a host name in lower-case ASCII without port or final dot: `Küche.local.:80` → `xn--kche-0ra.local`."""
     name = host.strip()
     if name.startswith("["):
         return name[1:].partition("]")[0].partition("%")[0].lower() if "]" in name else ""
@@ -52,10 +52,10 @@ def canonical(host: str) -> str:
 
 
 class Names:
-    """The names that this machine is reached by."""
+    """The host names of this machine."""
 
     def __init__(self, more: Iterable[str] = ()) -> None:
-        """`more` are those of the configuration; a scheme, port or path given with them is left out."""
+        """`more`: those of the configuration, where a scheme, port or path is ignored."""
         self._more = {canonical(name.rpartition("://")[2].partition("/")[0]) for name in more}
 
     def has(self, host: str) -> bool:
@@ -67,12 +67,12 @@ class Names:
 
     @staticmethod
     def _is_own(name: str) -> bool:
-        # Asked each time: a host may be renamed while this runs.
+        # Looked up each time, as a host may be renamed while this runs.
         whole = canonical(socket.gethostname())
         if not whole:
             return False
         first = re.escape(whole.partition(".")[0])
-        # The second machine of a name is called NAME-2, by mDNS as by routers.
+        # mDNS and routers call the second machine of the same name NAME-2.
         homes = "|".join(map(re.escape, HOME_DOMAINS))
         return name == whole or re.fullmatch(rf"{first}(-[0-9]{{1,4}})?(\.({homes}))?", name) is not None
 
@@ -86,19 +86,19 @@ def _is_address(name: str) -> bool:
 
 
 class Proxies:
-    """The proxies that are believed, and the path that one of them gives this server."""
+    """The trusted proxies, and the path prefix of this server behind them."""
 
     def __init__(self, settings: Web) -> None:
         self.base = base_path(settings.base)
         self._trusted = [ipaddress.ip_network(each, strict=False) for each in settings.proxies]
 
     def trusts(self, peer: str) -> bool:
-        """Whether an address is one of the proxies'."""
+        """Whether an address is a trusted proxy's."""
         address = parsed(peer)
         return address is not None and any(address in network for network in self._trusted)
 
     def inner(self, path: str) -> str:
-        """Return a request's path as this server knows it: a proxy that takes no prefix off is allowed for."""
+        """Return a request's path without the prefix, which a proxy may have left or stripped."""
         if self.base and (path == self.base or path.startswith(self.base + "/")):
             return path[len(self.base) :] or "/"
         return path
@@ -120,7 +120,7 @@ class Proxies:
         )
 
     def _first_stranger(self, chain: Sequence[str]) -> str:
-        """Return the last address that no trusted proxy has: what is left of it, anybody may have written."""
+        """Return the last address that is not a trusted proxy's; anybody may have forged those before it."""
         for each in reversed(chain):
             name = each.strip()
             name = name[1:].partition("]")[0] if name.startswith("[") else name
@@ -133,12 +133,12 @@ class Proxies:
 
 
 def base_path(path: str) -> str:
-    """Return a path without a slash at its end and with one before: `cam/` → `/cam`, `/` → empty."""
+    """Return a path with a leading slash and without a trailing one: `cam/` → `/cam`, `/` → empty."""
     return f"/{path.strip('/')}" if path.strip("/") else ""
 
 
 def parsed(peer: str) -> Address | None:
-    """Return an IP address, that of IPv4 inside IPv6 too; None: this is none."""
+    """Return an IP address, unwrapping IPv4 inside IPv6; None: it is not an address."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Teaching at the attached monitor: what its keys mean, and the words on the screen. Without a network or a page."""
+"""Teaching at the attached monitor, without network or page: what its keys mean, and the text on the screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 HELP = "hold 1–9: record · letters, Enter: name it · Enter: use it · Backspace: undo · Esc: leave"
 _AGAIN_S = 0.4
-"""How often it is said that a key is still held."""
+"""How often to tell `Teaching` that a key is still held."""
 _LOOK_S = 2.0
 _NEWS_S = 4.0
 _LONGEST = 40
@@ -24,11 +24,11 @@ _DIGITS = "123456789"
 
 
 class TeachingKeys:
-    """The keys' side of teaching. The main thread uses it, and is never made to wait: a thread does what takes long."""
+    """Teaches by keys. Used by the main thread, which never has to wait: another thread does what takes long."""
 
     def __init__(self, teaching: Teaching) -> None:
         self.active = False
-        """Whether keys belong to it."""
+        """Whether keys are for teaching now."""
         self._teaching = teaching
         self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -36,7 +36,7 @@ class TeachingKeys:
         self._news = ("", 0.0)
         self._typed = ""
         self._class = 0
-        """The class that was recorded last, counted from 0: what is typed names it."""
+        """The class recorded last, counted from 0; typing renames it."""
         self._digit = ""
         """The digit that is held."""
         self._hold = ""
@@ -50,7 +50,7 @@ class TeachingKeys:
         self._do(self._teaching.open)
 
     def press(self, key: str) -> None:
-        """Take a key: a character, `space`, `enter`, `backspace`, `esc`."""
+        """Handle a key: a character, `space`, `enter`, `backspace`, `esc`."""
         character = " " if key == "space" else key
         if key == "esc":
             self._escape()
@@ -66,7 +66,7 @@ class TeachingKeys:
             self._typed = (self._typed + character).lstrip()[:_LONGEST]
 
     def held(self, keys: Set[str]) -> None:
-        """Take which keys are down now; to be told again and again."""
+        """Take the keys that are down now; call it again and again."""
         now_s = time.monotonic()
         if self._digit and self._digit not in keys:
             self._digit = ""
@@ -79,7 +79,7 @@ class TeachingKeys:
             self._do(self._teaching.look)  # so that the live label follows
 
     def leave(self) -> None:
-        """Give the keys back; what was recorded is kept."""
+        """End teaching by keys; what was recorded stays."""
         self.active, self._digit, self._typed = False, "", ""
         self._teaching.release()
         self._work.put(None)
@@ -102,7 +102,7 @@ class TeachingKeys:
 
     def _use(self) -> str:
         self._teaching.use()
-        self.active = False  # the next round's keys are its own
+        self.active = False  # keys have their usual meaning again
         return "the service runs it now"
 
     def _back(self) -> None:
@@ -116,7 +116,7 @@ class TeachingKeys:
         if self._class < len(labels):
             self._hold_down(labels[self._class], hold)
         elif not self._busy:
-            self._class = len(labels)  # one after the other, whatever digit was pressed
+            self._class = len(labels)  # classes are numbered in order, whatever digit was pressed
             name = f"class {self._class + 1}"
             self._do(lambda: self._made(name))
 
@@ -133,7 +133,7 @@ class TeachingKeys:
     # -- the thread -------------------------------------------------------------
 
     def _do(self, work: Callable[[], object]) -> None:
-        """Have something done that may take a while; words that it returns are shown."""
+        """Do something that may take a while in the thread; text that it returns is shown."""
         if self._thread is None:
             self._work = queue.SimpleQueue()
             self._thread = threading.Thread(target=self._run, args=(self._work,), name="teaching keys", daemon=True)
@@ -148,7 +148,7 @@ class TeachingKeys:
                 self._say(told if isinstance(told, str) else "")
             except PicamError as error:
                 self._say(str(error))
-            except Exception:  # the top of a thread: the next key may do
+            except Exception:  # the top of a thread: the next key may work
                 log.exception("teaching at the monitor: an internal error")
                 self._say("an internal error; see the journal")
             self._busy -= 1
@@ -160,13 +160,13 @@ class TeachingKeys:
     # -- words --------------------------------------------------------------------
 
     def words(self) -> str:
-        """Return what the screen says, line by line."""
+        """Return the text for the screen, several lines."""
         status = self._teaching.status()
         if status["stage"] in ("closed", "opening"):
             news = self._fresh_news()
             return f"teaching: {news or 'opening …'}\n{HELP}"
         counts = {one["label"]: one["pictures"] for one in status.get("classes", ())}
-        labels = list(counts)  # of the same status: the next one may have other classes
+        labels = list(counts)  # from the same status, as the next one may have other classes
         lines = [self._first(status, labels)]
         for at, label in enumerate(labels[:9]):
             mark = "●" if status.get("recording") == label else " "

@@ -28,7 +28,7 @@ class LiveLabel:
         self.answer = None
 
     def due(self, lesson: Lesson, running: ServedRound | None) -> Frame | None:
-        """Return the picture to look at now, None if there is none or its time has not come."""
+        """Return the frame to look at now; None: there is none, or it is too early for the next."""
         newest = running.state.frames.peek() if running and running.state.watching else None
         if newest is None or not any(lesson.classes().values()):
             self.answer = None
@@ -42,7 +42,7 @@ class LiveLabel:
             self.take(lesson.teacher.predict(lesson.teacher.features(frame)), running, frame.captured)
         finally:
             took_s = time.monotonic() - began_s
-            self._next_s = began_s + max(_EVERY_S, 2 * took_s)  # half of the time is left to others
+            self._next_s = began_s + max(_EVERY_S, 2 * took_s)  # half of the time is left for others
 
     def take(self, prediction: Prediction | None, running: ServedRound | None, captured: float | None = None) -> None:
         """Take an answer about a picture of the moment `captured` (Unix seconds; None: now)."""

@@ -1,4 +1,4 @@
-"""Makes the service run what was taught, or the model from before."""
+"""Makes the service run what was taught, or the previous model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TOLERANCE = 0.02
 
 
 class ModelUse:
-    """Owns the way from a lesson to the running model. The teaching thread uses it."""
+    """Takes a lesson to the running service, and back. Used by the teaching thread."""
 
     def __init__(self, switch: Callable[[Switch], Future[None]], stopping: threading.Event) -> None:
         """`switch`: see `Teaching`; `stopping` ends the wait for a model to run."""
@@ -44,7 +44,7 @@ class ModelUse:
         self._choices: tuple[float, dict[str, Any]] = (-1.0, {})
         """When they were read, and what `choices` says."""
         self._digest = (-1, "")
-        """The revision that it is of, and what the lesson teaches then: what a bundle of it has as its origin."""
+        """A revision and the lesson's digest at it, which a bundle made of it has as its origin."""
 
     def save(self, lesson: Lesson, running: ServedRound) -> tuple[Report, Switch]:
         """Save a lesson's model and try it; returns the report on it, and the switch to it. Raises `PicamError`."""
@@ -66,13 +66,13 @@ class ModelUse:
         self.read_again()
 
     def back(self, running: ServedRound) -> str:
-        """Have the service run the model from before, and return its name. Raises `PicamError`."""
+        """Have the service run the previous model, and return its name. Raises `PicamError`."""
         model = running.choice.model_before()
         self.run(Switch(model, {}, None))
         return model
 
     def runs(self, lesson: Lesson, running: ServedRound, revision: int) -> bool:
-        """Whether the service runs exactly what a lesson teaches at this revision of it."""
+        """Whether the service runs exactly this revision of a lesson."""
         bundle = running.state.bundle
         if bundle is None or bundle.folder != lesson.target:
             return False

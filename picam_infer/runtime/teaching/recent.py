@@ -1,4 +1,4 @@
-"""The pictures of the last changes of the label: a person says afterwards what they really were."""
+"""The pictures of the last label changes, for a person to say afterwards what they really were."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST, MOST_BYTES = 24, 4_000_000
 
 
 class Recent:
-    """Keeps a few pictures by the moment they were taken, as JPEGs. Any thread may use it."""
+    """Keeps a few pictures as JPEGs, named by the moment they were taken. Any thread may use it."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -22,7 +22,7 @@ class Recent:
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
 
     def hear(self, change: Change) -> None:
-        """Keep a changed label's picture, for `State.listen`."""
+        """Keep the picture of a label change; a listener for `State.listen`."""
         if change.kind == "label" and change.frame is not None:
             with contextlib.suppress(BadFrame):
                 self.add(change.frame)
@@ -40,16 +40,16 @@ class Recent:
         return name
 
     def names(self) -> list[str]:
-        """Return what there is."""
+        """Return the names of the pictures, the oldest first."""
         with self._lock:
             return list(self._pictures)
 
     def get(self, name: str) -> bytes | None:
-        """Return a JPEG; None: it is not there any more."""
+        """Return a JPEG; None: it was dropped."""
         with self._lock:
             return self._pictures.get(name)
 
 
 def name_of(captured: float) -> str:
-    """Return what the picture of a moment (Unix seconds) is called: its milliseconds, as the timeline says them."""
+    """Return the name of a moment's picture (Unix seconds): its milliseconds, as the timeline has them."""
     return str(round(captured * 1000))

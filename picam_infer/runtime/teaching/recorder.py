@@ -15,40 +15,40 @@ from picam_infer.runtime.state import State
 PER_S = 10
 """Pictures a second that are recorded."""
 HELD_S = 1.5
-"""A button counts as let go when nobody has said for so long that it is held: the page may be gone."""
+"""A button counts as released when nothing was heard of it for so long: the page may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A button that is held down, until `until_s` on CLOCK_MONOTONIC unless that is said again."""
+    """A button that is held down until `until_s` (CLOCK_MONOTONIC), or longer if that is said again."""
 
     label: str
     id: str
-    """Tells this holding from the next."""
+    """Tells this hold from the next one."""
     until_s: float
 
     @classmethod
     def now(cls, label: str, id: str) -> Hold:
-        """Return one that somebody has just said is held."""
+        """Return a hold that was reported just now."""
         return cls(label, id, time.monotonic() + HELD_S)
 
 
 class Recorder:
-    """Owns what was recorded and nobody has taken yet. A button that is only tapped records one picture.
+    """Owns the pictures that were recorded and not taken yet. A button that is only tapped records one.
 
-    Its thread does nothing else, at the usual priority: pictures come in time, however much there is to learn.
+    Its thread does nothing else, at normal priority, so that pictures are on time however much there is to learn.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._held: Hold | None = None
         self._owed: Hold | None = None
-        """The holding that has no picture yet, though the button may be up again."""
+        """The hold that has no picture yet, although the button may be up again."""
         self._taken: deque[tuple[Hold, bytes]] = deque(maxlen=10 * PER_S)
         self._taking = False
-        """Whether one is on its way."""
+        """Whether a picture is being taken."""
         self._number = 0
-        """The number of the frame taken last: nothing is recorded twice."""
+        """The number of the last frame, so that none is recorded twice."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -59,17 +59,17 @@ class Recorder:
 
     @property
     def taken(self) -> int:
-        """How many pictures nobody has taken yet."""
+        """How many recorded pictures were not taken yet."""
         return len(self._taken)
 
     @property
     def waiting(self) -> int:
-        """How many there will be for which nobody has to hold a button any more."""
+        """How many pictures are still to come, or to be taken, after the button is released."""
         with self._condition:
             return len(self._taken) + (self._taking and self.held is None)
 
     def hold(self, held: Hold, state: State) -> None:
-        """Begin, or go on."""
+        """Begin to record, or go on."""
         with self._condition:
             if self._held is None or self._held.id != held.id:
                 self._owed = held
@@ -79,14 +79,14 @@ class Recorder:
                 self._thread.start()
 
     def release(self, at_once: bool = False) -> None:
-        """End it; `at_once`: without the picture that a tap is owed, and the next frames may be another camera's."""
+        """Stop recording. `at_once`: without the picture owed to a tap; the next frames may be another camera's."""
         with self._condition:
             self._held = None
             if at_once:
                 self._owed, self._number = None, 0
 
     def take(self) -> tuple[Hold, bytes] | None:
-        """Return the oldest picture that was recorded, as a JPEG, and what for; None: there is none."""
+        """Return the oldest recorded picture with its hold, as (hold, JPEG); None: there is none."""
         try:
             return self._taken.popleft()
         except IndexError:
@@ -97,7 +97,7 @@ class Recorder:
         while (held := self._next()) is not None:
             newest = state.frames.peek(self._number, 0.2)
             if newest is None or not state.watching:
-                time.sleep(0.02)  # a mailbox that is closed makes nobody wait
+                time.sleep(0.02)  # a closed mailbox does not wait
                 continue
             self._number, frame = newest
             with contextlib.suppress(BadFrame):
@@ -106,7 +106,7 @@ class Recorder:
             time.sleep(max(0.0, due_s - time.monotonic()))
 
     def _next(self) -> Hold | None:
-        """Return what a picture is to be taken for; None: nothing, and the thread ends."""
+        """Return the hold to take a picture for; None: none, and the thread ends."""
         with self._condition:
             owed = self._owed if self._owed is not None and self._owed.until_s > time.monotonic() else None
             held = owed or self.held

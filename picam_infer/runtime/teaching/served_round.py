@@ -1,4 +1,4 @@
-"""What teaching knows of the round that the service runs: its pictures, its settings, and which lesson it uses."""
+"""What teaching needs of the service's current round: its pictures, its settings, and the lesson that it runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ServedRound:
 
     @property
     def choice(self) -> ModelChoice:
-        """Which model the service runs, as its file has it. Raises `NoInput`."""
+        """The choice of model in the configuration file. Raises `NoInput`."""
         if self.path is None:
             raise NoInput("there is no configuration file to keep the choice in", "start with -c FILE")
         return ModelChoice(self.path)

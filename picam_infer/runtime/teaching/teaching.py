@@ -38,11 +38,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_S = 5.0
-"""How long a visit counts as looking at what is taught."""
+"""For so long after a request somebody counts as looking at the lesson."""
 IDLE_S = 600.0
-"""A lesson that nobody looks at is closed after so long: it takes memory."""
+"""A lesson that nobody has looked at for so long is closed, as it takes memory."""
 QUIET_S = 1.0
-"""After so long without a change, pictures that do not fit their class are looked for."""
+"""After so long without a change, odd pictures are searched for."""
 SYNC_S = 1.0
 _TICK_S = 0.1
 _YIELD_S = 0.3
@@ -56,7 +56,7 @@ class Teaching:
 
     def __init__(self, switch: Callable[[Switch], Future[None]]) -> None:
         self.recent = Recent()
-        """The pictures of the last changes of the label, for «this was really …»."""
+        """The pictures of the last label changes, for “This was really …”."""
         self._worker = Worker(self._step, self._close_lesson)
         self._round: ServedRound | None = None
         self._lesson: Lesson | None = None
@@ -68,9 +68,9 @@ class Teaching:
         self._problem: PicamError | None = None
         """Why something that was recorded could not be taught."""
         self._refused: tuple[str, PicamError] | None = None
-        """The holding that found no room, and why."""
+        """The hold that found no room, and why."""
         self._renamed: dict[str, str] = {}
-        """New names of classes by the old ones, which a button that is held goes on using for a moment."""
+        """The new names of renamed classes by the old ones, which a held button still uses for a moment."""
         self._looked_s = self._used_s = self._synced_s = self._busy_s = 0.0
         self._stage, self._progress = "closed", (0, 0)
         self._session = secrets.token_hex(4)
@@ -96,18 +96,18 @@ class Teaching:
             self._recorder.release(at_once=True)
             self._round = None
 
-    def excuse(self) -> None:
-        """Let all go who wait for something to be done: the round ends, and the page with it."""
-        self._worker.excuse()
+    def cancel_waits(self) -> None:
+        """Raise `Busy` in all threads that wait for something to be done: the round ends, and the page with it."""
+        self._worker.cancel_waits()
 
     def close(self, patience_s: float = 0.5) -> None:
-        """End the thread, and bring what was recorded to the disk. May be called more than once."""
+        """End the thread, and write what was recorded to the disk. May be called more than once."""
         self._recorder.release(at_once=True)
         self._worker.close(patience_s)
 
     @property
     def busy(self) -> bool:
-        """Whether the network is needed here just now: who infers for the screen leaves room."""
+        """Whether a lesson needs the processor just now: the inference loop then leaves room."""
         return time.monotonic() - self._busy_s < _YIELD_S
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class Teaching:
     # -- changing; each waits for the thread --------------------------------------------------------------------------
 
     def open(self, name: str = "", base: str = "") -> None:
-        """Open a lesson by name, or the one that fits; `base`: the model to build on. Raises `PicamError`."""
+        """Open a lesson by name, or the most likely one; `base`: the model to build on. Raises `PicamError`."""
         self._looked_s = time.monotonic()
         self._ask(lambda: self._open(name, base))
 
@@ -156,7 +156,7 @@ class Teaching:
         self._ask(self._close_lesson)
 
     def hold(self, label: str, hold: str) -> None:
-        """Record into a class while this is said again and again; `hold` names one holding. Raises `PicamError`."""
+        """Record into a class for as long as this is repeated with the same `hold`. Raises `PicamError`."""
         state = self._running().state
         if not state.watching:
             blocking = state.health.blocking
@@ -165,13 +165,13 @@ class Teaching:
         if (label := self._current_name(label, lesson)) not in lesson.classes():
             raise UsageError(f"there is no class {label}", "make it first")
         refused = self._refused
-        if refused is not None and refused[0] == hold:  # it is held on, but there is no room any more
+        if refused is not None and refused[0] == hold:  # still held, but there is no room left
             raise refused[1]
         self._refused, self._used_s = None, time.monotonic()
         self._recorder.hold(Hold.now(label, hold), state)
 
     def release(self) -> None:
-        """Record no more."""
+        """Stop recording."""
         self._recorder.release()
 
     def add_class(self, label: str) -> str:
@@ -179,7 +179,7 @@ class Teaching:
         return self._change(lambda lesson: lesson.add_class(label))
 
     def rename_class(self, old: str, new: str) -> None:
-        """Rename a class, or put two together. Raises `PicamError`."""
+        """Rename a class; with the name of another one, merge them. Raises `PicamError`."""
 
         def work(lesson: Lesson) -> None:
             self._renamed[old] = new
@@ -188,7 +188,7 @@ class Teaching:
         self._change(work)
 
     def remove_class(self, label: str) -> None:
-        """Take a class out with its pictures. Raises `PicamError`."""
+        """Remove a class with its pictures. Raises `PicamError`."""
         self._change(lambda lesson: lesson.remove_class(label))
 
     def relabel(self, id: str, label: str) -> None:
@@ -196,13 +196,14 @@ class Teaching:
         self._change(lambda lesson: lesson.relabel(id, label))
 
     def remove(self, id: str) -> None:
-        """Take a taught picture out. Raises `PicamError`."""
+        """Remove a taught picture. Raises `PicamError`."""
         self._change(lambda lesson: lesson.remove(id))
 
     def correct(self, label: str, data: bytes, name: str, use: bool) -> dict[str, Any]:
         """Add a picture to a class of the lesson that the service runs, or else of the one that is open.
 
-        `use`: the service takes it up, if it runs that lesson's model. Returns {"lesson", "used"}. Raises `PicamError`.
+        `use`: have the service run the corrected model, if it runs that lesson's. Returns {"lesson", "used"}.
+        Raises `PicamError`.
         """
 
         def work() -> dict[str, Any]:
@@ -249,7 +250,7 @@ class Teaching:
             raise Busy(f"the newest picture is damaged ({error})", "try again") from error
 
     def _ask(self, work: Callable[[], T]) -> T:
-        """Have the thread do something; who asked finds it in the status."""
+        """Have the thread do something, and bring the status up to date before it returns."""
 
         def told() -> T:
             try:
@@ -271,13 +272,13 @@ class Teaching:
     # -- the thread's steps -------------------------------------------------------------------------------------------
 
     def _step(self) -> float:
-        """Do one thing, and return how long a request may be waited for before the next."""
+        """Do one thing, and return for how many seconds to wait for requests before the next."""
         try:
             if self._lesson is not None:
                 self._work(self._lesson)
         except PicamError as error:
             self._failed(error)
-        except Exception:  # the recognition goes on, and so does the next lesson
+        except Exception:  # recognition goes on, and so will the next lesson
             log.exception("teaching: an internal error")
             self._close_lesson()
         self._tell()
@@ -286,7 +287,7 @@ class Teaching:
         return 0.001 if lesson.teacher.waiting or self._recorder.taken else _TICK_S
 
     def _work(self, lesson: Lesson) -> None:
-        """Keep what was recorded, then learn a picture, or else look at the newest one."""
+        """Save what was recorded; then learn a picture, or look at the newest one if all are learnt."""
         self._keep_recorded(lesson)
         now_s = time.monotonic()
         if now_s - self._synced_s > SYNC_S:
@@ -297,7 +298,7 @@ class Teaching:
             self._live.take(lesson.teacher.learn_next(), self._round)
         elif now_s - self._looked_s < LOOK_S:
             if not self._recorder.held and now_s - self._used_s >= QUIET_S:
-                self._revision = self._odd.look(lesson, self._revision)  # who shows the pictures looks again
+                self._revision = self._odd.look(lesson, self._revision)  # the page then fetches them again
             self._look_live(lesson)
         else:
             self._live.clear()
@@ -332,7 +333,7 @@ class Teaching:
                 self._live.look(lesson, self._round, frame)
 
     def _failed(self, error: PicamError) -> None:
-        """Remember why something recorded was not taught; said once in the journal."""
+        """Remember why a recorded picture could not be taught, and log it once."""
         if self._problem is None or self._problem.message != error.message:
             log.warning("teaching: %s; %s", error, error.hint)
         self._problem = error
@@ -411,7 +412,7 @@ class Teaching:
         self._progress = (done, of)
         self._tell()
         if self._worker.stopping.is_set():
-            raise Busy("the service is ending")
+            raise Busy("the service is stopping")
 
     def _close_lesson(self) -> None:
         lesson, self._lesson = self._lesson, None
@@ -429,7 +430,7 @@ class Teaching:
         malloc.trim()
 
     def _follow_region(self, lesson: Lesson) -> None:
-        """Look at the pictures again when the region that the network looks at was moved."""
+        """Learn the pictures again when the region that the network looks at was moved."""
         running = self._round
         if running is None or running.state.bundle is None or self._recorder.held:
             return
@@ -438,7 +439,7 @@ class Teaching:
             self._look_again(lesson, chain)
 
     def _look_again(self, lesson: Lesson, chain: Chain) -> None:
-        """Look at another region of all pictures; what can be undone stays."""
+        """Learn all pictures again with another region; the undo history stays."""
         self._stage = "opening"
         self._live.clear()
         self._tell()
@@ -452,7 +453,7 @@ class Teaching:
     # -- telling ------------------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        """Bring the status up to date, for all who look."""
+        """Bring the status up to date."""
         lesson = self._lesson
         told: dict[str, Any] = {
             "stage": self._stage,

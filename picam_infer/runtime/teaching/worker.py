@@ -1,4 +1,4 @@
-"""The thread that teaching happens in: it does what it is asked for in turn, and a step of its own in between."""
+"""The thread that teaches: it serves requests in order, and does a step of its own between them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Worker:
     """Owns the thread. It starts with the first request, at low priority."""
 
     def __init__(self, step: Callable[[], float], end: Callable[[], None]) -> None:
-        """`step` does one thing and returns for how many seconds a request may be waited for before the next step.
+        """`step` does one thing and returns for how many seconds to wait for requests before the next step.
 
         `end` is called last. Neither raises; both run in the thread.
         """
         self.stopping = threading.Event()
-        """Set when the thread is to end; what takes long looks at it."""
+        """Set when the thread is to end; long work checks it."""
         self._step = step
         self._end = end
         self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: set[Future[Any]] = set()
-        """Those who asked for something that is not done yet."""
+        """The requests that are not done yet."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -43,7 +43,7 @@ class Worker:
         done: Future[T] = Future()
 
         def task() -> None:
-            with contextlib.suppress(InvalidStateError):  # who asked was excused
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
                 try:
                     result = work()
                 except PicamError as error:
@@ -56,7 +56,7 @@ class Worker:
 
         with self._starting:
             if self.stopping.is_set():
-                raise Busy("the service is ending", "try again")
+                raise Busy("the service is stopping", "try again")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="teach", daemon=True)
                 self._thread.start()
@@ -69,11 +69,11 @@ class Worker:
         finally:
             self._waiting.discard(done)
 
-    def excuse(self) -> None:
-        """Let all go who wait for something to be done."""
+    def cancel_waits(self) -> None:
+        """Raise `Busy` in all threads that wait in `ask`; the work itself goes on."""
         for done in tuple(self._waiting):
             with contextlib.suppress(InvalidStateError):
-                done.set_exception(Busy("the service is ending or starting anew", "look again in a moment"))
+                done.set_exception(Busy("the service is stopping or restarting", "look again in a moment"))
 
     def close(self, patience_s: float) -> None:
         """End the thread. May be called more than once."""

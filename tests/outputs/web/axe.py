@@ -1,4 +1,4 @@
-"""axe-core in a page: what is wrong with it for people who do not see, hear or point as others do."""
+"""axe-core in a page: its accessibility problems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ axe.run(document, {runOnly: arguments[0], resultTypes: ['violations']}).then(
 
 
 def load(browser: Browser) -> None:
-    """Bring axe into the page that is open, or skip the test."""
+    """Load axe into the open page, or skip the test."""
     if not _FILE.exists():
         pytest.skip("needs axe-core (scripts/test installs it where npm is)")
     if not browser.js("return window.axe !== undefined"):
@@ -27,5 +27,5 @@ def load(browser: Browser) -> None:
 
 
 def violations(browser: Browser) -> list[str]:
-    """Return what breaks WCAG 2.2 AA or good practice, as the page stands now."""
+    """Return what violates WCAG 2.2 AA or good practice in the page's current state."""
     return [str(line) for line in browser.do("POST", "/execute/async", {"script": _RUN, "args": [_RULES]})]

@@ -80,7 +80,7 @@ class Browser:
         self.switch(back_to)
 
     def drag(self, selector: str, path: list[tuple[float, float]], pause_ms: int = 20, touch: bool = False) -> None:
-        """Press at the first point, move along the others, let go; points are shares of the element's size."""
+        """Press at the first point, move along the others, release; points are shares of the element's size."""
         self.js("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
         box = self.js(
             "const r = document.querySelector(arguments[0]).getBoundingClientRect();"
@@ -108,7 +108,7 @@ class Browser:
         self.do("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": steps}]})
 
     def forget(self) -> None:
-        """Leave the page, and be as on the first day: one empty tab, no cookies, no settings of the tests' own."""
+        """Reset the browser: one empty tab, no cookies, default settings."""
         first, *others = self.do("GET", "/window/handles")
         for tab in others:
             self.switch(tab)
@@ -121,7 +121,7 @@ class Browser:
         self.complaints()
 
     def complaints(self) -> list[str]:
-        """Return what the browser's console said since the last time: errors and refusals of the page's policy."""
+        """Return the browser console's messages since the last call: errors and violations of the page's policy."""
         entries = self.do("POST", "/se/log", {"type": "browser"})
         return [
             entry["message"]

@@ -1,4 +1,4 @@
-"""What the tests of the page start from."""
+"""Fixtures for the tests of the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def frame_size() -> tuple[int, int]:
 
 @pytest.fixture
 def run(frame_size: tuple[int, int], request: pytest.FixtureRequest) -> Iterator[Run]:
-    """A run of the other parts, once it has results."""
+    """A running service without the page, once it has results."""
     # A browser without a graphics card takes most of a test's time for drawing.
     made = Run(fps=12.0 if "browser" in request.fixturenames else 30.0, size=frame_size)
     until(lambda: made.state.stats.inferences.total)

@@ -1,4 +1,4 @@
-"""A whole daemon with a camera that a test holds things up to, and its page."""
+"""A whole daemon with its page, and a camera that a test holds things up to."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Service:
 
     @property
     def models(self) -> Path:
-        """Where what is taught lies."""
+        """The folder of what is taught."""
         return self.folder / "state" / "picam-infer" / "models"
 
     def start(self) -> None:
@@ -68,7 +68,7 @@ class Service:
         until(there, PATIENCE_S)
 
     def end(self) -> float:
-        """End it as systemd does; returns the seconds that took."""
+        """End it as systemd does; returns the seconds it took."""
         assert self.process is not None
         began_s = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
@@ -96,7 +96,7 @@ class Service:
     # -- what a visitor does ------------------------------------------------------------------------------------
 
     def teach(self, label: str, scene: Scene, least: int = 12) -> int:
-        """Hold something up and the button down until so many pictures are there and learnt; returns how many are."""
+        """Hold something up, and the button down, until so many pictures are learnt; returns how many there are."""
         self.camera.scene = scene
         time.sleep(0.4)  # what was there before is on its way
         if label not in self.counts():
@@ -122,11 +122,11 @@ class Service:
         return {one["label"]: one["pictures"] for one in (self.get("/api/teach")[1] or {}).get("classes", [])}
 
     def thinks(self, label: str | None) -> None:
-        """Wait until the lesson says so of what is held up."""
+        """Wait until the lesson gives this label to what is held up."""
         until(lambda: (live := (self.get("/api/teach")[1] or {}).get("live")) and live["label"] == label, PATIENCE_S)
 
     def sees(self, label: str | None) -> None:
-        """Wait until the running model says so of what is held up."""
+        """Wait until the running model gives this label to what is held up."""
         until(
             lambda: (got := self.get("/api/state")[1]) and got["result"] and got["result"]["label"] == label, PATIENCE_S
         )

@@ -115,7 +115,7 @@ def test_without_a_good_token_nobody_gets_in_from_outside(tmp_path: Path, secret
     assert refused.value.status == 403 and "picam-infer check" in refused.value.hint
 
 
-def test_cookies_hold_a_while_and_only_with_the_same_token(tmp_path: Path) -> None:
+def test_cookies_are_valid_for_a_while_and_only_with_the_same_token(tmp_path: Path) -> None:
     rules = access(tmp_path)
     cookie = rules.session(now=1000.0)
     assert rules.session_holds(cookie, now=1001.0)
@@ -127,7 +127,7 @@ def test_cookies_hold_a_while_and_only_with_the_same_token(tmp_path: Path) -> No
     assert not rules.session_holds(cookie, now=1001.0)
 
 
-def test_an_old_session_is_no_guess_but_a_forged_one_is(tmp_path: Path) -> None:
+def test_an_expired_session_does_not_count_as_a_guess_but_a_forged_one_does(tmp_path: Path) -> None:
     rules = access(tmp_path)
     old = rules.session(now=1000.0)
     for _ in range(20):
@@ -154,7 +154,7 @@ def test_a_session_slides_and_logging_out_ends_all_of_it(tmp_path: Path) -> None
     assert rules.session_holds(other), "another browser stays in"
 
 
-def test_what_was_logged_out_is_remembered_within_bounds(tmp_path: Path) -> None:
+def test_logged_out_sessions_are_remembered_within_bounds(tmp_path: Path) -> None:
     rules = access(tmp_path)
     cookies = [rules.session() for _ in range(1500)]
     for cookie in cookies:
@@ -170,7 +170,7 @@ def test_instances_do_not_share_a_cookie(tmp_path: Path) -> None:
     assert len(names) == 3 and access(tmp_path).cookie == access(tmp_path).cookie
 
 
-def test_wrong_tokens_are_slowed_down_and_the_right_one_forgives(tmp_path: Path) -> None:
+def test_wrong_tokens_are_slowed_down_and_the_right_one_resets_that(tmp_path: Path) -> None:
     now = [0.0]
     rules = access(tmp_path)
     rules.throttle = LoginThrottle(lambda: now[0])
@@ -196,7 +196,7 @@ def test_a_session_is_not_stopped_by_anothers_guesses(tmp_path: Path) -> None:
     rules.check_token(REMOTE, {}, rules.session())
 
 
-def test_one_ipv6_network_counts_as_one_and_memory_is_bounded() -> None:
+def test_an_ipv6_network_counts_as_one_visitor_and_memory_is_bounded() -> None:
     patience = LoginThrottle(lambda: 0.0)
     for number in range(5):
         patience.wrong(f"2001:db8::{number:x}")
@@ -224,7 +224,7 @@ def test_a_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
         token.make(tmp_path / "file" / "token")
 
 
-def test_what_check_says(tmp_path: Path) -> None:
+def test_what_check_reports(tmp_path: Path) -> None:
     path = tmp_path / "token"
     here = list(token.findings(Settings(token_file=str(path))))
     assert [finding[:2] for finding in here] == [("ok", "http://127.0.0.1:8080/")] and not path.exists()

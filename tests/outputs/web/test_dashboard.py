@@ -41,6 +41,6 @@ def test_the_dashboard_and_the_rules_use_metrics_that_exist() -> None:
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
-def test_the_scrape_config_is_one() -> None:
+def test_the_scrape_config_is_valid() -> None:
     plain = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
     assert plain["scrape_configs"][0]["static_configs"][0]["targets"] == ["127.0.0.1:8080"]

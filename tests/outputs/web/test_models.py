@@ -134,7 +134,7 @@ def test_what_may_not_be_deleted_or_used(page: Page) -> None:
         ("delete", {"name": "nope"}, 404, "no model"),
         ("delete", {"name": "../etc"}, 404, ""),
         ("use", {"name": "nope"}, 404, "no model"),
-        ("use", {"name": "/etc"}, 422, "no model's name"),
+        ("use", {"name": "/etc"}, 422, "not the name of a model"),
         ("use", {}, 422, "expected"),
         ("use", [], 422, "expected"),
         ("trial/use", {}, 422, "no model is ready"),
@@ -145,7 +145,7 @@ def test_what_may_not_be_deleted_or_used(page: Page) -> None:
     assert page.names == ["digits", "light"] and "model: light" in page.settings.read_text()
 
 
-def test_a_file_that_is_no_model_says_why_and_leaves_nothing(page: Page) -> None:
+def test_a_file_that_is_not_a_model_says_why_and_leaves_nothing(page: Page) -> None:
     assert page.upload("holiday.zip", b"PK\x03\x04 not a zip")[0] == 202
     told = page.stage("failed")
     assert told["problem"]["reason"]
@@ -161,7 +161,7 @@ def test_uploads_that_are_refused(page: Page, monkeypatch: pytest.MonkeyPatch) -
     assert page.upload("m.h5", b"x" * 2000)[0] == 422
     monkeypatch.setattr(model_trial, "MOST_MB", 500)
     monkeypatch.setattr(model_trial, "RESERVE_MB", 1e12)
-    assert "too little room" in page.upload("m.h5", b"x")[1]["error"]
+    assert "too little space" in page.upload("m.h5", b"x")[1]["error"]
 
 
 def test_names_do_not_lead_out_of_the_folder(page: Page) -> None:
@@ -170,7 +170,7 @@ def test_names_do_not_lead_out_of_the_folder(page: Page) -> None:
     assert page.settings.read_text() == "# mine\nmodel: light  # the first\n"
 
 
-def test_an_upload_that_breaks_off_is_forgotten_and_the_next_one_comes(page: Page) -> None:
+def test_an_upload_that_breaks_off_is_forgotten_and_the_next_one_works(page: Page) -> None:
     with socket.create_connection(("127.0.0.1", page.web.port)) as visitor:
         visitor.sendall(
             b"POST /api/models/upload?name=m.h5 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n"
@@ -183,7 +183,7 @@ def test_an_upload_that_breaks_off_is_forgotten_and_the_next_one_comes(page: Pag
     page.stage("failed")
 
 
-def test_the_conversion_can_be_given_up(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_conversion_can_be_cancelled(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from picam_infer.convert import sandbox
 
     begun, ended = threading.Event(), threading.Event()
@@ -214,7 +214,7 @@ def test_settings_that_do_not_fit_leave_the_model_in_use_alone(page: Page, tmp_p
     assert page.settings.read_text() == "model: light\npreprocess: {canny: [90, 30]}\n"
 
 
-def test_from_a_stick_and_a_bundle_at_that(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_from_a_stick(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stick = tmp_path / "stick"
     make_bundle(stick / "plants")
     monkeypatch.setattr(removable, "media", lambda: [Medium("sda1", "SanDisk", stick), Medium("sdb1", "Other", None)])

@@ -47,7 +47,7 @@ def web(run: Run, settings: RuntimeSettings) -> Iterator[Web]:
 
 
 def complaints(browser: Browser) -> list[str]:
-    """Return what the page complained of; that the server of the test before has ended is not of interest."""
+    """Return the page's errors, except that the previous test's server is gone."""
     return [said for said in browser.complaints() if "ERR_CONNECTION_REFUSED" not in said]
 
 
@@ -95,7 +95,7 @@ def test_the_picture_moves_and_the_label_follows(browser: Browser, web: Web, run
     assert complaints(browser) == [], "no script error, and nothing that the policy refuses"
 
 
-def test_values_and_several_classes_are_shown_as_such(browser: Browser, web: Web, run: Run) -> None:
+def test_values_and_several_classes_at_once_are_shown(browser: Browser, web: Web, run: Run) -> None:
     run.top, run.label = (Prediction("angle", 2.0, "°"), Prediction("speed", -0.5, "")), "angle"
     visit(browser, web)
     until(lambda: text(browser, "#label").translate({0x2068: None, 0x2069: None}) == "angle: 2.00 °")
@@ -109,7 +109,7 @@ def test_values_and_several_classes_are_shown_as_such(browser: Browser, web: Web
     assert complaints(browser) == []
 
 
-def test_the_box_has_the_proportions_of_what_is_looked_at(browser: Browser, web: Web, run: Run) -> None:
+def test_the_box_has_the_aspect_ratio_of_the_region(browser: Browser, web: Web, run: Run) -> None:
     run.state.network = Input((1, 50, 100, 3))
     run.state.tune(preprocess=Photo(roi=0.25))
     visit(browser, web)
@@ -333,7 +333,7 @@ def network(web: Web) -> Iterator[Network]:
 
 
 class Network:
-    """What lies between browser and server: it carries bytes, or is silent, with all connections open."""
+    """A network between browser and server: it forwards bytes, or falls silent with all connections open."""
 
     def __init__(self, port: int) -> None:
         self.carries = threading.Event()
@@ -370,7 +370,7 @@ class Network:
 def test_a_network_that_falls_silent_is_noticed(browser: Browser, network: Network) -> None:
     visit(browser, network)
     network.carries.clear()
-    # Not seven seconds of test, but a clock that is seven seconds on.
+    # Instead of waiting seven seconds, the clock is put forward.
     browser.js("const old = performance.now.bind(performance); performance.now = () => old() + 7000")
     until(lambda: "no connection to the Pi" in text(browser, "#status-screen") and text(browser, "#label") == "–")
     before = browser.js("return Number(document.getElementById('picture').dataset.pictures)")
@@ -380,7 +380,7 @@ def test_a_network_that_falls_silent_is_noticed(browser: Browser, network: Netwo
     browser.complaints()
 
 
-def test_names_from_right_to_left_turn_nothing_round(browser: Browser, web: Web, run: Run) -> None:
+def test_right_to_left_names_do_not_reorder_the_text_around_them(browser: Browser, web: Web, run: Run) -> None:
     visit(browser, web)
     run.label = "قطة"
     until(lambda: "\u2068قطة\u2069 · 90 %" in text(browser, "#changes"))
@@ -408,7 +408,7 @@ def _another() -> Frame:
 
 
 def _show(run: Run, browser: Browser, seq: int) -> Frame:
-    """Let one picture more come, without a result, and wait until the page shows it."""
+    """Deliver one more picture, without a result, and wait until the page shows it."""
     count = "return Number(document.getElementById('picture').dataset.pictures)"
     before = browser.js(count)
     frame = jpeg_frame(scene(seq, 640, 480), seq)
@@ -442,7 +442,7 @@ def test_a_picture_gets_the_name_that_belongs_to_it(browser: Browser, web: Web, 
         until(lambda: text(browser, "#label") == "zero")
 
 
-def test_one_picture_is_one_picture(browser: Browser, web: Web) -> None:
+def test_one_picture_is_singular(browser: Browser, web: Web) -> None:
     words = """const { perSecond } = await import(new URL("text.js", document.querySelector("script[src]").src));
     return [0, 0.4, 1, 2.4, 30].map(perSecond)"""
     visit(browser, web)
@@ -455,14 +455,14 @@ def test_one_picture_is_one_picture(browser: Browser, web: Web) -> None:
     ]
 
 
-def test_a_rate_below_one_is_not_called_nothing(browser: Browser, web: Web) -> None:
+def test_a_rate_below_one_is_not_shown_as_zero(browser: Browser, web: Web) -> None:
     words = """const { rate } = await import(new URL("text.js", document.querySelector("script[src]").src));
     return [0, 0.04, 0.58, 0.97, 1, 29.7].map(rate)"""
     visit(browser, web)
     assert browser.js(f"return (async () => {{ {words} }})()") == ["0", "0.04", "0.6", "1", "1", "30"]
 
 
-def test_a_frozen_picture_and_all_that_belongs_to_it_stand_still(browser: Browser, web: Web, run: Run) -> None:
+def test_with_a_frozen_picture_all_that_belongs_to_it_stands_still(browser: Browser, web: Web, run: Run) -> None:
     visit(browser, web)
     until(lambda: text(browser, "#label") == "one")
     browser.js("document.getElementById('freeze').click()")
@@ -536,7 +536,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, web: Web, theme: 
     assert small == 0, "fingers need room"
 
 
-def test_who_is_not_logged_in_cannot_log_out(browser: Browser, web: Web) -> None:
+def test_without_a_session_there_is_no_log_out(browser: Browser, web: Web) -> None:
     visit(browser, web)
     assert not shown(browser, "#logout")
 
@@ -610,7 +610,7 @@ def test_another_sites_page_gets_nothing(browser: Browser, web: Web, run: Run) -
     browser.complaints()
 
 
-def test_a_page_left_open_costs_little_when_hidden(browser: Browser, web: Web) -> None:
+def test_a_hidden_page_costs_little(browser: Browser, web: Web) -> None:
     visit(browser, web)
     until(lambda: web.clients()["raw"] == 1)
     browser.js(

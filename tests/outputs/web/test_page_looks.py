@@ -1,4 +1,4 @@
-"""How the page looks and who can use it: small screens, many and long labels, a lost part, forced colours, axe."""
+"""The page's layout and accessibility: small screens, many and long labels, a lost part, forced colours, axe."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_axe_finds_nothing_in_the_login_form(browser: Browser, run: Run, tmp_pat
     browser.complaints()
 
 
-def test_axe_finds_nothing_in_a_page_about_a_problem(browser: Browser, run: Run) -> None:
+def test_axe_finds_nothing_on_an_error_page(browser: Browser, run: Run) -> None:
     with serving(run) as web:
         browser.open(f"http://127.0.0.1:{web.port}/no/{'such' * 40}/page")
         axe.load(browser)
@@ -208,7 +208,7 @@ def test_axe_finds_nothing_in_a_page_about_a_problem(browser: Browser, run: Run)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_in_a_page_with_a_remedy(browser: Browser, run: Run, tmp_path: Path, theme: str) -> None:
+def test_axe_finds_nothing_on_a_remedy(browser: Browser, run: Run, tmp_path: Path, theme: str) -> None:
     path = tmp_path / ("a-long-name-" * 12)
     wrong = "http://a-name-that-nobody-has-configured-and-that-is-rather-long.localhost"
     with serving(run, config.Web(listen="127.0.0.1:0", token="always", token_file=str(path))) as made:
@@ -236,7 +236,7 @@ def contrast(one: Any, other: Any) -> float:
 
 
 def end_of_timeline(browser: Browser) -> set[int]:
-    """Return how opaque the last eleven pixels of its upper part are, which only what has a label fills."""
+    """Return the opacity of the last eleven pixels of its upper part, which only labelled bands fill."""
     return set(
         browser.js("""const c = document.getElementById('timeline'), s = c.width / c.clientWidth;
         const row = c.getContext('2d').getImageData(c.width - 12 * s, 4 * s, 11 * s, 1).data;
@@ -312,7 +312,7 @@ return [r.left + scrollX, r.top + scrollY, own.left + scrollX, own.top + scrollY
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_tab_key_goes_the_way_the_eye_goes(browser: Browser, web: Web, width: int) -> None:
+def test_the_tab_order_is_the_reading_order(browser: Browser, web: Web, width: int) -> None:
     visit(browser, web, width, WIDTHS[width])
     browser.js("document.activeElement.blur(); window.scrollTo(0, 0)")
     stops = []
@@ -349,7 +349,7 @@ def test_the_gallery_asks_for_small_pictures_once(browser: Browser, web: Web, ru
     assert until(lambda: browser.js(sizes, asked[0])) == [0], "out of the browser's cache"
 
 
-def test_a_screen_reader_is_not_talked_at(browser: Browser, web: Web, run: Run) -> None:
+def test_a_screen_reader_is_not_flooded(browser: Browser, web: Web, run: Run) -> None:
     visit(browser, web)
     until(lambda: browser.js("return document.getElementById('said').textContent") == "one")
     browser.js("""window.told = [];

@@ -134,7 +134,7 @@ def site(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Iterator[S
         yield Site(port, way.prefix, way, path.read_text().strip())
 
 
-def test_login_links_and_interface_lie_below_the_path(site: Site) -> None:
+def test_login_links_and_interface_are_below_the_path(site: Site) -> None:
     status, _, form = site.ask(f"{site.prefix}/kept/nobody.jpg", Accept="text/html")
     assert status == 401 and b"<form" in form
     links = re.findall(rb'(?:href|src|action)="([^"]*)"', form)
@@ -199,7 +199,7 @@ def test_in_a_browser_nothing_is_asked_for_outside_the_path(browser: Browser, si
     assert browser.complaints() == []
 
 
-def test_a_visitor_behind_the_proxy_is_never_local_and_has_patience_of_their_own(run: Run, tmp_path: Path) -> None:
+def test_a_visitor_behind_the_proxy_is_never_local_and_is_throttled_alone(run: Run, tmp_path: Path) -> None:
     path, port = tmp_path / "token", free_port()
     token.make(path)
     settings = Settings(listen="127.0.0.1:0", token_file=str(path), proxies=("127.0.0.1",))

@@ -167,7 +167,7 @@ def test_pictures_are_not_for_other_sites(web: Web) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/snapshot.jpg", "/api/state", "/nope", "/metrics"])
-def test_every_answer_has_the_headers(web: Web, path: str) -> None:
+def test_every_response_has_the_headers(web: Web, path: str) -> None:
     headers = ask(web, path)[1]
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
@@ -177,7 +177,7 @@ def test_every_answer_has_the_headers(web: Web, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/stream.mjpg", "/api/events", "/kept.zip"])
-def test_a_head_of_a_stream_holds_no_place(web: Web, path: str) -> None:
+def test_a_head_of_a_stream_takes_no_place(web: Web, path: str) -> None:
     assert ask(web, path, "HEAD")[0] == 405
 
 
@@ -245,7 +245,7 @@ def test_slow_visitors_are_cut_off(run: Run, head: bytes, drip: bytes) -> None:
         assert ask(web, "/healthz")[0] == 200
 
 
-def test_a_crowd_of_silent_connections_keeps_nobody_out(run: Run) -> None:
+def test_many_idle_connections_keep_nobody_out(run: Run) -> None:
     with serving(run, Settings(listen="127.0.0.1:0", max_clients=4)) as web:
         crowd = [socket.create_connection(("127.0.0.1", web.port), 10) for _ in range(120)]
         try:
@@ -273,7 +273,7 @@ def test_slow_logins_of_one_stranger_take_no_more_than_a_few_places(run: Run, tm
 
 
 def _first_bytes(socks: list[socket.socket], count: int) -> list[bytes]:
-    """Return what those that got an answer got, once there are as many as that."""
+    """Return the answers, once there are that many."""
     found = []
     for sock in socks:
         sock.settimeout(0.05)
@@ -349,7 +349,9 @@ def test_tls_from_files(run: Run, tmp_path: Path) -> None:
             assert until_hung_up(sock) >= 2, "a handshake that never comes"
 
 
-def test_a_bad_certificate_is_said_and_waited_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_certificate_is_reported_and_waited_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("picam_infer.outputs.web.server.RETRY_S", 0.1)
     cert = tmp_path / "cert.pem"
     with Web(
@@ -407,7 +409,7 @@ class Broken(RuntimeSettings):
         return {"values": 1 / 0}
 
 
-def test_errors_tell_nothing_of_the_inside(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_reveal_nothing_internal(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     with serving(run, runtime_settings=Broken(run.state)) as web:
         status, _, body = ask(web, "/api/config")
         assert status == 500 and b"Traceback" not in body and b"division" not in body
@@ -464,7 +466,7 @@ def test_without_a_token_people_get_a_page_with_the_remedy(
         assert ask(web, "/api/state", Authorization="Bearer a-token-long-enough-to-be-one")[0] == 200
 
 
-def test_whatever_is_refused_people_get_a_page_about_it(web: Web) -> None:
+def test_people_get_a_page_about_every_refusal(web: Web) -> None:
     status, headers, page = ask(web, "/nothing/here", Accept="text/html")
     assert status == 404 and headers["content-type"].startswith("text/html") and b"Not Found" in page
     assert b'href="../"' in page and ask_json(web, "/nothing/here")[1] == {"error": "Not Found", "hint": ""}

@@ -79,7 +79,7 @@ def test_fps_slows_one_watcher_down(web: Web) -> None:
 
 
 @pytest.mark.parametrize("query", ["fps=x", "fps=nan"])
-def test_odd_numbers(web: Web, query: str) -> None:
+def test_invalid_numbers_are_refused_or_clamped(web: Web, query: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=5)
     connection.request("GET", f"/stream.mjpg?{query}")
     assert connection.getresponse().status == (422 if query == "fps=x" else 200)
@@ -99,7 +99,7 @@ def test_pictures_of_a_turned_camera_are_upright(web: Web, run: Run) -> None:
     assert head["x-size"] == "240x320" and image(data).shape == (320, 240, 3)
 
 
-def test_a_loss_shows_as_status_screen_and_ends(web: Web, run: Run) -> None:
+def test_a_loss_shows_as_a_status_screen_and_ends(web: Web, run: Run) -> None:
     with watching(web) as parts:
         assert "x-seq" in next(parts)[0]
         run.pull()
@@ -113,7 +113,7 @@ def test_a_loss_shows_as_status_screen_and_ends(web: Web, run: Run) -> None:
     until(lambda: ask_json(web, "/healthz")[0] == 200)
 
 
-def test_health_is_red_when_pictures_stop(run: Run) -> None:
+def test_the_service_is_unhealthy_when_pictures_stop(run: Run) -> None:
     with serving(run, Settings(listen="127.0.0.1:0", stale_s=0.3)) as web:
         until(lambda: ask_json(web, "/healthz")[0] == 200)
         run.hold()
@@ -182,7 +182,7 @@ class Ear:
         self.connection.close()
 
 
-def test_who_comes_late_is_told_the_last_changes_however_old_they_are(run: Run) -> None:
+def test_a_new_listener_is_sent_the_last_changes_however_old_they_are(run: Run) -> None:
     run.state.announce(Change("label", time.time() - 3600, label="hours ago"))
     with serving(run) as web:
         ear = Ear(web)
@@ -190,7 +190,7 @@ def test_who_comes_late_is_told_the_last_changes_however_old_they_are(run: Run) 
         ear.close()
 
 
-def test_news_of_changes_results_and_state(web: Web, run: Run) -> None:
+def test_events_for_changes_results_and_the_state(web: Web, run: Run) -> None:
     ear = Ear(web)
     history = ear.next("history")["changes"]
     assert history[-1]["label"] == "one"
@@ -329,7 +329,7 @@ def test_kept_pictures_are_shown_and_zipped(run: Run, tmp_path: Path) -> None:
             assert len(names) >= 3 and all(n.startswith("unknown/") for n in names if n != "labels.json")
 
 
-def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path: Path) -> None:
+def test_kept_pictures_have_thumbnails_and_are_cached(run: Run, tmp_path: Path) -> None:
     run.label, run.more = None, {"rotate": 90}
     until(lambda: run.state.frames.peek()[1].rotate == 90)
     with Collector(config.Keep(folder=str(tmp_path), every_s=0.1, reserve_mb=0), run.state) as collector:
@@ -347,7 +347,7 @@ def test_kept_pictures_have_thumbnails_and_are_asked_for_once(run: Run, tmp_path
             assert ask(web, "/kept/thumbnail/..%2fetc%2fpasswd")[0] == 404
 
 
-def test_what_the_network_sees_is_there_for_who_asks_even_without_a_monitor(web: Web, run: Run) -> None:
+def test_the_networks_input_is_there_on_request_even_without_a_monitor(web: Web, run: Run) -> None:
     assert ask(web, "/input.png")[0] == 204 and run.state.input_wanted
     result = until(lambda: run.state.results.peek())[1]
     input_image = np.zeros((28, 20, 3), np.uint8)

@@ -59,7 +59,7 @@ def opened(state: State, port: int) -> None:
     until(lambda: answers(port))
 
 
-def test_it_opens_and_closes_and_nobody_at_home_notices(web: Web, run: Run, tmp_path: Path) -> None:
+def test_opening_and_closing_disturbs_no_local_visitor(web: Web, run: Run, tmp_path: Path) -> None:
     port = web.port
     assert not answers(port)
     with watching(web) as at_home:
@@ -113,12 +113,12 @@ def test_guessing_gets_slower(web: Web, run: Run) -> None:
 
 @pytest.mark.parametrize("wish", [{}, [], {"open": 1}, {"open": True, "for_s": 0}, {"open": True, "for_s": True},
                                   {"open": True, "for_s": float("nan")}, {"open": True, "x": 1}])  # fmt: skip
-def test_odd_wishes_change_nothing(web: Web, run: Run, wish: object) -> None:
+def test_invalid_requests_change_nothing(web: Web, run: Run, wish: object) -> None:
     assert ask_json(web, "/api/share", "POST", wish)[0] == 422
     assert run.state.share.now is None
 
 
-def test_a_port_that_another_program_has_elsewhere_is_waited_for(
+def test_a_port_that_another_program_uses_on_another_address_is_waited_for(
     web: Web, run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("picam_infer.outputs.web.server.RETRY_S", 0.1)

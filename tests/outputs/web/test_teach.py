@@ -33,7 +33,7 @@ def pi(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def shared_pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One that tests leave as they found it."""
+    """A shared daemon, which tests leave as they found it."""
     with service(tmp_path_factory.mktemp("pi"), sheet("nothing")) as made:
         yield made
 
@@ -136,7 +136,7 @@ def test_the_version_before_comes_back_when_a_lesson_was_used_again(pi: Service)
     until(lambda: pi.get("/api/state")[1]["labels"] == ["bars", "circle", "unknown"], 60)
 
 
-def test_a_plug_pulled_at_any_moment_leaves_models_pictures_and_settings_whole(pi: Service) -> None:
+def test_a_power_cut_at_any_moment_leaves_models_pictures_and_settings_whole(pi: Service) -> None:
     rng = random.Random(21)
     pi.post("/api/teach/open")
     pi.teach("circle", sheet("circle"), 6)
@@ -287,7 +287,7 @@ class Systemd:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(folder / "notify"))
         self.fed = 0
-        """How often the watchdog was."""
+        """How often the watchdog was pinged."""
         self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000"}
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -314,7 +314,7 @@ class Held:
         pi.teach("cross", sheet("cross"), 6)
 
     def begin(self) -> None:
-        """Use what is taught now, and get stuck on the way."""
+        """Use what is taught now, and get stuck halfway."""
         self._hold.touch()
         threading.Thread(target=self.pi.post, args=("/api/teach/use",), daemon=True).start()
         until(self._hold.with_name(f"{self._hold.name}.reached").exists)

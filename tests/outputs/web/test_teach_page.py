@@ -172,7 +172,7 @@ def test_space_touch_and_a_screen_readers_press_record_too(browser: Browser, pi:
     until(lambda: pictures(browser, 1) == before - 1)
 
 
-def test_things_are_renamed_put_together_and_removed_and_all_of_it_undone(browser: Browser, pi: Service) -> None:
+def test_things_are_renamed_merged_and_removed_and_all_of_it_undone(browser: Browser, pi: Service) -> None:
     visit(browser, pi)
     for number, sign in enumerate(SIGNS[:2], 1):
         teach(browser, pi, number, sign, sheet(sign), least=3)
@@ -197,7 +197,7 @@ def test_things_are_renamed_put_together_and_removed_and_all_of_it_undone(browse
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_is_for_everybody(browser: Browser, pi: Service, theme: str, width: int) -> None:
+def test_the_teach_view_is_accessible(browser: Browser, pi: Service, theme: str, width: int) -> None:
     visit(browser, pi, width, 844, theme)
     axe.load(browser)
     assert axe.violations(browser) == []

@@ -54,7 +54,7 @@ def test_foreign_names_stay_out(hostname: str, host: str) -> None:
         ("[2001:db8::1]", "[2001:DB8::1]:80"),
     ],
 )
-def test_configured_names_whatever_their_writing(hostname: str, configured: str, host: str) -> None:
+def test_configured_names_however_they_are_written(hostname: str, configured: str, host: str) -> None:
     assert Names((configured,)).has(host)
 
 
@@ -66,7 +66,7 @@ def test_a_host_that_is_renamed_is_known_by_its_new_name(monkeypatch: pytest.Mon
     assert not names.has("-2.local") and not names.has(".local")
 
 
-def test_names_without_a_meaning_are_nobodys() -> None:
+def test_malformed_names_match_nothing() -> None:
     assert canonical("\ud800x.local") == "" and canonical("a" * 70 + "ü.local") == ""
 
 
@@ -79,7 +79,7 @@ def proxies(**settings: Any) -> Proxies:
     return Proxies(Settings(proxies=("10.0.0.0/24", "::1"), **settings))
 
 
-def test_a_trusted_proxy_says_who_asks_and_where_they_see_us() -> None:
+def test_a_trusted_proxy_tells_the_visitor_and_the_path_they_see() -> None:
     headers = {
         "Host": "127.0.0.1:8080",
         "X-Forwarded-Prefix": "/cam/",
@@ -91,7 +91,7 @@ def test_a_trusted_proxy_says_who_asks_and_where_they_see_us() -> None:
     assert who == Visitor(STRANGER, "Pi.example.org:8443", "/cam", True)
 
 
-def test_anybody_else_says_nothing() -> None:
+def test_headers_from_anybody_else_are_ignored() -> None:
     headers = {
         "Host": "pi",
         "X-Forwarded-Prefix": "/cam",
@@ -107,7 +107,7 @@ def test_anybody_else_says_nothing() -> None:
     [("", PROXY), (f"{STRANGER}:4711", STRANGER), ("[2001:db8::7]:80", "2001:db8::7"), ("2001:db8::7", "2001:db8::7"),
      ("unknown", PROXY), (f"{STRANGER}, unknown", PROXY), ("10.0.0.9, ::1", PROXY), ("1.2.3.4, evil\u00e9", PROXY)],
 )  # fmt: skip
-def test_the_last_address_that_is_no_proxys(chain: str, address: str) -> None:
+def test_the_visitor_is_the_last_address_that_is_not_a_proxys(chain: str, address: str) -> None:
     assert proxies().visitor(PROXY, "/", {"X-Forwarded-For": chain}, False).address == address
 
 
@@ -117,7 +117,7 @@ def test_the_last_address_that_is_no_proxys(chain: str, address: str) -> None:
      "/a b",
      "/a%0d%0aSet-Cookie: x", "/ca\u00fc", "/" + "x" * 300, "https://evil.example/"],
 )  # fmt: skip
-def test_a_prefix_that_is_no_plain_path_is_refused(prefix: str) -> None:
+def test_a_prefix_that_is_not_a_plain_path_is_refused(prefix: str) -> None:
     with pytest.raises(WrongPrefix):
         proxies().visitor(PROXY, "/", {"X-Forwarded-Prefix": prefix}, False)
 
@@ -128,24 +128,24 @@ def test_a_prefix_that_is_no_plain_path_is_refused(prefix: str) -> None:
      ("/a/b", "/a/b/x", "/x", "/a/b"), ("/cam", "/camera", "/camera", ""), ("/cam", "/", "/", ""), ("", "/x", "/x", ""),
      ("/", "/x", "/x", "")],
 )  # fmt: skip
-def test_a_base_is_taken_off_where_the_proxy_left_it(base: str, path: str, inner: str, seen: str) -> None:
+def test_a_base_is_stripped_where_the_proxy_left_it(base: str, path: str, inner: str, seen: str) -> None:
     found = Proxies(Settings(base=base))
     assert found.inner(path) == inner and found.visitor("192.0.2.1", path, {"Host": "pi"}, False).base == seen
 
 
-def test_a_proxy_that_takes_the_base_off_is_known_by_what_it_adds() -> None:
+def test_a_proxy_that_strips_the_base_is_known_by_the_header_it_adds() -> None:
     found = Proxies(Settings(base="/cam"))
     assert found.visitor("192.0.2.1", "/", {"X-Forwarded-For": "192.0.2.9"}, False).base == "/cam"
     assert proxies(base="/cam").visitor(PROXY, "/", {}, False).base == "/cam"
 
 
 @pytest.mark.parametrize("base", ["/cam/../x", "a b", "/cam?x", "//cam", "/cam\n", "/ü", "/a;b", "..", "/./"])
-def test_a_base_that_is_no_plain_path_is_a_configuration_error(base: str) -> None:
+def test_a_base_that_is_not_a_plain_path_is_a_configuration_error(base: str) -> None:
     with pytest.raises(ConfigError, match=r"web\.base.*for example /cam"):
         parse(f"web: {{base: {base!r}}}")
 
 
-def test_a_proxy_that_is_no_address_is_a_configuration_error() -> None:
+def test_a_proxy_that_is_not_an_address_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="'nginx' is not an address, such as"):
         parse("web: {proxies: [nginx]}")
     assert parse("web: {proxies: [127.0.0.1, '::1', 10.0.0.1/8]}")

@@ -1,4 +1,4 @@
-"""A run with a camera that can be pulled out, and plain sockets to visit its page with."""
+"""A service with a camera that can be unplugged, and plain sockets to visit its page with."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Run:
         self.state.source, self.state.engine = "test camera", "openvino:CPU"
         self.label: str | None = "one"
         self.labels: tuple[str, ...] = ()
-        """What else is listed; empty: two of the others."""
+        """The other classes in the list; empty: two of them."""
         self.top: tuple[Prediction, ...] = ()
-        """In place of classes by `label`: several that apply, or values."""
+        """Predictions instead of `label`: several classes, or values."""
         self.more = frame
         self.fps, self._size = fps, size
         self._stop, self._on, self._held = threading.Event(), threading.Event(), threading.Event()
@@ -62,16 +62,16 @@ class Run:
         self.state.health.mark_down("camera", "the camera has been unplugged", "plug it in again")
 
     def hold(self) -> None:
-        """Let no more pictures come, for a reason that nobody knows."""
+        """Stop the pictures, for no known reason."""
         self._on.clear()
         self._held.wait(5)
 
     def go_on(self) -> None:
-        """Let pictures come again."""
+        """Start the pictures again."""
         self._on.set()
 
     def plug(self) -> None:
-        """Put it back."""
+        """Plug the camera in again."""
         self.state.health.mark_up("camera")
         self.go_on()
 

@@ -1,4 +1,4 @@
-"""Teaching with the attached keyboard alone: the real owner, network and pictures; a display that a test types on."""
+"""Teaching with the keyboard alone: the real lesson, network and pictures, and a display that a test types on."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_letters_are_letters_while_a_name_is_typed(desk: Desk) -> None:
     until(lambda: desk.viewer.quit)
 
 
-def test_a_name_is_being_typed_on_the_screen_and_digits_without_a_class_make_the_next(desk: Desk) -> None:
+def test_a_name_is_typed_on_the_screen_and_a_digit_without_a_class_makes_the_next(desk: Desk) -> None:
     keys = TeachingKeys(desk.teaching)
     keys.begin()
     until(lambda: desk.teaching.status()["stage"] == "open", 60)
@@ -185,7 +185,7 @@ def test_without_a_picture_nothing_is_taught(desk: Desk, tmp_path: Path) -> None
     assert desk.teaching.status()["stage"] == "closed"
 
 
-def test_a_class_that_is_made_while_the_words_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_may_be_made_while_the_text_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     teaching, classes = Teaching(lambda wish: None), []
 
     def status() -> dict[str, object]:

@@ -48,7 +48,7 @@ def test_who_asks_gets_the_error_and_the_thread_goes_on(worker: Worker) -> None:
     assert worker.ask(lambda: "still here") == "still here"
 
 
-def test_who_waits_is_excused_and_the_work_is_done_all_the_same(worker: Worker, done: list[str]) -> None:
+def test_waits_are_cancelled_and_the_work_is_done_all_the_same(worker: Worker, done: list[str]) -> None:
     began, go_on, told = threading.Event(), threading.Event(), []
 
     def work() -> None:
@@ -59,14 +59,14 @@ def test_who_waits_is_excused_and_the_work_is_done_all_the_same(worker: Worker, 
     def visitor() -> None:
         with pytest.raises(Busy):
             worker.ask(work)
-        told.append("excused")
+        told.append("Busy")
 
     waiting = threading.Thread(target=visitor)
     waiting.start()
     assert began.wait(10)
-    worker.excuse()
+    worker.cancel_waits()
     waiting.join(10)
-    assert told == ["excused"] and "work" not in done
+    assert told == ["Busy"] and "work" not in done
     go_on.set()
     until(lambda: "work" in done)
 
@@ -75,5 +75,5 @@ def test_the_end_comes_last_and_nothing_is_taken_after_it(worker: Worker, done: 
     worker.ask(lambda: None)
     worker.close(10)
     assert done[-1] == "end" and done.count("end") == 1
-    with pytest.raises(Busy, match="ending"):
+    with pytest.raises(Busy, match="stopping"):
         worker.ask(lambda: None)

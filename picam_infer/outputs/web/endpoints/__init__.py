@@ -18,6 +18,6 @@ from picam_infer.outputs.web.endpoints.teach import Teach
 
 
 def routes(context: Context) -> Iterator[web.RouteDef]:
-    """Yield all of them with their paths; `openapi.json` describes the same."""
+    """Yield all endpoints with their paths; `openapi.json` describes them."""
     for resource in (Page, Pictures, Status, ChangeableSettings, Collected, Sharing, Teach, Models):
         yield from resource(context).routes()

@@ -23,7 +23,7 @@ class Collected:
         self._context = context
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/api/kept", self.entries),
             web.get("/kept/{name}", self.picture),
@@ -43,7 +43,7 @@ class Collected:
         return await downloads.picture(self._read, request.match_info["name"])
 
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
-        """One collected picture, small."""
+        """A thumbnail of a collected picture."""
         return await downloads.picture(
             self._read, request.match_info["name"], lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX)
         )
@@ -53,7 +53,7 @@ class Collected:
         return collection.picture(name) if collection else None
 
     async def zip(self, request: web.Request) -> web.StreamResponse:
-        """All of them, in label folders."""
+        """A zip file of all of them, one folder a label."""
         if self._context.collection is None:
             raise web.HTTPNotFound
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", self._context.state.model) or "picam"

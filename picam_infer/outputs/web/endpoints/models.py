@@ -1,4 +1,4 @@
-"""Models by hand: those that are there, and one on trial that came by upload or on a USB stick."""
+"""The installed models, and the one on trial, which came by upload or from a USB stick."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BLOCK = 1 << 20
 
 
 class Models:
-    """What the page's list of models asks for."""
+    """The endpoints of the page's list of models."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/api/models", self.models),
             web.post("/api/models/use", self.use),
@@ -56,7 +56,7 @@ class Models:
         return web.json_response(await self._do(self._trial.look))
 
     async def upload(self, request: web.Request) -> web.StreamResponse:
-        """Take a model file, block by block onto the disk, and bring it on trial."""
+        """Take a model file, block by block, and put it on trial."""
         trial, size = self._trial, request.content_length
         path = await self._do(lambda: trial.receive(request.query.get("name", "model"), size))
         reason = "the upload broke off"
@@ -86,7 +86,7 @@ class Models:
                     self._trial.received(count)
                     await asyncio.to_thread(file.write, block)
         except TimeoutError as error:
-            raise Refused(408, "the upload stands still") from error
+            raise Refused(408, "the upload has stalled") from error
         except web.RequestPayloadError as error:
             raise Refused(400, "the upload is damaged") from error
         except PicamError as error:
@@ -99,13 +99,13 @@ class Models:
             raise Refused(400, "the file is empty" if not count else "the upload broke off")
 
     async def bring(self, request: web.Request) -> web.StreamResponse:
-        """Bring a model from a stick on trial."""
+        """Put a model from a stick on trial."""
         path = await self._asked(request, "path")
         await self._do(lambda: self._trial.bring_offer(path))
         return web.json_response(self._trial.status(), status=202)
 
     async def trial(self, request: web.Request) -> web.StreamResponse:
-        """How the trial is; for some seconds it follows the camera."""
+        """The state of the trial, which follows the camera for some seconds."""
         return web.json_response(self._trial.status())
 
     async def use_trial(self, request: web.Request) -> web.StreamResponse:
@@ -127,9 +127,9 @@ class Models:
         return trial
 
     async def _asked(self, request: web.Request, key: str) -> str:
-        """Return the one text that a request has to have."""
+        """Return the one string that a request has to have."""
         return str((await fields(request, self._context.stuck_s, {key: str}))[key])
 
     async def _do(self, work: Callable[[], T]) -> T:
-        """Await what waits for disks. Raises `Refused`."""
+        """Await in a thread what may wait for the disk. Raises `Refused`."""
         return await in_thread(work, _STATUS)

@@ -18,21 +18,21 @@ from picam_infer.outputs.web.request import arriving, for_person, root, visitor
 from picam_infer.outputs.web.session_cookie import cookie, del_cookie, set_cookie
 
 _LOGINS = 4
-"""Under way at once from one address."""
+"""How many logins one address may have under way at once."""
 _BUSY_S = 15.0
 
 
 class Page:
-    """What a browser opens."""
+    """The endpoints that a browser opens."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._files = page_files()
         self._logins: Counter[str] = Counter()
-        """Under way now, by neighbourhood."""
+        """Logins under way now, by address or network."""
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/", self.page),
             web.get("/page/{name}", self.asset),
@@ -44,7 +44,7 @@ class Page:
         ]
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        """The page itself; who is logged in can log out."""
+        """The page itself; with a session it offers to log out."""
         session = " data-session" if self._context.access.session_holds(cookie(self._context.access, request)) else ""
         text = (PAGE / "index.html").read_text("utf-8")
         text = text.replace("<html ", f'<html data-version="{__version__}"{session} ', 1)
@@ -87,7 +87,7 @@ class Page:
         raise self._let_in(request)
 
     async def _given(self, request: web.Request, who: str, field: str) -> str:
-        """Return what a login form says. Raises `Refused`."""
+        """Return a field of a login form. Raises `Refused`."""
         with self._one_of_few(who):
             form = await arriving(request.post(), "form", self._context.stuck_s)
         if not self._context.access.token:
@@ -95,13 +95,13 @@ class Page:
         return str(form.get(field, "")).strip()
 
     def _let_in(self, request: web.Request) -> web.HTTPSeeOther:
-        """Return the answer with a new session's cookie, which leads to the page."""
+        """Return the redirect to the page, with a new session's cookie."""
         answer = web.HTTPSeeOther("./")
         set_cookie(self._context.access, request, answer, self._context.access.session())
         return answer
 
     async def logout(self, request: web.Request) -> web.StreamResponse:
-        """End the session that the cookie is of."""
+        """End the session."""
         self._context.access.log_out(cookie(self._context.access, request))
         answer = web.HTTPSeeOther("./")
         del_cookie(self._context.access, request, answer)
@@ -109,7 +109,7 @@ class Page:
 
     @contextlib.contextmanager
     def _one_of_few(self, visitor: str) -> Iterator[None]:
-        """Let an address have only a few logins under way: slow ones of a stranger must not take all places."""
+        """Limit the logins under way from one address, so that slow ones cannot keep all others out."""
         key = neighbourhood(visitor)
         if self._logins[key] >= _LOGINS:
             raise Refused(503, "too many logins at once", wait_s=_BUSY_S)

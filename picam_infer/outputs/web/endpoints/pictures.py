@@ -1,4 +1,4 @@
-"""Pictures as they come: the stream, the newest one, and what the network saw of it."""
+"""Live pictures: the stream, the newest one, and what the network saw of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pictures:
         self._context = context
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/stream.mjpg", self.stream, allow_head=False),
             web.get("/snapshot.jpg", self.snapshot),
@@ -50,7 +50,7 @@ class Pictures:
                 picture = await broadcaster.after(newest, 1.0)
                 if picture is None:
                     continue
-                # From one due time to the next, so that 10 of 30 a second are really 10.
+                # Counted from due time to due time, so that 10 of 30 a second are really 10.
                 next_s = max(next_s + pause_s, loop.time() - pause_s)
                 newest = picture.number
                 if not await client.send(response, picture.part):

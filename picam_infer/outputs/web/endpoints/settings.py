@@ -13,17 +13,17 @@ from picam_infer.runtime.camera_controls import Report
 
 _CAMERA_S = 1.0
 _GESTURE = 64
-"""Characters of a gesture's name that count."""
+"""How many characters of a gesture's name count."""
 
 
 class ChangeableSettings:
-    """What the page's sliders set."""
+    """The endpoints of the page's sliders."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/api/config", self.values),
             web.patch("/api/config", self.change),
@@ -60,12 +60,12 @@ class ChangeableSettings:
         return web.json_response({**self._context.runtime_settings.as_json(), "written": written})
 
     async def controls(self, request: web.Request) -> web.StreamResponse:
-        """What the camera lets be set, with the values now; nothing while no camera is open."""
+        """The camera's settings with their values now; none while no camera is open."""
         report = await asyncio.to_thread(self._context.state.camera.ask, _CAMERA_S)
         return web.json_response((report or Report("")).as_json())
 
     async def set_controls(self, request: web.Request) -> web.StreamResponse:
-        """Set some of them by name (null: the camera's default), and say what came of it."""
+        """Set some of them by name (null: the camera's default); answers like GET."""
         values = await body(request, self._context.stuck_s)
         if not isinstance(values, dict):
             raise Refused(422, "expected an object: name of a control → value")

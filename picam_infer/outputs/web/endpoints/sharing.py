@@ -18,14 +18,14 @@ _LONGEST_S = 366 * 86400
 
 
 class Sharing:
-    """The switch, and what a phone needs."""
+    """The endpoints for opening the page."""
 
     def __init__(self, context: Context) -> None:
         self._share = context.state.share
         self._patience_s = context.stuck_s
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/api/share", self.share),
             web.post("/api/share", self.change),
@@ -62,7 +62,7 @@ class Sharing:
         code = self._share.invite().code
         links = [link(address, code) for address in self._share.addresses()]
         if not links:
-            raise Refused(409, "this machine is in no network", "connect it, then try again")
+            raise Refused(409, "this machine is not in any network", "connect it, then try again")
         rows = await asyncio.to_thread(qr.rows, links[0])
         return web.json_response({"links": links, "qr": rows, "ends_in_s": INVITATION_S})
 

@@ -20,7 +20,7 @@ _QUIET_S = 15.0
 
 
 class Status:
-    """What programs ask for."""
+    """The endpoints for programs."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -28,7 +28,7 @@ class Status:
         self._why = Why()
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/api/state", self.state),
             web.get("/api/events", self.events, allow_head=False),
@@ -39,7 +39,7 @@ class Status:
         ]
 
     async def state(self, request: web.Request) -> web.StreamResponse:
-        """Counters, losses, the newest result, the machine."""
+        """Counters, parts that are down, the newest result, the machine."""
         return web.json_response(public_state(self._context.state))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -66,7 +66,7 @@ class Status:
         return response
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        """Prometheus, whose library is loaded when it first asks."""
+        """Metrics for Prometheus, whose library is loaded at the first request."""
         if self._metrics is None:
             from picam_infer.outputs.web.metrics import Metrics
 
@@ -84,7 +84,7 @@ class Status:
         return web.json_response(await self._why.answer(self._context.state))
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
-        """Pause watching, or go on."""
+        """Pause watching, or resume."""
         example = 'expected {"paused": true} or {"paused": false}'
         asked = await fields(request, self._context.stuck_s, {"paused": bool}, expected=example)
         pause = self._context.state.pause

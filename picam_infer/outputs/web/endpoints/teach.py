@@ -1,4 +1,4 @@
-"""Teaching: the lesson that is open, its classes and pictures, and the model that comes of it."""
+"""Teaching: the open lesson, its classes and pictures, and the model made from it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _STATUS: tuple[tuple[type[PicamError], int], ...] = ((Busy, 503), (Full, 507), (
 
 
 class Teach:
-    """What the Teach view and «this was really …» ask for."""
+    """The endpoints of the Teach view and of “This was really …”."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def routes(self) -> list[web.RouteDef]:
-        """Return where they are."""
+        """Return the endpoints with their paths."""
         return [
             web.get("/api/teach", self.status),
             web.post("/api/teach/open", self.open),
@@ -53,7 +53,7 @@ class Teach:
     # -- looking -----------------------------------------------------------
 
     async def status(self, request: web.Request) -> web.StreamResponse:
-        """How the lesson is; for some seconds the live label follows the camera."""
+        """The state of the lesson; for some seconds the live label follows the camera."""
         return web.json_response(await self._do(self._teaching.look))
 
     async def pictures(self, request: web.Request) -> web.StreamResponse:
@@ -65,17 +65,17 @@ class Teach:
         return await downloads.picture(self._teaching.picture, request.match_info["id"])
 
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
-        """One of them, small."""
+        """A thumbnail of one of them."""
         return await downloads.picture(
             self._teaching.picture, request.match_info["id"], lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX)
         )
 
     async def recent(self, request: web.Request) -> web.StreamResponse:
-        """The picture of a change of the label, as long as it is there."""
+        """The picture of a recent label change."""
         return await downloads.picture(self._teaching.recent.get, request.match_info["name"])
 
     async def zip(self, request: web.Request) -> web.StreamResponse:
-        """All of them, one folder a class."""
+        """A zip file of all of them, one folder a class."""
         found = self._teaching.zip_entries()
         if found is None:
             raise web.HTTPNotFound
@@ -86,7 +86,7 @@ class Teach:
     # -- changing ----------------------------------------------------------
 
     async def open(self, request: web.Request) -> web.StreamResponse:
-        """Open a lesson: the one that fits, or one by name, on the model that is named."""
+        """Open a lesson by name, or the most likely one, and name the model to build on."""
         wish = await self._wish(request, name=str, base=str)
         await self._do(lambda: self._teaching.open(wish.get("name", ""), wish.get("base", "")))
         return await self.status(request)
@@ -111,7 +111,7 @@ class Teach:
         return web.json_response(self._teaching.status())
 
     async def record(self, request: web.Request) -> web.StreamResponse:
-        """A button is held down (to be said again within a second), or let go (`label` null)."""
+        """Record while a button is held (repeat it within a second), or stop (`label` null)."""
         wish = await self._wish(request, label=(str, type(None)), hold=str)
         label = wish.get("label")
         if label is None:
@@ -121,7 +121,7 @@ class Teach:
         return web.json_response(self._teaching.status())
 
     async def correct(self, request: web.Request) -> web.StreamResponse:
-        """Say what a picture really shows; `label` null takes a taught one out."""
+        """Say what a picture really shows; `label` null removes a taught one."""
         wish = await self._wish(request, label=(str, type(None)), id=str, recent=str, kept=str, use=bool)
         label, teaching = wish.get("label"), self._teaching
         sources = [key for key in ("id", "recent", "kept") if key in wish]
@@ -143,19 +143,19 @@ class Teach:
         return web.json_response({"recent": await self._do(self._teaching.pin)})
 
     async def undo(self, request: web.Request) -> web.StreamResponse:
-        """Take the last change of the lesson back."""
+        """Undo the last change of the lesson."""
         wish = await self._wish(request, use=bool)
         undone = await self._do(lambda: self._teaching.undo(wish.get("use", False)))
         return web.json_response({**self._teaching.status(), "undone": undone})
 
     async def use(self, request: web.Request) -> web.StreamResponse:
-        """Let the service run what was taught, for good."""
+        """Have the service run what was taught, for good."""
         await self._wish(request)
         await self._do(self._teaching.use)
         return web.json_response(self._teaching.status())
 
     async def back(self, request: web.Request) -> web.StreamResponse:
-        """Let the service run the model from before."""
+        """Have the service run the previous model."""
         await self._wish(request)
         return web.json_response({"model": await self._do(self._teaching.back)})
 
@@ -169,12 +169,12 @@ class Teach:
         return teaching
 
     async def _wish(self, request: web.Request, **kinds: Kinds) -> dict[str, Any]:
-        """Return what a request asks for: an object with any of these keys, its texts without control characters."""
+        """Return the object of a request, with any of these keys, and without control characters in strings."""
         wish = await fields(request, self._context.stuck_s, optional=kinds)
         return {key: _printable(value) if isinstance(value, str) else value for key, value in wish.items()}
 
     async def _given(self, wish: dict[str, Any]) -> bytes:
-        """Return the picture that a correction is about. Raises `Refused`."""
+        """Return the picture to correct, as a JPEG. Raises `Refused`."""
         collection = self._context.collection
         if "recent" in wish:
             data = self._teaching.recent.get(wish["recent"])
@@ -185,7 +185,7 @@ class Teach:
         return data
 
     async def _do(self, work: Callable[[], T]) -> T:
-        """Await what may have to wait for the teaching thread. Raises `Refused`."""
+        """Await in a thread what may wait for the teaching thread. Raises `Refused`."""
         return await in_thread(work, _STATUS)
 
 

@@ -4,10 +4,10 @@ import { element, reconcile } from "./dom.js";
 import { Range, tidy } from "./range.js";
 import { ask } from "./server.js";
 
-const PAUSE_MS = 3000; // automatics change values by themselves
+const PAUSE_MS = 3000; // automatic modes change values by themselves
 
 export class Camera {
-  // `put({ key: value }, gesture)` sets live settings; `pending()` says whether some are on their way.
+  // `put({ key: value }, gesture)` sets live settings; `pending()` says whether some are still on their way.
   constructor(section, box, problems, put, pending) {
     Object.assign(this, { section, box, problems, put, pending });
     this.rows = new Map();
@@ -16,7 +16,7 @@ export class Camera {
     this.details.addEventListener("toggle", () => this.look());
   }
 
-  // Called with every state: what is not looked at is asked for once a minute only.
+  // Called with every state. While nobody looks, the camera is asked only once a minute.
   follow() {
     if (performance.now() - this.asked > (this.details.open ? PAUSE_MS : 20 * PAUSE_MS)) this.look();
   }
@@ -40,10 +40,10 @@ export class Camera {
     const id = `control-${control.name}`;
     const row = make(control, id, (value, gesture) => this.put({ [`capture.controls.${control.name}`]: value }, gesture));
     row.update = ({ value, inactive }) => {
-      // What an automatic rules is shown, but a value would have no effect.
+      // Shown but disabled under an automatic mode, where setting a value would have no effect.
       row.input.disabled = inactive;
       row.box.classList.toggle("ruled", inactive);
-      row.box.title = inactive ? "An automatic rules it now" : "";
+      row.box.title = inactive ? "An automatic mode controls it now" : "";
       if (value !== null) row.show(value);
     };
     this.rows.set(control.name, row);

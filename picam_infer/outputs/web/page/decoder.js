@@ -1,7 +1,7 @@
-// Decodes pictures by the browser: the newest only; what is not decoded in time is left out.
+// Decodes pictures in the browser, always the newest; those that it cannot keep up with are skipped.
 
 export class Decoder {
-  // `draw(bitmap, jpeg, head)` is called with the newest picture, never with an older one later; the bitmap is its to close.
+  // `draw(bitmap, jpeg, head)` is called with the newest picture, never with an older one later; it has to close the bitmap.
   constructor(draw) {
     this.draw = draw;
     this.newest = null;

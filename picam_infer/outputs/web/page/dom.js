@@ -1,8 +1,8 @@
-// Changes to the page that leave alone what stays as it was.
+// Changes the page without touching what stays the same.
 
 export const at = (id) => document.getElementById(id);
 
-// Makes the children of `parent` those of `keys`, in order, without touching what stays: focus and selection survive.
+// Gives `parent` one child for each of `keys`, in order. Those that stay are not touched, so that focus and selection survive.
 export function reconcile(parent, keys, make) {
   const there = new Map([...parent.children].map((child) => [child.dataset.item, child]));
   const focused = parent.contains(document.activeElement) ? [...parent.children].findIndex((child) => child.contains(document.activeElement)) : -1;
@@ -17,7 +17,7 @@ export function reconcile(parent, keys, make) {
   wanted.forEach((child, at) => {
     if (parent.children[at] !== child) parent.insertBefore(child, parent.children[at] ?? null);
   });
-  // What had the focus is gone: its neighbour takes over, not the top of the page.
+  // The focused child is gone: focus its neighbour, not the top of the page.
   if (moves && wanted.length) wanted[Math.min(focused, wanted.length - 1)].querySelector("a, button, input, select")?.focus();
   return wanted;
 }

@@ -1,4 +1,4 @@
-// The stream of events: what changed, the newest result, the state once a second.
+// The event stream: what changed, the newest result, and the state once a second.
 
 import { address, loggedOut } from "./server.js";
 
@@ -6,8 +6,8 @@ const PATIENCE_MS = 10000;
 const KINDS = ["history", "change", "result", "teach", "state"];
 
 export class Events {
-  // `tell(kind, body)` is called with each event, and of the connection itself with `up`, `down` (whether the Pi serves
-  // no more) and `over` (the session is).
+  // `tell(kind, body)` is called with each event, and for the connection itself with `up`, `down` (`body`: whether there
+  // are too many watchers) and `over` (the session has expired).
   constructor(tell) {
     this.tell = tell;
     this.source = null;
@@ -29,7 +29,7 @@ export class Events {
   failed() {
     const source = this.source;
     this.tell("down", { full: false });
-    // A browser gives up after an answer that is not a stream: the login has expired, or there are too many watchers.
+    // Browsers give up after a response that is not a stream: the session has expired, or there are too many watchers.
     if (source?.readyState === EventSource.CLOSED) setTimeout(() => this.again(source), 3000);
   }
 

@@ -1,9 +1,9 @@
-// Why the model says what it says of the picture: a button below the picture, and what the server answers to it.
+// Explains the model's answer: a button below the picture, and the server's explanation.
 
 import { at, element } from "./dom.js";
 import { address, loggedOut } from "./server.js";
 
-const PATIENCE_MS = 90000; // a slow Pi reads the model first
+const PATIENCE_MS = 90000; // a slow Pi has to load the model first
 const ROWS = 8;
 
 class Explained {
@@ -28,7 +28,7 @@ class Explained {
       if (loggedOut(response)) return;
       const answer = await response.json();
       if (!response.ok) throw new Error([answer.error, answer.hint].filter(Boolean).join("; "));
-      this.close(); // before new pictures are made: it forgets the old ones
+      this.close(); // frees the old pictures before new ones are made
       this.show(...this.told(answer));
     } catch (error) {
       this.show(element("p", { className: "problem", textContent: error instanceof TypeError || error.name === "TimeoutError" ? "the Pi did not answer" : error.message }));
@@ -58,7 +58,7 @@ class Explained {
       `picture ${picture.width}×${picture.height}; ${box.width}×${box.height} of it at ${box.x}, ${box.y} is looked at (fit: ${input.fit})`,
       `input ${input.shape.slice(1).join("×")}, ${input.layout}, ${input.colour}: pixel × ${[input.scale].flat().join(", ")} + ${[input.offset].flat().join(", ")}`,
       `numbers ${numbers.low} … ${numbers.high} of ${numbers.possible.join(" … ")} possible, mean ${numbers.mean.join(", ")}`,
-      `outputs are ${answer.reading === "softmax" ? "made probabilities by a softmax" : "read as they are"}`,
+      `outputs are ${answer.reading === "softmax" ? "turned into probabilities by a softmax" : "read as they are"}`,
     ].map((line) => element("li", { textContent: line })));
     return [pictures, figures, this.table(answer.outputs)];
   }

@@ -1,4 +1,4 @@
-// The figures, and what the machine has to complain about.
+// The figures, and the machine's problems.
 
 import { element, reconcile, write } from "./dom.js";
 import { duration, rate } from "./text.js";
@@ -36,7 +36,7 @@ function numbers(state) {
   ];
 }
 
-// Two outlets may have one name.
+// Two outlets may have the same name.
 function outlets(events) {
   const seen = new Map();
   return events.map((outlet) => {

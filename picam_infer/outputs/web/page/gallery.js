@@ -7,7 +7,7 @@ import { figure, name } from "./text.js";
 const MOST = 24;
 
 export class Gallery {
-  // `really(question)` asks what a picture really shows; null: nobody can be asked.
+  // `really(question)` asks what a picture really shows; null: nothing can be taught here.
   constructor(section, list, empty, zip) {
     Object.assign(this, { section, list, empty, zip });
     this.really = null;
@@ -15,7 +15,7 @@ export class Gallery {
     this.busy = false;
   }
 
-  // `report` is the state's: asked again only when it says that something changed.
+  // `report` is from the state; the list is fetched again only when it has changed.
   async follow(report) {
     this.section.hidden = !report;
     const stamp = report ? `${report.pictures} ${report.bytes}` : "";
@@ -25,7 +25,7 @@ export class Gallery {
       if (report) this.show((await ask(`api/kept?count=${MOST}`)).pictures);
       this.stamp = stamp;
     } catch (error) {
-      console.debug(error); // the next state asks again
+      console.debug(error); // retried with the next state
     }
     this.busy = false;
   }

@@ -1,8 +1,8 @@
-// A button that records for as long as it is held: by mouse, finger or key. One that can only be pressed records for two seconds.
+// A button that records for as long as it is held: by mouse, finger or key. If it can only be pressed, it records for two seconds.
 
 import { ask } from "./server.js";
 
-const AGAIN_MS = 300; // the Pi lets go by itself when it hears nothing for longer
+const AGAIN_MS = 300; // the Pi stops by itself when it hears nothing for longer
 const PRESS_MS = 2000;
 let holds = 0;
 
@@ -10,16 +10,16 @@ export class Hold {
   // `say(text)` tells why nothing is recorded.
   constructor(say) {
     this.say = say;
-    this.named = null; // says what is recorded; null: nothing
+    this.named = null; // returns what is recorded; null: nothing is
     this.timer = 0;
     this.until = Infinity;
-    this.told = Promise.resolve(); // what the Pi was told last, once it has answered
+    this.told = Promise.resolve(); // settles when the Pi has answered the last request
     this.telling = 0;
     addEventListener("blur", () => this.end());
     document.addEventListener("visibilitychange", () => this.end());
   }
 
-  // `label()` says what the button records.
+  // `label()` returns what the button records.
   attach(button, label) {
     let held = false;
     const begin = () => {
@@ -48,7 +48,7 @@ export class Hold {
     });
   }
 
-  // What is recorded; empty: nothing.
+  // What is recorded now; empty: nothing.
   get label() {
     return this.named?.() ?? "";
   }
@@ -68,7 +68,7 @@ export class Hold {
     this.tell({ label: null }).catch(() => null);
   }
 
-  // One after the other: a "let go" that overtook the "held" before it would let the Pi record on.
+  // One request after the other: a release that overtook the hold before it would leave the Pi recording.
   tell(body) {
     this.telling += 1;
     this.told = this.told.catch(() => null).then(() => ask("api/teach/record", "POST", body)).finally(() => (this.telling -= 1));

@@ -1,5 +1,5 @@
-// Sends the one-time login that the QR code brought. It came behind the #, which no server and no log has seen, and it
-// does not stay in the address bar or the history.
+// Sends the one-time login of the QR code. It follows the #, which browsers send to no server, and is removed from the
+// address bar and the history.
 
 const code = decodeURIComponent(location.hash.slice(1));
 if (code) {

@@ -1,15 +1,15 @@
-// The two connections to the server, for all pages of this browser that look: a browser has only six to one server.
+// The two connections to the server, shared by all pages of this browser, which allows only six connections per server.
 
 import { Events } from "./events.js";
 import { address } from "./server.js";
 import { PictureStream } from "./stream.js";
 
-const GONE_MS = 20000; // a page says every few seconds that it is there
+const GONE_MS = 20000; // each page reports every few seconds that it is still open
 const MOST_CHANGES = 2000;
 
 export class Link {
   constructor() {
-    this.pages = new Map(); // what a page is told by → { events, pictures, at }
+    this.pages = new Map(); // a page's `tell` → { events, pictures, at }
     this.last = new Map(); // the newest of each kind of event, for a page that comes later
     this.cut = false;
     this.events = new Events((kind, body) => this.hear(kind, body));
@@ -17,7 +17,7 @@ export class Link {
     setInterval(() => this.forgetGone(), GONE_MS / 4);
   }
 
-  // Called by a page now and then: `tell(kind, body)` is what it hears by, `wants` what it looks at.
+  // Called by each page now and then: `tell(kind, body)` is called with what it `wants`.
   want(tell, wants) {
     const before = this.pages.get(tell);
     if (wants.events || wants.pictures) this.pages.set(tell, { ...wants, at: performance.now() });
@@ -26,7 +26,7 @@ export class Link {
     this.follow();
   }
 
-  // The connections hang, says a page.
+  // A page reports that the connections hang.
   restart() {
     this.events.close();
     this.hear("down", { full: false });
@@ -51,7 +51,7 @@ export class Link {
       this.cut = true;
       this.last.clear();
     } else if (kind === "up") {
-      if (this.cut) this.stream.stop(); // it may hang on a connection that is no more
+      if (this.cut) this.stream.stop(); // its connection may be dead, too
       this.cut = false;
       this.follow();
     }

@@ -1,4 +1,4 @@
-// The models that are there, and the one on trial: from a file, or from a USB stick.
+// The installed models, and the one on trial, from a file or a USB stick.
 
 import { element, reconcile, write } from "./dom.js";
 import { address, ask, leaveWhenLoggedOut } from "./server.js";
@@ -27,7 +27,7 @@ export class Models {
     return this.at("models").querySelector("details").open;
   }
 
-  // Asks again and again while somebody looks.
+  // Asks the server again and again while somebody looks.
   async follow() {
     if (this.timer || !this.open || document.hidden) return;
     this.timer = setTimeout(() => {
@@ -37,7 +37,7 @@ export class Models {
     try {
       this.show(await ask("api/models"));
     } catch (error) {
-      console.debug(error); // the next try may do
+      console.debug(error); // the next try may work
     }
   }
 
@@ -93,7 +93,7 @@ export class Models {
     return element("li", {}, button, element("span", { className: "dim", textContent: ` ${medium}, ${megabytes(bytes)}` }));
   }
 
-  // The second press deletes: what is gone is gone.
+  // Only the second press deletes: it cannot be undone.
   remove(button, name) {
     if (button.dataset.sure) return this.do(async () => this.show(await ask("api/models/delete", "POST", { name })));
     button.dataset.sure = "1";

@@ -1,4 +1,4 @@
-// What the network sees, asked for while somebody looks at the page.
+// What the network sees, fetched while somebody looks at the page.
 
 import { address, leaveWhenLoggedOut } from "./server.js";
 

@@ -75,10 +75,10 @@ function takeResult(result) {
 
 function takeChange(change) {
   timeline.add(change);
-  if (change.kind === "tuning") settings.refresh(); // perhaps by another page, or at the monitor's keyboard
+  if (change.kind === "tuning") settings.refresh(); // perhaps on another page, or with the monitor's keyboard
 }
 
-// News of what is taught. A page of a service that cannot be taught has none.
+// The state of the lesson. A service that cannot be taught sends none.
 function takeTeach(status) {
   for (const id of ["views", "was-really"]) at(id).hidden = false;
   document.body.classList.add("teachable");
@@ -86,7 +86,7 @@ function takeTeach(status) {
   teach.take(status);
 }
 
-// What the lesson thinks of the picture that is shown.
+// What the lesson says of the picture that is shown.
 function takeThought() {
   if (!teach.open) return;
   picture.judged(teach.result);
@@ -94,7 +94,7 @@ function takeThought() {
 }
 
 function takeState(state) {
-  if (now.state && now.state.version !== state.version) location.reload(); // this page is the old program's
+  if (now.state && now.state.version !== state.version) location.reload(); // this page belongs to the old version
   now.state = state;
   timeline.offset = state.now - Date.now() / 1000;
   settings.take(state.live);
@@ -118,12 +118,12 @@ function connected() {
 }
 
 function disconnected(full) {
-  Object.assign(now, { connected: false, full, result: null }); // what was seen last may not be so any more
+  Object.assign(now, { connected: false, full, result: null }); // what was seen last may not be true any more
   if (!picture.frozen) showSeen();
   showStatus();
 }
 
-// A network that goes away without a word leaves a connection that looks alive for ever.
+// When the network just goes away, the connection looks alive for ever.
 function watch() {
   if (performance.now() - now.heard < SILENT_MS) return;
   now.heard = performance.now();
@@ -136,24 +136,24 @@ function region() {
   if (teach.open && teach.status?.region !== undefined && !handle.held && !settings.pending && teach.status.runs !== teach.status.name) {
     return teach.status.region;
   }
-  if (handle.held || (settings.pending && handle.region)) return handle.region; // the hand is ahead of the Pi
+  if (handle.held || (settings.pending && handle.region)) return handle.region; // the visitor is ahead of the Pi
   return settings.live?.values["preprocess.roi"] ?? null;
 }
 
-// The proportions of what the network looks at.
+// The aspect ratio of what the network looks at.
 function aspect() {
   if (teach.open && teach.status?.aspect !== undefined) return teach.status.aspect;
   return now.state?.picture ? now.state.picture.aspect : 1;
 }
 
-// -- what is shown: all of it stands still while the picture is frozen --------
+// -- what is shown: none of it changes while the picture is frozen ------------
 
-// What was seen: of a frozen picture what was seen in it, or last before it.
+// The newest result, or, of a frozen picture, the result for it or the last one before it.
 function result() {
   return picture.frozen ? picture.shown.result : now.result;
 }
 
-// What is said of the newest picture: by the model that runs, or in the Teach view by the lesson.
+// The answer about the newest picture: of the running model, or of the lesson in the Teach view.
 function thought() {
   return teach.open ? teach.result : now.result;
 }
@@ -168,7 +168,7 @@ function showSeen() {
   showAdvice();
 }
 
-// What the person in front of the camera can do; there is none for what has a name.
+// Advice for the person in front of the camera; none while the thing is recognised.
 function showAdvice() {
   const advice = result()?.label === null ? (now.state?.advice ?? "") : "";
   write(at("advice"), advice);
@@ -201,13 +201,13 @@ function freeze() {
     status.say("frozen", "held");
     now.title = `${name(result()?.label)} – picam-infer`;
   }
-  if (picture.frozen) pin(); // the Pi forgets it otherwise
+  if (picture.frozen) pin(); // otherwise the Pi forgets it
   showSeen();
   showStatus();
   follow();
 }
 
-// Has the Pi keep the newest picture for a while; returns its name, empty: it has none.
+// Has the Pi keep the newest picture for a while; returns its name, empty if there is no picture.
 function pin() {
   now.pinned = at("was-really").hidden ? Promise.resolve("") : ask("api/teach/pin", "POST", {}).then(({ recent }) => recent);
   now.pinned.catch(() => null);
@@ -244,7 +244,7 @@ async function uncorrect() {
   }
 }
 
-// The part of the address behind # says which view is shown.
+// The part of the address after # selects the view.
 function showView() {
   const teaching = location.hash === "#teach";
   if (teaching && picture.frozen) freeze();
@@ -268,17 +268,17 @@ async function pauseOrResume() {
   }
 }
 
-// -- connections: none while nobody looks, or six tabs would leave none for a seventh --
+// -- connections: none for pages in the background, as browsers allow only six per server --
 
 function follow() {
   const looking = !document.hidden;
   connection.want({ events: looking, pictures: looking && !picture.frozen });
   input.follow(looking && !picture.frozen);
-  document.title = looking && now.title ? now.title : "picam-infer"; // what nobody looks at is not kept up to date
+  document.title = looking && now.title ? now.title : "picam-infer"; // a page in the background is not kept up to date
 }
 
 function appear() {
-  now.heard = performance.now(); // nothing could be heard while nobody looked
+  now.heard = performance.now(); // nothing could arrive in the background
   follow();
 }
 
@@ -309,13 +309,13 @@ document.addEventListener("keydown", (event) => {
 setInterval(() => {
   if (document.hidden) return;
   watch();
-  follow(); // says that this page is still there
+  follow(); // reports that this page is still open
   timeline.draw();
   announce();
   teach.tick();
   write(at("rate"), picture.frozen ? "" : perSecond(picture.rate));
 }, TICK_MS);
-// A page that stays open stays logged in: an answer renews the session.
+// A page that stays open stays logged in: any response may renew the session.
 setInterval(() => fetch(address("api/config")).then(leaveWhenLoggedOut, () => null), RENEW_MS);
 showView();
 appear();

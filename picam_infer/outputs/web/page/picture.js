@@ -1,11 +1,11 @@
-// The live picture with its box and label, and what can be done with it: freeze, save.
+// The live picture with its box and label; it can be frozen and saved.
 
 import { element } from "./dom.js";
 import { part } from "./region.js";
 import { apart, fileName, headline } from "./text.js";
 
 const RATE_MS = 2000;
-const SAME_S = 0.001; // results say milliseconds
+const SAME_S = 0.001; // results are given in milliseconds
 
 export class Picture {
   // `seen()` returns what belongs to the newest picture: its result, its region.
@@ -30,7 +30,7 @@ export class Picture {
     this.canvas.dataset.pictures = Number(this.canvas.dataset.pictures || 0) + 1;
   }
 
-  // Takes a result that comes later than its picture, also while that is frozen; whether the picture shows something else now.
+  // Takes a result that arrives after its picture, even a frozen one; returns whether the drawing changes.
   judged(result) {
     if (!this.shown || !result || Math.abs(result.captured - Number(this.shown.head["x-timestamp"])) > SAME_S) return false;
     const before = this.shown.result;
@@ -87,7 +87,7 @@ export class Picture {
     pen.fillText(text, left + size / 2, top + size * 0.74);
   }
 
-  // The width of a line, in the picture's pixels: the same on the screen whatever the picture's size.
+  // The width of a line in the picture's pixels, so that it is the same on the screen for any picture size.
   get unit() {
     const { width, height, clientWidth } = this.canvas;
     return Math.max(2, Math.min(width, height) / 180, (1.6 * width) / (clientWidth || width));

@@ -1,22 +1,22 @@
-// A slider that shows the value it is given, whatever its step: the step is what a key press or a drag moves by.
+// A slider that shows any value that it is given exactly; its step is only for key presses and dragging.
 
 import { element, write } from "./dom.js";
 
 const KEYS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
 let gestures = 0;
 
-// Changes of one gesture are one entry of the history, however long it takes.
+// All changes of one gesture are one entry of the history, however long it takes.
 export function newGesture() {
   gestures += 1;
   return `${performance.timeOrigin.toString(36)}-${gestures}`;
 }
 
-// `move(value, gesture)` is called with what the hand does; `words(value)` is the value for people.
+// `move(value, gesture)` is called when the visitor moves it; `words(value)` returns the value for people.
 export class Range {
   constructor({ id, key, text, min, max, step, words }, move) {
     Object.assign(this, { min, max, step, words, move, dragging: false, gesture: "" });
     this.value = element("span", { className: "value" });
-    this.value.setAttribute("aria-hidden", "true"); // the slider itself says it
+    this.value.setAttribute("aria-hidden", "true"); // the slider itself announces it
     this.input = element("input", { type: "range", id, step: "any" });
     this.input.dataset.key = key;
     this.box = element("div", { className: "slider" }, element("label", { htmlFor: id, textContent: text }), this.value, this.input);
@@ -29,7 +29,7 @@ export class Range {
     this.input.addEventListener("keydown", (event) => this.press(event));
   }
 
-  // Shows the value that holds; not while the hand is on it.
+  // Shows the value in force, except while it is being dragged.
   show(value) {
     if (!this.dragging) this.write(value);
   }

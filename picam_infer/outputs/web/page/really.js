@@ -1,11 +1,11 @@
-// “This was really …”: a picture, and what it shows. The dialog is the same wherever the picture comes from.
+// “This was really …”: the dialog that asks what a picture shows, wherever the picture comes from.
 
 import { at, element, reconcile, write } from "./dom.js";
 import { address, ask } from "./server.js";
 import { name } from "./text.js";
 
 export class Really {
-  // `told(answer, label)` is called when the Pi has learnt it.
+  // `told(answer, label)` is called once the Pi has learnt it.
   constructor(told) {
     this.told = told;
     this.box = at("really");
@@ -21,11 +21,12 @@ export class Really {
     });
     at("really-close").addEventListener("click", () => this.box.close());
     this.box.addEventListener("click", (event) => {
-      if (event.target === this.box) this.box.close(); // beside it
+      if (event.target === this.box) this.box.close(); // a click outside of it
     });
   }
 
-  // `src` is the picture; `was` what it was taken for; `odd` how it differs from the others; `body` tells the Pi which one; `classes` (else asked for) what there is.
+  // `src` is the picture's address; `was` what it was taken for; `odd` how it differs from the others of its class; `body`
+  // identifies it in the request; `classes` are the choices (fetched if left out).
   async open(question) {
     this.question = question;
     at("really-picture").src = address(question.src);

@@ -1,19 +1,19 @@
-// The part that the network looks at: where it is, and moving it by hand and by keys.
+// The region that the network looks at: where it is, and moving it with the mouse, a finger or keys.
 
 import { newGesture, tidy } from "./range.js";
 
 const STEP = 0.02; // of the picture's height, as at the attached keyboard
 const SMALLEST = 0.05;
-const NEAR = 0.015; // so near to the middle it is meant
+const NEAR = 0.015; // so close to the middle it snaps to it
 const MOVES = { ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0],
   "+": [0, 0, 1], "=": [0, 0, 1], PageUp: [0, 0, 1], "-": [0, 0, -1], _: [0, 0, -1], PageDown: [0, 0, -1] };
 
-// Returns what `preprocess.roi` means: the middle as shares of width and height, the height as a share of the height.
+// Returns `preprocess.roi` as numbers: the middle in shares of width and height, the size in shares of the height.
 export function regionOf(roi) {
   return typeof roi === "number" ? { x: 0.5, y: 0.5, size: roi } : roi;
 }
 
-// Returns the part in pixels, wholly inside the picture: the same sum as `Region` in openapi.json has.
+// Returns the region in pixels, wholly inside the picture, computed as `Region` in openapi.json says.
 // `aspect` is its width over its height; null: the picture's own.
 export function part(roi, width, height, aspect = 1) {
   const { x, y, size } = regionOf(roi);
@@ -25,22 +25,22 @@ export function part(roi, width, height, aspect = 1) {
   return { x: at(x, width, across), y: at(y, height, down), across, down };
 }
 
-// Returns the region with its middle and size in shares, wholly inside a picture: `relative` is the region's aspect over its.
+// Returns the region moved wholly inside the picture; `relative`: the region's aspect ratio divided by the picture's.
 function inside({ x, y, size }, relative) {
   const high = Math.min(Math.max(size, SMALLEST), 1, 1 / relative);
   const within = (at, half) => Math.min(Math.max(at, half), 1 - half);
   return { x: tidy(within(x, Math.min((high * relative) / 2, 0.5))), y: tidy(within(y, high / 2)), size: tidy(high) };
 }
 
-// The frame over the picture: dragged in its middle it moves, at its corner it changes its size.
+// The frame over the picture: dragging it moves it, dragging its corner changes its size.
 export class RegionHandle {
-  // `move(region, gesture)` is called with what the hand does.
+  // `move(region, gesture)` is called when the visitor moves it.
   constructor(frame, canvas, move) {
     Object.assign(this, { frame, canvas, move });
     this.region = null; // what is shown
     this.aspect = 1; // its width over its height; null: the picture's own
-    this.placed = ""; // what the frame shows already
-    this.held = null; // { corner, gesture, from, x, y } while the hand is on it
+    this.placed = ""; // the position that the frame has now
+    this.held = null; // { corner, gesture, from, x, y } while it is being dragged
     frame.addEventListener("pointerdown", (event) => this.grab(event));
     frame.addEventListener("pointermove", (event) => this.drag(event));
     for (const end of ["pointerup", "pointercancel"]) frame.addEventListener(end, () => { this.held = null; });
@@ -48,7 +48,7 @@ export class RegionHandle {
     new ResizeObserver(() => this.place()).observe(canvas);
   }
 
-  // Shows the region that holds; null: there is nothing to move.
+  // Shows the region in force; null: there is nothing to move.
   show(roi, aspect = 1) {
     this.frame.hidden = roi === null;
     if (roi === null || this.held) return;
@@ -77,7 +77,7 @@ export class RegionHandle {
     style.top = `${top + y * scale}px`;
     style.width = `${across * scale}px`;
     style.height = `${down * scale}px`;
-    // A region as high as the picture leaves a finger no room to scroll the page: there it is touched first, then moved.
+    // A region as high as the picture leaves no room to scroll the page with a finger: it has to be tapped before it moves.
     this.frame.classList.toggle("large", down > 0.8 * height);
     const share = (value) => `${Math.round(value * 100)} %`;
     this.frame.setAttribute("aria-valuenow", String(Math.round(this.region.size * 100)));
@@ -97,7 +97,7 @@ export class RegionHandle {
     const { scale } = this.picture;
     const [width, height] = [this.canvas.width * scale, this.canvas.height * scale];
     const [right, down] = [event.clientX - x, event.clientY - y];
-    // The corner opposite to the hand stays where it is.
+    // The opposite corner stays where it is.
     const proportions = this.relative * (width / height);
     const high = from.size * height;
     const room = Math.min((width - from.x * width) / proportions, height - from.y * height) - high / 2;
@@ -116,12 +116,12 @@ export class RegionHandle {
     this.change({ x: from.x + (right * STEP * height) / width, y: from.y + down * STEP, size: from.size + larger * STEP }, "");
   }
 
-  // The region's proportions by the picture's.
+  // The region's aspect ratio divided by the picture's.
   get relative() {
     return this.aspect === null ? 1 : this.aspect / (this.canvas.width / this.canvas.height);
   }
 
-  // The region as it is drawn, which may be further in than its numbers say.
+  // The region as it is drawn, which may be further inside than its numbers say.
   seen() {
     const { width, height } = this.canvas;
     const { x, y, across, down } = part(this.region, width, height, this.aspect);

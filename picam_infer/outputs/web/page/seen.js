@@ -1,4 +1,4 @@
-// What is seen now: the label, the most probable classes, and what a screen reader is told of it.
+// What is seen now: the label, the most probable classes, and announcements for screen readers.
 
 import { element, write } from "./dom.js";
 import { apart, figure, headline, name } from "./text.js";
@@ -25,14 +25,14 @@ export class Seen {
       const item = bars.children[number];
       write(item.querySelector(".name"), text);
       write(item.querySelector(".percent"), figure(score, unit));
-      item.querySelector(".bar").hidden = unit !== undefined; // a value has no end that a bar could reach
+      item.querySelector(".bar").hidden = unit !== undefined; // a value has no maximum that a bar could reach
       item.querySelector("i").style.transform = `scaleX(${score})`;
       item.querySelector("b").style.left = `${threshold * 100}%`;
     });
     if (before !== top.length) this.reachable();
   }
 
-  // Only a list that scrolls is a stop for the Tab key.
+  // Only a list that scrolls can be reached with Tab.
   reachable() {
     const { bars } = this;
     if (bars.scrollHeight > bars.clientHeight + 1) bars.tabIndex = 0;
@@ -52,7 +52,7 @@ function bar() {
   return made;
 }
 
-// Tells a screen reader of what has lasted, and not too often: a label that flickers would talk without end.
+// Announces to screen readers only what has lasted a while, and not too often: a flickering label would never stop talking.
 export class Announcer {
   constructor(region) {
     this.region = region;
@@ -61,7 +61,7 @@ export class Announcer {
     this.spoke = -QUIET_MS;
   }
 
-  // Called again and again with what holds now.
+  // Called again and again with the current text.
   say(text) {
     const moment = performance.now();
     if (text !== this.text) Object.assign(this, { text, since: moment });

@@ -1,4 +1,4 @@
-// Where the server is, and what it said last. All addresses are relative to this file, so that a proxy may put the
+// Requests to the server. All addresses are relative to this file, so that a proxy may put the
 // page anywhere.
 
 const ROOT = new URL("../", import.meta.url);
@@ -8,18 +8,18 @@ export function address(path) {
   return new URL(path, ROOT).href;
 }
 
-// Whether an answer says that the session is over (or, after too many old cookies, for how long).
+// Whether a response means that the session is over (429: after too many expired cookies).
 export function loggedOut(response) {
   return response?.status === 401 || response?.status === 429;
 }
 
-// In the page: then the login form comes.
+// On the page; it then reloads to the login form.
 export function leaveWhenLoggedOut(response) {
   if (loggedOut(response)) location.reload();
   return loggedOut(response);
 }
 
-// Returns the answer's JSON; throws an Error whose message is for people.
+// Returns the response's JSON; throws an Error with a message for people.
 export async function ask(path, method = "GET", body = undefined, patience_ms = PATIENCE_MS) {
   const init = { method, signal: AbortSignal.timeout(patience_ms) };
   if (body !== undefined) Object.assign(init, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });

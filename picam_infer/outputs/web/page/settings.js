@@ -1,4 +1,4 @@
-// Sliders for what may change while everything runs. The newest value wins; one request is under way at a time.
+// Sliders for the settings that may change while running. The newest value wins; one request is sent at a time.
 
 import { reconcile, write } from "./dom.js";
 import { Range, tidy } from "./range.js";
@@ -16,38 +16,38 @@ const SLIDERS = [
 const TITLES = { "decide.threshold": "Threshold", "decide.smooth": "Smoothing", "decide.margin": "Margin", "decide.hold": "Hold",
   "preprocess.roi": "Region", "preprocess.canny": "Canny", "capture.controls": "Camera" };
 
-// Returns what the settings with these keys are called on the page: "Threshold, Canny".
+// Returns the names on the page of the settings with these keys: "Threshold, Canny".
 export function titles(keys) {
   const title = (key) => TITLES[Object.keys(TITLES).find((known) => key === known || key.startsWith(`${known}.`))] ?? key;
   return [...new Set(keys.map(title))].join(", ");
 }
 
 export class Settings {
-  // `changed()` is called when the server has answered.
+  // `changed()` is called after each response.
   constructor(box, undo, keep, note, changed) {
     Object.assign(this, { box, undo, keep, note, changed });
     this.live = null;
     this.rows = new Map();
-    this.waiting = []; // what has been moved since the last request, one item a change that can be undone alone
+    this.waiting = []; // changes since the last request; each item can be undone on its own
     this.asking = 0;
     this.line = Promise.resolve();
     undo.addEventListener("click", () => this.press(undo, () => this.live?.undo && ["api/config/undo", { id: this.live.undo.id }, "undone"]));
     keep.addEventListener("click", () => this.press(keep, () => ["api/config/keep", {}, "kept"]));
   }
 
-  // Another run of the service counts its changes anew.
+  // Another round of the service starts counting revisions again.
   forget() {
     this.live = null;
   }
 
-  // Takes what the server says of the settings; older news than what is known already counts for nothing.
+  // Takes the server's settings, unless newer ones are known already.
   take(live) {
     if (live.revision < (this.live?.revision ?? 0)) return;
     this.live = live;
     if (!this.pending) this.show(live);
   }
 
-  // Asks what holds now, unless the hand is ahead of the server.
+  // Fetches the values in force, unless the visitor is ahead of the server.
   async refresh() {
     const answer = this.pending ? null : await ask("api/config").catch(() => null);
     if (answer && this.live) this.take(answer);
@@ -76,12 +76,12 @@ export class Settings {
     return row.box;
   }
 
-  // Whether the hand is ahead of the server.
+  // Whether the visitor is ahead of the server.
   get pending() {
     return this.asking > 0 || this.waiting.length > 0;
   }
 
-  // Newer values take the place of those that wait, if both belong to one change.
+  // Newer values replace those that wait, if both belong to the same change.
   put(values, gesture) {
     const last = this.waiting.at(-1);
     const one = last && (gesture ? last.gesture === gesture : !last.gesture && String(Object.keys(last.values)) === String(Object.keys(values)));
@@ -102,7 +102,7 @@ export class Settings {
     if (button.getAttribute("aria-disabled") !== "true") this.send("POST", request).then(() => this.flush());
   }
 
-  // Requests go out one after the other; what is in one (`request()`: path, body, words) is settled when its turn comes.
+  // Requests are sent one after the other; `request()` returns path, body and message when its turn comes.
   send(method, request) {
     this.asking += 1;
     this.line = this.line.then(() => this.ask(method, request()));
@@ -116,7 +116,7 @@ export class Settings {
       if (request) write(this.note, request[2]);
     } catch (error) {
       write(this.note, error.message);
-      // What was refused is not shown as if it were so.
+      // A refused value must not stay on the slider.
       answer = await ask("api/config").catch(() => null);
     }
     this.asking -= 1;
@@ -125,7 +125,7 @@ export class Settings {
   }
 }
 
-// Returns the single numbers in { "preprocess.canny": [90, 30] } by their own keys: "preprocess.canny.0" and so on.
+// Returns the single numbers in { "preprocess.canny": [90, 30] } under keys of their own: "preprocess.canny.0" and so on.
 export function leaves(values, prefix = "", found = new Map()) {
   for (const [key, given] of Object.entries(values ?? {})) {
     const value = prefix + key === "preprocess.roi" ? regionOf(given) : given;

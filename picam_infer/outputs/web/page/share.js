@@ -15,7 +15,7 @@ export class Share {
     at("share-close").addEventListener("click", () => this.do(async () => this.follow(await ask("api/share", "POST", { open: false }))));
   }
 
-  // `share` is the state's.
+  // `share` is from the state.
   follow(share) {
     if (!share) return;
     const { at } = this;
@@ -51,7 +51,7 @@ export class Share {
   }
 }
 
-// Dark on light whatever the page's colours are: many phones read no other.
+// Dark on light, whatever the page's colours are: many phones cannot read the opposite.
 function draw(canvas, rows) {
   canvas.width = canvas.height = rows.length * MODULE_PX;
   const pen = canvas.getContext("2d");

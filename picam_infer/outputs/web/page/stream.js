@@ -1,4 +1,4 @@
-// The camera's own pictures out of a multipart stream.
+// Reads the camera's own pictures from a multipart stream.
 
 import { loggedOut } from "./server.js";
 
@@ -45,7 +45,7 @@ export class PictureStream {
     }
   }
 
-  // Reads as fast as pictures come, so that none waits on the way.
+  // Reads as fast as pictures arrive, so that none waits in between.
   async read(reader) {
     let rest = new Uint8Array(0);
     for (;;) {

@@ -1,11 +1,11 @@
-// The Teach view: things with names, a button to hold for each, and what the Pi thinks of what it sees.
+// The Teach view: things with names, a button to hold for each, and what the Pi thinks it sees.
 
 import { at, element, reconcile, write } from "./dom.js";
 import { Hold } from "./hold.js";
 import { address, ask } from "./server.js";
 import { name, percent } from "./text.js";
 
-const LOOK_MS = 2000; // says that somebody looks: else the live label rests
+const LOOK_MS = 2000; // reports that somebody looks; otherwise the live label stops
 const LIST_MS = 400;
 const ENOUGH = 10; // pictures of a thing
 const SHOWN = 6; // thumbnails
@@ -13,14 +13,14 @@ const DONE = "Done. The Pi knows these now, also after it was switched off.";
 const HUES = [145, 262, 35, 325, 85, 205, 5, 290, 60, 175];
 
 export class Teach {
-  // `really(question)` opens the dialog; `live()` is called when what the Pi thinks is news; `trouble()` says why there is no picture.
+  // `really(question)` opens the dialog; `live()` is called when what the Pi thinks has changed; `trouble()` returns why there is no picture.
   constructor({ really, live, trouble }) {
     Object.assign(this, { really, live, trouble });
     this.open = false;
     this.status = null;
     this.pictures = new Map(); // class → ids, the newest first
-    this.whole = new Set(); // classes of which all thumbnails are shown
-    this.keys = new Map(); // a class's card keeps its key when it gets another name
+    this.whole = new Set(); // classes with all thumbnails shown
+    this.keys = new Map(); // the key of a class's card, which survives renaming
     this.current = ""; // what Space records
     this.asking = false;
     this.failure = "";
@@ -81,10 +81,10 @@ export class Teach {
     this.take(answer);
   }
 
-  // Takes news of the lesson.
+  // Takes the status of the lesson.
   take(status) {
     const before = this.status;
-    if (status.session === before?.session && status.revision < before.revision) return; // it was on its way for longer
+    if (status.session === before?.session && status.revision < before.revision) return; // it was overtaken by a newer one
     this.status = { ...status };
     if (status.lessons) Object.assign(this, { lessons: status.lessons, bases: status.bases });
     if (!this.open) return;
@@ -97,7 +97,7 @@ export class Teach {
     if (JSON.stringify(before?.live) !== JSON.stringify(status.live)) this.live();
   }
 
-  // Fetches which pictures there are; while some are being recorded not for each of them.
+  // Fetches the list of pictures; while recording, not for every single one.
   async list() {
     if (this.listing || !this.status?.name) return;
     this.listing = true;
@@ -114,7 +114,7 @@ export class Teach {
     }, LIST_MS);
   }
 
-  // What the picture says, as a result; null: nothing is thought of it.
+  // What the lesson says of the picture, as a result; null: nothing.
   get result() {
     const live = this.status?.live;
     return live ? { label: live.label, score: live.score, captured: live.captured, top: [] } : null;
@@ -143,7 +143,7 @@ export class Teach {
     this.drawLesson(status);
   }
 
-  // The one sentence that says what to do next.
+  // The sentence that says what to do next.
   coach() {
     const { status, classes } = this;
     if (this.failure) return this.failure;
@@ -188,7 +188,7 @@ export class Teach {
     title.addEventListener("change", () => this.rename(card, title.value));
     title.addEventListener("keydown", (event) => {
       if (event.key === "Enter") {
-        event.preventDefault(); // it would press the button, too
+        event.preventDefault(); // otherwise it would press the button, too
         record.focus();
       }
       if (event.key === "Escape") title.value = card.of;
@@ -268,7 +268,7 @@ export class Teach {
     write(at("back"), `Back to “${status?.before ?? ""}”`);
     const report = status?.in_use ? status.report : null;
     const right = report?.accuracy != null ? Math.round(report.accuracy * report.left_out) : 0;
-    write(at("quality"), right && classes.length > 1 ? `Tried on pictures that it had not learnt, it named ${right} of ${report.left_out} rightly.` : "");
+    write(at("quality"), right && classes.length > 1 ? `Tried on pictures that it had not learnt, it named ${right} of ${report.left_out} correctly.` : "");
   }
 
   drawThought(status) {
@@ -308,7 +308,7 @@ export class Teach {
     if (status?.name) write(at("room"), `${megabytes(status.bytes)} of ${megabytes(status.max_bytes)} MB for pictures are used.`);
   }
 
-  // -- what people do -----------------------------------------------------------
+  // -- actions ------------------------------------------------------------------
 
   say(text) {
     write(at("teach-note"), text);
@@ -349,7 +349,7 @@ export class Teach {
     return this.send("api/teach/classes", wish, () => words);
   }
 
-  // Sends a change, shows what came of it, and returns whether it was done.
+  // Sends a change, shows the outcome, and returns whether it was done.
   async send(path, body, words) {
     try {
       const answer = await ask(path, "POST", body, 120000);
@@ -390,7 +390,7 @@ export class Teach {
     await this.enter(wish);
   }
 
-  // Whether the Pi is about to run another model, of another kind perhaps: then it is away for some seconds.
+  // Whether the Pi is about to run another model: it may then be away for some seconds.
   get switching() {
     return this.using > 0;
   }
@@ -403,7 +403,7 @@ export class Teach {
   }
 }
 
-// How a picture differs from the others of its thing; empty: not at all. `like` is the thing that it is most like.
+// How a picture differs from the others of its thing; empty: not at all. `like`: the thing that it resembles most.
 function oddness(label, like) {
   if (like === undefined) return "";
   return like === label ? "looks different from the others" : `looks more like “${like}”`;

@@ -6,7 +6,7 @@ export function name(label) {
   return label === null || label === undefined ? "unknown" : label;
 }
 
-// Keeps a name that is written from right to left from turning round what stands beside it.
+// Isolates a right-to-left name, which would otherwise reorder the text next to it.
 export function apart(text) {
   return `\u2068${text}\u2069`;
 }
@@ -16,14 +16,14 @@ export function percent(score) {
   return `${Math.floor(score * 100)} %`;
 }
 
-// A probability, or a value in its unit (undefined: it is a probability): two decimals, or three digits where they show little.
+// A probability, or a value in its unit (undefined: a probability) with two decimals, or three digits if those show little.
 export function figure(score, unit) {
   if (unit === undefined) return percent(score);
   const plain = score === 0 || (Math.abs(score) >= 0.01 && Math.abs(score) < 1e6);
   return `${plain ? score.toFixed(2) : String(Number(score.toPrecision(3)))} ${unit}`.trim();
 }
 
-// What a result says in one line: `text` and its `figure`. Of several names at once each has its figure in the list.
+// A result in one line: `text` and its `figure`. With several names at once, only the list has their figures.
 export function headline(result) {
   if (result.unit !== undefined) return { text: `${result.label}:`, figure: figure(result.value, result.unit) };
   return { text: name(result.label), figure: result.label === null || result.labels?.length > 1 ? "" : percent(result.score) };
@@ -34,7 +34,7 @@ export function perSecond(pictures) {
   return whole === "0" && pictures > 0 ? "less than 1 picture a second" : `${whole} ${whole === "1" ? "picture" : "pictures"} a second`;
 }
 
-// A rate as a number; one below one is not called nothing.
+// A rate as a number; one below 1 is not rounded to 0.
 export function rate(perSecond) {
   return perSecond >= 1 || perSecond === 0 ? perSecond.toFixed(0) : String(Number(perSecond.toPrecision(perSecond >= 0.1 ? 1 : 2)));
 }
@@ -44,7 +44,7 @@ export function duration(seconds) {
   return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;
 }
 
-// A file's name for a picture: when it was taken and what was seen, in characters that every system takes.
+// A file's name for a picture: when it was taken and what was seen, in characters that every system accepts.
 export function fileName(captured, label) {
   const two = (number) => String(number).padStart(2, "0");
   const at = new Date(captured * 1000);

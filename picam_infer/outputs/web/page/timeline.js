@@ -1,4 +1,4 @@
-// What was seen when, as coloured stretches, and below them when a part was lost.
+// What was seen when, as coloured bands, and below them when a part was down.
 
 import { element } from "./dom.js";
 import { titles } from "./settings.js";
@@ -13,9 +13,9 @@ export class Timeline {
     this.list = list;
     this.minutes = 5;
     this.changes = [];
-    this.recent = new Set(); // pictures that are there still, by the milliseconds of their moment
+    this.recent = new Set(); // pictures that still exist, by the milliseconds of their moment
     this.really = null; // asks what a picture really shows
-    this.offset = 0; // seconds that the Pi's clock is ahead of this browser's
+    this.offset = 0; // how many seconds the Pi's clock is ahead of this browser's
     new ResizeObserver(() => this.draw()).observe(canvas);
     for (const kind of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(kind).addEventListener("change", () => this.draw());
   }
@@ -52,7 +52,7 @@ export class Timeline {
     return button;
   }
 
-  // Takes which changes' pictures are there still.
+  // Takes the names of the pictures that still exist.
   follow(recent) {
     if (recent.length === this.recent.size && recent.every((one) => this.recent.has(one))) return;
     this.recent = new Set(recent);
@@ -83,7 +83,7 @@ export class Timeline {
     this.drawTicks(pen, x, since, now, colours);
   }
 
-  // What is not known is a low band; two neighbours are parted by a gap, whatever their colours.
+  // Unknown is a low band; a gap separates neighbours, whatever their colours.
   drawStretch(pen, x, { from, to, label }, colours) {
     const [left, wide] = [x(from), Math.max(1, x(to) - x(from))];
     const known = label !== null && label !== undefined;
@@ -143,8 +143,8 @@ function sentence(change) {
   return change.reason || `${change.part || "engine"} changed`;
 }
 
-// The colours of the moment. Each stands out by 3:1 from what is behind it, and text on it by 4.5:1; colours that the
-// system forces are taken over as they are.
+// The current colours. Each has a contrast of 3:1 to its background, and text on it 4.5:1. Forced colours of the system
+// are used as they are.
 export function palette(canvas) {
   const style = getComputedStyle(canvas);
   const [ink, lost] = [style.color, style.borderTopColor];
