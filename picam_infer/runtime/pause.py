@@ -40,7 +40,8 @@ class Paused:
 
     def as_json(self) -> dict[str, Any]:
         """Return its part of `/api/state`."""
-        return {"by": self.by, "since": round(self.since, 3), "until": self.until, "text": str(self)}
+        since = round(self.since, 3)
+        return {"by": self.by, "since": since, "until": self.until, "text": str(self), "reason": self.reason}
 
 
 class Pause:

@@ -266,3 +266,4 @@ def test_the_state_has_it_for_programs() -> None:
     state.pause.set(True, "mqtt")
     told = state.as_json()["paused"]
     assert told["by"] == "mqtt" and told["until"] is None and told["text"] == "paused by MQTT"
+    assert told["reason"] == "by MQTT"

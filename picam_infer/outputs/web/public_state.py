@@ -16,16 +16,25 @@ def unhealthy_reason(state: State, stale_s: float) -> str:
     """Return why pictures or results are stale; empty: they are not, or nobody expects any."""
     if state.pause.now:
         return ""
+    newest = state.results.peek()
+    return no_picture_reason(state, stale_s) or _stale(state, "result", newest and newest[1].monotonic_s, stale_s)
+
+
+def no_picture_reason(state: State, stale_s: float) -> str:
+    """Return why there is no fresh picture; empty: there is one, or nobody expects any."""
+    if state.pause.now:
+        return ""
     if (problem := state.health.blocking) is not None:
         return f"{problem.title}: {problem.what}"
-    now_s = time.monotonic()
-    frame, result = state.frames.peek(), state.results.peek()
-    for name, newest_s in (("picture", frame and frame[1].monotonic_s), ("result", result and result[1].monotonic_s)):
-        if newest_s is None:
-            return f"no {name} yet"
-        if now_s - newest_s > max(stale_s, state.patience_s):
-            return f"the last {name} is {now_s - newest_s:.0f} s old"
-    return ""
+    newest = state.frames.peek()
+    return _stale(state, "picture", newest and newest[1].monotonic_s, stale_s)
+
+
+def _stale(state: State, name: str, newest_s: float | None, stale_s: float) -> str:
+    if newest_s is None:
+        return f"no {name} yet"
+    age_s = time.monotonic() - newest_s
+    return f"the last {name} is {age_s:.0f} s old" if age_s > max(stale_s, state.patience_s) else ""
 
 
 def public_state(state: State) -> dict[str, Any]:

@@ -244,6 +244,8 @@ class Paused(msgspec.Struct, kw_only=True):
     """Unix seconds; null: until somebody ends it."""
     text: str
     """In words."""
+    reason: str
+    """Who paused, and until when, in words: text without its first word."""
 
 
 class MenuItem(msgspec.Struct, kw_only=True):

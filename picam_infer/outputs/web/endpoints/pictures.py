@@ -12,7 +12,7 @@ from picam_infer.imaging import jpeg, pictures
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.mjpeg import BOUNDARY
-from picam_infer.outputs.web.public_state import unhealthy_reason
+from picam_infer.outputs.web.public_state import no_picture_reason, unhealthy_reason
 from picam_infer.outputs.web.request import flag, number
 from picam_infer.outputs.web.stream_client import UNBUFFERED, StreamClient
 
@@ -60,10 +60,10 @@ class Pictures:
     async def snapshot(self, request: web.Request) -> web.StreamResponse:
         """One picture: the newest with its overlay, or with `raw=1` the camera's own."""
         state = self._context.state
-        reason = unhealthy_reason(state, self._context.settings.stale_s)
+        reason = no_picture_reason(state, self._context.settings.stale_s)
         if flag(request, "raw"):
             newest = state.frames.peek()
-            if newest is None or (reason and "result" not in reason):
+            if newest is None or reason:
                 raise Refused(503, reason or str(state.pause.now or "no picture yet"))
             try:
                 return _jpeg(await asyncio.to_thread(jpeg.portable, newest[1]), newest[1].captured)
