@@ -37,6 +37,12 @@ def fetch(port: int, path: str) -> str:
         return bytes(answer.read()).decode("utf-8", "replace")
 
 
+def listening(port: int) -> bool:
+    """Whether the page is open: it comes after the first answer, or the reason why there is none."""
+    with socket.socket() as visitor:
+        return visitor.connect_ex(("127.0.0.1", port)) == 0
+
+
 def refuses(caller: Caller) -> None:
     # A server that says what it was sent, which many do.
     request = caller.request()
@@ -69,6 +75,7 @@ def test_no_secret_leaves_the_service(tmp_path: Path, source: str) -> None:
         while "STATUS=camera lost" not in told:
             told += manager.recv(65536).decode()
         until((tmp_path / "events.jsonl").exists)
+        until(lambda: listening(port))
         seen = [told, fetch(port, "/api/state"), fetch(port, "/api/config"), fetch(port, "/metrics")]
         process.terminate()
         seen += process.communicate(timeout=20)
