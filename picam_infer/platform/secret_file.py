@@ -87,7 +87,7 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> bytes:
 
 
 def _plain(data: bytes) -> bytes:
-    for mark, name in _UTF16.items():  # as Windows' editor saves «Unicode»
+    for mark, name in _UTF16.items():  # as Windows' editor saves “Unicode”
         if data.startswith(mark):
             try:
                 return data.decode(name).strip("\r\n").encode()

@@ -108,7 +108,7 @@ def way_in(desktop: str, etc: Path = Path("/etc")) -> str:
         return f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{user}"
     line = f"{sys.executable} -m picam_infer.platform.x11_access" + ("" if user == SERVICE_USER else f" {user}")
     line = f"exec {line}" if desktop == "sway" else f"{line} &"
-    return f"add the line «{line}» to {file}, then log in there again: {desktop} starts nothing by itself"
+    return f"add the line “{line}” to {file}, then log in there again: {desktop} starts nothing by itself"
 
 
 def _without_x(desktop: str) -> tuple[str, str]:

@@ -458,9 +458,9 @@ def test_at_the_greeter_nothing_is_to_be_mended(
 @pytest.mark.parametrize(
     ("desktop", "system_file", "words"),
     [
-        ("labwc", None, ["x11_access", " &»", "~/.config/labwc/autostart"]),
+        ("labwc", None, ["x11_access", " &”", "~/.config/labwc/autostart"]),
         ("labwc", "/usr/bin/lxsession-xdg-autostart\n", ["log in there again", "xhost +SI:localuser:"]),
-        ("sway", None, ["«exec ", "x11_access", "~/.config/sway/config"]),
+        ("sway", None, ["“exec ", "x11_access", "~/.config/sway/config"]),
         ("gnome-shell", None, ["log in there again", "xhost"]),
         ("", None, ["log in there again", "xhost"]),
     ],
