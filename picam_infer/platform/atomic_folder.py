@@ -25,24 +25,28 @@ def replacing(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = _beside(folder)
     try:
-        fresh.chmod(0o755)
+        shared = fresh.parent.stat().st_mode & stat.S_ISGID
+        if not shared:  # there, it would take the group from what is written into it
+            fresh.chmod(0o755)
         yield fresh
-        _share(fresh)
+        if shared:
+            _share(fresh)
         put(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _share(fresh: Path) -> None:
-    """Let the group of the folder around it read and replace it, where that one is made for a group (setgid).
+    """Let the group of the folder around it, which is made for a group (setgid), read and replace it.
 
     Whoever made it may have a umask that keeps the others from reading or changing it.
     """
-    if not fresh.parent.stat().st_mode & stat.S_ISGID:
-        return
     for folder, _, files in os.walk(fresh):
         here = Path(folder)
-        here.chmod(0o2775)
+        try:
+            here.chmod(0o2775)
+        except PermissionError:  # the service may not set the bit (RestrictSUIDSGID); what is there has the group
+            here.chmod(0o775)
         for file in files:
             (here / file).chmod(0o664)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,30 @@ def test_what_was_there_before_can_be_put_aside(tmp_path: Path) -> None:
     folder, fresh = _holding(tmp_path / "pictures", "old"), _holding(tmp_path / "fresh", "new")
     atomic_folder.put(fresh, folder)
     assert (folder / "a").read_text() == "new" and (fresh / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("sandboxed", [False, True], ids=["a person", "the service's sandbox"])
+def test_in_a_groups_folder_the_group_may_replace_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: bool
+) -> None:
+    """systemd's RestrictSUIDSGID refuses every chmod that sets the bit, with EPERM."""
+    models = tmp_path / "models"
+    models.mkdir()
+    models.chmod(0o2775)
+    chmod = Path.chmod
+
+    def restricted(path: Path, mode: int) -> None:
+        if mode & 0o6000:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        chmod(path, mode)
+
+    if sandboxed:
+        monkeypatch.setattr(Path, "chmod", restricted)
+    with atomic_folder.replacing(models / "taught") as fresh:
+        (fresh / "inner").mkdir()
+        (fresh / "inner" / "a").write_text("1")
+        assert (fresh / "inner").stat().st_gid == models.stat().st_gid
+    for folder in (models / "taught", models / "taught" / "inner"):
+        assert folder.stat().st_mode & 0o777 == 0o775
+    assert (models / "taught" / "inner" / "a").stat().st_mode & 0o777 == 0o664
+    assert _names(models) == ["taught"]
