@@ -164,7 +164,8 @@ def test_nothing_is_cut_off_or_wider_than_the_screen(
             until(lambda: browser.js("return innerWidth") == width)  # noqa: B023
             assert browser.js("return document.documentElement.scrollWidth") <= width, (scene, width)
             assert cut_off(browser) == [], (scene, width, theme)
-            assert np.ptp(shot(browser, tmp_path, f"{scene}-{width}-{theme}")) > 100
+            if width == max(widths) or "PICAM_SHOTS" in os.environ:  # a picture of the whole page takes long
+                assert np.ptp(shot(browser, tmp_path, f"{scene}-{width}-{theme}")) > 100
     assert browser.complaints() == []
 
 
