@@ -26,7 +26,7 @@ FAMILIES = {
     "InceptionResNetV2": 139, "NASNetMobile": 224, "VGG16": 64,
 }  # fmt: skip
 QUICK = ("MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0")
-"""The others take six times as long, and are made of the same layers."""
+"""The others take several times as long, and are made of the same layers."""
 RESCALE_INSIDE = ("EfficientNet", "MobileNetV3")
 
 
