@@ -32,6 +32,11 @@ class Hold:
         """Return a hold that was reported just now."""
         return cls(label, id, time.monotonic() + HELD_S)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it was reported lately."""
+        return self.until_s > time.monotonic()
+
 
 class Recorder:
     """Owns the pictures that were recorded and not taken yet. A button that is only tapped records one.
@@ -55,7 +60,7 @@ class Recorder:
     def held(self) -> Hold | None:
         """The button that is held now."""
         held = self._held
-        return held if held is not None and held.until_s > time.monotonic() else None
+        return held if held is not None and held.lasts else None
 
     @property
     def taken(self) -> int:
@@ -108,8 +113,7 @@ class Recorder:
     def _next(self) -> Hold | None:
         """Return the hold to take a picture for; None: none, and the thread ends."""
         with self._condition:
-            owed = self._owed if self._owed is not None and self._owed.until_s > time.monotonic() else None
-            held = owed or self.held
+            held = self._owed if self._owed is not None and self._owed.lasts else self.held
             self._taking = held is not None
             if held is None:
                 self._thread = None

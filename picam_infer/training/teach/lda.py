@@ -63,13 +63,9 @@ class Precision:
 
     def dense(self, spend: bool = False) -> Array:
         """Return it as a matrix (d, d), which is the caller's; `spend`: this object is of no use afterwards."""
-        if self._matrix is not None and not spend:
-            return self._less_taken(self._matrix.copy())
-        if self._matrix is None and not spend:
-            return self._less_taken(self._identity())
-        self._fold()
-        matrix, self._matrix = self._matrix, np.zeros((0, 0))
-        assert matrix is not None
+        matrix = self._less_taken(self._base(copy=not spend))
+        if spend:
+            self._matrix = np.zeros((0, 0))
         return matrix
 
     def change(self, vector: Array, weight: float) -> tuple[Array, float]:
@@ -99,11 +95,14 @@ class Precision:
 
     def _fold(self) -> None:
         """Work what was taken into the base, which is a matrix then."""
-        self._matrix = self._less_taken(self._identity() if self._matrix is None else self._matrix)
+        self._matrix = self._less_taken(self._base())
         self._taken, self._weights, self._count = self._taken[:0].copy(), self._weights[:0].copy(), 0
 
-    def _identity(self) -> Array:
-        return np.eye(self._taken.shape[1]) / self._ridge
+    def _base(self, copy: bool = False) -> Array:
+        """Return the base as a matrix (d, d): its own, or a `copy`."""
+        if self._matrix is None:
+            return np.eye(self._taken.shape[1]) / self._ridge
+        return self._matrix.copy() if copy else self._matrix
 
     def _less_taken(self, matrix: Array) -> Array:
         """Return a matrix of which everything taken has been taken off, in place."""

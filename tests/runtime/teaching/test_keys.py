@@ -11,13 +11,13 @@ import pytest
 from makers import jpeg_frame, until
 from show_camera import sheet
 
-from picam_infer.config import Config, Decide, DisplaySettings
+from picam_infer.config import Config, DisplaySettings
 from picam_infer.core import Overlay, Pixels
 from picam_infer.models import bundle as bundles
 from picam_infer.outputs.display.screen import Screen
 from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.settings import RuntimeSettings
-from picam_infer.runtime.state import State, Tuning
+from picam_infer.runtime.state import State
 from picam_infer.runtime.status_text import status_text
 from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.teaching.keys import TeachingKeys
@@ -50,15 +50,11 @@ class Typewriter:
 class Desk:
     """A viewer in a thread, a camera that shows a sheet of paper, and somebody at the keyboard."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
         self.display = Typewriter()
         self.scene = sheet("nothing")
         self.used: list[Switch] = []
-        digits = bundles.load("digits")
-        self.state = State(
-            Tuning(digits.card.preprocess, Decide()), digits.name, digits.labels, network=digits.card.input
-        )
-        self.state.bundle = digits
+        self.state = state
         self.teaching = Teaching(self._switch)
         screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
         screen.use(self.display)
@@ -112,8 +108,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
+def desk(state: State) -> Iterator[Desk]:
+    made = Desk(state)
     with made.teaching.following(made.state, Config, None):
         yield made
     made.close()

@@ -11,18 +11,9 @@ import pytest
 from makers import jpeg_frame, until
 from show_camera import sheet
 
-from picam_infer.config import Config, Decide
-from picam_infer.models import bundle as bundles
-from picam_infer.runtime.state import State, Tuning
+from picam_infer.config import Config
+from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
-
-
-@pytest.fixture
-def state() -> State:
-    digits = bundles.load("digits")
-    made = State(Tuning(digits.card.preprocess, Decide()), digits.name, digits.labels, network=digits.card.input)
-    made.bundle = digits
-    return made
 
 
 @pytest.fixture
