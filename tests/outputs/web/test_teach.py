@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from show_camera import FPS, sheet
+from show_camera import sheet
 from teach_lab import PATIENCE_S, Service, service
 from visitors import ask, ask_json, until, watching
 
@@ -209,11 +209,11 @@ def test_use_correction_undo_and_back_leave_camera_and_picture_alone(pi: Service
     assert pi.get("/api/state")[1]["labels"] == ["circle", "cross", "unknown"]
     assert pi.post("/api/teach/back")[0] == 200
     assert pi.get("/api/state")[1]["model"] == "taught" and "model: taught.before" in pi.config.read_text()
+    until(lambda: watcher.seen > seen + 20)  # all of that can be over in less than two seconds
     watcher.end()
     after = pi.get("/api/state")[1]
     assert pi.camera.opened == 1 and after["frames"] > told["frames"] and after["uptime_s"] > told["uptime_s"]
-    assert watcher.seen > seen + 20
-    assert watcher.longest_s < pi.camera.longest_s + 10 / FPS, "the picture paused"
+    assert watcher.longest_s < pi.camera.longest_s + 0.5, "the picture paused"
 
 
 def test_a_moved_region_keeps_what_can_be_undone(pi: Service) -> None:
