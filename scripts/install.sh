@@ -267,7 +267,8 @@ settings() {
 system_files() {
     single_unit >"$scratch/picam-infer.service"
     put "$scratch/picam-infer.service" /etc/systemd/system/picam-infer.service
-    put "$root/systemd/picam-infer@.service" /etc/systemd/system/picam-infer@.service
+    unit >"$scratch/picam-infer@.service"
+    put "$scratch/picam-infer@.service" /etc/systemd/system/picam-infer@.service
     put "$root/systemd/99-picam-infer-ncs.rules" /etc/udev/rules.d/99-picam-infer-ncs.rules
     put "$root/systemd/99-picam-infer-console.rules" /etc/udev/rules.d/99-picam-infer-console.rules
     install -d -m 755 /etc/polkit-1/rules.d
@@ -290,9 +291,16 @@ system_files() {
     udevadm trigger --sysname-match=tty0 || true
 }
 
-single_unit() {
-    sed -f "$root/systemd/single-unit.sed" "$root/systemd/picam-infer@.service"
+single_unit() { unit -f "$root/systemd/single-unit.sed"; }
+
+# The unit as this machine's systemd knows it.
+unit() {
+    local changes=("$@")
+    if [ "$(systemd_version)" -ge 253 ]; then changes+=(-f "$root/systemd/notify-reload.sed"); fi
+    sed "${changes[@]}" -e '' "$root/systemd/picam-infer@.service"
 }
+
+systemd_version() { systemctl --version | awk 'NR == 1 { print int($2) }'; }
 
 # A whole file or none, whatever happens in between.
 put() {

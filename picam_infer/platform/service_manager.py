@@ -18,6 +18,8 @@ MAIN = "config"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SUDO = "put sudo in front; members of the group picam-infer may do it from their next login on"
 _LIMIT_S = 60
+LONGEST_S = 330
+"""Longer than the unit lets a start or a reload take (TimeoutStartSec=): systemd itself has ended one by then."""
 _POLL_S = 0.3
 
 
@@ -92,7 +94,8 @@ def condition(service: Service) -> Condition:
 def reload(service: Service, patience_s: float = _LIMIT_S) -> Condition:
     """Make a service read its settings again, or start it, and wait until it sees something or says what is wrong.
 
-    Raises `Unavailable` where this is not allowed, `PicamError` when nothing comes of it in that time.
+    `patience_s`: how long it may wait without a sign of progress. Raises `Unavailable` where this is not allowed,
+    `PicamError` when nothing comes of it in that time.
     """
     before = condition(service)
     systemctl("reload-or-restart", service.unit)
@@ -111,17 +114,27 @@ def show_window(service: Service) -> None:
     systemctl("kill", "--kill-whom=main", "--signal=SIGWINCH", service.unit)
 
 
+_AT_WORK = ("activating", "reloading")
+"""States that systemd itself ends after a time."""
+
+
 def _settled(now: Condition) -> bool:
     return now.active == "failed" or (now.active == "active" and not now.status.startswith("waiting"))
 
 
 def _until(service: Service, over: Callable[[Condition], bool], patience_s: float) -> Condition:
-    ends_s = time.monotonic() + patience_s
+    """Wait for a condition for as long as the service gets on: it starts or reloads, or says something new."""
+    began_s = time.monotonic()
+    ends_s, last = began_s + patience_s, None
     while (now := _asked_again(service, ends_s)) is None or not over(now):
-        if now is not None and time.monotonic() > ends_s:
-            told = now.status or now.active
-            raise PicamError(f"{service.unit} has seen nothing after {patience_s:.0f} s ({told})",
-                             f"journalctl -u {service.unit} -n 20 tells more")  # fmt: skip
+        if now is not None:
+            if now.active in _AT_WORK or now != last:
+                ends_s = time.monotonic() + patience_s
+            if time.monotonic() > min(ends_s, began_s + max(patience_s, LONGEST_S)):
+                waited_s, told = time.monotonic() - began_s, now.status or now.active
+                raise PicamError(f"{service.unit} has seen nothing after {waited_s:.0f} s ({told})",
+                                 f"journalctl -u {service.unit} -n 20 tells more")  # fmt: skip
+        last = now
         time.sleep(_POLL_S)
     return now
 

@@ -48,6 +48,11 @@ class Readiness:
         """A reload begins; `ready` after `again`, or `reloaded`, ends it."""
         self._notifier.reloading()
 
+    def reload_asked(self) -> None:
+        """A reload will begin; to be called from a signal handler. One that is under way ends first."""
+        if self._ready:
+            self._notifier.reloading()
+
     def again(self) -> None:
         """Say `ready` again after the next answer, which ends the reload."""
         self.refused, self._ready = "", False

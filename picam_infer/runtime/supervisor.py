@@ -135,6 +135,9 @@ class Supervisor:
             self._closed.ask_for()
         elif number == signal.SIGHUP:
             self._reloads.ask()
+            if self._change is None:
+                # Said at once, not when its turn comes: systemd before 253 would take the reload for done until then.
+                self._readiness.reload_asked()
         else:
             self._stop.set()
 

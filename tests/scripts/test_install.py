@@ -128,12 +128,11 @@ def test_scripts_are_sound() -> None:
             assert run("shellcheck", str(file)).stdout == ""
 
 
-def unit(name: str) -> str:
+def unit(name: str, systemd: int = 252) -> str:
     """Return a unit's text as the installation writes it."""
-    if name == "picam-infer@.service":
-        return (ROOT / "systemd" / name).read_text()
     functions = INSTALL.read_text().removesuffix('main "$@"\n')
-    made = run("bash", "-c", f"{functions}\nroot={ROOT}; single_unit")
+    step = "unit" if name == "picam-infer@.service" else "single_unit"
+    made = run("bash", "-c", f"{functions}\nroot={ROOT}; systemd_version() {{ echo {systemd}; }}; {step}")
     assert made.returncode == 0, made.stderr
     return made.stdout
 
@@ -155,6 +154,20 @@ def test_what_the_units_promise() -> None:
     for line in ("Type=notify", "Restart=always", "RestartPreventExitStatus=78", "StartLimitIntervalSec=0",
                  "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed"):  # fmt: skip
         assert line in lines
+
+
+@pytest.mark.parametrize(("systemd", "reload"), [(252, ["Type=notify", "ExecReload="]), (253, ["Type=notify-reload"])])
+@pytest.mark.parametrize("name", ["picam-infer.service", "picam-infer@.service"])
+def test_a_reload_ends_when_the_service_says_so(name: str, systemd: int, reload: list[str]) -> None:
+    """With both, notify-reload and ExecReload=, there would be two reloads."""
+    found = [line for line in unit(name, systemd).splitlines() if line.startswith(("Type=", "ExecReload="))]
+    assert [line if line.startswith("Type=") else line[:11] for line in found] == reload
+
+
+def test_the_version_of_systemd_is_a_number(tmp_path: Path) -> None:
+    functions = INSTALL.read_text().removesuffix('main "$@"\n')
+    path = pretend(tmp_path, systemctl="'systemd 257 (257.7-1)'")
+    assert run("bash", "-c", f"{functions}\nsystemd_version", path=path).stdout == "257\n"
 
 
 @pytest.mark.parametrize("name", ["picam-infer.service", "picam-infer@.service"])

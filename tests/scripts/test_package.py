@@ -17,7 +17,7 @@ PACKAGE = ROOT / "scripts/package"
 def build(tmp_path: Path, steps: str, python: str = f"{sys.version_info[0]}.{sys.version_info[1]}") -> Path:
     """Do some of its steps and return the tree that becomes the package."""
     functions = PACKAGE.read_text().removesuffix('main "$@"\n')
-    given = f"root={ROOT} tree={tmp_path}/tree stage={tmp_path} python={python} version=1.2 arch=arm64"
+    given = f"root={ROOT} tree={tmp_path}/tree stage={tmp_path} python={python} version=1.2 arch=arm64 release=12"
     done = subprocess.run(
         ["bash", "-c", f"{functions}\n{given}\n{steps}"], capture_output=True, text=True, timeout=120, check=False
     )
@@ -50,20 +50,30 @@ def test_every_conffile_is_in_the_package(tree: Path) -> None:
         assert (tree / name.lstrip("/")).is_file()
 
 
+@pytest.mark.parametrize(("release", "kind", "signals"), [(12, "Type=notify", 1), (13, "Type=notify-reload", 0)])
+def test_a_reload_ends_when_the_service_says_so(tmp_path: Path, release: int, kind: str, signals: int) -> None:
+    """Bookworm's systemd knows no notify-reload; with it and ExecReload= there would be two reloads."""
+    built = build(tmp_path, f"release={release}; system_files")
+    for name in ("picam-infer.service", "picam-infer@.service"):
+        lines = (built / "usr/lib/systemd/system" / name).read_text().splitlines()
+        assert kind in lines
+        assert len([line for line in lines if line.startswith("ExecReload=")]) == signals
+
+
 def test_it_is_compiled_where_that_can_be_done(tmp_path: Path) -> None:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    site = tmp_path / f"tree/opt/picam-infer/current/lib/python{version}/site-packages"
+    site = tmp_path / f"tree/opt/picam-infer/release-1.2/lib/python{version}/site-packages"
     site.mkdir(parents=True)
     (site / "one.py").write_text("answer = 42\n")
     build(tmp_path, "compile")
     (compiled,) = (site / "__pycache__").iterdir()
     data = compiled.read_bytes()
     assert data[4] == 1, "not by time: unpacking may change that"
-    assert str(tmp_path).encode() not in data and b"/opt/picam-infer/current/lib" in data
+    assert str(tmp_path).encode() not in data and b"/opt/picam-infer/release-1.2/lib" in data
 
 
 def test_another_suites_package_is_compiled_when_it_is_installed(tmp_path: Path) -> None:
-    site = tmp_path / "tree/opt/picam-infer/current/lib/python2.99/site-packages"
+    site = tmp_path / "tree/opt/picam-infer/release-1.2/lib/python2.99/site-packages"
     site.mkdir(parents=True)
     (site / "one.py").write_text("answer = 42\n")
     build(tmp_path, "compile", python="2.99")
@@ -87,3 +97,16 @@ def test_an_upgrade_starts_every_cameras_service_again(tmp_path: Path) -> None:
     said = log.read_text().splitlines()
     assert said.index("systemctl daemon-reload") < said.index("systemctl restart picam-infer.service")
     assert "systemctl try-restart picam-infer@*.service" in said
+
+
+def test_an_upgrade_cut_short_leaves_the_version_before_whole(tmp_path: Path) -> None:
+    """dpkg puts links in place after all files, so that `current` leads to whole versions only."""
+    for version in ("1.2", "1.3"):
+        folder = tmp_path / f"tree/opt/picam-infer/release-{version}"
+        (folder / "bin").mkdir(parents=True)
+        build(tmp_path, f"version={version}; rm -f $tree/opt/picam-infer/current; venv $tree$(folder)")
+        assert (tmp_path / "tree/opt/picam-infer/current").readlink() == Path(f"release-{version}")
+        program = (folder / "bin/picam-infer").read_text()
+        assert program.startswith(f"#!/opt/picam-infer/release-{version}/bin/python\n"), (
+            "not the next version's modules"
+        )
