@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +14,8 @@ import pytest
 from makers import jpeg_frame
 
 from picam_infer.core import BadFrame, Frame
-from picam_infer.imaging import decode, region
+from picam_infer.imaging import decode, native_stderr, region
+from picam_infer.imaging.jpeg import DHT, portable, segments
 from picam_infer.imaging.region import Region, Roi
 
 
@@ -180,3 +184,101 @@ def test_a_part_of_any_proportions_is_that_of_the_upright_picture(
     assert np.abs(got.astype(int) - expected).mean() < 3
     small = decode.bgr_part(frame, roi, (width // 4, height // 4), aspect)
     assert small.shape[0] >= height // 4 and small.shape[1] >= width // 4
+
+
+@pytest.fixture
+def strict_tries(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every picture that the strict decoder is given; it forgets what it refused before."""
+    simplejpeg = pytest.importorskip("simplejpeg", reason="OpenCV decodes everything without simplejpeg")
+    found: list[int] = []
+
+    def counted(data: np.ndarray, *args: object, **options: object) -> np.ndarray:
+        found.append(len(data))
+        image: np.ndarray = simplejpeg.decode_jpeg(data, *args, **options)
+        return image
+
+    monkeypatch.setattr(decode, "simplejpeg", SimpleNamespace(decode_jpeg=counted))
+    monkeypatch.setattr(decode, "_wary", 0)
+    return found
+
+
+@pytest.mark.parametrize("options", CODINGS.values(), ids=CODINGS)
+@pytest.mark.parametrize("shape", [(1280, 720), (333, 251)])
+def test_either_decoder_gives_the_same_pictures(
+    options: tuple[int, ...], shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = coded(textured(*shape), *options)
+
+    def pictures() -> list[np.ndarray]:
+        parts = [decode.bgr_part(frame, 1.0, (side, side)) for side in (10_000, 100, 50, 25)]
+        return [decode.bgr(frame), *parts]
+
+    turbo = pictures()
+    quick = [decode.jpeg_bgr(frame, reduction).astype(int) for reduction in (1, 2, 4, 8)]
+    monkeypatch.setattr(decode, "simplejpeg", None)  # as on a machine that has no wheel of it
+    for one, other in zip(turbo, pictures(), strict=True):
+        assert np.array_equal(one, other)
+    for reduction, picture in zip((1, 2, 4, 8), quick, strict=True):
+        exact = decode.jpeg_bgr(frame, reduction).astype(int)
+        assert picture.shape == exact.shape
+        assert np.abs(picture.mean((0, 1)) - exact.mean((0, 1))).max() < 0.1, "no shift of colours"
+        grey = [cv2.cvtColor(p.astype(np.uint8), cv2.COLOR_BGR2GRAY).astype(int) for p in (picture, exact)]
+        assert np.quantile(np.abs(grey[0] - grey[1]), 0.9) <= 2
+
+
+def test_a_turn_inside_the_picture_is_left_to_the_settings() -> None:
+    frame = coded(textured(320, 200))
+    turned = replace(frame, data=np.frombuffer(portable(replace(frame, rotate=90)), np.uint8))
+    assert np.array_equal(decode.bgr(turned), decode.bgr(frame))
+    assert decode.jpeg_bgr(turned).shape == (200, 320, 3)
+
+
+def test_a_picture_without_huffman_tables_is_decoded_once(strict_tries: list[int]) -> None:
+    frame = coded(textured(320, 200))
+    tables = [segment for kind, segment in segments(frame.data.tobytes()) if kind == DHT]
+    bare = frame.data.tobytes()
+    for segment in tables:
+        bare = bare.replace(segment, b"")
+    assert tables and len(bare) < len(frame.data)
+    without = replace(frame, data=np.frombuffer(bare, np.uint8))
+    complaints = native_stderr.complaints()
+    for _ in range(2):
+        assert np.array_equal(decode.bgr(without), decode.bgr(frame))
+    assert len(strict_tries) == 4 and native_stderr.complaints() == complaints
+
+
+def test_damage_is_worked_around_and_counted_but_not_decoded_twice_each_time(
+    strict_tries: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    frame = coded(textured())
+    data = frame.data.copy()
+    data[len(data) // 3 : len(data) // 3 + 400] = 0x55
+    flawed = replace(frame, data=data)
+    expected = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    capfd.readouterr()
+    for number in range(5):
+        complaints = native_stderr.complaints()
+        assert np.array_equal(decode.jpeg_bgr(flawed), expected)
+        assert native_stderr.complaints() > complaints, f"picture {number}"
+    assert len(strict_tries) == 1, "a camera whose every picture has damage must not cost twice as much"
+    for _ in range(100):
+        decode.jpeg_bgr(frame, 8)
+    assert len(strict_tries) > 1, "one damaged picture is not for ever"
+    assert capfd.readouterr().err == ""
+
+
+def test_other_threads_go_on_while_a_picture_is_decoded() -> None:
+    frame = coded(textured(3840, 2160))
+    done, counted = threading.Event(), 0
+    decoding = threading.Thread(target=lambda: ([decode.jpeg_bgr(frame) for _ in range(5)], done.set()))
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(30)  # whoever holds Python's lock is not asked to let go of it
+    try:
+        decoding.start()
+        while not done.is_set():
+            counted += 1
+            time.sleep(0.001)
+    finally:
+        sys.setswitchinterval(old)
+        decoding.join()
+    assert counted > 10, "once a picture, at most, if it kept the lock"

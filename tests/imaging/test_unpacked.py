@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from picam_infer import sources
 from picam_infer.config import Capture, EngineSettings
 from picam_infer.convert.conversion import convert
 from picam_infer.core import BadFrame, Frame
-from picam_infer.imaging import decode, native_stderr
+from picam_infer.imaging import decode, jpeg_header, native_stderr
 from picam_infer.imaging.region import Region
 from picam_infer.imaging.unpacked import Unpacked
 from picam_infer.inference import engines, preprocess
@@ -33,15 +34,26 @@ EYES = "screen"
 
 @pytest.fixture
 def unpackings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every time that a JPEG is unpacked: with OpenCV's flags."""
+    """Every time that a JPEG is unpacked: the flags that OpenCV has for that, whoever does it."""
     found: list[int] = []
-    imdecode = cv2.imdecode
+    imdecode, turbo = cv2.imdecode, decode.simplejpeg
 
     def counted(data: np.ndarray, flags: int) -> np.ndarray | None:
         found.append(flags & ~cv2.IMREAD_IGNORE_ORIENTATION)
         return imdecode(data, flags)
 
+    def counted_too(data: np.ndarray, colours: str, **options: int) -> np.ndarray:
+        assert turbo is not None and colours == "BGR"
+        image: np.ndarray = turbo.decode_jpeg(data, colours, **options)
+        header = jpeg_header.read(data)
+        assert header is not None
+        reduction = round(header.width / image.shape[1])
+        found.append(cv2.IMREAD_COLOR if reduction == 1 else cv2.IMREAD_COLOR | 8 * reduction)
+        return image
+
     monkeypatch.setattr(cv2, "imdecode", counted)
+    if turbo is not None:
+        monkeypatch.setattr(decode, "simplejpeg", SimpleNamespace(decode_jpeg=counted_too))
     yield found
 
 
