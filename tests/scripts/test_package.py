@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +112,33 @@ def test_an_upgrade_cut_short_leaves_the_version_before_whole(tmp_path: Path) ->
         assert program.startswith(f"#!/opt/picam-infer/release-{version}/bin/python\n"), (
             "not the next version's modules"
         )
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg is not installed")
+def test_a_package_from_before_versions_had_folders_is_upgraded(tmp_path: Path) -> None:
+    """dpkg puts no link where a folder is: without help the program would be gone."""
+    control = "Package: picam-infer\nVersion: {}\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: x\n"
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "opt/picam-infer/current/lib").mkdir(parents=True)
+    (new / "opt/picam-infer/release-2/lib").mkdir(parents=True)
+    (old / "opt/picam-infer/current/lib/one.py").write_text("old")
+    (new / "opt/picam-infer/release-2/lib/one.py").write_text("new")
+    (new / "opt/picam-infer/current").symlink_to("release-2")
+    root = tmp_path / "root"
+    for folder in ("info", "updates", "triggers"):
+        (root / "var/lib/dpkg" / folder).mkdir(parents=True)
+    (root / "var/lib/dpkg/status").touch()
+    for version, folder in ((1, old), (2, new)):
+        (folder / "DEBIAN").mkdir()
+        (folder / "DEBIAN/control").write_text(control.format(version))
+        shutil.copy(ROOT / "systemd/package/preinst", folder / "DEBIAN/preinst")
+        (folder / "DEBIAN/preinst").chmod(0o755)
+        package = tmp_path / f"{version}.deb"
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", folder, package], check=True, capture_output=True)
+        options = (f"--root={root}", "--force-script-chrootless", "--force-not-root", f"--log={tmp_path}/log")
+        path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+        done = subprocess.run(["dpkg", *options, "-i", package], env={**os.environ, "PATH": path},
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert (root / "opt/picam-infer/current").readlink() == Path("release-2")
+    assert (root / "opt/picam-infer/current/lib/one.py").read_text() == "new"
