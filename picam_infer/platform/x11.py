@@ -24,6 +24,7 @@ _COOKIE = b"MIT-MAGIC-COOKIE-1"
 _PATIENCE_S = 1.0
 SERVICE_USER = "picam-infer"
 _COMPOSITORS = ("labwc", "wayfire", "sway", "weston", "kwin_wayland", "gnome-shell", "cage", "Hyprland")
+_X_SERVERS = ("Xwayland", "Xorg", "X")
 _AUTOSTARTS = {"labwc": "~/.config/labwc/autostart", "sway": "~/.config/sway/config"}
 """Desktops that run nothing of /etc/xdg/autostart by themselves, and the file where they are told what to start."""
 
@@ -55,8 +56,13 @@ def find(
     """
     if not environ.get("DISPLAY") and greeter_shown(logind):
         raise Refused("the screen asks who logs in", "the window opens once somebody has")
-    refused = ""
-    for display in _displays(environ, sockets):
+    refused, desktop = "", compositor()
+    own, asleep = environ.get("DISPLAY", ""), bool(desktop) and not _x_server_runs()
+    displays = list(_displays(environ, sockets))
+    for display in displays:
+        # Knocking would start the compositor's X server, and keep it: whoever lets us in has started it himself.
+        if asleep and display != own:
+            continue
         for authority in _authorities(environ, run):
             answered = try_connect(display, authority, sockets)
             if answered is None:
@@ -65,9 +71,10 @@ def find(
                 return Session(display, authority, answered.link, answered.setup)
             answered.link.close()
             refused = refused or f"the desktop on {display} refuses user {_user()} ({answered.refusal})"
-    desktop = compositor()
     if refused:
         raise Refused(refused, way_in(desktop))
+    if asleep and displays and shutil.which("Xwayland"):
+        raise Refused(f"the desktop ({desktop}) has not let user {_user()} in yet", way_in(desktop))
     if desktop:
         raise Refused(*_without_x(desktop))
     raise Disconnected(
@@ -99,6 +106,10 @@ def compositor(proc: Path = PROC, run: Path = LOGIND) -> str:
     """
     users = {about.get("UID") for about in map(_fields, (run / "sessions").glob("*")) if about.get("CLASS") == "user"}
     return next((one.name for one in others(proc) if one.name in _COMPOSITORS and one.user_slice in users), "")
+
+
+def _x_server_runs() -> bool:
+    return any(one.name in _X_SERVERS for one in others())
 
 
 def way_in(desktop: str, etc: Path = Path("/etc")) -> str:

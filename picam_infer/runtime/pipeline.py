@@ -20,6 +20,7 @@ from picam_infer.core import (
     Frame,
     Histogram,
     NotYet,
+    PacedSource,
     PicamError,
     Result,
     Source,
@@ -48,6 +49,8 @@ LOOK_S = 0.15
 """The least time between two searches for advice, which a person could not read faster."""
 _SPREAD = 0.75
 _WAY_S = 1.0
+_GLANCE_S = 0.2
+"""How often a camera is read until the first model is loaded, so that the loading has the processor."""
 _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have, as each attempt may load libraries and the model."""
 
@@ -89,6 +92,8 @@ class Pipeline:
         self._awake = threading.Event()
         """Ends the inference loop's wait for a lost engine: when the loops end, or another model is ready."""
         self._drained = threading.Event()
+        self._loaded = threading.Event()
+        """Set once the first model has been loaded, or could not be."""
         self._live = True
         self._liveness = Liveness()
         self._breaks = Breaks()
@@ -118,6 +123,7 @@ class Pipeline:
         """End the loops; False when one is stuck in a driver and had to be left behind."""
         self._stop.set()
         self._awake.set()
+        self._loaded.set()
         if (exchange := self._exchange) is not None:
             exchange.give_up()
         self.state.frames.close()
@@ -235,6 +241,8 @@ class Pipeline:
                 self._mark_up("camera", source.description)
             if source.live:
                 self.state.frames.put(frame)
+                if not isinstance(source, PacedSource):  # a stream's pictures would wait in its buffers, and be old
+                    self._loaded.wait(_GLANCE_S)
             else:
                 while not self.state.frames.put_when_taken(frame, 0.2) and not self._stop.is_set():
                     self._moved_s = time.monotonic()
@@ -280,10 +288,12 @@ class Pipeline:
             try:
                 with contextlib.closing(self._next_classifier()) as classifier:
                     self.state.settling = False
+                    self._loaded.set()
                     self._classify(classifier)
                     back_off.reset()
             except PicamError as loss:
                 self.state.settling = False
+                self._loaded.set()
                 if self._stop.is_set():  # cut short by the end: not a loss
                     return
                 if not self._waits_for(loss):

@@ -202,6 +202,27 @@ def test_a_slow_engine_gets_the_newest_of_a_live_source(run: Callable[..., Runni
     assert running.state.frames.skipped == 49
 
 
+def test_a_camera_leaves_the_processor_to_the_loading_of_the_model(run: Callable[..., Running]) -> None:
+    loaded = threading.Event()
+    read: list[float] = []
+
+    def camera() -> Iterator[Frame]:
+        for frame in frames(10**9):
+            read.append(time.monotonic())
+            yield frame
+
+    def slow_to_load() -> Iterator[FakeEngine]:
+        loaded.wait(10)
+        yield FakeEngine()
+
+    running = run([ListSource(camera(), live=True)], slow_to_load())
+    running.wait_for(lambda: len(read) >= 3)
+    assert read[2] - read[0] > 0.3, "read as often as it has pictures"
+    assert running.state.frames.number >= 2, "they are shown meanwhile"
+    loaded.set()
+    running.wait_for(lambda: running.results and len(read) > 1000)
+
+
 def test_two_requests_are_kept_under_way(run: Callable[..., Running]) -> None:
     engine = FakeEngine(depth=2)
     running = run([ListSource(frames(50))], [engine])

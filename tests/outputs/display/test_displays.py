@@ -441,6 +441,30 @@ def test_a_desktop_without_an_x_server_says_what_is_missing(tmp_path: Path, monk
     assert "install" not in refused.value.hint
 
 
+def test_a_compositors_x_server_is_not_started_by_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x_server: tuple[Path, list[bytes]]
+) -> None:
+    sockets, seen = x_server
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(x11, "compositor", lambda: "labwc")
+    Login.write(tmp_path / "proc/1/comm", "systemd\n")
+    processes = x11.others(tmp_path / "proc")
+    monkeypatch.setattr(x11, "others", lambda: processes)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "Xwayland").touch(0o755)
+    with pytest.raises(x11.Refused, match=r"desktop \(labwc\) has not let user .* in yet") as refused:
+        x11.find({}, sockets, tmp_path, tmp_path)
+    assert not seen and "autostart" in refused.value.hint
+    with pytest.raises(x11.Refused, match="refuses user"):
+        x11.find({"DISPLAY": ":3"}, sockets, tmp_path, tmp_path)
+    assert seen, "inside of the desktop it is asked"
+    seen.clear()
+    Login.write(tmp_path / "proc/1/comm", "Xwayland\n")
+    with pytest.raises(x11.Refused, match="refuses user"):
+        x11.find({}, sockets, tmp_path, tmp_path)
+    assert seen, "what runs is asked, too"
+
+
 def test_at_the_greeter_nothing_is_to_be_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x_server: tuple[Path, list[bytes]]
 ) -> None:
