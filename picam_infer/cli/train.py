@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="the same seed renders the same frames (default: %(default)s)"
     )
-    parser.add_argument("--members", type=int, default=MEMBERS, help="networks to average (default: %(default)s)")
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=MEMBERS,
+        help="networks that teach the one that is kept (default: %(default)s)",
+    )
     parser.add_argument("--samples", type=int, default=SAMPLES, help="rendered training frames (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over them (default: %(default)s)")
     parser.add_argument(

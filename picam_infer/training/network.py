@@ -1,10 +1,10 @@
-"""The digit network: built, trained and averaged in Keras."""
+"""The digit network's members: built, trained and averaged in Keras."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,21 +30,33 @@ def import_tensorflow() -> tuple[Any, Any]:
     return keras, tensorflow
 
 
-def build_network(keras: Any) -> Any:
-    """Return a small Keras network, 28 x 28 x 1 in 0..1 to 11 logits, of layers that a Movidius stick knows."""
+_MEMBER = (24, 48, 48, 96)
+_POOLED = (True, False, True, True)
+_DROPPED = 0.1
+_BATCH = 128
+
+Answers = Callable[[int], np.ndarray]
+"""An epoch's number to what is to be learnt of its pictures, in their order then: n classes, or n x 11 shares."""
+
+
+def build_network(keras: Any, filters: Sequence[int] = _MEMBER, dropped: float = _DROPPED) -> Any:
+    """Return a small Keras network, 28 x 28 x 1 in 0..1 to 11 logits, of layers that a Movidius stick knows.
+
+    `filters` of its four convolutions; `dropped`: the share of numbers that is left out by chance while it learns.
+    """
     layers = keras.layers
     x = image = keras.Input((28, 28, 1), name="input")
     # Pooling before the norm and the ReLU gives the same as after them, and trains two to three times as fast.
-    for number, (filters, pooled) in enumerate(((24, True), (48, False), (48, True), (96, True)), 1):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
+    for number, (count, pooled) in enumerate(zip(filters, _POOLED, strict=True), 1):
+        x = layers.Conv2D(count, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
         if pooled:
             x = layers.MaxPooling2D(name=f"pool{number}")(x)
         x = layers.BatchNormalization(momentum=0.98, name=f"conv{number}_norm")(x)
         x = layers.ReLU(name=f"conv{number}_relu")(x)
-    x = layers.Dropout(0.1, name="drop1")(layers.Flatten(name="flatten")(x))
+    x = layers.Dropout(dropped, name="drop1")(layers.Flatten(name="flatten")(x))
     x = layers.Dense(128, use_bias=False, name="hidden")(x)
     x = layers.ReLU(name="hidden_relu")(layers.BatchNormalization(momentum=0.98, name="hidden_norm")(x))
-    x = layers.Dropout(0.1, name="drop2")(x)
+    x = layers.Dropout(dropped, name="drop2")(x)
     logits = layers.Dense(len(LABELS), dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="digits")
 
@@ -67,8 +79,9 @@ def average(keras: Any, members: Sequence[Any]) -> Any:
             shared = _again(layer, f"{layer.name}_{number}")
             x, y = shared(x), shared(y)
         outputs += [x, y]
-    mean = keras.layers.Average(name="mean")(outputs)
-    return keras.Model(image, keras.layers.Activation("softmax", name="scores")(mean), name="digits")
+    mean = keras.layers.Average(dtype="float32", name="mean")(outputs)
+    scores = keras.layers.Activation("softmax", dtype="float32", name="scores")(mean)
+    return keras.Model(image, scores, name="digits")
 
 
 def _again(layer: Any, name: str, **changes: Any) -> Any:
@@ -85,38 +98,74 @@ def fit(
     """Train one member and return it; with a checkpoint, continue after the last epoch that was saved there."""
     keras.utils.set_random_seed(seed)
     network = build_network(keras)
-    batch, warm = 128, 300
-    steps = max(len(labels) // batch * epochs, 2)
+
+    def answers(epoch: int) -> np.ndarray:
+        return np.asarray(labels[order(len(labels), seed, epoch)])
+
+    learn(keras, network, f"member-{seed}", inputs, answers, seed, epochs, checkpoint, smoothing=0.02)
+    return network
+
+
+def learn(
+    keras: Any,
+    network: Any,
+    name: str,
+    inputs: np.ndarray,
+    answers: Answers,
+    seed: int,
+    epochs: int,
+    checkpoint: Checkpoint | None = None,
+    smoothing: float = 0.0,
+) -> None:
+    """Train a network on `inputs` (n x 28 x 28 uint8), shuffled and nudged anew in each epoch.
+
+    With a checkpoint, it continues after the last epoch that was saved there under `name`.
+    """
+    warm = 300
+    steps = max(len(inputs) // _BATCH * epochs, 2)
     warm = min(warm, steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=3e-3, warmup_steps=warm)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=2e-4)
     optimizer.build(network.trainable_variables)
-    network.compile(
-        optimizer, keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.02), metrics=["accuracy"]
-    )
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    network.compile(optimizer, loss, metrics=["accuracy"])
     variables = [*network.variables, *optimizer.variables]
-    done = _resume(variables, checkpoint, f"member-{seed}")
+    done = _resume(variables, checkpoint, name)
     for epoch in range(done, epochs):
-        order = np.random.default_rng((seed, epoch)).permutation(len(labels))
-        data = _batches(_nudged(inputs[order]), labels[order], batch)
+        data = _batches(epoch_inputs(inputs, seed, epoch), answers(epoch), _BATCH)
         history = network.fit(data, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0).history
         figures = ", ".join(f"{name} {values[-1]:.4f}" for name, values in sorted(history.items()))
-        put(f"network {seed}, epoch {epoch + 1} of {epochs}: {figures}\n", error=True)
+        put(f"{name}, epoch {epoch + 1} of {epochs}: {figures}\n", error=True)
         if checkpoint is not None:
-            checkpoint.save(f"member-{seed}", [np.array(epoch + 1), *(v.numpy() for v in variables)])
-    return network
+            checkpoint.save(name, [np.array(epoch + 1), *(v.numpy() for v in variables)])
+
+
+def order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """Return in which order so many pictures are learnt in an epoch."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def epoch_inputs(inputs: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Return the pictures as they are learnt in an epoch: in its order, two thirds of them moved by a pixel."""
+    return _nudged(inputs[order(len(inputs), seed, epoch)])
 
 
 def _member(
     inputs: np.ndarray, labels: np.ndarray, seed: int, epochs: int, checkpoint: Checkpoint | None
 ) -> list[np.ndarray]:
     """Train one member in a process of its own, on one core; return its weights."""
+    keras = one_core()
+    return list(fit(keras, inputs, labels, seed, epochs, checkpoint).get_weights())
+
+
+def one_core() -> Any:
+    """Return Keras in a process of its own that computes on one core: the same numbers on any number of cores."""
     keras, tensorflow = import_tensorflow()
     tensorflow.config.threading.set_intra_op_parallelism_threads(1)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     tensorflow.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_global_policy(precision())
-    return list(fit(keras, inputs, labels, seed, epochs, checkpoint).get_weights())
+    return keras
 
 
 def precision() -> str:
@@ -169,15 +218,22 @@ def _nudged(inputs: np.ndarray) -> np.ndarray:
     return inputs
 
 
-def _batches(inputs: np.ndarray, labels: np.ndarray, batch: int) -> Any:
+def _batches(inputs: np.ndarray, answers: np.ndarray, batch: int) -> Any:
     """Return float32 batches; the whole set in float32 would take four times the memory."""
     import tensorflow as tf
 
-    def ready(picture: Any, label: Any) -> tuple[Any, Any]:
-        return tf.cast(picture, tf.float32)[..., None] / 255, tf.one_hot(label, len(LABELS))
+    def ready(picture: Any, answer: Any) -> tuple[Any, Any]:
+        shares = tf.one_hot(answer, len(LABELS)) if answers.ndim == 1 else answer
+        return tf.cast(picture, tf.float32)[..., None] / 255, shares
 
-    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(batch, drop_remainder=True)
+    data = tf.data.Dataset.from_tensor_slices((inputs, answers)).batch(batch, drop_remainder=True)
     return data.map(ready).prefetch(2)
+
+
+def sharpen(network: Any, times: float) -> None:
+    """Multiply a network's logits: its best class stays the same, and becomes more probable."""
+    for last in (layer for layer in network.layers if layer.name.startswith("logits")):
+        last.set_weights([weight * times for weight in last.get_weights()])
 
 
 def scaled(inputs: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from picam_infer.training.network import scaled
+from picam_infer.training.network import scaled, sharpen
 from picam_infer.training.rates import Rates
 
 _MOST_WRONG, _MOST_CLAIMED = 0.0045, 0.006
@@ -27,8 +27,7 @@ def calibrate(network: Any, inputs: np.ndarray, labels: np.ndarray) -> float:
 
     temperatures = np.geomspace(0.6, 2.2, 50)
     temperature = float(next((t for t in temperatures if careful(t)), temperatures[-1]))
-    for last in (layer for layer in network.layers if layer.name.startswith("logits")):
-        last.set_weights([w / temperature for w in last.get_weights()])
+    sharpen(network, 1 / temperature)
     return temperature
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from picam_infer.platform.terminal import say
 from picam_infer.training.checkpoint import Checkpoint, identity, sources
 from picam_infer.training.digits import load_digits, split
+from picam_infer.training.distillation import PATIENCE, distil
 from picam_infer.training.export import save_bundle, save_keras
 from picam_infer.training.network import average, fit_members, import_tensorflow, precision
 from picam_infer.training.rates import Rates, evaluate, openvino_predict
@@ -46,7 +47,11 @@ def train_digits(
     # Drawing the frames takes as long as learning from them: all members learn from the same ones, in another order.
     seeds = range(seed, seed + members)
     fitted = fit_members(keras, *frames_and_labels, seeds, epochs, processes, checkpoint)
-    network = average(keras, fitted)
+    # The members agree on more than one network finds by itself, and one network costs a part of several.
+    student = distil(
+        keras, fitted, frames_and_labels[0], seed + members, round(PATIENCE * epochs), processes, checkpoint
+    )
+    network = average(keras, [student])
     # As the evaluation draws them: the training's frames are harder than a real desk, and would make it too timid.
     held_out = training_set(check, max(samples // 12, CHUNK), seed + 100, processes, checkpoint, ((EVAL, 1.0),))
     temperature = calibrate(network, *held_out)

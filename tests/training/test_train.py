@@ -13,6 +13,7 @@ from picam_infer.inference.preprocess import edges
 from picam_infer.models.bundle import load
 from picam_infer.training import glyphs, render
 from picam_infer.training.digits import LABELS, REJECT, Digits, read_mnist
+from picam_infer.training.distillation import distil
 from picam_infer.training.export import save_bundle, save_keras
 from picam_infer.training.network import average, fit, import_tensorflow, scaled
 from picam_infer.training.rates import Predict, Rates, openvino_predict
@@ -90,7 +91,8 @@ def test_training_leaves_the_files_and_a_bundle(tmp_path: Path) -> None:
     small = Digits.of(images[:600], labels[:600])
     keras, _ = import_tensorflow()
     inputs, truth = training_set(small, 1000, 1, 2)
-    network = average(keras, [fit(keras, inputs, truth, 1, 1)])
+    student = distil(keras, [fit(keras, inputs, truth, 1, 1)], inputs, 2, 1, 2)
+    network = average(keras, [student])
     save_keras(network, tmp_path)
     keras.models.model_from_json((tmp_path / "model.json").read_text()).load_weights(tmp_path / "weights.h5")
     assert keras.models.load_model(tmp_path / "model.h5", compile=False).count_params() == network.count_params()
