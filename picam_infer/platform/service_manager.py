@@ -21,6 +21,8 @@ _LIMIT_S = 60
 LONGEST_S = 330
 """Longer than the unit lets a start or a reload take (TimeoutStartSec=): systemd itself has ended one by then."""
 _POLL_S = 0.3
+_AT_WORK = ("activating", "reloading")
+"""States that systemd itself ends after a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,6 @@ def show_window(service: Service) -> None:
     """Let a service open its window again. Raises `Unavailable`."""
     systemctl("start", service.unit)
     systemctl("kill", "--kill-whom=main", "--signal=SIGWINCH", service.unit)
-
-
-_AT_WORK = ("activating", "reloading")
-"""States that systemd itself ends after a time."""
 
 
 def _settled(now: Condition) -> bool:

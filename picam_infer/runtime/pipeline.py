@@ -241,7 +241,8 @@ class Pipeline:
                 self._mark_up("camera", source.description)
             if source.live:
                 self.state.frames.put(frame)
-                if not isinstance(source, PacedSource):  # a stream's pictures would wait in its buffers, and be old
+                # A stream's pictures would wait in its buffers, and be old.
+                if not self._loaded.is_set() and not isinstance(source, PacedSource):
                     self._loaded.wait(_GLANCE_S)
             else:
                 while not self.state.frames.put_when_taken(frame, 0.2) and not self._stop.is_set():

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from picam_infer.training.checkpoint import Checkpoint
-from picam_infer.training.network import average, build_network, epoch_inputs, learn, one_core, scaled, sharpen
+from picam_infer.training.network import (
+    average,
+    build_network,
+    epoch_inputs,
+    learn,
+    members_of,
+    one_core,
+    scaled,
+    sharpen,
+)
 
 _STUDENT = (32, 48, 64, 96)
 """The filters of its convolutions: a few more than a member has, and still half of what two members cost."""
@@ -40,10 +49,14 @@ def distil(
     answers = _answers(weights, inputs, seed, epochs, processes, checkpoint)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         learnt = pool.submit(_student, inputs, answers, seed, epochs, checkpoint).result()
-    network = build_network(keras, _STUDENT, dropped=0.0)
+    network = _untaught(keras)
     network.set_weights(learnt)
     sharpen(network, _SOFTNESS)
     return network
+
+
+def _untaught(keras: Any) -> Any:
+    return build_network(keras, _STUDENT, dropped=0.0)
 
 
 def _student(
@@ -51,7 +64,7 @@ def _student(
 ) -> Weights:
     keras = one_core()
     keras.utils.set_random_seed(seed)
-    network = build_network(keras, _STUDENT, dropped=0.0)
+    network = _untaught(keras)
     learn(keras, network, f"student-{seed}", inputs, answers.__getitem__, seed, epochs, checkpoint)
     return list(network.get_weights())
 
@@ -75,10 +88,7 @@ def _answers(
 def _begin(weights: list[Weights], inputs: np.ndarray) -> None:
     global _asked, _pictures
     keras, _pictures = one_core(), inputs
-    members = [build_network(keras) for _ in weights]
-    for member, values in zip(members, weights, strict=True):
-        member.set_weights(values)
-    _asked = average(keras, members)
+    _asked = average(keras, members_of(keras, weights))
 
 
 def _asked_once(name: str, seed: int, epoch: int, checkpoint: Checkpoint | None) -> np.ndarray:

@@ -121,9 +121,8 @@ def learn(
 
     With a checkpoint, it continues after the last epoch that was saved there under `name`.
     """
-    warm = 300
     steps = max(len(inputs) // _BATCH * epochs, 2)
-    warm = min(warm, steps // 2)
+    warm = min(300, steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=3e-3, warmup_steps=warm)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=2e-4)
     optimizer.build(network.trainable_variables)
@@ -132,9 +131,9 @@ def learn(
     variables = [*network.variables, *optimizer.variables]
     done = _resume(variables, checkpoint, name)
     for epoch in range(done, epochs):
-        data = _batches(epoch_inputs(inputs, seed, epoch), answers(epoch), _BATCH)
+        data = _batches(epoch_inputs(inputs, seed, epoch), answers(epoch))
         history = network.fit(data, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0).history
-        figures = ", ".join(f"{name} {values[-1]:.4f}" for name, values in sorted(history.items()))
+        figures = ", ".join(f"{figure} {values[-1]:.4f}" for figure, values in sorted(history.items()))
         put(f"{name}, epoch {epoch + 1} of {epochs}: {figures}\n", error=True)
         if checkpoint is not None:
             checkpoint.save(name, [np.array(epoch + 1), *(v.numpy() for v in variables)])
@@ -192,11 +191,15 @@ def fit_members(
     """Train a network for each seed, side by side: one core each, so that the number of cores changes no rounding."""
     with ProcessPoolExecutor(min(processes, len(seeds)), get_context("spawn")) as pool:
         jobs = [pool.submit(_member, inputs, labels, seed, epochs, checkpoint) for seed in seeds]
-        weights = [job.result() for job in jobs]
-    networks = [build_network(keras) for _ in seeds]
-    for network, values in zip(networks, weights, strict=True):
-        network.set_weights(values)
-    return networks
+        return members_of(keras, [job.result() for job in jobs])
+
+
+def members_of(keras: Any, weights: Sequence[list[np.ndarray]]) -> list[Any]:
+    """Return members that have these weights."""
+    members = [build_network(keras) for _ in weights]
+    for member, values in zip(members, weights, strict=True):
+        member.set_weights(values)
+    return members
 
 
 def _resume(variables: list[Any], checkpoint: Checkpoint | None, name: str) -> int:
@@ -218,7 +221,7 @@ def _nudged(inputs: np.ndarray) -> np.ndarray:
     return inputs
 
 
-def _batches(inputs: np.ndarray, answers: np.ndarray, batch: int) -> Any:
+def _batches(inputs: np.ndarray, answers: np.ndarray) -> Any:
     """Return float32 batches; the whole set in float32 would take four times the memory."""
     import tensorflow as tf
 
@@ -226,7 +229,7 @@ def _batches(inputs: np.ndarray, answers: np.ndarray, batch: int) -> Any:
         shares = tf.one_hot(answer, len(LABELS)) if answers.ndim == 1 else answer
         return tf.cast(picture, tf.float32)[..., None] / 255, shares
 
-    data = tf.data.Dataset.from_tensor_slices((inputs, answers)).batch(batch, drop_remainder=True)
+    data = tf.data.Dataset.from_tensor_slices((inputs, answers)).batch(_BATCH, drop_remainder=True)
     return data.map(ready).prefetch(2)
 
 
