@@ -352,9 +352,14 @@ def test_an_unexpected_error_reaches_the_main_loop(run: Callable[..., Running]) 
 
 
 def test_stop_does_not_wait_for_a_stuck_driver(run: Callable[..., Running]) -> None:
-    forever = threading.Event()
-    running = run([ListSource([*frames(1), forever.wait], live=True)], [FakeEngine()])
-    running.wait_for(lambda: running.results)
+    forever, stuck = threading.Event(), threading.Event()
+
+    def driver() -> None:
+        stuck.set()
+        forever.wait()
+
+    running = run([ListSource([*frames(1), driver], live=True)], [FakeEngine()])
+    running.wait_for(lambda: running.results and stuck.is_set())
     assert not running.pipeline.stop(patience_s=0.2), "and it comes back at all"
     forever.set()
 
