@@ -1,8 +1,9 @@
-"""The folders that belong to this program: state that outlives a restart, and caches that may go at any time."""
+"""Where this program and what belongs to it lie: state that outlives a restart, caches that may go, its own Python."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,3 +27,12 @@ def cache_folder() -> Path | None:
     except (OSError, RuntimeError):
         return None
     return base if os.access(base, os.W_OK) else None
+
+
+def interpreter(program: Path = Path(sys.executable)) -> Path:
+    """Return the running Python by the path that an upgrade leaves valid: through the installation's link `current`."""
+    for folder in program.parents:
+        link = folder / "current"
+        if link.is_symlink() and program.is_relative_to(link.resolve()):
+            return link / program.relative_to(link.resolve())
+    return program

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +61,14 @@ class Process:
         with contextlib.suppress(IndexError, ValueError):
             return int(_bytes(self.folder / "stat").rpartition(b")")[2].split()[1])
         return 0
+
+    @property
+    def age_s(self) -> float:
+        """For how long it has been running; infinite: it has ended."""
+        with contextlib.suppress(IndexError, ValueError):
+            started = int(_bytes(self.folder / "stat").rpartition(b")")[2].split()[19])
+            return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+        return math.inf
 
     def files(self) -> Iterator[str]:
         """Yield the files it has open, as far as this user may see (root sees everyone's)."""

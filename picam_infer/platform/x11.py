@@ -8,13 +8,13 @@ import os
 import shutil
 import socket
 import struct
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from picam_infer.core import Disconnected
+from picam_infer.platform.paths import interpreter
 from picam_infer.platform.procfs import PROC, others
 
 SOCKETS = Path("/tmp/.X11-unix")
@@ -22,6 +22,8 @@ RUN = Path("/run/user")
 LOGIND = Path("/run/systemd")
 _COOKIE = b"MIT-MAGIC-COOKIE-1"
 _PATIENCE_S = 1.0
+_STARTS_S = 30.0
+"""For so long after its start a desktop may still be about to let us in: no remedy is due yet."""
 SERVICE_USER = "picam-infer"
 _COMPOSITORS = ("labwc", "wayfire", "sway", "weston", "kwin_wayland", "gnome-shell", "cage", "Hyprland")
 _X_SERVERS = ("Xwayland", "Xorg", "X")
@@ -43,6 +45,15 @@ class Session:
     """What the server said of itself when it did."""
 
 
+class Desktop(NamedTuple):
+    """A Wayland compositor that a person is logged in at."""
+
+    name: str
+    """Its program's: `labwc`."""
+    age_s: float
+    """For how long it has been running."""
+
+
 class Refused(Disconnected):
     """A desktop is running, but there is no way to a window in it yet."""
 
@@ -57,7 +68,7 @@ def find(
     if not environ.get("DISPLAY") and greeter_shown(logind):
         raise Refused("the screen asks who logs in", "the window opens once somebody has")
     refused, desktop = "", compositor()
-    own, asleep = environ.get("DISPLAY", ""), bool(desktop) and not _x_server_runs()
+    own, asleep = environ.get("DISPLAY", ""), desktop is not None and not _x_server_runs()
     displays = list(_displays(environ, sockets))
     for display in displays:
         # Knocking would start the compositor's X server, and keep it: whoever lets us in has started it himself.
@@ -71,12 +82,15 @@ def find(
                 return Session(display, authority, answered.link, answered.setup)
             answered.link.close()
             refused = refused or f"the desktop on {display} refuses user {_user()} ({answered.refusal})"
+    if desktop is not None and desktop.age_s < _STARTS_S:
+        raise Refused(f"the desktop ({desktop.name}) is starting", f"the window opens once it lets user {_user()} in")
+    name = desktop.name if desktop is not None else ""
     if refused:
-        raise Refused(refused, way_in(desktop))
+        raise Refused(refused, way_in(name))
     if asleep and displays and shutil.which("Xwayland"):
-        raise Refused(f"the desktop ({desktop}) has not let user {_user()} in yet", way_in(desktop))
-    if desktop:
-        raise Refused(*_without_x(desktop))
+        raise Refused(f"the desktop ({name}) has not let user {_user()} in yet", way_in(name))
+    if name:
+        raise Refused(*_without_x(name))
     raise Disconnected(
         "no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor"
     )
@@ -99,13 +113,17 @@ def _on_screen(run: Path) -> tuple[str, Mapping[str, str]]:
     return session, _fields(run / "sessions" / session) if session else {}
 
 
-def compositor(proc: Path = PROC, run: Path = LOGIND) -> str:
-    """Return the Wayland desktop that a person is logged in at, by its program's name; empty: none that can be seen.
+def compositor(proc: Path = PROC, run: Path = LOGIND) -> Desktop | None:
+    """Return the Wayland desktop that a person is logged in at; None: none that can be seen.
 
     The greeter's own is none: it is left to ask who logs in.
     """
     users = {about.get("UID") for about in map(_fields, (run / "sessions").glob("*")) if about.get("CLASS") == "user"}
-    return next((one.name for one in others(proc) if one.name in _COMPOSITORS and one.user_slice in users), "")
+    for one in others(proc):
+        name = one.name
+        if name in _COMPOSITORS and one.user_slice in users:
+            return Desktop(name, one.age_s)
+    return None
 
 
 def _x_server_runs() -> bool:
@@ -117,7 +135,7 @@ def way_in(desktop: str, etc: Path = Path("/etc")) -> str:
     user, file = _user(), _AUTOSTARTS.get(desktop, "")
     if not file or "xdg-autostart" in _text(etc / f"xdg/{desktop}/autostart"):
         return f"log in there again, or run in a terminal of that desktop: xhost +SI:localuser:{user}"
-    line = f"{sys.executable} -m picam_infer.platform.x11_access" + ("" if user == SERVICE_USER else f" {user}")
+    line = f"{interpreter()} -m picam_infer.platform.x11_access" + ("" if user == SERVICE_USER else f" {user}")
     line = f"exec {line}" if desktop == "sway" else f"{line} &"
     return f"add the line “{line}” to {file}, then log in there again: {desktop} starts nothing by itself"
 

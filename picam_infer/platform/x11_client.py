@@ -202,4 +202,4 @@ def _screen(setup: bytes) -> Screen:
 
 
 def _gone() -> Disconnected:
-    return Disconnected("the desktop has ended", "the window comes back with the next login")
+    return Disconnected("the desktop's X server has ended", "the window comes back with it, or with the next login")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -20,8 +21,9 @@ def test_a_real_process_with_a_file_open_is_found(tmp_path: Path) -> None:
         (found,) = procfs.holders([str(file)])[str(file)]
         assert (found.pid, found.parent) == (child.pid, os.getpid())
         assert str(found).endswith(f"(PID {child.pid})") and "-c" in found.command
+        assert 0 <= found.age_s < Process(Path("/proc/1")).age_s
         child.stdin.close()
-    assert procfs.holders([str(file)]) == {str(file): []}
+    assert procfs.holders([str(file)]) == {str(file): []} and found.age_s == math.inf
 
 
 def process(proc: Path, pid: int, name: str, cgroup: str, command: str) -> Process:

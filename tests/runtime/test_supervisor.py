@@ -35,7 +35,7 @@ from picam_infer.outputs import annotate, display
 from picam_infer.outputs.annotator import StreamAnnotator
 from picam_infer.outputs.display import screen as screens
 from picam_infer.outputs.display.screen import ClosedWindow, Screen
-from picam_infer.platform import udev
+from picam_infer.platform import udev, x11
 from picam_infer.runtime.health import Health
 from picam_infer.runtime.options import Options
 from picam_infer.runtime.settings import RuntimeSettings
@@ -892,6 +892,28 @@ def test_a_monitor_is_missed_when_it_was_asked_for_or_has_been_there(
     screen.close()
     assert not screen.there()
     assert health.down("display") and health.problems[0].what == "no monitor is connected"
+
+
+def test_a_desktop_that_refuses_the_window_is_told_of_as_a_machine_without_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    losses: list[Disconnected] = [
+        Disconnected("no desktop session is running", "log in"),
+        x11.Refused("the desktop (labwc) has not let user picam-infer in yet", "add the line to its autostart"),
+    ]
+
+    def open_display(settings: DisplaySettings) -> Monitor:
+        raise losses.pop(0)
+
+    monkeypatch.setattr(display, "open_display", open_display)
+    monkeypatch.setattr(udev, "working", lambda run=None: False)
+    monkeypatch.setattr(screens, "RETRY_S", 0.0)
+    screen, health = Screen(Config(), patient=True), Health()
+    screen.report_to(health)
+    assert not health.problems
+    assert not screen.there()
+    told = health.problems[0]
+    assert (told.part, told.remedy) == ("display", "add the line to its autostart") and not told.blocking
 
 
 def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

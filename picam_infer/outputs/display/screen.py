@@ -73,6 +73,7 @@ class Screen:
         self._told: set[str] = set()
         self._settling = Settling()
         self._health: Health | None = None
+        # `auto` on a machine that never had a monitor promises none.
         self._missed = config.display.kind != "auto"
         self.wanted = config.display.kind != "none"
         if not closed:
@@ -184,13 +185,15 @@ class Screen:
             self._settling.over()
             self._lost = Problem("")
             self._told.clear()
-            # From now on its loss is reported: `auto` on a machine that never had a monitor promises none.
+            # From now on its loss is reported.
             self._missed = True
             self._report()
 
     def _gone(self, loss: Disconnected) -> None:
         self.close()
         self._next_try_s = time.monotonic() + RETRY_S
+        # Somebody sits at a desktop, and waits for the picture.
+        self._missed = self._missed or isinstance(loss, x11.Refused)
         if loss.message != self._lost.what:
             self._lost = Problem(loss.message, loss.hint)
             # Reasons may alternate while it is away; the journal has each of them once.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import socket
@@ -419,18 +420,18 @@ class Login:
 
 def test_a_wayland_desktop_is_known_by_its_program_and_the_greeters_own_is_none(tmp_path: Path) -> None:
     person = Login(tmp_path / "a", "labwc")
-    assert x11.compositor(person.proc, person.run) == "labwc"
+    assert x11.compositor(person.proc, person.run) == x11.Desktop("labwc", math.inf)
     greeter = Login(tmp_path / "b", "labwc", "greeter")
-    assert x11.compositor(greeter.proc, greeter.run) == ""
+    assert x11.compositor(greeter.proc, greeter.run) is None
     shell = Login(tmp_path / "c", "bash")
-    assert x11.compositor(shell.proc, shell.run) == ""
+    assert x11.compositor(shell.proc, shell.run) is None
     service = Login(tmp_path / "d", "cage")
     service.write(service.proc / "77/cgroup", "0::/system.slice/greetd.service\n")
-    assert x11.compositor(service.proc, service.run) == ""
+    assert x11.compositor(service.proc, service.run) is None
 
 
 def test_a_desktop_without_an_x_server_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(x11, "compositor", lambda: "labwc")
+    monkeypatch.setattr(x11, "compositor", lambda: x11.Desktop("labwc", 60.0))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(x11.Refused, match=r"labwc.* no X server") as refused:
         x11.find({}, tmp_path, tmp_path)
@@ -441,12 +442,23 @@ def test_a_desktop_without_an_x_server_says_what_is_missing(tmp_path: Path, monk
     assert "install" not in refused.value.hint
 
 
+def test_no_remedy_is_given_while_a_desktop_is_still_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x_server: tuple[Path, list[bytes]]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(x11, "compositor", lambda: x11.Desktop("labwc", 3.0))
+    for sockets in (tmp_path, x_server[0]):
+        with pytest.raises(x11.Refused, match=r"desktop \(labwc\) is starting") as refused:
+            x11.find({"DISPLAY": ":3"}, sockets, tmp_path, tmp_path)
+        assert "autostart" not in refused.value.hint and "install" not in refused.value.hint
+
+
 def test_a_compositors_x_server_is_not_started_by_looking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x_server: tuple[Path, list[bytes]]
 ) -> None:
     sockets, seen = x_server
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(x11, "compositor", lambda: "labwc")
+    monkeypatch.setattr(x11, "compositor", lambda: x11.Desktop("labwc", 60.0))
     Login.write(tmp_path / "proc/1/comm", "systemd\n")
     processes = x11.others(tmp_path / "proc")
     monkeypatch.setattr(x11, "others", lambda: processes)
@@ -538,7 +550,7 @@ def test_an_x_server_that_starts_again_slowly_is_waited_for_while_its_compositor
         return x11.Session(":0", "")
 
     monkeypatch.setattr(x11, "find", find)
-    monkeypatch.setattr(x11, "compositor", lambda: "" if granted else "labwc")
+    monkeypatch.setattr(x11, "compositor", lambda: None if granted else x11.Desktop("labwc", 60.0))
     monkeypatch.setattr(x11_access, "AGAIN_S", 0.001)
     monkeypatch.setattr(x11_access, "grant_access", lambda desktop, user: granted.append(user) or "no such user")
     assert x11_access.main([], gone_s=0.0) == 1

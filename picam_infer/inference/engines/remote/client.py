@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import ssl
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +17,10 @@ from picam_infer.core import PicamError, Unavailable
 from picam_infer.inference.engines.remote import errors
 from picam_infer.inference.engines.remote.address import Address, Wanted
 from picam_infer.platform import secret_file
+from picam_infer.platform.paths import interpreter
 
 Tensor = npt.NDArray[Any]
-INSTALL = f"install it: {sys.executable} -m pip install 'tritonclient[http,grpc]'"
+INSTALL = f"install it: {interpreter()} -m pip install 'tritonclient[http,grpc]'"
 
 
 class Client(Protocol):
