@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import gc
 import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from picam_infer import __version__
@@ -92,10 +94,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _verb(verb: str, rest: Sequence[str]) -> int:
-    program = importlib.import_module(VERBS[verb].module)
+    program = _imported(VERBS[verb].module)
     parser = _Parser(prog=f"picam-infer {verb}", description=_capital(VERBS[verb].summary))
     program.add_arguments(parser)
     return int(program.main(parser.parse_args(rest)))
+
+
+def _imported(module: str) -> ModuleType:
+    gc.disable()  # what is imported stays: to look for garbage in it takes a twentieth of a start
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.enable()
 
 
 def _top_level(words: Sequence[str]) -> int:

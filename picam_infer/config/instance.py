@@ -9,8 +9,9 @@ import os
 import re
 import socket
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from picam_infer.config.schema import INSTALLED
 from picam_infer.platform.paths import state_folder
@@ -20,8 +21,7 @@ MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"))
 """A copied card has the same machine id as its original; the board's serial number tells the two apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(msgspec.Struct, frozen=True):
     """One service: a machine and the configuration file it runs with."""
 
     config: Path | None = None

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from picam_infer.config.reference import takes
 from picam_infer.config.schema import Config, is_path
-from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers
+from picam_infer.config.yaml_tree import LOADER, compose, line_of, node_at, one_line, quote, refuse_old_numbers
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Chain
 
@@ -66,7 +66,7 @@ def _parsed(text: str, where: str) -> Config:
     if root is None:
         return Config()
     try:
-        plain = yaml.safe_load(text)
+        plain = yaml.load(text, Loader=LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: {one_line(error)}", "correct the value") from error
     config = _convert(plain, Config, root, where)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -16,8 +15,7 @@ from picam_infer.config.schema import Config, Event
 _WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """One key."""
 
     name: str

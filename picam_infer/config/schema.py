@@ -1,7 +1,6 @@
 """Every key of the configuration file, with its type, its bounds and its default."""
 
-from __future__ import annotations
-
+# Its annotations are objects, not texts: msgspec would have to evaluate each of those at every start.
 import ipaddress
 from datetime import datetime
 from pathlib import Path

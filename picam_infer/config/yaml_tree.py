@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import unicodedata
@@ -18,13 +19,15 @@ _MOST = 10_000
 """Values in a file, those behind aliases counted wherever they are referred to."""
 _OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 """Octal and base-60 numbers, as YAML 1.1 reads `0640` and `1:30`."""
+LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Written in C where PyYAML has that: all services of a machine read their settings while it starts."""
 _constructor = yaml.constructor.SafeConstructor()
 
 
 def compose(text: str, where: str) -> yaml.Node | None:
     """Return the file's tree of nodes, None for an empty file. Raises `ConfigError`."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _composed(text)
         if isinstance(root, yaml.ScalarNode) and not root.value:  # between its markers there is nothing
             root = None
         if root is not None:
@@ -41,6 +44,12 @@ def compose(text: str, where: str) -> yaml.Node | None:
     if root is not None and not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{where}:1: expected `key: value` lines", "see the shipped picam-infer.yaml")
     return root
+
+
+def _composed(text: str) -> yaml.Node | None:
+    with contextlib.suppress(yaml.YAMLError):
+        return yaml.compose(text, Loader=LOADER)
+    return yaml.compose(text, Loader=yaml.SafeLoader)  # its errors are the clearer ones
 
 
 class _Checked:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from picam_infer.core import Pixels
 
@@ -15,8 +16,7 @@ _LONGEST = 8192
 """Bytes; a longer head is not remembered: it holds a preview or the like, which differs from picture to picture."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """The frame header's numbers, and where the coded picture begins."""
 
     width: int

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from picam_infer.config import Decide
@@ -20,8 +20,7 @@ from picam_infer.inference.stillness import Stillness
 from picam_infer.models.bundle import Bundle, Chain
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, eq=False):
     """What the network said about one frame, before anything is decided."""
 
     frame: Frame
@@ -34,8 +33,7 @@ class Answer:
     """Computes what the preprocessing noticed about the picture, for chains that measure something."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True, eq=False):
     """A frame whose answer the engine still owes."""
 
     frame: Frame

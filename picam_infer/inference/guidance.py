@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
+import msgspec
 
 from picam_infer.core import Pixels
 
@@ -24,8 +23,7 @@ _STEADY_S = 0.7
 """Advice appears, and disappears, when it has been the same for this long, so that it does not flicker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True):
     """What a picture of outlines shows, in a few simple figures."""
 
     brightness: float

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -15,8 +14,7 @@ WHITE = 255
 """The largest value of a pixel."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Normalisation:
+class Normalisation(msgspec.Struct, frozen=True, eq=False):
     """Scale and offset, float32: one number of shape (), or one for each channel, (C,)."""
 
     scale: Floats

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
+import msgspec
 import numpy as np
 
 from picam_infer.core import Pixels, Result
@@ -21,8 +21,7 @@ UNKNOWN: Colour = (60, 180, 250)
 LOST: Colour = (70, 90, 250)
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(msgspec.Struct, frozen=True):
     """What to draw besides the label."""
 
     box: tuple[int, int, int, int] | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from picam_infer.config import Capture, DisplaySettings
 from picam_infer.core import Frame, Overlay, Pixels
@@ -17,8 +18,7 @@ _NEWS_S = 10.0
 _STATS_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class StatusScreen:
+class StatusScreen(msgspec.Struct, frozen=True):
     """What is shown instead of the picture."""
 
     title: str
@@ -103,8 +103,7 @@ class Annotator:
         return text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
+class _Drawn(msgspec.Struct, frozen=True, eq=False):
     """An overlay and what it was drawn for."""
 
     says: object

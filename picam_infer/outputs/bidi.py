@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 FSI, PDI = "\u2068", "\u2069"
 _ISOLATES = {"\u2066": 0, "\u2067": 1, FSI: None}
 """LRI, RLI and FSI, and the level that each gives."""
@@ -20,8 +22,7 @@ _BRACKETS = {opening: closing for opening, closing in zip(_OPENING, _CLOSING, st
 _NEUTRAL = frozenset(["B", "S", "WS", "ON", "ISOLATE"])
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """A stretch that is written in one direction, its characters in the order they are read."""
 
     text: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from picam_infer.core import Pixels
@@ -12,8 +12,7 @@ from picam_infer.outputs import annotate, qr, strips
 from picam_infer.outputs.text import wrap, write
 
 
-@dataclass(frozen=True, slots=True)
-class InvitationScreen:
+class InvitationScreen(msgspec.Struct, frozen=True):
     """What is shown instead of the picture, like a status screen."""
 
     link: str

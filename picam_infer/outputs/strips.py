@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
+import msgspec
 import numpy as np
 
 from picam_infer.core import Overlay, Pixels
@@ -18,8 +18,7 @@ _SHINES_THROUGH = 0.25
 """How much of the picture a plate lets through."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Strip:
+class Strip(msgspec.Struct, frozen=True, eq=False):
     """One ready piece. It may reach over the picture's edges."""
 
     x: int
@@ -70,7 +69,7 @@ class Layer:
         assert self.inset is not None
         made = Layer(*self.shape)
         made._strips, made._laid, made.inset = self._strips.copy(), self._laid.copy(), self.inset
-        strip = made._strips[self.inset] = replace(self._strips[self.inset], ink=ink)
+        strip = made._strips[self.inset] = msgspec.structs.replace(self._strips[self.inset], ink=ink)
         made._laid[self.inset] = Overlay(strip.x, strip.y, ink)
         return made
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -30,8 +30,7 @@ _MARKS = "\u200e\u200f\u061c"
 _VS_TEXT, _VS_EMOJI, _ZWJ = "\ufe0e", "\ufe0f", "\u200d"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Piece(msgspec.Struct, frozen=True, eq=False):
     """Something drawn: its coverage (H, W) uint8, and with it its own colours BGR (H, W, 3) if it has any."""
 
     alpha: Pixels
@@ -43,8 +42,7 @@ class Piece:
     colours: Pixels | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Font:
+class Font(msgspec.Struct, frozen=True):
     """A font file of the system and what it has."""
 
     path: str

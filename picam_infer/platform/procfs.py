@@ -8,15 +8,15 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 PROC = Path("/proc")
 COMMAND = "picam-infer"
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """One process; everything about it is read when it is asked for, and empty once it has ended."""
 
     folder: Path

@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 MOUNTS = Path("/proc/self/mountinfo")
 SYS = Path("/sys")
@@ -15,8 +16,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 _SYSTEM = frozenset({"/", "/boot", "/boot/firmware", "/boot/efi"})
 
 
-@dataclass(frozen=True, slots=True)
-class Medium:
+class Medium(msgspec.Struct, frozen=True):
     """One file system on a removable device."""
 
     device: str

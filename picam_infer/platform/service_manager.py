@@ -7,8 +7,9 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from picam_infer.core import PicamError, Unavailable, UsageError
 
@@ -25,8 +26,7 @@ _AT_WORK = ("activating", "reloading")
 """States that systemd itself ends after a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """One service, by its configuration's name."""
 
     name: str
@@ -43,8 +43,7 @@ class Service:
         return self.folder / f"{self.name}.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """The state of a service."""
 
     active: str

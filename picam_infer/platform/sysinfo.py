@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from picam_infer.core import Problem
 
@@ -14,8 +15,7 @@ _SINCE_BOOT = 16
 _CPU_ZONES = ("cpu", "soc", "x86_pkg", "k10temp", "coretemp")
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """The machine at one moment. None: it has no such sensor."""
 
     temperature_c: float | None = None
@@ -71,8 +71,7 @@ def read(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Machine:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """The machine's memory, in 10⁶ bytes."""
 
     total_mb: float

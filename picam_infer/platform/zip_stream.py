@@ -6,15 +6,15 @@ import io
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 _EARLIEST_S = 315532800.0
 """1980: a zip knows no time before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One file of a zip."""
 
     name: str

@@ -6,8 +6,9 @@ import difflib
 import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
 
 from picam_infer.core import ConfigError, ControlValue, Source
 
@@ -16,8 +17,7 @@ _KEY = "capture.controls"
 _GONE = (errno.ENODEV, errno.ENOENT, errno.ENXIO)
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(msgspec.Struct, frozen=True):
     """One setting of a camera and its value now."""
 
     name: str
@@ -31,7 +31,7 @@ class Control:
     default: Number
     value: Number | None = None
     """None: the driver does not say."""
-    menu: Mapping[int, str] = field(default_factory=dict)
+    menu: Mapping[int, str] = msgspec.field(default_factory=dict)
     """The choices of a `menu`: value → the driver's words."""
     aliases: tuple[str, ...] = ()
     """Its names in other kernel versions."""
@@ -88,14 +88,13 @@ class Adjustable(Protocol):
         """Set one. Raises `OSError` when the driver refuses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """The outcome of setting what was asked for."""
 
     camera: str
     controls: tuple[Control, ...] = ()
-    asked: Mapping[str, ControlValue] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
+    asked: Mapping[str, ControlValue] = msgspec.field(default_factory=dict)
+    problems: Mapping[str, str] = msgspec.field(default_factory=dict)
     """By the name that was asked for: why it is not set, and what to do."""
 
     def as_json(self) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from picam_infer import config as configs
 from picam_infer.core import NoInput
@@ -14,8 +15,7 @@ from picam_infer.models import bundle as bundles
 from picam_infer.platform import atomic_file
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(msgspec.Struct, frozen=True):
     """A model for the service to run, and what else to write with it."""
 
     model: str
@@ -24,8 +24,7 @@ class Switch:
     """The model to go back to, if not the one that the settings name now; None: that one."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
+class ModelChoice(msgspec.Struct, frozen=True):
     """The choice of model in one configuration file."""
 
     settings: Path

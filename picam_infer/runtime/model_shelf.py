@@ -8,9 +8,10 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from picam_infer import config as configs
 from picam_infer.core import NoInput, PicamError, UsageError
@@ -25,8 +26,7 @@ _MOST_ENTRIES = 20_000
 _MOST_FOUND = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """A model file, or a bundle's folder, on a stick."""
 
     path: Path

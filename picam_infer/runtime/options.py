@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,8 +10,7 @@ from picam_infer import config as configs
 from picam_infer.config import Config
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """The command line's options, which take precedence over the file."""
 
     path: Path | None

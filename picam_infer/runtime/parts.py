@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("picam_infer")
 
 
-@dataclass(frozen=True, slots=True)
-class RoundModel:
+class RoundModel(msgspec.Struct, frozen=True):
     """The model that a configuration names, as read from its files at one moment."""
 
     name: str

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from picam_infer.runtime.schedule import Schedule, in_words
 
@@ -19,8 +20,7 @@ _LOOK_S = 1.0
 _NAMES: dict[By, str] = {"schedule": "the schedule", "page": "the page", "mqtt": "MQTT", "signal": "a signal"}
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(msgspec.Struct, frozen=True):
     """A pause."""
 
     by: By

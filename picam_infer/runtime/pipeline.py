@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -55,8 +54,7 @@ _SLOW_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0)
 """For an engine that this machine may never have, as each attempt may load libraries and the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineSetup:
+class PipelineSetup(msgspec.Struct, frozen=True):
     """What the loops run on. The two `open_*` functions may be called again after a loss."""
 
     open_source: Callable[[], Source]
@@ -272,7 +270,7 @@ class Pipeline:
         report = self.state.camera.report
         if report is not None and isinstance(source, Adjustable):
             with contextlib.suppress(OSError):  # unplugged just now: the next read tells
-                report = replace(report, controls=tuple(source.controls()))
+                report = msgspec.structs.replace(report, controls=tuple(source.controls()))
         self.state.camera.tell(report)
 
     @property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class WebReport:
+class WebReport(msgspec.Struct, frozen=True):
     """The page."""
 
     listening: bool
@@ -22,8 +22,7 @@ class WebReport:
     """The number of watchers, by kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutletReport:
+class OutletReport(msgspec.Struct, frozen=True):
     """An event outlet."""
 
     name: str
@@ -40,8 +39,7 @@ class OutletReport:
     queued: int
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionReport:
+class CollectionReport(msgspec.Struct, frozen=True):
     """The pictures that are collected for training."""
 
     folder: str
@@ -89,9 +87,9 @@ class Reports:
         web, events, collection = self.web(), self.events(), self.collection()
         body: dict[str, Any] = {}
         if events is not None:
-            body["events"] = [asdict(outlet) for outlet in events]
+            body["events"] = [msgspec.structs.asdict(outlet) for outlet in events]
         if collection is not None:
-            body["keep"] = asdict(collection)
+            body["keep"] = msgspec.structs.asdict(collection)
         if web is not None:
-            body["web"] = {**asdict(web), "clients": dict(web.clients)}
+            body["web"] = {**msgspec.structs.asdict(web), "clients": dict(web.clients)}
         return body

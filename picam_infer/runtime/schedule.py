@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+
+import msgspec
 
 from picam_infer.config import DAYS, Hours
 
@@ -15,8 +16,7 @@ _DAY = timedelta(days=1)
 _DAY_MIN = 24 * 60
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(msgspec.Struct, frozen=True):
     """Hours on some days of the week."""
 
     days: frozenset[int]

@@ -10,7 +10,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,7 @@ _INVITATIONS = 8
 _MOST_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True):
     """The page is open to the network."""
 
     until: float | None = None
@@ -51,8 +49,7 @@ class Opening:
         return "until it is closed" if self.until is None else f"until {in_words(self.until, time.time())}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Invitation:
+class Invitation(msgspec.Struct, frozen=True, eq=False):
     """A one-time login."""
 
     code: str

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
+import msgspec
+
 from picam_infer.config import Decide
 from picam_infer.core import ControlValue, Frame, Histogram, Problem, Result, Telemetry
 from picam_infer.imaging.unpacked import Unpacked
@@ -179,13 +181,12 @@ class Change:
         return replace(self, result=result, frame=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(msgspec.Struct, frozen=True):
     """The settings that may change while running: the chain's numbers, the decision's, and the camera's own."""
 
     preprocess: Chain
     decide: Decide
-    controls: dict[str, ControlValue] = field(default_factory=dict)
+    controls: dict[str, ControlValue] = msgspec.field(default_factory=dict)
     """`capture.controls`: the values asked of the camera."""
 
 

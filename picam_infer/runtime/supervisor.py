@@ -11,10 +11,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from enum import Enum
 from types import FrameType
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from picam_infer import config as configs
 from picam_infer.config import Config
@@ -69,8 +70,7 @@ class Outcome(Enum):
     END = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class _Round:
+class _Round(msgspec.Struct, frozen=True):
     """What one round runs, and which model."""
 
     state: State
@@ -79,8 +79,7 @@ class _Round:
     model: RoundModel
 
 
-@dataclass(frozen=True, slots=True)
-class _ModelChange:
+class _ModelChange(msgspec.Struct, frozen=True):
     """Another model that is to be taken over in this round."""
 
     exchange: Exchange
@@ -352,12 +351,12 @@ class Supervisor:
         path = self.options.path
         if path is None:  # there is no file to store it in: it holds until the program ends
             configs.tuned(bundles.load(switch.model).card, self.config.preprocess, None)
-            self.options = replace(self.options, model=switch.model)
+            self.options = msgspec.structs.replace(self.options, model=switch.model)
         else:
             remark = ModelChoice(path).use(switch.model, switch.also, switch.before)
             if remark:
                 log.warning("%s", remark)
-            self.options = replace(self.options, model=None)
+            self.options = msgspec.structs.replace(self.options, model=None)
         return self._reloads.ask_for_model()
 
     def _follow(self, state: State) -> Outcome | None:
@@ -450,7 +449,7 @@ class Supervisor:
         shared = engines.holds_device(config.engine, old) and engines.holds_device(config.engine, bundle)
         opener = parts.classifier_opener(bundle, config, running.state)
         exchange = Exchange(opener, probe_image(bundle), taken, beside=not shared)
-        self._change = _ModelChange(exchange, config, replace(running, model=model))
+        self._change = _ModelChange(exchange, config, msgspec.structs.replace(running, model=model))
         running.pipeline.exchange(exchange)
         return True
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import urllib.parse
-from dataclasses import dataclass
+
+import msgspec
 
 from picam_infer.core import NoInput
 
@@ -19,8 +20,7 @@ _SECRET_WORD = re.compile(r"pass|pwd|psw|secret|token|key|auth|cred|login|user|u
 _RANDOM = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_-]{12,}|[0-9a-fA-F]{16,}|[A-Za-z0-9_-]{24,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A complete address. `str` of it is for people."""
 
     scheme: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import email.message
 import http.client
 import time
 
+import msgspec
 import numpy as np
 
 from picam_infer.config import Capture, SourceLogin
@@ -59,7 +59,7 @@ def _with_login(where: Address, login: SourceLogin) -> Address:
         except SecretError as error:
             raise Disconnected(f"source_login.password_file: {error.message}", error.hint) from None
         user = user or ""
-    return dataclasses.replace(where, user=user, password=password)
+    return msgspec.structs.replace(where, user=user, password=password)
 
 
 class FFmpegStream:

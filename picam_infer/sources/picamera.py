@@ -7,9 +7,9 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from picam_infer.config import Capture
@@ -91,7 +91,7 @@ class PiCamera:
     def controls(self) -> Sequence[Control]:
         """Return libcamera's own settings with names in V4L2's style: `ExposureTime` is `exposure_time`, in µs."""
         listed = [_control(name, *limits) for name, limits in sorted(self._camera.camera_controls.items())]
-        return [replace(c, value=self._set.get(c.title)) for c in listed if c is not None]
+        return [msgspec.structs.replace(c, value=self._set.get(c.title)) for c in listed if c is not None]
 
     def set_control(self, control: Control, value: Number) -> None:
         """Set one; it holds from one of the next pictures on. Raises `OSError`."""

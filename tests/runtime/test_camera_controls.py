@@ -6,10 +6,10 @@ import errno
 import json
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from v4l2_stand_in import C920_CONTROLS, Kernel
 
@@ -199,7 +199,7 @@ def test_a_control_that_takes_a_value_and_ignores_it_is_noticed() -> None:
 
     report = camera_controls.apply(Deaf(), "cam", {"gain": 200})
     assert report.problems == {"gain": "capture.controls.gain: the camera has 10 instead of 200"}
-    Deaf.knob = replace(Deaf.knob, volatile=True)
+    Deaf.knob = msgspec.structs.replace(Deaf.knob, volatile=True)
     assert camera_controls.apply(Deaf(), "cam", {"gain": 200}).problems == {}
 
 

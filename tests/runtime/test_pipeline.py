@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from makers import jpeg_frame, picture
@@ -388,7 +389,7 @@ class Adjusted(ListSource):
         self._log.append((id(self), value))
         if value == 13:
             raise OSError(5, "Input/output error")
-        self.knob = replace(self.knob, value=value)
+        self.knob = msgspec.structs.replace(self.knob, value=value)
 
 
 def slowly(count: int) -> Iterator[object]:
@@ -408,7 +409,7 @@ def test_the_cameras_settings_are_set_again_after_every_reconnect_and_live(run: 
     report = running.state.camera.ask(5)
     assert report is not None and report.camera == "a list" and report.asked == {"gain": 120}
     assert report.controls[0].value == 120
-    second.knob = replace(second.knob, value=7)  # as an automatic mode does
+    second.knob = msgspec.structs.replace(second.knob, value=7)  # as an automatic mode does
     again = running.state.camera.ask(5)
     assert again is not None and again.controls[0].value == 7 and log[2:] == [(id(second), 120)]
 

@@ -10,9 +10,10 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from picam_infer.core import Problem
 from picam_infer.inference.engines.ncs import causes
@@ -43,8 +44,7 @@ USBDEVFS_RELEASEINTERFACE = 0x80045510
 Ioctl = Callable[[int, int, bytes], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Stick:
+class Stick(msgspec.Struct, frozen=True):
     """One stick on the bus."""
 
     product: str
@@ -89,8 +89,7 @@ class Stick:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Usb:
+class Usb(msgspec.Struct, frozen=True):
     """The USB bus under `root`; tests give another root and ioctl."""
 
     root: Path = Path("/")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from picam_infer.core import Disconnected
 from picam_infer.platform import procfs
@@ -20,8 +21,7 @@ class Held(Disconnected):
     """Another program draws on the monitor: the frame buffer would be painted where nobody sees it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connector:
+class Connector(msgspec.Struct, frozen=True):
     """A connector as /sys shows it."""
 
     card: str

@@ -6,7 +6,8 @@ import contextlib
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from picam_infer.core import BadFrame
 from picam_infer.imaging import jpeg
@@ -18,8 +19,7 @@ HELD_S = 1.5
 """A button counts as released when nothing was heard of it for so long: the page may be gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """A button that is held down until `until_s` (CLOCK_MONOTONIC), or longer if that is said again."""
 
     label: str

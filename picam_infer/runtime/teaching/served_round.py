@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from picam_infer.runtime.teaching.names import BEFORE
 from picam_infer.training.teach import shelf
 
 
-@dataclass(frozen=True, slots=True)
-class ServedRound:
+class ServedRound(msgspec.Struct, frozen=True):
     """One round of the service, as `Supervisor` runs them."""
 
     state: State

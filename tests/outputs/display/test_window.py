@@ -275,7 +275,7 @@ def test_a_desktop_that_ends_is_a_loss_and_not_our_end(desktop: Desktop, window:
             window.show(np.zeros((90, 160, 3), np.uint8))
             window.keys()
         except Disconnected as loss:
-            return "desktop has ended" in loss.message
+            return "X server has ended" in loss.message
         return False
 
     wait_for(lost, "the loss")
