@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from picam_infer.config.reference import takes
 from picam_infer.config.schema import Config, is_path
-from picam_infer.config.yaml_tree import LOADER, compose, line_of, node_at, one_line, quote, refuse_old_numbers
+from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, plain, quote, refuse_old_numbers
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Chain
 
@@ -66,10 +66,10 @@ def _parsed(text: str, where: str) -> Config:
     if root is None:
         return Config()
     try:
-        plain = yaml.load(text, Loader=LOADER)
+        values = plain(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: {one_line(error)}", "correct the value") from error
-    config = _convert(plain, Config, root, where)
+    config = _convert(values, Config, root, where)
     refuse_old_numbers(root, where)
     return _at_home(config, root, where, [])
 
@@ -98,9 +98,9 @@ def _expanded(text: str, root: yaml.Node, where: str, keys: list[str]) -> str:
     return path
 
 
-def _convert(plain: Any, kind: type[T], root: yaml.Node, where: str) -> T:
+def _convert(values: Any, kind: type[T], root: yaml.Node, where: str) -> T:
     try:
-        return msgspec.convert(plain, kind, strict=True)
+        return msgspec.convert(values, kind, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(str(error), kind, root, where) from error
 

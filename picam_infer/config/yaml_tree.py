@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -19,8 +20,10 @@ _MOST = 10_000
 """Values in a file, those behind aliases counted wherever they are referred to."""
 _OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 """Octal and base-60 numbers, as YAML 1.1 reads `0640` and `1:30`."""
-LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+QUICK_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Written in C where PyYAML has that: all services of a machine read their settings while it starts."""
+_READ_OTHERWISE = re.compile(r"[\t\ufeff]|:[}\],]|[{\[][^}\]]*\?")
+"""What the loader written in C allows where the other one does not, or the other way round."""
 _constructor = yaml.constructor.SafeConstructor()
 
 
@@ -46,9 +49,15 @@ def compose(text: str, where: str) -> yaml.Node | None:
     return root
 
 
+def plain(text: str) -> Any:
+    """Return the values of text that has been composed before. Raises `yaml.YAMLError`, `ValueError`."""
+    return yaml.constructor.SafeConstructor().construct_document(_composed(text))
+
+
 def _composed(text: str) -> yaml.Node | None:
-    with contextlib.suppress(yaml.YAMLError):
-        return yaml.compose(text, Loader=LOADER)
+    if not _READ_OTHERWISE.search(text):
+        with contextlib.suppress(yaml.YAMLError):
+            return yaml.compose(text, Loader=QUICK_LOADER)
     return yaml.compose(text, Loader=yaml.SafeLoader)  # its errors are the clearer ones
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from picam_infer import config
-from picam_infer.config import Config
+from picam_infer.config import Config, yaml_tree
 from picam_infer.config.schema import is_path
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Edges, Input
@@ -286,3 +286,34 @@ def test_keep_sweeps_up_what_a_power_cut_left(tmp_path: Path) -> None:
         os.utime(file, (0, 0))
     config.save(path, {"decide.threshold": 0.5})
     assert {*tmp_path.iterdir()} == {path, young, other}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SHIPPED.read_text(),
+        "decide: {hold:}\n",
+        "source\t: demo\n",
+        "source: demo\t# the built-in one\n",
+        "capture: {controls: {a?b: 1}}\n",
+        "capture:\n  controls: {a: 1, ? b: 2}\n",
+        "web:\n  listen: 127.0.0.1:8080\n\ufeff",
+        "base: &a {threshold: 0.7}\ndecide:\n  <<: *a\n  threshold: 0.8\n",
+        "decide: &a {hold: 3, x: *a}\n",
+        "decide:\n\thold: 3\n",
+        "decide: {hold: 3\n",
+        "model: “digits”\nsource: '☃ café'\n",
+        "[" * 2000,
+        "a: \x07\n",
+    ],
+)
+def test_both_of_yamls_loaders_read_and_refuse_alike(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> object:
+        try:
+            return config.parse(text)
+        except ConfigError as error:
+            return str(error)
+
+    quick = read()
+    monkeypatch.setattr(yaml_tree, "QUICK_LOADER", yaml.SafeLoader)
+    assert read() == quick
