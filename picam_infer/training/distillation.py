@@ -22,6 +22,8 @@ from picam_infer.training.network import (
 
 _STUDENT = (32, 48, 64, 96)
 """The filters of its convolutions: a few more than a member has, and still half of what two members cost."""
+_HIDDEN = 256
+"""Twice a member's: a model that is taught on this one tells its classes apart by these numbers."""
 _SOFTNESS = 2.0
 """The temperature at which the answers are compared: it shows how alike two digits look to the members."""
 PATIENCE = 1.5
@@ -56,7 +58,7 @@ def distil(
 
 
 def _untaught(keras: Any) -> Any:
-    return build_network(keras, _STUDENT, dropped=0.0)
+    return build_network(keras, _STUDENT, _HIDDEN, dropped=0.0)
 
 
 def _student(

@@ -31,6 +31,7 @@ def import_tensorflow() -> tuple[Any, Any]:
 
 
 _MEMBER = (24, 48, 48, 96)
+_HIDDEN = 128
 _POOLED = (True, False, True, True)
 _DROPPED = 0.1
 _BATCH = 128
@@ -39,10 +40,13 @@ Answers = Callable[[int], np.ndarray]
 """An epoch's number to what is to be learnt of its pictures, in their order then: n classes, or n x 11 shares."""
 
 
-def build_network(keras: Any, filters: Sequence[int] = _MEMBER, dropped: float = _DROPPED) -> Any:
+def build_network(
+    keras: Any, filters: Sequence[int] = _MEMBER, hidden: int = _HIDDEN, dropped: float = _DROPPED
+) -> Any:
     """Return a small Keras network, 28 x 28 x 1 in 0..1 to 11 logits, of layers that a Movidius stick knows.
 
-    `filters` of its four convolutions; `dropped`: the share of numbers that is left out by chance while it learns.
+    `filters` of its four convolutions; `hidden`: the numbers that its answer is computed from; `dropped`: the share of
+    numbers that is left out by chance while it learns.
     """
     layers = keras.layers
     x = image = keras.Input((28, 28, 1), name="input")
@@ -54,7 +58,7 @@ def build_network(keras: Any, filters: Sequence[int] = _MEMBER, dropped: float =
         x = layers.BatchNormalization(momentum=0.98, name=f"conv{number}_norm")(x)
         x = layers.ReLU(name=f"conv{number}_relu")(x)
     x = layers.Dropout(dropped, name="drop1")(layers.Flatten(name="flatten")(x))
-    x = layers.Dense(128, use_bias=False, name="hidden")(x)
+    x = layers.Dense(hidden, use_bias=False, name="hidden")(x)
     x = layers.ReLU(name="hidden_relu")(layers.BatchNormalization(momentum=0.98, name="hidden_norm")(x))
     x = layers.Dropout(dropped, name="drop2")(x)
     logits = layers.Dense(len(LABELS), dtype="float32", name="logits")(x)
