@@ -166,7 +166,7 @@ def test_models_say_what_they_can_be_used_for(
     assert "not a model card" in found["broken"]["error"]
     assert cli.main(["models"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert "backbone for drawn signs (256 numbers)" in lines[3] and "taught on base" in lines[0]
+    assert "backbone for drawn signs (512 numbers)" in lines[3] and "taught on base" in lines[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs OpenVINO")

@@ -164,4 +164,4 @@ def test_a_network_that_measures_is_no_backbone(tmp_path: Path) -> None:
 
 def test_the_built_in_digits_are_a_backbone() -> None:
     layer, count = backbone.described(bundles.load("digits"))
-    assert count == 256 and layer.count(" + ") == 1
+    assert count == 512 and layer.count(" + ") == 1
