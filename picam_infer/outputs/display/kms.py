@@ -161,12 +161,9 @@ class Kms(BareScreen):
             raise
 
     def _look(self) -> None:
-        """Notice that the monitor was unplugged or replaced."""
+        """Notice that the monitor was unplugged or replaced; another one takes its place. Raises `Disconnected`."""
         self._looked()
         before, now = self._outlet, owner.connector(self._outlet.card, self._outlet.name)
-        if not now.plugged:
-            self.close()
-            raise unplugged([now])
         if now != before:
             self.close()
             self._open()

@@ -166,6 +166,25 @@ def test_an_unplugged_monitor_is_lost_and_the_card_given_back(machine: Path) -> 
     assert loss.value.message == later.value.message  # or the journal would have two lines for one cable
 
 
+def test_a_second_monitor_takes_the_place_of_one_that_is_unplugged(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    display = Kms(DisplaySettings())
+    second = machine.with_name("card1-HDMI-A-2")
+    second.mkdir()
+    for file, text in (("status", "connected\n"), ("modes", "64x48\n"), ("edid", "two")):
+        (second / file).write_text(text)
+    monkeypatch.setattr(
+        FakeCard, "monitors", lambda self: [drm.Monitor(6, "HDMI-A-2", True, (mode(64, 48, 8),), (1,), 1)]
+    )
+    display.show(PICTURE)
+    assert display.name == "kms HDMI-A-1 320×180"
+    (machine / "status").write_text("disconnected\n")
+    display.show(PICTURE)
+    assert display.name == "kms HDMI-A-2 64×48" and FakeCard.opened == 1
+    display.close()
+
+
 def test_a_replaced_monitor_gets_its_own_mode(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     display = Kms(DisplaySettings())
     monkeypatch.setattr(
