@@ -51,6 +51,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
 
 def plain(text: str) -> Any:
     """Return the values of text that has been composed before. Raises `yaml.YAMLError`, `ValueError`."""
+    # From a tree of its own: merged keys are put into the tree, and would be found on other lines than they stand on.
     return yaml.constructor.SafeConstructor().construct_document(_composed(text))
 
 

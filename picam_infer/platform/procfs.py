@@ -59,15 +59,14 @@ class Process(msgspec.Struct, frozen=True):
     def parent(self) -> int:
         """Its parent's number; 0: it has ended."""
         with contextlib.suppress(IndexError, ValueError):
-            return int(_bytes(self.folder / "stat").rpartition(b")")[2].split()[1])
+            return int(self._stat[1])
         return 0
 
     @property
     def age_s(self) -> float:
         """For how long it has been running; infinite: it has ended."""
         with contextlib.suppress(IndexError, ValueError):
-            started = int(_bytes(self.folder / "stat").rpartition(b")")[2].split()[19])
-            return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+            return time.clock_gettime(time.CLOCK_BOOTTIME) - int(self._stat[19]) / os.sysconf("SC_CLK_TCK")
         return math.inf
 
     def files(self) -> Iterator[str]:
@@ -88,6 +87,11 @@ class Process(msgspec.Struct, frozen=True):
     def maps(self, library: str) -> bool:
         """Whether it has loaded a library whose path holds this text, as far as this user may see."""
         return library.encode() in _bytes(self.folder / "maps")
+
+    @property
+    def _stat(self) -> list[bytes]:
+        """What follows its name, which may hold blanks and brackets, in the kernel's line about it; empty: it ended."""
+        return _bytes(self.folder / "stat").rpartition(b")")[2].split()
 
     def __str__(self) -> str:
         """Return how people find it: `ffmpeg (PID 812)`, `picam-infer@bench (PID 90)`."""

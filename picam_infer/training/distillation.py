@@ -21,7 +21,7 @@ from picam_infer.training.network import (
 )
 
 _STUDENT = (32, 48, 64, 96)
-"""The filters of its convolutions: a few more than a member has, and still half of what two members cost."""
+"""The filters of its convolutions: a few more than a member has, and still two thirds of what two members cost."""
 _HIDDEN = 256
 """Twice a member's: a model that is taught on this one tells its classes apart by these numbers."""
 _SOFTNESS = 2.0
