@@ -46,8 +46,7 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"{' and '.join(missing)} not found on the PATH", "they come with NCSDK's toolkit")
     tf1.tensorflow()  # before anything else takes time
     folder = args.output or conversion.default_output(args.input)
-    written, model = prepare(args.input, folder, args.weights, args.labels, args.output_layer)
-    difference = compare(model, written)
+    written, difference = prepare(args.input, folder, args.weights, args.labels, args.output_layer)
     graph = toolkit.compile_graph(written, folder) if toolkit.installed() else None
     for program in tools:
         toolkit.run(program, written, folder)
@@ -70,10 +69,11 @@ def main(args: argparse.Namespace) -> int:
 
 def prepare(
     given: Path, folder: Path, weights: Path | None = None, labels: Path | None = None, output_layer: str | None = None
-) -> tuple[Written, Bundle]:
+) -> tuple[Written, float]:
     """Write TensorFlow's files into the bundle `folder`, which is made from `given` first if it is none.
 
-    Raises `PicamError`, and then has written nothing.
+    Returns what was written, and how far its answers are from the bundle's. Raises `PicamError`, and then has changed
+    nothing in a bundle that was there.
     """
     with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
         found = container.find(given, Path(scratch, "unpacked"))
@@ -93,17 +93,17 @@ def prepare(
         if not (folder / "model.yaml").is_file():
             options = conversion.Options(weights=weights, labels=labels, output_layer=output_layer, precision="f32")
             conversion.convert(given, folder, options)
-        model = bundles.load(folder.resolve())
+        (result,) = results
+        difference = compare(bundles.load(folder.resolve()), result.frozen)
         shutil.rmtree(folder / "TF_Model", ignore_errors=True)
         shutil.move(build / "TF_Model", folder / "TF_Model")
         shutil.move(build / f"{tf1.PREFIX}.pb", folder / f"{tf1.PREFIX}.pb")
-    (result,) = results
     meta, frozen = folder / result.meta.relative_to(build), folder / result.frozen.relative_to(build)
-    return Written(meta, frozen, result.input, result.output), model
+    return Written(meta, frozen, result.input, result.output), difference
 
 
-def compare(model: Bundle, written: Written) -> float:
-    """Return how far the frozen graph's answers are from the bundle's network. Raises `PicamError` when too far.
+def compare(model: Bundle, frozen: Path) -> float:
+    """Return how far a frozen graph's answers are from the bundle's network. Raises `PicamError` when too far.
 
     Of a taught bundle its features count.
     """
@@ -116,7 +116,7 @@ def compare(model: Bundle, written: Written) -> float:
     picture = preprocess.tensor(input_image, model.card.preprocess, shape)
     answers = []
     own = core.read_model(model.network) if model.card.taught is None else up_to_features(model)
-    for network in (own, core.read_model(written.frozen)):
+    for network in (own, core.read_model(frozen)):
         compiled = core.compile_model(network, "CPU", precise)
         wanted = list(compiled.input(0).shape)
         if int(np.prod(wanted)) != picture.size:
