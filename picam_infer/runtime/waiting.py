@@ -14,6 +14,9 @@ from picam_infer.runtime.state import State
 
 log = logging.getLogger("picam_infer")
 
+SETTLED_S = 0.5
+"""How long a file stays as it is before it is read: many editors empty it first, and half a file can be valid, too."""
+
 
 class MissingModel:
     """A model that is missing or does not work; it is tried again when its files have changed."""
@@ -52,13 +55,14 @@ class MissingModel:
 
 
 class WrongConfiguration:
-    """A configuration with a mistake: it is read again when its file changes."""
+    """A configuration with a mistake: it is read again when its file has changed."""
 
     def __init__(self, path: Path | None, error: ConfigError) -> None:
         self.error = error
         """The mistake, with file, line and key, of the last try."""
         self._path = path
-        self._read = file_stamp(path)
+        self._tried = self._seen = file_stamp(path)
+        self._seen_s = 0.0
 
     def tell(self, state: State) -> None:
         """Say what is wrong, on the screen and once in the journal."""
@@ -66,6 +70,11 @@ class WrongConfiguration:
             log.error("%s", state.health.blocking, extra={"PICAM_LOST": "configuration"})
 
     def changed(self) -> bool:
-        """Whether the file has changed since this was last asked."""
-        before, self._read = self._read, file_stamp(self._path)
-        return self._read != before
+        """Whether the file has changed since this last said so, and has been left alone for SETTLED_S since."""
+        stamp, now = file_stamp(self._path), time.monotonic()
+        if stamp != self._seen:
+            self._seen, self._seen_s = stamp, now
+        if stamp == self._tried or now - self._seen_s < SETTLED_S:
+            return False
+        self._tried = stamp
+        return True
