@@ -3,7 +3,7 @@ import pytest
 
 from picam_infer.config import Capture
 from picam_infer.core import Disconnected, NoInput, UsageError
-from picam_infer.sources import list_cameras, open_source
+from picam_infer.sources import asked_size, list_cameras, open_source
 from picam_infer.sources.frames import jpeg_size, make_frame
 
 
@@ -72,3 +72,19 @@ def test_both_stamps_of_a_frame_are_the_same_moment():
     frame = make_frame(np.zeros((2, 2), np.uint8), "grey", (2, 2), 0, Capture(), monotonic_s=100.0)
     later = make_frame(np.zeros((2, 2), np.uint8), "grey", (2, 2), 1, Capture(), monotonic_s=101.5)
     assert later.captured - frame.captured == pytest.approx(1.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("address", "rotate", "expected"),
+    [
+        (" camera ", 0, (1920, 1080)),
+        ("/dev/video2", 180, (1920, 1080)),
+        ("camera:C270", 90, (1080, 1920)),
+        ("picamera", 270, (1080, 1920)),
+        ("demo", 0, (1920, 1080)),
+        ("rtsp://cam/1", 0, None),
+        ("holiday.mp4", 0, None),
+    ],
+)
+def test_only_what_is_asked_of_a_camera_is_known_before_its_first_picture(address, rotate, expected):
+    assert asked_size(address, Capture(width=1920, height=1080, rotate=rotate)) == expected

@@ -13,8 +13,10 @@ from picam_infer.platform import x11
 _KINDS = {"window": "Window", "kms": "Kms", "framebuffer": "Framebuffer"}
 
 
-def open_display(settings: DisplaySettings) -> Display | None:
+def open_display(settings: DisplaySettings, picture: tuple[int, int] | None = None) -> Display | None:
     """Open the display that is asked for, None for `none`; raise `Disconnected` when there is none now.
+
+    `picture`: the width and height of the pictures to come, where they are known.
 
     `auto` tries a desktop's window, the bare monitor and the frame buffer, in that order; on a machine that starts
     a desktop it waits for that. A kind given by name is tried alone.
@@ -22,9 +24,9 @@ def open_display(settings: DisplaySettings) -> Display | None:
     if settings.kind == "none":
         return None
     if settings.kind != "auto":
-        return _open(settings.kind, settings)
+        return _open(settings.kind, settings, picture)
     desktop = owner.desktop_expected()
-    return first([_opener(kind, settings) for kind in (["window"] if desktop else list(_KINDS))], desktop)
+    return first([_opener(kind, settings, picture) for kind in (["window"] if desktop else list(_KINDS))], desktop)
 
 
 def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
@@ -42,12 +44,14 @@ def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
     raise losses[0] if desktop or len(losses) < 2 else losses[1]
 
 
-def _opener(kind: str, settings: DisplaySettings) -> Callable[[], Display]:
-    return lambda: _open(kind, settings)
+def _opener(kind: str, settings: DisplaySettings, picture: tuple[int, int] | None) -> Callable[[], Display]:
+    return lambda: _open(kind, settings, picture)
 
 
-def _open(kind: str, settings: DisplaySettings) -> Display:
+def _open(kind: str, settings: DisplaySettings, picture: tuple[int, int] | None) -> Display:
     # Each is imported only when it is tried: a window pulls in the whole of Qt.
     module = importlib.import_module(f"picam_infer.outputs.display.{kind}")
-    display: Display = getattr(module, _KINDS[kind])(settings)
+    opens = getattr(module, _KINDS[kind])
+    # Only the bare monitor's mode is this program's to choose.
+    display: Display = opens(settings, picture) if kind == "kms" else opens(settings)
     return display

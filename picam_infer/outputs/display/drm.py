@@ -322,20 +322,37 @@ def event_kinds(data: bytes) -> list[int]:
     return kinds
 
 
-def choose_mode(modes: Sequence[ModeInfo]) -> ModeInfo:
-    """Return the monitor's preferred mode; for one beyond 2560×1600, its largest mode of that shape up to 1920×1200.
+def choose_mode(modes: Sequence[ModeInfo], picture: tuple[int, int] | None = None) -> ModeInfo:
+    """Return the mode to drive a monitor in: one of its preferred mode's shape.
 
-    Filling a 4K screen by software takes a Pi longer than a camera's frame, and shows nothing more.
+    With the width and height of the pictures, it is the smallest that holds them, from 1280×720 on: a monitor enlarges
+    them for nothing, and a program takes four times as long for that as for copying them. Otherwise it is the preferred
+    one or, beyond 2560×1600, the largest up to 1920×1200: filling a 4K screen by software takes a Pi longer than a
+    camera's frame, and shows nothing more.
     """
     best = next((mode for mode in modes if mode.type & PREFERRED), modes[0])
-    if best.hdisplay * best.vdisplay <= 2560 * 1600:
-        return best
     same = [
         m
         for m in modes
-        if m.hdisplay <= 1920
-        and m.vdisplay <= 1200
+        if m.hdisplay <= best.hdisplay
         and not m.flags & 0x10  # not interlaced
         and abs(m.hdisplay * best.vdisplay - m.vdisplay * best.hdisplay) <= best.vdisplay * 8
     ]
-    return max(same, key=lambda m: (m.hdisplay * m.vdisplay, min(m.vrefresh, 60)), default=best)
+    if picture is not None:
+        width, height = max(picture[0], 1280), max(picture[1], 720)
+        enough = [m for m in same if m.hdisplay >= width and m.vdisplay >= height and _drawable(m)]
+        if enough:
+            return min(enough, key=lambda m: (_area(m), m is not best, -min(m.vrefresh, 60)))
+    if _drawable(best):
+        return best
+    small = [m for m in same if m.hdisplay <= 1920 and m.vdisplay <= 1200]
+    return max(small, key=lambda m: (_area(m), min(m.vrefresh, 60)), default=best)
+
+
+def _area(mode: ModeInfo) -> int:
+    return int(mode.hdisplay * mode.vdisplay)
+
+
+def _drawable(mode: ModeInfo) -> bool:
+    """Whether software fills it at a camera's pace."""
+    return _area(mode) <= 2560 * 1600

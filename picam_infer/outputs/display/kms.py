@@ -24,9 +24,13 @@ _FLIP_S = 1.0
 class Kms(BareScreen):
     """One monitor, and whatever replaces it. Raises `Disconnected` when there is none, or another program has it."""
 
-    def __init__(self, settings: DisplaySettings) -> None:
-        """Take the first monitor that is plugged in. Raises `Disconnected`."""
+    def __init__(self, settings: DisplaySettings, picture: tuple[int, int] | None = None) -> None:
+        """Take the first monitor that is plugged in. Raises `Disconnected`.
+
+        `picture`: the width and height of what will be shown, where they are known; the monitor's mode follows them.
+        """
         super().__init__()
+        self._picture = picture
         self._card: drm.Card | None = None
         self._buffers: list[drm.Buffer] = []
         self._resizer = Letterbox()
@@ -105,7 +109,7 @@ class Kms(BareScreen):
                 f"the monitor at {connector.name} does not answer", "check its cable and that it is switched on"
             )
         self._monitor = monitors[connector.name]
-        mode = drm.choose_mode(self._monitor.modes)
+        mode = drm.choose_mode(self._monitor.modes, self._picture)
         self._crtc_id = card.crtc_for(self._monitor)
         self._before = card.crtc(self._crtc_id)
         self._buffers = []

@@ -599,7 +599,7 @@ def test_auto_waits_for_an_expected_desktop(monkeypatch: pytest.MonkeyPatch) -> 
 
     for module, name in ((window, "Window"), (kms, "Kms"), (framebuffer, "Framebuffer")):
         kind = name.lower()
-        monkeypatch.setattr(module, name, lambda settings, kind=kind: tried.append(kind) or refusing(kind))
+        monkeypatch.setattr(module, name, lambda settings, *picture, kind=kind: tried.append(kind) or refusing(kind))
     for expected, kinds in ((True, ["window"]), (False, ["window", "kms", "framebuffer"])):
         tried.clear()
         monkeypatch.setattr(owner, "desktop_expected", lambda expected=expected: expected)

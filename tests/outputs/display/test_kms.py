@@ -12,7 +12,7 @@ import pytest
 from picam_infer.config import DisplaySettings
 from picam_infer.core import Disconnected
 from picam_infer.imaging.letterbox import Letterbox, box
-from picam_infer.outputs.display import bare_screen, drm, owner
+from picam_infer.outputs.display import bare_screen, drm, open_display, owner
 from picam_infer.outputs.display.kms import Kms
 from picam_infer.platform.procfs import Process
 
@@ -42,6 +42,33 @@ def test_a_4k_screen_is_driven_at_1080p() -> None:
     assert drm.choose_mode(modes) is modes[4]
     only = [mode(3840, 2160, 8), mode(1024, 768)]
     assert drm.choose_mode(only) is only[0]
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        ((1280, 720), (1280, 720)),  # and not 1280×1024 or 1440×900: of another shape
+        ((640, 480), (1280, 720)),  # smaller ones make words hard to read
+        ((1920, 1080), (1920, 1080)),
+        ((1280, 960), (1920, 1080)),
+        ((720, 1280), (1920, 1080)),  # no mode holds it: the preferred one
+    ],
+)
+def test_the_smallest_mode_that_holds_the_pictures(picture: tuple[int, int], expected: tuple[int, int]) -> None:
+    own = mode(1920, 1080, 0x48)
+    modes = [own, mode(1920, 1080, vrefresh=50), mode(1440, 900), mode(1280, 1024), mode(1280, 720, vrefresh=50),
+             mode(1280, 720), mode(1280, 720, flags=0x10), mode(1280, 720, vrefresh=30), mode(848, 480)]  # fmt: skip
+    chosen = drm.choose_mode(modes, picture)
+    assert (chosen.hdisplay, chosen.vdisplay, chosen.vrefresh, chosen.flags) == (*expected, 60, 0)
+    assert chosen is own or expected == (1280, 720)
+    assert drm.choose_mode([mode(800, 480, 8), mode(1280, 720)], picture).hdisplay == 800  # larger than the panel
+    assert drm.choose_mode([mode(3840, 2160, 8), *modes], picture).hdisplay == expected[0]
+
+
+def test_pictures_of_4k_are_shown_at_1080p() -> None:
+    modes = [mode(3840, 2160, 8), mode(2560, 1440), mode(1920, 1080)]
+    assert drm.choose_mode(modes, (3840, 2160)) is modes[2]
+    assert drm.choose_mode(modes, (2560, 1440)) is modes[1]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +179,15 @@ def test_pictures_flip_between_two_buffers_and_the_console_returns(machine: Path
     assert FakeCard.opened == 0
     with pytest.raises(Disconnected):
         display.show(PICTURE)
+
+
+def test_the_monitors_mode_follows_the_pictures(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = (mode(1920, 1080, 8), mode(1280, 720))
+    monkeypatch.setattr(FakeCard, "monitors", lambda self: [drm.Monitor(5, "HDMI-A-1", True, modes, (1,), 1)])
+    for picture, name in ((None, "kms HDMI-A-1 1920×1080"), ((1280, 720), "kms HDMI-A-1 1280×720")):
+        display = open_display(DisplaySettings(kind="kms"), picture)
+        assert display is not None and display.name == name
+        display.close()
 
 
 def test_an_unplugged_monitor_is_lost_and_the_card_given_back(machine: Path) -> None:
