@@ -27,7 +27,7 @@ Teach classes from pictures: FOLDER has one folder of pictures for each class; a
 (.tm) or download of samples, and the zip of collected pictures work, too. A network that was trained before (-m)
 describes each picture, and only the last layers are solved again. What is unlike all the pictures is "unknown".
 The bundle is written to NAME, the pictures are kept beside it in NAME.pictures, so that they can be changed later:
-  picam-infer teach -m plants -o socks photos/
+  picam-infer teach -m ./plants -o socks photos/
   picam-infer teach -o socks --add more-photos/
   picam-infer teach -o socks --relabel IMG_0012.jpg=striped --remove blurred.jpg"""
 
@@ -81,6 +81,8 @@ def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
     if changing and not place.is_dir():
         raise NoInput(f"{args.output} was not taught here: there is no {place}",
                       "teach it first: picam-infer teach -m BACKBONE -o NAME FOLDER")  # fmt: skip
+    if not changing:
+        _refuse_to_replace(args.output)
     if args.model is not None:
         return bundles.load(args.model)
     if not changing:
@@ -90,6 +92,16 @@ def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
     if taught.card.taught is None:
         raise UsageError(f"{args.output} is not a taught model", "name the model to build on with -m")
     return taught
+
+
+def _refuse_to_replace(output: Path) -> None:
+    """Raise `UsageError` if a model that was not taught lies there: nothing could bring it back."""
+    try:
+        taught = bundles.load(output.resolve()).card.taught
+    except PicamError:
+        return
+    if taught is None:
+        raise UsageError(f"{output} is a model that was not taught", "give what is taught another name with -o")
 
 
 class _Lesson:

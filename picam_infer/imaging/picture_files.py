@@ -44,7 +44,7 @@ def find(folder: Path) -> Found:
     left_out = tuple(path for path in files if not pictures.readable(path))
     if not readable:
         remark = Found((), left_out).remark(folder)
-        known = f"looked for {', '.join(sorted(pictures.SUFFIXES)[:6])} and others"
+        known = f"looked for .jpg, .png, .webp and {len(pictures.SUFFIXES) - 3} more"
         raise NoInput(f"{folder} has no pictures in it", remark.partition("; ")[2] or remark or known)
     return Found(readable, left_out)
 

@@ -39,7 +39,16 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {found[part]["grade"] for part in ("config", "model", "openvino", "source", "display")} == {"ok"}
 
 
-def no_display(settings: object) -> None:
+def test_a_model_folder_beside_the_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(tmp_path / "m")
+    monkeypatch.chdir(tmp_path)
+    code, found = check(capsys, settings(tmp_path, model="./m"))
+    assert code == 0, found
+
+
+def no_display(settings: object, picture: object) -> None:
     raise Disconnected("no desktop is running", "start one")
 
 

@@ -195,3 +195,16 @@ def test_a_place_that_cannot_be_written_is_not_blamed_on_the_pictures(
     assert teach("-m", "./base", "-o", "/proc/taught", "./photos") == 1
     said = capsys.readouterr().err
     assert "cannot be written" in said and "class" not in said and said.count("\n") == 1
+
+
+def test_a_model_that_was_not_taught_is_not_replaced(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files(home / "base")
+    assert teach("-m", "./base", "-o", "base", "photos") == 2
+    assert "base is a model that was not taught; give what is taught another name with -o" in capsys.readouterr().err
+    assert files(home / "base") == before and not (home / "base.pictures").exists()
+
+
+def test_pictures_without_folders_for_classes_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert teach("-m", "./base", "-o", "balls", "photos/red") == 66
+    said = capsys.readouterr().err
+    assert "photos/red has no pictures of any class in it (left out, because they lie in no class's folder: " in said

@@ -74,11 +74,11 @@ def devices() -> list[tuple[str, str]]:
 
 
 def version() -> str:
-    """Return the runtime's version. Raises `Unavailable`."""
+    """Return the runtime's version, without the build's name. Raises `Unavailable`."""
     _core()
     import openvino as ov
 
-    return str(ov.__version__)
+    return str(ov.__version__).partition("-")[0]
 
 
 def _core() -> ov.Core:

@@ -21,8 +21,8 @@ _LIMIT_S = 120
 
 def probe(bundle: Bundle, settings: EngineSettings) -> float:
     """Return milliseconds of one inference with OpenVINO. Raises `Unavailable` also when the process is killed."""
-    command = [sys.executable, "-m", "picam_infer.inference.engines.probe", str(bundle.folder), settings.device,
-               settings.precision]  # fmt: skip
+    command = [sys.executable, "-m", "picam_infer.inference.engines.probe", str(bundle.folder.absolute()),
+               settings.device, settings.precision]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     except subprocess.TimeoutExpired as error:

@@ -341,6 +341,8 @@ class Teaching(msgspec.Struct, kw_only=True):
     """The lesson whose model the service runs; empty: it runs another model."""
     before: str | None
     """The model that /api/teach/back goes back to."""
+    remembers: bool
+    """Whether the model that is used is written into a configuration file; false: the next start forgets it."""
     progress: Progress | UnsetType = UNSET
     name: str | UnsetType = UNSET
     base: str | UnsetType = UNSET

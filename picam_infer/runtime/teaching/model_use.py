@@ -81,11 +81,15 @@ class ModelUse:
         return bundle.card.origin.sha256 == self._digest[1]
 
     def choices(self, running: ServedRound | None) -> dict[str, Any]:
-        """Return which lesson the service runs and the model before, as JSON: read from the disk once a second."""
+        """Return which lesson the service runs, the model before, and whether the next start has them, as JSON.
+
+        They are read from the disk once a second.
+        """
         read_s, choices = self._choices
         if time.monotonic() - read_s > _READ_S:
-            before = ModelChoice(running.path).before if running and running.path else None
-            choices = {"runs": running.lesson if running else "", "before": before}
+            path = running.path if running else None
+            before = ModelChoice(path).before if path else None
+            choices = {"runs": running.lesson if running else "", "before": before, "remembers": path is not None}
             self._choices = time.monotonic(), choices
         return choices
 

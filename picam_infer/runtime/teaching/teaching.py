@@ -73,6 +73,8 @@ class Teaching:
         """The new names of renamed classes by the old ones, which a held button still uses for a moment."""
         self._looked_s = self._used_s = self._synced_s = self._busy_s = 0.0
         self._stage, self._progress = "closed", (0, 0)
+        self._base_chosen = False
+        """Whether somebody chose what the open lesson builds on."""
         self._session = secrets.token_hex(4)
         self._revision = 0
         self._report: dict[str, Any] | None = None
@@ -382,10 +384,17 @@ class Teaching:
         openvino.load()
         opened = self._lesson
         name = opening.chosen_name(name, opened.name if opened else "", self._round)
-        if opened is not None and opened.name == name and base in ("", opened.network.folder.name):
+        same = opened if opened is not None and opened.name == name else None
+        chosen = bool(base) or (same is not None and self._base_chosen)
+        # One in which nothing was done yet follows the model that runs, unless somebody chose another.
+        if same is not None and (chosen or same.classes()) and base in ("", same.network.folder.name):
+            self._base_chosen = chosen
             return
         running = self._running()
-        self._begin(name, opening.network_for(name, base, running.state.bundle), running)
+        network = opening.network_for(name, base, running.state.bundle)
+        if same is None or same.network.folder != network.folder:
+            self._begin(name, network, running)
+        self._base_chosen = chosen
 
     def _begin(self, name: str, network: Bundle, running: ServedRound) -> None:
         from picam_infer.training.teach.lesson import Lesson, Room

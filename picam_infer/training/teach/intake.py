@@ -60,7 +60,8 @@ def read(given: Path, scratch: Path) -> Intake:
     else:
         raise NoInput(f"there is no {given}", _HOW)
     if not found.pictures:
-        raise NoInput(f"{given} has no pictures of any class in it", _HOW)
+        because = f" ({found.remarks[0]})" if found.remarks else ""
+        raise NoInput(f"{given} has no pictures of any class in it{because}", _HOW)
     return found
 
 

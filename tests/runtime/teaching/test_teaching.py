@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from makers import jpeg_frame, until
 from show_camera import sheet
 
 from picam_infer.config import Config
+from picam_infer.models import bundle as bundles
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
 
@@ -54,3 +57,25 @@ def test_a_tap_records_one_picture_which_is_waited_for(teaching: Teaching, state
     state.frames.put(jpeg_frame(sheet("circle")(3), 3))
     teaching.add_class("cross")
     assert teaching.status()["classes"] == [{"label": "ring", "pictures": 2}, {"label": "cross", "pictures": 0}]
+
+
+def test_a_lesson_in_which_nothing_was_done_builds_on_the_model_that_runs(
+    teaching: Teaching, state: State, tmp_path: Path
+) -> None:
+    digits = bundles.load("digits")
+    shutil.copytree(digits.folder, tmp_path / "signs")
+    card = tmp_path / "signs" / "model.yaml"
+    card.write_text(card.read_text().replace("name: digits", "name: signs"))
+    assert teaching.status()["base"] == "digits"
+    state.bundle = bundles.load(tmp_path / "signs")
+    teaching.open()
+    assert teaching.status()["base"] == "signs"
+    teaching.open(base="digits")
+    teaching.open()
+    assert teaching.status()["base"] == "digits"  # somebody chose it
+    teaching.open("other")
+    assert teaching.status()["base"] == "signs"
+    teaching.add_class("ring")
+    state.bundle = digits
+    teaching.open()
+    assert teaching.status()["base"] == "signs"  # its pictures would have to be learnt again

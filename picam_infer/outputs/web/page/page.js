@@ -231,7 +231,7 @@ async function sayReally() {
 function corrected({ lesson, used }, label) {
   if (teach.open) return teach.say(`Learnt: that was “${label}”.`);
   at("corrected").hidden = false;
-  write(at("corrected-note"), used ? `Learnt: that was “${label}”. The Pi knows it now.` : `“${label}” has one picture more in the lesson “${lesson}”.`);
+  write(at("corrected-note"), used ? `Learnt: that was “${label}”. The Pi knows it now.` : `“${label}” has one picture more in the lesson “${lesson}”. The Pi runs another model: “Use it” in Teach makes it run this one.`);
   now.corrected = used;
 }
 

@@ -9,7 +9,7 @@ const LOOK_MS = 2000; // reports that somebody looks; otherwise the live label s
 const LIST_MS = 400;
 const ENOUGH = 10; // pictures of a thing
 const SHOWN = 6; // thumbnails
-const DONE = "Done. The Pi knows these now, also after it was switched off.";
+const inUse = ({ remembers }) => `Done. The Pi knows these now, ${remembers ? "also after it was switched off" : "until the program ends: it has no configuration file"}.`;
 const HUES = [145, 262, 35, 325, 85, 205, 5, 290, 60, 175];
 
 export class Teach {
@@ -90,7 +90,7 @@ export class Teach {
     if (!this.open) return;
     if (this.using && status.in_use) {
       this.using = 0;
-      this.say(DONE);
+      this.say(inUse(status));
     }
     if (status.revision !== this.listed) this.list();
     this.draw();
@@ -372,7 +372,7 @@ export class Teach {
     this.using = performance.now();
     this.say("The Pi takes it up …");
     this.draw();
-    const done = await this.send("api/teach/use", {}, (answer) => (answer.in_use ? DONE : "The Pi takes it up …"));
+    const done = await this.send("api/teach/use", {}, (answer) => (answer.in_use ? inUse(answer) : "The Pi takes it up …"));
     if (!done) this.using = 0;
     this.draw();
   }
