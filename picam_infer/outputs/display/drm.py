@@ -19,6 +19,7 @@ import numpy as np
 from picam_infer.core import Pixels
 
 PREFERRED = 0x08
+USER_DEFINED = 0x20
 FLIP_EVENT = 0x01
 FLIP_COMPLETE = 0x02
 DUMB_BUFFER = 0x1
@@ -328,8 +329,10 @@ def choose_mode(modes: Sequence[ModeInfo], picture: tuple[int, int] | None = Non
     With the width and height of the pictures, it is the smallest that holds them, from 1280×720 on: a monitor enlarges
     them for nothing, and a program takes four times as long for that as for copying them. Otherwise it is the preferred
     one or, beyond 2560×1600, the largest up to 1920×1200: filling a 4K screen by software takes a Pi longer than a
-    camera's frame, and shows nothing more.
+    camera's frame, and shows nothing more. A mode that the kernel's command line names (video=…) is somebody's wish.
     """
+    if wished := [mode for mode in modes if mode.type & USER_DEFINED]:
+        return wished[0]
     best = next((mode for mode in modes if mode.type & PREFERRED), modes[0])
     same = [
         m

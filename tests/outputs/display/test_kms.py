@@ -63,6 +63,8 @@ def test_the_smallest_mode_that_holds_the_pictures(picture: tuple[int, int], exp
     assert chosen is own or expected == (1280, 720)
     assert drm.choose_mode([mode(800, 480, 8), mode(1280, 720)], picture).hdisplay == 800  # larger than the panel
     assert drm.choose_mode([mode(3840, 2160, 8), *modes], picture).hdisplay == expected[0]
+    wished = mode(1600, 900, 0x20)  # the kernel's DRM_MODE_TYPE_USERDEF: video=HDMI-A-1:1600x900
+    assert drm.choose_mode([*modes, wished], picture) is wished
 
 
 def test_pictures_of_4k_are_shown_at_1080p() -> None:
