@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -18,9 +19,12 @@ from picam_infer.config.schema import Config, is_path
 from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, plain, quote, refuse_old_numbers
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Chain
+from picam_infer.platform.yaml_errors import UNFIT
 
 T = TypeVar("T")
 _MOST_BYTES = 1_000_000
+_TAKEN_FOR_A_SECRET = ("token",)
+"""Keys whose names invite a person to write the secret itself there: what they hold is never shown."""
 _LOGIN = re.compile(r"[!&*]?\w*:?/{0,2}[^\s@]*:[^\s]*@")
 
 
@@ -32,6 +36,10 @@ def load(path: Path) -> Config:
 def read_text(path: Path) -> str:
     """Return a configuration file's text, its line endings unchanged. Raises `ConfigError`."""
     try:
+        # A pipe that nobody writes to would be waited for; one that a shell made for this command has its writer.
+        made_by_shell = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+        if stat.S_ISFIFO(path.stat().st_mode) and not made_by_shell:
+            raise ConfigError(f"{path}: is not a file", "give a configuration file with -c")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
@@ -67,7 +75,7 @@ def _parsed(text: str, where: str) -> Config:
         return Config()
     try:
         values = plain(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except UNFIT as error:
         raise ConfigError(f"{where}: {one_line(error)}", "correct the value") from error
     config = _convert(values, Config, root, where)
     refuse_old_numbers(root, where)
@@ -131,6 +139,8 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
         near = difflib.get_close_matches(unknown[1], options, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"keys here: {', '.join(options)}"
         return ConfigError(f"{place}: no such key", hint)
+    if keys and keys[-1] in _TAKEN_FOR_A_SECRET:
+        text = "invalid value"
     hint = _options_hint(kind, keys, root) or _rewritten(text, keys, root) or _wanted(kind, keys)
     return ConfigError(f"{place}: {_plain_words(text)}", hint or "see the shipped picam-infer.yaml for what it takes")
 

@@ -12,12 +12,16 @@ from typing import Any
 import yaml
 
 from picam_infer.core import ConfigError
+from picam_infer.platform.yaml_errors import UNFIT
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _KINDS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq")}
+_KINDS_OF = {f"{_TAG}map": yaml.MappingNode, f"{_TAG}seq": yaml.SequenceNode}
 _MOST = 10_000
 """Values in a file, those behind aliases counted wherever they are referred to."""
+_SHOWN = 60
+"""Characters of a value that a message shows."""
 _OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 """Octal and base-60 numbers, as YAML 1.1 reads `0640` and `1:30`."""
 QUICK_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -50,7 +54,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
 
 
 def plain(text: str) -> Any:
-    """Return the values of text that has been composed before. Raises `yaml.YAMLError`, `ValueError`."""
+    """Return the values of text that has been composed before. Raises what `UNFIT` names."""
     # From a tree of its own: merged keys are put into the tree, and would be found on other lines than they stand on.
     return yaml.constructor.SafeConstructor().construct_document(_composed(text))
 
@@ -83,7 +87,7 @@ class _Checked:
         return self._sizes[id(node)]
 
     def _inside(self, node: yaml.Node, keys: list[str]) -> int:
-        if node.tag not in _KINDS:
+        if node.tag not in _KINDS or _KINDS_OF.get(node.tag, yaml.ScalarNode) is not type(node):
             if node.tag == f"{_TAG}value":
                 self._refuse(node, keys, f"{node.value} has a meaning of its own in YAML", quote(node))
             self._refuse(node, keys, f"the tag {node.tag.replace(_TAG, '!!')} means nothing here", "remove it")
@@ -124,8 +128,8 @@ class _Checked:
             return
         try:
             value = _constructor.construct_object(node)
-        except (ValueError, OverflowError, yaml.YAMLError):
-            self._refuse(node, keys, f"{node.value[:40]} looks like {_kind(node)} but is not one", quote(node))
+        except UNFIT:
+            self._refuse(node, keys, f"{_short(node.value)} looks like {_kind(node)} but is not one", quote(node))
         if isinstance(value, float) and math.isnan(value):
             self._refuse(node, keys, f"{node.value} is not a number", f"write one, or {quote(node)}")
         if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in node.value):
@@ -155,8 +159,12 @@ def refuse_old_numbers(root: yaml.Node, where: str, keys: Sequence[str] = ()) ->
 
 def quote(node: yaml.Node) -> str:
     """Return the advice to quote a scalar."""
-    text = str(node.value).replace("\\", "\\\\").replace('"', '\\"')
+    text = _short(str(node.value)).replace("\\", "\\\\").replace('"', '\\"')
     return f'quote it: "{text}"'
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
 
 
 def _kind(node: yaml.Node) -> str:

@@ -21,6 +21,7 @@ from picam_infer.models.normalisation import Factor, Normalisation
 from picam_infer.platform import atomic_file, atomic_folder
 from picam_infer.platform.file_stamp import FileStamp, file_stamp
 from picam_infer.platform.paths import state_folder
+from picam_infer.platform.yaml_errors import UNFIT
 
 BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
@@ -212,7 +213,10 @@ def _places() -> Sequence[Path]:
 
 def names(search: Sequence[Path] | None = None) -> list[str]:
     """Return the names of the bundles that `load` finds by name."""
-    found = {card.parent.name for folder in search or _places() for card in folder.glob("*/model.yaml")}
+    found: set[str] = set()
+    for folder in search or _places():
+        with contextlib.suppress(OSError):  # it may not be entered
+            found |= {card.parent.name for card in folder.glob("*/model.yaml")}
     return sorted(name for name in found if not name.startswith("."))  # a bundle that is being written or deleted
 
 
@@ -246,8 +250,9 @@ def _find(model: str, search: Sequence[Path]) -> Path:
     if "/" in model or model in (".", ".."):
         return _model_folder(model)
     for folder in search:
-        if (folder / model / "model.yaml").is_file():
-            return folder / model
+        with contextlib.suppress(OSError):  # it may not be entered, or no file has so long a name
+            if (folder / model / "model.yaml").is_file():
+                return folder / model
     known = ", ".join(names(search)) or "none"
     raise NoInput(f"no model called {model!r}", f"models here: {known}; a folder is written with a slash: ./{model}")
 
@@ -274,7 +279,7 @@ def _read_card(path: Path) -> Card:
         return msgspec.convert(yaml.safe_load(path.read_bytes()), Card, strict=True)
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror})", "check its owner and permissions") from error
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeError, RecursionError) as error:
+    except (msgspec.ValidationError, *UNFIT) as error:
         reason = " ".join(str(error).split())
         raise BundleError(f"{path} is not a model card: {reason}", "convert the model again") from error
 

@@ -54,20 +54,34 @@ def install(
     `given` is a model file, a bundle's folder (with a slash), or a name. `say` is told what became of a file. Raises
     `PicamError`.
     """
-    folder, path = folder or bundles.INSTALLED, Path(given).expanduser()
-    if (path / "model.yaml").is_file() and "/" in given:
+    folder = folder or bundles.INSTALLED
+    try:
+        path = Path(given).expanduser()
+        is_bundle, there = "/" in given and (path / "model.yaml").is_file(), path.exists()
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME without such a user
+        raise _unreadable(given, error) from error
+    if is_bundle:
         return _copied(bundles.load(given), name, folder)
-    if "/" not in given and not path.exists():
+    if not there:
+        if "/" in given:
+            raise NoInput(f"there is no {given}", "give a model file, a bundle's folder or a model's name")
         bundles.load(given)
         return given
-    if not path.exists():
-        raise NoInput(f"there is no {given}", "give a model file, a bundle's folder or a model's name")
     from picam_infer.convert import container
 
-    chosen = free(plain_name(name or path.name.split(".")[0]), container.digest(path), folder)
+    try:
+        digest = container.digest(path)
+    except OSError as error:
+        raise _unreadable(given, error) from error
+    chosen = free(plain_name(name or path.name.split(".")[0]), digest, folder)
     if not (folder / chosen).exists() or labels:
         convert(path, folder / chosen, labels, progress, say)
     return chosen
+
+
+def _unreadable(given: str, error: OSError | RuntimeError) -> NoInput:
+    reason = error.strerror if isinstance(error, OSError) else "no such user"
+    return NoInput(f"{given} cannot be read ({reason})", "check its name, and that you may enter the folders above it")
 
 
 def convert(path: Path, output: Path, labels: Path | None, progress: Progress, say: Callable[[str], None]) -> None:

@@ -46,8 +46,17 @@ def open_source(
         return PiCamera(capture)
     if "://" in address:
         return _stream(address, capture, login)
-    path = Path(address).expanduser()
-    if address and path.exists():
+    path = Path(address)
+    try:
+        path = path.expanduser()
+        there = bool(address) and path.exists()
+    except OSError as error:
+        raise NoInput(
+            f"{shown(address)} cannot be read ({error.strerror})", "check its name and the folders above it"
+        ) from error
+    except RuntimeError as error:  # ~NAME without such a user
+        raise NoInput(f"{shown(address)}: no such user", "write the path in full") from error
+    if there:
         from picam_infer.sources.files import open_replay
 
         return open_replay(path, capture)
@@ -86,7 +95,7 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
         # An address of a camera that was written wrongly: what it begins with is a password.
         scheme = next((scheme for scheme in _SCHEMES if address.lower().startswith(f"{scheme}:")), "rtsp")
         return UsageError(f"{shown(address)} is not a source", f"did you mean {scheme}://USER:PASSWORD@HOST/…?")
-    if address.isdecimal():
+    if address.isdecimal() and len(address) < 4:
         return UsageError(f"{address} is not a source", f"did you mean /dev/video{address}?")
     if meant := _network_camera(address):
         return UsageError(f"{shown(address)} is not a source", f"did you mean {meant}?")
@@ -94,12 +103,13 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
     near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.7)
     if near and not path.suffix and "/" not in address:
         return UsageError(f"there is no source {address}", f"did you mean {near[0]}{':' if rest else ''}{rest}?")
+    missing = f"there is no {shown(str(path))}"
     try:
         beside = [p.name for p in path.parent.iterdir()]
     except OSError:
-        return NoInput(f"there is no {path}", f"the folder {path.parent} cannot be read, or does not exist")
+        return NoInput(missing, f"the folder {shown(str(path.parent))} cannot be read, or does not exist")
     close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.7)
-    return NoInput(f"there is no {path}", f"did you mean {path.parent / close[0]}?" if close else f"sources: {_KINDS}")
+    return NoInput(missing, f"did you mean {path.parent / close[0]}?" if close else f"sources: {_KINDS}")
 
 
 def _network_camera(address: str) -> str:

@@ -83,7 +83,10 @@ def shown(text: str) -> str:
     """Return what people may see of an address, or of something that was meant as one."""
     if "://" not in text:
         # Without a scheme it may still begin with user and password.
-        return f"…@{_place(text.rpartition('@')[2])}" if "@" in text else text
+        if "@" in text:
+            return f"…@{_place(text.rpartition('@')[2])}"
+        place, asks, _ = text.partition("?")
+        return f"{place}?…" if asks else text
     scheme, authority, rest = _split(text)
     if _torn(authority, rest):
         return f"{scheme}://…"

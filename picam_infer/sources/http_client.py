@@ -67,7 +67,8 @@ class Reply:
     def length(self) -> int | None:
         """The length of the body in bytes, where it is given."""
         given = self.headers.get("Content-Length", "").strip()
-        return int(given) if given.isdecimal() else None
+        # What has more digits is no length, and Python refuses to read thousands of them.
+        return int(given) if given.isdecimal() and len(given) < 20 else None
 
     def read(self, limit_s: float, needed: int = 1) -> bytes:
         """Return the next bytes, empty at the end or when it was closed. Raises `TimeoutError` after silence.

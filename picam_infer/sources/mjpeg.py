@@ -104,9 +104,10 @@ class Parts:
         length = None if self.lengths_lie else _LENGTH.search(bytes(self._buffer[begin:body]))
         if length is None:
             return self._next_delimiter(body), False
-        end = body + int(length[1])
-        if int(length[1]) > MAX_PART:
-            raise TooLong(f"a part of {int(length[1])} bytes is announced")
+        announced = int(length[1][:20])  # of thousands of digits Python would read none
+        end = body + announced
+        if announced > MAX_PART:
+            raise TooLong(f"a part of {announced} bytes is announced")
         after, name = bytes(self._buffer[end : end + 4 + len(self._delimiter)]).lstrip(_AROUND), self._delimiter[2:]
         if after and not name.startswith(after) and not after.startswith(name.lstrip(_AROUND)):
             self.lengths_lie = True

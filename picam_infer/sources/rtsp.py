@@ -130,5 +130,5 @@ class _Conversation:
             if len(headers) > _MAX_LINES:
                 raise ValueError("no end of headers")
         length = next((value for key, value in headers if key == "content-length"), "0")
-        size = min(int(length), _MAX_BODY) if length.isdecimal() else 0
+        size = min(int(length[:20]), _MAX_BODY) if length.isdecimal() else 0
         return _Answer(int(match[1]), match[2], headers, self._lines.read(size).decode("utf-8", "replace"))

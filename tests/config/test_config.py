@@ -63,6 +63,14 @@ def test_empty_file_is_good() -> None:
         ("web:\n  listen: 0.0.0.0:65536\n", r"f\.yaml:2: web\.listen: .*for example 0\.0\.0\.0:8080"),
         ("events:\n  - kind: webhook\n    url: http://[::1\n", r"f\.yaml:3: events\.0\.url: .*for example https://"),
         ("events: [{kind: webhook, url: 'http://a:99999/'}]\n", r"events\.0\.url: .*for example https://"),
+        *(
+            (f"decide:\n  threshold: {value}\n", r"f\.yaml:2: decide\.threshold: .* looks like .* but is not one")
+            for value in ('!!float ""', '!!int "_"', '!!int "+"', "!!bool x", "!!timestamp x")
+        ),
+        ("source: a\nname: !!map x\n", r"f\.yaml:2: name: the tag !!map means nothing here"),
+        ("source: a\nname: !!str {a: 1}\n", r"f\.yaml:2: name: the tag !!str means nothing here"),
+        ("web: {token: hunter2}\n", r"web\.token: invalid value; one of: remote, always$"),
+        (f"decide: {{threshold: !!int {'x' * 900}}}\n", r"threshold: x{60}… looks like a number.{0,100}$"),
     ],
 )
 def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> None:
@@ -81,6 +89,9 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         config.load(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(tmp_path)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match="is not a file"):
+        config.load(tmp_path / "pipe.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"source: caf\xe9\n")
     with pytest.raises(ConfigError, match="not UTF-8"):
         config.load(tmp_path / "latin.yaml")

@@ -51,6 +51,17 @@ def test_a_name_is_never_looked_up_in_the_working_folder(tmp_path: Path, monkeyp
     assert bundles.load("./m", (tmp_path / "installed",)).labels == ("x",)
 
 
+def test_a_name_that_no_folder_can_have_is_not_found() -> None:
+    with pytest.raises(NoInput, match="no model called 'xxx"):
+        bundles.load("x" * 300)
+
+
+def test_a_folder_of_models_that_cannot_be_looked_into_hides_no_other(tmp_path: Path) -> None:
+    bundles.save(tmp_path / "m", CARD, ["x"], FILES)
+    search = (tmp_path / ("x" * 300), tmp_path)  # as for a home that may not be entered, the system says more than "no"
+    assert bundles.names(search) == ["m"] and bundles.load("m", search).labels == ("x",)
+
+
 def test_a_folder_that_is_not_a_bundle_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.h5").touch()
@@ -75,7 +86,9 @@ def test_a_missing_part_is_named(tmp_path: Path, part: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[", "name: x\n", "a: !!python/object:os.system {}", "\x00", "- 1",
-                                  "{name: m, input: {shape: [1, 2]}, preprocess: {chain: edges}}"])  # fmt: skip
+                                  "{name: m, input: {shape: [1, 2]}, preprocess: {chain: edges}}",
+                                  "x: 2024-13-45", "x: !!int ''", "x: !!timestamp q", "x: !!bool q",
+                                  f"x: {'9' * 5000}"], ids=range(12))  # fmt: skip
 def test_a_broken_card_is_one_line(tmp_path: Path, text: str) -> None:
     bundles.save(tmp_path / "m", CARD, ["x"], FILES)
     (tmp_path / "m" / "model.yaml").write_text(text)

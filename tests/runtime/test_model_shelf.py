@@ -16,6 +16,12 @@ from picam_infer.platform.removable import Medium
 from picam_infer.runtime import model_shelf
 
 
+@pytest.mark.parametrize("given", ["x" * 300, "./" + "x" * 300, "~nobody-of-this-name/m"])
+def test_a_name_that_cannot_be_looked_up_is_one_line(given: str, tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match=r"cannot be read|no model called"):
+        model_shelf.install(given, folder=tmp_path)
+
+
 def stick(tmp_path: Path) -> Medium:
     folder = tmp_path / "stick"
     make_bundle(folder / "a bundle")

@@ -361,6 +361,8 @@ def test_bare_line_feeds_are_understood():
 def test_endless_things_end():
     with pytest.raises(TooLong):
         Parts(b"frame").feed(b"--frame\r\nContent-Length: 99999999999\r\n\r\n")
+    with pytest.raises(TooLong):
+        Parts(b"frame").feed(b"--frame\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
     parts = Parts(b"frame")
     parts.feed(b"--frame\r\n\r\n")
     with pytest.raises(TooLong):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from picam_infer.config import Capture
-from picam_infer.core import Disconnected, NoInput, UsageError
+from picam_infer.core import Disconnected, NoInput, PicamError, UsageError
 from picam_infer.sources import asked_size, list_cameras, open_source
 from picam_infer.sources.frames import jpeg_size, make_frame
 
@@ -31,6 +31,21 @@ def test_an_address_that_means_nothing_is_one_clear_line(address, error, words):
         open_source(address, Capture())
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.exit_code == (2 if error is UsageError else 66)
+
+
+def test_names_that_cannot_be_looked_up_are_one_clear_line():
+    for address in ("x" * 300, f"file://{'x' * 300}", "~nobody-of-this-name/a.jpg"):
+        with pytest.raises(NoInput, match=r"cannot be read|no such user"):
+            open_source(address, Capture())
+
+
+@pytest.mark.parametrize(
+    "address", ["http:127.0.0.1:81/live?user=a&pwd=hunter2", "cam.local/live?pwd=hunter2", "127.0.0.1/l?key=hunter2"]
+)
+def test_a_query_is_not_shown_where_the_scheme_is_missing(address):
+    with pytest.raises(PicamError) as caught:
+        open_source(address, Capture())
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_misspelt_file_is_guessed(tmp_path):

@@ -50,6 +50,17 @@ def patient(source: object) -> Frame:
             continue
 
 
+def test_a_length_of_thousands_of_digits_is_none() -> None:
+    def serve(caller: Caller) -> None:
+        caller.request()
+        caller.http("image/jpeg", PICTURES[0], Content_Length="9" * 5000)
+
+    with SocketServer(serve) as server:
+        source = open_source(f"http://127.0.0.1:{server.port}/shot.jpg", Capture(every_s=0.1))
+        assert patient(source).data.tobytes() == PICTURES[0]
+        source.close()
+
+
 @pytest.mark.parametrize("length", [True, False])
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/jpg", "application/octet-stream", ""])
 def test_a_single_picture_is_recognised_and_asked_for_again(kind: str, length: bool) -> None:
