@@ -155,8 +155,15 @@ def ask(camera: Endpoint, more: Mapping[str, str] = MappingProxyType({})) -> Rep
             answered = True
             if login.accept(reply.headers.get_all("WWW-Authenticate", [])):
                 continue
-        raise causes.refused(camera.name, where.scheme, reply.status, http.client.responses.get(reply.status, ""))
+        raise causes.refused(
+            _name(camera, asked), where.scheme, reply.status, http.client.responses.get(reply.status, "")
+        )
     raise Disconnected(f"{camera.name} sends us round in circles", "use the address that a browser ends at")
+
+
+def _name(camera: Endpoint, asked: Address) -> str:
+    """Return what a message calls the camera: also the address that it leads to, where that is what fails."""
+    return camera.name if asked == camera.where else f"{camera.name} (it sends us to {asked})"
 
 
 def _redirected(camera: Endpoint, asked: Address, location: str) -> Address:
@@ -188,7 +195,7 @@ def _once(camera: Endpoint, asked: Address, login: Login | None, more: Mapping[s
         return reply
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.close()
-        raise causes.unreachable(camera.name, error, asked.scheme) from None
+        raise causes.unreachable(_name(camera, asked), error, asked.scheme) from None
 
 
 def _connection(asked: Address, limit_s: float, ca_file: str) -> http.client.HTTPConnection:

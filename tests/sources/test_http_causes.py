@@ -68,6 +68,10 @@ def says(*pieces: bytes | str, wait: bool = False) -> Serve:
         ("HTTP/1.1 302 Found\r\nLocation: /video\r\n\r\n", "in circles"),
         ("HTTP/1.1 302 Found\r\nLocation: ftp://h/\r\n\r\n", "sends us to a ftp:// address"),
         ("HTTP/1.1 302 Found\r\nLocation: http://:0\r\n\r\n", "address that is none"),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/live?key=k\r\n\r\n",
+            "(it sends us to http://127.0.0.1:1/live) cannot be reached (connection refused)",
+        ),
         ("RTSP/1.0 400 Bad Request\r\n\r\n", "does not speak HTTP"),
         ("SSH-2.0-OpenSSH_9\r\n", "does not speak HTTP"),
         ("", "hung up without an answer"),
