@@ -195,6 +195,28 @@ def test_things_are_renamed_merged_and_removed_and_all_of_it_undone(browser: Bro
     until(lambda: browser.js("return [...document.querySelectorAll('.title')].map((x) => x.value)") == list(before))
 
 
+def test_pictures_that_look_different_are_among_the_few_that_are_shown(browser: Browser, pi: Service) -> None:
+    visit(browser, pi)
+    for number, sign in enumerate(SIGNS[:2], 1):
+        teach(browser, pi, number, sign, sheet(sign))
+    pi.settled()
+    before = pi.counts()["circle"]
+    pi.camera.scene = sheet("cross")
+    time.sleep(0.4)
+    hold(browser, 1, 0.3)
+    until(lambda: pi.counts()["circle"] > before)
+    wrong = pi.counts()["circle"]
+    pi.camera.scene = sheet("circle")
+    time.sleep(0.4)
+    while pictures(browser, 1) < wrong + 7:  # newer ones than are shown
+        hold(browser, 1, 1.0)
+    pi.settled()
+    until(lambda: shown(browser, ".thing:nth-child(1) .thumb.odd"))
+    title = str(browser.js("return document.querySelector('.thing:nth-child(1) .thumb.odd').title"))
+    assert before < int(title.split()[1]) <= wrong
+    assert len(browser.js("return [...document.querySelectorAll('.thing:nth-child(1) .thumb')].map(String)")) == 6
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_teach_view_is_accessible(browser: Browser, pi: Service, width: int) -> None:
     visit(browser, pi, width, 844)

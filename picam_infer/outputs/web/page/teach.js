@@ -230,11 +230,13 @@ export class Teach {
     const pictures = this.pictures.get(label) ?? [];
     const likes = new Map(pictures.map(({ id, like }) => [id, like]));
     const there = [...likes.keys()];
-    const shown = this.whole.has(label) ? there : there.slice(0, SHOWN);
+    // Those with a ? are spoken of below, and so are always among the few.
+    const first = [...there].sort((one, other) => (likes.get(one) === undefined) - (likes.get(other) === undefined)).slice(0, SHOWN);
+    const shown = this.whole.has(label) ? there : there.filter((id) => first.includes(id));
     const items = reconcile(card.thumbs, shown, (id) => this.makeThumb(id));
     items.forEach((item, number) => {
       const odd = oddness(label, likes.get(shown[number]));
-      const text = `Picture ${there.length - number} of ${label}${odd && `, which ${odd}`}`;
+      const text = `Picture ${there.length - there.indexOf(shown[number])} of ${label}${odd && `, which ${odd}`}`;
       if (item.firstChild.title !== text) Object.assign(item.firstChild, { title: text }).setAttribute("aria-label", `${text}: change or delete`);
       item.firstChild.classList.toggle("odd", odd !== "");
       Object.assign(item.firstChild, { of: label, odd });
