@@ -379,6 +379,10 @@ class PicamError(Exception):
         """Return the error for a problem."""
         return cls(problem.what, problem.remedy)
 
+    def add_hint(self, more: str) -> None:
+        """Append to its remedy."""
+        self.hint = f"{self.hint}; {more}" if self.hint else more
+
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
@@ -413,6 +417,10 @@ class Disconnected(Unavailable):
 
 class Busy(PicamError):
     """Something cannot be done right now, but perhaps in a moment."""
+
+
+class NoSpace(PicamError):
+    """There is no room on a disk, or not as much as has to stay free."""
 
 
 class BadFrame(Exception):

@@ -10,10 +10,11 @@ import bootstrapped as bootstrapped
 import pytest
 import stick_lab
 from makers import make_bundle
+from small_disk import SmallDisk
 
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
-from picam_infer.platform import service_manager
+from picam_infer.platform import atomic_file, service_manager
 
 if TYPE_CHECKING:
     from mqtt_lab import Broker, Listener
@@ -84,3 +85,11 @@ def sticks(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     monkeypatch.setattr("picam_infer.inference.engines.ncs.engine.failed_sticks", set())
     monkeypatch.setattr("picam_infer.inference.engines.ncs.engine.slowness", {"import": 1.0})
     return lab
+
+
+@pytest.fixture
+def small_disk(monkeypatch: pytest.MonkeyPatch) -> SmallDisk:
+    """The disk that everything is written to; there is space on it until the test fills it."""
+    disk = SmallDisk()
+    monkeypatch.setattr(atomic_file, "replacing", disk.replacing)
+    return disk

@@ -30,7 +30,7 @@ from picam_infer.config.schema import (
     chosen,
     is_loopback,
 )
-from picam_infer.config.writer import NotSaved, save
+from picam_infer.config.writer import NotSaved, changing, save
 
 __all__ = [
     "BASE_PATH",
@@ -59,6 +59,7 @@ __all__ = [
     "Teach",
     "Web",
     "Webhook",
+    "changing",
     "chosen",
     "is_loopback",
     "load",

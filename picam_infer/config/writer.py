@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from picam_infer.config.reader import parse, read_text
 from picam_infer.config.yaml_edit import CannotEdit, literal, with_value
-from picam_infer.core import ConfigError
-from picam_infer.platform import atomic_file
+from picam_infer.core import Busy, ConfigError
+from picam_infer.platform import atomic_file, disk, folder_lock
+
+_PATIENCE_S = 10.0
+"""Longer than a slow card takes for one change, and shorter than the watchdog's patience: a key waits for it, too."""
 
 
 class NotSaved(ConfigError):
@@ -21,13 +26,49 @@ class NotSaved(ConfigError):
         self.keys = keys
 
 
+class Locked(Busy, ConfigError):
+    """Somebody else is changing the file, and does not finish."""
+
+    exit_code = 1
+
+
 def save(path: Path, values: Mapping[str, Any]) -> None:
     """Write values (dotted key → value) into the file; every other character of it stays.
 
     Raises `NotSaved` after having written the others when some stand where they cannot be changed alone, `ConfigError`
-    when nothing was written.
+    when nothing was written. Nobody else's change is lost: see `changing`.
+    """
+    with changing(path) as change:
+        change(values)
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield what writes values into the file, as `save` does; nobody else changes the file until the block ends.
+
+    The others are threads and processes that call this, too. What they wrote before is in the file when the block
+    begins. Raises `Locked` when one of them does not finish.
     """
     path = Path(os.path.realpath(path))  # a link stays one
+    held = contextlib.ExitStack()
+    try:
+        held.enter_context(folder_lock.locked(path.parent, _PATIENCE_S))
+    except folder_lock.StillHeld as error:
+        raise _locked(path, error.holder) from None
+    with held:
+        yield functools.partial(_change, path)
+
+
+def _locked(path: Path, holder: int | None) -> Locked:
+    who, hint = "another program", "end it, or try again"
+    if holder == os.getpid():
+        who, hint = "another request", "try again"
+    elif holder is not None:
+        who, hint = f"process {holder}", f"see what it is (ps {holder}), end it, or try again"
+    return Locked(f"{path}: {who} is changing the settings, and has not finished for {_PATIENCE_S:g} s", hint)
+
+
+def _change(path: Path, values: Mapping[str, Any]) -> None:
     text = read_text(path) if path.exists() else ""
     mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
     parse(text, str(path))
@@ -56,5 +97,6 @@ def _write(path: Path, text: str) -> None:
         atomic_file.write(path, text.encode())
         atomic_file.sweep(path)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})", "the settings live on until a restart; "
-                          "check the file's owner and the disk") from error  # fmt: skip
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror})", disk.remedy(error, path.parent, fixed=True)
+        ) from error

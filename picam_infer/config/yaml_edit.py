@@ -45,7 +45,7 @@ class Spot:
     def get(self, key: str) -> Spot | None:
         """Return a mapping's value, or by its number a list's item."""
         if self.kind == "list":
-            return self.items[int(key)] if key.isdigit() and int(key) < len(self.items) else None
+            return next((item for number, item in enumerate(self.items) if str(number) == key), None)
         return next((item for at, item in zip(self.keys, self.items, strict=True) if at.name == key), None)
 
     def walk(self) -> Iterator[Spot]:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROBE = b"picam-infer" * 400
 
 
@@ -52,12 +53,23 @@ def free_mb(folder: Path) -> float:
     return shutil.disk_usage(there).free / 1e6
 
 
-def remedy(error: OSError, folder: Path) -> str:
-    """Return what to do about a folder that cannot be written to."""
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that there is no space."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
+def remedy(error: OSError, folder: Path, *, fixed: bool = False) -> str:
+    """Return what to do about a folder that cannot be written to; `fixed`: no other one can be chosen."""
     if error.errno in (errno.EACCES, errno.EPERM):
+        if fixed:
+            return f"check the owner and permissions of {folder}, and of what is in it"
         return f"let the service's user write there (sudo chown picam-infer {folder}), or choose another folder"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "make room on that disk, or choose a folder on another"
+    if error.errno in _FULL:
+        return "make room on that disk" if fixed else "make room on that disk, or choose a folder on another"
     if error.errno == errno.EROFS:
-        return "that disk is mounted read-only: choose another folder"
-    return "choose another folder"
+        return "that disk is mounted read-only" + (": mount it writable" if fixed else ": choose another folder")
+    return "check the folder and its disk" if fixed else "choose another folder"

@@ -12,7 +12,7 @@ import msgspec
 from picam_infer import config as configs
 from picam_infer.core import NoInput
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import atomic_file
+from picam_infer.platform import atomic_file, disk
 
 
 class Switch(msgspec.Struct, frozen=True):
@@ -48,16 +48,20 @@ class ModelChoice(msgspec.Struct, frozen=True):
         `before`: the model to go back to, if not the one that the file names. Returns why that could not be remembered;
         empty: it was. Raises `PicamError`.
         """
-        config = configs.load(self.settings)
-        configs.tuned(bundles.load(model).card, config.preprocess, self.settings)
-        configs.save(self.settings, {**(also or {}), "model": model})
-        before = before or config.model
-        if model == before:
-            return ""
+        card = bundles.load(model).card
+        with configs.changing(self.settings) as change:  # until the memory is written: it belongs to this change
+            config = configs.load(self.settings)
+            configs.tuned(card, config.preprocess, self.settings)
+            change({**(also or {}), "model": model})
+            before = before or config.model
+            return "" if model == before else self._remember(before)
+
+    def _remember(self, before: str) -> str:
         try:
             atomic_file.write(self._memory, (json.dumps({"model": before}) + "\n").encode())
         except OSError as error:
-            return f"--undo will not know {before}: {self._memory} cannot be written ({error.strerror})"
+            remedy = disk.remedy(error, self._memory.parent, fixed=True)
+            return f"--undo will not know {before}: {self._memory} cannot be written ({error.strerror}); {remedy}"
         return ""
 
     def model_before(self) -> str:

@@ -65,7 +65,10 @@ class RuntimeSettings:
         self._state = state
         self._clock = clock
         self._lock = threading.RLock()
+        self._saving = threading.Lock()
         self._saved = self.values()
+        self._before_save: dict[str, Any] = {}
+        """What the file had, for keys that were saved since the model's settings were read."""
         self._defaults = _values(defaults or state.tuning)
         self._history: deque[Entry] = deque(maxlen=_ENTRIES)
         self._revision = 0
@@ -133,26 +136,35 @@ class RuntimeSettings:
         """Write what differs from the file into it and return its keys. Raises `ConfigError`."""
         if self.path is None:
             raise ConfigError("there is no configuration file to save this in", "start with -c FILE")
-        with self._lock:
-            values = self.values()
-            unsaved = {key: value for key, value in values.items() if value != self._saved.get(key)}
+        with self._saving:  # whoever looks at the settings meanwhile does not wait for the disk
+            with self._lock:
+                values = self.values()
+                unsaved = {key: value for key, value in values.items() if value != self._saved.get(key)}
             if unsaved:
                 try:
                     config.save(self.path, {key: _tidy(value) for key, value in unsaved.items()})
                 except config.NotSaved as error:
-                    before = {key: value for key, value in self._saved.items() if key in error.keys}
-                    self._saved = {key: value for key, value in values.items() if key not in error.keys} | before
-                    self._revision += 1
+                    self._note_saved({key: value for key, value in unsaved.items() if key not in error.keys})
                     raise
-                self._saved = values
-                self._revision += 1
+                except ConfigError as error:
+                    error.add_hint("the settings live on until a restart")
+                    raise
+                self._note_saved(unsaved)
         return list(unsaved)
+
+    def _note_saved(self, values: Mapping[str, Any]) -> None:
+        with self._lock:
+            for key, value in values.items():
+                self._before_save.setdefault(key, self._saved.get(key))
+                self._saved[key] = value
+            self._revision += 1
 
     def follow_model(self, kept: Tuning, defaults: Tuning) -> None:
         """Change to the settings of another model, which runs from now on.
 
         `kept`: the file's values for it; `defaults`: those where the file says nothing. Unsaved changes that do not
-        belong to the model stay. Changes of another chain cannot be undone any more.
+        belong to the model stay, and so do those that were saved after `kept` was read. Changes of another chain cannot
+        be undone any more.
         """
         with self._lock:
             now, saved = self._state.tuning, _values(kept)
@@ -161,6 +173,11 @@ class RuntimeSettings:
                 for key, value in self.values().items()
                 if not key.startswith("preprocess.") and value != self._saved.get(key)
             }
+            for key, before in self._before_save.items():
+                if not key.startswith("preprocess.") and saved.get(key) == before:
+                    saved[key] = self._saved[key]
+                    live.setdefault(key, saved[key])
+            self._before_save.clear()
             if kept.preprocess != now.preprocess:
                 others = [
                     entry for entry in self._history if not any(key.startswith("preprocess.") for key in entry.after)
@@ -257,8 +274,8 @@ def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
             continue
         whole, _, part = key.rpartition(".")
         block = _opened(whole, found.get(whole, now.get(whole)))
-        if isinstance(block, list) and part.isascii() and part.isdigit() and int(part) < len(block):
-            found[whole] = [value if at == int(part) else old for at, old in enumerate(block)]
+        if isinstance(block, list) and part in map(str, range(len(block))):
+            found[whole] = [value if str(at) == part else old for at, old in enumerate(block)]
         elif isinstance(block, dict) and part in block:
             found[whole] = region.simplest({**block, part: value}) if whole == _REGION else {**block, part: value}
         else:

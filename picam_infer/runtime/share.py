@@ -161,12 +161,20 @@ class Share:
             listener()
 
     def _keep(self, value: bool | str) -> None:
+        """Store it, in the form that `web` has in the file now. Raises `ConfigError`."""
         if self.path is None:
             return
-        if isinstance(self._settings, Web):
-            configs.save(self.path, {"web.share": value})
-        else:  # `web: on` has no keys yet
-            configs.save(self.path, {"web": {"share": value}})
+        try:
+            with configs.changing(self.path) as change:
+                web = configs.load(self.path).web if self.path.exists() else self._settings
+                if isinstance(web, Web):
+                    change({"web.share": value})
+                elif web:  # `web: on` has no keys yet
+                    change({"web": {"share": value}})
+        except ConfigError as error:
+            if self._listeners:  # elsewhere nobody has acted on it
+                error.add_hint(f"the page is {'open' if value else 'closed'} until a restart")
+            raise
 
     # -- one-time logins ---------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +18,7 @@ import yaml
 from picam_infer import config
 from picam_infer.config import Config, yaml_tree
 from picam_infer.config.schema import is_path
-from picam_infer.core import ConfigError
+from picam_infer.core import Busy, ConfigError
 from picam_infer.models.bundle import Card, Edges, Input
 
 SHIPPED = Path(__file__).parents[2] / "config" / "picam-infer.yaml"
@@ -328,3 +330,48 @@ def test_both_of_yamls_loaders_read_and_refuse_alike(text: str, monkeypatch: pyt
     quick = read()
     monkeypatch.setattr(yaml_tree, "QUICK_LOADER", yaml.SafeLoader)
     assert read() == quick
+
+
+CHANGES = 15
+CHANGE = f"""
+import sys
+from pathlib import Path
+from picam_infer import config
+for number in range({CHANGES}):
+    config.save(Path(sys.argv[1]), {{sys.argv[2]: int(sys.argv[3]) + number}})
+"""
+
+
+def test_writers_of_other_keys_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    """Four processes change a key each, again and again: every one finds its own last value at the end."""
+    path, keys = tmp_path / "c.yaml", ("capture.width", "capture.height", "capture.fps", "decide.top")
+    path.write_text(COMMENTED)
+    command = [sys.executable, "-c", CHANGE, str(path)]
+    writers = [subprocess.Popen([*command, key, str(40 + at)]) for at, key in enumerate(keys)]
+    assert [writer.wait(60) for writer in writers] == [0] * len(keys)
+    capture, decide = config.load(path).capture, config.load(path).decide
+    wanted = [40 + at + CHANGES - 1 for at in range(len(keys))]
+    assert [capture.width, capture.height, capture.fps, decide.top] == wanted
+
+
+def test_who_does_not_finish_changing_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picam_infer.config.writer._PATIENCE_S", 0.05)
+    path = tmp_path / "c.yaml"
+    hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(); input()"
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(Busy, match=r"c\.yaml: (process \d+|another program) is changing the settings.*; .*end it"):
+            config.save(path, {"decide.threshold": 0.5})
+        holder.kill()
+    config.save(path, {"decide.threshold": 0.5})
+
+
+@pytest.mark.parametrize("key", ["9" * 5000, "²", "-1", "2"])
+def test_a_number_that_no_item_has_is_refused(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("preprocess:\n  canny: [80, 20]\n")
+    with pytest.raises(ConfigError):
+        config.save(path, {f"preprocess.canny.{key}": 5})
+    assert path.read_text() == "preprocess:\n  canny: [80, 20]\n"

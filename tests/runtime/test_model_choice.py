@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from makers import make_bundle
+from small_disk import SmallDisk
 
+from picam_infer import config as configs
 from picam_infer.core import ConfigError, NoInput
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Edges
@@ -40,3 +43,27 @@ def test_a_model_that_does_not_fit_the_settings_changes_nothing(settings: Path) 
     with pytest.raises(ConfigError, match="canny"):
         ModelChoice(settings).use("photos")
     assert settings.read_text() == text and ModelChoice(settings).before is None
+
+
+def test_choosing_waits_for_whoever_changes_the_file(settings: Path) -> None:
+    """Between the look at the file and the memory of the model before, nobody else chooses."""
+    for name in ("socks", "shoes"):
+        make_bundle(bundles.home() / name, chain=Edges(), shape=(1, 28, 28, 1))
+    chosen = threading.Thread(target=lambda: ModelChoice(settings).use("socks"))
+    with configs.changing(settings) as change:
+        chosen.start()
+        change({"model": "shoes", "decide.threshold": 0.7})
+    chosen.join(20)
+    choice = ModelChoice(settings)
+    assert (choice.model, choice.before) == ("socks", "shoes")
+    assert configs.load(settings).decide.threshold == 0.7
+
+
+def test_a_full_disk_is_named_with_its_remedy_and_nothing_is_said_to_live_on(
+    settings: Path, small_disk: SmallDisk
+) -> None:
+    make_bundle(bundles.home() / "socks", chain=Edges(), shape=(1, 28, 28, 1))
+    small_disk.fill()
+    with pytest.raises(ConfigError) as error:
+        ModelChoice(settings).use("socks")
+    assert str(error.value).endswith("cannot be written (No space left on device); make room on that disk")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from makers import until
+from small_disk import SmallDisk
 
 from picam_infer import config
 from picam_infer.config import Decide
@@ -48,6 +51,8 @@ def test_a_change_acts_at_once() -> None:
         ({"decide.threshold": "x"}, "decide.threshold: expected a number, got text; it takes a number, 0 to 1"),
         ({"preprocess.canny": [1]}, r"preprocess.canny: .*; it takes \[number, number\], 0 to 1000"),
         ({"preprocess.roi": 0}, "preprocess.roi"),
+        ({f"preprocess.canny.{'9' * 5000}": 1}, "cannot be changed while running"),
+        ({"preprocess.canny.²": 1}, "cannot be changed while running"),
         ({"source": "demo"}, "cannot be changed while running"),
         ({"decide.top": 5}, "cannot be changed while running"),
         ({"decide.smooth": 0.5, "decide.threshold": -1}, "decide.threshold"),
@@ -251,3 +256,45 @@ def test_what_cannot_be_saved_alone_stays_open_and_the_rest_is_saved(tmp_path: P
         settings.save()
     assert settings.as_json()["changed"] == ["decide.threshold"]
     assert "roi: 0.5" in path.read_text() and state.tuning.decide.threshold == 0.7
+
+
+def test_a_full_disk_keeps_the_change_and_says_so(tmp_path: Path, small_disk: SmallDisk) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\n")
+    _, page, _ = live(path)
+    page.change({"decide.threshold": 0.75})
+    small_disk.fill()
+    with pytest.raises(ConfigError) as error:
+        page.save()
+    assert error.value.hint == "make room on that disk; the settings live on until a restart"
+    assert page.as_json()["changed"] == ["decide.threshold"]
+
+
+def test_what_is_saved_while_another_model_is_opened_stays(tmp_path: Path) -> None:
+    """The file was read before that, for the model; what somebody has written into it by hand counts more."""
+    path = tmp_path / "c.yaml"
+    path.write_text("decide: {threshold: 0.5, smooth: 0.2}\n")
+    state, page, _ = live(path)
+    page.follow_model(Tuning(Edges(), Decide(threshold=0.5, smooth=0.2)), Tuning(Edges(), Decide()))
+    page.change({"decide.threshold": 0.75, "decide.smooth": 0.3})
+    assert page.save() == ["decide.threshold", "decide.smooth"]
+    page.follow_model(Tuning(Photo(), Decide(threshold=0.5, smooth=0.6)), Tuning(Photo(), Decide()))
+    assert (state.tuning.decide.threshold, state.tuning.decide.smooth) == (0.75, 0.6)
+    assert page.as_json()["changed"] == []
+
+
+def test_looking_does_not_wait_for_saving(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\n")
+    _, page, _ = live(path)
+    page.change({"decide.threshold": 0.75})
+    saving = threading.Thread(target=page.save)
+    with config.changing(path):
+        saving.start()
+        until(lambda: saving.is_alive())
+        looking = threading.Thread(target=page.as_json)
+        looking.start()
+        looking.join(5)
+        assert not looking.is_alive() and saving.is_alive()
+    saving.join(20)
+    assert config.load(path).decide.threshold == 0.75

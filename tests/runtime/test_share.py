@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from small_disk import SmallDisk
 
 from picam_infer import config as configs
 from picam_infer.config import Config, Web
@@ -183,3 +184,28 @@ def test_only_addresses_that_lead_somewhere_are_given(monkeypatch: pytest.Monkey
 
 def test_this_machines_own_addresses_are_not_loopback() -> None:
     assert not [one for one in addresses.own() if one.startswith(("127.", "::1", "fe80", "0."))]
+
+
+def test_it_is_stored_in_the_form_that_the_file_has_by_then(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("web: on\n")
+    switch = started(path, clock)
+    path.write_text("web: {listen: '127.0.0.1:8090'}\n")  # by hand, and not read again yet
+    switch.open()
+    web = configs.load(path).web
+    assert isinstance(web, Web) and web.share is True and web.listen == "127.0.0.1:8090"
+    path.write_text("web: off\n")
+    switch.close()
+    assert configs.load(path).web is False
+
+
+def test_a_full_disk_says_what_holds_until_a_restart(path: Path, clock: Clock, small_disk: SmallDisk) -> None:
+    switch = started(path, clock)
+    small_disk.fill()
+    with pytest.raises(ConfigError) as error:  # as picam-infer share: no service has heard of it
+        switch.open()
+    assert error.value.hint == "make room on that disk"
+    switch.listen(lambda: None)
+    with pytest.raises(ConfigError) as error:
+        switch.close()
+    assert error.value.hint == "make room on that disk; the page is closed until a restart"
