@@ -71,4 +71,10 @@ def order(path: Path) -> list[list[tuple[int, str]]]:
 
 def _natural(text: str) -> list[tuple[int, str]]:
     parts = [part for part in re.split(r"(\d+)", text) if part]
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts]
+    return [number_order(part) if part.isdecimal() else (-1, part.lower()) for part in parts]
+
+
+def number_order(digits: str) -> tuple[int, str]:
+    """Return a sort key that puts digits in their numbers' order, also more of them than Python makes a number of."""
+    digits = digits.lstrip("0")
+    return len(digits), digits

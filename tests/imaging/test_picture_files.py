@@ -133,3 +133,14 @@ def test_no_other_program_is_started_for_a_picture() -> None:
     assert not other_formats.formats() & {"EPS", "WMF", "PDF"}
     with pytest.raises(PicamError, match="not a picture"):
         decode_picture(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "a.eps")
+
+
+def test_a_name_may_have_more_digits_than_python_reads() -> None:
+    paths = [Path(f"frame{number}.jpg") for number in ("9" * 5000, "10", "9", "0", "007")]
+    assert [path.stem[:8] for path in sorted(paths, key=picture_files.order)] == [
+        "frame0",
+        "frame007",
+        "frame9",
+        "frame10",
+        "frame999",
+    ]

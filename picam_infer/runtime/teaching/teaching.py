@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import secrets
 import time
@@ -337,7 +338,7 @@ class Teaching:
     def _failed(self, error: PicamError) -> None:
         """Remember why a recorded picture could not be taught, and log it once."""
         if self._problem is None or self._problem.message != error.message:
-            log.warning("teaching: %s; %s", error, error.hint)
+            log.warning("teaching: %s", error)
         self._problem = error
 
     def _learn_all(self, lesson: Lesson) -> None:
@@ -427,10 +428,13 @@ class Teaching:
         lesson, self._lesson = self._lesson, None
         if lesson is None:
             return
-        with contextlib.suppress(PicamError):
-            self._keep_recorded(lesson)
-            lesson.teacher.sync()
-        lesson.close()
+        steps: tuple[Callable[[], None], ...]
+        steps = functools.partial(self._keep_recorded, lesson), lesson.teacher.sync, lesson.close
+        for step in steps:
+            try:
+                step()
+            except PicamError as error:
+                self._failed(error)
         self._stage, self._progress, self._report = "closed", (0, 0), None
         self._live.clear()
         self._odd.clear()

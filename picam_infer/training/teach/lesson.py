@@ -178,8 +178,10 @@ class Lesson:
 
     def undo(self) -> str | None:
         """Take the last change back, and return what it was; None: there is none. Raises `PicamError`."""
+        before = self._classes
         what = self.teacher.undo()
-        self._write_note()
+        if self._classes != before:
+            self._write_note()
         return what
 
     def save(self, keep_old: Path | None, check: Callable[[Bundle, Picture, Array], None]) -> Report:
@@ -225,7 +227,11 @@ class Lesson:
         def back() -> None:
             self._classes = before
 
-        self._write_note()
+        try:
+            self._write_note()
+        except PicamError:
+            self._classes = before
+            raise
         self.teacher.remember(what, back, step)
 
     def _write_note(self) -> None:

@@ -11,15 +11,16 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from picam_infer.core import PicamError
+from picam_infer.core import NoSpace, PicamError
 from picam_infer.imaging import pictures as imaging
+from picam_infer.imaging.picture_files import number_order
 from picam_infer.models.label_folders import folder_names
 from picam_infer.platform import atomic_file, disk
 
@@ -33,7 +34,7 @@ _LEFT = re.compile(r"\..*[0-9a-f]{12}\.[A-Za-z0-9]{1,5}\.[0-9a-f]{8}", re.DOTALL
 Features = npt.NDArray[np.float32]
 
 
-class Full(PicamError):
+class Full(NoSpace):
     """There is no room for another picture."""
 
 
@@ -179,14 +180,16 @@ class PictureSet:
         return picture
 
     def forget_removed(self) -> None:
-        """Delete what was removed for good, and folders that are empty."""
+        """Delete what was removed for good, and folders that are empty; what the disk does not take is left."""
         shutil.rmtree(self.folder / _REMOVED, ignore_errors=True)
+        before = dict(self._folders)
         for label in set(self._folders) - {picture.label for picture in self._pictures.values()}:
             with contextlib.suppress(OSError):  # someone else's file is in it: then it stays
                 (self.folder / self._folders[label]).rmdir()
                 del self._folders[label]
-        if self.folder.is_dir():
-            self._write_table()
+        if self._folders != before:
+            with contextlib.suppress(OSError):  # the old table names folders that are gone, too: that is no harm
+                self._write_table(self._folders)
 
     # -- features, so that nothing has to be computed twice -----------------------------------------------------------
 
@@ -263,13 +266,13 @@ class PictureSet:
             while name.casefold() in taken or name.casefold() == _REMOVED:
                 number += 1
                 name = f"{folder_names([label])[label]}-{number}"
-            self._folders[label] = name
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._write_table()
+            self._write_table({**self._folders, label: name})  # first: a folder alone would not tell its label
+            self._folders[label] = name
         (self.folder / self._folders[label]).mkdir(exist_ok=True)
 
-    def _write_table(self) -> None:
-        table = {folder: label for label, folder in sorted(self._folders.items())}
+    def _write_table(self, folders: Mapping[str, str]) -> None:
+        table = {folder: label for label, folder in sorted(folders.items())}
         atomic_file.write(self.folder / _TABLE, json.dumps(table, ensure_ascii=False, indent=1).encode())
 
 
@@ -300,10 +303,13 @@ def clean_label(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
-def label_order(label: str) -> tuple[list[tuple[int, int | str]], str]:
+def label_order(label: str) -> tuple[list[tuple[int, int, str]], str]:
     """Return a sort key: `shelf 2` before `shelf 10`, whatever the case."""
     parts = [part for part in re.split(r"(\d+)", label.casefold()) if part]
-    return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts], label
+    numbers = [part.isdecimal() and part.isascii() for part in parts]
+    return [
+        (0, *number_order(part)) if number else (1, 0, part) for part, number in zip(parts, numbers, strict=True)
+    ], label
 
 
 def _stem(name: str) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from makers import jpeg_frame, until
 from show_camera import sheet
+from small_disk import SmallDisk
 
 from picam_infer.config import Config
+from picam_infer.core import PicamError
 from picam_infer.models import bundle as bundles
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
@@ -79,3 +81,36 @@ def test_a_lesson_in_which_nothing_was_done_builds_on_the_model_that_runs(
     state.bundle = digits
     teaching.open()
     assert teaching.status()["base"] == "signs"  # its pictures would have to be learnt again
+
+
+def test_a_full_disk_keeps_no_lesson_open(
+    teaching: Teaching, state: State, small_disk: SmallDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing can be added then, which is said once and in one line; closing, opening and ending go on."""
+    teaching.add_class("ring")
+    for number, shape in enumerate(("circle", "cross")):
+        teaching.correct(shape, jpeg_frame(sheet(shape)(1), number).data.tobytes(), "one", use=False)
+    teaching.remove(teaching.pictures()[0]["id"])
+    name = teaching.status()["name"]
+    small_disk.fill()
+    with pytest.raises(PicamError, match="No space left on device") as error:
+        teaching.add_class("square")
+    assert "make room on that disk" in error.value.hint
+    assert "square" not in [one["label"] for one in teaching.status()["classes"]]
+    with pytest.raises(PicamError, match="No space left on device"):
+        teaching.rename_class("cross", "plus")
+    assert [one["label"] for one in teaching.status()["classes"]] == ["ring", "circle", "cross"]
+    state.frames.put(jpeg_frame(sheet("circle")(3), 3))
+    teaching.hold("ring", "held")
+    until(lambda: teaching.status()["problem"])
+    teaching.end()
+    assert teaching.status()["stage"] == "closed"
+    teaching.open("another")
+    assert teaching.status()["stage"] == "open"
+    teaching.open(name)
+    assert [(one["label"], one["pictures"]) for one in teaching.status()["classes"]][-1] == ("cross", 1)
+    teaching.close(20)
+    assert "teach" not in [thread.name for thread in threading.enumerate()]
+    assert not [record for record in caplog.records if record.exc_info]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == len(set(said)) and all(line.count("make room on that disk") == 1 for line in said), said

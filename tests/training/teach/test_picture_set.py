@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lessons import encoded
+from small_disk import SmallDisk
 
 from picam_infer.core import PicamError
 from picam_infer.training.teach.picture_set import PictureSet, clean_label, label_order, original_name
@@ -116,3 +117,24 @@ def test_a_picture_is_found_as_people_call_it(tmp_path: Path) -> None:
 def test_labels_are_one_line_in_natural_order() -> None:
     assert clean_label(" a\n\tb\x1b[0m\u2028c ") == "a b [0m c"
     assert sorted(["b", "shelf 10", "Shelf 2", "a"], key=label_order) == ["a", "b", "Shelf 2", "shelf 10"]
+
+
+def test_a_full_disk_neither_keeps_it_open_nor_loses_a_label(tmp_path: Path, small_disk: SmallDisk) -> None:
+    kept = PictureSet(tmp_path / "set")
+    for label in ("a/b", "c"):
+        kept.add(label, encoded("red", len(label)), "one.png")
+    for picture in list(kept):
+        if picture.label == "c":
+            kept.remove(picture.id)
+    small_disk.fill()
+    with pytest.raises(OSError, match="No space left"):
+        kept.add("d/e", encoded("blue", 1), "two.png")
+    kept.forget_removed()
+    small_disk.full = False
+    kept.add("d/e", encoded("blue", 1), "two.png")
+    assert {picture.label for picture in PictureSet(tmp_path / "set")} == {"a/b", "d/e"}
+
+
+def test_a_label_may_have_more_digits_than_python_reads() -> None:
+    long = "9" * 5000
+    assert sorted([f"x{long}", "x10", "x9", "x007"], key=label_order) == ["x007", "x9", "x10", f"x{long}"]
