@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer import config as configs
-from picam_infer.core import BadFrame, Busy, Disconnected, Frame, PicamError, UsageError
+from picam_infer.core import BadFrame, Busy, Disconnected, Frame, NoSpace, PicamError, UsageError
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.models import bundle as bundles
@@ -201,7 +201,7 @@ class ModelTrial:
             raise PicamError(f"{bundles.home()} cannot be read ({error.strerror})", "check the disk") from error
         # For the file, its contents unpacked, and the bundle made from it.
         if free_mb < RESERVE_MB + 3 * size / 1e6:
-            raise PicamError("there is too little space on the disk", "delete models or pictures that nobody needs")
+            raise NoSpace("there is too little space on the disk", "delete models or pictures that nobody needs")
 
     # -- what becomes of it --------------------------------------------------------
 

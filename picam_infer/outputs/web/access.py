@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import ipaddress
@@ -246,14 +245,17 @@ def _shown(headers: Headers) -> str:
     if kind.lower() == "basic":  # for programs that can only be given http://user:password@host/
         try:
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeError):
+        except ValueError:  # neither base64 nor text
             return value
     return value or kind
 
 
 def _same_site(origin: str, host: str) -> bool:
     """Whether an Origin header is that of the host that was typed; both may leave out the scheme's default port."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # it is no address at all
+        return False
     own = {"http": ":80", "https": ":443"}.get(parts.scheme, ":")
     return bool(parts.netloc) and parts.netloc.lower().removesuffix(own) == host.lower().removesuffix(own)
 

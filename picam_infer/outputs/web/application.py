@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from picam_infer.core import ConfigError
+from picam_infer.core import Busy, ConfigError
 from picam_infer.outputs.web.access import SAFE, Access, Refused
 from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.endpoints import routes
 from picam_infer.outputs.web.refusals import refuse
-from picam_infer.outputs.web.request import FORMS, UPLOAD, inner, peer
+from picam_infer.outputs.web.request import FORMS, UPLOAD, inner, peer, refused
 from picam_infer.outputs.web.session_cookie import cookie, renew
 from picam_infer.outputs.web.visitor import WrongPrefix
 
@@ -53,7 +53,7 @@ def application(context: Context, limiter: ConnectionLimiter) -> web.Application
             except Refused as refusal:
                 return refuse(access, request, refusal)
             except ConfigError as error:
-                return refuse(access, request, Refused(422, error.message, error.hint))
+                return refuse(access, request, refused(error, ((Busy, 503),), 422))
             except web.HTTPException as error:
                 if error.status < 400:
                     raise
@@ -74,12 +74,26 @@ def application(context: Context, limiter: ConnectionLimiter) -> web.Application
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.on_response_prepare.append(dress)
-    found, base = list(routes(context)), access.proxies.base
+    found, base = [_with_expect(each) for each in routes(context)], access.proxies.base
     app.add_routes(found)
     if base:  # for a proxy that does not strip the prefix
         app.add_routes([web.RouteDef(each.method, base + each.path, each.handler, each.kwargs) for each in found])
-        app.router.add_get(base, to_base)
+        app.router.add_get(base, to_base, expect_handler=expected)
     return app
+
+
+def _with_expect(route: web.RouteDef) -> web.RouteDef:
+    return web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, "expect_handler": expected})
+
+
+async def expected(request: web.Request) -> None:
+    """Answer an Expect header, before the request is looked at. aiohttp's own quotes it, though it may be no text."""
+    if request.version != HttpVersion11:
+        return
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer has not begun
 
 
 async def to_base(request: web.Request) -> web.StreamResponse:

@@ -31,7 +31,13 @@ def problem_page(access: Access, request: web.Request, refusal: Refused) -> web.
     for name, said in words.items():
         text = text.replace(f"<!--{name}-->", html.escape(said))
     text = text.replace("<!--root-->", root(access, request))
-    return _finished(web.Response(text=text, content_type="text/html", status=refusal.status), refusal)
+    return _finished(_page(text, refusal), refusal)
+
+
+def _page(text: str, refusal: Refused) -> web.Response:
+    """Return a page; it may quote what is no valid text, from a header or a body."""
+    body = text.encode("utf-8", "backslashreplace")
+    return web.Response(body=body, content_type="text/html", charset="utf-8", status=refusal.status)
 
 
 def _sentence(text: str) -> str:
@@ -54,6 +60,6 @@ def login_form(access: Access, request: web.Request, refusal: Refused) -> web.Re
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
     text = text.replace("<!--root-->", root(access, request))
     text = text.replace("<!--file-->", html.escape(str(access.token.path)))
-    answer = web.Response(text=text, content_type="text/html", status=refusal.status)
+    answer = _page(text, refusal)
     del_cookie(access, request, answer)
     return _finished(answer, refusal)

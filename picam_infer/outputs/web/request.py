@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from picam_infer.core import PicamError
+from picam_infer.core import NoSpace, PicamError
 from picam_infer.outputs.web.access import Access, Refused
 from picam_infer.outputs.web.visitor import Visitor, WrongPrefix
+from picam_infer.platform import disk
 
 T = TypeVar("T")
 
@@ -79,13 +80,20 @@ def number(request: web.Request, name: str, default: float, least: float, most: 
     return min(most, max(least, value)) if value == value else default
 
 
+def refused(error: PicamError, statuses: Sequence[tuple[type[PicamError], int]] = (), default: int = 409) -> Refused:
+    """Return the refusal for an error: 507 where there is no space, the status of the error's type, or `default`."""
+    status = next((status for kind, status in statuses if isinstance(error, kind)), default)
+    if isinstance(error, NoSpace) or disk.is_full(error):
+        status = 507
+    return Refused(status, error.message, error.hint)
+
+
 async def in_thread(work: Callable[[], T], statuses: Sequence[tuple[type[PicamError], int]]) -> T:
-    """Await in a thread what may block. Raises `Refused` with the status of the error's type, or else 409."""
+    """Await in a thread what may block. Raises `Refused`: see `refused`."""
     try:
         return await asyncio.to_thread(work)
     except PicamError as error:
-        status = next((status for kind, status in statuses if isinstance(error, kind)), 409)
-        raise Refused(status, error.message, error.hint) from error
+        raise refused(error, statuses) from error
 
 
 async def body(request: web.Request, patience_s: float) -> Any:

@@ -45,8 +45,9 @@ class Token:
     def equals(self, given: str) -> bool:
         """Compare in constant time."""
         token = self._read()
-        # Hashes, so that not even the length leaks.
-        same = hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(token.encode()).digest())
+        # Hashes, so that not even the length leaks. What is not valid text is no token, but can be hashed as well.
+        digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).digest()
+        same = hmac.compare_digest(digest, hashlib.sha256(token.encode()).digest())
         return same and bool(token)
 
     def sign(self, text: str) -> str:

@@ -41,7 +41,8 @@ def canonical(host: str) -> str:
     """Return a host name in lower-case ASCII without port or final dot: `Küche.local.:80` → `xn--kche-0ra.local`."""
     name = host.strip()
     if name.startswith("["):
-        return name[1:].partition("]")[0].partition("%")[0].lower() if "]" in name else ""
+        name = name[1:].partition("]")[0].partition("%")[0].lower() if "]" in name else ""
+        return name if name.isascii() else ""
     name = name.partition(":")[0].rstrip(".").lower()
     if name.isascii():
         return name

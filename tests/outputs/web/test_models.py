@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from browser import Browser
 from makers import make_bundle
+from small_disk import SmallDisk
 from visitors import Run, ask_json, serving, until
 
 from picam_infer import config as configs
@@ -127,6 +128,14 @@ def test_a_file_is_converted_tried_and_used(page: Page, tmp_path: Path) -> None:
     assert page.post("delete", {"name": "my-photo-model"})[0] == 200 and page.names == ["digits", "light"]
 
 
+def test_choosing_one_on_a_full_disk_changes_nothing_and_says_so(page: Page, small_disk: SmallDisk) -> None:
+    small_disk.fill()
+    status, told = page.post("use", {"name": "digits"})
+    assert status == 507 and "cannot be written (No space left on device)" in told["error"]
+    assert told["hint"] == "make room on that disk", "nothing lives on: the other model does not run"
+    assert configs.load(page.settings).model == "light"
+
+
 def test_what_may_not_be_deleted_or_used(page: Page) -> None:
     for path, wish, status, said in (
         ("delete", {"name": "light"}, 422, "in use"),
@@ -161,7 +170,8 @@ def test_uploads_that_are_refused(page: Page, monkeypatch: pytest.MonkeyPatch) -
     assert page.upload("m.h5", b"x" * 2000)[0] == 422
     monkeypatch.setattr(model_trial, "MOST_MB", 500)
     monkeypatch.setattr(model_trial, "RESERVE_MB", 1e12)
-    assert "too little space" in page.upload("m.h5", b"x")[1]["error"]
+    status, told = page.upload("m.h5", b"x")
+    assert status == 507 and "too little space" in told["error"]
 
 
 def test_names_do_not_lead_out_of_the_folder(page: Page) -> None:

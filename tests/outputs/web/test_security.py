@@ -8,13 +8,16 @@ import http.client
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_disk import SmallDisk
 from visitors import Run, ask, ask_json, make_certificate, own_address, serving, until, watching
 
+from picam_infer import config as configs
 from picam_infer.config import Web as Settings
 from picam_infer.outputs.web import token
 from picam_infer.outputs.web.application import MAX_BODY
@@ -470,3 +473,124 @@ def test_people_get_a_page_about_every_refusal(web: Web) -> None:
     status, headers, page = ask(web, "/nothing/here", Accept="text/html")
     assert status == 404 and headers["content-type"].startswith("text/html") and b"Not Found" in page
     assert b'href="../"' in page and ask_json(web, "/nothing/here")[1] == {"error": "Not Found", "hint": ""}
+
+
+HEADERS = ("Host", "Origin", "Referer", "Authorization", "Cookie", "Range", "If-Range", "If-Modified-Since", "Expect",
+           "If-None-Match", "Content-Length", "Content-Type", "Transfer-Encoding", "Accept", "Accept-Encoding",
+           "User-Agent", "Last-Event-ID", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Forwarded", "X-Forwarded-For",
+           "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Real-IP")  # fmt: skip
+HOSTILE = (b"http://[", b"http://]", b"http://[::1%", b"[\xff]", b"\xff", b"Bearer \xff", b"Basic \xff", b"Basic /w==",
+           "Bearer ж".encode(), b"9" * 5000, b"bytes=" + b"9" * 5000 + b"-", b"-1", b"[", b"\xc2\xb2", b"1.1.1.1.1",
+           b"%", b'W/"', b'a=\xff; b="\\777', b"Fri, 31 Dec 99999 25:61:61 GMT", b"application/json; charset=\xff",
+           b"multipart/form-data; boundary=", b"text/html;q=9e9999, */*;q=x",
+           b"1.1.1.1, [::1", b"//\xed\xa0\x80", b"http://x:99999/")  # fmt: skip
+
+
+def raw(web: Web, method: bytes, path: bytes, *headers: tuple[bytes, bytes], body: bytes = b"") -> bytes:
+    """Send one request of any bytes and return all that is answered; empty: the server hung up."""
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    with socket.create_connection(("127.0.0.1", web.port), 10) as link, contextlib.suppress(ConnectionError):
+        link.sendall(method + b" " + path + b" HTTP/1.1\r\n" + head + b"Connection: close\r\n\r\n" + body)
+        return b"".join(iter(lambda: link.recv(65536), b""))
+    return b""
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("proxy", [False, True])
+def test_no_header_is_an_internal_error(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, header: str, proxy: bool
+) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    more: Any = {"proxies": ("127.0.0.1",), "base": "/cam"} if proxy else {}
+    settings = Settings(listen="127.0.0.1:0", token_file=str(path), **more)
+    with serving(run, settings, patience_s=0.2) as web:
+        for value in HOSTILE:
+            for method, page in ((b"GET", b"/page/page.css"), (b"POST", b"/login"), (b"PATCH", b"/api/config")):
+                given = {
+                    b"Host": b"127.0.0.1",
+                    b"Accept": b"text/html",
+                    b"Content-Length": b"0",
+                    header.encode(): value,
+                }
+                answer = raw(web, method, page, *given.items())
+                assert answer[9:10] in (b"", b"2", b"3", b"4"), (value, method, page, answer[:300])
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://]", "http://[::1%", "", "\xff"])
+def test_what_is_no_origin_is_another_sites(web: Web, origin: str) -> None:
+    kind = {"Content_Type": "application/json"}
+    assert ask(web, "/api/config", "PATCH", b"{}", Origin=origin, **kind)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "given", [b"Bearer \xff", b"\xff", b"Basic \xff", b"Basic /w==", "Bearer ж".encode(), b"Bearer \xed\xa0\x80"]
+)
+def test_a_token_of_any_bytes_is_a_wrong_token(run: Run, tmp_path: Path, given: bytes) -> None:
+    path = tmp_path / "token"
+    token.make(path)
+    with serving(run, Settings(listen="127.0.0.1:0", token="always", token_file=str(path))) as web:
+        statuses: list[bytes] = []  # each wrong one doubles the wait, until even a slow machine comes too early
+
+        def throttled() -> bool:
+            answer = raw(web, b"GET", b"/api/state", (b"Host", b"127.0.0.1"), (b"Authorization", given))
+            statuses.append(answer[9:12])
+            return statuses[-1] == b"429"
+
+        until(throttled)
+        assert statuses[0] == b"401" and set(statuses) == {b"401", b"429"}
+
+
+def test_a_key_with_thousands_of_digits_is_refused(web: Web) -> None:
+    status, told = ask_json(web, "/api/config", "PATCH", {f"preprocess.canny.{'9' * 5000}": 1})
+    assert status == 422 and "cannot be changed while running" in told["error"]
+
+
+def test_a_full_disk_is_no_fault_of_the_request(run: Run, tmp_path: Path, small_disk: SmallDisk) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\n")
+    run.state.share.path = path
+    with serving(run, config_path=path) as web:
+        assert ask_json(web, "/api/config", "PATCH", {"decide.threshold": 0.75})[0] == 200
+        small_disk.fill()
+        status, told = ask_json(web, "/api/config/keep", "POST", {})
+        assert status == 507 and "No space left" in told["error"]
+        assert told["hint"] == "make room on that disk; the settings live on until a restart"
+        status, told = ask_json(web, "/api/share", "POST", {"open": True})
+        assert status == 507 and told["hint"] == "make room on that disk; the page is open until a restart"
+        run.state.share.path = None
+        run.state.share.close()
+
+
+def test_settings_that_another_program_keeps_to_itself_are_for_later(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("picam_infer.config.writer._PATIENCE_S", 0.05)
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\n")
+    with serving(run, config_path=path) as web:
+        assert ask_json(web, "/api/config", "PATCH", {"decide.threshold": 0.75})[0] == 200
+        with configs.changing(path):
+            status, told = ask_json(web, "/api/config/keep", "POST", {})
+        assert status == 503 and "is changing the settings" in told["error"]
+        assert ask_json(web, "/api/config/keep", "POST", {})[0] == 200
+
+
+def test_two_savers_at_once_lose_nothing(run: Run, tmp_path: Path) -> None:
+    """What is kept and who may look are saved side by side, as by two people."""
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\nweb: {listen: '127.0.0.1:0'}\n")
+    run.state.share.path = path
+    with serving(run, config_path=path) as web:
+        run.state.share.follow(configs.load(path).web)
+        for number in range(10):
+            threshold, opened = round(0.1 + number * 0.05, 2), number % 2 == 0
+            ask_json(web, "/api/config", "PATCH", {"decide.threshold": threshold})
+            wishes = [("/api/config/keep", {}), ("/api/share", {"open": opened})]
+            with ThreadPoolExecutor() as people:
+                answers = list(people.map(lambda wish: ask_json(web, wish[0], "POST", wish[1])[0], wishes))
+            assert answers == [200, 200]
+            file = configs.load(path)
+            shared = configs.chosen(file.web, Settings)
+            assert shared is not None and (file.decide.threshold, shared.share) == (threshold, opened)

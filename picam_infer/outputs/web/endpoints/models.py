@@ -13,6 +13,7 @@ from picam_infer.core import Busy, NoInput, PicamError, UsageError
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.request import UPLOAD, fields, in_thread
+from picam_infer.platform import disk
 from picam_infer.runtime.model_trial import ModelTrial
 
 T = TypeVar("T")
@@ -92,9 +93,9 @@ class Models:
         except PicamError as error:
             raise Refused(413, error.message, error.hint) from error
         except OSError as error:
-            raise Refused(
-                507, f"the file cannot be written ({error.strerror or error})", "make room on the disk"
-            ) from error
+            why = f"the file cannot be written ({error.strerror or error})"
+            remedy = disk.remedy(error, path.parent, fixed=True)
+            raise Refused(507 if disk.is_full(error) else 409, why, remedy) from error
         if not count or (request.content_length or count) != count:
             raise Refused(400, "the file is empty" if not count else "the upload broke off")
 

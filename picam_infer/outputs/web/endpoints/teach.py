@@ -16,12 +16,11 @@ from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.request import Kinds, fields, in_thread
 from picam_infer.platform.zip_stream import zipped
 from picam_infer.runtime.teaching import Teaching
-from picam_infer.training.teach.picture_set import Full
 
 T = TypeVar("T")
 
 _THUMBNAIL_PX = 160
-_STATUS: tuple[tuple[type[PicamError], int], ...] = ((Busy, 503), (Full, 507), (UsageError, 422), (NoInput, 422))
+_STATUS: tuple[tuple[type[PicamError], int], ...] = ((Busy, 503), (UsageError, 422), (NoInput, 422))
 
 
 class Teach:
