@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer import config
-from picam_infer.core import BadFrame, Finding, Frame, Result
+from picam_infer.core import BadFrame, Finding, Frame, NoSpace, Result
 from picam_infer.imaging import jpeg
 from picam_infer.models.label_folders import folder_name, folder_names
 from picam_infer.platform import atomic_file, disk
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # Only files with such names are ever counted or deleted: the folder may be someone's home.
 _NAME = re.compile(r"\d{8}-\d{6}-\d{3}_[^/\x00]{1,80}_\d+\.jpg")
 _MB = 1_000_000
+_MAKE_ROOM = "make room, lower keep.reserve_mb, or choose a folder on another disk"
 _CLOSE_CALL = 0.2
 """A lead over the second class smaller than this is uncertain too."""
 
@@ -198,8 +199,11 @@ class Collector:
             self._write(stem + ".jpg", data)
         except BadFrame:
             return
+        except NoSpace as error:
+            self._failed(f"{self._folder}: {error}")
+            return
         except OSError as error:
-            self._failed(f"{self._folder}: {error.strerror or error}")
+            self._failed(f"{self._folder}: {error.strerror or error}; {disk.remedy(error, self._folder)}")
             return
         with self._lock:
             self._files.append((stem + ".jpg", size))
@@ -216,7 +220,7 @@ class Collector:
         atomic_file.write(self._folder / name, data, durable=False)
 
     def _make_room(self, size: int) -> None:
-        """Delete the oldest until the new one fits. Raises `OSError` when even that is not enough."""
+        """Delete the oldest until the new one fits. Raises `NoSpace` when even that is not enough, and `OSError`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         while True:
             with self._lock:
@@ -227,8 +231,11 @@ class Collector:
             if not self._files:
                 if free - size < self._settings.reserve_mb * _MB:
                     reserve_mb = self._settings.reserve_mb
-                    raise OSError(None, f"less than {reserve_mb:g} MB are free" if reserve_mb else "the disk is full")
-                raise OSError(None, f"one picture takes more than {self._settings.max_mb:g} MB")
+                    raise NoSpace(
+                        f"less than {reserve_mb:g} MB are free" if reserve_mb else "the disk is full",
+                        _MAKE_ROOM if reserve_mb else "make room, or choose a folder on another disk",
+                    )
+                raise NoSpace(f"one picture takes more than {self._settings.max_mb:g} MB", "raise keep.max_mb")
             with self._lock:
                 name, _ = self._files.popleft()
             (self._folder / name).unlink(missing_ok=True)
@@ -266,7 +273,7 @@ def findings(settings: config.Keep) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"{folder}: less than {settings.reserve_mb:g} MB are free, so no picture is collected",
-            "make room, lower keep.reserve_mb, or choose a folder on another disk",
+            _MAKE_ROOM,
         )
     elif free_mb < settings.reserve_mb + settings.max_mb:
         yield Finding(

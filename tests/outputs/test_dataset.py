@@ -142,6 +142,7 @@ def test_the_disks_reserve_is_not_touched(tmp_path: Path, monkeypatch: pytest.Mo
         free[0] = 500_000_100
         show(run, collector, result(None, seq=2))
         assert collector.failures == 1 and "500 MB" in run.as_json()["keep"]["reason"]
+        assert "make room, lower keep.reserve_mb, or choose a folder" in collector.reason
         assert collector.report().pictures == 0, "what was kept made room first"
         free[0] = 600_000_000
         show(run, collector, result(None, seq=3))

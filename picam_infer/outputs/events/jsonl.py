@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from picam_infer.config import Jsonl
 from picam_infer.outputs.events.outlet import DeliveryError, Event
-from picam_infer.platform import terminal
+from picam_infer.platform import disk, terminal
 
 
 class JsonLines:
@@ -45,10 +45,11 @@ class JsonLines:
                     file.truncate(whole)  # no half lines
                 raise
         except terminal.OutputError as error:
-            raise DeliveryError(error.message) from error
+            raise DeliveryError(error.message, hint=error.hint) from error
         except OSError as error:
             self.close()
-            raise DeliveryError(f"cannot write: {error.strerror or error}") from error
+            hint = disk.remedy(error, self._path.parent if self._path else Path())
+            raise DeliveryError(f"cannot write: {error.strerror or error}", hint=hint) from error
 
     def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Nothing is due."""

@@ -35,15 +35,18 @@ _REASONS = 8
 
 
 class DeliveryError(Exception):
-    """An event did not arrive.
+    """An event did not arrive: why, and what to do about it.
 
     `final`: this receiver will never take it; `counts`: the attempt uses up one of the retries; `after_s`: the
     receiver asks for no other attempt before so many seconds.
     """
 
-    def __init__(self, reason: str, final: bool = False, counts: bool = True, after_s: float = 0.0) -> None:
+    def __init__(
+        self, reason: str, final: bool = False, counts: bool = True, after_s: float = 0.0, hint: str = ""
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.hint = hint
         self.final = final
         self.counts = counts
         self.after_s = after_s
@@ -273,8 +276,9 @@ class Outlet:
             failure = error
             if error.reason not in self._told and len(self._told) < _REASONS:
                 self._told.add(error.reason)
-                log.warning("events: %s: %s", self._transport.name, error.reason)
-                self._health.mark_down(self._part, error.reason)
+                said = f"{error.reason}; {error.hint}" if error.hint else error.reason
+                log.warning("events: %s: %s", self._transport.name, said)
+                self._health.mark_down(self._part, error.reason, error.hint)
         except Exception:  # a fault of ours: this event is lost, the next ones start afresh
             failure = DeliveryError(_INTERNAL, final=True)
             if failure.reason not in self._told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 from pathlib import Path
@@ -34,6 +35,10 @@ def reason(error: BaseException) -> str:
         return "no answer"
     if isinstance(error, UnicodeError):
         return "its name is not a host name"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it hung up without an answer"
+    if isinstance(error, http.client.HTTPException):
+        return "its answer is not HTTP"  # which may be any bytes
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
@@ -53,6 +58,8 @@ def remedy(error: BaseException, ca_file: str = "") -> str:
         return "check the address, and the firewall in between"
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)) and error.filename:
         return "check the path and its permissions"
+    if isinstance(error, http.client.HTTPException):
+        return "check the port, and whether it is http or https there"
     if isinstance(error, ConnectionRefusedError):
         return "is the server running there, and is that its port?"
     return "check the address and the network"

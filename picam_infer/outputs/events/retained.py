@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from picam_infer.config.instance import Instance
-from picam_infer.platform import atomic_file
+from picam_infer.platform import atomic_file, disk
 from picam_infer.platform.paths import state_folder
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,10 @@ class Memory:
         except OSError as error:
             if not self._said:
                 self._said = True
-                log.info("events: %s cannot be written (%s): a change of `name` will leave old topics at the broker",
-                         self._path, error.strerror)  # fmt: skip
+                log.info(
+                    "events: %s cannot be written (%s): a change of `name` will leave old topics at the broker; %s",
+                    self._path, error.strerror, disk.remedy(error, self._path.parent, fixed=True),
+                )  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, dict[str, frozenset[str]]]:

@@ -20,7 +20,7 @@ from picam_infer.config import Webhook
 from picam_infer.core import BadFrame, ConfigError
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events.outlet import LONGEST_WAIT_S, DeliveryError, Event
-from picam_infer.outputs.events.reasons import reason, tls_context
+from picam_infer.outputs.events.reasons import reason, remedy, tls_context
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
 
@@ -145,7 +145,7 @@ class Hook:
         except (OSError, http.client.HTTPException, ValueError) as error:
             if late.is_set() or isinstance(error, TimeoutError):
                 raise DeliveryError(f"no answer within {timeout_s:g} s") from error
-            raise DeliveryError(reason(error)) from error
+            raise DeliveryError(reason(error), hint=remedy(error, self._settings.ca_file)) from error
         finally:
             alarm.cancel()
             connection.close()
@@ -175,7 +175,7 @@ class Hook:
                 return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
         except (OSError, ValueError) as error:
-            raise DeliveryError(reason(error), counts=False) from error
+            raise DeliveryError(reason(error), counts=False, hint=remedy(error, self._settings.ca_file)) from error
 
 
 def _secret(place: str) -> bytes:

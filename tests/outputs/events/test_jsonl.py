@@ -69,8 +69,9 @@ def test_a_disk_that_does_not_take_it_is_a_reason_to_wait(tmp_path: Path) -> Non
     with pytest.raises(DeliveryError, match="cannot write"):
         write(lines, 1)
     full = JsonLines(config.Jsonl(path="/dev/full"))
-    with pytest.raises(DeliveryError, match="No space left"):
+    with pytest.raises(DeliveryError, match="No space left") as error:
         write(full, 1)
+    assert error.value.hint == "make room on that disk, or choose a folder on another"
 
 
 def test_stdout(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from event_samples import change, state, until
+from socket_server import Caller, SocketServer
 from webhook_receiver import Receiver
 
 from picam_infer import config
@@ -174,3 +175,38 @@ def test_passwords_in_the_address_are_sent_but_not_shown(receiver: Receiver) -> 
     hook.deliver(Event(change("one")), lambda s: True)
     assert hook.name == f"127.0.0.1:{receiver.server_port}", "nor the path, which may be a secret too"
     assert receiver.got[0][0]["authorization"] == "Basic " + base64.b64encode(b"me:hidden").decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"\xff" * 100 + b"\r\n\r\n", "its answer is not HTTP"),
+        (b"HTTP/1.1 \x1b[31m\r\n\r\n", "its answer is not HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "its answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "its answer is not HTTP"),
+        (b"H" * 70_000, "its answer is not HTTP"),
+        (b"", "it hung up without an answer"),
+    ],
+)
+def test_what_is_no_answer_is_told_in_words_with_a_remedy(answer: bytes, said: str) -> None:
+    def serve(caller: Caller) -> None:
+        caller.request()
+        caller.send(answer)
+
+    with SocketServer(serve) as server:
+        hook = Hook(config.Webhook(url=f"http://127.0.0.1:{server.port}/"))
+        with pytest.raises(DeliveryError) as error:
+            hook.deliver(Event(change("one")), lambda s: True)
+    assert error.value.reason == said
+    assert error.value.hint == "check the port, and whether it is http or https there"
+
+
+def test_the_line_in_the_journal_ends_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+    run = state()
+    with Events([config.Webhook(url="http://127.0.0.1:9/", retries=0)], run) as events:
+        run.announce(change("one"))
+        until(lambda: events.report()[0].failed)
+        problem = run.health.problems[0]
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert lines == [f"events: 127.0.0.1:9: {problem.what}; is the server running there, and is that its port?"]
+    assert problem.remedy == "is the server running there, and is that its port?"
