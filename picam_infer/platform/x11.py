@@ -174,7 +174,7 @@ def try_connect(display: str, authority: str, sockets: Path = SOCKETS) -> Answer
     """Connect to a desktop's X server; None: it is not there."""
     try:
         link = _dial(display, sockets)
-    except OSError:
+    except (OSError, ValueError, OverflowError):  # the name may be anything
         return None
     try:
         return Answer(link, *_greet(link, display, authority))

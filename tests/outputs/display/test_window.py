@@ -345,3 +345,10 @@ def test_a_lost_camera_is_a_status_screen(
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
+
+
+@pytest.mark.parametrize(
+    "display", ["localhost:" + "9" * 5000, "localhost:99999", "localhost:x", ".." * 40 + ":0", ":\0"]
+)
+def test_a_name_that_no_display_can_have_is_not_there(display: str) -> None:
+    assert x11.try_connect(display, "") is None
