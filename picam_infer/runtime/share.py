@@ -85,6 +85,10 @@ class Share:
         self._settings: Web | bool = Web()
         self._ends_s = 0.0
         self._clock, self._monotonic = clock, monotonic
+        self._keeping = threading.Lock()
+        """Held from an opening or closing until it is stored, so that the file has the last of them. Taken before
+        `_lock`, which nobody holds while waiting for the disk.
+        """
         self._lock = threading.RLock()
         self._invited: dict[str, float] = {}
         """SHA-256 of each valid code, and when it expires (CLOCK_MONOTONIC)."""
@@ -116,22 +120,24 @@ class Share:
 
         Raises `ConfigError` if there is no page; also if it was opened but that cannot be stored.
         """
-        with self._lock:
-            if configs.chosen(self._settings, Web) is None:
-                raise ConfigError("the page is switched off", "set web: on in the configuration")
-            if self.always:
-                return
-            self._set(Opening(None if for_s is None else self._clock() + for_s))
+        with self._keeping:
+            with self._lock:
+                if configs.chosen(self._settings, Web) is None:
+                    raise ConfigError("the page is switched off", "set web: on in the configuration")
+                if self.always:
+                    return
+                self._set(Opening(None if for_s is None else self._clock() + for_s))
             self._keep(True if for_s is None else stamp(self._clock() + for_s))
 
     def close(self) -> None:
         """Close it again. Raises `ConfigError` if `web.listen` opens it, or that cannot be stored."""
-        with self._lock:
-            if self.always:
-                raise ConfigError(
-                    "web.listen opens the page to the network", "to close it, set web.listen: 127.0.0.1:8080"
-                )
-            self._set(None)
+        with self._keeping:
+            with self._lock:
+                if self.always:
+                    raise ConfigError(
+                        "web.listen opens the page to the network", "to close it, set web.listen: 127.0.0.1:8080"
+                    )
+                self._set(None)
             self._keep(False)
 
     def tick(self) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
+from makers import until
 from small_disk import SmallDisk
 
 from picam_infer import config as configs
@@ -209,3 +211,19 @@ def test_a_full_disk_says_what_holds_until_a_restart(path: Path, clock: Clock, s
     with pytest.raises(ConfigError) as error:
         switch.close()
     assert error.value.hint == "make room on that disk; the page is closed until a restart"
+
+
+def test_a_login_does_not_wait_for_the_file(path: Path, clock: Clock) -> None:
+    switch = started(path, clock)
+    code = switch.invite().code
+    opening, logins = threading.Thread(target=switch.open), list[bool]()
+    login = threading.Thread(target=lambda: logins.append(switch.redeem(code)))
+    with configs.changing(path):
+        opening.start()
+        until(lambda: switch.now is not None)
+        login.start()
+        login.join(5)
+        assert logins == [True] and opening.is_alive()
+    opening.join(20)
+    web = configs.load(path).web
+    assert isinstance(web, Web) and web.share is True
