@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
@@ -21,10 +23,12 @@ import numpy as np
 from picam_infer.config import LIVE_HOLD, Decide
 from picam_infer.convert.conversion import convert
 from picam_infer.core import Frame, NoInput, PicamError
+from picam_infer.imaging import pictures
 from picam_infer.imaging.decode import grey_square
 from picam_infer.inference.preprocess import edges
 from picam_infer.inference.ruled_lines import without_ruled_lines
 from picam_infer.models.bundle import Bundle, Edges, load
+from picam_infer.platform import regular_file
 from picam_infer.training.digits import LABELS, REJECT, Digits, read_mnist
 from picam_infer.training.network import scaled
 from picam_infer.training.rates import CLAIM, Predict, Rates, openvino_predict
@@ -34,6 +38,8 @@ from picam_infer.training.samples import digit_squares, evaluation_frames
 SIZES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
 GROUPS = ("fill_percent", "tool", "ground", "light")
 NONE = REJECT
+DIGITS = LABELS[:NONE]
+COLUMNS_OF_INDEX = "it needs a first row with the columns file and label, and a row for each picture"
 ROI = 0.4
 WORK_PX = 144
 
@@ -76,19 +82,67 @@ class Recipe:
 def photographs(folder: Path, size: tuple[int, int]) -> Iterator[Case]:
     """The folder's pictures as frames of a size: scaled to its height, their border repeated to its width."""
     index = folder / "index.csv"
+    for number, (place, path, truth, about) in enumerate(listed(index)):
+        try:
+            coded = pictures.read_bytes(path)
+            image = pictures.decode_picture(coded, str(path))
+        except PicamError as error:
+            raise NoInput(f"{place}: {error.message}", error.hint) from error
+        as_it_is = coded.startswith(b"\xff\xd8") and image.shape[1::-1] == size
+        data = np.frombuffer(coded, np.uint8) if as_it_is else jpeg(resized(image, size), 85)
+        yield Case(Frame(data, "jpeg", *size, monotonic_s=0, captured=0, seq=number), truth, about)
+
+
+def listed(index: Path) -> list[tuple[str, Path, int, dict[str, str]]]:
+    """Each picture's row in an index (for people), its file, its class, and all said of it. Raises `NoInput`."""
+    rows = csv.DictReader(io.StringIO(index_text(index), newline=""), strict=True)
+    found = []
     try:
-        rows = list(csv.DictReader(index.read_text().splitlines()))
+        lacking = [name for name in ("file", "label") if name not in (rows.fieldnames or [])]
+        if lacking:
+            raise NoInput(f"{index}, row 1: there is no column {lacking[0]}", COLUMNS_OF_INDEX)
+        for row in rows:
+            place = f"{index}, row {rows.line_num}"
+            if None in row or row["file"] is None or row["label"] is None:
+                raise NoInput(f"{place}: it has not as many columns as the first row", COLUMNS_OF_INDEX)
+            if not row["file"].strip():
+                raise NoInput(f"{place}: it names no file", COLUMNS_OF_INDEX)
+            found.append((place, index.parent / row["file"], truth_of(row["label"].strip(), place), row))
+    except csv.Error as error:
+        raise NoInput(f"{index}, row {rows.reader.line_num}: {error}", "save it as CSV again") from error
+    if not found:
+        raise NoInput(f"{index} names no pictures", COLUMNS_OF_INDEX)
+    return found
+
+
+def truth_of(label: str, place: str) -> int:
+    """The class that a label in an index means. Raises `NoInput`."""
+    if label not in ("", *DIGITS):
+        hint = "a label is 0 to 9, or empty for a picture without a digit"
+        raise NoInput(f"{place}: {label!r} is not a digit", hint)
+    return DIGITS.index(label) if label else NONE
+
+
+def index_text(index: Path) -> str:
+    """What an index holds. Raises `NoInput`."""
+    try:
+        regular_file.require(index)
+        return index.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise NoInput(f"there is no {index}", COLUMNS_OF_INDEX) from error
+    except UnicodeDecodeError as error:
+        row = error.object[: error.start].count(b"\n") + 1
+        raise NoInput(f"{index}, row {row}: it is not UTF-8 text", "save it as CSV in UTF-8") from error
     except OSError as error:
-        raise NoInput(f"no photographs in {folder} ({error})", "it needs an index.csv with file and label") from error
-    for number, row in enumerate(rows):
-        data = np.fromfile(folder / row["file"], np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        if image is None:
-            raise NoInput(f"{folder / row['file']} is not a picture", f"see {index}")
-        if image.shape[1::-1] != size:
-            data = jpeg(resized(image, size), 85)
-        truth = int(row["label"]) if row["label"] else NONE
-        yield Case(Frame(data, "jpeg", *size, monotonic_s=0, captured=0, seq=number), truth, row)
+        raise regular_file.unreadable(index, error) from error
+
+
+def scans(mnist: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's digits as `read_mnist` returns them. Raises `NoInput`."""
+    try:
+        return read_mnist(mnist, part)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise NoInput(f"no MNIST in {mnist} ({error})", "it needs the four idx files, plain or as .gz") from error
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -190,7 +244,7 @@ def trained_plainly(mnist: Path, folder: Path) -> Path:
             layers.Dense(10, activation="softmax"),
         ]
     )
-    images, labels = read_mnist(mnist, "train")
+    images, labels = scans(mnist, "train")
     network.compile("adam", "sparse_categorical_crossentropy")
     network.fit(scaled(images), labels, batch_size=128, epochs=3, verbose=0)
     network.save(folder / "plain.h5")
@@ -321,6 +375,8 @@ def judge(recipes: Sequence[Recipe], cases: Sequence[Case], title: str) -> list[
 
 def run(args: argparse.Namespace) -> None:
     """Print all tables."""
+    if args.photos:
+        listed(args.photos / "index.csv")  # before anything that takes long
     model = load(args.model)
     if not isinstance(model.card.preprocess, Edges):
         raise NoInput(f"{args.model} is not a model for the edges chain", "name a digit model")
@@ -344,7 +400,7 @@ def run(args: argparse.Namespace) -> None:
         first = first or cases
         ours.setdefault("photographs", judge(recipes, cases, f"photographs {name}")[0])
     if args.mnist:
-        images, labels = read_mnist(args.mnist, "t10k")
+        images, labels = scans(args.mnist, "t10k")
         digits = Digits.of(images[: args.frames // 2], labels[: args.frames // 2])
         for name in args.sizes:
             cases = list(rendered(digits, SIZES[name], args.frames, args.seed))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -87,3 +89,14 @@ def jpeg_frame(image: np.ndarray, seq: int = 0, **more: object) -> Frame:
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].reshape(-1)
     height, width = image.shape[:2]
     return Frame(data, "jpeg", width, height, time.monotonic(), time.time(), seq, **more)  # type: ignore[arg-type]
+
+
+def unprivileged() -> list[str]:
+    """Return what to begin a command with so that permissions hold for it, for root too; skip where that cannot be."""
+    if os.geteuid() != 0:
+        return []
+    drop = "-dac_override,-dac_read_search"
+    words = ["setpriv", "--bounding-set", drop, "--inh-caps", drop]
+    if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode != 0:
+        pytest.skip("needs setpriv (util-linux), and to be allowed to drop capabilities, or another user than root")
+    return words

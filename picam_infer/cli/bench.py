@@ -144,7 +144,7 @@ def _pictured(path: Path | None) -> Pixels:
     """Return the picture, the first one of a folder, or a pattern."""
     if path is None:
         return _pattern()
-    return read_picture(picture_files.find(path).pictures[0] if path.is_dir() else path)
+    return read_picture(picture_files.find(path).pictures[0] if picture_files.is_folder(path) else path)
 
 
 def _pattern() -> Pixels:

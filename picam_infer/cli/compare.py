@@ -72,7 +72,7 @@ def compared(model: Bundle, reference: Reference, given: Sequence[Path], beside:
 
 
 def _frames(given: Sequence[Path], beside: Path | None) -> Iterator[tuple[str, Frame]]:
-    files = [file for path in given for file in (picture_files.find(path).pictures if path.is_dir() else [path])]
+    files = [file for path in given for file in _inside(path)]
     if not given and beside is not None:
         files = _beside(beside)
     step = -(-len(files) // MAX_PICTURES) if files else 1
@@ -80,6 +80,10 @@ def _frames(given: Sequence[Path], beside: Path | None) -> Iterator[tuple[str, F
         yield file.name, pictures.as_frame(pictures.read_picture(file), at, str(file))
     if not files:
         yield from _drawn()
+
+
+def _inside(path: Path) -> Sequence[Path]:
+    return picture_files.find(path).pictures if picture_files.is_folder(path) else [path]
 
 
 def _beside(folder: Path) -> list[Path]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ from picam_infer.cli import argument_types
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
-from picam_infer.platform import atomic_folder, terminal
+from picam_infer.platform import atomic_folder, lock_file, regular_file, terminal
 from picam_infer.platform.terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -65,20 +68,46 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError("pictures are given, but not whether to add them", "give --add, or no folder")
     if not args.folder and (args.add or not changing):
         raise UsageError("no pictures are given", "name a folder with one folder of pictures for each class")
-    place = args.output.with_name(f"{args.output.resolve().name}.pictures")
+    place = _pictures_folder(args.output)
     backbone = _backbone(args, changing, place)
     lesson = _Lesson(args)
-    if changing:
-        bundle, report = lesson.change(backbone, place)
-    else:
-        bundle, report = lesson.begin(backbone, place)
+    with _alone(args.output, place):
+        bundle, report = lesson.change(backbone, place) if changing else lesson.begin(backbone, place)
     _tell(args, bundle, report, place, lesson)
     return 0
 
 
+def _pictures_folder(output: Path) -> Path:
+    """Return where a bundle's pictures are kept. Raises `UsageError` for a path that ends with no name."""
+    if output.name in ("", ".."):
+        raise UsageError(f"-o {output} gives what is taught no name", "give a new folder's name: -o socks")
+    return output.with_name(f"{output.resolve().name}.pictures")
+
+
+@contextlib.contextmanager
+def _alone(output: Path, place: Path) -> Iterator[None]:
+    """Keep every other `teach` away from the same pictures meanwhile. Raises `PicamError`."""
+    made: list[Path] = []
+    try:
+        made += [folder for folder in place.parents if not folder.exists()]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with lock_file.held(place.with_name(f".{place.name}.lock")):
+            yield
+    except lock_file.Taken as error:
+        raise PicamError(f"another picam-infer teach is at work on {output}", "wait until it has ended") from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        remedy = "is the disk full or read-only?" if full else "choose another folder with -o"
+        raise PicamError(f"{place} cannot be written ({error.strerror})", remedy) from error
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # what was taught is in it
+                folder.rmdir()
+
+
 def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
     """Return the network to build on: the one that is named, else the one that is in the taught bundle already."""
-    if changing and not place.is_dir():
+    if changing and not _is_there(place):
         raise NoInput(f"{args.output} was not taught here: there is no {place}",
                       "teach it first: picam-infer teach -m BACKBONE -o NAME FOLDER")  # fmt: skip
     if not changing:
@@ -92,6 +121,13 @@ def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
     if taught.card.taught is None:
         raise UsageError(f"{args.output} is not a taught model", "name the model to build on with -m")
     return taught
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError as error:
+        raise regular_file.unreadable(place, error) from error
 
 
 def _refuse_to_replace(output: Path) -> None:
@@ -129,10 +165,6 @@ class _Lesson:
                 shutil.rmtree(before, ignore_errors=True)
                 fresh.rename(before)
                 self.remarks.append(f"the pictures that were taught before are in {before}")
-        except OSError as error:
-            raise PicamError(
-                f"{place} cannot be written ({error.strerror})", "is the disk full or read-only?"
-            ) from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return bundle, report
@@ -187,13 +219,12 @@ class _Lesson:
         self.remarks += [f"class {label} has no picture that can be taught" for label in empty]
 
     def _one(self, teacher: Teacher, one: Given, known: dict[str, str]) -> None:
+        from picam_infer.imaging import pictures
         from picam_infer.training.teach.picture_set import Full, identify
         from picam_infer.training.teach.teacher import NotWritten
 
         try:
-            if one.path.stat().st_size > _MOST_BYTES:
-                raise PicamError(f"{one.shown} is too large", "make the picture smaller first")
-            data = one.path.read_bytes()
+            data = pictures.read_bytes(one.path)
             id = identify(data)
             if known.get(id) == one.label:
                 self._again += 1
@@ -201,15 +232,10 @@ class _Lesson:
                 self.skipped.append(f"{one.shown} is there already, as {known[id]}; --relabel moves it")
             else:
                 known[id] = teacher.add(one.label, data, one.shown).label
-        except OSError as error:
-            self.skipped.append(f"{one.shown} cannot be read ({error.strerror})")
         except (Full, NotWritten):
             raise
         except PicamError as error:
             self.skipped.append(error.message.replace(str(one.path), one.shown))
-
-
-_MOST_BYTES = 256 * 2**20
 
 
 def _parted(given: str) -> tuple[str, str]:

@@ -64,6 +64,8 @@ def _counts(path: Path) -> set[int]:
 
 def _refuse_sounds(path: Path) -> None:
     """Raise `PicamError` for Teachable Machine's sound models, whose spectrograms have the shape of a picture."""
+    if not path.is_file():
+        return
     with contextlib.suppress(OSError), path.open("rb") as file:
         if b'"wordLabels"' in file.read(1 << 20):
             raise PicamError(

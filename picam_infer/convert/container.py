@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import h5py
 from picam_infer.convert import archives, lookalikes
 from picam_infer.convert.archives import Budget
 from picam_infer.core import NoInput, PicamError
+from picam_infer.platform import regular_file
 
 MAX_DEPTH = 6
 """How deep in folders a model may lie."""
@@ -89,8 +91,8 @@ def find(given: Path, scratch: Path) -> Found:
     try:
         mode = given.stat().st_mode
     except (OSError, ValueError) as error:
-        raise _missing(given) from error
-    if (given / "model.yaml").is_file():
+        raise (regular_file.unreadable(given, error) if regular_file.is_closed(error) else _missing(given)) from error
+    if stat.S_ISDIR(mode) and _is_bundle(given):
         raise PicamError(f"{given} is a bundle already", f"run it: picam-infer run --model {given}")
     search = _Search(scratch)
     if stat.S_ISDIR(mode):
@@ -98,9 +100,17 @@ def find(given: Path, scratch: Path) -> Found:
         # Labels may are next to the archive that the model was in, or beside the SavedModel that was given.
         outside = given if found.root != given else given.resolve().parent if found.format == "savedmodel" else None
         return replace(found, outside=outside)
-    if not stat.S_ISREG(mode):
-        raise NoInput(f"{given} is not a regular file")
+    regular_file.require(given)
     return _file(given, search)
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Tell whether a folder is a bundle. Raises `NoInput` if this user may not look into it."""
+    try:
+        with os.scandir(folder):
+            return (folder / "model.yaml").is_file()
+    except OSError as error:
+        raise regular_file.unreadable(folder, error) from error
 
 
 def _missing(given: Path) -> PicamError:
@@ -181,7 +191,11 @@ def _files(folder: Path, title: str) -> Iterator[Path]:
         parts = path.relative_to(folder).parts
         if any(part.startswith((".", "__MACOSX")) for part in parts) or len(parts) > MAX_DEPTH:
             continue
-        if path.is_file() or path.is_symlink():
+        try:
+            fitting = path.is_file() or (path.is_symlink() and not path.exists())  # whoever reads a dead link tells it
+        except OSError as error:
+            raise regular_file.unreadable(path, error) from error
+        if fitting:
             yield path
 
 
@@ -300,8 +314,8 @@ def _opened(found: Found, search: _Search) -> Found:
 
 def _saved_model(path: Path, folder: Path, search: _Search) -> Found:
     """Return a SavedModel; one whose variables are next to its graph, as after moving files by hand, is repaired."""
-    parts = sorted(path.glob("variables.*"))
-    for part in (path / "saved_model.pb", *sorted((path / "variables").glob("variables.*")), *parts):
+    parts = _variables(path)
+    for part in (path / "saved_model.pb", *_variables(path / "variables"), *parts):
         lookalikes.refuse_part(part)
     if not parts or (path / "variables").is_dir():
         return Found("savedmodel", path, folder)
@@ -311,6 +325,16 @@ def _saved_model(path: Path, folder: Path, search: _Search) -> Found:
     for part in parts:
         shutil.copyfile(part, ordered / "variables" / part.name)
     return Found("savedmodel", ordered, path)
+
+
+def _variables(folder: Path) -> list[Path]:
+    """Return the files of variables in a folder, which need not be there. Raises `NoInput`."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.startswith("variables."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise regular_file.unreadable(folder, error) from error
 
 
 def _in_nested(folder: Path, files: list[Path], title: str, search: _Search) -> Found:
@@ -327,6 +351,7 @@ def _in_nested(folder: Path, files: list[Path], title: str, search: _Search) -> 
         # Labels may lie in the outer archive, beside the inner one.
         return replace(found, root=folder) if own else found
     _refuse_folder(folder, files, title)
+    _refuse_closed(folder)
     raise PicamError(f"{title} holds no model{_held(files)}", _KNOWN if not files else _EXPORT)
 
 
@@ -341,6 +366,19 @@ def _refuse_folder(folder: Path, files: list[Path], title: str) -> None:
         strange = lookalikes.by_suffix(path) or lookalikes.tell(path, lookalikes.head(path))
         if strange is not None and path.suffix.lower() not in (*_PICTURES, ".txt", ".md", ".html", ".htm", ".pdf"):
             raise strange
+
+
+def _refuse_closed(folder: Path) -> None:
+    """Raise `NoInput` for what could not be looked at in a folder without a model: it may be what was meant."""
+
+    def fail(error: OSError) -> None:
+        raise regular_file.unreadable(Path(error.filename), error) from error
+
+    for inside, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(inside, name) for name in sorted(names) if not name.startswith(".")):
+            if path.suffix.lower() in (*_SUFFIXES, *_ARCHIVES) and path.exists():
+                regular_file.require(path)
 
 
 def _held(files: list[Path]) -> str:

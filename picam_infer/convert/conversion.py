@@ -18,10 +18,11 @@ from picam_infer.convert.metadata import Metadata
 from picam_infer.convert.network import Network
 from picam_infer.convert.openvino_errors import FORMATS
 from picam_infer.convert.report import Report
-from picam_infer.core import UsageError
+from picam_infer.core import PicamError, UsageError
 from picam_infer.models import bundle
 from picam_infer.models.bundle import Colour, Fit, Task
 from picam_infer.models.normalisation import Factor
+from picam_infer.platform import disk
 
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
@@ -93,12 +94,22 @@ def convert(
     options = options or Options()
     if (options.precision == "int8") != (options.calibrate is not None):
         raise UsageError("--precision int8 and --calibrate FOLDER go together", "give both or neither")
-    output = output or default_output(given)
     with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
         phase("read")
         found = container.find(given, Path(scratch))
+        output = output or default_output(given)
+        _refuse_place(output)
         lists = answer.find_lists(found, options.labels)
         return _bundle(_source(found, options, lists), found, given, output, options, lists, phase, started)
+
+
+def _refuse_place(output: Path) -> None:
+    """Raise `PicamError` now, not after minutes, if a bundle cannot be written there."""
+    try:
+        (output / "model.yaml").exists()  # an error: this user may not enter it
+        disk.try_writing(output.parent)
+    except OSError as error:
+        raise PicamError(f"cannot write {output} ({error.strerror})", "choose another folder with -o") from error
 
 
 def _source(found: Found, options: Options, lists: Lists) -> _Source:

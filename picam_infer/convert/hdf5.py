@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from picam_infer.convert.weights import Group, Stored, Tree
 from picam_infer.core import PicamError
+from picam_infer.platform import regular_file
 
 MAX_ITEMS = 100_000
 MAX_DEPTH = 40
@@ -43,7 +45,7 @@ class Hdf5:
 @contextlib.contextmanager
 def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5]:
     """Read a file's structure; its arrays are read when asked for, while the context is open. Raises `PicamError`."""
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    size = len(source) if isinstance(source, bytes) else _size(source)
     try:
         file = h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r")
     except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -54,6 +56,16 @@ def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5]:
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, UnicodeError, AttributeError) as error:
             raise PicamError(f"{name} is damaged: its inner tables do not agree", _AGAIN) from error
         yield content
+
+
+def _size(path: Path) -> int:
+    """Return how large a file is that can be read. Raises `NoInput`."""
+    try:
+        regular_file.require(path)
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise regular_file.unreadable(path, error) from error
 
 
 def _unreadable(name: str, error: BaseException) -> PicamError:

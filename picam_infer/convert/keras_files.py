@@ -17,6 +17,7 @@ from picam_infer.convert.keras_config import Graph
 from picam_infer.convert.network import Network
 from picam_infer.convert.weights import Weights
 from picam_infer.core import NoInput, PicamError
+from picam_infer.platform import regular_file
 
 MAX_JSON = 64 << 20
 
@@ -40,10 +41,7 @@ def read(found: Found, given: Path | None, output_layer: str | None, inspect: In
 
     `inspect` is called with the graph and its weights while their file is open.
     """
-    if given is not None and given.is_dir() and not _names_its_files(found):
-        given = _only_hdf5(given, found.path.stem, f"in {given}")
-    if given is not None and not given.exists():
-        raise NoInput(f"there are no weights {given}", "check the name")
+    given = _weights(found, given) if given is not None else None
     if found.format == "json":
         return _from_json(found, given, output_layer, inspect)
     if found.format == "keras":
@@ -51,13 +49,27 @@ def read(found: Found, given: Path | None, output_layer: str | None, inspect: In
     return _from_hdf5(found, given, output_layer, inspect)
 
 
+def _weights(found: Found, given: Path) -> Path:
+    """Return the file of weights that is given, or the folder of those that the configuration names itself."""
+    try:
+        if not given.exists():
+            raise NoInput(f"there are no weights {given}", "check the name")
+        if given.is_dir():
+            return given if _names_its_files(found) else _only_hdf5(given, found.path.stem, f"in {given}")
+        regular_file.require(given)
+    except OSError as error:
+        raise regular_file.unreadable(given, error) from error
+    return given
+
+
 def _text(path: Path) -> bytes:
     try:
+        regular_file.require(path)
         if path.stat().st_size > MAX_JSON:
             raise PicamError(f"{path.name} is too large for a model's description", "it is no Keras model")
         return path.read_bytes()
     except OSError as error:
-        raise NoInput(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
+        raise regular_file.unreadable(path, error) from error
 
 
 def _graph(topology: Any, version: str = "", backend: str = "") -> Graph:

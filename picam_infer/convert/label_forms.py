@@ -16,6 +16,7 @@ import yaml
 
 from picam_infer.convert.keras_config import load_json
 from picam_infer.core import NoInput, PicamError
+from picam_infer.platform import regular_file
 
 MAX_BYTES = 4 << 20
 _KEYS = ("labels", "class_names", "classNames", "classes", "names", "class_indices", "classIndices", "label_map",
@@ -51,11 +52,13 @@ class Reading:
 
 def _bytes(path: Path) -> bytes:
     try:
+        regular_file.require(path)
         if path.stat().st_size > MAX_BYTES:
             raise PicamError(f"{path.name} is too large for a list of labels", "one class a line")
         return path.read_bytes()
     except OSError as error:
-        raise NoInput(f"the labels {path} cannot be read ({error.strerror})", "check the name") from error
+        hint = regular_file.unreadable(path, error).hint if regular_file.is_closed(error) else "check the name"
+        raise NoInput(f"the labels {path} cannot be read ({error.strerror})", hint) from error
 
 
 def readings(path: Path, notes: list[str] | None = None, wanted: Collection[int] = ()) -> list[Reading]:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from picam_infer.core import NoInput, PicamError
+from picam_infer.core import PicamError
+from picam_infer.platform import regular_file
 
 HEAD = 64 << 10
 """How much of a file is looked at, in bytes."""
@@ -84,14 +85,11 @@ def refuse_pointer(path: Path) -> None:
 def head(path: Path) -> bytes:
     """Return a file's first bytes. Raises `NoInput`."""
     try:
+        regular_file.require(path)
         with path.open("rb") as file:
             return file.read(HEAD)
     except (OSError, ValueError) as error:
-        raise NoInput(f"{path} cannot be read ({_reason(error)})", "check its permissions") from error
-
-
-def _reason(error: BaseException) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "its name is not valid"
+        raise regular_file.unreadable(path, error) from error
 
 
 def tell(path: Path, start: bytes) -> PicamError | None:

@@ -74,7 +74,7 @@ def _refuse(path: Path, kind: str) -> None:
     if kind == "ir":
         openvino_errors.refuse_old_ir(path)
         weights = path.with_suffix(".bin")
-        if not weights.is_file():
+        if not weights.exists():
             raise PicamError(f"{path.name} lacks its weights, {weights.name}", "put both files into one folder")
         lookalikes.refuse_part(weights)
     if kind == "tflite" and b"edgetpu-custom-op" in path.read_bytes():

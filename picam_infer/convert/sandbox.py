@@ -6,6 +6,7 @@ HDF5, flatbuffers and protobuf are parsed by libraries in C++ that were not writ
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -16,13 +17,14 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO
 
 from picam_infer import core
 from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
+from picam_infer.platform import regular_file
 
 READ_S = 120.0
 """Processor time for reading a small file; wall-clock time would be another on every machine and every day."""
@@ -50,6 +52,7 @@ _DOING = {
     "save": "saving",
 }
 CODE = "from picam_infer.convert.sandbox import child; child()"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Progress = Callable[[str, float], None]
@@ -70,14 +73,15 @@ def convert(
     memory = None if options.get("calibrate") else BASE_MEMORY + MEMORY_PER_BYTE * _bytes([given.parent, given])
     order = {"given": str(given), "output": str(output) if output else None, "options": options, "memory": memory}
     # The scratch folder is ours, so that nothing stays in it when the child must be killed.
-    with tempfile.TemporaryDirectory(prefix="picam-infer-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix="picam-infer-", ignore_cleanup_errors=True) as scratch, _life() as life:
         paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": scratch}
         process = subprocess.Popen(
-            [sys.executable, "-c", CODE, json.dumps(order, default=str)],
+            [sys.executable, "-c", CODE, json.dumps({**order, "life": life}, default=str)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **paths, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            pass_fds=(life,),
             start_new_session=True,
         )
         try:
@@ -88,6 +92,17 @@ def convert(
             process.wait()
             if process.stdout:
                 process.stdout.close()
+
+
+@contextlib.contextmanager
+def _life() -> Iterator[int]:
+    """Yield the end of a pipe that the child watches: when ours is closed, however this process ends, it dies."""
+    theirs, ours = os.pipe()
+    try:
+        yield theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def _bytes(paths: Sequence[Path]) -> int:
@@ -219,7 +234,10 @@ def _rebuilt(message: dict[str, Any]) -> PicamError:
 def child() -> None:
     """Do the order in `argv` and tell the parent on standard output, one JSON object a line."""
     bootstrap()
+    from picam_infer.inference.engines.ncs.child import die_with_parent
+
     order = json.loads(sys.argv[1])
+    die_with_parent(order["life"])
     # Libraries may print; only this stream speaks to the parent.
     speak = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -238,6 +256,9 @@ def child() -> None:
                 "hint": "convert it on a larger computer",
             },
         )
+    except OSError as error:
+        told = _told(error, order)
+        _say(speak, {"error": type(told).__name__, "message": told.message, "hint": told.hint})
     except Exception as error:  # the top of the child: the parent tells it in one line
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
@@ -245,6 +266,16 @@ def child() -> None:
         _say(speak, {"error": "PicamError", "message": message, "hint": "please report it, with the file if you can"})
     speak.flush()
     os._exit(0)  # OpenVINO's threads have nothing left to do
+
+
+def _told(error: OSError, order: dict[str, Any]) -> PicamError:
+    """Return our error for what the system refused, about the file that it was about."""
+    given = Path(order["given"])
+    if error.errno in _FULL:
+        return PicamError(f"{given.name} cannot be converted ({error.strerror})", "make room on the disk of /tmp")
+    named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else given
+    # Inside the scratch folder it is a part of what was given.
+    return regular_file.unreadable(given if named.is_relative_to(tempfile.gettempdir()) else named, error)
 
 
 def limit_itself(most: int | None) -> None:

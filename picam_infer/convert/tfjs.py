@@ -13,6 +13,7 @@ from picam_infer.convert import lookalikes
 from picam_infer.convert.tensor import Array
 from picam_infer.convert.weights import Stored
 from picam_infer.core import NoInput, PicamError
+from picam_infer.platform import regular_file
 
 _TYPES = {
     "float32": "<f4",
@@ -42,7 +43,7 @@ def read_weights(config: Mapping[str, Any], folder: Path, given: Path | None) ->
     if not isinstance(manifest, list) or not all(isinstance(group, Mapping) for group in manifest):
         raise PicamError("the model.json has no list of weights", _AGAIN)
     if given and len(manifest) > 1:
-        data = given.read_bytes()
+        data = _joined([given])
         entries = [entry for group in manifest for entry in _entries(group)]
         return _arrays(entries, data, given.name)
     return [array for group in manifest for array in _group(group, folder, given)]
@@ -60,16 +61,25 @@ def _group(group: Mapping[str, Any], folder: Path, given: Path | None) -> list[S
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise PicamError("the model.json does not name its weights' files", _AGAIN)
     files = [given] if given else [_inside(folder, path) for path in paths]
-    try:
-        data = b"".join(file.read_bytes() for file in files)
-    except OSError as error:
-        raise NoInput(
-            f"the weights {error.filename and Path(error.filename).name} are missing",
-            "put them next to model.json, or give them with --weights",
-        ) from error
+    data = _joined(files)
     for file in files:
         lookalikes.refuse_part(file)
     return _arrays(_entries(group), data, ", ".join(file.name for file in files))
+
+
+def _joined(files: list[Path]) -> bytes:
+    """Return what files hold, one after the other. Raises `NoInput`."""
+    found = []
+    for file in files:
+        try:
+            regular_file.require(file)
+            found.append(file.read_bytes())
+        except OSError as error:
+            if regular_file.is_closed(error):
+                raise regular_file.unreadable(file, error) from error
+            raise NoInput(f"the weights {file.name} are missing",
+                          "put them next to model.json, or give them with --weights") from error  # fmt: skip
+    return b"".join(found)
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -10,9 +10,14 @@ from pathlib import Path
 
 from picam_infer.core import NoInput
 from picam_infer.imaging import other_formats, pictures
+from picam_infer.platform import regular_file
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx"})
 """What desktops leave in folders: ignored silently."""
+
+
+class NoPictures(NoInput):
+    """A folder that can be read holds no picture."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,9 @@ class Found:
     pictures: tuple[Path, ...]
     """In natural order, folder by folder: `a2.jpg` before `a10.jpg`."""
     left_out: tuple[Path, ...]
-    """Other files, hidden ones excepted."""
+    """Other files, hidden ones excepted, and the folders of `closed`."""
+    closed: tuple[Path, ...] = ()
+    """Folders inside that this user may not read."""
 
     def remark(self, folder: Path) -> str:
         """Return one line that names what is left out, and how some of it could be read; empty: nothing is."""
@@ -31,28 +38,46 @@ class Found:
         names = [path.relative_to(folder).as_posix() for path in self.left_out]
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         remedies = sorted({remedy for path in self.left_out if (remedy := other_formats.remedy(path))})
+        if self.closed:
+            first = self.closed[0].relative_to(folder).as_posix()
+            remedies.append(f"the folder {first} cannot be read: {regular_file.ALLOW}")
         return f"left out of {folder}: {', '.join(names[:6])}{more}" + "".join(f"; {remedy}" for remedy in remedies)
 
 
 def find(folder: Path) -> Found:
-    """Return the pictures in a folder and in those inside it; links to folders are not followed. Raises `NoInput`."""
+    """Return the pictures in a folder and in those inside it; links to folders are not followed.
+
+    Raises `NoPictures`, or `NoInput` for a folder that cannot be read.
+    """
+    closed: list[Path] = []
     try:
-        files = sorted(_files(folder), key=lambda path: order(path.relative_to(folder)))
+        files = sorted(_files(folder, closed), key=lambda path: order(path.relative_to(folder)))
     except OSError as error:
-        raise NoInput(f"{folder} cannot be read ({error.strerror})", "check its owner and permissions") from error
+        raise regular_file.unreadable(folder, error) from error
     readable = tuple(path for path in files if pictures.readable(path))
-    left_out = tuple(path for path in files if not pictures.readable(path))
+    left_out = (*closed, *(path for path in files if not pictures.readable(path)))
     if not readable:
-        remark = Found((), left_out).remark(folder)
+        remark = Found((), left_out, tuple(closed)).remark(folder)
         known = f"looked for .jpg, .png, .webp and {len(pictures.SUFFIXES) - 3} more"
-        raise NoInput(f"{folder} has no pictures in it", remark.partition("; ")[2] or remark or known)
-    return Found(readable, left_out)
+        raise NoPictures(f"{folder} has no pictures in it", remark.partition("; ")[2] or remark or known)
+    return Found(readable, left_out, tuple(closed))
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def is_folder(path: Path) -> bool:
+    """Tell whether something is a folder; of what cannot be reached its reader tells why."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _files(folder: Path, closed: list[Path]) -> Iterator[Path]:
+    """Yield the files in a folder, and put the folders in it that cannot be read into `closed`. Raises `OSError`."""
+
     def fail(error: OSError) -> None:
         if error.filename == str(folder):
             raise error
+        closed.append(Path(error.filename))
 
     for inside, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not _ignored(name)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 import struct
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from picam_infer.core import Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging import jpeg_header, native_stderr, other_formats
 from picam_infer.imaging.limits import MAX_PIXELS, too_large
+from picam_infer.platform import regular_file
 
 MAX_BYTES = 256 * 2**20
 _NAMES = ".jpg .jpeg .jpe .jfif .jif .png .webp .gif .bmp .tif .tiff .pgm .ppm"
@@ -49,7 +49,7 @@ def read_picture(path: Path) -> Pixels:
     Grey and palette pictures become BGR, 16-bit samples are scaled to 8; of an animation the first frame counts.
     Raises `NoInput` (missing, unreadable) or `PicamError` (no picture, truncated, too large).
     """
-    return decode_picture(_read(path), str(path))
+    return decode_picture(read_bytes(path), str(path))
 
 
 def decode_picture(data: bytes, name: str) -> Pixels:
@@ -104,20 +104,18 @@ def _other(data: bytes, name: str) -> Pixels:
     return _on_white_bands(picture)
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return what a picture's file holds. Raises `NoInput` (missing, unreadable) or `PicamError` (too large)."""
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise NoInput(f"{path} is a folder, not a picture")
-        if not stat.S_ISREG(status.st_mode):
-            raise NoInput(f"{path} is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise PicamError(f"{path} is too large ({status.st_size / 1e6:.0f} MB)", "make the picture smaller first")
+        regular_file.require(path)
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise PicamError(f"{path} is too large ({size / 1e6:.0f} MB)", "make the picture smaller first")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise NoInput(f"there is no picture {path}", "check the name") from error
     except (OSError, ValueError) as error:
-        raise NoInput(f"{path} cannot be read ({error})", "check its owner and permissions") from error
+        raise regular_file.unreadable(path, error) from error
 
 
 def _on_white(raw: npt.NDArray[np.uint8]) -> npt.NDArray[Any] | None:

@@ -11,6 +11,7 @@ from picam_infer.core import BadFrame, Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.imaging.pictures import SUFFIXES, read_picture, suffix_of
+from picam_infer.platform import regular_file
 from picam_infer.sources.causes import CannotPlay
 from picam_infer.sources.frames import jpeg_size, make_frame, upright_by
 
@@ -25,10 +26,11 @@ def open_replay(path: Path, capture: Capture) -> Pictures | Video:
     try:
         if path.is_dir():
             return Pictures(_pictures_in(path), capture, f"{path}/")
+        regular_file.require(path)
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as error:
-        raise NoInput(f"{path} cannot be read ({error.strerror})", "check its name, owner and permissions") from error
+        raise regular_file.unreadable(path, error) from error
     if not head:
         raise NoInput(f"{path} is empty", "copy it again")
     suffix = path.suffix.lower()

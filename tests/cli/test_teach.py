@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import lessons
 import pytest
 from lessons import encoded, pictures
-from makers import shared
+from makers import shared, unprivileged
 
 from picam_infer import cli
 from picam_infer.models import bundle as bundles
@@ -208,3 +212,97 @@ def test_pictures_without_folders_for_classes_are_named(home: Path, capsys: pyte
     assert teach("-m", "./base", "-o", "balls", "photos/red") == 66
     said = capsys.readouterr().err
     assert "photos/red has no pictures of any class in it (left out, because they lie in no class's folder: " in said
+
+
+def test_pipes_among_the_pictures_are_named_and_not_waited_for(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(home / "photos" / "red" / "pipe.jpg")
+    os.mkfifo(home / "photos" / "labels.json")
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    assert "skipped: red/pipe.jpg is not a regular file" in capsys.readouterr().err
+    os.mkfifo(home / "photos" / "more.zip")
+    os.mkfifo(home / "pipe")
+    for given, said in (("photos", "photos/more.zip is not a regular file"), ("pipe", "pipe is not a regular file")):
+        assert teach("-m", "./base", "-o", "others", given) == 66
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", [".", "", "/", "..", "balls/..", "./", "//"])
+def test_an_output_without_a_name_is_refused(output: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(home.rglob("*"))
+    assert teach("-m", "./base", "-o", output, "photos") == 2
+    said = capsys.readouterr().err
+    assert "gives what is taught no name; give a new folder's name" in said and said.count("\n") == 1
+    assert teach("-o", output, "--remove", "red") == 2
+    assert sorted(home.rglob("*")) == before
+
+
+def refused(*words: str) -> tuple[int, str]:
+    done = subprocess.run([*unprivileged(), sys.executable, "-m", "picam_infer", *words],
+                          capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+    assert done.stderr.count("\n") == 1
+    return done.returncode, done.stderr.partition(": ")[2]
+
+
+def test_what_may_not_be_read_or_written_is_named(home: Path) -> None:
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    red, kept = home / "photos" / "red", home / "balls.pictures" / "red"
+    beginning, why = ("teach", "-m", "./base", "-o", "others"), " cannot be read (Permission denied); check its owner"
+    try:
+        kept.chmod(0)
+        code, said = refused("teach", "-o", "balls", "--remove", "red0.jpg")
+        assert code == 66 and said.startswith(f"balls.pictures/red{why}")
+        red.chmod(0)
+        code, said = refused(*beginning, "photos")
+        assert code == 66 and said.startswith(f"photos/red{why}")
+        for mode, given in ((0o000, "photos"), (0o444, "photos"), (0o000, "photos/red")):
+            (home / "photos").chmod(mode)
+            code, said = refused(*beginning, given)
+            assert code == 66 and "photos" in said and why in said
+        code, said = refused("teach", "-m", "./base", "-o", "photos/others", "base")
+        assert code == 1 and said.startswith("photos/others.pictures cannot be written (Permission denied)")
+        code, said = refused("teach", "-o", "photos/others", "--remove", "red")
+        assert code == 66 and said.startswith(f"photos/others.pictures{why}")
+    finally:
+        (home / "photos").chmod(0o755)
+        red.chmod(0o755)
+        kept.chmod(0o755)
+    assert not list(home.glob("*others*"))
+
+
+@pytest.mark.parametrize("part", ["model.xml", "model.bin"])
+def test_a_model_whose_network_may_not_be_read_is_not_called_damaged(part: str, home: Path) -> None:
+    (home / "base" / part).chmod(0)
+    words = ("-m", "./base")
+    for verb in (("teach", *words, "-o", "balls", "photos"), ("classify", *words, "photos/red/red0.jpg")):
+        code, said = refused(*verb)
+        assert code == 66 and said.startswith(f"base/{part} cannot be read (Permission denied); check its owner")
+
+
+def test_two_at_once_do_not_spoil_each_others_pictures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(home / "many", 60)
+    first = subprocess.Popen([sys.executable, "-m", "picam_infer", "teach", "-m", "./base", "-o", "balls", "many"],
+                             stdout=subprocess.DEVNULL)  # fmt: skip
+    try:
+        while not (home / ".balls.pictures.new").exists():
+            assert first.poll() is None
+            time.sleep(0.001)
+        first.send_signal(signal.SIGSTOP)
+        assert teach("-m", "./base", "-o", "balls", "photos") == 1
+        said = capsys.readouterr().err
+        assert "another picam-infer teach is at work on balls; wait until it has ended" in said
+        assert said.count("\n") == 1
+        assert teach("-m", "./base", "-o", "others", "photos") == 0
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(60) == 0
+    finally:
+        first.kill()
+        first.wait()
+    assert len(list((home / "balls.pictures").rglob("*.*g"))) == 180
+    assert teach("-o", "balls", "--remove", "red") == 0
+    assert not list(home.glob(".balls*")) and not list(home.glob(".others*"))
+
+
+def test_a_refused_lesson_leaves_no_folder_behind(home: Path) -> None:
+    assert teach("-m", "./base", "-o", "new/deep/balls", "base") == 66
+    assert not (home / "new").exists()
+    assert teach("-m", "./base", "-o", "new/deep/balls", "photos") == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from makers import unprivileged
 from PIL import Image
 
 from picam_infer.core import NoInput, PicamError
@@ -58,6 +59,31 @@ def test_a_folder_without_pictures_says_what_it_looked_for(tmp_path: Path) -> No
     (tmp_path / "notes.txt").touch()
     with pytest.raises(NoInput, match=r"has no pictures.*notes\.txt"):
         picture_files.find(tmp_path)
+
+
+def test_folders_inside_that_may_not_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "p" / "deep").mkdir(parents=True)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom picam_infer.imaging import picture_files\n"
+        "try:\n    print(picture_files.find(Path(sys.argv[1])).remark(Path(sys.argv[1])))\n"
+        "except picture_files.NoInput as error:\n    print(type(error).__name__, error)\n"
+    )
+
+    def said() -> str:
+        words = [*unprivileged(), sys.executable, "-c", program, str(tmp_path / "p")]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    (tmp_path / "p" / "deep").chmod(0)
+    try:
+        assert "the folder deep cannot be read: check its owner and permissions" in said()
+        written(tmp_path / "p" / "a.jpg")
+        remark = f"left out of {tmp_path}/p: deep; the folder deep cannot be read: check its owner and permissions"
+        assert said() == f"{remark}\n"
+        (tmp_path / "p").chmod(0)
+        assert said().startswith(f"NoInput {tmp_path}/p cannot be read (Permission denied); check its owner")
+    finally:
+        (tmp_path / "p").chmod(0o755)
+        (tmp_path / "p" / "deep").chmod(0o755)
 
 
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from picam_infer.training import glyphs, render
 
@@ -66,3 +67,89 @@ def test_photographs_that_are_not_there_are_named_in_one_line(tmp_path: Path) ->
     done = judge("--photos", tmp_path / "none")
     assert done.returncode == 66
     assert len(done.stderr.splitlines()) == 1 and str(tmp_path / "none") in done.stderr
+
+
+INDEX = b"file,label\n9.jpg,\n"
+
+
+def told(
+    folder: Path, index: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str
+) -> str:
+    """Judge a folder with this index; return the line that refuses it, without the folder."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import bench_digits
+
+    cv2.imwrite(str(folder / "9.jpg"), np.full((480, 640, 3), 200, np.uint8))
+    if index:
+        (folder / "index.csv").write_bytes(index)
+    monkeypatch.setattr(sys, "argv", ["bench-digits", "--photos", str(folder), "--sizes", "480p", *more])
+    assert bench_digits.main() == 66
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith(f"bench-digits: {folder}/index.csv") and "; " in said
+    return said.partition("index.csv")[2]
+
+
+@pytest.mark.parametrize(("index", "said"), [
+    (bytes(range(128, 256)) * 4, ", row 1: it is not UTF-8 text"),
+    (INDEX.decode().encode("utf-16"), ", row 1: it is not UTF-8 text"),
+    (INDEX + b"9.jpg,7\n\xff.jpg,7\n", ", row 4: it is not UTF-8 text"),
+    (b"name,label\n9.jpg,7\n", ", row 1: there is no column file"),
+    (b"file\n9.jpg\n", ", row 1: there is no column label"),
+    (b"\n", ", row 1: there is no column file"),
+    (b"file,label\n", " names no pictures"),
+    (INDEX + b"9.jpg,seven\n", ", row 3: 'seven' is not a digit"),
+    (INDEX + b"9.jpg,42\n", ", row 3: '42' is not a digit"),
+    (INDEX + b"9.jpg,-3\n", ", row 3: '-3' is not a digit"),
+    (INDEX + b"\n9.jpg,10\n", ", row 4: '10' is not a digit"),
+    (INDEX + b"9.jpg\n", ", row 3: it has not as many columns"),
+    (INDEX + b"9.jpg,1,2\n", ", row 3: it has not as many columns"),
+    (INDEX + b" ,1\n", ", row 3: it names no file"),
+    (INDEX + b'9.jpg,"1', ", row 3: unexpected end of data"),
+])  # fmt: skip
+def test_an_odd_index_is_refused_with_its_row(
+    index: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(tmp_path, index, monkeypatch, capsys).startswith(said)
+
+
+def test_a_pipe_in_place_of_the_index_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "index.csv")
+    assert told(tmp_path, b"", monkeypatch, capsys).startswith(" is not a regular file")
+
+
+def test_odd_pictures_are_refused_with_their_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "cut.png").write_bytes(cv2.imencode(".png", np.zeros((480, 640, 3), np.uint8))[1].tobytes()[:90])
+    for name, said in (("none.jpg", "there is no picture"), ("pipe.jpg", "is not a regular file"),
+                       ("folder.jpg", "is a folder"), ("empty.jpg", "is not a picture"), ("cut.png", "cut short"),
+                       ("a\0b.jpg", "cannot be read")):  # fmt: skip
+        line = told(tmp_path, INDEX + f"{name},3\n".encode(), monkeypatch, capsys)
+        assert line.startswith(", row 3: ") and said in line
+
+
+def test_a_folder_without_scans_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import bench_digits
+
+    for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
+        (tmp_path / name).write_bytes(b"\x1f\x8b\x08\0 cut")
+    monkeypatch.setattr(sys, "argv", ["bench-digits", "--mnist", str(tmp_path), "--plain", str(ROOT)])
+    monkeypatch.setattr(bench_digits, "plain_network", lambda args: None)
+    assert bench_digits.main() == 66
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"no MNIST in {tmp_path}" in said
+
+
+def test_other_pictures_than_jpeg_of_the_cameras_size_are_judged(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((480, 640, 3), 200, np.uint8))
+    (tmp_path / "index.csv").write_text("\ufefffile,label,tool\na.png,\na.png,,pen\n")
+    done = judge("--photos", tmp_path, "--sizes", "480p")
+    assert done.returncode == 0, done.stderr

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -140,3 +141,9 @@ def test_an_empty_folder_and_a_bad_only_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nonsense")
     with pytest.raises(PicamError):
         open_source(str(tmp_path / "a.png"), Capture()).read()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NoInput, match="pipe is not a regular file"):
+        open_source(str(tmp_path / "pipe"), Capture())

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from picam_infer.config import EngineSettings
-from picam_infer.core import Pixels, Scores, Telemetry, Unavailable
+from picam_infer.core import NoInput, Pixels, Scores, Telemetry, Unavailable
 from picam_infer.inference.engines import twins
 from picam_infer.models.bundle import Bundle, BundleError
+from picam_infer.platform import regular_file
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -28,6 +29,10 @@ CACHE_MB = 100
 """How many bytes the cache of compiled networks may take: every lesson, and every correction, adds one."""
 QUICK_S = 0.01
 """An inference that takes no longer on one thread keeps up with any camera, and leaves the other cores alone."""
+
+
+class Unreadable(BundleError, NoInput):
+    """A bundle's network is there, but its files cannot be read."""
 
 
 class OpenVino:
@@ -104,12 +109,23 @@ def load() -> None:
 def read_network(bundle: Bundle, core: ov.Core | None = None) -> ov.Model:
     """Return a bundle's network as it is in the file. Raises `BundleError` or `Unavailable`."""
     core = core or _core()
+    _require_readable(bundle)
     try:
         return core.read_model(bundle.network)
     except RuntimeError as error:
         raise BundleError(
             f"{bundle.network} is not a network that OpenVINO can read", "copy or convert the model again"
         ) from error
+
+
+def _require_readable(bundle: Bundle) -> None:
+    """Raise `Unreadable` with the reason, of which OpenVINO says nothing."""
+    for path in (bundle.network, bundle.network.with_suffix(".bin")):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            told = regular_file.unreadable(path, error)
+            raise Unreadable(told.message, told.hint) from error
 
 
 def _read(core: ov.Core, bundle: Bundle) -> ov.Model:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from picam_infer.convert import archives
+from picam_infer.convert import archives, lookalikes
 from picam_infer.convert.archives import Budget
 from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging import picture_files, pictures
+from picam_infer.imaging.picture_files import NoPictures
+from picam_infer.platform import regular_file
 from picam_infer.training.teach.picture_set import clean_label, label_order, read_table
 
 MAX_FILES = 50_000
@@ -53,12 +55,18 @@ def read(given: Path, scratch: Path) -> Intake:
     nothing there, a class without pictures, or an archive that is not to be trusted.
     """
     found = Intake()
-    if given.is_dir():
+    try:
+        is_folder = given.is_dir()
+        if not is_folder:
+            regular_file.require(given)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise NoInput(f"there is no {given}", _HOW) from error
+    except OSError as error:
+        raise regular_file.unreadable(given, error) from error
+    if is_folder:
         _folder(given, given, found, scratch)
-    elif given.is_file():
-        _archive(given, given.name, found, scratch)
     else:
-        raise NoInput(f"there is no {given}", _HOW)
+        _archive(given, given.name, found, scratch)
     if not found.pictures:
         because = f" ({found.remarks[0]})" if found.remarks else ""
         raise NoInput(f"{given} has no pictures of any class in it{because}", _HOW)
@@ -66,9 +74,7 @@ def read(given: Path, scratch: Path) -> Intake:
 
 
 def _archive(path: Path, shown: str, found: Intake, scratch: Path) -> None:
-    with path.open("rb") as file:
-        kind = archives.kind(file.read(512))
-    if kind is None:
+    if archives.kind(lookalikes.head(path)) is None:
         raise PicamError(f"{shown} is neither a folder nor an archive of pictures", _HOW)
     place = scratch / f"unpacked-{len(list(scratch.iterdir()))}"
     archives.unpack(path, place, Budget(entries=MAX_FILES, folders=True))
@@ -99,12 +105,13 @@ def _hidden(path: Path) -> bool:
 def _folder(folder: Path, root: Path, found: Intake, scratch: Path) -> None:
     table = read_table(folder)
     try:
-        entries = sorted((entry for entry in folder.iterdir() if not _hidden(entry)), key=lambda path: path.name)
+        entries = sorted(((entry, entry.is_dir()) for entry in folder.iterdir() if not _hidden(entry)),
+                         key=lambda found: found[0].name)  # fmt: skip
     except OSError as error:
-        raise NoInput(f"{folder} cannot be read ({error.strerror})", "check its owner and permissions") from error
+        raise regular_file.unreadable(folder, error) from error
     loose: list[str] = []
-    for entry in entries:
-        if entry.is_dir():
+    for entry, is_folder in entries:
+        if is_folder:
             _class(entry, root, table, found)
         elif entry.suffix.lower() == ".zip":
             _archive(entry, entry.name, found, scratch)
@@ -137,7 +144,7 @@ def _class(folder: Path, root: Path, table: dict[str, str | None], found: Intake
 def _take(folder: Path, root: Path, label: str, found: Intake) -> None:
     try:
         inside = picture_files.find(folder)
-    except NoInput as error:
+    except NoPictures as error:
         raise NoInput(
             f"class {label!r} has no pictures", error.hint or "put some into its folder, or remove it"
         ) from error

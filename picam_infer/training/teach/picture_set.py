@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from picam_infer.core import NoSpace, PicamError
+from picam_infer.core import NoSpace
 from picam_infer.imaging import pictures as imaging
 from picam_infer.imaging.picture_files import number_order
 from picam_infer.models.label_folders import folder_names
-from picam_infer.platform import atomic_file, disk
+from picam_infer.platform import atomic_file, disk, regular_file
 
 MAX_MB = 200.0
 """How large the folder may become by default."""
@@ -196,6 +196,8 @@ class PictureSet:
     def load_features(self, backbone: str) -> dict[str, Features]:
         """Return the features by id that were kept for a backbone; nothing when there are none, or they are damaged."""
         try:
+            if not (self.folder / _FEATURES).is_file():
+                return {}
             with np.load(self.folder / _FEATURES, allow_pickle=False) as file:
                 if str(file["backbone"]) != backbone:
                     return {}
@@ -225,15 +227,16 @@ class PictureSet:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise PicamError(
-                f"{self.folder} cannot be read ({error.strerror})", disk.remedy(error, self.folder)
-            ) from error
+            raise regular_file.unreadable(self.folder, error) from error
         found: list[tuple[float, Picture]] = []
         for folder in folders:
             label = labels.get(folder.name) or folder.name
             self._folders.setdefault(label, folder.name)
-            if self._folders[label] == folder.name:
-                found += [one for path in sorted(folder.iterdir()) if (one := self._found(path, label))]
+            try:
+                if self._folders[label] == folder.name:
+                    found += [one for path in sorted(folder.iterdir()) if (one := self._found(path, label))]
+            except OSError as error:
+                raise regular_file.unreadable(folder, error) from error
         for _, picture in sorted(found, key=lambda one: one[0]):
             self._pictures.setdefault(picture.id, picture)
 
@@ -279,7 +282,7 @@ class PictureSet:
 def read_table(folder: Path) -> dict[str, str | None]:
     """Return which folder has which label (None: unknown) by `labels.json`; nothing if there is no such table."""
     try:
-        table = json.loads((folder / _TABLE).read_bytes())
+        table = json.loads((folder / _TABLE).read_bytes()) if (folder / _TABLE).is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(table, dict):
