@@ -428,6 +428,16 @@ class Teaching:
         lesson, self._lesson = self._lesson, None
         if lesson is None:
             return
+        self._put_away(lesson)
+        self._stage, self._progress, self._report = "closed", (0, 0), None
+        self._live.clear()
+        self._odd.clear()
+        self._revision += 1
+        del lesson
+        malloc.trim()
+
+    def _put_away(self, lesson: Lesson) -> None:
+        """Write what is not on the disk yet, as far as it can be written: the lesson is closed all the same."""
         steps: tuple[Callable[[], None], ...]
         steps = functools.partial(self._keep_recorded, lesson), lesson.teacher.sync, lesson.close
         for step in steps:
@@ -435,12 +445,8 @@ class Teaching:
                 step()
             except PicamError as error:
                 self._failed(error)
-        self._stage, self._progress, self._report = "closed", (0, 0), None
-        self._live.clear()
-        self._odd.clear()
-        self._revision += 1
-        del lesson
-        malloc.trim()
+            except Exception:  # whoever closes it opens another one, or ends the thread
+                log.exception("teaching: an internal error")
 
     def _follow_region(self, lesson: Lesson) -> None:
         """Learn the pictures again when the region that the network looks at was moved."""
