@@ -44,6 +44,8 @@ STUCK_S = 60.0
 """A driver that has not answered for this long never will: every source's own limits are shorter."""
 _QUICK_S = 0.25
 """Pictures this close together show the same thing, so that a label may wait until several agree."""
+_LIKE = 0.01
+"""From this score on it is said what something unknown is most like."""
 LOOK_S = 0.15
 """The least time between two searches for advice, which a person could not read faster."""
 _SPREAD = 0.75
@@ -427,12 +429,14 @@ class Pipeline:
         )
 
     def _tell(self, result: Result) -> None:
-        shown = result.label if result.label is not None else "unknown"
-        figures = ", ".join(figure for _, figure in result.said()) or result.top[0].figure
+        shown, figures = result.label or "unknown", ", ".join(figure for _, figure in result.said())
+        best = result.top[0]
+        if not figures and best.score >= _LIKE:
+            figures = f"most like {best.label}, {best.figure}"
         log.info(
-            "sees %s (%s)",
+            "sees %s%s",
             shown,
-            figures,
+            f" ({figures})" if figures else "",
             extra={
                 "PICAM_LABEL": result.label or "",
                 "PICAM_SCORE": f"{result.score:.4f}",

@@ -666,18 +666,25 @@ class Sighted(Preprocess):
 
 
 class Unsure(FakeEngine):
+    said = (0.5, 0.5)
+
     def collect(self) -> np.ndarray:
         super().collect()
-        return np.array([0.5, 0.5], np.float32)
+        return np.array(self.said, np.float32)
 
 
-def test_an_unknown_first_picture_is_logged_once(run: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
+class Strange(Unsure):
+    said = (0.004, 0.001)
+
+
+@pytest.mark.parametrize(("engine", "words"), [(Unsure, "sees unknown (most like a, 50 %)"), (Strange, "sees unknown")])
+def test_an_unknown_first_picture_is_logged_once(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture, engine: type[Unsure], words: str
+) -> None:
     caplog.set_level("INFO")
-    running = run([ListSource(endless(), live=True)], [Unsure()])
+    running = run([ListSource(endless(), live=True)], [engine()])
     running.wait_for(lambda: len(running.results) >= 5)
-    assert [record.getMessage() for record in caplog.records if "sees" in record.getMessage()] == [
-        "sees unknown (50 %)"
-    ]
+    assert [record.getMessage() for record in caplog.records if "sees" in record.getMessage()] == [words]
     assert running.state.stats.label_changes == 0
 
 
