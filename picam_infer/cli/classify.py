@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine_options.add_arguments(parser)
     parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE",
                         help="the square to look at: its side as a share of the picture's height, after its centre as "
-                        "shares of width and height (default: 0.5,0.5)")  # fmt: skip
+                        "shares of width and height (default: the model's own)")  # fmt: skip
     parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (default: 3)")
     parser.add_argument(
         "--threshold",

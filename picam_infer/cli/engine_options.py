@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, config: bool = True) -> No
     parser.add_argument("--url", metavar="URL", help="the model server, such as grpc://server.local:8001")
     if config:
         parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration file whose "
-                            f"engine block says where the server is (default: {configs.INSTALLED}, if it exists)"
+                            f"`engine:` says where the server is (default: {configs.INSTALLED}, if it exists)"
                             )  # fmt: skip
 
 

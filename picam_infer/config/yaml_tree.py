@@ -174,7 +174,7 @@ def _kind(node: yaml.Node) -> str:
 
 def entry(node: yaml.Node, key: str) -> tuple[yaml.Node, yaml.Node] | None:
     """Return the nodes of a key and of its value, merged ones too; of an item of a list twice the item."""
-    if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+    if isinstance(node, yaml.SequenceNode) and key.isdecimal() and len(key) < 10 and int(key) < len(node.value):
         return node.value[int(key)], node.value[int(key)]
     if not isinstance(node, yaml.MappingNode):
         return None

@@ -103,7 +103,7 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
     near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.7)
     if near and not path.suffix and "/" not in address:
         return UsageError(f"there is no source {address}", f"did you mean {near[0]}{':' if rest else ''}{rest}?")
-    missing = f"there is no {shown(str(path))}"
+    missing = f"there is no file or folder {shown(str(path))}"
     try:
         beside = [p.name for p in path.parent.iterdir()]
     except OSError:

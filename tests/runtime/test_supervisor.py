@@ -374,7 +374,7 @@ def test_a_missing_file_is_waited_for_by_a_service(start: Start, manager: Manage
     make_bundle(tmp_path / "m")
     process = start("run", "-c", service_file(tmp_path, source=str(tmp_path / "a.png")), **manager.environment)
     manager.hears("READY=1")
-    manager.hears(f"there is no {tmp_path}/a.png")
+    manager.hears(f"there is no file or folder {tmp_path}/a.png")
     manager.hears("WATCHDOG=1")
     cv2.imwrite(str(tmp_path / "b.png"), picture(255))
     (tmp_path / "b.png").rename(tmp_path / "a.png")

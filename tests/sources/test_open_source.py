@@ -22,8 +22,8 @@ from picam_infer.sources.frames import jpeg_size, make_frame
         ("http:/192.0.2.7:81/live?key=secret", UsageError, "did you mean http://192.0.2.7:81/…?"),
         ("RTSP:192.0.2.7", UsageError, "did you mean rtsp://192.0.2.7/…?"),
         ("192.0.2.7:554/live", UsageError, "did you mean rtsp://192.0.2.7:554/… or http://192.0.2.7:554/…?"),
-        ("/nowhere/at/all.mp4", NoInput, "there is no /nowhere/at/all.mp4"),
-        ("zzz", NoInput, "there is no zzz"),
+        ("/nowhere/at/all.mp4", NoInput, "there is no file or folder /nowhere/at/all.mp4"),
+        ("zzz", NoInput, "there is no file or folder zzz"),
     ],
 )
 def test_an_address_that_means_nothing_is_one_clear_line(address, error, words):
