@@ -102,7 +102,7 @@ def _verified(args: argparse.Namespace, folder: Path) -> Comparison:
 
     with compare.Original(args.verify) as original:
         beside = args.verify if args.verify.is_dir() else args.verify.parent
-        return compare.compared(bundle.load(folder), original.reference, args.pictures or [], beside)
+        return compare.compared(bundle.load(folder.absolute()), original.reference, args.pictures or [], beside)
 
 
 class Told:

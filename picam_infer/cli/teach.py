@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _pictures_folder(output: Path) -> Path:
     """Return where a bundle's pictures are kept. Raises `UsageError` for a path that ends with no name."""
-    if output.name in ("", ".."):
+    if not atomic_folder.has_name(output):
         raise UsageError(f"-o {output} gives what is taught no name", "give a new folder's name: -o socks")
     return output.with_name(f"{output.resolve().name}.pictures")
 

@@ -22,7 +22,7 @@ from picam_infer.core import PicamError, UsageError
 from picam_infer.models import bundle
 from picam_infer.models.bundle import Colour, Fit, Task
 from picam_infer.models.normalisation import Factor
-from picam_infer.platform import disk
+from picam_infer.platform import atomic_folder, disk
 
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
@@ -94,6 +94,8 @@ def convert(
     options = options or Options()
     if (options.precision == "int8") != (options.calibrate is not None):
         raise UsageError("--precision int8 and --calibrate FOLDER go together", "give both or neither")
+    if output is not None and not atomic_folder.has_name(output):
+        raise UsageError(f"-o {output} gives the bundle no name", "give a new folder's name: -o plants")
     with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
         phase("read")
         found = container.find(given, Path(scratch))

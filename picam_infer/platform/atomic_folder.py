@@ -16,6 +16,11 @@ from picam_infer.platform import disk
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
+def has_name(folder: Path) -> bool:
+    """Tell whether a path ends with a name, under which a folder can be put in its place: `.`, `..` and `/` do not."""
+    return folder.name not in ("", "..")
+
+
 @contextlib.contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` in one step when the block ends well. Raises `OSError`.
@@ -73,7 +78,10 @@ def _exchange(one: Path, other: Path) -> None:
     if renameat2 and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return
     aside = _beside(other)
-    other.rename(aside / "old")
-    one.rename(other)
-    (aside / "old").rename(one)
-    aside.rmdir()
+    try:
+        other.rename(aside / "old")
+        one.rename(other)
+        (aside / "old").rename(one)
+    finally:
+        with contextlib.suppress(OSError):  # the old one is still in it
+            aside.rmdir()

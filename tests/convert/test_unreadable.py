@@ -16,7 +16,7 @@ from makers import unprivileged
 from test_refusals import dense, flat, good, sequential
 
 from picam_infer.convert import sandbox
-from picam_infer.core import NoInput
+from picam_infer.core import NoInput, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +140,13 @@ def test_the_child_ends_with_its_parent(number: int, tmp_path: Path) -> None:
             if not select.select([child], [], [], 0)[0]:
                 signal.pidfd_send_signal(child, signal.SIGKILL)
             os.close(child)
+
+
+@pytest.mark.parametrize("output", [".", "", "..", "/", "in/.."])
+def test_an_output_without_a_name_is_refused(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = good(tmp_path / "m.h5")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UsageError, match="gives the bundle no name"):
+        sandbox.convert(given, Path(output), {})
+    assert not list((tmp_path / "empty").iterdir())

@@ -134,7 +134,8 @@ def test_convert_verifies_and_bench_compares(
     original = MAKERS[name](tmp_path / "home" / name)
     for number, value in enumerate((10, 120, 240)):
         cv2.imwrite(str(tmp_path / "home" / f"{number}.png"), picture(value))
-    words = ["convert", original, "-o", tmp_path / "out", "--precision", "f32", "--verify", original, "--json"]
+    monkeypatch.chdir(tmp_path)
+    words = ["convert", original, "-o", "out", "--precision", "f32", "--verify", original, "--json"]
     assert cli.main([str(word) for word in words]) == 0
     verified = json.loads(capsys.readouterr().out)["verified"]
     assert verified["agrees"] and verified["pictures"] == verified["same_class"] == 3
