@@ -20,6 +20,7 @@ from picam_infer.core import Pixels
 
 PREFERRED = 0x08
 USER_DEFINED = 0x20
+INTERLACED = 0x10
 FLIP_EVENT = 0x01
 FLIP_COMPLETE = 0x02
 DUMB_BUFFER = 0x1
@@ -334,22 +335,22 @@ def choose_mode(modes: Sequence[ModeInfo], picture: tuple[int, int] | None = Non
     if wished := [mode for mode in modes if mode.type & USER_DEFINED]:
         return wished[0]
     best = next((mode for mode in modes if mode.type & PREFERRED), modes[0])
-    same = [
-        m
-        for m in modes
-        if m.hdisplay <= best.hdisplay
-        and not m.flags & 0x10  # not interlaced
-        and abs(m.hdisplay * best.vdisplay - m.vdisplay * best.hdisplay) <= best.vdisplay * 8
-    ]
+    same = [m for m in modes if m.hdisplay <= best.hdisplay and not m.flags & INTERLACED and _off(m, best) <= 8]
     if picture is not None:
         width, height = max(picture[0], 1280), max(picture[1], 720)
-        enough = [m for m in same if m.hdisplay >= width and m.vdisplay >= height and _drawable(m)]
-        if enough:
+        # One of a nearly equal shape, such as 1360×768, would be stretched.
+        enough = [m for m in same if m.hdisplay >= width and m.vdisplay >= height and _off(m, best) <= 1]
+        if enough := [m for m in enough if _drawable(m)]:
             return min(enough, key=lambda m: (_area(m), m is not best, -min(m.vrefresh, 60)))
     if _drawable(best):
         return best
     small = [m for m in same if m.hdisplay <= 1920 and m.vdisplay <= 1200]
     return max(small, key=lambda m: (_area(m), min(m.vrefresh, 60)), default=best)
+
+
+def _off(mode: ModeInfo, best: ModeInfo) -> float:
+    """Return by how many pixels a mode is broader or narrower than one of its height and the best one's shape."""
+    return float(abs(mode.hdisplay - mode.vdisplay * best.hdisplay / best.vdisplay))
 
 
 def _area(mode: ModeInfo) -> int:

@@ -57,10 +57,12 @@ def test_a_4k_screen_is_driven_at_1080p() -> None:
 def test_the_smallest_mode_that_holds_the_pictures(picture: tuple[int, int], expected: tuple[int, int]) -> None:
     own = mode(1920, 1080, 0x48)
     modes = [own, mode(1920, 1080, vrefresh=50), mode(1440, 900), mode(1280, 1024), mode(1280, 720, vrefresh=50),
-             mode(1280, 720), mode(1280, 720, flags=0x10), mode(1280, 720, vrefresh=30), mode(848, 480)]  # fmt: skip
+             mode(1280, 720), mode(1280, 720, flags=0x10), mode(1280, 720, vrefresh=30), mode(848, 480),
+             mode(1360, 768)]  # fmt: skip
     chosen = drm.choose_mode(modes, picture)
     assert (chosen.hdisplay, chosen.vdisplay, chosen.vrefresh, chosen.flags) == (*expected, 60, 0)
     assert chosen is own or expected == (1280, 720)
+    assert drm.choose_mode([own, mode(1360, 768), mode(1280, 1024)], picture) is own  # what is nearly of its shape
     assert drm.choose_mode([mode(800, 480, 8), mode(1280, 720)], picture).hdisplay == 800  # larger than the panel
     assert drm.choose_mode([mode(3840, 2160, 8), *modes], picture).hdisplay == expected[0]
     wished = mode(1600, 900, 0x20)  # the kernel's DRM_MODE_TYPE_USERDEF: video=HDMI-A-1:1600x900
