@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from picam_infer.core import NoInput
-from picam_infer.training.glyphs import scan_ink, skeletons
+from picam_infer.training.glyphs import skeletons
 
 REJECT = 10
 LABELS = (*"0123456789", "none")
@@ -19,18 +19,16 @@ LABELS = (*"0123456789", "none")
 _CHUNK = 500
 _COMPARED = 6000
 """How many scans the paths are compared with."""
-_LOOPS = ((1,), (0,), (0, 1), (0,), (0, 1), (0,), (1,), (0,), (2,), (1,))
-"""How many loops each digit's path has: an open zero or a nine with a split stem looks like another digit."""
-_LOST = 2.5
-"""How far ink may be from a path drawn as broad as the pen was, in half pixels of a scan."""
+_LOOPS = (1, 0, 0, 0, 0, 0, 1, 0, 2, 1)
+"""How many loops each digit has at least."""
 
 
 @dataclass(frozen=True)
 class Digits:
     """Scanned digits: `images` n x 28 x 28 uint8 (ink bright), `labels` n uint8, `paths` n x 56 x 56 skeletons.
 
-    `thin`: whether the path still shows the digit: a blotted loop has none left, a stroke may have lost its end, and a
-    broad pen's path may be another digit's.
+    `thin`: whether the path still shows the digit: a blotted loop has none left, and a broad pen's path may be another
+    digit's.
     """
 
     images: np.ndarray
@@ -43,25 +41,12 @@ class Digits:
         """Compute the skeletons of scans."""
         chunks = [skeletons(images[i : i + 250]) for i in range(0, len(images), 250)]
         paths = np.concatenate(chunks)
-        whole = [
-            _loops(path) in _LOOPS[digit] and not _loses_ink(path, image)
-            for path, image, digit in zip(paths, images, labels, strict=True)
-        ]
-        return cls(images, labels, paths, np.array(whole) & _legible(paths, images, labels))
+        looped = np.array([_loops(p) >= _LOOPS[k] for p, k in zip(paths, labels, strict=True)])
+        return cls(images, labels, paths, looped & _legible(paths, images, labels))
 
 
 def _loops(path: np.ndarray) -> int:
     return int(cv2.connectedComponents(1 - path, connectivity=4)[0]) - 2
-
-
-def _loses_ink(path: np.ndarray, image: np.ndarray) -> bool:
-    """Whether a piece of a scan's ink is missing from its path."""
-    ink = scan_ink(image)
-    widths = cv2.distanceTransform(ink, cv2.DIST_L2, 5)
-    drawn = path.copy()
-    for y, x in zip(*np.nonzero(path), strict=True):
-        cv2.circle(drawn, (int(x), int(y)), max(round(float(widths[y, x])), 1), 1, -1)
-    return bool((cv2.distanceTransform(1 - drawn, cv2.DIST_L2, 5) * ink).max() > _LOST)
 
 
 def _legible(paths: np.ndarray, images: np.ndarray, labels: np.ndarray) -> np.ndarray:

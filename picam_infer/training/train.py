@@ -15,7 +15,7 @@ from picam_infer.training.render import EVAL
 from picam_infer.training.samples import CHUNK, training_set
 from picam_infer.training.temperature import calibrate
 
-MEMBERS, SAMPLES, EPOCHS, FRAMES_PER_SIZE = 2, 300_000, 8, 4000
+MEMBERS, SAMPLES, EPOCHS, FRAMES_PER_SIZE = 2, 300_000, 7, 4000
 
 
 def train_digits(
