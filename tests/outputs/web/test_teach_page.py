@@ -205,15 +205,19 @@ def test_pictures_that_look_different_are_among_the_few_that_are_shown(browser: 
     time.sleep(0.4)
     hold(browser, 1, 0.3)
     until(lambda: pi.counts()["circle"] > before)
+    pi.settled()
     wrong = pi.counts()["circle"]
     pi.camera.scene = sheet("circle")
     time.sleep(0.4)
     while pictures(browser, 1) < wrong + 7:  # newer ones than are shown
         hold(browser, 1, 1.0)
     pi.settled()
-    until(lambda: shown(browser, ".thing:nth-child(1) .thumb.odd"))
-    title = str(browser.js("return document.querySelector('.thing:nth-child(1) .thumb.odd').title"))
-    assert before < int(title.split()[1]) <= wrong
+
+    def marked() -> list[int]:
+        titles = "return [...document.querySelectorAll('.thing:nth-child(1) .thumb.odd')].map((one) => one.title)"
+        return [int(title.split()[1]) for title in browser.js(titles)]
+
+    until(lambda: any(before < number <= wrong for number in marked()))
     assert len(browser.js("return [...document.querySelectorAll('.thing:nth-child(1) .thumb')].map(String)")) == 6
 
 
