@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
@@ -137,14 +136,6 @@ def index_text(index: Path) -> str:
         raise regular_file.unreadable(index, error) from error
 
 
-def scans(mnist: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """MNIST's digits as `read_mnist` returns them. Raises `NoInput`."""
-    try:
-        return read_mnist(mnist, part)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise NoInput(f"no MNIST in {mnist} ({error})", "it needs the four idx files, plain or as .gz") from error
-
-
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A picture at another camera size: height to height."""
     width, height = size
@@ -244,7 +235,7 @@ def trained_plainly(mnist: Path, folder: Path) -> Path:
             layers.Dense(10, activation="softmax"),
         ]
     )
-    images, labels = scans(mnist, "train")
+    images, labels = read_mnist(mnist, "train")
     network.compile("adam", "sparse_categorical_crossentropy")
     network.fit(scaled(images), labels, batch_size=128, epochs=3, verbose=0)
     network.save(folder / "plain.h5")
@@ -400,7 +391,7 @@ def run(args: argparse.Namespace) -> None:
         first = first or cases
         ours.setdefault("photographs", judge(recipes, cases, f"photographs {name}")[0])
     if args.mnist:
-        images, labels = scans(args.mnist, "t10k")
+        images, labels = read_mnist(args.mnist, "t10k")
         digits = Digits.of(images[: args.frames // 2], labels[: args.frames // 2])
         for name in args.sizes:
             cases = list(rendered(digits, SIZES[name], args.frames, args.seed))

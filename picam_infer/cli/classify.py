@@ -10,7 +10,7 @@ import msgspec
 
 from picam_infer.cli import argument_types, engine_options
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import NoInput, PicamError, Pixels, Result
+from picam_infer.core import PicamError, Pixels, Result
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference import engines
@@ -94,13 +94,7 @@ def _report(evaluation: Evaluation, as_json: bool) -> None:
 def _pictures(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
     """Yield each picture with the argument it came from: a folder, or itself. Raises `NoInput`."""
     for path in paths:
-        try:
-            folder = path.is_dir()
-        except OSError as error:
-            raise NoInput(
-                f"{path} cannot be read ({error.strerror})", "check its name and the folders above it"
-            ) from error
-        if not folder:
+        if not picture_files.is_folder(path):
             yield path, path
             continue
         found = picture_files.find(path)

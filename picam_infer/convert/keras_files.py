@@ -64,8 +64,7 @@ def _weights(found: Found, given: Path) -> Path:
 
 def _text(path: Path) -> bytes:
     try:
-        regular_file.require(path)
-        if path.stat().st_size > MAX_JSON:
+        if regular_file.require(path).st_size > MAX_JSON:
             raise PicamError(f"{path.name} is too large for a model's description", "it is no Keras model")
         return path.read_bytes()
     except OSError as error:

@@ -6,7 +6,6 @@ HDF5, flatbuffers and protobuf are parsed by libraries in C++ that were not writ
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import resource
@@ -24,7 +23,7 @@ from typing import IO, Any, Protocol, TextIO
 from picam_infer import core
 from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
-from picam_infer.platform import regular_file
+from picam_infer.platform import disk, regular_file
 
 READ_S = 120.0
 """Processor time for reading a small file; wall-clock time would be another on every machine and every day."""
@@ -52,7 +51,6 @@ _DOING = {
     "save": "saving",
 }
 CODE = "from picam_infer.convert.sandbox import child; child()"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Progress = Callable[[str, float], None]
@@ -271,7 +269,7 @@ def child() -> None:
 def _told(error: OSError, order: dict[str, Any]) -> PicamError:
     """Return our error for what the system refused, about the file that it was about."""
     given = Path(order["given"])
-    if error.errno in _FULL:
+    if disk.is_full(error):
         return PicamError(f"{given.name} cannot be converted ({error.strerror})", "make room on the disk of /tmp")
     named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else given
     # Inside the scratch folder it is a part of what was given.

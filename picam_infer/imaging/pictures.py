@@ -107,8 +107,7 @@ def _other(data: bytes, name: str) -> Pixels:
 def read_bytes(path: Path) -> bytes:
     """Return what a picture's file holds. Raises `NoInput` (missing, unreadable) or `PicamError` (too large)."""
     try:
-        regular_file.require(path)
-        size = path.stat().st_size
+        size = regular_file.require(path).st_size
         if size > MAX_BYTES:
             raise PicamError(f"{path} is too large ({size / 1e6:.0f} MB)", "make the picture smaller first")
         return path.read_bytes()

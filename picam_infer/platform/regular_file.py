@@ -6,6 +6,7 @@ Opening a named pipe waits for somebody who writes to it, and opening a device m
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -16,13 +17,17 @@ _ALLOW_ABOVE = f"{ALLOW}, and those of the folders above it"
 _CLOSED = frozenset({errno.EACCES, errno.EPERM})
 
 
-def require(path: Path) -> None:
-    """Raise `NoInput` for a folder, a named pipe, a socket or a device, and `OSError` where nothing can be seen."""
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
+def require(path: Path) -> os.stat_result:
+    """Return a regular file's status.
+
+    Raises `NoInput` for a folder, a named pipe, a socket or a device, and `OSError` where nothing can be seen.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise NoInput(f"{path} is a folder, not a file", "name the file in it")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise NoInput(f"{path} is not a regular file", "copy what it holds into a file")
+    return status
 
 
 def unreadable(path: Path, error: OSError | ValueError) -> NoInput:

@@ -16,7 +16,7 @@ import msgspec
 from picam_infer import config as configs
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import removable, service_manager
+from picam_infer.platform import regular_file, removable, service_manager
 
 Progress = Callable[[str, float], None]
 _SUFFIXES = (".zip", ".h5", ".hdf5", ".keras", ".tflite", ".lite", ".onnx", ".tgz", ".tar", ".gz")
@@ -58,8 +58,10 @@ def install(
     try:
         path = Path(given).expanduser()
         is_bundle, there = "/" in given and (path / "model.yaml").is_file(), path.exists()
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME without such a user
-        raise _unreadable(given, error) from error
+    except OSError as error:
+        raise regular_file.unreadable(Path(given), error) from error
+    except RuntimeError as error:  # ~NAME without such a user
+        raise NoInput(f"{given} cannot be read (no such user)", "write the path in full") from error
     if is_bundle:
         return _copied(bundles.load(given), name, folder)
     if not there:
@@ -72,16 +74,11 @@ def install(
     try:
         digest = container.digest(path)
     except OSError as error:
-        raise _unreadable(given, error) from error
+        raise regular_file.unreadable(path, error) from error
     chosen = free(plain_name(name or path.name.split(".")[0]), digest, folder)
     if not (folder / chosen).exists() or labels:
         convert(path, folder / chosen, labels, progress, say)
     return chosen
-
-
-def _unreadable(given: str, error: OSError | RuntimeError) -> NoInput:
-    reason = error.strerror if isinstance(error, OSError) else "no such user"
-    return NoInput(f"{given} cannot be read ({reason})", "check its name, and that you may enter the folders above it")
 
 
 def convert(path: Path, output: Path, labels: Path | None, progress: Progress, say: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def _features(picture: np.ndarray) -> np.ndarray:
 def read_mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Read MNIST's idx files (`part` "train" or "t10k", plain or .gz).
 
-    Returns images n x 28 x 28 and labels n, both uint8. Raises `OSError` or `ValueError`.
+    Returns images n x 28 x 28 and labels n, both uint8. Raises `NoInput`.
     """
 
     def read(kind: str, header: int) -> np.ndarray:
@@ -80,7 +81,10 @@ def read_mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         data = name.read_bytes() if name.is_file() else gzip.decompress(name.with_name(name.name + ".gz").read_bytes())
         return np.frombuffer(data, np.uint8, offset=header)
 
-    return read("images-idx3-ubyte", 16).reshape(-1, 28, 28), read("labels-idx1-ubyte", 8)
+    try:
+        return read("images-idx3-ubyte", 16).reshape(-1, 28, 28), read("labels-idx1-ubyte", 8)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise NoInput(f"no MNIST in {folder} ({error})", "it needs the four idx files, plain or as .gz") from error
 
 
 def load_digits(mnist: Path | None, keras: Any = None) -> tuple[Digits, Digits]:
@@ -88,10 +92,7 @@ def load_digits(mnist: Path | None, keras: Any = None) -> tuple[Digits, Digits]:
     if mnist is None:
         (train_x, train_y), (test_x, test_y) = keras.datasets.mnist.load_data()
     else:
-        try:
-            (train_x, train_y), (test_x, test_y) = read_mnist(mnist, "train"), read_mnist(mnist, "t10k")
-        except (OSError, ValueError) as error:
-            raise NoInput(f"no MNIST in {mnist} ({error})", "it needs the four idx files, plain or as .gz") from error
+        (train_x, train_y), (test_x, test_y) = read_mnist(mnist, "train"), read_mnist(mnist, "t10k")
     return Digits.of(train_x, train_y), Digits.of(test_x, test_y)
 
 

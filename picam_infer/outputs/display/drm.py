@@ -339,8 +339,8 @@ def choose_mode(modes: Sequence[ModeInfo], picture: tuple[int, int] | None = Non
     if picture is not None:
         width, height = max(picture[0], 1280), max(picture[1], 720)
         # One of a nearly equal shape, such as 1360×768, would be stretched.
-        enough = [m for m in same if m.hdisplay >= width and m.vdisplay >= height and _off(m, best) <= 1]
-        if enough := [m for m in enough if _drawable(m)]:
+        exact = [m for m in same if _off(m, best) <= 1 and _drawable(m)]
+        if enough := [m for m in exact if m.hdisplay >= width and m.vdisplay >= height]:
             return min(enough, key=lambda m: (_area(m), m is not best, -min(m.vrefresh, 60)))
     if _drawable(best):
         return best
