@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -25,6 +27,17 @@ class Caller:
         while (line := self.lines.readline()) not in (b"", b"\r\n", b"\n"):
             head += line
         return head.decode("latin-1")
+
+    def body(self, head: str) -> bytes:
+        """Return the body that a request's head announces."""
+        length = re.search(r"^content-length: (\d+)", head, re.IGNORECASE | re.MULTILINE)
+        return self.lines.read(int(length[1])) if length else b""
+
+    def reset(self) -> None:
+        """Hang up with a reset (RST) instead of an end (FIN), as the kernel does when something was left unread."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.lines.close()
+        self.socket.close()
 
     def send(self, *pieces: bytes | str) -> None:
         self.socket.sendall(b"".join(p.encode() if isinstance(p, str) else p for p in pieces))

@@ -140,8 +140,7 @@ class Hook:
                 # Who finds the body too large may answer and hang up before all of it is sent.
                 if connection.sock is None:
                     raise
-            response = connection.getresponse()
-            return Answer(response.status, response.getheader("Location", ""), response.getheader("Retry-After", ""))
+            return _answer(connection)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if late.is_set() or isinstance(error, TimeoutError):
                 raise DeliveryError(f"no answer within {timeout_s:g} s") from error
@@ -176,6 +175,18 @@ class Hook:
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
         except (OSError, ValueError) as error:
             raise DeliveryError(reason(error), counts=False, hint=remedy(error, self._settings.ca_file)) from error
+
+
+def _answer(connection: http.client.HTTPConnection) -> Answer:
+    """Wait for the response. Raises `OSError` and `http.client.HTTPException`."""
+    try:
+        response = connection.getresponse()
+    except http.client.RemoteDisconnected:
+        raise
+    except ConnectionResetError as error:
+        # Who hangs up with a part of the request unread resets the connection instead of ending it.
+        raise http.client.RemoteDisconnected(str(error)) from error
+    return Answer(response.status, response.getheader("Location", ""), response.getheader("Retry-After", ""))
 
 
 def _secret(place: str) -> bytes:

@@ -190,7 +190,7 @@ def test_passwords_in_the_address_are_sent_but_not_shown(receiver: Receiver) -> 
 )
 def test_what_is_no_answer_is_told_in_words_with_a_remedy(answer: bytes, said: str) -> None:
     def serve(caller: Caller) -> None:
-        caller.request()
+        caller.body(caller.request())  # left unread it would make the kernel reset the connection
         caller.send(answer)
 
     with SocketServer(serve) as server:
@@ -198,6 +198,19 @@ def test_what_is_no_answer_is_told_in_words_with_a_remedy(answer: bytes, said: s
         with pytest.raises(DeliveryError) as error:
             hook.deliver(Event(change("one")), lambda s: True)
     assert error.value.reason == said
+    assert error.value.hint == "check the port, and whether it is http or https there"
+
+
+def test_a_connection_that_is_reset_is_hung_up_too() -> None:
+    def serve(caller: Caller) -> None:
+        caller.body(caller.request())
+        caller.reset()
+
+    with SocketServer(serve) as server:
+        hook = Hook(config.Webhook(url=f"http://127.0.0.1:{server.port}/"))
+        with pytest.raises(DeliveryError) as error:
+            hook.deliver(Event(change("one")), lambda s: True)
+    assert error.value.reason == "it hung up without an answer"
     assert error.value.hint == "check the port, and whether it is http or https there"
 
 
