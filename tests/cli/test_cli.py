@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from picam_infer import cli
 from picam_infer.core import ConfigError, NoInput, PicamError, Unavailable, UsageError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
@@ -52,3 +56,12 @@ def test_help_is_quick_and_loads_no_engine() -> None:
                            "print(sorted({'cv2', 'openvino'} & set(sys.modules)))"],
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.strip().endswith("[]")
+
+
+def test_the_version_is_that_of_the_changelogs_first_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest is not None
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"picam-infer {newest[1]}\n"
