@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from picam_infer.config.yaml_tree import list_index
+
 
 class CannotEdit(Exception):
     """A key stands where the text cannot be changed without changing more; `line` counts from 1."""
@@ -45,7 +47,8 @@ class Spot:
     def get(self, key: str) -> Spot | None:
         """Return a mapping's value, or by its number a list's item."""
         if self.kind == "list":
-            return next((item for number, item in enumerate(self.items) if str(number) == key), None)
+            index = list_index(key, len(self.items))
+            return None if index is None else self.items[index]
         return next((item for at, item in zip(self.keys, self.items, strict=True) if at.name == key), None)
 
     def walk(self) -> Iterator[Spot]:

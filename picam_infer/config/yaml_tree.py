@@ -174,14 +174,21 @@ def _kind(node: yaml.Node) -> str:
 
 def entry(node: yaml.Node, key: str) -> tuple[yaml.Node, yaml.Node] | None:
     """Return the nodes of a key and of its value, merged ones too; of an item of a list twice the item."""
-    if isinstance(node, yaml.SequenceNode) and key.isdecimal() and len(key) < 10 and int(key) < len(node.value):
-        return node.value[int(key)], node.value[int(key)]
+    if isinstance(node, yaml.SequenceNode):
+        index = list_index(key, len(node.value))
+        return None if index is None else (node.value[index], node.value[index])
     if not isinstance(node, yaml.MappingNode):
         return None
     own = next(((k, v) for k, v in node.value if k.value == key), None)
     merged = [v for k, v in node.value if k.tag == _MERGE]
     blocks = [b for v in merged for b in (v.value if isinstance(v, yaml.SequenceNode) else [v])]
     return own or next((found for block in blocks if (found := entry(block, key))), None)
+
+
+def list_index(key: str, length: int) -> int | None:
+    """Return which item of a list of `length` items a key names; None: it names none of them."""
+    # The key may be anything, also thousands of digits, which Python refuses to convert: numbers become text instead.
+    return next((index for index in range(length) if str(index) == key), None)
 
 
 def node_at(root: yaml.Node, keys: Sequence[str]) -> yaml.Node | None:

@@ -13,6 +13,7 @@ import msgspec
 
 from picam_infer import config
 from picam_infer.config.reader import refused
+from picam_infer.config.yaml_tree import list_index
 from picam_infer.core import ConfigError
 from picam_infer.imaging import region
 from picam_infer.runtime import camera_controls
@@ -274,8 +275,9 @@ def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
             continue
         whole, _, part = key.rpartition(".")
         block = _opened(whole, found.get(whole, now.get(whole)))
-        if isinstance(block, list) and part in map(str, range(len(block))):
-            found[whole] = [value if str(at) == part else old for at, old in enumerate(block)]
+        index = list_index(part, len(block)) if isinstance(block, list) else None
+        if index is not None:
+            found[whole] = [*block[:index], value, *block[index + 1 :]]
         elif isinstance(block, dict) and part in block:
             found[whole] = region.simplest({**block, part: value}) if whole == _REGION else {**block, part: value}
         else:
