@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from picam_infer.config.reference import takes
 from picam_infer.config.schema import Config, is_path
-from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, plain, quote, refuse_old_numbers
+from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers, values
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Chain
 from picam_infer.platform.yaml_errors import UNFIT
@@ -74,10 +74,10 @@ def _parsed(text: str, where: str) -> Config:
     if root is None:
         return Config()
     try:
-        values = plain(text)
+        given = values(root)
     except UNFIT as error:
         raise ConfigError(f"{where}: {one_line(error)}", "correct the value") from error
-    config = _convert(values, Config, root, where)
+    config = _convert(given, Config, root, where)
     refuse_old_numbers(root, where)
     return _at_home(config, root, where, [])
 
@@ -106,9 +106,9 @@ def _expanded(text: str, root: yaml.Node, where: str, keys: list[str]) -> str:
     return path
 
 
-def _convert(values: Any, kind: type[T], root: yaml.Node, where: str) -> T:
+def _convert(given: Any, kind: type[T], root: yaml.Node, where: str) -> T:
     try:
-        return msgspec.convert(values, kind, strict=True)
+        return msgspec.convert(given, kind, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(str(error), kind, root, where) from error
 

@@ -53,10 +53,9 @@ def compose(text: str, where: str) -> yaml.Node | None:
     return root
 
 
-def plain(text: str) -> Any:
-    """Return the values of text that has been composed before. Raises what `UNFIT` names."""
-    # From a tree of its own: merged keys are put into the tree, and would be found on other lines than they stand on.
-    return yaml.constructor.SafeConstructor().construct_document(_composed(text))
+def values(root: yaml.Node) -> Any:
+    """Return the values of a tree, which stays as it is. Raises what `UNFIT` names."""
+    return _Values().of(root)
 
 
 def _composed(text: str) -> yaml.Node | None:
@@ -64,6 +63,25 @@ def _composed(text: str) -> yaml.Node | None:
         with contextlib.suppress(yaml.YAMLError):
             return yaml.compose(text, Loader=QUICK_LOADER)
     return yaml.compose(text, Loader=yaml.SafeLoader)  # its errors are the clearer ones
+
+
+class _Values(yaml.constructor.SafeConstructor):
+    """The values of a tree. PyYAML moves merged keys in it; they are put back to the lines that they stand on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._as_written: dict[int, tuple[yaml.MappingNode, list[tuple[yaml.Node, yaml.Node]]]] = {}
+
+    def of(self, root: yaml.Node) -> Any:
+        try:
+            return self.construct_document(root)
+        finally:
+            for node, pairs in self._as_written.values():
+                node.value = pairs
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        self._as_written.setdefault(id(node), (node, list(node.value)))
+        super().flatten_mapping(node)
 
 
 class _Checked:

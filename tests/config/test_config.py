@@ -166,6 +166,11 @@ def test_anchors_and_merges_are_read() -> None:
     assert config.parse("---\n# nothing\n...\n") == Config()
 
 
+def test_a_mistake_beside_merged_keys_is_named_with_the_line_it_stands_on() -> None:
+    with pytest.raises(ConfigError, match=r"^c\.yaml:3: display\.fullscreen"):
+        config.parse("display:\n  <<: {fullscreen: true}\n  fullscreen: 3\n", "c.yaml")
+
+
 def test_every_path_starts_at_home_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     read = config.parse(
