@@ -78,9 +78,9 @@ def main(args: argparse.Namespace) -> int:
 def findings(path: Path | None) -> Iterator[Line]:
     """Yield the findings, cheapest first."""
     yield from system()
-    path = path or (configs.INSTALLED if configs.INSTALLED.exists() else None)
+    path = configs.file_to_read(path)
     try:
-        config = configs.load(path) if path else Config()
+        config = configs.load(path)
         yield Line("config", Finding("ok", str(path or "defaults (no file)")))
     except PicamError as error:
         yield Line("config", Finding.of(error))

@@ -40,6 +40,5 @@ def settings(args: argparse.Namespace, usual: EngineSettings) -> EngineSettings:
     asked = kind(args)
     if asked != "remote":
         return msgspec.structs.replace(usual, kind=asked or usual.kind)
-    path = args.config or (configs.INSTALLED if configs.INSTALLED.exists() else None)
-    engine = configs.load(path).engine if path else EngineSettings()
+    engine = configs.load(configs.file_to_read(args.config)).engine
     return msgspec.structs.replace(engine, kind="remote", url=args.url or engine.url, fallback="none")

@@ -27,8 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run until told to stop; returns the exit code."""
-    path = args.config
-    if path is None and configs.INSTALLED.exists():
-        path = configs.INSTALLED
+    path = configs.file_to_read(args.config)
     return daemon.run(Options(path, args.source, args.model, engine_options.kind(args), args.display, args.frames,
                                   args.json, url=args.url))  # fmt: skip

@@ -1,6 +1,6 @@
 """The YAML configuration: `schema` (the keys), `reader` (file → data), `writer` (single keys back into the file)."""
 
-from picam_infer.config.reader import load, parse, tuned
+from picam_infer.config.reader import file_to_read, load, parse, tuned
 from picam_infer.config.schema import (
     BASE_PATH,
     DAYS,
@@ -61,6 +61,7 @@ __all__ = [
     "Webhook",
     "changing",
     "chosen",
+    "file_to_read",
     "is_loopback",
     "load",
     "parse",

@@ -15,7 +15,7 @@ import yaml
 from msgspec import Meta
 
 from picam_infer.config.reference import takes
-from picam_infer.config.schema import Config, is_path
+from picam_infer.config.schema import INSTALLED, Config, is_path
 from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers, values
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Chain
@@ -28,9 +28,14 @@ _TAKEN_FOR_A_SECRET = ("token",)
 _LOGIN = re.compile(r"[!&*]?\w*:?/{0,2}[^\s@]*:[^\s]*@")
 
 
-def load(path: Path) -> Config:
-    """Read a configuration file. Raises `ConfigError` with file, line, key and what was expected."""
-    return parse(read_text(path), str(path))
+def file_to_read(given: Path | None) -> Path | None:
+    """Return the configuration file of a command: the one given, else the installed one, else None."""
+    return given or (INSTALLED if INSTALLED.exists() else None)
+
+
+def load(path: Path | None) -> Config:
+    """Read a configuration file; None: the defaults. Raises `ConfigError`: file, line, key and what was expected."""
+    return parse(read_text(path), str(path)) if path else Config()
 
 
 def read_text(path: Path) -> str:

@@ -24,7 +24,7 @@ class Options(msgspec.Struct, frozen=True):
 
     def config(self) -> Config:
         """Read the file and apply the options. Raises `ConfigError`."""
-        config = configs.load(self.path) if self.path else Config()
+        config = configs.load(self.path)
         if self.source:
             config = msgspec.structs.replace(config, source=self.source)
         if self.model:
