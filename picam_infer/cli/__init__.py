@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import gc
 import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from picam_infer import __version__
 from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
-from picam_infer.platform import terminal
+from picam_infer.platform import disk, terminal
 from picam_infer.platform.systemd import journal_handler
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 class Verb(NamedTuple):
@@ -77,9 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # a reader that has had enough needs no word
             terminal.abandon()
-        elif error.errno in _DISK:
+        elif disk.failed(error):
             where = f"{error.filename}: " if error.filename else ""
-            terminal.say(f"{name}: {where}{error.strerror}; is the disk full, damaged or read-only?", error=True)
+            remedy = disk.remedy(error, Path(error.filename or ".").parent, fixed=True)
+            terminal.say(f"{name}: {where}{error.strerror}; {remedy}", error=True)
         else:
             raise
         code = 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import shutil
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from picam_infer.cli import argument_types
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
-from picam_infer.platform import atomic_folder, lock_file, regular_file, terminal
+from picam_infer.platform import atomic_folder, disk, lock_file, regular_file, terminal
 from picam_infer.platform.terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -96,9 +95,9 @@ def _alone(output: Path, place: Path) -> Iterator[None]:
     except lock_file.Taken as error:
         raise PicamError(f"another picam-infer teach is at work on {output}", "wait until it has ended") from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-        remedy = "is the disk full or read-only?" if full else "choose another folder with -o"
-        raise PicamError(f"{place} cannot be written ({error.strerror})", remedy) from error
+        raise PicamError(
+            f"{place} cannot be written ({error.strerror})", disk.remedy(error, place.parent, option="-o")
+        ) from error
     finally:
         for folder in made:
             with contextlib.suppress(OSError):  # what was taught is in it

@@ -18,7 +18,13 @@ _PATIENCE_S = 10.0
 """Longer than a slow card takes for one change, and shorter than the watchdog's patience: a key waits for it, too."""
 
 
-class NotSaved(ConfigError):
+class Unwritable(ConfigError):
+    """What was to be saved could not be: the configuration itself is not wrong."""
+
+    exit_code = 1
+
+
+class NotSaved(Unwritable):
     """Some values could not be written: those of `keys`. All others are in the file."""
 
     def __init__(self, message: str, hint: str, keys: Sequence[str]) -> None:
@@ -26,10 +32,8 @@ class NotSaved(ConfigError):
         self.keys = keys
 
 
-class Locked(Busy, ConfigError):
+class Locked(Busy, Unwritable):
     """Somebody else is changing the file, and does not finish."""
-
-    exit_code = 1
 
 
 def save(path: Path, values: Mapping[str, Any]) -> None:
@@ -97,6 +101,6 @@ def _write(path: Path, text: str) -> None:
         atomic_file.write(path, text.encode())
         atomic_file.sweep(path)
     except OSError as error:
-        raise ConfigError(
+        raise Unwritable(
             f"{path}: cannot be written ({error.strerror})", disk.remedy(error, path.parent, fixed=True)
         ) from error

@@ -16,6 +16,7 @@ from typing import IO, Literal
 
 from picam_infer.convert import lookalikes
 from picam_infer.core import PicamError
+from picam_infer.platform import disk
 
 MAX_ENTRIES = 10_000
 MAX_UNPACKED = 4 * 2**30
@@ -105,7 +106,8 @@ def _meant(archive: Path, error: BaseException) -> PicamError:
     """Return our line for a library's error."""
     name, said = archive.name, str(error)
     if isinstance(error, OSError) and error.errno:
-        return PicamError(f"{name} cannot be unpacked ({error.strerror})", "is the disk full?")
+        remedy = disk.remedy(error, archive.parent, fixed=True)
+        return PicamError(f"{name} cannot be unpacked ({error.strerror})", remedy)
     if isinstance(error, NotImplementedError) or "compression" in said.lower():
         return PicamError(f"{name} is packed in a way that cannot be unpacked here", _ELSEWHERE)
     if "not a zip file" in said or isinstance(error, EOFError) or "end of data" in said or "truncated" in said:

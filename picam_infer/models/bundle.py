@@ -18,7 +18,7 @@ from msgspec import Meta
 from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging.region import Roi
 from picam_infer.models.normalisation import Factor, Normalisation
-from picam_infer.platform import atomic_file, atomic_folder
+from picam_infer.platform import atomic_file, atomic_folder, disk
 from picam_infer.platform.file_stamp import FileStamp, file_stamp
 from picam_infer.platform.paths import state_folder
 from picam_infer.platform.yaml_errors import UNFIT
@@ -327,7 +327,7 @@ def adopt(fresh: Path, folder: Path, keep_old: Path | None = None) -> Bundle:
         if keep_old is not None and fresh.exists():
             atomic_folder.put(fresh, keep_old)
     except OSError as error:
-        raise PicamError(f"cannot write {folder} ({error.strerror})", "is the disk full or read-only?") from error
+        raise _unwritten(folder, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return load(folder)
@@ -367,14 +367,18 @@ def _same_network(folder: Path, card: Card) -> bool:
 def _replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` in one step when the block ends well."""
     _refuse_other(folder)
-    writing = False
     try:
         with atomic_folder.replacing(folder) as fresh:
-            writing = True
             yield fresh
     except OSError as error:
-        remedy = "is the disk full or read-only?" if writing else "choose another folder with -o"
-        raise PicamError(f"cannot write {folder} ({error.strerror})", remedy) from error
+        raise _unwritten(folder, error) from error
+
+
+def _unwritten(folder: Path, error: OSError) -> PicamError:
+    """Return the error for a bundle that cannot be written; only outside our own place was its folder chosen."""
+    ours = any(folder.is_relative_to(place) for place in _places())
+    remedy = disk.remedy(error, folder.parent, fixed=ours, option="" if ours else "-o")
+    return PicamError(f"cannot write {folder} ({error.strerror})", remedy)
 
 
 def _refuse_other(folder: Path) -> None:

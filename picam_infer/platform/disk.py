@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK = (*_FULL, errno.EROFS, errno.EIO, errno.EFBIG)
 _PROBE = b"picam-infer" * 400
 
 
@@ -62,8 +63,18 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def remedy(error: OSError, folder: Path, *, fixed: bool = False) -> str:
-    """Return what to do about a folder that cannot be written to; `fixed`: no other one can be chosen."""
+def failed(error: OSError) -> bool:
+    """Whether it is the disk that does not take or give what it should, and not this program's mistake."""
+    return error.errno in _DISK
+
+
+def remedy(error: OSError, folder: Path, *, fixed: bool = False, option: str = "") -> str:
+    """Return what to do about a folder that cannot be written to.
+
+    `fixed`: no other one can be chosen; `option`: the command's own that chooses another one.
+    """
+    if option:
+        return _remedy_by_option(error, option)
     if error.errno in (errno.EACCES, errno.EPERM):
         if fixed:
             return f"check the owner and permissions of {folder}, and of what is in it"
@@ -73,3 +84,10 @@ def remedy(error: OSError, folder: Path, *, fixed: bool = False) -> str:
     if error.errno == errno.EROFS:
         return "that disk is mounted read-only" + (": mount it writable" if fixed else ": choose another folder")
     return "check the folder and its disk" if fixed else "choose another folder"
+
+
+def _remedy_by_option(error: OSError, option: str) -> str:
+    if error.errno in _FULL:
+        return f"make room on that disk, or choose a folder on another with {option}"
+    where = "that disk is mounted read-only: " if error.errno == errno.EROFS else ""
+    return f"{where}choose another folder with {option}"

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from makers import make_bundle
+from small_disk import SmallDisk
 
 from picam_infer import config as configs
 from picam_infer.cli import main
@@ -70,6 +71,28 @@ def test_settings_that_do_not_fit_the_model_are_named(machine: Path, capsys: pyt
     assert main(["use", str(machine / "plants")]) == 78
     assert "preprocess" in capsys.readouterr().err
     assert settings(machine) == "preprocess: {canny: [90, 30]}\n"
+
+
+def test_a_full_disk_is_a_failure_and_not_a_wrong_configuration(
+    machine: Path, small_disk: SmallDisk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = settings(machine)
+    make_bundle(machine / "var/models/plants")
+    small_disk.fill()
+    assert main(["use", "plants"]) == 1
+    err = capsys.readouterr().err
+    assert err.endswith("cannot be written (No space left on device); make room on that disk\n"), err
+    assert err.count("\n") == 1 and settings(machine) == before
+
+
+def test_settings_that_cannot_be_changed_alone_are_no_wrong_configuration(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only what would keep the service from starting is."""
+    make_bundle(machine / "var/models/plants")
+    (machine / "etc/config.yaml").write_text("model: &one >-\n  digits\nkeep: {folder: *one}\n")
+    assert main(["use", "plants"]) == 1
+    assert "model cannot be changed here" in capsys.readouterr().err
 
 
 def test_a_refusal_of_systemd_says_what_to_do(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:

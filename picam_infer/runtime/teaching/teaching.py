@@ -221,14 +221,22 @@ class Teaching:
         return self._ask(work)
 
     def undo(self, use: bool) -> str | None:
-        """Take the last change back, and return what it was. `use`: as in `correct`. Raises `PicamError`."""
+        """Take the last change back, and return what it was. `use`: as in `correct`.
+
+        Raises `PicamError`: then nothing was taken back, and it can be once the reason is gone.
+        """
 
         def work() -> str | None:
             lesson = self._open_lesson()
             what = lesson.undo()
             self._learn_all(lesson)
             if use and lesson.name == self._running_lesson() and any(lesson.classes().values()):
-                self._use()
+                try:
+                    self._use()
+                except PicamError:
+                    lesson.redo()
+                    self._learn_all(lesson)
+                    raise
             return what
 
         return self._ask(work)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
@@ -23,6 +24,9 @@ from picam_infer.training.teach.lda import Array
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, label_order
 from picam_infer.training.teach.report import Report
 from picam_infer.training.teach.teacher import Teacher
+from picam_infer.training.teach.undo import Change
+
+T = TypeVar("T")
 
 LONGEST = 60
 """Characters of a class's name."""
@@ -132,16 +136,15 @@ class Lesson:
 
     def keep(self, label: str, data: bytes, name: str, step: str = "") -> Picture:
         """Keep a picture for a class, which is made if it is not there. Raises `PicamError`."""
-        label = self._with_class(label, step)
-        return self.teacher.keep(label, data, name, step)
+        label = _checked(label)
+        return self._in_class(label, step, lambda: self.teacher.keep(label, data, name, step))
 
     def relabel(self, id: str, label: str) -> None:
         """Move a picture to another class. Raises `PicamError`."""
         if id not in self._pictures:
             raise UsageError("this picture is not there any more", "look at the pictures again")
-        step = self._step()
-        label = self._with_class(label, step)
-        self.teacher.relabel(id, label, step)
+        step, label = self._step(), _checked(label)
+        self._in_class(label, step, lambda: self.teacher.relabel(id, label, step))
 
     def remove(self, id: str) -> None:
         """Take a picture out. Raises `PicamError`."""
@@ -152,7 +155,7 @@ class Lesson:
         label = _checked(label)
         if label in self._classes:
             raise UsageError(f"there is a class {label} already", "take another name, or add pictures to that one")
-        return self._with_class(label, self._step())
+        return self._in_class(label, self._step(), lambda: label)
 
     def rename_class(self, old: str, new: str) -> None:
         """Give a class another name; with that of another class the two become one. Raises `PicamError`."""
@@ -164,25 +167,31 @@ class Lesson:
         merged = new in self._classes
         after = [label if label != old else new for label in self._classes if label != old or not merged]
         what = f"put {old} and {new} together" if merged else f"rename {old}"
-        self._reorder(after, what, step)
-        if old in {picture.label for picture in self._pictures.by_arrival()}:
-            self.teacher.rename_class(old, new, step)
+
+        def rename() -> None:
+            if self._has_pictures(old):
+                self.teacher.rename_class(old, new, step, what)
+
+        self._reorder(after, what, step, rename)
 
     def remove_class(self, label: str) -> None:
         """Take a class out with its pictures. Raises `PicamError`."""
         self._known(label)
         step = self._step()
-        self._reorder([other for other in self._classes if other != label], f"remove {label}", step)
-        if label in {picture.label for picture in self._pictures.by_arrival()}:
-            self.teacher.remove_class(label, step)
+
+        def remove() -> None:
+            if self._has_pictures(label):
+                self.teacher.remove_class(label, step)
+
+        self._reorder([other for other in self._classes if other != label], f"remove {label}", step, remove)
 
     def undo(self) -> str | None:
-        """Take the last change back, and return what it was; None: there is none. Raises `PicamError`."""
-        before = self._classes
-        what = self.teacher.undo()
-        if self._classes != before:
-            self._write_note()
-        return what
+        """Take the last change back, and return what it was; None: there is none. Raises as `Teacher.undo`."""
+        return self.teacher.undo()
+
+    def redo(self) -> None:
+        """Make what `undo` has just taken back again, as if that had not been asked for."""
+        self.teacher.redo()
 
     def save(self, keep_old: Path | None, check: Callable[[Bundle, Picture, Array], None]) -> Report:
         """Write the bundle, in one step and only if `check` finds nothing; the old one goes to `keep_old`.
@@ -215,24 +224,41 @@ class Lesson:
         if label not in self._classes:
             raise UsageError(f"there is no class {label}", f"classes: {', '.join(self._classes) or 'none'}")
 
-    def _with_class(self, label: str, step: str) -> str:
-        label = _checked(label)
-        if label not in self._classes:
-            self._reorder([*self._classes, label], f"add {label}", step)
-        return label
+    def _has_pictures(self, label: str) -> bool:
+        return any(picture.label == label for picture in self._pictures.by_arrival())
 
-    def _reorder(self, classes: list[str], what: str, step: str) -> None:
+    def _in_class(self, label: str, step: str, change: Callable[[], T]) -> T:
+        """Change pictures of a class, which is made if it is not there."""
+        if label in self._classes:
+            return change()
+        return self._reorder([*self._classes, label], f"add {label}", step, change)
+
+    def _reorder(self, classes: list[str], what: str, step: str, change: Callable[[], T]) -> T:
+        """Change the classes, and pictures with them: both or neither.
+
+        The note is written first: of the two it is what a full disk does not take. So it is when this is undone, since
+        what was remembered last is taken back first.
+        """
+        before = self._classes
+        self._note_classes(classes)
+        try:
+            made = change()
+        except PicamError:
+            self._classes = before  # even if the note cannot be written again
+            with contextlib.suppress(PicamError):
+                self._write_note()
+            raise
+        ordered = Change(lambda: self._note_classes(before), lambda: self._note_classes(classes))
+        self.teacher.remember(what, ordered, step)
+        return made
+
+    def _note_classes(self, classes: list[str]) -> None:
         before, self._classes = self._classes, classes
-
-        def back() -> None:
-            self._classes = before
-
         try:
             self._write_note()
         except PicamError:
             self._classes = before
             raise
-        self.teacher.remember(what, back, step)
 
     def _write_note(self) -> None:
         note = {"backbone": self._noted_backbone(), "classes": self._classes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,9 +27,11 @@ from picam_infer.training.teach.live_model import LiveModel, Prediction
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, identify, label_order
 from picam_infer.training.teach.report import Report
 from picam_infer.training.teach.taught_card import card, features_key, reject_label
-from picam_infer.training.teach.undo import UndoStack
+from picam_infer.training.teach.undo import Change, UndoStack
 
 T = TypeVar("T")
+_Removed = tuple[Picture, Vector | None]
+"""A picture that was taken out, and what was known of it."""
 
 
 class NotWritten(PicamError):
@@ -156,13 +159,15 @@ class Teacher:
             return self.relabel(id, label) if known.label != label else known
         found = self._features_of(data, name or "the picture")
         with self._lock:
+            key = self._key
             if id in self._pictures:  # another thread was faster, or it could not be read before
                 if id not in self._features:
                     self._learn(self._pictures[id], found)
                 return self._pictures[id]
             picture = self._written(lambda: self._pictures.add(label, data, name))
             self._learn(picture, found)
-            self.remember(f"add {picture.name} to {label}", lambda: self._drop(picture.id))
+            added = Change(lambda: self._drop(picture.id), lambda: self._put_back([(picture, found)], key))
+            self.remember(f"add {picture.name} to {label}", added)
             return picture
 
     def add_frame(self, label: str, frame: Frame, name: str = "camera") -> Picture:
@@ -181,12 +186,8 @@ class Teacher:
                 return self.relabel(id, label)
             picture = self._written(lambda: self._pictures.add(label, data, name, durable=False))
             self._waiting.append(id)
-            self.remember(
-                f"add a picture to {label}",
-                lambda: self._drop_if_there(id),
-                step,
-                lambda count: f"add {count} pictures to {label}",
-            )
+            kept = Change(lambda: self._drop_if_there(id), lambda: self._put_back([(picture, None)], ""))
+            self.remember(f"add a picture to {label}", kept, step, lambda count: f"add {count} pictures to {label}")
             return picture
 
     def sync(self) -> None:
@@ -243,7 +244,8 @@ class Teacher:
             if old.label == label:
                 return old
             self._move(id, label)
-            self.remember(f"move {old.name} from {old.label} to {label}", lambda: self._move(id, old.label), step)
+            moved = Change(lambda: self._move(id, old.label), lambda: self._move(id, label))
+            self.remember(f"move {old.name} from {old.label} to {label}", moved, step)
             return self._pictures[id]
 
     def remove(self, id: str) -> None:
@@ -251,20 +253,20 @@ class Teacher:
         with self._lock:
             picture, found, key = self._known(id), self._features.get(id), self._key
             self._drop(id)
-            self.remember(
-                f"remove {picture.name} from {picture.label}", lambda: self._put_back([(picture, found)], key)
-            )
+            removed = Change(lambda: self._put_back([(picture, found)], key), lambda: self._drop(id))
+            self.remember(f"remove {picture.name} from {picture.label}", removed)
 
-    def rename_class(self, old: str, new: str, step: str = "") -> None:
+    def rename_class(self, old: str, new: str, step: str = "", what: str = "") -> None:
         """Rename a class; it is merged with another one of that name. Raises `UsageError` or `PicamError`.
 
-        `step`: as in `keep`.
+        `step`: as in `keep`; `what`: the change's name, if not that.
         """
         new = _label(new)
         with self._lock:
             ids = [picture.id for picture in self._of_class(old)]
             self._move_all(ids, new)
-            self.remember(f"rename {old} to {new}", lambda: self._move_all(ids, old), step)
+            renamed = Change(lambda: self._move_all(ids, old), lambda: self._move_all(ids, new))
+            self.remember(what or f"rename {old} to {new}", renamed, step)
 
     def remove_class(self, label: str, step: str = "") -> None:
         """Take a class out with all its pictures. Raises `UsageError` (no such class) or `PicamError`.
@@ -273,24 +275,31 @@ class Teacher:
         """
         with self._lock:
             gone, key = [(picture, self._features.get(picture.id)) for picture in self._of_class(label)], self._key
-            for picture, _ in gone:
-                self._drop(picture.id)
-            self.remember(f"remove {label}", lambda: self._put_back(gone, key), step)
+            self._drop_all(gone, key)
+            removed = Change(lambda: self._put_back(gone, key), lambda: self._drop_all(gone, key))
+            self.remember(f"remove {label}", removed, step)
 
-    def remember(
-        self, what: str, back: Callable[[], None], step: str = "", many: Callable[[int], str] | None = None
-    ) -> None:
+    def remember(self, what: str, change: Change, step: str = "", many: Callable[[int], str] | None = None) -> None:
         """Note how to take a change back; changes of one `step` in a row are one, which `many` names by its count."""
         with self._lock:
-            self._undos.remember(what, back, step, many)
+            self._undos.remember(what, change, step, many)
 
     def undo(self) -> str | None:
-        """Take the last change back, and return what it was; None: there is none. Raises `PicamError`."""
+        """Take the last change back, and return what it was; None: there is none.
+
+        Raises `PicamError` when the disk does not take it: then it can be taken back later.
+        """
         with self._lock:
             what = self._undos.undo()
             if what is not None:
                 self._refit()  # so that predictions are again what they were before
             return what
+
+    def redo(self) -> None:
+        """Make what `undo` has just taken back again, as if that had not been asked for."""
+        with self._lock:
+            self._undos.redo()
+            self._refit()
 
     # -- what was learnt -----------------------------------------------------------------------------------------
 
@@ -410,17 +419,22 @@ class Teacher:
             self._refit_if_stale()
 
     def _move_all(self, ids: Sequence[str], label: str) -> None:
-        for id in ids:
-            self._move(id, label)
+        before = [(id, self._pictures[id].label) for id in ids]
+        _all_or_none(before, lambda one: self._move(one[0], label), lambda one: self._move(*one))
 
-    def _put_back(self, gone: Sequence[tuple[Picture, Vector | None]], key: str) -> None:
+    def _drop_all(self, gone: Sequence[_Removed], key: str) -> None:
+        _all_or_none(gone, lambda one: self._drop(one[0].id), lambda one: self._take_in(*one, key))
+
+    def _put_back(self, gone: Sequence[_Removed], key: str) -> None:
         """Take pictures in again; `key`: what the features that they had depend on."""
-        for picture, found in gone:
-            self._written(lambda picture=picture: self._pictures.restore(picture))  # type: ignore[misc]
-            if found is not None and key == self._key:
-                self._learn(picture, found)
-            else:  # it was removed before its turn came, or another part of it is used now
-                self._waiting.append(picture.id)
+        _all_or_none(gone, lambda one: self._take_in(*one, key), lambda one: self._drop(one[0].id))
+
+    def _take_in(self, picture: Picture, found: Vector | None, key: str) -> None:
+        self._written(lambda: self._pictures.restore(picture))
+        if found is not None and key == self._key:
+            self._learn(picture, found)
+        else:  # it was removed before its turn came, or another part of it is used now
+            self._waiting.append(picture.id)
 
     def _refit_if_stale(self) -> None:
         if self._live.stale:
@@ -447,6 +461,20 @@ class Teacher:
         except OSError as error:
             folder = self._pictures.folder
             raise NotWritten(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder)) from error
+
+
+def _all_or_none(items: Sequence[T], change: Callable[[T], None], back: Callable[[T], None]) -> None:
+    """Change all items; those that were changed are changed back if one cannot be. Raises what `change` raises."""
+    done: list[T] = []
+    try:
+        for item in items:
+            change(item)
+            done.append(item)
+    except PicamError:
+        for item in reversed(done):
+            with contextlib.suppress(PicamError):
+                back(item)
+        raise
 
 
 def _label(text: str) -> str:

@@ -17,6 +17,7 @@ from small_disk import SmallDisk
 from picam_infer.config import Config
 from picam_infer.core import PicamError
 from picam_infer.models import bundle as bundles
+from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
 
@@ -28,6 +29,27 @@ def teaching(state: State) -> Iterator[Teaching]:
         made.open()
         yield made
     made.close()
+
+
+@pytest.fixture
+def used(state: State) -> Iterator[Teaching]:
+    """One whose models run as soon as they are put to use."""
+
+    def run(switch: Switch) -> Future[None]:
+        state.bundle = bundles.load(switch.model)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    made = Teaching(run)
+    with made.following(state, Config, None):
+        made.open()
+        yield made
+    made.close()
+
+
+def classes(teaching: Teaching) -> list[tuple[str, int]]:
+    return [(one["label"], one["pictures"]) for one in teaching.status()["classes"]]
 
 
 def niceness(name: str) -> int | None:
@@ -114,3 +136,42 @@ def test_a_full_disk_keeps_no_lesson_open(
     assert not [record for record in caplog.records if record.exc_info]
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == len(set(said)) and all(line.count("make room on that disk") == 1 for line in said), said
+
+
+def test_what_a_full_disk_refuses_changes_nothing_and_can_be_undone_later(
+    used: Teaching, small_disk: SmallDisk
+) -> None:
+    for number, shape in enumerate(("circle", "cross")):
+        used.correct(shape, jpeg_frame(sheet(shape)(1), number).data.tobytes(), "one", use=False)
+    used.rename_class("cross", "circle")
+    assert classes(used) == [("circle", 2)] and used.status()["undo"] == "put cross and circle together"
+    small_disk.fill()
+    with pytest.raises(PicamError, match="No space left on device"):
+        used.undo(use=False)
+    with pytest.raises(PicamError, match="No space left on device"):
+        used.rename_class("circle", "ring")
+    with pytest.raises(PicamError, match="No space left on device"):
+        used.remove_class("circle")
+    assert classes(used) == [("circle", 2)] and used.status()["undo"] == "put cross and circle together"
+    small_disk.full = False
+    assert used.undo(use=False) == "put cross and circle together"
+    assert classes(used) == [("circle", 1), ("cross", 1)] and used.status()["undo"] == "add a picture to cross"
+
+
+def test_a_correction_whose_undo_cannot_be_put_to_use_can_be_undone_later(
+    used: Teaching, small_disk: SmallDisk
+) -> None:
+    for number, shape in enumerate(("circle", "cross")):
+        used.correct(shape, jpeg_frame(sheet(shape)(number), number).data.tobytes(), "one", use=False)
+    used.use()
+    told = used.correct("cross", jpeg_frame(sheet("cross")(7), 7).data.tobytes(), "one", use=True)
+    assert told["used"] and classes(used) == [("circle", 1), ("cross", 2)] and used.status()["in_use"]
+    small_disk.fill()
+    with pytest.raises(PicamError, match="No space left on device"):
+        used.undo(use=True)
+    until(lambda: not used.status()["waiting"])
+    assert classes(used) == [("circle", 1), ("cross", 2)]
+    assert used.status()["undo"] == "add a picture to cross" and used.status()["in_use"]
+    small_disk.full = False
+    assert used.undo(use=True) == "add a picture to cross"
+    assert classes(used) == [("circle", 1), ("cross", 1)] and used.status()["in_use"]
