@@ -52,6 +52,8 @@ class Desktop(NamedTuple):
     """Its program's: `labwc`."""
     age_s: float
     """For how long it has been running."""
+    x_server: bool = False
+    """Whether an X server is running."""
 
 
 class Refused(Disconnected):
@@ -68,7 +70,7 @@ def find(
     if not environ.get("DISPLAY") and greeter_shown(logind):
         raise Refused("the screen asks who logs in", "the window opens once somebody has")
     refused, desktop = "", compositor()
-    own, asleep = environ.get("DISPLAY", ""), desktop is not None and not _x_server_runs()
+    own, asleep = environ.get("DISPLAY", ""), desktop is not None and not desktop.x_server
     displays = list(_displays(environ, sockets))
     for display in displays:
         # Knocking would start the compositor's X server, and keep it: whoever lets us in has started it himself.
@@ -119,15 +121,12 @@ def compositor(proc: Path = PROC, run: Path = LOGIND) -> Desktop | None:
     The greeter's own is none: it is left to ask who logs in.
     """
     users = {about.get("UID") for about in map(_fields, (run / "sessions").glob("*")) if about.get("CLASS") == "user"}
-    for one in others(proc):
-        name = one.name
+    named = [(one.name, one) for one in others(proc)]
+    x_server = any(name in _X_SERVERS for name, _ in named)
+    for name, one in named:
         if name in _COMPOSITORS and one.user_slice in users:
-            return Desktop(name, one.age_s)
+            return Desktop(name, one.age_s, x_server)
     return None
-
-
-def _x_server_runs() -> bool:
-    return any(one.name in _X_SERVERS for one in others())
 
 
 def way_in(desktop: str, etc: Path = Path("/etc")) -> str:

@@ -421,6 +421,8 @@ class Login:
 def test_a_wayland_desktop_is_known_by_its_program_and_the_greeters_own_is_none(tmp_path: Path) -> None:
     person = Login(tmp_path / "a", "labwc")
     assert x11.compositor(person.proc, person.run) == x11.Desktop("labwc", math.inf)
+    Login.write(person.proc / "90/comm", "Xwayland\n")
+    assert x11.compositor(person.proc, person.run) == x11.Desktop("labwc", math.inf, x_server=True)
     greeter = Login(tmp_path / "b", "labwc", "greeter")
     assert x11.compositor(greeter.proc, greeter.run) is None
     shell = Login(tmp_path / "c", "bash")
@@ -459,9 +461,6 @@ def test_a_compositors_x_server_is_not_started_by_looking(
     sockets, seen = x_server
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(x11, "compositor", lambda: x11.Desktop("labwc", 60.0))
-    Login.write(tmp_path / "proc/1/comm", "systemd\n")
-    processes = x11.others(tmp_path / "proc")
-    monkeypatch.setattr(x11, "others", lambda: processes)
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "Xwayland").touch(0o755)
     with pytest.raises(x11.Refused, match=r"desktop \(labwc\) has not let user .* in yet") as refused:
@@ -471,7 +470,7 @@ def test_a_compositors_x_server_is_not_started_by_looking(
         x11.find({"DISPLAY": ":3"}, sockets, tmp_path, tmp_path)
     assert seen, "inside of the desktop it is asked"
     seen.clear()
-    Login.write(tmp_path / "proc/1/comm", "Xwayland\n")
+    monkeypatch.setattr(x11, "compositor", lambda: x11.Desktop("labwc", 60.0, x_server=True))
     with pytest.raises(x11.Refused, match="refuses user"):
         x11.find({}, sockets, tmp_path, tmp_path)
     assert seen, "what runs is asked, too"
