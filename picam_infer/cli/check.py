@@ -267,7 +267,7 @@ def web(config: Config) -> Iterator[Line]:
 def display(config: Config) -> Line:
     """Open the display and close it again."""
     try:
-        opened = open_display(config.display, sources.asked_size(config.source, config.capture))
+        opened = open_display(config)
         if opened is None:
             return Line("display", Finding("ok", "none wanted"))
         name = opened.name

@@ -260,6 +260,20 @@ class Config(Section, frozen=True):
     schedule: tuple[Hours, ...] = ()
     log: Log = Log()
 
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Width and height, in pixels, of the pictures that a camera is asked for; None: the source has its own."""
+        source = self.source.strip()
+        if not (is_webcam(source) or source in ("demo", "picamera")):
+            return None
+        size = (self.capture.width, self.capture.height)
+        return size if self.capture.rotate in (0, 180) else size[::-1]
+
+
+def is_webcam(source: str) -> bool:
+    """Whether a source is a camera that V4L2 drives."""
+    return source in ("camera", "webcam") or source.startswith(("camera:", "/dev/"))
+
 
 def is_loopback(host: str) -> bool:
     """Whether a host of `web.listen` can be reached from this machine only."""

@@ -47,7 +47,6 @@ from picam_infer.runtime.state import HISTORY, Change, State, Tuning
 from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.viewer import Viewer
 from picam_infer.runtime.waiting import MissingModel, WrongConfiguration
-from picam_infer.sources import asked_size
 
 if TYPE_CHECKING:
     from picam_infer.outputs.web.context import Collection
@@ -147,8 +146,7 @@ class Supervisor:
         while outcome is Outcome.RELOAD and not self._stop.is_set():
             self._readiness.loading()
             closed = self._closed if patient else None
-            pictures = asked_size(self.config.source, self.config.capture)
-            with contextlib.closing(Screen(self.config, patient, closed, pictures)) as screen:
+            with contextlib.closing(Screen(self.config, patient, closed)) as screen:
                 if self._wrong is not None:
                     outcome = self._wait_for_configuration(screen, self._wrong, page=False)
                     continue

@@ -7,12 +7,13 @@ import ipaddress
 from pathlib import Path
 
 from picam_infer.config import Capture, SourceLogin
+from picam_infer.config.schema import is_webcam
 from picam_infer.core import NoInput, Source, UsageError
 from picam_infer.imaging.region import Roi
 from picam_infer.sources.address import shown
 from picam_infer.sources.v4l2 import CameraInfo, Format, Mode, list_cameras
 
-__all__ = ["CameraInfo", "Format", "Mode", "asked_size", "list_cameras", "open_source"]
+__all__ = ["CameraInfo", "Format", "Mode", "list_cameras", "open_source"]
 
 _WORDS = ("camera", "demo", "picamera")
 _SCHEMES = ("rtsp", "rtsps", "http", "https")
@@ -32,7 +33,7 @@ def open_source(
     nothing, `Unavailable` when a library is missing.
     """
     address = address.strip()
-    if _is_webcam(address):
+    if is_webcam(address):
         from picam_infer.sources.camera import Camera
 
         return Camera("camera" if address == "webcam" else address, capture)
@@ -61,19 +62,6 @@ def open_source(
 
         return open_replay(path, capture)
     raise _unknown(address, path)
-
-
-def asked_size(address: str, capture: Capture) -> tuple[int, int] | None:
-    """Return the width and height that its pictures are asked for in; None: a file or stream has its own."""
-    address = address.strip()
-    if not (_is_webcam(address) or address in ("demo", "picamera")):
-        return None
-    size = (capture.width, capture.height)
-    return size if capture.rotate in (0, 180) else size[::-1]
-
-
-def _is_webcam(address: str) -> bool:
-    return address in ("camera", "webcam") or address.startswith(("camera:", "/dev/"))
 
 
 def _stream(address: str, capture: Capture, login: SourceLogin) -> Source:

@@ -48,7 +48,7 @@ def test_a_model_folder_beside_the_person(
     assert code == 0, found
 
 
-def no_display(settings: object, picture: object) -> None:
+def no_display(config: object) -> None:
     raise Disconnected("no desktop is running", "start one")
 
 

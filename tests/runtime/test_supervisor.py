@@ -632,7 +632,7 @@ def test_a_monitor_that_udev_is_still_setting_up_is_not_reported(
     caplog.set_level("INFO")
     there: list[Monitor] = []
 
-    def open_display(settings: DisplaySettings, picture: tuple[int, int] | None) -> Monitor:
+    def open_display(config: Config) -> Monitor:
         if not there:
             raise Disconnected("this machine has no graphics card", "dtoverlay=vc4-kms-v3d")
         return there[0]
@@ -825,7 +825,7 @@ def test_a_monitor_that_goes_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
     watching.viewer.step()
     assert not watching.screen.name
     back = Monitor()
-    monkeypatch.setattr(display, "open_display", lambda settings, picture: back)
+    monkeypatch.setattr(display, "open_display", lambda config: back)
     monkeypatch.setattr(screens, "RETRY_S", 0.0)
 
     def shown() -> list[np.ndarray]:
@@ -857,7 +857,7 @@ def test_alternating_reasons_are_logged_once_each(
 ) -> None:
     reasons = itertools.cycle(["no X server yet", "it refuses"])
 
-    def open_display(settings: DisplaySettings, picture: tuple[int, int] | None) -> Monitor:
+    def open_display(config: Config) -> Monitor:
         raise Disconnected(next(reasons))
 
     monkeypatch.setattr(display, "open_display", open_display)
@@ -875,7 +875,7 @@ def test_a_monitor_is_missed_when_it_was_asked_for_or_has_been_there(
 ) -> None:
     there = [Monitor(), None]
 
-    def open_display(settings: DisplaySettings, picture: tuple[int, int] | None) -> Monitor:
+    def open_display(config: Config) -> Monitor:
         found = there.pop(0) if there else None
         if found is None:
             raise Disconnected("no monitor is connected", "plug one in")
@@ -902,7 +902,7 @@ def test_a_desktop_that_refuses_the_window_is_told_of_as_a_machine_without_one_i
         x11.Refused("the desktop (labwc) has not let user picam-infer in yet", "add the line to its autostart"),
     ]
 
-    def open_display(settings: DisplaySettings, picture: tuple[int, int] | None) -> Monitor:
+    def open_display(config: Config) -> Monitor:
         raise losses.pop(0)
 
     monkeypatch.setattr(display, "open_display", open_display)
@@ -917,7 +917,7 @@ def test_a_desktop_that_refuses_the_window_is_told_of_as_a_machine_without_one_i
 
 
 def test_a_display_forced_by_name_that_is_not_there_is_an_error_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(settings: DisplaySettings, picture: tuple[int, int] | None) -> None:
+    def none(config: Config) -> None:
         raise Disconnected("no desktop is running", "start one")
 
     monkeypatch.setattr(display, "open_display", none)
@@ -1001,7 +1001,7 @@ def test_a_closed_window_stays_closed_until_it_is_requested_or_the_next_login(
 ) -> None:
     login, opened = ["3"], list[Desk]()
 
-    def open_display(settings: DisplaySettings, picture: tuple[int, int] | None) -> Desk:
+    def open_display(config: Config) -> Desk:
         opened.append(Desk())
         return opened[-1]
 
@@ -1027,7 +1027,7 @@ def test_a_closed_window_stays_closed_until_it_is_requested_or_the_next_login(
 
 def test_an_open_window_comes_to_the_front_when_it_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     desk, closed = Desk(), ClosedWindow(lambda: "3")
-    monkeypatch.setattr(display, "open_display", lambda settings, picture: desk)
+    monkeypatch.setattr(display, "open_display", lambda config: desk)
     screen = Screen(Config(), patient=True, closed=closed)
     assert screen.there() and desk.fronts == 0
     closed.ask_for()
@@ -1038,7 +1038,7 @@ def test_the_status_says_that_the_window_was_closed_and_what_opens_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk()
-    monkeypatch.setattr(display, "open_display", lambda settings, picture: desk)
+    monkeypatch.setattr(display, "open_display", lambda config: desk)
     screen = Screen(Config(), patient=True, closed=ClosedWindow(lambda: "3"))
     watching = Watching(tmp_path)
     state, viewer = watching.state, Viewer(screen, watching.state, watching.settings)
@@ -1049,7 +1049,7 @@ def test_the_status_says_that_the_window_was_closed_and_what_opens_it(
 
 def test_closing_the_window_of_a_program_run_by_hand_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
-    monkeypatch.setattr(display, "open_display", lambda settings, picture: desk)
+    monkeypatch.setattr(display, "open_display", lambda config: desk)
     screen = Screen(Config(), patient=True)
     desk.pressed = ["close"]
     assert screen.keys() == ["q"]

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from picam_infer.config import Capture
+from picam_infer.config import Capture, Config
 from picam_infer.core import Disconnected, NoInput, PicamError, UsageError
-from picam_infer.sources import asked_size, list_cameras, open_source
+from picam_infer.sources import list_cameras, open_source
 from picam_infer.sources.frames import jpeg_size, make_frame
 
 
@@ -102,4 +102,5 @@ def test_both_stamps_of_a_frame_are_the_same_moment():
     ],
 )
 def test_only_what_is_asked_of_a_camera_is_known_before_its_first_picture(address, rotate, expected):
-    assert asked_size(address, Capture(width=1920, height=1080, rotate=rotate)) == expected
+    config = Config(source=address, capture=Capture(width=1920, height=1080, rotate=rotate))
+    assert config.picture_size == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 
-from picam_infer.config import DisplaySettings
+from picam_infer.config import Config
 from picam_infer.core import Disconnected, Display
 from picam_infer.outputs.display import owner
 from picam_infer.platform import x11
@@ -13,20 +13,19 @@ from picam_infer.platform import x11
 _KINDS = {"window": "Window", "kms": "Kms", "framebuffer": "Framebuffer"}
 
 
-def open_display(settings: DisplaySettings, picture: tuple[int, int] | None = None) -> Display | None:
+def open_display(config: Config) -> Display | None:
     """Open the display that is asked for, None for `none`; raise `Disconnected` when there is none now.
-
-    `picture`: the width and height of the pictures to come, where they are known.
 
     `auto` tries a desktop's window, the bare monitor and the frame buffer, in that order; on a machine that starts
     a desktop it waits for that. A kind given by name is tried alone.
     """
-    if settings.kind == "none":
+    kind = config.display.kind
+    if kind == "none":
         return None
-    if settings.kind != "auto":
-        return _open(settings.kind, settings, picture)
+    if kind != "auto":
+        return _open(kind, config)
     desktop = owner.desktop_expected()
-    return first([_opener(kind, settings, picture) for kind in (["window"] if desktop else list(_KINDS))], desktop)
+    return first([_opener(kind, config) for kind in (["window"] if desktop else list(_KINDS))], desktop)
 
 
 def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
@@ -44,14 +43,14 @@ def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
     raise losses[0] if desktop or len(losses) < 2 else losses[1]
 
 
-def _opener(kind: str, settings: DisplaySettings, picture: tuple[int, int] | None) -> Callable[[], Display]:
-    return lambda: _open(kind, settings, picture)
+def _opener(kind: str, config: Config) -> Callable[[], Display]:
+    return lambda: _open(kind, config)
 
 
-def _open(kind: str, settings: DisplaySettings, picture: tuple[int, int] | None) -> Display:
+def _open(kind: str, config: Config) -> Display:
     # Each is imported only when it is tried: a window pulls in the whole of Qt.
     module = importlib.import_module(f"picam_infer.outputs.display.{kind}")
     opens = getattr(module, _KINDS[kind])
     # Only the bare monitor's mode is this program's to choose.
-    display: Display = opens(settings, picture) if kind == "kms" else opens(settings)
+    display: Display = opens(config.display, config.picture_size) if kind == "kms" else opens(config.display)
     return display

@@ -59,22 +59,14 @@ class ClosedWindow:
 class Screen:
     """The display, or the search for one: opened again whenever it is lost."""
 
-    def __init__(
-        self,
-        config: Config,
-        patient: bool,
-        closed: ClosedWindow | None = None,
-        picture: tuple[int, int] | None = None,
-    ) -> None:
+    def __init__(self, config: Config, patient: bool, closed: ClosedWindow | None = None) -> None:
         """`patient`: a missing display that was asked for by name is waited for; otherwise it is an error.
 
         `closed`: remembers that a person closed the window, and the rest goes on; None: closing it ends the program.
-        `picture`: the width and height of the pictures to come, where they are known.
         """
         self._closed = closed
-        self.settings = config.display
+        self._config, self.settings = config, config.display
         self._size = (config.capture.width, config.capture.height)
-        self._picture = picture
         self._display: Display | None = None
         self._next_try_s = 0.0
         self._lost = Problem("")
@@ -179,7 +171,7 @@ class Screen:
 
     def _open(self, patient: bool) -> None:
         try:
-            self._display = displays.open_display(self.settings, self._picture)
+            self._display = displays.open_display(self._config)
         except Disconnected as loss:
             if not patient:
                 raise

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from picam_infer.config import DisplaySettings
+from picam_infer.config import Config, DisplaySettings
 from picam_infer.core import Disconnected, Display
 from picam_infer.imaging.letterbox import Letterbox
 from picam_infer.outputs import display
@@ -603,10 +603,10 @@ def test_auto_waits_for_an_expected_desktop(monkeypatch: pytest.MonkeyPatch) -> 
         tried.clear()
         monkeypatch.setattr(owner, "desktop_expected", lambda expected=expected: expected)
         with pytest.raises(Disconnected):
-            display.open_display(DisplaySettings())
+            display.open_display(Config())
         assert tried == kinds
     tried.clear()
     with pytest.raises(Disconnected):
-        display.open_display(DisplaySettings(kind="kms"))
+        display.open_display(Config(display=DisplaySettings(kind="kms")))
     assert tried == ["kms"]
-    assert display.open_display(DisplaySettings(kind="none")) is None
+    assert display.open_display(Config(display=DisplaySettings(kind="none"))) is None

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from picam_infer.config import DisplaySettings
+from picam_infer.config import Config, DisplaySettings
 from picam_infer.core import Disconnected
 from picam_infer.imaging.letterbox import Letterbox, box
 from picam_infer.outputs.display import bare_screen, drm, open_display, owner
@@ -188,8 +188,8 @@ def test_pictures_flip_between_two_buffers_and_the_console_returns(machine: Path
 def test_the_monitors_mode_follows_the_pictures(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = (mode(1920, 1080, 8), mode(1280, 720))
     monkeypatch.setattr(FakeCard, "monitors", lambda self: [drm.Monitor(5, "HDMI-A-1", True, modes, (1,), 1)])
-    for picture, name in ((None, "kms HDMI-A-1 1920×1080"), ((1280, 720), "kms HDMI-A-1 1280×720")):
-        display = open_display(DisplaySettings(kind="kms"), picture)
+    for source, name in (("holiday.mp4", "kms HDMI-A-1 1920×1080"), ("camera", "kms HDMI-A-1 1280×720")):
+        display = open_display(Config(source=source, display=DisplaySettings(kind="kms")))
         assert display is not None and display.name == name
         display.close()
 
