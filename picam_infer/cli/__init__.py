@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from picam_infer import __version__
 from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
-from picam_infer.platform import disk, terminal
+from picam_infer.platform import disk, early_signals, terminal
 from picam_infer.platform.systemd import journal_handler
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = error.exit_code
     except KeyboardInterrupt:
         terminal.say(f"{name}: stopped", error=True)
-        code = 130
+        code = early_signals.INTERRUPTED
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # a reader that has had enough needs no word
             terminal.abandon()
@@ -94,6 +94,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _verb(verb: str, rest: Sequence[str]) -> int:
     program = _imported(VERBS[verb].module)
+    early_signals.interruptible()
     parser = _Parser(prog=f"picam-infer {verb}", description=_capital(VERBS[verb].summary))
     program.add_arguments(parser)
     return int(program.main(parser.parse_args(rest)))

@@ -13,7 +13,7 @@ import cv2
 
 from picam_infer.config import Config
 from picam_infer.core import ConfigError, PicamError
-from picam_infer.platform import malloc, terminal
+from picam_infer.platform import early_signals, malloc, terminal
 from picam_infer.platform.systemd import Notifier, journal_handler
 from picam_infer.runtime.options import Options
 from picam_infer.runtime.supervisor import SIGNALS, Supervisor
@@ -29,6 +29,7 @@ def run(options: Options) -> int:
     malloc.limit_arenas()
     notifier = Notifier()
     wrong: ConfigError | None = None
+    early_signals.forget(signal.SIGHUP)  # the settings are read now
     try:
         config = options.config()
     except ConfigError as error:
@@ -50,6 +51,7 @@ def run(options: Options) -> int:
 
     for number in SIGNALS:
         signal.signal(number, on_signal)
+    early_signals.hand_over(on_signal)
     code = 0
     try:
         supervisor.run()

@@ -324,7 +324,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Serve the parent whose descriptors are given."""
     sock, memory, life = map(int, arguments)
     die_with_parent(life)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # what reaches the whole group is for the parent to decide on
     channel = socket.socket(fileno=sock)
     if task := channel.recv(1 << 16):
