@@ -51,14 +51,20 @@ def serialise(model: Any, half: bool) -> dict[str, bytes]:
 def rename(model: Any) -> None:
     """Give the nodes names that do not depend on what this process built before."""
     counts: Counter[str] = Counter()
+    taken: set[str] = set()
     for node in model.get_ordered_ops():
         kind, name = node.get_type_name(), node.get_friendly_name()
         if kind == "Parameter":
             continue
         stem = kind if re.fullmatch(r"[A-Za-z0-9]+_\d+", name) or kind in ("Constant", "Result") else name
         stem = stem.partition("#")[0]
-        counts[stem] += 1
-        node.set_friendly_name(stem if counts[stem] == 1 else f"{stem}:{counts[stem]}")
+        name = stem
+        # A network that was stored with names like these has them in other places: no two may become the same.
+        while name in taken or not counts[stem]:
+            counts[stem] += 1
+            name = stem if counts[stem] == 1 else f"{stem}:{counts[stem]}"
+        taken.add(name)
+        node.set_friendly_name(name)
 
 
 @functools.cache
