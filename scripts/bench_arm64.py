@@ -8,8 +8,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from picam_infer.core import Frame, Result
+    from picam_infer.models.bundle import Bundle
+
+LOOPS = ("digits", "photo")
 
 _MARK = 10**9
 """As in count_instructions.c."""
@@ -24,44 +31,79 @@ def mark(warm: int, count: int, at: int) -> None:
 
 
 def make(folder: Path) -> None:
-    """Draw the frames and convert the photo model, on this machine: that need not be emulated."""
+    """Draw the frames, convert the photo model and quantise both models, on this machine: that need not be emulated."""
+    import cv2
     from bench import as_a_webcam, photo_bundle, recorded
 
+    from picam_infer.core import Unavailable
+    from picam_infer.models import bundle as bundles
+
     np.savez(folder / "frames.npz", *[frame.data for frame in as_a_webcam(recorded(12))])
+    models = [bundles.load("digits")]
     for model in photo_bundle(None):
         shutil.copytree(model.folder, folder / "photo")
+        models.append(bundles.load(folder / "photo"))
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number, frame in enumerate(as_a_webcam(recorded(100))):
+        cv2.imwrite(str(pictures / f"{number}.png"), cv2.imdecode(frame.data, cv2.IMREAD_COLOR))
+    try:
+        for model, name in zip(models, LOOPS, strict=False):
+            quantise(model, pictures, folder / f"{name}-int8")
+    except Unavailable as error:
+        print(f"int8 is left out: {error}")
+
+
+def quantise(model: Bundle, pictures: Path, target: Path) -> None:
+    """Write a copy of a bundle whose network computes in int8. Raises `Unavailable` without NNCF."""
+    from picam_infer.convert import quantize
+    from picam_infer.inference.engines.openvino import read_network
+
+    files, figures = quantize.quantized(read_network(model), model.card, pictures)
+    shutil.copytree(model.folder, target)
+    for name, data in files.items():
+        (target / name).write_bytes(data)
+    print(f"{target.name}: the same label on {figures['agreement']:.1%} of {figures['pictures']:.0f} frames")
 
 
 def run(folder: Path, count: int) -> None:
-    """Run each loop, ours after the post's: two marks and a line on stdout for each."""
-    from bench import Played, digits_loop, photo_loop, pipeline
+    """Run the posts' loops and ours, each as f16 and int8: for each two marks, and a line on stdout."""
+    from bench import digits_loop, photo_loop
 
     from picam_infer.config import Capture
-    from picam_infer.core import Result
     from picam_infer.models import bundle as bundles
     from picam_infer.sources.frames import make_frame
 
     with np.load(folder / "frames.npz") as stored:
         pictures = [stored[name] for name in stored.files]
     frames = [make_frame(data, "jpeg", (1280, 720), seq, Capture()) for seq, data in enumerate(pictures)]
-    rows = [("digits", digits_loop), *([("photo", photo_loop)] if (folder / "photo").exists() else [])]
-    for name, loop in rows:
-        model = bundles.load(name if name == "digits" else folder / "photo")
-        theirs = loop(model, True)
-        for at in range(_WARM + count):
-            mark(_WARM, count, at)
-            theirs(frames[at % len(frames)])
-        mark(_WARM, count, _WARM + count)
+    for name, loop in zip(LOOPS, (digits_loop, photo_loop), strict=True):
+        models = [Path("digits")] if name == "digits" else [folder / name]
+        models = [path for path in (*models, folder / f"{name}-int8") if path == Path("digits") or path.exists()]
+        for path in models[:1]:
+            theirs = loop(bundles.load(path), True)
+            for at in range(_WARM + count):
+                mark(_WARM, count, at)
+                theirs(frames[at % len(frames)])
+            mark(_WARM, count, _WARM + count)
+            print(f"{name}: the post's loop", flush=True)
+        for path, precision in zip(models, ("f16", "int8"), strict=False):
+            ours(bundles.load(path), frames, count)
+            print(f"{name}: ours, {precision}", flush=True)
 
-        def answered(result: Result) -> None:
-            mark(_WARM, count, result.seq)
 
-        running = pipeline(model, Played(frames, _WARM + count + 1), answered)
-        running.keep_inputs = False
-        running.start()
-        running.finished.wait()
-        running.stop()
-        print(name, flush=True)
+def ours(model: Bundle, frames: list[Frame], count: int) -> None:
+    """Run our pipeline over the frames."""
+    from bench import Played, pipeline
+
+    def answered(result: Result) -> None:
+        mark(_WARM, count, result.seq)
+
+    running = pipeline(model, Played(frames, _WARM + count + 1), answered)
+    running.keep_inputs = False
+    running.start()
+    running.finished.wait()
+    running.stop()
 
 
 def main() -> None:
