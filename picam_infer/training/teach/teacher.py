@@ -13,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 
 from picam_infer.core import Frame, PicamError, UsageError
-from picam_infer.imaging import jpeg
 from picam_infer.imaging.pictures import as_frame, decode_picture
 from picam_infer.inference import preprocess
 from picam_infer.models import bundle as bundles
@@ -169,10 +168,6 @@ class Teacher:
             added = Change(lambda: self._drop(picture.id), lambda: self._put_back([(picture, found)], key))
             self.remember(f"add {picture.name} to {label}", added)
             return picture
-
-    def add_frame(self, label: str, frame: Frame, name: str = "camera") -> Picture:
-        """Teach what a camera shows. Raises as `add`, and `BadFrame`."""
-        return self.add(label, jpeg.portable(frame), name)
 
     def keep(self, label: str, data: bytes, name: str, step: str = "") -> Picture:
         """Keep a picture at once, for `learn_next` to learn it. Raises `PicamError`: no room, or not a label.

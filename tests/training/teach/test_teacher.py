@@ -14,6 +14,7 @@ from makers import jpeg_frame
 
 from picam_infer.config import Decide, EngineSettings
 from picam_infer.core import Frame, PicamError, UsageError
+from picam_infer.imaging import jpeg
 from picam_infer.inference import engines, preprocess
 from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models import bundle as bundles
@@ -278,7 +279,7 @@ def test_a_camera_teaches_and_threads_may_share(teacher: Teacher) -> None:
         try:
             for at in range(12):
                 camera = jpeg_frame(lessons.image(lessons.COLOURS[colour], 50 + at), at)
-                teacher.add_frame(colour, camera)
+                teacher.add(colour, jpeg.portable(camera), "camera")
                 teacher.predict(teacher.features(camera))
                 teacher.counts()
         except BaseException as problem:  # told by the test's own thread
