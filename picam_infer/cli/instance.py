@@ -8,6 +8,7 @@ from pathlib import Path
 
 from picam_infer import config as configs
 from picam_infer.config import Config
+from picam_infer.config.locations import located
 from picam_infer.core import ConfigError, Disconnected, PicamError, UsageError
 from picam_infer.platform import service_manager
 from picam_infer.platform.service_manager import Service
@@ -44,7 +45,10 @@ def main(args: argparse.Namespace) -> int:
     if service.settings.exists():
         raise UsageError(f"{service.settings} exists", f"sudo systemctl enable --now {service.unit} starts it")
     others = _others(service)
-    text = settings(service.name, others, args.source, args.model, args.port, args.display)
+    # In the file they would be relative to its folder.
+    source = located(args.source, "source", Path.cwd()) if args.source else None
+    model = located(args.model, "model", Path.cwd())
+    text = settings(service.name, others, source, model, args.port, args.display)
     _write(service.settings, text)
     say(f"wrote {service.settings}")
     if args.no_start:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from picam_infer import config as configs
 from picam_infer.cli import argument_types, engine_options
+from picam_infer.config.locations import from_shell
 from picam_infer.runtime import daemon
 from picam_infer.runtime.options import Options
 
@@ -28,5 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run until told to stop; returns the exit code."""
     path = configs.file_to_read(args.config)
-    return daemon.run(Options(path, args.source, args.model, engine_options.kind(args), args.display, args.frames,
+    source = from_shell(args.source) if args.source else None
+    return daemon.run(Options(path, source, args.model, engine_options.kind(args), args.display, args.frames,
                                   args.json, url=args.url))  # fmt: skip

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -14,8 +14,9 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from picam_infer.config.locations import Kind, located
 from picam_infer.config.reference import takes
-from picam_infer.config.schema import INSTALLED, Config, is_path
+from picam_infer.config.schema import INSTALLED, Config, path_kind
 from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers, values
 from picam_infer.core import ConfigError
 from picam_infer.models.bundle import Card, Chain
@@ -35,15 +36,25 @@ def file_to_read(given: Path | None) -> Path | None:
 
 def load(path: Path | None) -> Config:
     """Read a configuration file; None: the defaults. Raises `ConfigError`: file, line, key and what was expected."""
-    return parse(read_text(path), str(path)) if path else Config()
+    return parse(read_text(path), str(path), _folder(path)) if path else Config()
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder that relative paths in a settings file start from."""
+    if _made_by_shell(path):
+        return Path.cwd()
+    return Path(os.path.abspath(path)).parent  # noqa: PTH100 - of a link, the folder in which it stands
+
+
+def _made_by_shell(path: Path) -> bool:
+    return path.is_relative_to("/dev") or path.is_relative_to("/proc")
 
 
 def read_text(path: Path) -> str:
     """Return a configuration file's text, its line endings unchanged. Raises `ConfigError`."""
     try:
         # A pipe that nobody writes to would be waited for; one that a shell made for this command has its writer.
-        made_by_shell = path.is_relative_to("/dev") or path.is_relative_to("/proc")
-        if stat.S_ISFIFO(path.stat().st_mode) and not made_by_shell:
+        if stat.S_ISFIFO(path.stat().st_mode) and not _made_by_shell(path):
             raise ConfigError(f"{path}: is not a file", "give a configuration file with -c")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
@@ -58,10 +69,13 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
 
 
-def parse(text: str, where: str = "config") -> Config:
-    """Return the configuration that YAML text describes; `where` names it in errors."""
+def parse(text: str, where: str = "config", folder: Path | None = None) -> Config:
+    """Return the configuration that YAML text describes; `where` names it in errors.
+
+    `folder`: what relative paths in it start from; None: they are left as they are.
+    """
     try:
-        return _parsed(text.removeprefix("\ufeff"), where)
+        return _parsed(text.removeprefix("\ufeff"), where, folder)
     except ConfigError as error:
         if "@" not in str(error):
             raise
@@ -74,7 +88,7 @@ def _without_logins(text: str) -> str:
     return _LOGIN.sub("…@", text)
 
 
-def _parsed(text: str, where: str) -> Config:
+def _parsed(text: str, where: str, folder: Path | None) -> Config:
     root = compose(text, where)
     if root is None:
         return Config()
@@ -84,22 +98,26 @@ def _parsed(text: str, where: str) -> Config:
         raise ConfigError(f"{where}: {one_line(error)}", "correct the value") from error
     config = _convert(given, Config, root, where)
     refuse_old_numbers(root, where)
-    return _at_home(config, root, where, [])
+    return _with_paths(config, lambda text, kind, keys: _located(_expanded(text, root, where, keys), kind, folder), [])
 
 
-def _at_home(section: T, root: yaml.Node, where: str, keys: list[str]) -> T:
-    """Return a section with the `~` of its paths replaced by the home folder."""
+def _located(path: str, kind: Kind, folder: Path | None) -> str:
+    return path if folder is None else located(path, kind, folder)
+
+
+def _with_paths(section: T, whole: Callable[[str, Kind, list[str]], str], keys: list[str]) -> T:
+    """Return a section with its paths made whole; `whole` is told a path, its kind and its keys."""
     changes: dict[str, Any] = {}
     for name, kind in ((field.name, field.type) for field in msgspec.structs.fields(section)):  # type: ignore[arg-type]
         value, at = getattr(section, name), [*keys, name]
         if isinstance(value, msgspec.Struct):
-            changes[name] = _at_home(value, root, where, at)
+            changes[name] = _with_paths(value, whole, at)
         elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
-            changes[name] = tuple(_at_home(item, root, where, [*at, str(n)]) for n, item in enumerate(value))
-        elif isinstance(value, str) and is_path(kind):
-            changes[name] = _expanded(value, root, where, at)
-        elif isinstance(value, tuple) and is_path(kind):  # a program and its arguments
-            changes[name] = (_expanded(value[0], root, where, at), *value[1:])
+            changes[name] = tuple(_with_paths(item, whole, [*at, str(n)]) for n, item in enumerate(value))
+        elif isinstance(value, str) and (path := path_kind(kind)):
+            changes[name] = whole(value, path, at)
+        elif isinstance(value, tuple) and (path := path_kind(kind)):  # a program and its arguments
+            changes[name] = (whole(value[0], path, at), *value[1:])
     return msgspec.structs.replace(section, **changes)  # type: ignore[type-var]
 
 

@@ -16,9 +16,9 @@ INSTALLED = Path("/etc/picam-infer/config.yaml")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Side = Annotated[int, Meta(ge=16, le=16384)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
-FilePath = Annotated[str, Meta(extra={"path": True})]
-"""The path of a file or folder; `~` stands for the home folder."""
-GivenPath = Annotated[str, Meta(min_length=1, extra={"path": True})]
+FilePath = Annotated[str, Meta(extra={"path": "file"})]
+"""The path of a file or folder; `~` stands for the home folder. `path`: what it is, as in `config/locations`."""
+GivenPath = Annotated[str, Meta(min_length=1, extra={"path": "file"})]
 """One that cannot be left empty."""
 T = TypeVar("T")
 UTC_TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -159,7 +159,7 @@ class Outlet(Section, frozen=True, kw_only=True):
 class Jsonl(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="jsonl"):
     """One JSON object a line, in a file that is rotated by size, or on stdout."""
 
-    path: GivenPath
+    path: Annotated[str, Meta(min_length=1, extra={"path": "output"})]
     max_mb: Annotated[float, Meta(gt=0)] = 10.0
     files: Annotated[int, Meta(ge=1, le=100)] = 5
 
@@ -194,7 +194,7 @@ class Webhook(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="webhook"
 class Command(Outlet, frozen=True, kw_only=True, tag_field="kind", tag="command"):
     """A program that gets the event as JSON on its standard input; no shell."""
 
-    argv: Annotated[tuple[str, ...], Meta(min_length=1, extra={"path": True})]
+    argv: Annotated[tuple[str, ...], Meta(min_length=1, extra={"path": "program"})]
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
 
 
@@ -245,10 +245,10 @@ class Log(Section, frozen=True):
 class Config(Section, frozen=True):
     """The whole file. Every key has a default: an empty file is valid."""
 
-    source: GivenPath = "camera"
+    source: Annotated[str, Meta(min_length=1, extra={"path": "source"})] = "camera"
     source_login: SourceLogin = SourceLogin()
     capture: Capture = Capture()
-    model: GivenPath = "digits"
+    model: Annotated[str, Meta(min_length=1, extra={"path": "model"})] = "digits"
     engine: EngineSettings = EngineSettings()
     preprocess: dict[str, Any] = {}
     decide: Decide = Decide()
@@ -283,9 +283,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def is_path(kind: Any) -> bool:
-    """Tell whether a key of that type holds a path; of a list of words it is the first."""
-    return any((meta.extra or {}).get("path", False) for meta in get_args(kind)[1:] if isinstance(meta, Meta))
+def path_kind(kind: Any) -> Any:
+    """Return which kind of path a key of that type holds (of a list of words, the first); None: it holds none."""
+    metas = (meta for meta in get_args(kind)[1:] if isinstance(meta, Meta))
+    return next((path for meta in metas if (path := (meta.extra or {}).get("path"))), None)
 
 
 def chosen(section: T | bool, kind: type[T]) -> T | None:

@@ -236,6 +236,14 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     return Bundle(folder, card, labels)
 
 
+def spelling(folder: Path) -> str:
+    """Return what finds a bundle again, from wherever: its name where that leads to it, else its folder."""
+    with contextlib.suppress(PicamError, OSError):
+        if _find(folder.name, _places()).resolve() == folder.resolve():
+            return folder.name
+    return str(folder.absolute())
+
+
 def stamp(model: str | Path, search: Sequence[Path] | None = None) -> Stamp:
     """Return name and stamp of each file of a bundle, equal only while none of them has changed; empty: no bundle."""
     try:

@@ -53,7 +53,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
             config = configs.load(self.settings)
             configs.tuned(card, config.preprocess, self.settings)
             change({**(also or {}), "model": model})
-            before = before or config.model
+            before = before or _named(config.model)
             return "" if model == before else self._remember(before)
 
     def _remember(self, before: str) -> str:
@@ -73,3 +73,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
     @property
     def _memory(self) -> Path:
         return bundles.home().parent / f"model-before-{self.settings.stem}.json"
+
+
+def _named(model: str) -> str:
+    return bundles.spelling(Path(model)) if "/" in model else model

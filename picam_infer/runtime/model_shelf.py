@@ -127,6 +127,15 @@ def free(wanted: str, origin: str, folder: Path) -> str:
     return chosen
 
 
+def lies_in(model: str, folder: Path) -> bool:
+    """Whether a model that is named by its path is the one in a folder."""
+    if "/" not in model:
+        return False
+    with contextlib.suppress(PicamError, OSError):
+        return bundles.load(model).folder.resolve() == folder.resolve()
+    return False
+
+
 def in_use() -> list[str]:
     """Return the models that this machine's services run, as far as their settings can be read."""
     found = []
@@ -137,11 +146,11 @@ def in_use() -> list[str]:
 
 
 def delete(name: str, in_use: Sequence[str]) -> None:
-    """Delete a model that was brought in; never one that is in use (by name). Raises `PicamError`."""
+    """Delete a model that was brought in; never one of those `in_use`, by name or folder. Raises `PicamError`."""
     folder = bundles.load(name).folder
     if "/" in name or folder.parent == bundles.BUILT_IN:
         raise UsageError(f"{name} cannot be deleted: it is built in", "it is part of the program")
-    if name in in_use:
+    if any(name == model or lies_in(model, folder) for model in in_use):
         raise UsageError(f"{name} is in use", "use another model first: picam-infer use MODEL")
     # Renamed first, in one step: if the rest cannot be deleted, it is at least not a model any more.
     gone = folder.with_name(f".deleted.{folder.name}.{secrets.token_hex(4)}")

@@ -122,7 +122,7 @@ class ModelTrial:
                     "name": name,
                     "labels": model.classes,
                     "built_in": model.folder.parent == bundles.BUILT_IN,
-                    "in_use": name == self._config.model,
+                    "in_use": name == self._config.model or model_shelf.lies_in(self._config.model, model.folder),
                     "taught": model.card.taught is not None,
                 }
             )

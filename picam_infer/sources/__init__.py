@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from pathlib import Path
 
 from picam_infer.config import Capture, SourceLogin
+from picam_infer.config.locations import STREAMS, is_dotted, meant
 from picam_infer.config.schema import is_webcam
 from picam_infer.core import NoInput, Source, UsageError
 from picam_infer.imaging.region import Roi
@@ -15,8 +15,6 @@ from picam_infer.sources.v4l2 import CameraInfo, Format, Mode, list_cameras
 
 __all__ = ["CameraInfo", "Format", "Mode", "list_cameras", "open_source"]
 
-_WORDS = ("camera", "demo", "picamera")
-_SCHEMES = ("rtsp", "rtsps", "http", "https")
 _KINDS = "camera, camera:NAME, /dev/video0, picamera, demo, rtsp://…, http://…, a video, a picture or a folder"
 
 
@@ -28,9 +26,9 @@ def open_source(
 ) -> Source:
     """Open what `address` names (the README lists the kinds) and return it.
 
-    `login` is for network cameras; `roi` is where the demo writes its digits. Raises `Disconnected` for a device or
-    stream that is not there now, `NoInput` for a missing or useless file, `UsageError` for an address that means
-    nothing, `Unavailable` when a library is missing.
+    `login` is for network cameras; `roi` is where the demo writes its digits. A path is a whole one, or begins with a
+    dot: see `config/locations`. Raises `Disconnected` for a device or stream that is not there now, `NoInput` for a
+    missing or useless file, `UsageError` for an address that means nothing, `Unavailable` when a library is missing.
     """
     address = address.strip()
     if is_webcam(address):
@@ -48,9 +46,11 @@ def open_source(
     if "://" in address:
         return _stream(address, capture, login)
     path = Path(address)
+    if not address:
+        raise UsageError("the source is empty", f"one of: {_KINDS}")
     try:
         path = path.expanduser()
-        there = bool(address) and path.exists()
+        there = path.exists() and (path.is_absolute() or is_dotted(address))
     except OSError as error:
         raise NoInput(
             f"{shown(address)} cannot be read ({error.strerror})", "check its name and the folders above it"
@@ -68,8 +68,8 @@ def _stream(address: str, capture: Capture, login: SourceLogin) -> Source:
     scheme = address.partition("://")[0].lower()
     if scheme == "file":
         return open_source(address.partition("://")[2], capture)
-    if scheme not in _SCHEMES:
-        near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+    if scheme not in STREAMS:
+        near = difflib.get_close_matches(scheme, STREAMS, n=1)
         raise UsageError(f"{scheme}:// is not a kind of source", f"did you mean {near[0]}://?" if near else _KINDS)
     from picam_infer.sources.network import open_stream
 
@@ -77,20 +77,8 @@ def _stream(address: str, capture: Capture, login: SourceLogin) -> Source:
 
 
 def _unknown(address: str, path: Path) -> UsageError | NoInput:
-    if not address:
-        return UsageError("the source is empty", f"one of: {_KINDS}")
-    if "@" in address and ":" in address.partition("@")[0]:
-        # An address of a camera that was written wrongly: what it begins with is a password.
-        scheme = next((scheme for scheme in _SCHEMES if address.lower().startswith(f"{scheme}:")), "rtsp")
-        return UsageError(f"{shown(address)} is not a source", f"did you mean {scheme}://USER:PASSWORD@HOST/…?")
-    if address.isdecimal() and len(address) < 4:
-        return UsageError(f"{address} is not a source", f"did you mean /dev/video{address}?")
-    if meant := _network_camera(address):
-        return UsageError(f"{shown(address)} is not a source", f"did you mean {meant}?")
-    word, _, rest = address.partition(":")
-    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.7)
-    if near and not path.suffix and "/" not in address:
-        return UsageError(f"there is no source {address}", f"did you mean {near[0]}{':' if rest else ''}{rest}?")
+    if suggestion := meant(address):
+        return UsageError(f"{shown(address)} is not a source", f"did you mean {suggestion}?")
     missing = f"there is no file or folder {shown(str(path))}"
     try:
         beside = [p.name for p in path.parent.iterdir()]
@@ -98,16 +86,3 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
         return NoInput(missing, f"the folder {shown(str(path.parent))} cannot be read, or does not exist")
     close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.7)
     return NoInput(missing, f"did you mean {path.parent / close[0]}?" if close else f"sources: {_KINDS}")
-
-
-def _network_camera(address: str) -> str:
-    """Return how a network camera's address begins that was written without its `://`; empty for anything else."""
-    scheme, colon, rest = address.partition(":")
-    if colon and scheme.lower() in _SCHEMES:
-        return f"{scheme.lower()}://{rest.strip('/').partition('/')[0].partition('?')[0]}/…"
-    host = address.partition("/")[0]
-    try:
-        ipaddress.IPv4Address(host.partition(":")[0])
-    except ValueError:
-        return ""
-    return f"rtsp://{host}/… or http://{host}/…"

@@ -39,11 +39,12 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {found[part]["grade"] for part in ("config", "model", "openvino", "source", "display")} == {"ok"}
 
 
-def test_a_model_folder_beside_the_person(
+def test_a_model_folder_beside_the_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_bundle(tmp_path / "m")
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     code, found = check(capsys, settings(tmp_path, model="./m"))
     assert code == 0, found
 

@@ -33,6 +33,29 @@ def test_a_bundle_is_installed_used_and_taken_back(machine: Path, capsys: pytest
     assert "model: plants  # the first" in settings(machine)
 
 
+def test_a_model_beside_the_settings_is_gone_back_to_from_anywhere(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(machine / "etc/mine/plants")
+    make_bundle(machine / "var/models/shoes")
+    (machine / "etc/config.yaml").write_text("# mine\nmodel: mine/plants\nsource: demo\n")
+    (machine / "home").mkdir(exist_ok=True)
+    monkeypatch.chdir(machine / "home")
+    assert main(["use", "shoes"]) == 0
+    assert settings(machine) == "# mine\nmodel: shoes\nsource: demo\n"
+    assert main(["use", "--undo"]) == 0
+    assert bundles.load(configs.load(machine / "etc/config.yaml").model).folder == machine / "etc/mine/plants"
+
+
+def test_what_an_instance_is_given_is_relative_to_the_shell(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_bundle(machine / "home/plants")
+    (machine / "home/clips").mkdir()
+    monkeypatch.chdir(machine / "home")
+    assert main(["instance", "bench", "--source", "clips", "--model", "./plants", "--no-start"]) == 0
+    made = configs.load(machine / "etc/bench.yaml")
+    assert (made.source, made.model) == (str(machine / "home/clips"), str(machine / "home/plants"))
+
+
 def test_a_model_that_is_there_is_used_by_its_name(machine: Path) -> None:
     make_bundle(machine / "var/models/plants")
     assert main(["use", "plants"]) == 0

@@ -17,7 +17,7 @@ import yaml
 
 from picam_infer import config
 from picam_infer.config import Config, yaml_tree
-from picam_infer.config.schema import is_path
+from picam_infer.config.schema import path_kind
 from picam_infer.core import Busy, ConfigError
 from picam_infer.models.bundle import Card, Edges, Input
 
@@ -191,6 +191,69 @@ events:
     assert read.events[3].argv == (f"{tmp_path}/bin/tell", "~/as-it-is")  # type: ignore[union-attr]
 
 
+RELATIVE = """
+source: clips/clip.mp4
+source_login: {password_file: pw, ca_file: ../ca.pem}
+model: ./model
+engine: {token_file: "env:TOKEN", ca_file: ''}
+web: {token_file: token, tls_cert: tls/cert, tls_key: tls/key}
+keep: {folder: kept}
+events:
+  - {kind: jsonl, path: events}
+  - {kind: jsonl, path: '-'}
+  - {kind: mqtt, host: h, password_file: "credential:broker", ca_file: ca}
+  - {kind: webhook, url: "http://h/", secret_file: secret}
+  - {kind: command, argv: [bin/tell, bin/as-it-is]}
+  - {kind: command, argv: [curl, x]}
+  - {kind: notify, urls_file: urls}
+"""
+
+
+@pytest.mark.parametrize("how", ["whole", "relative", "link"])
+def test_a_relative_path_starts_from_the_folder_of_the_file(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the folder is that a command is called from, and whatever a link there leads to."""
+    etc = tmp_path / "etc"
+    (etc / "sub").mkdir(parents=True)
+    monkeypatch.chdir(etc / "sub")
+    (etc / "c.yaml").write_text(RELATIVE)
+    if how == "link":
+        (etc / "c.yaml").rename(tmp_path / "elsewhere.yaml")
+        (etc / "c.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    read = config.load(etc / "c.yaml" if how != "relative" else Path("../c.yaml"))
+    assert (read.source, read.model) == (f"{etc}/clips/clip.mp4", f"{etc}/model")
+    assert read.source_login == config.SourceLogin(password_file=f"{etc}/pw", ca_file=f"{etc}/../ca.pem")
+    assert (read.engine.token_file, read.engine.ca_file) == ("env:TOKEN", "")
+    assert read.web == config.Web(token_file=f"{etc}/token", tls_cert=f"{etc}/tls/cert", tls_key=f"{etc}/tls/key")
+    assert isinstance(read.keep, config.Keep) and read.keep.folder == f"{etc}/kept"
+    lines, out, mqtt, hook, tell, curl, notify = read.events
+    assert isinstance(lines, config.Jsonl) and lines.path == f"{etc}/events"
+    assert isinstance(out, config.Jsonl) and out.path == "-"
+    assert isinstance(mqtt, config.Mqtt) and (mqtt.password_file, mqtt.ca_file) == ("credential:broker", f"{etc}/ca")
+    assert isinstance(hook, config.Webhook) and hook.secret_file == f"{etc}/secret"
+    assert isinstance(tell, config.Command) and tell.argv == (f"{etc}/bin/tell", "bin/as-it-is")
+    assert isinstance(curl, config.Command) and curl.argv == ("curl", "x")
+    assert isinstance(notify, config.Notify) and notify.urls_file == f"{etc}/urls"
+
+
+@pytest.mark.parametrize(
+    ("source", "read"),
+    [
+        ("photos", "{}/photos"),
+        ("./camera", "{}/camera"),
+        ("file://clip.mp4", "file://{}/clip.mp4"),
+        ("there@2x.png", "{}/there@2x.png"),
+        *((same, same) for same in ("camera", "camera:C270", "demo", "picamera", "/dev/video0", "/a/b.mp4", "camra",
+          "rtsp://cam/1", "http:/cam/1", "192.0.2.7/live", "0", "me:secret@cam/1", "file:///a/b.mp4")),
+    ],
+)  # fmt: skip
+def test_a_source_is_a_path_where_it_can_be_nothing_else(source: str, read: str, tmp_path: Path) -> None:
+    (tmp_path / "there@2x.png").touch()
+    (tmp_path / "c.yaml").write_text(f"source: '{source}'\n")
+    assert config.load(tmp_path / "c.yaml").source == read.format(tmp_path)
+
+
 def test_every_key_that_names_a_file_is_a_path() -> None:
     """A new one that is not is found by its name."""
 
@@ -205,7 +268,7 @@ def test_every_key_that_names_a_file_is_a_path() -> None:
     named = [(name, kind) for name, kind in keys(Config) if name.rpartition(".")[2].endswith(("_file", "path", "folder",
              "tls_cert", "tls_key"))]  # fmt: skip
     assert len(named) >= 8
-    assert [name for name, kind in named if not is_path(kind)] == []
+    assert [name for name, kind in named if not path_kind(kind)] == []
 
 
 def test_what_is_no_configuration_is_not_read_whole() -> None:

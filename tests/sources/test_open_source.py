@@ -54,6 +54,15 @@ def test_a_misspelt_file_is_guessed(tmp_path):
         open_source(str(tmp_path / "holyday.mp4"), Capture())
 
 
+def test_only_a_path_with_a_dot_starts_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "dmo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"did you mean demo\?"):
+        open_source("dmo", Capture())
+    with pytest.raises(NoInput, match="no pictures"):
+        open_source("./dmo", Capture())
+
+
 def test_a_file_url_is_a_file(tmp_path):
     with pytest.raises(NoInput, match="there is no"):
         open_source(f"file://{tmp_path}/x.mp4", Capture())

@@ -261,20 +261,13 @@ class Lesson:
             raise
 
     def _write_note(self) -> None:
-        note = {"backbone": self._noted_backbone(), "classes": self._classes}
+        note = {"backbone": bundles.spelling(self.network.folder), "classes": self._classes}
         try:
             shelf.write_note(self._folder, note)
         except OSError as error:
             raise PicamError(
                 f"{self._folder} cannot be written ({error.strerror})", disk.remedy(error, self._folder)
             ) from error
-
-    def _noted_backbone(self) -> str:
-        """Return what finds the network again: its name where that leads to it, else its folder."""
-        with contextlib.suppress(PicamError):
-            if bundles.load(self.network.folder.name).folder == self.network.folder:
-                return self.network.folder.name
-        return str(self.network.folder)
 
 
 def _checked(text: str) -> str:

@@ -136,6 +136,16 @@ def test_choosing_one_on_a_full_disk_changes_nothing_and_says_so(page: Page, sma
     assert configs.load(page.settings).model == "light"
 
 
+def test_a_model_that_the_settings_name_by_its_path_is_in_use(page: Page) -> None:
+    text = page.settings.read_text()
+    page.settings.write_text(text.replace("model: light", "model: ../var/models/light"))
+    assert [one["name"] for one in page.get()["models"] if one["in_use"]] == ["light"]
+    status, told = page.post("delete", {"name": "light"})
+    assert status == 422 and "in use" in told["error"]
+    assert page.post("use", {"name": "digits"})[0] == 200
+    assert page.get()["before"] == "light"
+
+
 def test_what_may_not_be_deleted_or_used(page: Page) -> None:
     for path, wish, status, said in (
         ("delete", {"name": "light"}, 422, "in use"),
