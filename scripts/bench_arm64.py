@@ -88,13 +88,21 @@ def run(folder: Path, count: int) -> None:
             mark(_WARM, count, _WARM + count)
             print(f"{name}: the post's loop", flush=True)
         for path, precision in zip(models, ("f16", "int8"), strict=False):
-            ours(bundles.load(path), frames, count)
-            print(f"{name}: ours, {precision}", flush=True)
+            print(f"{name}: ours, {precision}{ours(bundles.load(path), frames, count)}", flush=True)
 
 
-def ours(model: Bundle, frames: list[Frame], count: int) -> None:
-    """Run our pipeline over the frames."""
+def ours(model: Bundle, frames: list[Frame], count: int) -> str:
+    """Run our pipeline over the frames; returns why it cannot be done, or nothing."""
     from bench import Played, pipeline
+
+    from picam_infer.config import EngineSettings
+    from picam_infer.core import Unavailable
+    from picam_infer.inference import engines
+
+    try:
+        engines.open_engine(EngineSettings(kind="openvino"), model).close()
+    except Unavailable as error:
+        return f" cannot be run: {error}"
 
     def answered(result: Result) -> None:
         mark(_WARM, count, result.seq)
@@ -104,6 +112,7 @@ def ours(model: Bundle, frames: list[Frame], count: int) -> None:
     running.start()
     running.finished.wait()
     running.stop()
+    return ""
 
 
 def main() -> None:

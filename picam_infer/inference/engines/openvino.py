@@ -263,10 +263,15 @@ def _compile(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
     except RuntimeError as error:
         if cache is not None:  # a full disk or a damaged cache must not keep the network from running
             return _compile(core, model, device, settings, None)
-        there = ", ".join(core.available_devices) or "none"
-        raise Unavailable(
-            f"OpenVINO cannot run the model on {device} ({_short(error)})", f"devices here: {there}; set engine.device"
-        ) from error
+        message = f"OpenVINO cannot run the model on {device} ({_short(error)})"
+        raise Unavailable(message, _remedy(core, model, device)) from error
+
+
+def _remedy(core: ov.Core, model: ov.Model, device: str) -> str:
+    """Return what to do about a network that the device does not take."""
+    if device == "CPU" and any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
+        return "it computes in int8, which not every processor can: convert it again with --precision f16"
+    return f"devices here: {', '.join(core.available_devices) or 'none'}; set engine.device"
 
 
 def _tidy(cache: Path) -> None:

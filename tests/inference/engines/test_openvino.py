@@ -11,6 +11,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from makers import make_bundle
+from openvino import opset13 as ops
 
 from picam_infer.config import EngineSettings
 from picam_infer.core import Unavailable
@@ -128,6 +129,28 @@ def test_a_damaged_network_is_one_line(tiny: Bundle) -> None:
 def test_an_unknown_device_names_those_there_are(tiny: Bundle) -> None:
     with pytest.raises(Unavailable, match="devices here: CPU"):
         OpenVino(tiny, EngineSettings(device="MYRIAD"))
+
+
+def test_an_int8_network_that_the_processor_cannot_run_is_to_be_converted_again(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenVINO 2026.4 answers on a Cortex-A72, which computes nothing in int8."""
+    network = tiny.folder / "model.xml"
+    model = ov.Core().read_model(network)
+    mean = next(node for node in model.get_ops() if node.get_type_name() == "ReduceMean")
+    lowest, highest = (ops.constant(np.float32(value)) for value in (-1, 1))
+    rounded = ops.fake_quantize(mean.input_value(0), lowest, highest, lowest, highest, 256)
+    mean.input(0).replace_source_output(rounded.output(0))
+    ov.save_model(model, tiny.folder / "int8.xml")
+    for suffix in (".xml", ".bin"):
+        (tiny.folder / f"int8{suffix}").replace(network.with_suffix(suffix))
+
+    def refuse(*args: object) -> None:
+        raise RuntimeError("Exception from src/inference/src/dev/plugin.cpp:54:\nobject is not initialized\n")
+
+    monkeypatch.setattr(ov.Core, "compile_model", refuse)
+    with pytest.raises(Unavailable, match="--precision f16"):
+        OpenVino(tiny, EngineSettings())
 
 
 def test_devices_and_auto(tiny: Bundle) -> None:
