@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import HttpVersion11, web
 
 from picam_infer.core import Busy, ConfigError
 from picam_infer.outputs.web.access import SAFE, Access, Refused
+from picam_infer.outputs.web.connection import UNEXPECTED
 from picam_infer.outputs.web.connection_limiter import ConnectionLimiter
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.endpoints import routes
+from picam_infer.outputs.web.headers import dress
 from picam_infer.outputs.web.refusals import refuse
 from picam_infer.outputs.web.request import FORMS, UPLOAD, inner, peer, refused
 from picam_infer.outputs.web.session_cookie import cookie, renew
@@ -24,20 +26,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BODY = 16_384
 _FORM = "application/x-www-form-urlencoded"
 _FILE = "application/octet-stream"
+_ANYTHING = r"/{anything:[\s\S]*}"
 _DRESS = ("/page/page.css", "/page/icon.svg", "/page/join.js")
 """Files of the login forms and error pages, which anybody may have, under any host name."""
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cache-Control": "no-store",
-    "Server": "picam-infer",
-}
 
 
 def application(context: Context, limiter: ConnectionLimiter) -> web.Application:
@@ -67,33 +58,44 @@ def application(context: Context, limiter: ConnectionLimiter) -> web.Application
                 log.exception("web: no answer to %s %s", request.method, request.path)
                 return refuse(access, request, Refused(500, "an internal error; see the journal"))
 
-    async def dress(request: web.Request, response: web.StreamResponse) -> None:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers["Server"] = HEADERS["Server"]
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        dress(response)
 
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app.on_response_prepare.append(dress)
-    found, base = [_with_expect(each) for each in routes(context)], access.proxies.base
-    app.add_routes(found)
-    if base:  # for a proxy that does not strip the prefix
-        app.add_routes([web.RouteDef(each.method, base + each.path, each.handler, each.kwargs) for each in found])
-        app.router.add_get(base, to_base, expect_handler=expected)
+    app.on_response_prepare.append(prepare)
+    app.add_routes(_all_routes(context))
     return app
 
 
-def _with_expect(route: web.RouteDef) -> web.RouteDef:
-    return web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, "expect_handler": expected})
+def _all_routes(context: Context) -> Iterator[web.RouteDef]:
+    """Yield the endpoints, also below a proxy's path, and what has none; all answer an Expect header in our words."""
+    access = context.access
+
+    async def expected(request: web.Request) -> web.StreamResponse | None:
+        """Answer an Expect header, before the request is looked at."""
+        if request.version != HttpVersion11:
+            return None
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            return refuse(access, request, UNEXPECTED)
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+        return None
+
+    found, base = list(routes(context)), access.proxies.base
+    if base:  # for a proxy that does not strip the prefix
+        found += [web.RouteDef(each.method, base + each.path, each.handler, each.kwargs) for each in found]
+        found += [web.get(base, to_base)]
+    for each in (*found, web.route("*", _ANYTHING, nothing_there)):
+        yield web.RouteDef(each.method, each.path, each.handler, {**each.kwargs, "expect_handler": expected})
 
 
-async def expected(request: web.Request) -> None:
-    """Answer an Expect header, before the request is looked at. aiohttp's own quotes it, though it may be no text."""
-    if request.version != HttpVersion11:
-        return
-    if request.headers.get("Expect", "").lower() != "100-continue":
-        raise web.HTTPExpectationFailed
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # the answer has not begun
+async def nothing_there(request: web.Request) -> web.StreamResponse:
+    """Refuse a path, or the method, that no endpoint has. A route of our own, so that it has our Expect handler."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource.canonical != request.match_info.route.resource.canonical:  # type: ignore[union-attr]
+            allowed |= (await resource.resolve(request))[1]
+    raise web.HTTPMethodNotAllowed(request.method, allowed) if allowed else web.HTTPNotFound
 
 
 async def to_base(request: web.Request) -> web.StreamResponse:
@@ -116,6 +118,6 @@ def admit(access: Access, request: web.Request) -> None:
     if path not in (*FORMS, *_DRESS) and request.path != access.proxies.base:
         access.check_token(who.address, request.headers, cookie(access, request))
     kind = _FORM if path in FORMS else _FILE if path == UPLOAD else "application/json"
-    routed = request.match_info.http_exception is None
+    routed = request.match_info.http_exception is None and request.match_info.handler is not nothing_there
     if routed and request.method not in SAFE and request.content_type != kind:
         raise Refused(415, f"this takes {kind}")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from picam_infer.outputs.web.access import Access
+from picam_infer.outputs.web.connection import Connection
 from picam_infer.outputs.web.visitor import is_local
 
 _ROOM = 65536
@@ -24,6 +26,7 @@ class ConnectionLimiter:
 
     def __init__(self, limit: int, patience_s: float) -> None:
         self._server: web.Server | None = None
+        self._access: Access | None = None
         self._limit = limit
         self._patience_s = patience_s
         self._idle: dict[web.RequestHandler, float] = {}
@@ -31,9 +34,9 @@ class ConnectionLimiter:
         self._doomed: dict[web.RequestHandler, float] = {}
         """Connections to cut as soon as they are fully set up."""
 
-    def take(self, server: web.Server) -> None:
+    def take(self, server: web.Server, access: Access) -> None:
         """Make a server's connections from now on."""
-        self._server = server
+        self._server, self._access = server, access
 
     @property
     def connections(self) -> int:
@@ -46,8 +49,8 @@ class ConnectionLimiter:
             self._forget_gone()
         if self.connections >= self._limit and not self._cut_oldest():
             return _Full()
-        assert self._server is not None
-        protocol: web.RequestHandler = self._server()
+        assert self._server is not None and self._access is not None
+        protocol = Connection(self._access, self._server, asyncio.get_running_loop())
         self._idle[protocol] = asyncio.get_running_loop().time()
         return protocol
 

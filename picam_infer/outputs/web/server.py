@@ -36,9 +36,6 @@ from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
 
 log = logging.getLogger(__name__)
-_unheard = logging.getLogger(f"{__name__}.visitors")
-"""Drops the web library's log messages on damaged requests, so that strangers cannot fill the journal."""
-_unheard.disabled = True
 
 RETRY_S = 5.0
 _LEAST_FPS = 1.0
@@ -128,18 +125,10 @@ class Web:
         self._loop = asyncio.get_running_loop()
         with self._opened() as context:
             self._context = context
-            runner = web.AppRunner(
-                application(context, self._limiter),
-                access_log=None,
-                logger=_unheard,
-                keepalive_timeout=30.0,
-                max_headers=64,
-                lingering_time=2.0,
-                shutdown_timeout=0.5,
-            )
+            runner = web.AppRunner(application(context, self._limiter), shutdown_timeout=0.5)
             await runner.setup()
             assert runner.server is not None
-            self._limiter.take(runner.server)
+            self._limiter.take(runner.server, context.access)
             self._ready.set()
             watch = asyncio.create_task(self._limiter.watch())
             await self._listen_until_stopped(context.access.token)

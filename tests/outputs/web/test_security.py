@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import json
 import socket
 import ssl
 import time
@@ -516,6 +517,65 @@ def test_no_header_is_an_internal_error(
                 answer = raw(web, method, page, *given.items())
                 assert answer[9:10] in (b"", b"2", b"3", b"4"), (value, method, page, answer[:300])
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+_LOCAL = (b"Host", b"127.0.0.1")
+
+
+@pytest.mark.parametrize("expect", [b"\xff", b"200-ok"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        (b"GET", b"/api/state"),
+        (b"GET", b"/nothing/here"),
+        (b"GET", b"/%0a"),
+        (b"DELETE", b"/api/state"),
+        (b"PUT", b"/"),
+    ],
+)
+def test_what_nobody_expects_is_refused_in_our_words(
+    web: Web, caplog: pytest.LogCaptureFixture, method: bytes, path: bytes, expect: bytes
+) -> None:
+    head, _, body = raw(web, method, path, _LOCAL, (b"Expect", expect)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 417 ") and b"\r\nServer: picam-infer\r\n" in head
+    assert json.loads(body)["error"] == "this Expect header is not known"
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_an_upload_that_waits_for_a_go_ahead_gets_it_wherever_it_goes(web: Web) -> None:
+    for path, status in ((b"/api/pause", b" 200 "), (b"/nothing/here", b" 404 ")):
+        kind = ((b"Content-Type", b"application/json"), (b"Content-Length", b"16"), (b"Expect", b"100-continue"))
+        answer = raw(web, b"POST", path, _LOCAL, *kind, body=b'{"paused": true}')
+        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n") and status in answer.split(b"\r\n")[2], answer
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"G\xffT / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.1\r\n\r\n",
+        b"\x16\x03\x01\x02\r\n\r\n",
+        b"GET http://127.0.0.1:99999/ HTTP/1.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: a\r\n" % number for number in range(200)) + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST /api/pause HTTP/1.1\r\nContent-Length: abc\r\n\r\n",
+        b"POST /api/pause HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_refused_in_our_words(
+    web: Web, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    """It is not quoted, and neither Python's nor the web library's version is told."""
+    with socket.create_connection(("127.0.0.1", web.port), 10) as link:
+        link.sendall(request_)
+        head, _, body = b"".join(iter(lambda: link.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert head[9:13] == b"400 " and b"\r\nX-Content-Type-Options: nosniff\r\n" in head
+    assert json.loads(body) == {"error": "this is not a valid HTTP request", "hint": ""}
+    assert b"\r\nServer: picam-infer" in head and b"ython" not in head
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("origin", ["http://[", "http://]", "http://[::1%", "", "\xff"])
