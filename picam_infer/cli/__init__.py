@@ -1,4 +1,4 @@
-"""The `picam-infer` command: finds the program for a verb and turns its errors into one line and an exit code."""
+"""The `picam-infer` command: runs a subcommand and turns its errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Verb(NamedTuple):
-    """A program: its module has `add_arguments(parser)` and `main(args) -> exit code`."""
+    """A subcommand: its module has `add_arguments(parser)` and `main(args) -> exit code`."""
 
     module: str
     summary: str
@@ -32,18 +32,18 @@ class Verb(NamedTuple):
 
 VERBS = {
     "run": Verb("picam_infer.cli.run", "watch a camera and say what it sees, until stopped"),
-    "classify": Verb("picam_infer.cli.classify", "say what pictures show"),
-    "explain": Verb("picam_infer.cli.explain", "show what a model was given, what it answered and why"),
-    "convert": Verb("picam_infer.cli.convert", "turn a Teachable Machine, Keras or other file into a bundle"),
-    "export": Verb("picam_infer.cli.export", "write bundles as a repository that model servers load"),
-    "teach": Verb("picam_infer.cli.teach", "teach classes from folders of pictures, in seconds"),
-    "models": Verb("picam_infer.cli.models", "list the models and what each can be used for"),
-    "use": Verb("picam_infer.cli.use", "make the installed service run a model, and say what it sees"),
+    "classify": Verb("picam_infer.cli.classify", "say what is in pictures"),
+    "explain": Verb("picam_infer.cli.explain", "show what a model was given, what it answered, and why"),
+    "convert": Verb("picam_infer.cli.convert", "turn a Teachable Machine, Keras or other model file into a bundle"),
+    "export": Verb("picam_infer.cli.export", "write bundles as a model repository for model servers"),
+    "teach": Verb("picam_infer.cli.teach", "teach classes from folders of pictures within seconds"),
+    "models": Verb("picam_infer.cli.models", "list the models and what each can be used for; import and delete them"),
+    "use": Verb("picam_infer.cli.use", "switch the installed service to a model, and say what it sees"),
     "share": Verb("picam_infer.cli.share", "open the page to the network, with a QR code for a phone"),
-    "instance": Verb("picam_infer.cli.instance", "add a service for one more camera"),
-    "show": Verb("picam_infer.cli.show", "open the service's window again after it was closed"),
+    "instance": Verb("picam_infer.cli.instance", "add a service for another camera"),
+    "show": Verb("picam_infer.cli.show", "open the service's window again, or bring it to the front"),
     "train": Verb("picam_infer.cli.train", "train the built-in digit model"),
-    "bench": Verb("picam_infer.cli.bench", "time a model through each engine and other libraries"),
+    "bench": Verb("picam_infer.cli.bench", "measure a model on each engine and in other libraries"),
     "compile-ncs": Verb("picam_infer.cli.compile_ncs", "compile a Keras model for the Movidius stick"),
     "devices": Verb("picam_infer.cli.devices", "list cameras, sticks, OpenVINO devices and displays"),
     "check": Verb("picam_infer.cli.check", "check the configuration and the machine, with a remedy for each finding"),
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.say(f"{name}: stopped", error=True)
         code = early_signals.INTERRUPTED
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # a reader that has had enough needs no word
+        if isinstance(error, BrokenPipeError):  # such as `| head`: not an error to report
             terminal.abandon()
         elif disk.failed(error):
             where = f"{error.filename}: " if error.filename else ""
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        # Its own goes on in silence when the message cannot be written.
+        # argparse's own ignores it when the message cannot be written.
         text = "\n".join(map(terminal.printable, message.split("\n"))) if message else ""
         terminal.put(text, error=file is None or file is not sys.stdout)
 
@@ -101,7 +101,7 @@ def _verb(verb: str, rest: Sequence[str]) -> int:
 
 
 def _imported(module: str) -> ModuleType:
-    gc.disable()  # what is imported stays: to look for garbage among it takes some 3 % of a start
+    gc.disable()  # imported modules stay: looking for garbage among them takes some 3 % of a start
     try:
         return importlib.import_module(module)
     finally:
@@ -112,15 +112,15 @@ def _top_level(words: Sequence[str]) -> int:
     width = max(map(len, VERBS))
     listing = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
     parser = _Parser(
-        prog="picam-infer", usage="picam-infer VERB [OPTION…]", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Watch a camera with a neural network, and show what it sees.",
-        epilog=f"verbs:\n{listing}\n\n`picam-infer VERB --help` tells more; try `picam-infer run --source demo`.",
+        prog="picam-infer", usage="picam-infer COMMAND [OPTION…]", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Watch a camera with a neural network and show what it sees.",
+        epilog=f"commands:\n{listing}\n\nDetails: picam-infer COMMAND --help. Try it: picam-infer run --source demo",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"picam-infer {__version__}")
     if words and not words[0].startswith("-"):
         near = difflib.get_close_matches(words[0], VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"verbs: {', '.join(VERBS)}"
-        terminal.say(f"picam-infer: no verb {words[0]!r}; {hint}", error=True)
+        hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(VERBS)}"
+        terminal.say(f"picam-infer: no command {words[0]!r}; {hint}", error=True)
         return 2
     parser.parse_args(list(words))
     parser.print_help()

@@ -1,4 +1,4 @@
-"""`picam-infer bench`: the same picture through each engine, raw OpenVINO and, where installed, Keras and others."""
+"""`picam-infer bench`: the same picture on each engine, on bare OpenVINO and, if installed, in Keras and others."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Row:
     later_ms: float
     """The median of the later calls."""
     best_ms: float
-    """The fastest of them: what a busy machine distorts least."""
+    """The fastest of them, which a busy machine distorts least."""
     note: str = ""
-    """What else there is to say."""
+    """A remark, may be empty."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Contender:
     step: Callable[[], object]
     close: Callable[[], None] = lambda: None
     answer: Sequence[Scores] = ()
-    """What the last call returned, if it is kept: probabilities, shape (classes,)."""
+    """What the last call returned, if that is kept: probabilities, shape (classes,)."""
     threads: int = 0
-    """How many it runs on, where it chose itself; 0: unknown."""
+    """How many threads it chose to run on; 0: unknown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,18 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against",
         type=Path,
         metavar="FILE",
-        help="its original file (.h5, .keras, .tflite, .onnx, or a zip of it), to compare times and answers with",
+        help="the model's original file (.h5, .keras, .tflite, .onnx, or a zip), to compare times and answers with",
     )
     parser.add_argument(
         "--image",
         type=Path,
         metavar="FILE",
-        help="the picture, or a folder of pictures to compare the answers on (default: a test pattern)",
+        help="the picture to use, or a folder of pictures to compare answers on (default: a test pattern)",
     )
     parser.add_argument("--threads", type=argument_types.count, default=0, metavar="N",
-                        help="threads of each runtime (default: as many as our engine uses)")  # fmt: skip
+                        help="threads for each runtime (default: as many as picam-infer's engine uses)")  # fmt: skip
     engine_options.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -141,7 +141,7 @@ def _say(row: Row, base_ms: float, as_json: bool) -> None:
 
 
 def _pictured(path: Path | None) -> Pixels:
-    """Return the picture, the first one of a folder, or a pattern."""
+    """Return the picture given, the first one in a folder, or a test pattern."""
     if path is None:
         return _pattern()
     return read_picture(picture_files.find(path).pictures[0] if picture_files.is_folder(path) else path)
@@ -153,12 +153,12 @@ def _pattern() -> Pixels:
 
 
 def _race(contenders: Sequence[Contender]) -> list[Row]:
-    """Call all in turn, a few calls each, again and again, so that other work on the machine affects them equally."""
+    """Call all of them in turn, a few calls each, repeatedly, so that other load affects them equally."""
     first_ms = [_called_ms(contender) for contender in contenders]
     later_ms: list[list[float]] = [[] for _ in contenders]
     for _ in range(ROUNDS):
         for contender, taken in zip(contenders, later_ms, strict=True):
-            # Threads of the one before may go on spinning, and the caches are full of its weights.
+            # The previous one's threads may still be spinning, and the caches are full of its weights.
             time.sleep(_REST_S)
             taken += [_called_ms(contender) for _ in range(_WARM + _CALLS)][_WARM:]
     return [
@@ -174,7 +174,7 @@ def _called_ms(contender: Contender) -> float:
 
 
 def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender:
-    """The daemon's own path: preprocess, infer, decide."""
+    """The service's own path: preprocess, infer, decide."""
     return _whole_way(model, picture, engines.open_engine(settings, model))
 
 
@@ -194,7 +194,7 @@ def _whole_way(model: Bundle, picture: Pixels, engine: Engine) -> Contender:
 
 
 class _Server:
-    """The model server, and its statistics from before."""
+    """The model server, and its statistics from before the measurement."""
 
     def __init__(self, model: Bundle, settings: EngineSettings) -> None:
         from picam_infer.inference.engines.remote.engine import Remote
@@ -206,7 +206,7 @@ class _Server:
     def _counted(self) -> ServerTime | None:
         try:
             return ServerTime.of(self.engine.statistics())
-        except Disconnected:  # an extension of the protocol, which not all have
+        except Disconnected:  # an extension of the protocol that not every server has
             return None
 
     def note(self) -> str:
@@ -220,7 +220,7 @@ class _Server:
 
 
 def _on_the_stick(model: Bundle, picture: Pixels, kind: str) -> list[Contender]:
-    """The same on the stick, if it is asked for or there. Raises `PicamError` if it is asked for and not there."""
+    """The same on the stick, if it is asked for or present. Raises `PicamError` if it is asked for but missing."""
     if kind == "openvino" or (kind != "ncs" and (model.graph is None or not sticks.installed())):
         return []
     try:

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `check`'s options."""
     parser.add_argument("-c", "--config", type=Path, metavar="FILE",
                         help=f"configuration file (default: {configs.INSTALLED} if it exists)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def main(args: argparse.Namespace) -> int:

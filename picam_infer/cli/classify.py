@@ -30,23 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     engine_options.add_arguments(parser)
     parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE",
-                        help="the square to look at: its side as a share of the picture's height, after its centre as "
-                        "shares of width and height (default: the model's own)")  # fmt: skip
+                        help="the square to look at: SIZE is its side as a share of the picture's height, X and Y its "
+                        "centre as shares of width and height (default: the model's own)")  # fmt: skip
     parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (default: 3)")
     parser.add_argument(
         "--threshold",
         type=argument_types.share,
         default=0.6,
         metavar="P",
-        help="less than this probability is unknown (default: 0.6)",
+        help="below this probability the answer is unknown (default: 0.6)",
     )
     parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees")
     parser.add_argument(
         "--report",
         action="store_true",
-        help="print at the end how often it was right, for folders named after the classes",
+        help="for folders named after the classes, print accuracy and confusion matrix at the end",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def main(args: argparse.Namespace) -> int:

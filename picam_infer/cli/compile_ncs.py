@@ -29,18 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("input", type=Path, metavar="INPUT", help="Keras model: .h5, .keras, model.json, zip or folder")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR",
-                        help="the bundle's folder, made from INPUT if there is none (default: ./NAME)")  # fmt: skip
+                        help="the bundle's folder, created from INPUT if missing (default: ./NAME)")  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a model.json")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line, for a new bundle")
-    parser.add_argument("--output-layer", metavar="NAME", help="stop at this layer: the stick extracts features "
-                        "(default for a taught bundle: the layer that it was taught on)")  # fmt: skip
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one per line, for a new bundle")
+    parser.add_argument("--output-layer", metavar="NAME", help="stop at this layer, so that the stick extracts "
+                        "features (default for a taught bundle: the layer that it was taught on)")  # fmt: skip
     parser.add_argument("--profile", action="store_true", help="run mvNCProfile as well (needs a stick)")
     parser.add_argument("--check", action="store_true", help="run mvNCCheck as well (needs a stick)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write TensorFlow's files, compile where the compiler is; returns 0. Raises `PicamError`."""
+    """Write TensorFlow's files, and compile them if the compiler is installed; returns 0. Raises `PicamError`."""
     tools = [program for option, program in _TOOLS.items() if getattr(args, option)]
     if missing := [program for program in tools if not toolkit.installed(program)]:
         raise UsageError(f"{' and '.join(missing)} not found on the PATH", "they come with NCSDK's toolkit")

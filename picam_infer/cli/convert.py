@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Turn a model file into a bundle, the folder that picam-infer runs: Teachable Machine exports (Keras, SavedModel,
-TensorFlow Lite, TensorFlow.js; the zip as it was downloaded), Keras 1, 2 and 3 (.h5, .hdf5, .keras, model.json with
---weights), TensorFlow SavedModel folders, frozen .pb and .meta, ONNX, OpenVINO IR. Needs no TensorFlow.
-The bundle is written to ./NAME, NAME being the input's name up to its first dot, unless -o names its folder."""
+TensorFlow Lite, TensorFlow.js; the zip as downloaded), Keras 1, 2 and 3 (.h5, .hdf5, .keras, model.json with
+--weights), TensorFlow SavedModel folders, frozen .pb and .meta, ONNX, OpenVINO IR. TensorFlow is not needed.
+The bundle is written to ./NAME, where NAME is the input's name up to its first dot, unless -o names a folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,23 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="weights (a file or a folder) for a model.json, or to use instead of a file's own",
+        help="weights (a file or folder) for a model.json, or to replace those in the file",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="class names, one a line (default: labels.txt next to INPUT)"
+        "--labels", type=Path, metavar="FILE", help="class names, one per line (default: labels.txt next to INPUT)"
     )
     parser.add_argument(
         "--precision", choices=("f32", "f16", "int8"), default="f16", help="how weights are stored (default: f16)"
     )
-    parser.add_argument("--calibrate", type=Path, metavar="FOLDER", help="pictures for int8")
+    parser.add_argument("--calibrate", type=Path, metavar="FOLDER", help="pictures to calibrate int8 with")
     parser.add_argument("--output-layer", metavar="NAME", help="use this output, or the output of this layer")
     _add_input_arguments(parser)
     parser.add_argument(
         "--verify",
         type=Path,
         metavar="ORIGINAL",
-        help="compare the answers with a file's own library (.h5, .keras, .tflite, .onnx; Keras, LiteRT "
-        "or ONNX Runtime must be installed); exit code 1 if they differ",
+        help="compare the answers with those of the file's own library (.h5, .keras, .tflite, .onnx; Keras, "
+        "LiteRT or ONNX Runtime must be installed); exit code 1 if they differ",
     )
     parser.add_argument(
         "--pictures",
@@ -60,21 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the files may leave open: how a picture becomes the input, and what the answer means."""
-    known = parser.add_argument_group("what the model's files may leave open")
-    known.add_argument("--scale", metavar="LOW..HIGH", help="the range that the network wants pixels in, e.g. -1..1")
-    known.add_argument("--mean", metavar="M[,M,M]", help="it wants (pixel - M) / S: one number or three, in the order "
-                       "red, green, blue; of pixels 0..1 if all are at most 1, else of 0..255")  # fmt: skip
+    """Add options for what the files may not say: how a picture becomes the input, and what the answer means."""
+    known = parser.add_argument_group("if the model's files do not say")
+    known.add_argument("--scale", metavar="LOW..HIGH", help="the range of pixels that the network expects, e.g. -1..1")
+    known.add_argument("--mean", metavar="M[,M,M]", help="the network expects (pixel - M) / S: one number, or three in "
+                       "the order red, green, blue; for pixels 0..1 if all are at most 1, else for 0..255")  # fmt: skip
     known.add_argument("--std", metavar="S[,S,S]", help="see --mean")
     known.add_argument("--colour", "--color", choices=("rgb", "bgr", "grey"), help="order of the channels")
     known.add_argument(
-        "--fit", choices=("crop", "squash", "pad"), help="how a picture is fitted to the input's proportions"
+        "--fit", choices=("crop", "squash", "pad"), help="how a picture is made to fit the input's proportions"
     )
-    known.add_argument("--chain", choices=("edges", "photo"), help="feed outlines, or the picture itself")
+    known.add_argument("--chain", choices=("edges", "photo"), help="the input: outlines, or the picture itself")
     known.add_argument("--task", choices=("classification", "multi-label", "regression"),
-                       help="what the outputs are: classes of which one applies, or several; or values")  # fmt: skip
-    known.add_argument("--try", dest="try_", type=Path, metavar="FOLDER", help="a folder with one folder of pictures "
-                       "for each class, to decide what the files leave open (default: next to INPUT)")  # fmt: skip
+                       help="what the outputs are: classes of which one or several apply, or values")  # fmt: skip
+    known.add_argument("--try", dest="try_", type=Path, metavar="FOLDER", help="a folder with a folder of pictures "
+                       "for each class, to find out what the files do not say (default: next to INPUT)")  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> int:

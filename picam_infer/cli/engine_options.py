@@ -1,4 +1,4 @@
-"""`--engine` and `--url`: the same for every verb that runs a model."""
+"""`--engine` and `--url`: the same for every command that runs a model."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ KINDS = ("auto", "openvino", "ncs", "remote")
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, config: bool = True) -> None:
-    """Declare the options; `config`: also `-c`, for verbs that want nothing else of the configuration file."""
+    """Declare the options; `config`: also `-c`, for commands that need nothing else from the configuration file."""
     parser.add_argument("--engine", choices=KINDS, metavar="E",
-                        help="auto, openvino, ncs, or remote (the server of --url, else of engine.url)")  # fmt: skip
+                        help="auto, openvino, ncs, or remote (the server of --url, or of engine.url)")  # fmt: skip
     parser.add_argument("--url", metavar="URL", help="the model server, such as grpc://server.local:8001")
     if config:
         parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration file whose "
-                            f"`engine:` says where the server is (default: {configs.INSTALLED}, if it exists)"
+                            f"`engine:` names the server (default: {configs.INSTALLED}, if it exists)"
                             )  # fmt: skip
 
 
 def kind(args: argparse.Namespace) -> str | None:
-    """Return the engine that was asked for; None: none was. Raises `UsageError`."""
+    """Return the engine that was asked for, or None. Raises `UsageError`."""
     if args.url and args.engine not in (None, "remote"):
-        raise UsageError(f"--url is a model server's, and --engine is {args.engine}", "leave one of them out")
+        raise UsageError(f"--url names a model server, but --engine is {args.engine}", "leave one of them out")
     return "remote" if args.url else args.engine
 
 
 def settings(args: argparse.Namespace, usual: EngineSettings) -> EngineSettings:
-    """Return the engine to ask, `usual` with its kind, or the configured server and nothing behind it.
+    """Return the settings of the engine to use: `usual` with the kind asked for, or the configured server alone.
 
-    Raises `UsageError` or `ConfigError`. Who names an engine wants its answers, or to hear why there are none.
+    There is no fallback because whoever names an engine wants its answers, or the reason why there are none.
+    Raises `UsageError` or `ConfigError`.
     """
     asked = kind(args)
     if asked != "remote":

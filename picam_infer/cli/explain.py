@@ -24,10 +24,10 @@ from picam_infer.outputs import text
 from picam_infer.platform.terminal import say, say_json
 
 _DESCRIPTION = """\
-Show why a model gives its answer to a picture. The PNG shows the picture with the part that the network looks at, the
-network's input as it is, and what in it counts for the answer (red) or against it (blue); the numbers are below.
-Where the answers differ from those in a browser or a script, the cause is nearly always another crop, another order of
-the colours or another scaling: compare these with what the other program does."""
+Explain a model's answer to a picture. The PNG shows the picture with the part that the network looks at, the network's
+input, and what in it counts for the answer (red) or against it (blue), with the numbers below.
+If the answers differ from those in a browser or a script, the cause is nearly always a different crop, order of colours
+or scaling: compare these with what the other program does."""
 _SIDE_PX = 360
 _GAP_PX = 16
 _TEXT_PX = 18
@@ -49,8 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="PNG", help="the file to draw (default: PICTURE-explained.png)"
     )
-    parser.add_argument("--label", metavar="CLASS", help="the class to explain (default: the likeliest)")
-    parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE", help="the square to look at")
+    parser.add_argument("--label", metavar="CLASS", help="the class to explain (default: the most likely one)")
+    parser.add_argument(
+        "--roi", type=argument_types.region, metavar="[X,Y,]SIZE", help="the square to look at: see classify"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

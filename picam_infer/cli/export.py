@@ -19,9 +19,9 @@ _NEXT = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `export`'s options."""
     parser.add_argument("models", nargs="+", metavar="BUNDLE", help="a model's name or folder")
-    parser.add_argument("--to", required=True, choices=serving.SERVERS, help="triton, ovms or kserve")
+    parser.add_argument("--to", required=True, choices=serving.SERVERS, help="the server: triton, ovms or kserve")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="REPOSITORY",
-                        help="the folder to write: a new or empty one, or one that this command wrote")  # fmt: skip
+                        help="the folder to write to: new, empty, or written by this command before")  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
     models = [serving.served(bundles.load(name)) for name in args.models]
     changed = folders.write(args.output, serving.repository(models, args.to))
     for model in models:
-        batch = "pictures in batches" if model.batches else "one picture at a time, as its network is built"
-        say(f"{args.output / model.name}: {len(model.labels)} classes, {batch}" + ("" if changed else "; as it was"))
+        batch = "pictures in batches" if model.batches else "one picture at a time, as its network requires"
+        say(f"{args.output / model.name}: {len(model.labels)} classes, {batch}" + ("" if changed else "; unchanged"))
     say(_NEXT[args.to].format(args.output))
     return 0

@@ -24,13 +24,13 @@ _HEAD = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `instance`'s options."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the new service's name; without one: list them")
-    parser.add_argument("--source", metavar="S", help="its camera (default: the first one that no service has)")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the new service's name; without it, list the services")
+    parser.add_argument("--source", metavar="S", help="its camera (default: the first one that no service uses)")
     parser.add_argument("--model", metavar="M", default="digits", help="its model (default: %(default)s)")
     parser.add_argument("--port", type=int, metavar="N", help="its page's port (default: the first free one from 8081)")
     parser.add_argument("--display", choices=["auto", "window", "kms", "framebuffer", "none"],
-                        help="its display (default: none where another service has the monitor)")  # fmt: skip
-    parser.add_argument("--no-start", action="store_true", help="write the file only")
+                        help="its display (default: none if another service uses the monitor)")  # fmt: skip
+    parser.add_argument("--no-start", action="store_true", help="only write the file")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -18,12 +18,12 @@ from picam_infer.config import reference
 
 _WIDE = functools.partial(argparse.HelpFormatter, width=78)
 _EXIT_CODES = {
-    0: "it went well",
+    0: "success",
     1: "a finding or failure",
-    2: "wrong usage",
-    66: "an input that was named is missing",
+    2: "usage error",
+    66: "an input does not exist",
     69: "a device or library is unavailable",
-    78: "the configuration is wrong",
+    78: "configuration error",
 }
 
 
@@ -42,10 +42,10 @@ def command_page() -> str:
     lines = [
         f'.TH PICAM-INFER 1 "" "picam-infer {__version__}"',
         ".SH NAME",
-        "picam-infer \\- a camera in, named predictions out",
+        "picam-infer \\- watch a camera with a neural network and show what it sees",
         ".SH SYNOPSIS",
         ".B picam-infer",
-        ".I VERB",
+        ".I COMMAND",
         ".RI [ OPTION ...]",
         ".SH DESCRIPTION",
         "A Raspberry Pi watches something through a webcam and says what it sees, on the monitor attached to it.",
@@ -78,9 +78,9 @@ def settings_page(template: str) -> str:
         ".I /etc/picam-infer/NAME.yaml",
         "for the service picam-infer@NAME",
         ".SH DESCRIPTION",
-        "YAML, read strictly: a mistake is named with file, line and key. What is left out has its default.",
+        "YAML, read strictly: mistakes are reported with file, line and key. Omitted keys have their defaults.",
         ".SH EXAMPLE",
-        "Every key at its default:",
+        "Every key with its default:",
         ".PP",
         ".nf",
         *(_roff(line) for line in template.splitlines()),

@@ -1,4 +1,4 @@
-"""`picam-infer models`: lists the models and what each can be used for, imports one from a USB stick, deletes one."""
+"""`picam-infer models`: lists models and what each can be used for, imports one from a USB stick, deletes one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ stick (it has a graph for the Movidius stick).
   picam-infer models import           imports the model on a USB stick; lists them if there are several
   picam-infer models import FILE      imports a model file or a bundle from anywhere
   picam-infer models delete NAME      deletes a model that no service uses
-The USB stick is only read. Members of the group picam-infer need no sudo."""
+Nothing is written to the USB stick. Members of the group picam-infer need no sudo."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("what", nargs="?", metavar="FILE|NAME", help="what to import, or to delete")
     parser.add_argument("--name", metavar="NAME", help="the imported model's name (default: the file's)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def main(args: argparse.Namespace) -> int:
     """List, import or delete. Returns 1 when a model is broken. Raises `PicamError`."""
     if args.do == "list" and args.what:
-        raise UsageError(f"what shall be done with {args.what}?", "picam-infer models import, or delete")
+        raise UsageError(f"it is not clear what to do with {args.what}", "picam-infer models import, or delete")
     if args.do == "import":
         return _import(args)
     if args.do == "delete":

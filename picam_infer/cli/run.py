@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--display", metavar="D", choices=["auto", "window", "kms", "framebuffer", "none"],
                         help="auto, window, kms, framebuffer or none")  # fmt: skip
     parser.add_argument("--frames", type=argument_types.positive, metavar="N", help="stop after N results")
-    parser.add_argument("--json", action="store_true", help="print each result as one JSON object a line on stdout")
+    parser.add_argument("--json", action="store_true", help="print each result as one JSON object per line on stdout")
 
 
 def main(args: argparse.Namespace) -> int:

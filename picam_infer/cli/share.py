@@ -20,9 +20,9 @@ from picam_infer.runtime import page_address
 from picam_infer.runtime.share import INVITATION_S, Opening, Share, invitation_file, leave_word, link
 
 _DESCRIPTION = """\
-Open the installed service's page to the network, for a time or until further notice, and show a QR code here and on the
-monitor: whoever scans it within ten minutes is logged in, once. Everybody else needs the token, which is made if there
-is none. The page is not restarted, and nobody who is looking at it is interrupted."""
+Open the installed service's page to the network, for some time or until further notice, and show a QR code here and on
+the monitor: the first person to scan it within ten minutes is logged in. Everybody else needs the token, which is
+created if there is none. The page is not restarted, and nobody who is looking at it is interrupted."""
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhd])")
 _MOST_S = 366 * 86400
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--for", dest="for_s", type=duration_s, metavar="TIME",
                       help="close it again after 30m, 1h, 2d … (default: until picam-infer share --stop)")  # fmt: skip
-    what.add_argument("--stop", action="store_true", help="close it: only this machine can open the page from then on")
+    what.add_argument("--stop", action="store_true", help="close it again, so that only this machine can open the page")
     parser.add_argument("--instance", default=service_manager.MAIN, metavar="NAME",
                         help="the service picam-infer@NAME instead of picam-infer")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from picam_infer.training.teach.teacher import Teacher
 
 _DESCRIPTION = """\
-Teach classes from pictures: FOLDER has one folder of pictures for each class; a zip of it, a Teachable Machine project
-(.tm) or download of samples, and the zip of collected pictures work, too. A network that was trained before (-m)
-describes each picture, and only the last layers are solved again. What is unlike all the pictures is "unknown".
-The bundle is written to NAME, the pictures are kept beside it in NAME.pictures, so that they can be changed later:
+Teach classes from pictures. FOLDER contains a folder of pictures for each class; it can also be a zip of such a folder,
+a Teachable Machine project (.tm), samples downloaded from there, or the zip of collected pictures. A network trained
+earlier (-m) describes each picture, and only its last layers are computed anew. What is unlike them all is "unknown".
+The bundle is written to NAME, and the pictures are kept beside it in NAME.pictures, so that they can be changed later:
   picam-infer teach -m ./plants -o socks photos/
   picam-infer teach -o socks --add more-photos/
   picam-infer teach -o socks --relabel IMG_0012.jpg=striped --remove blurred.jpg"""
@@ -40,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("folder", nargs="*", type=Path, metavar="FOLDER", help="folders or archives of pictures")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME", help="the bundle's folder")
-    parser.add_argument("-m", "--model", metavar="BACKBONE", help="the model to build on, by name or folder: any "
+    parser.add_argument("-m", "--model", metavar="BACKBONE", help="name or folder of the model to build on: any "
                         "that classifies photos, or digits for drawn signs; picam-infer models lists them")  # fmt: skip
     parser.add_argument("--features", metavar="LAYER", help="the layer of BACKBONE that describes a picture "
-                        "(default: what feeds its last dense layers)")  # fmt: skip
+                        "(default: the input of its last dense layers)")  # fmt: skip
     change = parser.add_argument_group("changing what NAME was taught")
-    change.add_argument("--add", action="store_true", help="add FOLDER's pictures to those that are there")
+    change.add_argument("--add", action="store_true", help="add FOLDER's pictures to those already taught")
     change.add_argument("--relabel", action="append", default=[], metavar="PICTURE=CLASS",
                         help="move a picture, or all of a class, to another class")  # fmt: skip
     change.add_argument(
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-mb",
         type=argument_types.megabytes,
         metavar="MB",
-        help="how much space the pictures may take (default: 200)",
+        help="how much disk space the pictures may take (default: 200)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _pictures_folder(output: Path) -> Path:
-    """Return where a bundle's pictures are kept. Raises `UsageError` for a path that ends with no name."""
+    """Return where a bundle's pictures are kept. Raises `UsageError` for a path that does not end with a name."""
     if not atomic_folder.has_name(output):
         raise UsageError(f"-o {output} gives what is taught no name", "give a new folder's name: -o socks")
     return output.with_name(f"{output.resolve().name}.pictures")
@@ -85,7 +85,7 @@ def _pictures_folder(output: Path) -> Path:
 
 @contextlib.contextmanager
 def _alone(output: Path, place: Path) -> Iterator[None]:
-    """Keep every other `teach` away from the same pictures meanwhile. Raises `PicamError`."""
+    """Keep every other `teach` away from these pictures until the block ends. Raises `PicamError`."""
     made: list[Path] = []
     try:
         made += [folder for folder in place.parents if not folder.exists()]
@@ -93,7 +93,7 @@ def _alone(output: Path, place: Path) -> Iterator[None]:
         with lock_file.held(place.with_name(f".{place.name}.lock")):
             yield
     except lock_file.Taken as error:
-        raise PicamError(f"another picam-infer teach is at work on {output}", "wait until it has ended") from error
+        raise PicamError(f"another picam-infer teach is working on {output}", "wait until it has ended") from error
     except OSError as error:
         raise PicamError(
             f"{place} cannot be written ({error.strerror})", disk.remedy(error, place.parent, option="-o")
@@ -105,7 +105,7 @@ def _alone(output: Path, place: Path) -> Iterator[None]:
 
 
 def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
-    """Return the network to build on: the one that is named, else the one that is in the taught bundle already."""
+    """Return the network to build on: the one given with `-m`, else the one inside the taught bundle."""
     if changing and not _is_there(place):
         raise NoInput(f"{args.output} was not taught here: there is no {place}",
                       "teach it first: picam-infer teach -m BACKBONE -o NAME FOLDER")  # fmt: skip
@@ -130,7 +130,7 @@ def _is_there(place: Path) -> bool:
 
 
 def _refuse_to_replace(output: Path) -> None:
-    """Raise `UsageError` if a model that was not taught lies there: nothing could bring it back."""
+    """Raise `UsageError` if there is a model that was not taught: it could not be restored."""
     try:
         taught = bundles.load(output.resolve()).card.taught
     except PicamError:
@@ -140,7 +140,7 @@ def _refuse_to_replace(output: Path) -> None:
 
 
 class _Lesson:
-    """One run of the command: what was left out on the way is gathered here."""
+    """One run of the command; it collects what was skipped."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
@@ -150,7 +150,7 @@ class _Lesson:
         self._again = 0
 
     def begin(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
-        """Teach from scratch; pictures that were taught before are put aside once all has gone well."""
+        """Teach from scratch; earlier pictures are moved aside once everything has succeeded."""
         fresh = place.with_name(f".{place.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         try:
@@ -163,13 +163,13 @@ class _Lesson:
                 before = place.with_name(f"{place.name}.before")
                 shutil.rmtree(before, ignore_errors=True)
                 fresh.rename(before)
-                self.remarks.append(f"the pictures that were taught before are in {before}")
+                self.remarks.append(f"the earlier pictures are in {before}")
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return bundle, report
 
     def change(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
-        """Change what was taught. Names are looked up first, so that a mistyped one changes nothing."""
+        """Change what was taught. All names are looked up first, so that a mistyped one changes nothing."""
         with self._teacher(backbone, place) as teacher:
             self.skipped += teacher.unreadable
             removed = [_meant(teacher, given) for given in self._args.remove]
@@ -209,13 +209,13 @@ class _Lesson:
                 self._one(teacher, one, known)
             bar.end()
         if self._again:
-            self.remarks.append(f"there already: {self._again} of {len(given)} pictures")
+            self.remarks.append(f"already taught: {self._again} of {len(given)} pictures")
         there = teacher.counts()
         empty = [label for label in dict.fromkeys(one.label for one in given) if label not in there]
         if empty and (refuse_empty or not there):
-            raise NoInput(f"class {empty[0]!r} has no picture that can be taught: {self.skipped[0]}",
+            raise NoInput(f"class {empty[0]!r} has no usable picture: {self.skipped[0]}",
                           "put some into its folder, or remove it")  # fmt: skip
-        self.remarks += [f"class {label} has no picture that can be taught" for label in empty]
+        self.remarks += [f"class {label} has no usable picture" for label in empty]
 
     def _one(self, teacher: Teacher, one: Given, known: dict[str, str]) -> None:
         from picam_infer.imaging import pictures
@@ -228,7 +228,7 @@ class _Lesson:
             if known.get(id) == one.label:
                 self._again += 1
             elif id in known:
-                self.skipped.append(f"{one.shown} is there already, as {known[id]}; --relabel moves it")
+                self.skipped.append(f"{one.shown} is already taught, as {known[id]}; --relabel moves it")
             else:
                 known[id] = teacher.add(one.label, data, one.shown).label
         except (Full, NotWritten):
@@ -245,7 +245,7 @@ def _parted(given: str) -> tuple[str, str]:
 
 
 def _meant(teacher: Teacher, given: str) -> str | list[str]:
-    """Return the ids of the pictures that an argument means, or the name of a class. Raises `UsageError`."""
+    """Return the IDs of the pictures that an argument names, or a class's name. Raises `UsageError`."""
     found = teacher.find(given)
     if len(found) == 1:
         return [found[0].id]
@@ -268,7 +268,7 @@ def _each(what: str | list[str], picture: Any, whole_class: Any) -> None:
 
 
 class _Bar:
-    """A progress line on the terminal; elsewhere a line now and then."""
+    """A progress bar on a terminal; elsewhere a line every 30 seconds."""
 
     AGAIN_S = 30.0
 

@@ -1,4 +1,4 @@
-"""`picam-infer train`: trains the built-in digit model, and says whether it is good enough to be shipped."""
+"""`picam-infer train`: trains the built-in digit model, and says whether it is good enough to ship."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the folder to write to (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="the same seed renders the same frames (default: %(default)s)"
+        "--seed", type=int, default=1, help="random seed: the same seed renders the same frames (default: %(default)s)"
     )
     parser.add_argument(
         "--members",
         type=int,
         default=MEMBERS,
-        help="networks that teach the one that is kept (default: %(default)s)",
+        help="how many networks teach the one that is kept (default: %(default)s)",
     )
     parser.add_argument("--samples", type=int, default=SAMPLES, help="rendered training frames (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over them (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""`picam-infer use`: makes the installed service run a model: a file of any kind, a bundle, or one that is there."""
+"""`picam-infer use`: makes the installed service run a model: a file of any kind, a bundle, or an installed model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from picam_infer.runtime import model_shelf
 from picam_infer.runtime.model_choice import ModelChoice
 
 _DESCRIPTION = """\
-Make the installed service run a model, and say what it sees with it. MODEL is a model file (converted first, as
-`picam-infer convert` does), a bundle's folder (written with a slash), or the name of a model that is there.
-Comments in the settings are kept; --undo goes back to the previous model."""
+Make the installed service run a model, and say what it sees with it. MODEL is a model file (converted first, as by
+`picam-infer convert`), a bundle's folder (written with a slash), or the name of an installed model.
+Comments in the settings file are kept; --undo goes back to the previous model."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("model", nargs="?", metavar="MODEL", help="a model file, a bundle's folder, or a model's name")
     what.add_argument("--undo", action="store_true", help="go back to the previous model")
-    parser.add_argument("--name", metavar="NAME", help="the model's name from now on (default: the file's)")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, as for convert")
+    parser.add_argument("--name", metavar="NAME", help="the name to give the model (default: the file's)")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="file with class names, as for convert")
     parser.add_argument("--instance", default=service_manager.MAIN, metavar="NAME",
                         help="the service picam-infer@NAME instead of picam-infer")  # fmt: skip
 

@@ -74,7 +74,7 @@ def test_bench_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--engine", "ncs", "--url", "grpc://pi"], 2, "--url is a model server's, and --engine is ncs"),
+        (["--engine", "ncs", "--url", "grpc://pi"], 2, "--url names a model server, but --engine is ncs"),
         (["--engine", "remote"], 78, "engine.url is empty"),
         (["--url", "pi:8001"], 78, "engine.url 'pi:8001' is not the address of a server"),
     ],

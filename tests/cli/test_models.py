@@ -59,7 +59,7 @@ def test_wrong_words_are_one_line(shelf: Path, capsys: pytest.CaptureFixture[str
         (["delete"], 2, "no model is named"),
         (["delete", "nope"], 66, "no model called"),
         (["delete", "mine"], 2, "in use"),
-        (["list", "x"], 2, "what shall be done"),
+        (["list", "x"], 2, "it is not clear what to do with x"),
     ):
         assert main(["models", *words]) == code, words
         err = capsys.readouterr().err

@@ -90,7 +90,7 @@ def test_unreadable_pictures_are_named_and_skipped(home: Path, capsys: pytest.Ca
     assert teach("-m", "./base", "-o", "balls", "photos") == 0
     said = capsys.readouterr().err
     for part in ("red/bad.jpg is not a picture", "red/cut.png", "left out of red: notes.txt",
-                 "red/again.jpg is there already, as green"):  # fmt: skip
+                 "red/again.jpg is already taught, as green"):  # fmt: skip
         assert said.count(part) == 1
 
 
@@ -137,7 +137,7 @@ def test_a_class_of_which_no_picture_is_readable_is_refused(home: Path, capsys: 
     (home / "photos" / "odd").mkdir()
     (home / "photos" / "odd" / "bad.png").write_bytes(b"junk")
     assert teach("-m", "./base", "-o", "balls", "photos") == 66
-    assert "class 'odd' has no picture that can be taught: odd/bad.png" in capsys.readouterr().err
+    assert "class 'odd' has no usable picture: odd/bad.png" in capsys.readouterr().err
     assert not (home / "balls").exists()
 
 
@@ -289,7 +289,7 @@ def test_two_at_once_do_not_spoil_each_others_pictures(home: Path, capsys: pytes
         first.send_signal(signal.SIGSTOP)
         assert teach("-m", "./base", "-o", "balls", "photos") == 1
         said = capsys.readouterr().err
-        assert "another picam-infer teach is at work on balls; wait until it has ended" in said
+        assert "another picam-infer teach is working on balls; wait until it has ended" in said
         assert said.count("\n") == 1
         assert teach("-m", "./base", "-o", "others", "photos") == 0
         first.send_signal(signal.SIGCONT)

@@ -167,7 +167,7 @@ def test_a_second_export_and_what_is_not_ours(tmp_path: Path, capsys: pytest.Cap
     out, other = tmp_path / "out", tmp_path / "other"
     command = ["export", "digits", "--to", "ovms", "-o"]
     assert cli.main([*command, str(out)]) == 0 and cli.main([*command, str(out)]) == 0
-    assert "as it was" in capsys.readouterr().out
+    assert "unchanged" in capsys.readouterr().out
     assert cli.main(["export", "digits", "--to", "triton", "-o", str(out)]) == 0  # its own files may be replaced
     assert not (out / "config.json").exists() and (out / "digits/config.pbtxt").exists()
     (out / "digits/config.pbtxt").write_text("max_batch_size: 8\n")
