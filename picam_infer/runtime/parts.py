@@ -104,7 +104,7 @@ def pipeline_setup(
     still = configs.chosen(config.engine.still, configs.Still)
 
     def open_source() -> Source:
-        return sources.open_source(config.source, config.capture, config.source_login, state.tuning.preprocess.roi)
+        return sources.open_source(config.source, config.capture, config.source_login, lambda: state.model_roi)
 
     return PipelineSetup(
         open_source=open_source,

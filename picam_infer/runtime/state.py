@@ -13,6 +13,7 @@ import msgspec
 
 from picam_infer.config import Decide
 from picam_infer.core import ControlValue, Frame, Histogram, Problem, Result, Telemetry
+from picam_infer.imaging.region import Roi
 from picam_infer.imaging.unpacked import Unpacked
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.models.bundle import Bundle, Chain, Input
@@ -248,6 +249,8 @@ class State:
         self.model = model
         self.bundle: Bundle | None = None
         """The model itself, for those that run it on their own; None: not read yet."""
+        self.model_roi: Roi = tuning.preprocess.roi
+        """Where the model looked when it began to run, and may have been moved away from since."""
         self.labels = labels
         self.network = network
         """The model's input, whose proportions decide which part of a picture is looked at."""
@@ -316,8 +319,9 @@ class State:
                 preprocess or now.preprocess, decide or now.decide, now.controls if controls is None else controls
             )
 
-    def run_model(self, bundle: Bundle) -> None:
-        """Note that another model runs from now on; `RuntimeSettings` sets its tuning."""
+    def run_model(self, bundle: Bundle, roi: Roi | None = None) -> None:
+        """Note that another model runs from now on, and where it looks; `RuntimeSettings` sets its tuning."""
+        self.model_roi = self.model_roi if roi is None else roi
         self.bundle, self.labels, self.network = bundle, bundle.labels, bundle.card.input
         self.units = bundle.card.units if bundle.card.task == "regression" else None
         self.model = bundle.name

@@ -430,21 +430,19 @@ class Supervisor:
     def _exchange_begun(self, config: Config, model: RoundModel) -> bool:
         """Begin to exchange the model while the round goes on, if nothing else is new.
 
-        Camera, screen and page do not depend on the model; only the demo draws where a model looks.
+        Camera, screen and page do not depend on the model; the demo draws where it looks.
         """
         running = self._round_now
         if running is None or parts.without_model(config) != parts.without_model(self.config):
             return False
         if not self._reloads.model_awaited and config == self.config and model.stamp == running.model.stamp:
             return False  # a reload of the same: rebuild everything
-        if config.source == "demo" and model.chain.roi != running.state.tuning.preprocess.roi:
-            return False
         bundle, old = model.bundle, running.model.bundle
 
         def taken() -> None:
             self._old_answers = running.state.stats.inferences.total
             running.settings.follow_model(model.tuning(config), model.defaults)
-            running.state.run_model(bundle)
+            running.state.run_model(bundle, model.chain.roi)
 
         shared = engines.holds_device(config.engine, old) and engines.holds_device(config.engine, bundle)
         opener = parts.classifier_opener(bundle, config, running.state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 from picam_infer.config import Capture, SourceLogin
@@ -22,13 +23,14 @@ def open_source(
     address: str,
     capture: Capture,
     login: SourceLogin = SourceLogin(),  # noqa: B008
-    roi: Roi | None = None,
+    roi: Callable[[], Roi] | None = None,
 ) -> Source:
     """Open what `address` names (the README lists the kinds) and return it.
 
-    `login` is for network cameras; `roi` is where the demo writes its digits. A path is a whole one, or begins with a
-    dot: see `config/locations`. Raises `Disconnected` for a device or stream that is not there now, `NoInput` for a
-    missing or useless file, `UsageError` for an address that means nothing, `Unavailable` when a library is missing.
+    `login` is for network cameras; `roi` tells where the demo writes its digits. A path is a whole one, or begins
+    with a dot: see `config/locations`. Raises `Disconnected` for a device or stream that is not there now, `NoInput`
+    for a missing or useless file, `UsageError` for an address that means nothing, `Unavailable` when a library is
+    missing.
     """
     address = address.strip()
     if is_webcam(address):
@@ -38,7 +40,7 @@ def open_source(
     if address == "demo":
         from picam_infer.sources import demo
 
-        return demo.Demo(capture, roi=demo.ROI if roi is None else roi)
+        return demo.Demo(capture) if roi is None else demo.Demo(capture, roi=roi)
     if address == "picamera":
         from picam_infer.sources.picamera import PiCamera
 

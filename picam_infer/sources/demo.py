@@ -32,20 +32,22 @@ Points = npt.NDArray[np.float32]
 class Demo:
     """Plays at the capture's size and rate. What a frame shows depends on its `seq`, the seed and the region alone.
 
-    The digit is written in the middle of the region, `ROI` of the picture's height at most.
+    The digit is written in the middle of the region, `ROI` of the picture's height at most, wherever that is now.
     """
 
     live = True
 
     def __init__(
-        self, capture: Capture, seed: int = 1, roi: Roi = ROI, clock: Callable[[], float] = time.monotonic
+        self,
+        capture: Capture,
+        seed: int = 1,
+        roi: Callable[[], Roi] = lambda: ROI,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._capture, self._seed, self._clock = capture, seed, clock
         self._closed = threading.Event()
-        place = region.of(roi)
-        paper = Region(place.x, place.y, min(place.size, ROI))
-        self._square = region.raw_box(paper, capture, capture.width, capture.height)
-        self._scene = Scene(capture.width, capture.height, self._square)
+        self._roi, self._drawn_roi = roi, roi()
+        self._square, self._scene = self._laid_out(self._drawn_roi)
         self._seq = 0
         self._hand: tuple[int, _Hand] | None = None
         self._due_s = clock()
@@ -75,7 +77,17 @@ class Demo:
 
     def draw(self, seq: int) -> bytes:
         """Return the picture of frame `seq` as a JPEG, whenever it is due."""
+        if (roi := self._roi()) != self._drawn_roi:
+            self._drawn_roi = roi
+            self._square, self._scene = self._laid_out(roi)
         return self._scene.draw(self._lines(seq))
+
+    def _laid_out(self, roi: Roi) -> tuple[Box, Scene]:
+        """Return the square that the digit stays in, and the paper around it."""
+        place = region.of(roi)
+        paper = Region(place.x, place.y, min(place.size, ROI))
+        square = region.raw_box(paper, self._capture, self._capture.width, self._capture.height)
+        return square, Scene(self._capture.width, self._capture.height, square)
 
     def close(self) -> None:
         """Wake a waiting reader."""

@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 import stick_lab
 from makers import jpeg_frame, make_bundle, picture, until
-from visitors import ask, ask_json
+from visitors import ask, ask_json, watching
 
 from picam_infer import config
 from picam_infer.config import Capture, Config, Decide, DisplaySettings
-from picam_infer.core import Disconnected, Overlay, Pixels, Prediction, Result
-from picam_infer.imaging import region
+from picam_infer.core import Disconnected, Frame, Overlay, Pixels, Prediction, Result
+from picam_infer.imaging import decode, region
 from picam_infer.imaging.letterbox import laid_over
 from picam_infer.imaging.region import Region
 from picam_infer.models import bundle as bundles
@@ -42,6 +42,7 @@ from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import fresh_result, status_text
 from picam_infer.runtime.viewer import Viewer
+from picam_infer.sources.frames import make_frame
 
 Start = Callable[..., subprocess.Popen[str]]
 pytestmark = pytest.mark.counted
@@ -462,6 +463,33 @@ def test_reload_takes_a_good_file_and_refuses_a_bad_one(start: Start, manager: M
     refused = [line for line in err.splitlines() if "the old one stays" in line]
     assert len(refused) == 2
     assert "did you mean model?" in refused[0]
+
+
+def test_a_model_that_looks_elsewhere_leaves_the_visitors_of_a_demo_alone(
+    start: Start, manager: Manager, tmp_path: Path
+) -> None:
+    place = Region(0.2, 0.5, 0.3)
+    make_bundle(tmp_path / "m", chain=Edges(), shape=(1, 28, 28, 1))
+    make_bundle(tmp_path / "other", chain=Edges(roi=place), shape=(1, 28, 28, 1))
+    path, log = service_file(tmp_path, web={"listen": "127.0.0.1:0"}), tmp_path / "log"
+    with log.open("w") as out:
+        process = start("run", "-c", path, stderr=out, **manager.environment)
+        manager.hears("READY=1")
+        page: Any = served(process, log)
+        with watching(page, "/stream.mjpg?raw=1") as pictures:
+            next(pictures)
+            service_file(tmp_path, web={"listen": "127.0.0.1:0"}, model=str(tmp_path / "other"))
+            process.send_signal(signal.SIGHUP)
+            manager.hears("RELOADING=1")
+            manager.hears("READY=1")
+            assert ask_json(page, "/api/state")[1]["model"] == "other"
+            until(lambda: np.ptp(decode.grey_square(coded(next(pictures)[1]), place, 10_000).astype(int)) > 80)
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def coded(jpeg: bytes) -> Frame:
+    return make_frame(np.frombuffer(jpeg, np.uint8), "jpeg", (1280, 720), 0, Capture())
 
 
 COUNTING = """

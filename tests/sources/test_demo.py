@@ -97,17 +97,24 @@ def test_closing_wakes_the_reader():
     demo.close()
 
 
+def test_the_digit_follows_to_another_place():
+    place = [Region(0.2, 0.5, 0.3)]
+    demo = Demo(Capture(width=640, height=480, fps=240), roi=lambda: place[0])
+    for place[0] in (Region(0.2, 0.5, 0.3), Region(0.8, 0.5, 0.2)):
+        assert np.ptp(decode.grey_square(demo.read(), place[0], 10_000).astype(int)) > 80, "ink on paper"
+
+
 @pytest.mark.parametrize("roi", [Region(0.2, 0.3, 0.3), Region(1.0, 1.0, 0.4), Region(0.0, 0.0, 1.0), 0.25])
 @pytest.mark.parametrize("turn", [{}, {"rotate": 90}, {"rotate": 180, "flip": "horizontal"}, {"rotate": 270}])
 def test_the_digit_is_where_the_network_looks(roi, turn):
     capture = Capture(width=640, height=480, fps=240, **turn)
-    demo, place = Demo(capture, roi=roi), region.of(roi)
+    demo, place = Demo(capture, roi=lambda: roi), region.of(roi)
     place = Region(place.x, place.y, min(place.size, ROI))
     inside = decode.grey_square(demo.read(), place, 10_000)
     whole = decode.bgr(demo.read())
     assert np.ptp(inside.astype(int)) > 80, "ink on paper"
     x, y, width, height = region.box(place, whole.shape[1], whole.shape[0])
-    bare = decode.bgr(Demo(capture, roi=Region(0.5, 0.5, 0.05)).read())
+    bare = decode.bgr(Demo(capture, roi=lambda: Region(0.5, 0.5, 0.05)).read())
     outside = np.abs(whole.astype(int) - bare).max(axis=2) > 60
     outside[y : y + height, x : x + width] = False
     middle = region.box(0.05, whole.shape[1], whole.shape[0])
