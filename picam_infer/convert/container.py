@@ -17,7 +17,7 @@ import h5py
 from picam_infer.convert import archives, lookalikes
 from picam_infer.convert.archives import Budget
 from picam_infer.core import NoInput, PicamError
-from picam_infer.platform import regular_file
+from picam_infer.platform import regular_file, tree
 
 MAX_DEPTH = 6
 """How deep in folders a model may lie."""
@@ -185,9 +185,7 @@ def sniff(path: Path, start: bytes | None = None) -> Format:
 
 def _files(folder: Path, title: str) -> Iterator[Path]:
     """Yield the files in a folder that a person put there, by name. Raises `PicamError` if they are too many."""
-    for number, path in enumerate(sorted(folder.rglob("*"))):
-        if number > archives.MAX_ENTRIES:
-            raise PicamError(f"{title} holds more than {archives.MAX_ENTRIES} files", "name the model file itself")
+    for path in _all_in(folder, title):
         parts = path.relative_to(folder).parts
         if any(part.startswith((".", "__MACOSX")) for part in parts) or len(parts) > MAX_DEPTH:
             continue
@@ -197,6 +195,18 @@ def _files(folder: Path, title: str) -> Iterator[Path]:
             raise regular_file.unreadable(path, error) from error
         if fitting:
             yield path
+
+
+def _all_in(folder: Path, title: str) -> list[Path]:
+    """Return what is in a folder, at any depth. Raises `PicamError`."""
+    try:
+        return tree.inside(folder, archives.MAX_ENTRIES)
+    except tree.TooMany:
+        raise PicamError(
+            f"{title or folder} holds more than {archives.MAX_ENTRIES} files", "name the model file itself"
+        ) from None
+    except OSError as error:
+        raise regular_file.unreadable(folder, error) from error
 
 
 def _in_folder(folder: Path, title: str, search: _Search) -> Found:
@@ -400,9 +410,9 @@ def _only_weights(found: Found, candidates: list[Found]) -> bool:
 
 
 def digest(given: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files and their names."""
+    """Return the SHA-256 of a file, or of a folder's files and their names. Raises `PicamError`, `OSError`."""
     total = hashlib.sha256()
-    files = [given] if given.is_file() else [path for path in sorted(given.rglob("*")) if path.is_file()]
+    files = [given] if given.is_file() else [path for path in _all_in(given, given.name) if path.is_file()]
     for path in files:
         if path != given:
             total.update(path.relative_to(given).as_posix().encode("utf-8", "surrogateescape") + b"\0")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from picam_infer.convert import archives
 from picam_infer.convert.label_forms import readings
 from picam_infer.core import PicamError
+from picam_infer.platform import tree
 
 MAX_FILES = 2000
 _SURE = ("labels.txt", "label.txt", "classes.txt", "class_names.txt", "labels.csv", "classes.csv", "class_indices.json",
@@ -49,9 +51,11 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _inside(root: Path) -> list[Path]:
     found: list[Path] = []
-    for number, path in enumerate(sorted(root.rglob("*"))):
-        if number > MAX_FILES:
-            break
+    try:
+        there = tree.inside(root, archives.MAX_ENTRIES)
+    except (tree.TooMany, OSError):  # whoever looks for the model there says so
+        return []
+    for path in there[:MAX_FILES]:
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
         if (
             path.name.lower() in _SURE

@@ -6,6 +6,7 @@ HDF5, flatbuffers and protobuf are parsed by libraries in C++ that were not writ
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -22,6 +23,7 @@ from typing import IO, Any, Protocol, TextIO
 
 from picam_infer import core
 from picam_infer.bootstrap import bootstrap
+from picam_infer.convert import archives
 from picam_infer.core import PicamError
 from picam_infer.platform import disk, regular_file
 
@@ -104,12 +106,16 @@ def _life() -> Iterator[int]:
 
 
 def _bytes(paths: Sequence[Path]) -> int:
-    """Return how large files are together, and the files right in folders and (of the last one) at any depth."""
+    """Return how large files are together, and the files right in folders and (of the last one) at any depth.
+
+    So many files as a model may have are counted.
+    """
     total = 0
     for path in paths:
         with contextlib.suppress(OSError, ValueError):
             inside = path.rglob("*") if path is paths[-1] else path.glob("*")
-            total += sum(file.stat().st_size for file in ([path] if path.is_file() else inside) if file.is_file())
+            files = [path] if path.is_file() else itertools.islice(inside, archives.MAX_ENTRIES)
+            total += sum(file.stat().st_size for file in files if file.is_file())
     return total
 
 

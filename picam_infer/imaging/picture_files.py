@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,10 @@ from picam_infer.platform import regular_file
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx"})
 """What desktops leave in folders: ignored silently."""
+
+
+MOST_OTHERS = 20_000
+"""How many files and folders that are no pictures are looked at, when they outnumber the pictures."""
 
 
 class NoPictures(NoInput):
@@ -47,20 +50,23 @@ class Found:
 def find(folder: Path) -> Found:
     """Return the pictures in a folder and in those inside it; links to folders are not followed.
 
-    Raises `NoPictures`, or `NoInput` for a folder that cannot be read.
+    Raises `NoPictures`, or `NoInput` for a folder that cannot be read, or that holds too much else.
     """
     closed: list[Path] = []
     try:
-        files = sorted(_files(folder, closed), key=lambda path: order(path.relative_to(folder)))
+        readable, others = _looked_through(folder, closed)
     except OSError as error:
         raise regular_file.unreadable(folder, error) from error
-    readable = tuple(path for path in files if pictures.readable(path))
-    left_out = (*closed, *(path for path in files if not pictures.readable(path)))
+
+    def place(path: Path) -> list[list[tuple[int, str]]]:
+        return order(path.relative_to(folder))
+
+    left_out = (*closed, *sorted(others, key=place))
     if not readable:
         remark = Found((), left_out, tuple(closed)).remark(folder)
         known = f"looked for .jpg, .png, .webp and {len(pictures.SUFFIXES) - 3} more"
         raise NoPictures(f"{folder} has no pictures in it", remark.partition("; ")[2] or remark or known)
-    return Found(readable, left_out, tuple(closed))
+    return Found(tuple(sorted(readable, key=place)), left_out, tuple(closed))
 
 
 def is_folder(path: Path) -> bool:
@@ -71,17 +77,29 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def _files(folder: Path, closed: list[Path]) -> Iterator[Path]:
-    """Yield the files in a folder, and put the folders in it that cannot be read into `closed`. Raises `OSError`."""
+def _looked_through(folder: Path, closed: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the pictures in a folder and the other files, and put the folders that cannot be read into `closed`.
+
+    Raises `OSError`, or `NoInput` where so much else lies that the wrong folder was named.
+    """
 
     def fail(error: OSError) -> None:
         if error.filename == str(folder):
             raise error
         closed.append(Path(error.filename))
 
-    for inside, folders, names in os.walk(folder, onerror=fail):
+    readable: list[Path] = []
+    others: list[Path] = []
+    for count, (inside, folders, names) in enumerate(os.walk(folder, onerror=fail)):
         folders[:] = [name for name in folders if not _ignored(name)]
-        yield from (Path(inside, name) for name in names if not _ignored(name))
+        for path in (Path(inside, name) for name in names if not _ignored(name)):
+            (readable if pictures.readable(path) else others).append(path)
+        if count + len(closed) + len(others) > max(MOST_OTHERS, len(readable)):
+            raise NoInput(
+                f"{folder} holds more than {MOST_OTHERS} files and folders that are no pictures",
+                "name the folder that the pictures are in",
+            )
+    return readable, others
 
 
 def _ignored(name: str) -> bool:

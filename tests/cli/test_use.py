@@ -169,3 +169,14 @@ def test_what_another_service_has_is_refused(machine: Path, capsys: pytest.Captu
     assert main(["instance", "config"]) == 2
     assert main(["instance", "../x"]) == 2
     assert not (machine / "etc/bench.yaml").exists()
+
+
+def test_a_folder_with_everything_in_it_is_refused_before_it_is_read(
+    machine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("picam_infer.convert.archives.MAX_ENTRIES", 10)
+    (machine / "home/all").mkdir(parents=True)
+    for number in range(12):
+        (machine / f"home/all/{number}").touch()
+    assert main(["use", str(machine / "home/all")]) == 1
+    assert capsys.readouterr().err == "picam-infer use: all holds more than 10 files; name the model file itself\n"

@@ -61,6 +61,36 @@ def test_a_folder_without_pictures_says_what_it_looked_for(tmp_path: Path) -> No
         picture_files.find(tmp_path)
 
 
+def test_a_folder_of_nearly_everything_else_is_not_searched_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `/` is."""
+    monkeypatch.setattr(picture_files, "MOST_OTHERS", 20)
+    for folder in range(40):
+        (tmp_path / "all" / f"{folder:02}").mkdir(parents=True)
+        (tmp_path / "all" / f"{folder:02}" / "library.so").touch()
+    written(tmp_path / "all" / "39" / "a.jpg")
+    looked: list[str] = []
+    listening = [True]
+    sys.addaudithook(lambda event, args: looked.append(args[0]) if listening and event == "os.scandir" else None)
+    with pytest.raises(NoInput, match="holds more than 20 files and folders that are no pictures; name the folder"):
+        picture_files.find(tmp_path / "all")
+    listening.clear()
+    assert 1 < len(looked) < 20
+
+
+def test_any_number_of_pictures_may_have_as_many_files_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_files, "MOST_OTHERS", 5)
+    for number in range(12):
+        (tmp_path / f"{number}.jpg").touch()
+    for number in range(10):
+        (tmp_path / f"{number}.xmp").touch()
+    found = picture_files.find(tmp_path)
+    assert (len(found.pictures), len(found.left_out)) == (12, 10)
+
+
 def test_folders_inside_that_may_not_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "p" / "deep").mkdir(parents=True)
     program = (

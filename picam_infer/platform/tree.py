@@ -1,0 +1,18 @@
+"""What is inside a folder, looked at no further than anybody would wait for: somebody may have named the whole disk."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+
+class TooMany(Exception):
+    """There is more inside than may be."""
+
+
+def inside(folder: Path, most: int) -> list[Path]:
+    """Return the files and folders inside a folder, at any depth, sorted. Raises `TooMany`, `OSError`."""
+    found = list(itertools.islice(folder.rglob("*"), most + 1))
+    if len(found) > most:
+        raise TooMany
+    return sorted(found)
