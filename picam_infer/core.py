@@ -308,7 +308,7 @@ class Problem:
     @property
     def outlook(self) -> str:
         """What happens meanwhile, in a few words."""
-        return "goes on by itself once that is mended" if self.part in _FILES else "still looking for it"
+        return "resumes by itself once that is fixed" if self.part in _FILES else "still looking for it"
 
     @property
     def blocking(self) -> bool:

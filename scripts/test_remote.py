@@ -332,7 +332,7 @@ def cost(kind: str, python: Path, seconds: float) -> int:
                     there_ms, _ = _spent(away, model, seconds)
         ok = there_ms < here_ms or alone_ms < LOCAL_MS
         failed += not ok
-        print(f"{'ok  ' if ok else 'FAIL'} {side}×{side}×{channels}, {layers} layers: {alone_ms:6.2f} ms an inference "
+        print(f"{'ok  ' if ok else 'FAIL'} {side}×{side}×{channels}, {layers} layers: {alone_ms:6.2f} ms per inference "
               f"here, CPU a picture {here_ms:6.2f} ms here, {there_ms:5.2f} ms through {kind}", flush=True)  # fmt: skip
     return failed
 

@@ -132,10 +132,10 @@ def system() -> Iterator[Line]:
 
 def _of_memory(memory: sysinfo.Memory) -> Finding:
     if memory.total_mb < _LEAST_MB:
-        return Finding("note", str(memory), "it is little: close what else runs, or take a machine with 512 MB or more")
+        return Finding("note", str(memory), "that is little: end other programs, or use a machine with 512 MB or more")
     if memory.swaps_to_disk:
-        return Finding("note", str(memory), "swapping wears a card; the service does not, other programs may: zram "
-                       "keeps it in memory (sudo apt install zram-tools)")  # fmt: skip
+        return Finding("note", str(memory), "swapping wears out a card; the service does not swap, but other programs "
+                       "may: zram keeps swap in memory (sudo apt install zram-tools)")  # fmt: skip
     return Finding("ok", str(memory))
 
 
@@ -154,7 +154,7 @@ def engine(config: Config, model: Bundle) -> Line:
     try:
         took_ms = probe(model, config.engine)
         return Line(
-            "openvino", Finding("ok", f"{openvino.version()} on {config.engine.device}: {took_ms:.1f} ms an inference")
+            "openvino", Finding("ok", f"{openvino.version()} on {config.engine.device}: {took_ms:.1f} ms per inference")
         )
     except PicamError as error:
         return Line("openvino", Finding.of(error))

@@ -111,7 +111,7 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
         raise PicamError(f"{model.name} answers with values, not with classes", "--report is for classes")
     if not any(class_of(path, root, model.labels) for path, root in given):
         names = ", ".join(model.labels[:4]) + (" …" if len(model.labels) > 4 else "")
-        raise PicamError("no picture lies in a folder that is called after a class of the model",
+        raise PicamError("no picture is in a folder named after one of the model's classes",
                          f"for --report put them into folders: {names}")  # fmt: skip
     return Evaluation(model.labels, model.card.reject)
 

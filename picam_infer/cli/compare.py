@@ -41,7 +41,7 @@ class Original:
                 return path
             return keras_library.pack(found.path, scratch / "packed.keras")
         if found.format not in ("hdf5", "keras", "tflite", "onnx"):
-            raise PicamError(f"{found.path.name} cannot be compared: no library here runs it as it is",
+            raise PicamError(f"{found.path.name} cannot be compared: no library here can run it",
                              "give the model as .h5, .keras, .tflite or .onnx")  # fmt: skip
         return found.path
 

@@ -78,7 +78,7 @@ def prepare(
     with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
         found = container.find(given, Path(scratch, "unpacked"))
         if found.format not in ("hdf5", "keras", "json"):
-            raise PicamError(f"{given} is no Keras file but {found.format}", "give the Keras file it was made from")
+            raise PicamError(f"{given} is not a Keras file but {found.format}", "give the Keras file it was made from")
         if output_layer is None and (folder / "model.yaml").is_file():
             taught = bundles.load(folder.resolve()).card.taught
             output_layer = taught.features if taught is not None else None
@@ -121,7 +121,7 @@ def compare(model: Bundle, frozen: Path) -> float:
         wanted = list(compiled.input(0).shape)
         if int(np.prod(wanted)) != picture.size:
             given = "×".join(map(str, wanted[1:]))
-            raise PicamError(f"the graph takes pictures of {given}, the bundle others", "choose another folder with -o")
+            raise PicamError(f"the graph takes pictures of {given}, not the bundle", "choose another folder with -o")
         answers.append(np.asarray(compiled(picture.reshape(wanted))[0]).reshape(-1))
     if answers[0].shape != answers[1].shape:
         raise PicamError(

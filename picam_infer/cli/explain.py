@@ -99,11 +99,11 @@ def lines(found: Explanation) -> list[tuple[str, str]]:
     mean = ", ".join(f"{value:.3g}" for value in n.mean)
     scaled = f"pixel × {_figures(chain.get('scale'))} + {_figures(chain.get('offset'))}"
     size = f"{network.width}×{network.height}"
-    reading = "a softmax is laid over them" if found.reading == "softmax" else "read as they are"
+    reading = "a softmax is applied" if found.reading == "softmax" else "used as they are"
     said = [
         ("picture", f"{width}×{height}; {part} is looked at (fit: {found.fit})"),
         ("input", f"{size}, {found.colour}, {network.layout}, chain {chain.get('chain')}"),
-        ("numbers", f"{scaled}: {n.least:.4g} … {n.most:.4g} can be, {n.low:.4g} … {n.high:.4g} are, mean {mean}"),
+        ("numbers", f"{scaled}: {n.least:.4g} … {n.most:.4g} possible, {n.low:.4g} … {n.high:.4g} here, mean {mean}"),
         ("outputs", f"{len(found.raw)}, {reading}"),
     ]
     order = best(found.scores, _MOST_ROWS)
@@ -112,9 +112,9 @@ def lines(found: Explanation) -> list[tuple[str, str]]:
     about = found.labels[found.chosen]
     if found.drop > 0:
         what = f"what is at {x:.0%} from the left and {y:.0%} from the top of the input speaks most for {about}: "
-        said.append(("why", f"{what}covering it takes {found.drop:.3f} away"))
+        said.append(("why", f"{what}covering it lowers the score by {found.drop:.3f}"))
     else:
-        said.append(("why", f"no part of the input by itself speaks for {about}: covering one leaves its score"))
+        said.append(("why", f"no single part of the input speaks for {about}: covering one does not lower its score"))
     return said
 
 

@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if os.geteuid():
         raise PicamError(
-            f"{service.unit} is not started: that is root's", f"sudo systemctl enable --now {service.unit}"
+            f"{service.unit} is not started: only root can do that", f"sudo systemctl enable --now {service.unit}"
         )
     say(service_manager.start(service).status)
     return 0

@@ -81,7 +81,7 @@ def _import(args: argparse.Namespace) -> int:
     if args.json:
         say_json(_about(bundles.load(name)))
     else:
-        say(f"{name} is there; the service runs it after: picam-infer use {name}")
+        say(f"{name} is installed; to run it: picam-infer use {name}")
     return 0
 
 
@@ -95,13 +95,12 @@ def _only_one() -> str | None:
     if found:
         for offer in found:
             say(f"picam-infer models import '{offer.path}'")
-        say("several models are on what is plugged in: say which, as above", error=True)
+        say("there are several models: name one, as above", error=True)
         return None
     for medium in media:
         if medium.how:
-            raise NoInput(
-                f"{medium.name} is plugged in, but {'not mounted' if medium.folder is None else 'not ours'}", medium.how
-            )
+            state = "not mounted" if medium.folder is None else "not readable"
+            raise NoInput(f"{medium.name} is plugged in, but {state}", medium.how)
     if media:
         raise NoInput(f"no model is on {', '.join(str(one.folder) for one in media)}", "name the file, or convert it")
     raise NoInput("no USB stick is plugged in", "plug one in with a model on it, or name a file")

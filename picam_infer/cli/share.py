@@ -81,7 +81,7 @@ def _stop(args: argparse.Namespace, service: Service, share: Share) -> int:
     if args.json:
         say_json({"open": False})
     else:
-        say(f"{service.unit}: only this machine may look at the page" + ("" if was_open else "; it was not open"))
+        say(f"{service.unit}: only this machine can open the page" + ("" if was_open else "; it was not open"))
     return 0
 
 

@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
     """Teach, write the bundle and report. Raises `PicamError`."""
     changing = bool(args.add or args.relabel or args.remove)
     if args.folder and changing and not args.add:
-        raise UsageError("pictures are given, but not whether to add them", "give --add, or no folder")
+        raise UsageError("pictures are given, but --add is missing", "give --add, or no folder")
     if not args.folder and (args.add or not changing):
         raise UsageError("no pictures are given", "name a folder with one folder of pictures for each class")
     place = _pictures_folder(args.output)
@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
 def _pictures_folder(output: Path) -> Path:
     """Return where a bundle's pictures are kept. Raises `UsageError` for a path that does not end with a name."""
     if not atomic_folder.has_name(output):
-        raise UsageError(f"-o {output} gives what is taught no name", "give a new folder's name: -o socks")
+        raise UsageError(f"-o {output} is not a name for the taught model", "give a new folder's name: -o socks")
     return output.with_name(f"{output.resolve().name}.pictures")
 
 

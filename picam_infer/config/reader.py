@@ -125,7 +125,7 @@ def _expanded(text: str, root: yaml.Node, where: str, keys: list[str]) -> str:
     path = os.path.expanduser(text)  # noqa: PTH111 - an empty text is none, `-` may mean standard output
     if path.startswith("~"):
         place = f"{where}:{line_of(root, keys)}: {'.'.join(keys)}"
-        raise ConfigError(f"{place}: {text.partition('/')[0]} is nobody's home here", "write the whole path")
+        raise ConfigError(f"{place}: {text.partition('/')[0]} is not a user's home here", "write the whole path")
     return path
 
 

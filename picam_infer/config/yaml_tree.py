@@ -108,7 +108,7 @@ class _Checked:
         if node.tag not in _KINDS or _KINDS_OF.get(node.tag, yaml.ScalarNode) is not type(node):
             if node.tag == f"{_TAG}value":
                 self._refuse(node, keys, f"{node.value} has a meaning of its own in YAML", quote(node))
-            self._refuse(node, keys, f"the tag {node.tag.replace(_TAG, '!!')} means nothing here", "remove it")
+            self._refuse(node, keys, f"the tag {node.tag.replace(_TAG, '!!')} is not supported here", "remove it")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, keys)
         if isinstance(node, yaml.SequenceNode):

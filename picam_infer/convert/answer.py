@@ -69,7 +69,7 @@ def _refuse_sounds(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("rb") as file:
         if b'"wordLabels"' in file.read(1 << 20):
             raise PicamError(
-                "this is a Teachable Machine sound model: it hears, it does not see", "train an image project instead"
+                "this is a Teachable Machine sound model, not an image model", "train an image project instead"
             )
 
 
@@ -112,7 +112,7 @@ def _names(network: Network, lists: Lists, count: int, notes: list[str]) -> Labe
         others = [path.name for path in fitting[1:] if labels.read(path, wanted).names != chosen.names]
         if others:
             notes.append(
-                f"class names are from {chosen.source}; {', '.join(others[:3])} would fit, too: --labels chooses"
+                f"class names are from {chosen.source}; {', '.join(others[:3])} would fit too: --labels chooses"
             )
         return _checked(chosen, count, wanted)
     if own is not None and len(own.names) in wanted:
@@ -127,7 +127,7 @@ def _checked(named: Labels, count: int, wanted: Collection[int]) -> Labels:
     if len(named.names) not in wanted:
         labels.check(named, count)
     if count == _BACKGROUND == len(named.names) + 1:
-        return Labels(("background", *named.names), (*named.notes, "the first class is none of the others: background"))
+        return Labels(("background", *named.names), (*named.notes, "the first class is for all else: background"))
     return named
 
 
@@ -148,7 +148,7 @@ def _classes(
     names = named or labels.numbered(count)
     if count == 1 and len(names.names) == 2:
         network.model = outputs.with_complement(network.model)
-        notes.append("the network answers one probability: it was made two, for the first label and the second")
+        notes.append("the network answers one probability, which was split into two, for the first and second label")
     elif count == 1:
         notes.append("the network answers one probability; --labels with two names makes it two classes")
     notes += names.notes

@@ -95,7 +95,7 @@ def convert(
     if (options.precision == "int8") != (options.calibrate is not None):
         raise UsageError("--precision int8 and --calibrate FOLDER go together", "give both or neither")
     if output is not None and not atomic_folder.has_name(output):
-        raise UsageError(f"-o {output} gives the bundle no name", "give a new folder's name: -o plants")
+        raise UsageError(f"-o {output} is not a name for the bundle", "give a new folder's name: -o plants")
     with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
         phase("read")
         found = container.find(given, Path(scratch))

@@ -65,7 +65,7 @@ def _read(path: Path, kind: str, notes: list[str]) -> Any:
         model, dropped = found
     if dropped:
         names = ", ".join(name.rpartition("/")[2] for name in dropped[:5]) + (" …" if len(dropped) > 5 else "")
-        notes.append(f"random layers, which are for training, were taken out: {names}")
+        notes.append(f"random layers, which are for training, were removed: {names}")
     return model
 
 

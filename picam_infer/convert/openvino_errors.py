@@ -73,7 +73,7 @@ def _unsupported(path: Path, kind: str, names: list[str]) -> PicamError:
         )
     if any(_RANDOM.match(name) for name in names):
         return PicamError(
-            f"{path.name} holds random layers, for training ({shown}), that cannot be taken out of it",
+            f"{path.name} holds random layers, for training ({shown}), that cannot be removed from it",
             "give the model as .keras or .h5, where convert drops them, or export it without them",
         )
     many = "operations that OpenVINO does not have" if len(names) > 1 else "an operation that OpenVINO does not have"

@@ -185,9 +185,7 @@ def read(
             "give the model with its classifier; if they are classes after all, name them with --labels",
         )
     if "binary_crossentropy" in loss:
-        return Reading(
-            "multi-label", True, ["the network answers logits, trained each for itself: a sigmoid was added"], logistic
-        )
+        return Reading("multi-label", True, ["the network answers independent logits: a sigmoid was added"], logistic)
     return Reading("classification", False, [_LOGITS])
 
 

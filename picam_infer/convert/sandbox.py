@@ -207,7 +207,7 @@ def _enough(work: _Work, given: Path, phase: str, limit_s: float) -> None:
     if work.used_s > limit_s:
         raise PicamError(
             f"{doing} {given.name} took longer than {limit_s:.0f} s of processor time",
-            "no model that is known needs as much: if another program reads the file, please report it",
+            "no known model needs that much; if another program reads the file, please report it",
         )
     if work.idle_s > IDLE_S:
         raise PicamError(
@@ -266,7 +266,7 @@ def child() -> None:
     except Exception as error:  # the top of the child: the parent tells it in one line
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
-        message = f"{Path(order['given']).name} cannot be read: an unforeseen {where}"
+        message = f"{Path(order['given']).name} cannot be read: an unexpected {where}"
         _say(speak, {"error": "PicamError", "message": message, "hint": "please report it, with the file if you can"})
     speak.flush()
     os._exit(0)  # OpenVINO's threads have nothing left to do

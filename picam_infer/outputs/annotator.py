@@ -35,7 +35,7 @@ class StatusScreen(msgspec.Struct, frozen=True):
 def status_screen(state: State) -> StatusScreen | None:
     """Return what is shown in the picture's place; None: there is a picture."""
     if paused := state.pause.now:
-        hint = "to go on at once: the page, MQTT, or the signal SIGUSR2"
+        hint = "to resume now: the page, MQTT, or the signal SIGUSR2"
         return StatusScreen("paused", paused.reason, hint, f"since {_clock(paused.since)}", annotate.UNKNOWN)
     problem = state.health.blocking
     if problem is None:

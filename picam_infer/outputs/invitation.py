@@ -64,7 +64,7 @@ class InvitationScreen(msgspec.Struct, frozen=True):
         if self.fault:
             return f"The page cannot be opened: {self.fault}."
         if not self.link:
-            return "This machine is in no network yet: connect it, and the code appears here."
+            return "This machine is not connected to a network yet: connect it, and the code appears here."
         scan = "Scan the code with its camera, in the same network. It logs in once, within ten minutes."
         return f"{scan} Or type, with the token:"
 

@@ -68,7 +68,7 @@ def find(
     Raises `Disconnected`; `Refused`, naming the desktop, where one is running all the same.
     """
     if not environ.get("DISPLAY") and greeter_shown(logind):
-        raise Refused("the screen asks who logs in", "the window opens once somebody has")
+        raise Refused("the screen shows the login prompt", "the window opens once somebody has logged in")
     refused, desktop = "", compositor()
     own, asleep = environ.get("DISPLAY", ""), desktop is not None and not desktop.x_server
     displays = list(_displays(environ, sockets))

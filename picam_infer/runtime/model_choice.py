@@ -61,7 +61,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
             atomic_file.write(self._memory, (json.dumps({"model": before}) + "\n").encode())
         except OSError as error:
             remedy = disk.remedy(error, self._memory.parent, fixed=True)
-            return f"--undo will not know {before}: {self._memory} cannot be written ({error.strerror}); {remedy}"
+            return f"--undo cannot go back to {before}: {self._memory} cannot be written ({error.strerror}); {remedy}"
         return ""
 
     def model_before(self) -> str:

@@ -271,7 +271,7 @@ class ModelTrial:
         except PicamError as error:
             self._failed(error, given_up)
         except Exception as error:  # the top of a thread: the recognition goes on
-            log.exception("a model on trial: an internal error")
+            log.exception("the trial of a model: an internal error")
             self._failed(PicamError(f"an internal error ({type(error).__name__})", "see the journal"), given_up)
 
     def _converted(self, path: Path, given_up: threading.Event) -> Bundle:

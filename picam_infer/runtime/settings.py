@@ -148,7 +148,7 @@ class RuntimeSettings:
                     self._note_saved({key: value for key, value in unsaved.items() if key not in error.keys})
                     raise
                 except ConfigError as error:
-                    error.add_hint("the settings live on until a restart")
+                    error.add_hint("the settings stay in force until a restart")
                     raise
                 self._note_saved(unsaved)
         return list(unsaved)

@@ -16,10 +16,10 @@ _LOGIN = (
 _HTTP_PORT = "is it the right port? This one is not for {protocol}"
 _REFUSALS = {
     404: "the path behind the host is wrong: the camera's manual or its page names the right one",
-    454: "the camera forgot the connection: it is made anew",
-    461: "the camera wants another way of sending: look for “RTP over TCP” in its settings",
-    453: "the camera serves no more viewers: close another one, or choose its second stream",
-    503: "the camera is busy or starting, or serves no more viewers",
+    454: "the camera has dropped the session: it is opened again",
+    461: "the camera requires another transport: look for “RTP over TCP” in its settings",
+    453: "the camera accepts no more viewers: close another one, or choose its second stream",
+    503: "the camera is busy or starting, or accepts no more viewers",
 }
 
 
@@ -48,7 +48,7 @@ def unreachable(name: str, error: BaseException, protocol: str = "http") -> Disc
         return _untrusted(name, error)
     if isinstance(error, ssl.SSLError):
         return Disconnected(
-            f"{name} does not speak TLS as it should ({error.reason or 'handshake failed'})",
+            f"{name} does not speak TLS properly ({error.reason or 'handshake failed'})",
             f"use {protocol.removesuffix('s')}://, or the port that is for TLS",
         )
     if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter: a name that DNS cannot have

@@ -158,21 +158,21 @@ def ask(camera: Endpoint, more: Mapping[str, str] = MappingProxyType({})) -> Rep
         raise causes.refused(
             _name(camera, asked), where.scheme, reply.status, http.client.responses.get(reply.status, "")
         )
-    raise Disconnected(f"{camera.name} sends us round in circles", "use the address that a browser ends at")
+    raise Disconnected(f"{camera.name} redirects in a loop", "use the address that a browser ends at")
 
 
 def _name(camera: Endpoint, asked: Address) -> str:
     """Return what a message calls the camera: also the address that it leads to, where that is what fails."""
-    return camera.name if asked == camera.where else f"{camera.name} (it sends us to {asked})"
+    return camera.name if asked == camera.where else f"{camera.name} (it redirects to {asked})"
 
 
 def _redirected(camera: Endpoint, asked: Address, location: str) -> Address:
     try:
         new = addresses.parse(urllib.parse.urljoin(asked.plain_url, location))
     except (NoInput, ValueError):
-        raise Disconnected(f"{camera.name} sends us to an address that is none", causes.CHECK) from None
+        raise Disconnected(f"{camera.name} redirects to an invalid address", causes.CHECK) from None
     if new.scheme not in ("http", "https"):
-        raise Disconnected(f"{camera.name} sends us to a {new.scheme}:// address", "use that address itself")
+        raise Disconnected(f"{camera.name} redirects to a {new.scheme}:// address", "use that address itself")
     return new
 
 

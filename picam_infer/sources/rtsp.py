@@ -88,7 +88,7 @@ class _Conversation:
     def _refusal(self, answer: _Answer) -> Disconnected:
         if 300 <= answer.code < 400:
             return Disconnected(
-                f"{self._where.shown} sends us elsewhere ({answer.code})", "use the address it has moved to"
+                f"{self._where.shown} redirects elsewhere ({answer.code})", "use the address it has moved to"
             )
         return causes.refused(self._where.shown, self._where.scheme, answer.code, answer.reason)
 

@@ -296,7 +296,7 @@ class Watched(Disconnected):
         unit = service or "picam-infer"
         super().__init__(
             message,
-            f"it is {unit} that watches; to use the camera yourself: sudo systemctl stop {unit}; "
+            f"{unit} is using it; to use the camera yourself: sudo systemctl stop {unit}; "
             "for two services, give each a camera of its own (source:)",
         )
         self.service = service

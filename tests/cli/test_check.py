@@ -171,7 +171,7 @@ def test_controls_that_the_source_does_not_have_are_found(tmp_path: Path, capsys
     [
         (Memory(436, 311), "ok", "no swap"),
         (Memory(436, 311, ("/dev/zram0",)), "ok", "zram"),
-        (Memory(436, 311, ("/var/swap",)), "note", "zram keeps it in memory"),
+        (Memory(436, 311, ("/var/swap",)), "note", "zram keeps swap in memory"),
         (Memory(240, 100), "note", "512 MB"),
     ],
 )

@@ -24,7 +24,14 @@ def test_it_draws_and_says(photo: Path, tmp_path: Path, capsys: pytest.CaptureFi
     model = make_bundle(tmp_path / "m").folder
     assert cli.main(["explain", str(photo), "-m", str(model), "-o", str(tmp_path / "why.png")]) == 0
     said = capsys.readouterr().out
-    for words in ("240×240 of it at 40, 0", "8×8, rgb, NHWC", "0 … 1 can be", "read as they are", "dark: ", "bright: "):
+    for words in (
+        "240×240 of it at 40, 0",
+        "8×8, rgb, NHWC",
+        "0 … 1 possible",
+        "used as they are",
+        "dark: ",
+        "bright: ",
+    ):
         assert words in said
     drawn = cv2.imread(str(tmp_path / "why.png"))
     assert drawn.shape[1] > 1000 and drawn.std() > 10

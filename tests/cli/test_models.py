@@ -46,7 +46,7 @@ def test_from_a_stick(
     make_bundle(tmp_path / "stick/socks")
     assert main(["models", "import"]) == 2
     said = capsys.readouterr()
-    assert said.out.count("models import '") == 2 and "say which" in said.err
+    assert said.out.count("models import '") == 2 and "name one, as above" in said.err
     assert main(["models", "import", str(tmp_path / "stick/socks"), "--name", "feet"]) == 0
     assert bundles.load("feet").labels == ("dark", "bright")
 

@@ -147,7 +147,7 @@ def test_a_project_with_one_picture_a_class(home: Path, capsys: pytest.CaptureFi
         archive.writestr("Class 1-!-0.jpg", encoded("red", 1, ".jpg"))
         archive.writestr("Class 2-!-0.jpg", encoded("blue", 1, ".jpg"))
     assert teach("-m", "./base", "-o", "two", "p.tm") == 0
-    assert "cannot be told yet" in capsys.readouterr().out
+    assert "no way to tell yet" in capsys.readouterr().out
     assert bundles.load("./two").labels == ("Class 1", "Class 2", "unknown")
 
 
@@ -211,7 +211,7 @@ def test_a_model_that_was_not_taught_is_not_replaced(home: Path, capsys: pytest.
 def test_pictures_without_folders_for_classes_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert teach("-m", "./base", "-o", "balls", "photos/red") == 66
     said = capsys.readouterr().err
-    assert "photos/red has no pictures of any class in it (left out, because they lie in no class's folder: " in said
+    assert "photos/red has no pictures of any class in it (left out, because they are not in a class's folder: " in said
 
 
 def test_pipes_among_the_pictures_are_named_and_not_waited_for(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +231,7 @@ def test_an_output_without_a_name_is_refused(output: str, home: Path, capsys: py
     before = sorted(home.rglob("*"))
     assert teach("-m", "./base", "-o", output, "photos") == 2
     said = capsys.readouterr().err
-    assert "gives what is taught no name; give a new folder's name" in said and said.count("\n") == 1
+    assert "is not a name for the taught model; give a new folder's name" in said and said.count("\n") == 1
     assert teach("-o", output, "--remove", "red") == 2
     assert sorted(home.rglob("*")) == before
 

@@ -91,7 +91,7 @@ def test_several_sigmoids_are_classes_that_may_apply_at_once(
 ) -> None:
     card, report = card_of(make(tmp_path), tmp_path / "o", labels=labels(tmp_path, "r", "g", "b"))
     assert card.task == report.task == "multi-label" and card.probabilities
-    assert any("several may apply" in note or "each for itself" in note for note in card.notes)
+    assert any("several may apply" in note or "independent logits" in note for note in card.notes)
     white, red, black = classified(tmp_path / "o", *paint(tmp_path, "white", "red", "black"), capsys=capsys)
     assert white["labels"] == ["r", "g", "b"] and white["label"] == "r, g, b"
     assert red["labels"] == ["r"] and red["label"] == "r" and red["score"] > 0.99

@@ -147,6 +147,6 @@ def test_an_output_without_a_name_is_refused(output: str, tmp_path: Path, monkey
     given = good(tmp_path / "m.h5")
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    with pytest.raises(UsageError, match="gives the bundle no name"):
+    with pytest.raises(UsageError, match="is not a name for the bundle"):
         sandbox.convert(given, Path(output), {})
     assert not list((tmp_path / "empty").iterdir())

@@ -266,7 +266,7 @@ def test_a_full_disk_keeps_the_change_and_says_so(tmp_path: Path, small_disk: Sm
     small_disk.fill()
     with pytest.raises(ConfigError) as error:
         page.save()
-    assert error.value.hint == "make room on that disk; the settings live on until a restart"
+    assert error.value.hint == "make room on that disk; the settings stay in force until a restart"
     assert page.as_json()["changed"] == ["decide.threshold"]
 
 

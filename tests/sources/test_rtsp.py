@@ -127,7 +127,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (answers(DESCRIBE="500 Oops"), "answers 500", "address"),
         (answers(DESCRIBE="503 Service Unavailable"), "answers 503 Service Unavailable", "viewers"),
         (answers(SETUP="453 Not Enough Bandwidth"), "answers 453", "viewers"),
-        (answers(SETUP="454 Session Not Found"), "answers 454", "anew"),
+        (answers(SETUP="454 Session Not Found"), "answers 454", "opened again"),
         (answers(SETUP="461 Unsupported Transport"), "answers 461 Unsupported Transport", "RTP over TCP"),
         (answers(media=SOUND), "no video stream (only audio)", "another stream"),
         (answers(media=""), "has no video stream", "another stream"),

@@ -137,7 +137,7 @@ class Kms(BareScreen):
             return owner.Held(*_held(path))
         return Disconnected(
             f"the monitor at {connector.name} is gone ({os.strerror(error.errno or 0)})",
-            "check its cable; it is looked for",
+            "check its cable; it is used again once it is back",
         )
 
     # -- showing -----------------------------------------------------------
@@ -179,7 +179,7 @@ def _held(path: Path) -> tuple[str, str]:
     if by is not None and by.keeps_devices:
         return (
             f"{by} is showing on the monitor already",
-            "that is as it should be for one service; of two, one needs display: {kind: none}",
+            "for a single service that is normal; of two services, one needs display: {kind: none}",
         )
     if by is not None:
         return f"the monitor is held by {by}", "end that program; in a desktop session set display.kind: window"

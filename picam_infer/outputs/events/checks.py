@@ -127,15 +127,15 @@ def _first_line(name: str, path: Path) -> Finding:
     if not head.startswith(b"#!"):
         if head.startswith(_ELF) or b"\0" in head:
             return Finding("ok", f"{name} can be run")
-        return Finding("error", f"{name} does not say what runs it", "begin it with a line like #!/bin/sh")
+        return Finding("error", f"{name} does not say which program runs it", "begin it with a line like #!/bin/sh")
     line = head.split(b"\n", 1)[0]
     if line.endswith(b"\r"):
-        return Finding("error", f"{name} has the line ends of Windows", f"sed -i 's/\\r$//' {path}")
+        return Finding("error", f"{name} has Windows line endings", f"sed -i 's/\\r$//' {path}")
     words = line[2:].split()
     interpreter = os.fsdecode(words[0]) if words else ""
     if not interpreter or not os.access(interpreter, os.X_OK):
         return Finding(
-            "error", f"{name} is run by {interpreter or 'nothing'}, which is not there", "correct its first line"
+            "error", f"{name} needs {interpreter or 'nothing'}, which does not exist", "correct its first line"
         )
     return Finding("ok", f"{name} can be run")
 
@@ -162,10 +162,10 @@ def webhook(settings: config.Webhook) -> Iterator[Finding]:
     elif answer.status == 400 and not settings.url.startswith("https:") and speaks_tls(*_door(settings.url)):
         yield Finding("error", f"{name}: it speaks TLS", "write https:// in url")
     elif answer.status in (404, 410):
-        yield Finding("note", f"{name}: answers {answer.status} to a question at that path", "check the path of url")
+        yield Finding("note", f"{name}: answers {answer.status} to OPTIONS at that path", "check the path of url")
     elif answer.status in (401, 403, 407) or answer.status // 100 == 5:
         yield Finding(
-            "note", f"{name}: answers {answer.status} to a question", "check its log, and the access it asks for"
+            "note", f"{name}: answers {answer.status} to OPTIONS", "check its log, and the access it asks for"
         )
     else:
         yield Finding("ok", f"{name} answers")

@@ -47,7 +47,7 @@ class Streams:
     def check_room(self) -> None:
         """Refuse one more watcher when there are too many."""
         if max(self.raw.watchers + self.drawn.watchers, self.events.listeners) >= self.most:
-            raise Refused(503, "too many watchers", "see web.max_clients", wait_s=10)
+            raise Refused(503, "too many viewers", "see web.max_clients", wait_s=10)
 
     def watchers(self) -> dict[str, int]:
         """Return the number of watchers, by kind."""

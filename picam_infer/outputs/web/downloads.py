@@ -35,7 +35,7 @@ async def picture(
 
 
 async def zipped(context: Context, request: web.Request, name: str, blocks: Iterator[bytes]) -> web.StreamResponse:
-    """Answer with a zip file, made while it is sent; `name` in ASCII. Raises `Refused` for too many watchers."""
+    """Answer with a zip file, made while it is sent; `name` in ASCII. Raises `Refused` for too many viewers."""
     context.streams.check_room()
     attachment = f'attachment; filename="{name}"'
     response = web.StreamResponse(headers={"Content-Type": "application/zip", "Content-Disposition": attachment})

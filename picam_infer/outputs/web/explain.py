@@ -33,7 +33,7 @@ class Why:
         if state.bundle is None or newest is None:
             raise Refused(503, "no picture yet" if newest is None else "no model yet")
         if self._asked:
-            raise Refused(503, "somebody else is asking why", "try again", wait_s=2)
+            raise Refused(503, "somebody else is waiting for an explanation", "try again", wait_s=2)
         self._asked = True
         bundle, chain, frame = state.bundle, state.tuning.preprocess, newest[1]
         try:

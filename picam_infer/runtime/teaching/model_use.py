@@ -112,4 +112,4 @@ def _try(lesson: Lesson, made: Bundle, picture: Picture, expected: npt.NDArray[n
     finally:
         engine.close()
     if not np.isfinite(scores).all() or np.abs(scores - expected).max() > _TOLERANCE:
-        raise PicamError("the model that was made does not say what was taught", "please report this")
+        raise PicamError("the new model does not answer as it was taught", "please report this")

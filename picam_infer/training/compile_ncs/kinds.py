@@ -83,7 +83,7 @@ def _tensor(at: Place, fed: Sequence[Value], rank: int | None = None) -> Any:
 
 def _last(at: Place) -> None:
     if at.layer.order != "channels_last":
-        at.layer.fail("channels first is not what the stick runs", "train the model with channels_last")
+        at.layer.fail("the stick does not run channels_first", "train the model with channels_last")
 
 
 # -- activations ---------------------------------------------------------

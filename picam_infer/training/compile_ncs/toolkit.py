@@ -41,7 +41,7 @@ def compile_graph(written: Written, folder: Path) -> Path:
     fresh.unlink(missing_ok=True)
     run("mvNCCompile", written, folder)
     if not fresh.is_file() or not fresh.stat().st_size:
-        raise PicamError("mvNCCompile ended well but wrote no graph", "see its messages above")
+        raise PicamError("mvNCCompile succeeded but wrote no graph", "see its messages above")
     return fresh.replace(folder / "graph")
 
 

@@ -94,7 +94,7 @@ def _one_class(archive: Path, place: Path, found: Intake) -> None:
     named = _SAMPLES.fullmatch(archive.stem)
     label = clean_label(named["label"] if named else archive.stem)
     if not label:
-        raise PicamError(f"{archive.name} has a name that no class can have", _HOW)
+        raise PicamError(f"{archive.name} has a name that cannot be a class's", _HOW)
     _take(place, place, label, found)
 
 
@@ -124,7 +124,7 @@ def _folder(folder: Path, root: Path, found: Intake, scratch: Path) -> None:
                 loose.append(entry.name)
     if loose:
         more = f" and {len(loose) - 4} more" if len(loose) > 4 else ""
-        found.remarks.append(f"left out, because they lie in no class's folder: {', '.join(loose[:4])}{more}")
+        found.remarks.append(f"left out, because they are not in a class's folder: {', '.join(loose[:4])}{more}")
     # Project pictures come as `Class 1-!-10.jpg`, in the order of names; people count otherwise.
     found.pictures.sort(key=lambda given: (label_order(given.label), picture_files.order(Path(given.shown))))
 
@@ -133,11 +133,11 @@ def _class(folder: Path, root: Path, table: dict[str, str | None], found: Intake
     label = table.get(folder.name, folder.name)
     if label is None:
         count = sum(1 for _ in _pictures(folder))
-        found.remarks.append(f"left out, because nobody has said yet what they show: {count} pictures of {folder.name}")
+        found.remarks.append(f"left out, because they are not labelled yet: {count} pictures of {folder.name}")
         return
     label = clean_label(label) or clean_label(folder.name)
     if not label:
-        raise PicamError(f"the folder {folder.name!r} has a name that no class can have", _HOW)
+        raise PicamError(f"the folder {folder.name!r} has a name that cannot be a class's", _HOW)
     _take(folder, root, label, found)
 
 

@@ -142,7 +142,7 @@ class Lesson:
     def relabel(self, id: str, label: str) -> None:
         """Move a picture to another class. Raises `PicamError`."""
         if id not in self._pictures:
-            raise UsageError("this picture is not there any more", "look at the pictures again")
+            raise UsageError("this picture no longer exists", "look at the pictures again")
         step, label = self._step(), _checked(label)
         self._in_class(label, step, lambda: self.teacher.relabel(id, label, step))
 
@@ -166,7 +166,7 @@ class Lesson:
         step = self._step()
         merged = new in self._classes
         after = [label if label != old else new for label in self._classes if label != old or not merged]
-        what = f"put {old} and {new} together" if merged else f"rename {old}"
+        what = f"merge {old} into {new}" if merged else f"rename {old}"
 
         def rename() -> None:
             if self._has_pictures(old):

@@ -151,7 +151,7 @@ class PictureSet:
         if self._reserve_mb and disk.free_mb(self.folder) - size / _MB < self._reserve_mb:
             raise Full(
                 f"less than {self._reserve_mb:g} MB are free on the disk of {self.folder}",
-                "make room there: the system needs some, too",
+                "make room there: the system needs some too",
             )
 
     def relabel(self, id: str, label: str) -> Picture:

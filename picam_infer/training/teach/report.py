@@ -95,7 +95,7 @@ class Report:
             f"{sum(self.counts.values())} pictures of {_some(len(self.labels), 'class', 'classes')}: {counted}{more}"
         ]
         if not self.judged:
-            said.append("no class has two pictures: how well it works cannot be told yet")
+            said.append("no class has two pictures: there is no way to tell yet how well it works")
         elif len(self.labels) > 1:
             matrix = self.evaluation.lines()
             said.append(f"each picture named by a model that was taught without it: {matrix[0]}")
@@ -113,7 +113,7 @@ class Report:
 
     def _about_unknown(self) -> str:
         if not self.rejects:
-            return "nothing will be called unknown for being unlike the pictures: that takes three in classes of two"
+            return "nothing will be called unknown: that takes three pictures in classes of two or more"
         return (
             f"called unknown, as anything unlike the pictures will be: {self.rejected} of {self.judged} "
             f"({self.rejected / self.judged:.1%})"

@@ -472,7 +472,7 @@ def test_check_proves_the_whole_chain(model: Bundle, sticks: StickLab) -> None:
     on_bus, opened_, fast, hot, same = checked(model, sticks)
     assert on_bus == ("ok", "Neural Compute Stick at 1-2 (usb 03e7:2150)", "")
     assert opened_.grade == "ok" and "took the graph" in opened_.what
-    assert "ms an inference, 72 °C" in fast.what and hot.grade == "note" and "hot" in hot.what
+    assert "ms per inference, 72 °C" in fast.what and hot.grade == "note" and "hot" in hot.what
     assert same.grade == "ok" and "differ from the CPU's by up to 0.00" in same.what
 
 

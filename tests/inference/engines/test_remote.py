@@ -239,7 +239,7 @@ LOSSES: dict[str, tuple[Callable[[Behaviour, str], None], Callable[[Behaviour], 
     ),
     "fails": (
         lambda s, p: setattr(s, "refuse", refuse(p, "500 Internal Server Error", "INTERNAL")),
-        lambda s: setattr(s, "refuse", None), "server", "fails at the request",
+        lambda s: setattr(s, "refuse", None), "server", "failed to process the request",
     ),
     "eleven classes": (
         lambda s, p: setattr(s, "answer", lambda tensor: np.full((1, 11), 1 / 11, np.float32)), lambda s: None,

@@ -150,7 +150,7 @@ def test_what_is_no_model_server(model: Bundle) -> None:
     for serve, words in (
         (page, "does not speak the protocol (it has no v2/health/ready); is it an Open Inference Protocol (V2) server"),
         (proxy, "finds no server behind it (502); is the server running?"),
-        (moved, "sends its visitors to another address (301); give that one in engine.url; often it is https://"),
+        (moved, "redirects to another address (301); give that one in engine.url; often it is https://"),
         (secure_shell, "does not speak the protocol ("),
     ):
         with SocketServer(serve) as running:

@@ -482,7 +482,7 @@ def test_at_the_greeter_nothing_is_to_be_mended(
     monkeypatch.setenv("HOME", str(tmp_path))
     Login(tmp_path, "labwc", "greeter")
     Login.write(tmp_path / "run/seats/seat0", "ACTIVE=3\n")
-    with pytest.raises(x11.Refused, match="asks who logs in") as refused:
+    with pytest.raises(x11.Refused, match="shows the login prompt") as refused:
         x11.find({}, x_server[0], tmp_path, tmp_path / "run")
     assert "xhost" not in refused.value.hint
     Login(tmp_path, "labwc", "user")

@@ -253,7 +253,7 @@ def test_a_person_at_another_console_gets_the_screen(machine: Path) -> None:
     ("name", "command", "said"),
     [
         ("Xorg", "Xorg :0", r"held by Xorg \(PID 812\); end that program"),
-        ("picam-infer", "python3 picam-infer run", r"picam-infer \(PID 812\) is showing .* of two, one needs display"),
+        ("picam-infer", "python3 picam-infer run", r"picam-infer \(PID 812\) is showing .* two services, one needs"),
     ],
 )
 def test_a_held_card_is_named(

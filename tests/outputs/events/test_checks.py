@@ -311,8 +311,8 @@ def test_programs(tmp_path: Path) -> None:
         (config.Command(argv=("no-such-program",)), "no such program"),
         (config.Command(argv=(str(tmp_path),)), "is a folder"),
         (script(tmp_path / "a", "#!/bin/sh\n", 0o644), "chmod +x"),
-        (script(tmp_path / "b", "#!/no/such/python3\n"), "/no/such/python3, which is not there"),
-        (script(tmp_path / "c", "#!/bin/sh\r\necho\r\n"), "line ends of Windows"),
+        (script(tmp_path / "b", "#!/no/such/python3\n"), "/no/such/python3, which does not exist"),
+        (script(tmp_path / "c", "#!/bin/sh\r\necho\r\n"), "Windows line endings"),
         (script(tmp_path / "d", "echo hello\n"), "#!/bin/sh"),
         (script(tmp_path / "e", ""), "is empty"),
     ):

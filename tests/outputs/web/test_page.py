@@ -287,7 +287,7 @@ def test_loss_and_return_of_the_camera(browser: Browser, web: Web, run: Run) -> 
     until(lambda: not shown(browser, "#status-screen") and text(browser, "#label") == "one")
     assert "camera is back" in text(browser, "#changes")
     run.state.health.mark_down("model", "no model called 'x'", "bring one")
-    until(lambda: "goes on by itself once that is mended" in text(browser, "#status-screen"))
+    until(lambda: "resumes by itself once that is fixed" in text(browser, "#status-screen"))
     run.state.health.mark_up("model")
 
 

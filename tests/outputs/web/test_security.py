@@ -616,7 +616,7 @@ def test_a_full_disk_is_no_fault_of_the_request(run: Run, tmp_path: Path, small_
         small_disk.fill()
         status, told = ask_json(web, "/api/config/keep", "POST", {})
         assert status == 507 and "No space left" in told["error"]
-        assert told["hint"] == "make room on that disk; the settings live on until a restart"
+        assert told["hint"] == "make room on that disk; the settings stay in force until a restart"
         status, told = ask_json(web, "/api/share", "POST", {"open": True})
         assert status == 507 and told["hint"] == "make room on that disk; the page is open until a restart"
         run.state.share.path = None

@@ -133,7 +133,7 @@ def test_a_loss_tells_what_happens_meanwhile(web: Web, run: Run) -> None:
     run.state.health.mark_down("engine", "unplugged", "plug it in again")
     run.state.health.mark_down("model", "no model called 'x'", "bring one")
     lost = {loss["part"]: loss["outlook"] for loss in ask_json(web, "/api/state")[1]["lost"]}
-    assert lost["engine"] == "still looking for it" and lost["model"] == "goes on by itself once that is mended"
+    assert lost["engine"] == "still looking for it" and lost["model"] == "resumes by itself once that is fixed"
 
 
 @pytest.mark.parametrize(

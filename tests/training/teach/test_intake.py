@@ -49,7 +49,7 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     (folder / "loose.png").write_bytes(RED)
     (folder / "red" / "notes.txt").write_text("x")
     found = intake.read(folder, tmp_path)
-    assert any("no class's folder: loose.png" in remark for remark in found.remarks)
+    assert any("not in a class's folder: loose.png" in remark for remark in found.remarks)
     assert any("left out of red: notes.txt" in remark for remark in found.remarks)
 
 
@@ -103,7 +103,7 @@ def test_the_zip_of_kept_pictures_with_its_table(tmp_path: Path) -> None:
     )
     found = intake.read(given, tmp_path)
     assert found.labels == ["Cat 🐱"]
-    assert any("nobody has said yet" in remark and "1 pictures of unknown" in remark for remark in found.remarks)
+    assert any("not labelled yet" in remark and "1 pictures of unknown" in remark for remark in found.remarks)
 
 
 def test_a_tar(tmp_path: Path) -> None:

@@ -51,19 +51,19 @@ _CAUSES = {
     ("", "TIMEOUT"): Problem("the stick did not answer in time", REPLUG),
     ("", "MVCMD_NOT_FOUND"): Problem("the stick's firmware is missing", FIRMWARE),
     ("", "NOT_ALLOCATED"): Problem("the graph is no longer on the stick", "it is loaded again"),
-    ("", "UNAUTHORIZED"): Problem("libmvnc refused the call in this state", "the stick is opened afresh"),
+    ("", "UNAUTHORIZED"): Problem("libmvnc refused the call in this state", "the stick is opened again"),
     ("", "UNSUPPORTED_GRAPH_FILE"): Problem(
         "the graph was compiled by another SDK version, or is not a graph", COMPILE
     ),
     ("", "UNSUPPORTED_CONFIGURATION_FILE"): Problem("the stick refused its configuration", INSTALL),
     ("", "UNSUPPORTED_FEATURE"): Problem("the stick's firmware does not know this call", INSTALL),
     ("", "MYRIAD_ERROR"): Problem(
-        "the stick itself reported an error", "the stick is opened afresh; if that does not help, " + REPLUG
+        "the stick itself reported an error", "the stick is opened again; if that does not help, " + REPLUG
     ),
     ("", "INVALID_DATA_LENGTH"): Problem(
         "the picture does not have the size that the graph takes", "the graph belongs to another model: " + COMPILE
     ),
-    ("", "INVALID_HANDLE"): Problem("libmvnc no longer knows the stick", "the stick is opened afresh"),
+    ("", "INVALID_HANDLE"): Problem("libmvnc no longer knows the stick", "the stick is opened again"),
 }
 
 DOING = {

@@ -62,7 +62,7 @@ def _run(
             scores = engine.collect()
         took_ms = (time.monotonic() - began_s) / ROUNDS * 1e3
         felt = engine.telemetry
-        yield Finding("ok", f"{engine.name}: {took_ms:.1f} ms an inference, {felt.temperature_c:.0f} °C")
+        yield Finding("ok", f"{engine.name}: {took_ms:.1f} ms per inference, {felt.temperature_c:.0f} °C")
         if felt.warning:
             yield Finding("note", felt.warning, "move it away from heat; use an extension cable")
     finally:

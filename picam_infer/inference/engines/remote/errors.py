@@ -88,7 +88,7 @@ def of_status(status: str, said: str, asked: Wanted) -> RemoteError:
     if status in ("301", "302", "303", "307", "308"):
         return RemoteError(
             "protocol",
-            f"{place} sends its visitors to another address ({status})",
+            f"{place} redirects to another address ({status})",
             "give that one in engine.url; often it is https:// in place of http://",
         )
     if status in ("415", "422"):
@@ -102,7 +102,7 @@ def of_status(status: str, said: str, asked: Wanted) -> RemoteError:
     if status in ("500", "INTERNAL", "UNKNOWN", "DATA_LOSS", "ABORTED"):
         return RemoteError(
             "server",
-            f"{place} fails at the request ({status}: {words or 'no reason given'})",
+            f"{place} failed to process the request ({status}: {words or 'no reason given'})",
             "the server's log says more",
         )
     return RemoteError(

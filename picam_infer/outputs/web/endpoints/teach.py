@@ -180,7 +180,7 @@ class Teach:
         else:
             data = await asyncio.to_thread(collection.picture, wish["kept"]) if collection else None
         if data is None:
-            raise Refused(404, "this picture is not there any more", "take a newer one")
+            raise Refused(404, "this picture no longer exists", "take a newer one")
         return data
 
     async def _do(self, work: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ const KINDS = ["history", "change", "result", "teach", "state"];
 
 export class Events {
   // `tell(kind, body)` is called with each event, and for the connection itself with `up`, `down` (`body`: whether there
-  // are too many watchers) and `over` (the session has expired).
+  // are too many viewers) and `over` (the session has expired).
   constructor(tell) {
     this.tell = tell;
     this.source = null;
@@ -29,7 +29,7 @@ export class Events {
   failed() {
     const source = this.source;
     this.tell("down", { full: false });
-    // Browsers give up after a response that is not a stream: the session has expired, or there are too many watchers.
+    // Browsers give up after a response that is not a stream: the session has expired, or there are too many viewers.
     if (source?.readyState === EventSource.CLOSED) setTimeout(() => this.again(source), 3000);
   }
 

@@ -58,7 +58,7 @@ class Explained {
       `picture ${picture.width}×${picture.height}; ${box.width}×${box.height} of it at ${box.x}, ${box.y} is looked at (fit: ${input.fit})`,
       `input ${input.shape.slice(1).join("×")}, ${input.layout}, ${input.colour}: pixel × ${[input.scale].flat().join(", ")} + ${[input.offset].flat().join(", ")}`,
       `numbers ${numbers.low} … ${numbers.high} of ${numbers.possible.join(" … ")} possible, mean ${numbers.mean.join(", ")}`,
-      `outputs are ${answer.reading === "softmax" ? "turned into probabilities by a softmax" : "read as they are"}`,
+      `outputs are ${answer.reading === "softmax" ? "turned into probabilities by a softmax" : "used as they are"}`,
     ].map((line) => element("li", { textContent: line })));
     return [pictures, figures, this.table(answer.outputs)];
   }

@@ -9,7 +9,7 @@ const STALE_S = 5;
 // `outlook`: what happens meanwhile; `held`: somebody wanted it so.
 export function trouble({ connected, full, state, switching }) {
   if (!connected && switching) return { title: "taking it up", reason: "the Pi starts the other model", hint: "this takes some seconds", held: true };
-  if (!connected && full) return { title: "too many watchers", reason: "the Pi serves no more at once", hint: "close another page of it, or raise web.max_clients" };
+  if (!connected && full) return { title: "too many viewers", reason: "the Pi accepts no more at once", hint: "close another page of it, or raise web.max_clients" };
   if (!connected) return { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
   if (state?.paused) return { title: "paused", reason: state.paused.reason, hint: "“Resume watching” goes on at once", since: state.paused.since, held: true };
   const loss = state?.lost.find(({ blocking }) => blocking);
