@@ -25,7 +25,9 @@ def import_tensorflow() -> tuple[Any, Any]:
         import keras
         import tensorflow
     except ImportError as error:
-        raise Unavailable("training needs TensorFlow", "on a PC: pip install 'picam-infer[train]'") from error
+        raise Unavailable(
+            "training needs TensorFlow", "on a PC, in picam-infer's folder: pip install '.[train]'"
+        ) from error
     logging.getLogger("absl").setLevel(logging.ERROR)  # it would advise against the file format that is wanted here
     return keras, tensorflow
 

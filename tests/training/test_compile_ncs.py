@@ -30,7 +30,7 @@ from picam_infer.training.teach.picture_set import PictureSet
 from picam_infer.training.teach.teacher import Teacher
 
 needs_tensorflow = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow (pip install 'picam-infer[train]')"
+    importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow (pip install '.[train]')"
 )
 # Of TensorFlow 1.9, as far as an image classifier may need them.
 OPS = {

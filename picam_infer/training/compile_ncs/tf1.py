@@ -73,7 +73,7 @@ def tensorflow() -> Any:
     except ImportError as error:
         raise Unavailable(
             f"TensorFlow is not installed ({error})",
-            "compile-ncs needs a PC: pip install 'picam-infer[train]' there",
+            "compile-ncs needs a PC: pip install '.[train]' there, in picam-infer's folder",
         ) from error
     return tensorflow
 
