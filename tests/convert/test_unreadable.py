@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -62,8 +63,10 @@ def test_pipes_in_place_of_a_models_parts_are_named(tmp_path: Path) -> None:
 def refused(*words: str | Path) -> tuple[int, str]:
     done = subprocess.run([*unprivileged(), sys.executable, "-m", "picam_infer", "convert", *words],
                           capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
-    assert done.stderr.count("\n") == 1 and "report it" not in done.stderr
-    return done.returncode, done.stderr
+    # On a busy machine a line says now and then what it is doing.
+    lines = [line for line in done.stderr.splitlines() if not re.search(r"… \(\d+ s\)$", line)]
+    assert len(lines) == 1 and "report it" not in lines[0]
+    return done.returncode, lines[0]
 
 
 def test_what_this_user_may_not_read_is_named(tmp_path: Path) -> None:

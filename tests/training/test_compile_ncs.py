@@ -253,7 +253,7 @@ def test_layers_are_refused_by_name() -> None:
 
 def test_no_tensorflow(monkeypatch: pytest.MonkeyPatch, keras: Path, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tensorflow", None)
-    with pytest.raises(Unavailable, match=r"pip install 'picam-infer\[train\]'"):
+    with pytest.raises(Unavailable, match=r"pip install '\.\[train\]'"):
         run(keras, "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -416,7 +416,7 @@ def test_a_folder_of_another_model_is_not_taken_for_its_own(
         (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], groups=3), "no grouped convolutions"),
         (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], dilation_rate=[2, 2]), "no dilated convolutions"),
         (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], activation="gelu"), "no activation 'gelu'"),
-        (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], data_format="channels_first"), "channels first"),
+        (layer("Conv2D", "c", filters=4, kernel_size=[1, 1], data_format="channels_first"), "channels_first"),
         (layer("ReLU", "c", max_value=3.0), "ReLU and ReLU6"),
         (layer("ELU", "c", alpha=2.0), "alpha of 1"),
         (layer("Softmax", "c", axis=1), "along the last axis"),
