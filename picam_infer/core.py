@@ -1,4 +1,4 @@
-"""What every other package speaks of: frames, results, the protocols of the parts, and errors."""
+"""The vocabulary of all other packages: frames, results, the protocols of the parts, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Scores = npt.NDArray[np.float32]
 Codec = Literal["jpeg", "bgr", "grey", "yuyv"]
 Flip = Literal["none", "horizontal", "vertical", "both"]
 ControlValue = bool | int | float | str
-"""What one of a camera's own settings may be given: a number, or the words of one of its choices."""
+"""A value for one of a camera's own settings: a number, or the words of one of its choices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -260,7 +260,7 @@ class Display(Protocol):
     """Whether it is a window on a desktop, which a person may close while the service goes on running."""
 
     typing: bool
-    """Whether keys are text or an answer just now: then the display must not act on any key itself."""
+    """Whether keys are being used as text or as an answer: then the display must not act on any key itself."""
 
     @property
     def size(self) -> tuple[int, int]:

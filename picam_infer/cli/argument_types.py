@@ -1,4 +1,4 @@
-"""What arguments may be: each turns an argument's text into its value, or raises what argparse wants."""
+"""Types of arguments: each turns an argument's text into its value, or raises what argparse expects."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Line:
     """One line of the report."""
 
     part: str
-    """What it is about, in one word."""
+    """The part of the system, in one word."""
     finding: Finding
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ def findings(path: Path | None) -> Iterator[Line]:
 
 
 def system() -> Iterator[Line]:
-    """Yield what the machine itself is."""
+    """Yield findings about the machine itself."""
     bits = "64-bit" if sys.maxsize > 2**32 else "32-bit"
     what = f"Python {platform.python_version()}, OpenCV {cv2.__version__}, {platform.machine()}, {bits}"
     if bits == "32-bit":
@@ -172,7 +172,7 @@ def server(config: Config, model: Bundle) -> Iterator[Line]:
 
 
 def source(config: Config, service: str) -> tuple[list[Line], Frame | None]:
-    """Open the source, read one frame and set its controls; `service` may have it already, but not another one."""
+    """Open the source, read one frame and set its controls. `service` may be using it already, but no other service."""
     try:
         with contextlib.closing(sources.open_source(config.source, config.capture, config.source_login)) as opened:
             found, frame = _first_picture(opened)
@@ -185,7 +185,7 @@ def source(config: Config, service: str) -> tuple[list[Line], Frame | None]:
 
 
 def events(config: Config, path: Path | None, frame: Frame | None) -> Iterator[Line]:
-    """Prove that each outlet can work, without sending an event."""
+    """Test that each outlet can work, without sending an event."""
     if not config.events:
         return
     from picam_infer.outputs.events import checks
@@ -214,7 +214,7 @@ def labels_wanted(config: Config, model: Bundle | None) -> Iterator[Line]:
 
 
 def keep(config: Config) -> Iterator[Line]:
-    """Prove that pictures can be collected."""
+    """Test that pictures can be collected."""
     settings = configs.chosen(config.keep, configs.Keep)
     if settings is None:
         return
@@ -253,7 +253,7 @@ def _first_picture(opened: Source) -> tuple[Line, Frame | None]:
 
 
 def web(config: Config) -> Iterator[Line]:
-    """Yield the page's address and how it is protected; makes the token if one is needed and missing."""
+    """Yield the page's address and how it is protected; creates the token if one is needed and missing."""
     settings = configs.chosen(config.web, configs.Web)
     if settings is None:
         yield Line("web", Finding("ok", "none wanted"))

@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     settings = Decide(top=max(1, args.top), threshold=args.threshold)
     given = list(_pictures(args.image))
     evaluation = _evaluation(args, model, given)
-    # A picture has time: the numbers of single precision, which some processors' fastest way moves by a thousandth.
+    # Speed does not matter here: single precision, which some processors' fastest mode changes by a thousandth.
     engine = engines.open_engine(engine_options.settings(args, EngineSettings(precision="f32")), model, cache_folder())
     classifier = Classifier.of(model, engine, chain=chain, settings=settings)
     code = 0
@@ -104,7 +104,7 @@ def _pictures(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
 
 
 def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path, Path]]) -> Evaluation | None:
-    """Return what counts the answers, if that was asked for. Raises `PicamError` if no picture's class is known."""
+    """Return the counter of answers, if a report was asked for. Raises `PicamError` if no picture's class is known."""
     if not args.report:
         return None
     if model.card.task == "regression":
@@ -117,7 +117,7 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
 
 
 def _count(evaluation: Evaluation, truth: str | None, result: Result, folder: str) -> None:
-    """Count a picture; where several classes may apply, one that is among them is right."""
+    """Count a picture; if several classes may apply, any one of them counts as right."""
     said = truth if truth in result.labels else next(iter(result.labels), None)
     evaluation.add(truth, said, result.likeliest, folder)
 

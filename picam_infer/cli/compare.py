@@ -22,7 +22,7 @@ _DRAWN = 6
 
 
 class Original:
-    """A model's original, unpacked if it lies in a zip or a folder, and opened with its own library."""
+    """A model's original, unpacked if it is in a zip or a folder, and opened with its own library."""
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         """Find and open it. Raises `NoInput`, `Unavailable` or `PicamError`."""

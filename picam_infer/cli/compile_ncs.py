@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
 def prepare(
     given: Path, folder: Path, weights: Path | None = None, labels: Path | None = None, output_layer: str | None = None
 ) -> tuple[Written, float]:
-    """Write TensorFlow's files into the bundle `folder`, which is made from `given` first if it is none.
+    """Write TensorFlow's files into the bundle `folder`, which is created from `given` first if it is not one.
 
     Returns what was written, and how far its answers are from the bundle's. Raises `PicamError`, and then has changed
     nothing in a bundle that was there.

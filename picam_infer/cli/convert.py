@@ -106,7 +106,7 @@ def _verified(args: argparse.Namespace, folder: Path) -> Comparison:
 
 
 class Told:
-    """Says on standard error what is being done, once it has taken long enough for somebody to wonder."""
+    """Says on standard error what is being done, once that takes noticeably long."""
 
     AFTER_S = 2.0
     AGAIN_S = 30.0
@@ -123,7 +123,7 @@ class Told:
         self._phase, self._said_s = "", 0.0
 
     def __call__(self, phase: str, waited_s: float) -> None:
-        """Take what is being done, and when the whole began."""
+        """Note what is being done, and when it all began."""
         pause_s = self.AGAIN_S if phase == self._phase else self.CHANGE_S if self._phase else self.AFTER_S
         if waited_s < self._said_s + pause_s:
             return

@@ -84,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _answer(model: Bundle, found: Explanation) -> str:
-    """Return what the model says in the end: its likeliest class, or its values."""
+    """Return the model's final answer: its most likely class, or its values."""
     if model.card.task == "regression":
         _, values = Postprocessor.of(model)(found.scores, Decide())
         return ", ".join(f"{value.label}: {value.figure}" for value in values)
@@ -158,7 +158,7 @@ def _marked(picture: Pixels, found: Explanation) -> Pixels:
 
 
 def _fit(sheet: Pixels, panel: Pixels, x: int, y: int) -> None:
-    """Fit a picture into its square with its proportions kept; a small one is enlarged with its pixels visible."""
+    """Fit a picture into its square, keeping its proportions; a small one is enlarged with visible pixels."""
     factor = _SIDE_PX / max(panel.shape[:2])
     size = (max(1, round(panel.shape[1] * factor)), max(1, round(panel.shape[0] * factor)))
     how = cv2.INTER_NEAREST if factor > 1 else cv2.INTER_AREA

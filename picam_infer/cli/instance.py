@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _others(service: Service) -> dict[str, Config]:
-    """Return the settings of the other services; one whose file is wrong counts as using nothing."""
+    """Return the settings of the other services; one with an invalid file counts as using nothing."""
     found = {}
     for other in service_manager.services():
         try:
@@ -76,7 +76,7 @@ def _others(service: Service) -> dict[str, Config]:
 def settings(
     name: str, others: dict[str, Config], source: str | None, model: str, port: int | None, display: str | None
 ) -> str:
-    """Return a new instance's file. Raises `UsageError` naming the service that has its camera, monitor or port."""
+    """Return a new instance's file. Raises `UsageError` naming the service that uses its camera, monitor or port."""
     source = _source(source, others)
     display = _display(display, others)
     port = _port(port, others)
@@ -107,7 +107,7 @@ def _source(wanted: str | None, others: dict[str, Config]) -> str:
 
 
 def device(source: str) -> str:
-    """Return the device file that a source means now; empty for anything but a V4L2 camera that is plugged in."""
+    """Return the device file that a source refers to now; empty unless it is a V4L2 camera that is plugged in."""
     if source != "camera" and not source.startswith(("camera:", "/dev/")):
         return ""
     try:
@@ -161,7 +161,7 @@ def _write(path: Path, text: str) -> None:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
     except PermissionError as error:
-        if path.exists():  # not ours to give away: the group may read it all the same
+        if path.exists():  # only root can change the group; the group may read the file all the same
             return
         raise ConfigError(f"{path} cannot be written", service_manager.SUDO) from error
     except OSError as error:

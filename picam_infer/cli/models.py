@@ -86,7 +86,7 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _only_one() -> str | None:
-    """Return the one model that is on a stick; None (and they are listed): there are several. Raises `NoInput`."""
+    """Return the only model on the sticks; if there are several, list them and return None. Raises `NoInput`."""
     media = removable.media()
     found: list[Offer] = model_shelf.offers(media)
     if len(found) == 1:

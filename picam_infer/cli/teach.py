@@ -1,4 +1,4 @@
-"""`picam-infer teach`: pictures in one folder a class → a bundle that knows them, in seconds and without training."""
+"""`picam-infer teach`: a folder of pictures per class → a bundle that knows them, without training."""
 
 from __future__ import annotations
 

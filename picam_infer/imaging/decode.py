@@ -24,7 +24,7 @@ def _optional(name: str) -> ModuleType | None:
 
 
 simplejpeg = _optional("simplejpeg")
-"""libjpeg-turbo alone; None: there is no wheel for this machine, and OpenCV's decoder does it all."""
+"""libjpeg-turbo; None: there is no wheel for this machine, and OpenCV decodes everything."""
 _GREY = {
     1: cv2.IMREAD_GRAYSCALE,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -40,15 +40,15 @@ _COLOUR = {
 _TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _FLIP = {"horizontal": 1, "vertical": 0, "both": -1}
 _WARY = 100
-"""For how many pictures the strict decoder is not tried again after one that it refused."""
+"""How many pictures the strict decoder skips after one that it refused."""
 _wary = 0
-"""How many of them are left. Threads may count past each other: then it is tried a little sooner or later."""
+"""How many of them are left. Threads may miscount: then it is tried a little sooner or later."""
 
 
 def whole_jpeg(data: Pixels) -> bool:
     """Tell whether bytes (n,) start and end like a JPEG; zeros and line endings after it are common and allowed.
 
-    Decoders fill a cut-off picture with grey and only print a warning, so this is asked first.
+    Decoders fill a truncated picture with grey and only print a warning, so this is checked first.
     """
     return _end(data) is not None
 
@@ -120,7 +120,7 @@ def bgr_part(frame: Frame, roi: Roi, at_least_px: tuple[int, int], aspect: Aspec
 def jpeg_bgr(frame: Frame, reduction: int = 1) -> Pixels:
     """Return a JPEG frame's whole picture as it came, (H, W, 3) uint8; 1/`reduction` of its size: 1, 2, 4 or 8.
 
-    As quickly as it can be had: colours may change more abruptly than in what `bgr` gives. Raises `BadFrame`.
+    The fastest way: colours may change more abruptly than in the result of `bgr`. Raises `BadFrame`.
     """
     return _whole_colour(frame, _head(frame), reduction, quick=True)
 
@@ -132,18 +132,18 @@ def _whole_colour(frame: Frame, header: Header, reduction: int, quick: bool = Fa
         if _wary <= 0:
             try:
                 return _strictly(frame.data, header, reduction, quick)
-            except (ValueError, RuntimeError):  # damage: OpenCV works around it, and its complaints are counted
+            except (ValueError, RuntimeError):  # damage: OpenCV works around it, and its warnings are counted
                 _wary = _WARY
         _wary -= 1
     return _unpacked(frame, frame.data, _COLOUR[reduction])
 
 
 def _strictly(data: Pixels, header: Header, reduction: int, quick: bool) -> Pixels:
-    """Decode with libjpeg-turbo alone, which is cheaper in colour. Raises `ValueError` for whatever is odd."""
+    """Decode with libjpeg-turbo, which is cheaper for colour. Raises `ValueError` for anything unusual."""
     assert simplejpeg is not None
     # The smallest of the decoder's sizes that has these many pixels.
     width, height = -(-header.width // reduction), -(-header.height // reduction)
-    # Its fast transform saves another eight per cent, but shifts colours by a grey level or more, which networks see.
+    # Its fast transform would save another 8 %, but shifts colours by a grey level or more, which affects networks.
     image: Pixels = simplejpeg.decode_jpeg(data, "BGR", fastupsample=quick, min_width=width, min_height=height)
     return image
 
@@ -161,7 +161,7 @@ def _head(frame: Frame) -> Header:
 def _unpacked(frame: Frame, data: Pixels, flags: int) -> Pixels:
     try:
         with native_stderr.taken():
-            # The camera's own turn is in `rotate`; a tag inside the JPEG would turn it twice.
+            # The camera's rotation is in `rotate`; a tag inside the JPEG would apply it twice.
             image: Pixels | None = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise BadFrame(f"frame {frame.seq} cannot be decoded") from error
@@ -173,10 +173,10 @@ def _unpacked(frame: Frame, data: Pixels, flags: int) -> Pixels:
 def _jpeg_part(
     frame: Frame, roi: Roi, flags: dict[int, int], at_least_px: tuple[int, int], aspect: Aspect = 1.0
 ) -> Pixels:
-    """Return the part of a JPEG frame, having decoded its picture only as far down as that.
+    """Return a part of a JPEG frame, decoding the picture only down to its last row.
 
     In the middle, a third of the rows lie below the square, and unpacking Huffman codes is most of the work. Rows are
-    coded from the top down: told of a lesser height the decoder leaves the rest alone.
+    coded from the top down: given a smaller height, the decoder leaves out the rest.
     """
     header = _head(frame)
     reduced = reduction(frame, roi, at_least_px, aspect)
@@ -189,7 +189,7 @@ def _jpeg_part(
     if rows >= header.height:
         return _cut(_all(frame, header, flags, reduced), part)
     complaints = native_stderr.complaints()
-    # Without the end marker: the decoder would look for it and complain about what lies before it.
+    # Without the end marker: the decoder would look for it and warn about the bytes before it.
     at, data = header.height_at, frame.data[: _end(frame.data)].copy()
     data[at], data[at + 1] = rows >> 8, rows & 0xFF
     image = _unpacked(frame, data, flags[reduced])
@@ -212,7 +212,7 @@ def _top_down_once(header: Header) -> bool:
 
 
 def _one_scan(header: Header) -> bool:
-    """Tell whether the picture is coded with Huffman codes, all colours together; other codings take several scans."""
+    """Tell whether the picture is coded with Huffman codes in a single scan."""
     return header.coding in (0xC0, 0xC1) and header.scan_components == header.components
 
 
@@ -233,7 +233,7 @@ def _reduction(part: Box, at_least_px: tuple[int, int]) -> int:
 
 
 def _part(image: Pixels, frame: Frame, roi: Roi, aspect: Aspect = 1.0) -> Pixels:
-    """Cut the part out of a picture as it came, before it is turned: a small picture turns faster."""
+    """Cut the part out of a picture before rotating it: a small picture is rotated faster."""
     part = region.raw_box(roi, frame, image.shape[1], image.shape[0], aspect)
     if frame.codec == "yuyv":  # two pixels share their colour
         part = Box(part.x & ~1, part.y, part.width & ~1, part.height & ~1)
@@ -245,7 +245,7 @@ def _cut(image: Pixels, at: Box) -> Pixels:
 
 
 def upright(image: Pixels, frame: Frame) -> Pixels:
-    """Return a picture as it came turned the right way up; the same object where there is nothing to turn."""
+    """Return a camera's picture turned the right way up; the same object if there is nothing to turn."""
     if frame.rotate:
         image = cv2.rotate(image, _TURN[frame.rotate])
     return image if frame.flip == "none" else cv2.flip(image, _FLIP[frame.flip])

@@ -26,8 +26,8 @@ _ORIENTATION = {
 def portable(frame: Frame) -> bytes:
     """Return a complete JPEG of the frame: the camera's own bytes if it sent a JPEG, otherwise encoded here.
 
-    The camera's picture is not touched; what is missing goes into its head: the Huffman tables that UVC cameras leave
-    out, and how to turn it. Raises `BadFrame`.
+    The camera's picture stays as it is; only missing parts are added to its header: the Huffman tables that UVC cameras
+    leave out, and the orientation. Raises `BadFrame`.
     """
     if frame.codec != "jpeg":
         return encode(decode.bgr(frame), 92)

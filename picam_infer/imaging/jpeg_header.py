@@ -1,4 +1,4 @@
-"""What the head of a JPEG declares, read without decoding it (ITU-T T.81, annex B)."""
+"""What the header of a JPEG declares, read without decoding it (ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOT_A_FRAME = (0xC4, 0xC8, 0xCC)  # DHT, JPG and DAC lie among the frame header
 _SCAN_HEADER = 10
 """How many bytes are looked at, from a scan's marker on."""
 _LONGEST = 8192
-"""Bytes; a longer head is not remembered: it holds a preview or the like, which differs from picture to picture."""
+"""Bytes; a longer header is not cached: it holds a preview or the like, which differs from picture to picture."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -34,12 +34,12 @@ class Header(msgspec.Struct, frozen=True):
 
     @property
     def copies(self) -> int:
-        """How often decoding keeps the picture in memory: one coded in several scans is kept whole a second time."""
+        """How many copies decoding keeps in memory: a picture coded in several scans is kept whole a second time."""
         return 2 if self.coding not in (0xC0, 0xC1, 0xC9) or 0 < self.scan_components < self.components else 1
 
 
 _last: tuple[bytes, Header] | None = None
-"""The head read last: a camera's pictures begin alike. It is replaced as a whole, so any thread may read it."""
+"""The last header read: a camera's pictures begin alike. It is replaced as a whole, so any thread may read it."""
 
 
 def read(data: bytes | Pixels) -> Header | None:

@@ -18,7 +18,7 @@ def box(width: int, height: int, screen_width: int, screen_height: int) -> tuple
 
 
 class Resizer:
-    """Brings pictures to the size that they have on a screen; those of that size stay as they are."""
+    """Scales pictures to the size that they have on a screen; those of that size stay as they are."""
 
     def __init__(self) -> None:
         self._scratch: Pixels | None = None
@@ -32,7 +32,7 @@ class Resizer:
         """Return it with exactly that many pixels; the next call reuses the buffer."""
         if image.shape[:2] == (height, width):
             return image
-        # Averaging looks better but costs seven times as much: only where lines would be dropped.
+        # Averaging looks better but costs seven times as much, so it is used only where lines would be dropped.
         way = cv2.INTER_AREA if width * 2 < image.shape[1] else cv2.INTER_LINEAR
         if self._scratch is not None and self._scratch.shape != (height, width, 3):
             self._scratch = None

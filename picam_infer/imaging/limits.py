@@ -1,7 +1,7 @@
-"""How large a picture may be, whatever it comes from. Imported before OpenCV: nothing else is imported here."""
+"""How large a picture may be, from any source. Imported before OpenCV, so it imports nothing else."""
 
 MAX_PIXELS = 64_000_000
-"""A larger picture is refused before memory is taken for it: this one takes 192 MB as BGR."""
+"""A larger picture is refused before memory is allocated for it: this size takes 192 MB as BGR."""
 
 
 def too_large(width: int, height: int, copies: int = 1, most: int = MAX_PIXELS) -> str:

@@ -60,7 +60,7 @@ class _Stderr:
 
 @lru_cache(maxsize=1)
 def _stderr() -> _Stderr | None:
-    # Without glibc, or in a sandbox without memfd, the lines go where they always went.
+    # Without glibc, or in a sandbox without memfd, the lines go to stderr as usual.
     try:
         return _Stderr()
     except (OSError, ValueError, AttributeError):
@@ -76,9 +76,9 @@ def complaints() -> int:
 
 
 class taken:  # noqa: N801  # used like a function, and entered for every picture: a generator costs several times as much
-    """Keep off stderr what decoders print within the block, and count it: `complaints`.
+    """Keep what decoders print within the block off stderr, and count it (`complaints`).
 
-    Lines that are not a decoder's are passed on. With two threads decoding at once a line may be counted with the
+    Other lines are passed on. With two threads decoding at once a line may be counted with the
     other's picture.
     """
 
@@ -100,7 +100,7 @@ class taken:  # noqa: N801  # used like a function, and entered for every pictur
 
 
 def add(count: int) -> None:
-    """Count in this thread, too, what was printed about a picture that another thread decoded for it."""
+    """Also count in this thread what was printed about a picture that another thread decoded for it."""
     if count:
         _thread.complaints = complaints() + count
 

@@ -1,4 +1,4 @@
-"""Which pictures a folder holds: one rule and one order for everybody, and what is left out."""
+"""Which pictures a folder contains, in which order, and what is left out: one rule for the whole program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx"})
 
 
 MOST_OTHERS = 20_000
-"""How many files and folders that are no pictures are looked at, when they outnumber the pictures."""
+"""How many files and folders that are not pictures are looked at, when they outnumber the pictures."""
 
 
 class NoPictures(NoInput):
@@ -35,7 +35,7 @@ class Found:
     """Folders inside that this user may not read."""
 
     def remark(self, folder: Path) -> str:
-        """Return one line that names what is left out, and how some of it could be read; empty: nothing is."""
+        """Return one line that names what is left out, and how some of it could be read; empty if nothing is."""
         if not self.left_out:
             return ""
         names = [path.relative_to(folder).as_posix() for path in self.left_out]
@@ -118,6 +118,6 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def number_order(digits: str) -> tuple[int, str]:
-    """Return a sort key that puts digits in their numbers' order, also more of them than Python makes a number of."""
+    """Return a sort key that orders digits by their numbers, even more digits than Python converts."""
     digits = digits.lstrip("0")
     return len(digits), digits

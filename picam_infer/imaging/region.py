@@ -21,7 +21,7 @@ SMALLEST = 0.05
 class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part anywhere in the upright picture (after rotation and flip); its proportions are the network's business.
 
-    One that would reach over an edge is moved inwards, so any numbers are good for any picture. A square part in
+    A region that would reach beyond an edge is moved inwards, so any numbers suit any picture. A square part in
     pixels: side = min(round(size · height), width, height), left = floor(x · width − side / 2) from 0 to width − side,
     top likewise with y and height.
     """
@@ -42,7 +42,7 @@ Aspect = float | None
 
 
 class Turned(Protocol):
-    """What tells how a camera's picture is turned the right way up: a frame, or the settings it is taken with."""
+    """Describes how a camera's picture is turned the right way up: a frame, or the capture settings."""
 
     @property
     def rotate(self) -> int:
@@ -68,11 +68,11 @@ def of(roi: Roi) -> Region:
 
 
 def simplest(region: Mapping[str, float]) -> Mapping[str, float] | float:
-    """Return a region's numbers as a person would write them: in the middle, its size alone."""
+    """Return a region as a person would write it: if centred, just its size."""
     return region["size"] if region["x"] == region["y"] == 0.5 else region
 
 
-@lru_cache(maxsize=64)  # asked for several times a frame, nearly always about the same one
+@lru_cache(maxsize=64)  # called several times per frame, nearly always for the same region
 def box(roi: Roi, width: int, height: int, aspect: Aspect = 1.0) -> Box:
     """Return the part of an upright picture of `width` x `height` pixels, wholly inside it."""
     region = of(roi)

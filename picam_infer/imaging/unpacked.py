@@ -14,7 +14,7 @@ Size = tuple[int, int]
 
 
 class _Picture:
-    """One frame in colour at 1/`reduction` of its size, as it came: before rotation and flip."""
+    """One frame in colour at 1/`reduction` of its size, before rotation and flip."""
 
     def __init__(self, frame: Frame, reduction: int) -> None:
         self.frame = frame
@@ -26,7 +26,7 @@ class _Picture:
         self._complaints = 0
 
     def unpack(self) -> None:
-        """Do the work; whoever made this object calls it, once."""
+        """Decode the picture. Whoever created this object calls it, once."""
         before = native_stderr.complaints()
         try:
             self._raw = decode.jpeg_bgr(self.frame, self.reduction)
@@ -58,7 +58,7 @@ class _Picture:
 
 
 class Unpacked:
-    """One slot for the newest picture. Whoever comes first unpacks it so that it serves all who want it.
+    """One slot for the newest picture. Whoever comes first decodes it so that all can use it.
 
     Nothing is kept, and the network's part is decoded alone, while nobody expects a whole picture. No lock is held
     while decoding. Any thread may use it.
@@ -138,7 +138,7 @@ class Unpacked:
         return (wanted, picture.reduction), picture.raw(by_other=not made)
 
     def _picture(self, frame: Frame, wanted: int, also: int) -> tuple[_Picture, bool]:
-        """Return the frame's picture that serves, and whether the caller has to unpack it; the lock is held."""
+        """Return the frame's shared picture, and whether the caller has to decode it; the lock is held."""
         there = self._newest
         if there is not None and there.frame is frame and there.reduction <= wanted:
             return there, False
@@ -156,7 +156,7 @@ _Raw = tuple[int, int]
 
 
 def _reduction(frame: Frame, fit_px: Size | None) -> int:
-    """Return how far down a whole picture may be decoded that is then fitted into a size."""
+    """Return the reduction at which a whole picture can be decoded to be fitted into a size."""
     if fit_px is None or min(fit_px) <= 0:
         return 1
     size = decode.size(frame)

@@ -1,4 +1,4 @@
-"""A frame's whole way through a model: preprocess, infer, decide. The one place where a frame becomes a result."""
+"""A frame's way through a model: preprocess, infer, decide. The one place where a frame becomes a result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Asked(msgspec.Struct, frozen=True, eq=False):
-    """A frame whose answer the engine still owes."""
+    """A frame whose answer is still under way."""
 
     frame: Frame
     input: Pixels | None
@@ -53,7 +53,7 @@ class Classifier:
         self, engine: Engine, build: Callable[[Chain], Preprocessor], postprocessor: Postprocessor, chain: Chain,
         settings: Decide | None = None, stillness: Stillness | None = None,
     ) -> None:  # fmt: skip
-        """`postprocessor` may outlive this object: its memory of earlier answers then does, too."""
+        """`postprocessor` may outlive this object, and with it its memory of earlier answers."""
         self.chain = chain
         """The preprocessing's settings; the next frame that is submitted uses what is set here."""
         self.settings = settings or Decide()
@@ -96,7 +96,7 @@ class Classifier:
 
     @property
     def under_way(self) -> int:
-        """How many frames the engine still owes answers for."""
+        """How many answers are still under way."""
         return len(self._asked)
 
     @property
@@ -134,7 +134,7 @@ class Classifier:
         return Answer(asked.frame, scores, (time.monotonic() - asked.began_s) * 1e3, asked.input, asked.sight)
 
     def decide(self, answer: Answer, settings: Decide) -> Result:
-        """Return what an answer means, in the light of the answers decided on before it."""
+        """Return the result for an answer, taking earlier answers into account."""
         frame = answer.frame
         label, top = self._postprocessor(answer.scores, settings)
         picture = None if answer.input is None else preprocess.as_picture(answer.input, self.chain)
@@ -155,7 +155,7 @@ class Classifier:
         )
 
     def reset(self) -> None:
-        """Forget the answers so far: the next ones are about something else."""
+        """Forget earlier answers: the next ones are about something else."""
         if self._stillness is not None:
             self._stillness.forget()
         self._postprocessor.reset()

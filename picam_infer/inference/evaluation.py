@@ -39,7 +39,7 @@ class Evaluation:
 
     labels: Sequence[str]
     reject: str | None = None
-    """The model's own label for none of the others."""
+    """The model's own label for “none of these”."""
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Pictures by class and by answer."""
     first: int = 0

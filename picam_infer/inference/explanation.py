@@ -69,7 +69,7 @@ class Explanation:
     saliency: Map
     """How much each part of the input counts for that class: (H, W), 1 the most, below 0 against it."""
     drop: float
-    """By how much covering the most important part lowers the class's score."""
+    """How much covering the most important part lowers the class's score."""
     steps: int
     """Along a side."""
 
@@ -112,7 +112,7 @@ class Explanation:
 
     @property
     def fit(self) -> str:
-        """How the picture comes into the input's proportions."""
+        """How the picture is made to fit the input's proportions."""
         return str(self.chain.get("fit", "crop"))
 
     def seen(self) -> Pixels:
@@ -135,7 +135,7 @@ def _short(value: float) -> float:
 
 
 class Explainer:
-    """A model that is asked why; it has a separate network, so that nobody who runs the same model has to wait."""
+    """Explains one model's answers; it has a network of its own, so that nobody who runs the same model has to wait."""
 
     def __init__(self, bundle: Bundle, chain: Chain | None = None, threads: int = 0) -> None:
         """Compile the network, for as many threads (0: as it needs). Raises `BundleError` or `Unavailable`."""
@@ -229,7 +229,7 @@ def _places(side: int, covered: int, steps: int) -> list[int]:
 
 
 def _log_odds(scores: Scores, chosen: int) -> float:
-    """Return how much likelier a class is than all others: near certainty this goes on growing, its share does not."""
+    """Return a class's log-odds, which keep growing near certainty while its probability does not."""
     own = float(scores[chosen])
     others = float(np.delete(scores, chosen).sum(dtype=np.float64)) if len(scores) > 1 else 1 - own
     return float(np.log(max(own, _NEVER)) - np.log(max(others, _NEVER)))

@@ -33,9 +33,9 @@ class Sight(msgspec.Struct, frozen=True):
     outline: float
     """Share of the square that is outline, 0…1."""
     size: float
-    """The longer side of the thing in the square, in sides of it: 1 if it reaches the border; 0: there is none."""
+    """The longer side of the thing as a share of the square's; 1 if it reaches the border, 0 if there is none."""
     moved: float
-    """How little outline stayed where it was in the picture before, 0…1."""
+    """The share of outline that has moved since the previous picture, 0…1."""
 
 
 def measure(outline: Pixels, grey: Pixels, before: Pixels | None) -> Sight:
@@ -106,7 +106,7 @@ class Guide:
         self._since_s = 0.0
 
     def __call__(self, sight: Sight | None, known: bool, now_s: float) -> str:
-        """Return the advice to show at a moment of a steady clock; what is known needs none, nor does a photo model."""
+        """Return the advice to show now (on a steady clock); a recognised thing needs none, nor does a photo model."""
         wanted = "" if known or sight is None else advice(sight)
         if known or sight is None:
             self._shown = ""

@@ -13,7 +13,7 @@ from picam_infer.models.bundle import Bundle, Task
 
 
 class Postprocessor:
-    """Remembers just enough of the past to keep the shown label steady."""
+    """Remembers just enough of the past to keep the label steady."""
 
     def __init__(
         self, labels: Sequence[str], reject: str | None = None, task: Task = "classification", units: Sequence[str] = ()
@@ -70,7 +70,7 @@ class Postprocessor:
         return self._labels[int(scores.argmax())]
 
     def reset(self) -> None:
-        """Forget the past: what was seen before a loss says nothing about what comes after it."""
+        """Forget the past: what was seen before a loss says nothing about what follows."""
         self._smooth, self._shown, self._next, self._agreed = None, (), None, 0
 
     def _label(self, top: Sequence[Prediction], settings: Decide) -> str | None:

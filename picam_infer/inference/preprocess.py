@@ -1,4 +1,4 @@
-"""From a camera's picture to the tensor a network wants: pure functions of arrays, and what binds them to frames."""
+"""From a camera's picture to the network's input: pure functions of arrays, and classes that apply them to frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def edges(crop: Pixels, canny: tuple[float, float]) -> Pixels:
     thresholds in grey levels per pixel as `cv2.Canny` takes them. Returns 28 x 28 uint8, 0..255.
     """
     paper = without_ruled_lines(_at_working_size(crop))
-    # Wide enough for the grain of paper, pencil and camera; anything finer is no stroke at 28 x 28 either.
+    # Wide enough for the grain of paper, pencil and camera; anything finer is not a stroke at 28 x 28 either.
     smooth = cv2.GaussianBlur(paper, (9, 9), 0)
     outline = cv2.dilate(cv2.Canny(smooth, canny[0], canny[1]), _DILATE)
     resized: Pixels = cv2.resize(outline, (_INPUT_PX, _INPUT_PX), interpolation=cv2.INTER_AREA)
@@ -94,7 +94,7 @@ class EdgesChain:
         self._input_image = np.zeros((network.height, network.width, network.channels), np.uint8)
         self._outline: Pixels | None = None
         self.sight: Callable[[], Sight] | None = None
-        """Measures what the last picture shows, where somebody asks for it."""
+        """Measures what the last picture shows, if somebody asks for it."""
 
     def __call__(self, frame: Frame) -> Pixels:
         """Return what the network sees, (H, W, C) uint8; the next call reuses it. Raises `BadFrame`."""
@@ -109,7 +109,7 @@ class EdgesChain:
         return self._input_image
 
     def glance(self, frame: Frame) -> Pixels:
-        """Return the square in a few pixels, (S, S) uint8, as cheaply as they come. Raises `BadFrame`."""
+        """Return the square in a few pixels, (S, S) uint8, as cheaply as possible. Raises `BadFrame`."""
         return self._decoder.grey_square(frame, self._chain.roi, GLANCE_PX)
 
 
@@ -138,7 +138,7 @@ class PhotoChain:
         return self._input_image
 
     def glance(self, frame: Frame) -> Pixels:
-        """Return the part in a few pixels, (H, W, 3) uint8, as cheaply as they come. Raises `BadFrame`."""
+        """Return the part in a few pixels, (H, W, 3) uint8, as cheaply as possible. Raises `BadFrame`."""
         return self._decoder.bgr_part(frame, self._chain.roi, (GLANCE_PX, GLANCE_PX), self._aspect)
 
 

@@ -19,7 +19,7 @@ from picam_infer.core import NoInput, PicamError, Scores, Unavailable
 Tensor = npt.NDArray[Any]
 
 CLOSE = 0.05
-"""Answers that differ by more are taken for different: 16-bit weights mostly change far less."""
+"""Answers that differ by more count as different: 16-bit weights usually change far less."""
 NOISE = 4
 _SUFFIXES = {
     ".h5": "keras",
@@ -82,7 +82,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is the same network, as far as can be seen."""
+        """Whether it appears to be the same network."""
         return self.same == self.pictures and max(self.on_pictures, self.on_noise) <= CLOSE
 
     def line(self) -> str:
@@ -106,13 +106,13 @@ def compare(
     low: float,
     high: float,
 ) -> Comparison:
-    """Ask both the same: `inputs` are pictures by name, as our network's input; noise lies between `low` and `high`."""
+    """Run both on the same `inputs`, pictures by name as our network's input, and on noise between `low` and `high`."""
     count, same, largest, worst, shape = 0, 0, 0.0, "", reference.shape
     for name, tensor in inputs:
         mine, other = _both(reference, ours, tensor)
         count, shape = count + 1, tensor.shape
         far = float(np.abs(mine - other).max())
-        # Two classes that are equally likely may change places.
+        # Two equally likely classes may swap places.
         margin = other.max() - other[mine.argmax()]
         same += bool(margin == 0 or (far <= CLOSE / 5 and margin <= 2 * far))
         if far > largest:
@@ -125,7 +125,7 @@ def compare(
 
 def _both(reference: Reference, ours: Callable[[Tensor], Scores], tensor: Tensor) -> tuple[Scores, Scores]:
     mine, other = ours(tensor), reference.run(reference.feed(tensor))
-    if len(mine) == 2 and len(other) == 1:  # the bundle has made two classes of one probability
+    if len(mine) == 2 and len(other) == 1:  # the bundle has turned one probability into two classes
         other = np.array([1 - other[0], other[0]], np.float32)
     if len(mine) != len(other):
         raise PicamError(
@@ -213,7 +213,7 @@ def _loaded(path: Path) -> tuple[str, Any, Any]:
 
 
 def _choose_backend() -> None:
-    """Have Keras use a back-end that is installed: it would take TensorFlow, and fail without."""
+    """Make Keras use a back-end that is installed: by default it would use TensorFlow, and fail without it."""
     if "KERAS_BACKEND" not in os.environ and "keras" not in sys.modules:
         found = [name for name, package in _KERAS_BACKENDS.items() if importlib.util.find_spec(package)]
         os.environ["KERAS_BACKEND"] = found[0] if found else "openvino"

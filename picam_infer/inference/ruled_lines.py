@@ -1,4 +1,4 @@
-"""Takes the printed lines of ruled and squared paper out of a grey picture, so that Canny does not see them."""
+"""Removes the printed lines of ruled and squared paper from a grey picture, so that Canny does not see them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAST_SEEN = 0.75
 _INK = 1.3
 """Pixels are lightened by at most this many times the line's darkness: darker ink that crosses it stays dark."""
 _STRAIGHT = 0.03
-"""How much better a turn by a pixel has to be than going straight on."""
+"""How much better it has to be to turn by a pixel than to go straight on."""
 _NEVER = -1e3
 
 
@@ -31,7 +31,7 @@ def without_ruled_lines(grey: Pixels) -> Pixels:
     """Return a square grey picture (S, S) uint8 without the thin dark lines that run from border to border.
 
     Lines may lie within ten degrees of the picture's sides and be bent. What crosses them stays: a column of ink is
-    longer than a line is thick. A picture without such lines comes back as it is, after a look at its borders.
+    longer than a line is thick. A picture without such lines is returned as it is, after a look at its borders.
     """
     left_to_right, top_to_bottom = _dark_at_borders(grey)
     across = _without_horizontal(grey) if left_to_right else grey

@@ -17,7 +17,7 @@ from picam_infer.models.bundle import Chain, Edges
 _PHOTO_LEVELS = 8
 _EDGES_CELLS, _EDGES_LEVELS = 14, 80
 GLANCE_PX = 28
-"""How many cells a row has to show a photo's movement, and whether any scene is worth a closer look."""
+"""Cells per row for detecting movement in photos, and for deciding whether any scene is worth a closer look."""
 _Cells = npt.NDArray[np.int16]
 
 
@@ -34,7 +34,7 @@ class Stillness:
         self._moved_s = self._asked_s = clock()
 
     def rests(self, glance: Callable[[], Pixels]) -> bool:
-        """Tell whether a still scene looks as it did, so that not even the network's input need be made.
+        """Tell whether a still scene looks unchanged, so that not even the network's input needs to be computed.
 
         `glance` gives a few pixels, (H, W) or (H, W, C) uint8, of what the network looks at; asked only if it matters.
         """
@@ -48,7 +48,7 @@ class Stillness:
         return True
 
     def skips(self, pixels: Pixels, chain: Chain) -> bool:
-        """Tell whether an input (H, W, C) uint8 of a chain need not be asked about."""
+        """Tell whether the network need not be asked about an input (H, W, C) uint8 of a chain."""
         now_s, cells = self._clock(), _cells(pixels, _EDGES_CELLS if isinstance(chain, Edges) else GLANCE_PX)
         if self._moved(cells, chain):
             self._reference, self._glanced, self._moved_s = cells, None, now_s

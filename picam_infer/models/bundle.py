@@ -1,4 +1,4 @@
-"""A model folder (bundle): its card, labels and files. All that the service knows of a model is in it."""
+"""A model folder (bundle): its card, labels and files. It contains all that the service knows about a model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUILT_IN = Path(__file__).parent
 INSTALLED = Path("/var/lib/picam-infer/models")
 
 _YOUNG_S = 60
-"""Anything younger may still be being written."""
+"""Anything younger may still be in the process of being written."""
 Stamp = tuple[tuple[str, FileStamp | None], ...]
 Colour = Literal["rgb", "bgr", "grey"]
 Fit = Literal["crop", "squash", "pad"]
@@ -237,7 +237,7 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
 
 
 def spelling(folder: Path) -> str:
-    """Return what finds a bundle again, from wherever: its name where that leads to it, else its folder."""
+    """Return what finds a bundle again from any folder: its name if that leads to it, else its folder."""
     with contextlib.suppress(PicamError, OSError):
         if _find(folder.name, _places()).resolve() == folder.resolve():
             return folder.name
@@ -258,7 +258,7 @@ def _find(model: str, search: Sequence[Path]) -> Path:
     if "/" in model or model in (".", ".."):
         return _model_folder(model)
     for folder in search:
-        with contextlib.suppress(OSError):  # it may not be entered, or no file has so long a name
+        with contextlib.suppress(OSError):  # no permission, or the name is too long for a file
             if (folder / model / "model.yaml").is_file():
                 return folder / model
     known = ", ".join(names(search)) or "none"

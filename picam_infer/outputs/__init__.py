@@ -1,1 +1,1 @@
-"""What leaves the program: displays, the page, events, collected pictures."""
+"""The program's outputs: displays, the page, events, collected pictures."""

@@ -1,4 +1,4 @@
-"""What is drawn over the picture, and the status screens in its place: pure functions on images."""
+"""What is drawn over the picture, and the status screens instead of it: pure functions on images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Annotation(msgspec.Struct, frozen=True):
     stats: str = ""
     """The line at the bottom left; empty: none."""
     notice: str = ""
-    """Why something is not as usual, or what a key just did; of several lines as many as fit are drawn."""
+    """Something unusual, or what a key just did; of several lines as many as fit are drawn."""
     inset: bool = True
 
 
@@ -58,7 +58,7 @@ def layer(height: int, width: int, result: Result | None, annotation: Annotation
         panel(made, annotation.stats, (unit, height - unit - _panel_height(size)), size, INK)
     if annotation.notice:
         size = _text_height(unit)
-        told = annotation.notice.split("\n")  # of several lines each is short
+        told = annotation.notice.split("\n")  # if there are several lines, each is short
         wrapped = [line for text in told for line in wrap(text, width - 4 * unit, size)]
         lines = wrapped[: 3 if len(told) == 1 else (height - below) // _panel_height(size) - 2]
         for i, line in enumerate(lines):

@@ -1,4 +1,4 @@
-"""The newest picture with what is known of it, or the status screen in its place: the same on monitor and page."""
+"""The newest picture with what is known about it, or a status screen instead: the same on monitor and page."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Annotator:
     """Draws on frames for one monitor or one stream. Several threads may use it."""
 
     def __init__(self, state: State, settings: DisplaySettings, shown: Rate) -> None:
-        """`shown` counts the pictures that went to that monitor or stream, for the line of figures."""
+        """`shown` counts the pictures shown there, for the line of figures."""
         self._state = state
         self._settings = settings
         self._shown = shown
@@ -71,7 +71,7 @@ class Annotator:
         return image
 
     def _layer(self, height: int, width: int, message: str = "") -> Layer:
-        """Return the overlay, drawn anew only when it says or shows something else."""
+        """Return the overlay, redrawn only when something in it has changed."""
         box = preprocess.box(self._state.tuning.preprocess, self._state.network, width, height)
         stats = self._stats() if self._settings.stats else ""
         annotation = annotate.Annotation(box, stats, message or self._notice(), self._settings.inset)
@@ -104,7 +104,7 @@ class Annotator:
 
 
 class _Drawn(msgspec.Struct, frozen=True, eq=False):
-    """An overlay and what it was drawn for."""
+    """An overlay, and the content it was drawn for."""
 
     says: object
     input_image: Pixels | None
@@ -112,7 +112,7 @@ class _Drawn(msgspec.Struct, frozen=True, eq=False):
 
 
 class StreamAnnotator:
-    """Draws for the page's stream what the monitor would show. Several threads may call it."""
+    """Draws what the monitor would show for the page's stream. Several threads may call it."""
 
     def __init__(self, state: State, settings: DisplaySettings, capture: Capture) -> None:
         """`capture`: its size is the status screen's."""

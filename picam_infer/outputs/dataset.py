@@ -1,4 +1,4 @@
-"""Collects pictures to train with later: the camera's own JPEG with its result, within limits."""
+"""Collects pictures for later training: the camera's own JPEG with its result, within limits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Collector:
         self._state.reports.collection.end(self.report)
 
     def report(self) -> CollectionReport:
-        """Return how collecting goes."""
+        """Return the state of collecting."""
         with self._lock:
             sizes = [size for _, size in self._files]
         return CollectionReport(
@@ -163,7 +163,7 @@ class Collector:
                     number, newest = looked if looked else (number, None)
                     frame = newest.frame if newest else None
                     if looked is None:
-                        self._stop.wait(0.05)  # a mailbox that is closed makes nobody wait
+                        self._stop.wait(0.05)  # a closed mailbox does not wait
                 if newest is not None and frame is not None and self._wanted(newest):
                     self._due_s = time.monotonic() + self._settings.every_s
                     self._save(newest, frame)

@@ -16,7 +16,7 @@ class InvitationScreen(msgspec.Struct, frozen=True):
     """What is shown instead of the picture, like a status screen."""
 
     link: str
-    """What the code says: an address with a one-time login; empty: there is no address yet."""
+    """The code's content: an address with a one-time login; empty: there is no address yet."""
     addresses: Sequence[str]
     """What to type instead, with the token."""
     how_long: str
@@ -43,7 +43,7 @@ class InvitationScreen(msgspec.Struct, frozen=True):
     def _words(self, image: Pixels, left: int, top: int, room: int, unit: int) -> None:
         body, small = max(15, 5 * unit // 2), max(14, 2 * unit)
         blocks = [("See it on your phone", 4 * unit, annotate.INK), (self._what(), body, self._colour())]
-        # The name besides the first address: nobody types IPv6.
+        # The host name as well as the first address: nobody types IPv6.
         blocks += [
             (address, body, annotate.INK) for address in dict.fromkeys([*self.addresses[:1], *self.addresses[-1:]])
         ]

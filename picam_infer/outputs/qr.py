@@ -9,7 +9,7 @@ import numpy as np
 from picam_infer.core import Pixels
 
 QUIET = 4
-"""Light modules around it, without which no camera finds it (ISO/IEC 18004)."""
+"""The light border, without which scanners do not find it (ISO/IEC 18004)."""
 
 
 def modules(text: str) -> Pixels:
@@ -36,7 +36,7 @@ def rows(text: str) -> Sequence[str]:
 def in_text(text: str) -> Sequence[str]:
     """Return one as lines for a terminal, two modules to a character, in explicit black and white.
 
-    A terminal's own colours may be either way round, and many readers take only dark on light.
+    A terminal's own colours may be inverted, and many scanners only read dark on light.
     """
     dark = modules(text)
     if len(dark) % 2:

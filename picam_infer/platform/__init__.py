@@ -1,1 +1,1 @@
-"""The machine itself: systemd, malloc, sensors, X11."""
+"""The operating system: systemd, malloc, sensors, X11."""

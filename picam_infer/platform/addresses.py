@@ -12,7 +12,7 @@ from pathlib import Path
 _SIOCGIFADDR = 0x8915
 _IPV6 = Path("/proc/net/if_inet6")
 _PASSED_BY = ("docker", "veth", "br-", "virbr", "lxc", "tailscale")
-"""Networks inside this machine, and those that only machines that joined them can reach: named last."""
+"""Networks inside this machine, and those that only their members can reach: listed last."""
 
 
 def own() -> list[str]:

@@ -64,7 +64,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def failed(error: OSError) -> bool:
-    """Whether it is the disk that does not take or give what it should, and not this program's mistake."""
+    """Whether an error comes from the disk, not from a mistake in this program."""
     return error.errno in _DISK
 
 

@@ -1,6 +1,6 @@
-"""A lock for long work under a name: a second process is refused at once, where `folder_lock` lets it wait its turn.
+"""A lock for long work: a second process is refused at once, whereas `folder_lock` lets it wait its turn.
 
-The kernel gives it back when its owner ends, however it ends.
+The kernel releases it when its owner ends, however it ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Taken(Exception):
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Have the lock of a file meanwhile, which is made and removed again. Raises `Taken` or `OSError`."""
+    """Hold a lock file until the block ends; it is created and removed again. Raises `Taken` or `OSError`."""
     handle = _locked(path)
     try:
         yield

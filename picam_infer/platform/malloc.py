@@ -7,7 +7,7 @@ import ctypes
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """`M_TRIM_THRESHOLD` and so on of malloc.h."""
 _PICTURE = 16 * 2**20
-"""Bytes: what one picture may take, in colour, to be put where the one before was."""
+"""Bytes: a colour picture up to this size reuses the memory of the one before."""
 
 
 def limit_arenas() -> None:

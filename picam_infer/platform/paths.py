@@ -1,4 +1,4 @@
-"""Where this program and what belongs to it lie: state that outlives a restart, caches that may go, its own Python."""
+"""Where this program keeps things: state that outlives a restart, caches that may be deleted, its own Python."""
 
 from __future__ import annotations
 

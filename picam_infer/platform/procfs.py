@@ -52,7 +52,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def keeps_devices(self) -> bool:
-        """Whether it is a picam-infer that keeps camera and monitor; `check` and `devices` pass by."""
+        """Whether it is a picam-infer that keeps camera and monitor (`run`), unlike `check` and `devices`."""
         return self.name == COMMAND and "run" in self.command
 
     @property

@@ -1,4 +1,4 @@
-"""Files that somebody names to be read: what is no regular file is refused before it is opened.
+"""Files that a user asks to be read: anything but a regular file is refused before it is opened.
 
 Opening a named pipe waits for somebody who writes to it, and opening a device may do anything.
 """
@@ -37,5 +37,5 @@ def unreadable(path: Path, error: OSError | ValueError) -> NoInput:
 
 
 def is_closed(error: BaseException) -> bool:
-    """Tell whether an error says that this user may not do it."""
+    """Tell whether an error means that this user has no permission."""
     return isinstance(error, OSError) and error.errno in _CLOSED

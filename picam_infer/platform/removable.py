@@ -28,7 +28,7 @@ class Medium(msgspec.Struct, frozen=True):
 
     @property
     def how(self) -> str:
-        """How to get at its files; empty: they can be read."""
+        """How to make its files readable; empty: they are."""
         if self.folder is None:
             return (f"open it in the desktop's file manager, or: sudo mount -o ro /dev/{self.device} /mnt "
                     f"(and afterwards: sudo umount /mnt)")  # fmt: skip
@@ -41,7 +41,7 @@ def media(mounts: Path | None = None, sys: Path | None = None) -> list[Medium]:
     """Return what is plugged in, the mounted first. What cannot be read is left out."""
     mounts, sys = mounts or MOUNTS, sys or SYS
     mounted = [(device, folder) for number, folder in _mounted(mounts) if (device := _block(sys, number)) is not None]
-    # A disk that carries the running system is no stick, whatever else is on it.
+    # A disk with the running system is not a stick, whatever else is on it.
     system = {_disk(device).name for device, folder in mounted if str(folder) in _SYSTEM}
     sticks: dict[str, Medium] = {}
     for device, folder in mounted:

@@ -120,7 +120,7 @@ def _settled(now: Condition) -> bool:
 
 
 def _until(service: Service, over: Callable[[Condition], bool], patience_s: float) -> Condition:
-    """Wait for a condition for as long as the service gets on: it starts or reloads, or says something new."""
+    """Wait for a condition for as long as the service makes progress: it starts or reloads, or has a new status."""
     began_s = time.monotonic()
     ends_s, last = began_s + patience_s, None
     while (now := _asked_again(service, ends_s)) is None or not over(now):
@@ -137,7 +137,7 @@ def _until(service: Service, over: Callable[[Condition], bool], patience_s: floa
 
 
 def _asked_again(service: Service, ends_s: float) -> Condition | None:
-    """Return the state of a service; None: systemd was too slow to say it, on a machine that is busy with a model."""
+    """Return the state of a service; None: systemd was too slow to answer, on a machine that is busy with a model."""
     try:
         return condition(service)
     except Unavailable:

@@ -36,11 +36,11 @@ class Notifier:
         return bool(self._address)
 
     def ready(self, status: str = "") -> None:
-        """The service works (or says on its screen why not); `status` is its line from then on, where there is one.
+        """The service works (or its screen says why not); `status` is its line from then on, where there is one.
 
-        Both go in one message: whoever waits for the end of a reload reads no line of the time before.
+        Both go in one message, so that whoever waits for the end of a reload never reads the old line.
         """
-        self._status = ""  # the next line is sent, be it the one of before
+        self._status = ""  # the next line is sent even if it is the same
         self._send(f"STATUS={printable(status)}\nREADY=1" if status else "READY=1")
 
     def reloading(self) -> None:

@@ -21,11 +21,11 @@ _JSON = {escaped: json.JSONEncoder(ensure_ascii=escaped).encode for escaped in (
 
 
 class OutputError(PicamError):
-    """What was to be printed could not be."""
+    """Something could not be printed."""
 
 
 def prepare() -> None:
-    """Make the standard streams take any text, whatever the terminal knows, and keep closed ones from being reused."""
+    """Make the standard streams accept any text in any encoding, and keep closed ones from being reused."""
     # A file that is opened later must not become standard output because its number is free.
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -35,7 +35,7 @@ def prepare() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    logging.raiseExceptions = False  # where the log cannot be written, there is nobody to tell
+    logging.raiseExceptions = False  # if the log cannot be written, there is no way to report it
 
 
 def printable(text: str) -> str:
@@ -85,13 +85,13 @@ def put(text: str, *, error: bool = False) -> None:
 
 
 def flush() -> None:
-    """Hand on what others have printed. Raises as `say`."""
+    """Flush what others have printed. Raises as `say`."""
     if sys.stdout is not None:
         put("")
 
 
 def abandon() -> None:
-    """Throw away what standard output has not taken: Python would try once more at the end, and complain."""
+    """Discard what standard output has not accepted: Python would try again at the end, and print an error."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

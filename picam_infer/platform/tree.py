@@ -1,4 +1,4 @@
-"""What is inside a folder, looked at no further than anybody would wait for: somebody may have named the whole disk."""
+"""What is inside a folder, with a limit: somebody may have named the whole disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class TooMany(Exception):
-    """There is more inside than may be."""
+    """The folder contains too much."""
 
 
 def inside(folder: Path, most: int) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A camera's own settings (exposure, focus, gain…): which it has, what a value means, and the order to set them."""
+"""A camera's own settings (exposure, focus, gain…): which it has, what values mean, and in which order to set them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Control(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     """Its names in other kernel versions."""
     inactive: bool = False
-    """An automatic mode controls it now, so that a value has no effect."""
+    """An automatic mode controls it now, so setting a value has no effect."""
     volatile: bool = False
     """It changes by itself."""
     id: int = 0

@@ -1,4 +1,4 @@
-"""The process that `picam-infer run` is: its log, its signals, and how it ends."""
+"""The process of `picam-infer run`: its log, its signals, and how it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _END_S = 1.7
 
 
 def run(options: Options) -> int:
-    """Run until told to stop; returns the exit code. Raises `PicamError` for what waiting cannot mend."""
+    """Run until told to stop; returns the exit code. Raises `PicamError` for errors that waiting cannot fix."""
     malloc.limit_arenas()
     notifier = Notifier()
     wrong: ConfigError | None = None
@@ -35,7 +35,7 @@ def run(options: Options) -> int:
     except ConfigError as error:
         if not notifier.active:
             raise
-        # Nobody reads a service's exit code: it stays up, says on the screen what is wrong, and follows the file.
+        # Nobody reads a service's exit code: it keeps running, shows what is wrong on the screen, and watches the file.
         config, wrong = Config(), error
     logging.basicConfig(handlers=[journal_handler()], level=config.log.level.upper(), force=True)
     # Its pictures are small: OpenCV's own threads would spend more time waiting for each other than they save.
@@ -44,7 +44,7 @@ def run(options: Options) -> int:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         supervisor.on_signal(number, frame)
-        if number in (signal.SIGTERM, signal.SIGINT):  # a driver or a dead endpoint must not hold up the end
+        if number in (signal.SIGTERM, signal.SIGINT):  # a driver or a dead endpoint must not delay the end
             last = threading.Timer(_END_S, _leave, (0,))
             last.daemon = True
             last.start()

@@ -1,4 +1,4 @@
-"""Exchanges the model while the loops run: the new one is opened beside the old one, and taken between two frames."""
+"""Exchanges the model while the loops run: the new one is opened beside the old and takes over between two frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Open = Callable[[threading.Event], Classifier]
 
 
 class Exchange:
-    """One exchange. `start` and `give_up` belong to whoever wants it, `take` to the loop that runs the model."""
+    """One exchange. Whoever wants it calls `start` and `give_up`; the loop that runs the model calls `take`."""
 
     def __init__(
         self, open_classifier: Open, picture: Pixels, taken: Callable[[], None], *, beside: bool = True
@@ -46,7 +46,7 @@ class Exchange:
 
     @property
     def late(self) -> bool:
-        """Whether it takes longer than anybody should wait."""
+        """Whether it has taken too long."""
         return time.monotonic() - self._began_s > PATIENCE_S
 
     def start(self, tell: Callable[[], None]) -> None:
@@ -66,7 +66,7 @@ class Exchange:
         return classifier
 
     def give_up(self) -> None:
-        """Give the new model up, at whatever stage."""
+        """Give up the new model, at any stage."""
         with self._lock:
             self._given_up.set()
             classifier, self._classifier = self._classifier, None
@@ -78,7 +78,7 @@ class Exchange:
             classifier = self._tried()
         except PicamError as error:
             self._fail(error)
-        except Exception as error:  # the top of a thread: the old model goes on
+        except Exception as error:  # the top of a thread: the old model stays in use
             log.exception("exchanging the model: an internal error")
             self._fail(PicamError(f"the new model cannot be run ({type(error).__name__})", "see the journal"))
         else:

@@ -1,4 +1,4 @@
-"""The one owner of which parts of the program work, and of what is known about those that do not."""
+"""The one owner of which parts of the program work, and of why the others do not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from picam_infer.core import Problem
 Part = Literal["camera", "engine", "display", "model", "configuration"]
 """Each event outlet is a part, too: see `core.outlet_part`."""
 ALWAYS_COUNTED: tuple[Part, ...] = ("camera", "engine", "display")
-"""Parts that metrics name before anything has happened to them, since every program has them, or may have."""
+"""Parts that metrics list from the start, since every run has or may have them."""
 
 Listener = Callable[[Problem, bool], None]
 """Called with (problem, False) for a part that is down or has a new reason, with (problem, True) once it is up."""

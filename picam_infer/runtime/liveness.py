@@ -1,4 +1,4 @@
-"""Whether a source is alive. A slow one is, as long as it keeps its own pace; one that sends nothing usable is not."""
+"""Whether a source is alive: a slow one is, while it keeps its own pace; one that sends nothing usable is not."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Liveness:
         self._damage = ("", 0)
 
     def damaged(self, why: str) -> None:
-        """Note a picture that had to be skipped. The first reason stays: later ones differ only in their numbers."""
+        """Note a picture that had to be skipped. The first reason is kept: later ones differ only in their numbers."""
         self._damage = (self._damage[0] or why, self._damage[1] + 1)
 
     def undecodable(self, why: str) -> None:

@@ -1,4 +1,4 @@
-"""A model that came by the page: received, converted in the sandbox, tried on the live picture, then used or not."""
+"""A model uploaded on the page: received, converted in the sandbox, tried on the live picture, then used or not."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ MOST_MB = 500.0
 RESERVE_MB = 300.0
 """What stays free on the disk while a file is received and converted."""
 _LOOK_S = 5.0
-"""For so long after a request somebody counts as looking at the trial."""
+"""How long after a request somebody counts as looking at the trial."""
 _IDLE_S = 1800.0
-"""A trial that nobody has looked at for so long is given up."""
+"""A trial that nobody has looked at for this long is given up."""
 _PER_S = 2.0
 _PLACE = ".trial"
 
@@ -76,7 +76,7 @@ class ModelTrial:
             self._state = None
 
     def close(self, patience_s: float = 1.0) -> None:
-        """Give up what is on trial: nothing of it is kept. May be called more than once."""
+        """Give up the trial; nothing of it is kept. May be called more than once."""
         self._given_up.set()
         if self._thread is not None:
             self._thread.join(patience_s)
@@ -226,7 +226,7 @@ class ModelTrial:
             return chosen
 
     def discard(self) -> None:
-        """Throw the model on trial away, even while it is still being received or converted."""
+        """Discard the model on trial, even while it is still being received or converted."""
         with self._lock:
             self._given_up.set()
             self._forget()
@@ -270,7 +270,7 @@ class ModelTrial:
             pass
         except PicamError as error:
             self._failed(error, given_up)
-        except Exception as error:  # the top of a thread: the recognition goes on
+        except Exception as error:  # the top of a thread: recognition continues
             log.exception("the trial of a model: an internal error")
             self._failed(PicamError(f"an internal error ({type(error).__name__})", "see the journal"), given_up)
 

@@ -10,7 +10,7 @@ _LATE_S = 0.05
 
 
 class Pace:
-    """Says when something may be done again. One thread uses it."""
+    """Decides when something may be done again. One thread uses it."""
 
     def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """`per_s`: the most times a second; 0: no limit."""
@@ -20,7 +20,7 @@ class Pace:
 
     @property
     def early_s(self) -> float:
-        """How many seconds to wait; 0 or less: it may be done now."""
+        """Return how many seconds to wait; 0 or less: it may be done now."""
         return self._due_s - self._clock() if self._every_s else 0.0
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""The addresses to type for the page, here and on another machine; never one that leads nowhere."""
+"""The page's addresses, for this machine and for others; never one that does not work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a starting service opens its page: after the first answer, which the libraries of the page would hold up."""
+"""When a starting service opens its page: after the first answer, which the page's libraries would delay."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 
 LATEST_S = 15.0
-"""A page without answers is better than none: by then it is known that they take their time."""
+"""After this long a page without answers is better than no page."""
 
 
 class PageStart:
-    """Opens the page once, when its libraries are loaded; that takes a small machine seconds and begins when it may."""
+    """Opens the page once its libraries are loaded, which takes a small machine seconds; loading waits for its time."""
 
     def __init__(self, load: Callable[[], object], open_page: Callable[[], None], latest_s: float = LATEST_S) -> None:
         """`load` imports what `open_page` needs, in a thread: the picture goes on meanwhile.
@@ -40,5 +40,5 @@ class PageStart:
         return True
 
     def _try_to_load(self) -> None:
-        with contextlib.suppress(ImportError):  # the opening says it, where it is heard
+        with contextlib.suppress(ImportError):  # opening the page reports it, where somebody handles it
             self._load()

@@ -120,7 +120,7 @@ def pipeline_setup(
 def start_listeners(
     outputs: contextlib.ExitStack, config: Config, path: Path | None, state: State
 ) -> Collection | None:
-    """Start what must not miss the first result: events and collected pictures. What is off is not imported."""
+    """Start what must not miss the first result: events and collected pictures. Nothing that is off is imported."""
     if config.events:
         from picam_infer.outputs.events import Events
 

@@ -45,7 +45,7 @@ class Paused(msgspec.Struct, frozen=True):
 
 
 class Pause:
-    """The switch of watching. Any thread may use it, except a signal handler.
+    """Pauses and resumes watching. Any thread may use it, but not a signal handler.
 
     What is set manually holds until the schedule agrees, when its hours next begin or end.
     It outlives reloads; the loops look at `now` before every picture.
@@ -71,8 +71,8 @@ class Pause:
             self._decide(by)
 
     def follow(self, schedule: Schedule) -> None:
-        """Go by another schedule."""
-        time.tzset()  # the time zone may be a new one, too
+        """Use another schedule."""
+        time.tzset()  # the time zone may have changed too
         with self._changed:
             self._schedule = schedule
             self._decide("schedule")

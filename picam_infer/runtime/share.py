@@ -59,7 +59,7 @@ class Invitation(msgspec.Struct, frozen=True, eq=False):
 
 
 class Share:
-    """The switch that opens the page to the network. Any thread may use it, except a signal handler.
+    """Opens the page to the network. Any thread may use it, but not a signal handler.
 
     It is stored as `web.share` in the configuration, so that it survives restarts and reloads. The web server, which
     owns the sockets, learns of changes through `listen`.
@@ -145,7 +145,7 @@ class Share:
         now = self.now
         if now is None or now.until is None:
             return
-        # A clock that is set back must not prolong it; one that is set forward may end it.
+        # Setting the clock back must not prolong it; setting it forward may end it.
         if self._clock() >= now.until or self._monotonic() >= self._ends_s:
             with self._lock:
                 if self.now is now:

@@ -92,14 +92,14 @@ class Latest(Generic[T]):
             return self._number, self._item
 
     def clear(self) -> None:
-        """Forget the item: what it showed is no longer true."""
+        """Forget the item: it is no longer valid."""
         with self._condition:
             self._item = None
             self._taken = self._number
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Wake all who wait; later waits return at once."""
+        """Wake all waiting threads; later waits return at once."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

@@ -1,4 +1,4 @@
-"""Wires source, engine, screen and outputs together and keeps them running: rounds, reloads, the watchdog."""
+"""Connects source, engine, screen and outputs and keeps them running: rounds, reloads, the watchdog."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ _PAGE = "picam_infer.outputs.web.server"
 _PAUSE = {signal.SIGUSR1: True, signal.SIGUSR2: False}
 """Whether a signal pauses or resumes."""
 _SHOW = signal.SIGWINCH
-"""Opens a window again that a person closed. Harmless without a handler, so that it may be sent to any process."""
+"""Opens a window again that a person closed. The signal is harmless without a handler, so any process may get it."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, _SHOW, *_PAUSE)
-"""Those that `Supervisor.on_signal` takes."""
+"""The signals that `Supervisor.on_signal` handles."""
 
 
 class Outcome(Enum):
@@ -71,7 +71,7 @@ class Outcome(Enum):
 
 
 class _Round(msgspec.Struct, frozen=True):
-    """What one round runs, and which model."""
+    """The parts of one round, and its model."""
 
     state: State
     settings: RuntimeSettings
@@ -80,7 +80,7 @@ class _Round(msgspec.Struct, frozen=True):
 
 
 class _ModelChange(msgspec.Struct, frozen=True):
-    """Another model that is to be taken over in this round."""
+    """A change of model within this round."""
 
     exchange: Exchange
     config: Config
@@ -135,7 +135,7 @@ class Supervisor:
         elif number == signal.SIGHUP:
             self._reloads.ask()
             if self._change is None:
-                # Said at once, not when its turn comes: systemd before 253 would take the reload for done until then.
+                # Reported at once: until then, systemd before 253 would consider the reload done.
                 self._readiness.reload_asked()
         else:
             self._stop.set()
@@ -157,7 +157,7 @@ class Supervisor:
                 try:
                     outcome = self._round(screen)
                 except PicamError as error:
-                    # At a terminal a person reads the message; a service has nobody, so it says it on the screen.
+                    # At a terminal a person reads the message; a service shows it on the screen instead.
                     if not patient:
                         raise
                     if isinstance(error, ConfigError):
@@ -251,7 +251,7 @@ class Supervisor:
             answered = done > self._old_answers or (shown and known_why)
             waited = not page.over
             complete = page.step(answered) or pipeline.finished.is_set()
-            if not (complete or known_why):  # whoever reads in the status that it runs finds the page, too
+            if not (complete or known_why):  # whoever reads in the status that it is running should find the page too
                 self._readiness.hold_status()
             if not pipeline.stuck and (done != worked or known_why or (waited and complete)):
                 if answered and complete:
@@ -269,7 +269,7 @@ class Supervisor:
         return Outcome.STOP
 
     def _attend(self, viewer: Viewer, state: State) -> Outcome | None:
-        """Act on keys, signals and the schedule, and tell the status; returns the outcome if that ends the round."""
+        """Handle keys, signals and the schedule, and report the status; returns the outcome if that ends the round."""
         while self._pause_requests:
             self.pause.set(self._pause_requests.popleft(), "signal")
         self.pause.tick()
@@ -280,7 +280,7 @@ class Supervisor:
     # -- a round without a model ---------------------------------------------------
 
     def _wait_for_model(self, screen: Screen, error: PicamError, tried: bundles.Stamp) -> Outcome:
-        """Stay up until there is a model to try, or a reload; `tried`: the state of its files that did not work."""
+        """Keep running until there is a model to try, or a reload; `tried`: the state of the files that failed."""
         missing = MissingModel(self.config.model, error, tried)
 
         def follow(state: State) -> Outcome | None:
@@ -289,7 +289,7 @@ class Supervisor:
         return self._wait(screen, missing.tell, follow, page=True)
 
     def _wait_for_configuration(self, screen: Screen, error: ConfigError, page: bool) -> Outcome:
-        """Stay up until the wrong configuration's file changes, or a reload.
+        """Keep running until the invalid configuration file changes, or a reload.
 
         `page`: whether the settings could be read as such, so that it is known where the page belongs.
         """
@@ -314,7 +314,7 @@ class Supervisor:
     def _wait(
         self, screen: Screen, tell: Callable[[State], None], follow: Callable[[State], Outcome | None], page: bool
     ) -> Outcome:
-        """Stay up without a model: screen, page and status say why (`tell`), until `follow` has an outcome."""
+        """Keep running without a model: screen, page and status say why (`tell`), until `follow` has an outcome."""
         state = self._new_state(Tuning(Photo(), self.config.decide))
         settings = RuntimeSettings(state)  # a missing model has no settings to save
         with contextlib.ExitStack() as outputs:
@@ -360,7 +360,7 @@ class Supervisor:
         return self._reloads.ask_for_model()
 
     def _follow(self, state: State) -> Outcome | None:
-        """Take up a new configuration or model; returns the outcome if that needs a new round."""
+        """Switch to a new configuration or model; returns the outcome if that needs a new round."""
         if self._change is not None:
             return self._follow_change(self._change)
         if self._reloads.pending and self._reloaded(state):
@@ -401,7 +401,7 @@ class Supervisor:
         log.info("configuration read again")
 
     def _try_model(self, config: Config, waiting: bool) -> RoundModel | None:
-        """Return a configuration's model; None: there is none, but as we are waiting for one, we can go on waiting.
+        """Return a configuration's model; None: there is none, but the service can go on waiting for one.
 
         Raises `PicamError` if it cannot be used.
         """
@@ -436,7 +436,7 @@ class Supervisor:
         if running is None or parts.without_model(config) != parts.without_model(self.config):
             return False
         if not self._reloads.model_awaited and config == self.config and model.stamp == running.model.stamp:
-            return False  # a reload of the same: rebuild everything
+            return False  # a reload of the same settings rebuilds everything
         bundle, old = model.bundle, running.model.bundle
 
         def taken() -> None:

@@ -37,7 +37,7 @@ _REGION_KEYS = {
     "pageup": (0.0, 0.0, _REGION_STEP),
     "pagedown": (0.0, 0.0, -_REGION_STEP),
 }
-"""Steps as shares of the picture's height: to the right, down, larger."""
+"""Steps to the right, down and in size, as shares of the picture's height."""
 _HELP_S = 15.0
 _HELP = """q, Esc: quit · f: full screen · Space: freeze · h: this help
 t: teach · n: show the page on a phone (QR code)
@@ -90,7 +90,7 @@ class Viewer:
             self._state.unpacked.forget(self)
             time.sleep(min(early_s, _TICK_S))
             if self._state.stats.frames.per_second() > self._screen.settings.fps:
-                self._number = self._state.frames.number  # the next one is newer, and the network wants it, too
+                self._number = self._state.frames.number  # the next one is newer, and the network needs it too
             return True
         if self._frozen:
             self._state.unpacked.forget(self)

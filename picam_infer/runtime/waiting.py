@@ -1,4 +1,4 @@
-"""What a service without a model waits for: a model that works, or a correct configuration."""
+"""How a service without a model waits for one that works, or for a correct configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from picam_infer.runtime.state import State
 log = logging.getLogger("picam_infer")
 
 SETTLED_S = 0.5
-"""How long a file stays as it is before it is read: many editors empty it first, and half a file can be valid, too."""
+"""How long a file must be unchanged before it is read: many editors empty it first, and half a file can be valid."""
 
 
 class MissingModel:

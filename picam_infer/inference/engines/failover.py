@@ -24,7 +24,7 @@ Said = Callable[[str], None]
 
 
 class Preferred(Protocol):
-    """The engine that is used while available: a stick that is plugged in and out, a server that comes and goes."""
+    """The engine that is used while available: a stick that may be unplugged, a server that comes and goes."""
 
     noun: str
     """What it is called in messages: `the stick`."""
@@ -51,7 +51,7 @@ class Preferred(Protocol):
         """Wait; return whether something changed, so that it is tried at once and the waits start over."""
 
     def notice(self, engine: Engine) -> str:
-        """Return what is new about it after an answer, as a sentence, or nothing."""
+        """Return news about it after an answer, as a sentence; empty: none."""
 
     def fell_back(self) -> None:
         """Note that the CPU took over."""
@@ -117,12 +117,12 @@ class FailoverEngine:
 
     @property
     def telemetry(self) -> Telemetry | None:
-        """What the preferred engine last said of itself; None while the CPU works."""
+        """The preferred engine's last telemetry; None while the CPU is in use."""
         return self._front.telemetry if self._front else None
 
     @property
     def front(self) -> Engine | None:
-        """The preferred engine; None while the CPU works."""
+        """The preferred engine; None while the CPU is in use."""
         return self._front
 
     # -- the inference thread ---------------------------------------------
@@ -186,7 +186,7 @@ class FailoverEngine:
             return
         with self._lock:
             self._front = None
-            self._retired.append(front)  # closing takes time: left to the seeker
+            self._retired.append(front)  # closing takes time, so the other thread does it
         self._served_s = time.monotonic() - self._since_s
         self.depth = self._cpu.depth
         for request in self._pending:
@@ -197,7 +197,7 @@ class FailoverEngine:
         self._told = {_cause(loss)}
         self._search.set()
 
-    # -- the seeker's thread ----------------------------------------------
+    # -- the thread that looks for the preferred engine ----------------------------------------------
 
     def _seek(self) -> None:
         while self._search.wait() and not self._closed.is_set():
@@ -254,7 +254,7 @@ class FailoverEngine:
         candidate.close()
 
     def _complain(self, loss: Disconnected) -> None:
-        if not str(loss):  # there is none: whatever comes next is worth a report again
+        if not str(loss):  # there is none: the next loss is reported again
             self._told = set()
         elif _cause(loss) not in self._told and not self._closed.is_set():
             self._told.add(_cause(loss))
@@ -273,12 +273,12 @@ class FailoverEngine:
 
 
 def _cause(loss: Disconnected) -> str:
-    """Return what identifies a loss, whatever its wording: the same one is reported once."""
+    """Return what identifies a loss, independent of its wording: the same one is reported once."""
     return str(getattr(loss, "cause", "") or loss)
 
 
 def probe_image(bundle: Bundle) -> Pixels:
-    """Return a picture that is the same every time: smooth noise, so that no class is certain of it."""
+    """Return a picture that is the same every time: smooth noise, so that no class is certain."""
     shape = bundle.card.input
     coarse = np.random.default_rng(7).integers(0, 256, (8, 8, shape.channels), np.uint8)
     rows = np.arange(shape.height) * 8 // shape.height

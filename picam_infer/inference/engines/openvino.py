@@ -28,7 +28,7 @@ _loading = threading.Lock()
 CACHE_MB = 100
 """How many bytes the cache of compiled networks may take: every lesson, and every correction, adds one."""
 QUICK_S = 0.01
-"""An inference that takes no longer on one thread keeps up with any camera, and leaves the other cores alone."""
+"""An inference this fast on one thread keeps up with any camera and leaves the other cores free."""
 
 
 class Unreadable(BundleError, NoInput):
@@ -36,7 +36,7 @@ class Unreadable(BundleError, NoInput):
 
 
 class OpenVino:
-    """One compiled network and one infer request, used for ever: memory stays flat."""
+    """One compiled network and one infer request, reused for every inference, so memory stays flat."""
 
     depth = 1
     telemetry: Telemetry | None = None
@@ -231,7 +231,7 @@ def _request(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
 def _threads(request: Any) -> int:
     try:
         return int(request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
-    except RuntimeError:  # no such thing on this device
+    except RuntimeError:  # this device has no such property
         return 0
 
 
@@ -275,7 +275,7 @@ def _remedy(core: ov.Core, model: ov.Model, device: str) -> str:
 
 
 def _tidy(cache: Path) -> None:
-    """Delete compiled networks that were used longest ago, until the rest has room; never the newest."""
+    """Delete the least recently used compiled networks until the rest fit; never the newest."""
     used_mb = 0.0
     with contextlib.suppress(OSError):  # another process tidies as well
         blobs = [(path, path.stat()) for path in cache.glob("*.blob")]

@@ -1,4 +1,4 @@
-"""One inference in a separate process: on a CPU that the runtime was not built for it dies of a signal.
+"""One inference in a separate process: on a CPU that the runtime was not built for, the process is killed by a signal.
 
 `python -m picam_infer.inference.engines.probe MODEL DEVICE PRECISION` prints the milliseconds of one warm inference.
 """

@@ -1,6 +1,6 @@
 """A taught bundle in two parts: the network up to its features, and the layers that were taught, which the CPU runs.
 
-The second part is cut out of the bundle's own network, so that it says the same wherever the features came from.
+The second part is cut out of the bundle's own network, so that the answer is the same wherever the features came from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FEATURES = "taught_features"
 
 
 class TaughtLayers:
-    """The layers behind the features. One thread at a time may ask them."""
+    """The layers after the features. One thread at a time may use them."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Compile for the CPU in float32. Raises `BundleError` or `Unavailable`."""

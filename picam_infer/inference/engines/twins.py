@@ -1,6 +1,6 @@
-"""What a network does twice with the same weights becomes one part with a batch of two, which reads them once.
+"""Whatever a network does twice with the same weights becomes one part with a batch of two, which reads them once.
 
-The digit model looks twice, for example: at its input, and at a copy moved by a pixel.
+The digit model, for example, looks at its input and at a copy shifted by a pixel.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _same_constants(one: ov.Node, other: ov.Node) -> bool:
 
 
 def _common_source(one: ov.Node, other: ov.Node) -> ov.Output | None:
-    """Return what both pictures come from as one batch; None: they cannot be merged."""
+    """Return the common source of both pictures as one batch; None: they cannot be merged."""
     from openvino import opset13 as ops
 
     a, b = one.input_value(0), other.input_value(0)

@@ -35,11 +35,11 @@ def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
         try:
             return opener()
         except owner.Held as held:
-            # A desktop that refuses the window has the monitor: the refusal is what a person can fix.
+            # A desktop that refuses the window holds the monitor: the refusal is what a person can fix.
             raise next((loss for loss in losses if isinstance(loss, x11.Refused)), held) from None
         except Disconnected as loss:
             losses.append(loss)
-    # Without a desktop it is no news that there is none: the bare monitor's reason is the one to fix.
+    # Without a desktop, a missing desktop is no news: the bare monitor's reason is the one to fix.
     raise losses[0] if desktop or len(losses) < 2 else losses[1]
 
 
@@ -51,6 +51,6 @@ def _open(kind: str, config: Config) -> Display:
     # Each is imported only when it is tried: a window pulls in the whole of Qt.
     module = importlib.import_module(f"picam_infer.outputs.display.{kind}")
     opens = getattr(module, _KINDS[kind])
-    # Only the bare monitor's mode is this program's to choose.
+    # Only on a bare monitor does this program choose the mode.
     display: Display = opens(config.display, config.picture_size) if kind == "kms" else opens(config.display)
     return display

@@ -1,4 +1,4 @@
-"""What the displays without a desktop share: the keyboard, a regular look at the monitor, words for what is missing."""
+"""What the displays without a desktop share: the keyboard, a regular look at the monitor, messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BareScreen:
         return self._keyboard.held() if self._keyboard else frozenset()
 
     def to_front(self) -> None:
-        """There is nothing in front of it."""
+        """Do nothing: there is never anything in front of it."""
 
     def close(self) -> None:
         """Give the keyboard back. May be called more than once."""
@@ -55,13 +55,13 @@ class BareScreen:
 
 
 def unplugged(connectors: Sequence[owner.Connector]) -> Disconnected:
-    """Return the same words for a monitor that goes and for one that never was there: the journal has them once."""
+    """Return the same message for a monitor that was unplugged and for one that was never there: it is logged once."""
     names = ", ".join(connector.name for connector in connectors)
     return Disconnected("no monitor is plugged in", f"plug one in ({names}): it is used at once")
 
 
 def permission_denied(device: Path) -> Disconnected:
-    """Return that this user may not open a graphics device."""
+    """Return the error for a graphics device that this user may not open."""
     return Disconnected(
         f"{device}: permission denied",
         "add the user to the group video: sudo usermod -aG video USER, then log in again",

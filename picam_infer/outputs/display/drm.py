@@ -25,7 +25,7 @@ FLIP_EVENT = 0x01
 FLIP_COMPLETE = 0x02
 DUMB_BUFFER = 0x1
 CONNECTED, UNKNOWN = 1, 3
-# Freeing goes on whatever fails: the card may have been pulled out, a view of the memory may live on.
+# Freeing continues whatever fails: the card may have been removed, a view of the memory may still exist.
 _FREEING = (OSError, BufferError, ValueError)
 
 CONNECTOR_KINDS = ("Unknown", "VGA", "DVI-I", "DVI-D", "DVI-A", "Composite", "SVIDEO", "LVDS", "Component", "DIN", "DP",
@@ -53,7 +53,7 @@ class Resources(ctypes.Structure):
 
 
 class Connector(ctypes.Structure):
-    """struct drm_mode_get_connector: a socket and what is plugged into it."""
+    """struct drm_mode_get_connector: a connector and what is plugged into it."""
 
     _fields_ = [(name, ctypes.c_uint64) for name in ("encoders", "modes", "props", "prop_values")] + [
         (name, ctypes.c_uint32) for name in ("count_modes", "count_props", "count_encoders", "encoder_id", "id", "kind",
@@ -327,10 +327,10 @@ def event_kinds(data: bytes) -> list[int]:
 def choose_mode(modes: Sequence[ModeInfo], picture: tuple[int, int] | None = None) -> ModeInfo:
     """Return the mode to drive a monitor in: one of its preferred mode's shape.
 
-    With the width and height of the pictures, it is the smallest that holds them, from 1280×720 on: a monitor enlarges
-    them for nothing, and a program takes four times as long for that as for copying them. Otherwise it is the preferred
-    one or, beyond 2560×1600, the largest up to 1920×1200: filling a 4K screen by software takes a Pi longer than a
-    camera's frame, and shows nothing more. A mode that the kernel's command line names (video=…) is somebody's wish.
+    Given the width and height of the pictures, it is the smallest that holds them, from 1280×720 on: enlarging costs
+    a monitor nothing, but takes a program four times as long as copying. Otherwise it is the preferred one or, beyond
+    2560×1600, the largest up to 1920×1200: filling a 4K screen by software takes a Pi longer than a camera's frame
+    lasts, and shows nothing more. A mode named on the kernel's command line (video=…) is kept: somebody chose it.
     """
     if wished := [mode for mode in modes if mode.type & USER_DEFINED]:
         return wished[0]
@@ -358,5 +358,5 @@ def _area(mode: ModeInfo) -> int:
 
 
 def _drawable(mode: ModeInfo) -> bool:
-    """Whether software fills it at a camera's pace."""
+    """Whether software can fill it at a camera's pace."""
     return _area(mode) <= 2560 * 1600

@@ -1,4 +1,4 @@
-"""The old frame buffer (/dev/fb0), for small panels and boards without a mode-setting driver."""
+"""The legacy frame buffer (/dev/fb0), for small panels and boards without a mode-setting driver."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def geometry(variable: bytes, fixed: bytes) -> Geometry:
 
 
 class Framebuffer(BareScreen):
-    """The first frame buffer. It has no second page: fast movement may tear."""
+    """The first frame buffer. It has no second page, so fast movement may tear."""
 
     def __init__(self, settings: DisplaySettings) -> None:
         """Map the screen's memory. Raises `Disconnected`."""

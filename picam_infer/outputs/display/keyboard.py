@@ -27,7 +27,7 @@ NAMES = {1: "esc", 12: "-", 14: "backspace", 28: "enter", 57: "space", 96: "ente
           **{16 + i: c for i, c in enumerate("qwertyuiop")},
           **{30 + i: c for i, c in enumerate("asdfghjkl")},
           **{44 + i: c for i, c in enumerate("zxcvbnm")}}  # fmt: skip
-# The kernel tells where a key is, not what is printed on it.
+# The kernel reports a key's position, not its label.
 _LAYOUTS = {
     **dict.fromkeys(("fr", "be"), str.maketrans("qwazm", "azqw,")),
     **dict.fromkeys(("de", "at", "ch", "cz", "sk", "hu", "si", "hr"), str.maketrans("yz", "zy")),
@@ -49,7 +49,7 @@ DOWN = _ior(0x18, KEY_BYTES)
 
 
 class Keyboard:
-    """All attached keyboards, those plugged in later too. While it is open they type nowhere else.
+    """All attached keyboards, those plugged in later too. While it is open, they do not type anywhere else.
 
     Chords with Ctrl and Alt go to the kernel, so that Ctrl+Alt+F2 and Ctrl+Alt+Del do what they always do.
     """
@@ -109,7 +109,7 @@ class Keyboard:
 
 
 class Device:
-    """One event device, its keys taken away from the console as soon as none is down."""
+    """One event device, grabbed from the console as soon as no key is down."""
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises `OSError`."""
@@ -164,13 +164,13 @@ class Device:
             if not self._bits(DOWN):
                 fcntl.ioctl(self._fd, GRAB, 1)
                 self._grabbed = True
-        except OSError:  # somebody else has it: listen as long as that gives anything
+        except OSError:  # somebody else has grabbed it: listen in case anything arrives
             self._grabbed = True
 
     def _press_again(self, code: int, value: int) -> None:
         """Tell the console of an event that it missed while the keyboard was ours."""
         with contextlib.suppress(OSError):
-            for state in (0, 1) if value else (0,):  # a key that is down already must come up to go down again
+            for state in (0, 1) if value else (0,):  # a key that is down must come up first
                 os.write(self._fd, EVENT.pack(0, 0, EV_KEY, code, state) + EVENT.pack(0, 0, EV_SYN, 0, 0))
 
     def _read(self) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Who has the screen: what /sys, /proc and /run tell without opening (and so seizing) a graphics card."""
+"""Who has the screen, found in /sys, /proc and /run without opening (and so seizing) a graphics card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from picam_infer.platform import procfs
 from picam_infer.platform.procfs import Process
 
 SYS, PROC, RUN = Path("/sys"), Path("/proc"), Path("/run")
-# Programs that draw on a monitor by themselves: named even when the kernel hides which files they have open.
+# Programs that draw on a monitor by themselves; they are named even if the kernel hides their open files.
 _DRAWERS = ("Xorg", "X", "labwc", "wayfire", "cage", "weston", "sway", "kwin_wayland", "gnome-shell", "mutter",
             "plymouthd", "kodi.bin", "vlc", "mpv", "rpicam-hello")  # fmt: skip
 _DESKTOP_HOME = "tty1"

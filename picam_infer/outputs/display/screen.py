@@ -73,7 +73,7 @@ class Screen:
         self._told: set[str] = set()
         self._settling = Settling()
         self._health: Health | None = None
-        # `auto` on a machine that never had a monitor promises none.
+        # With `auto`, a machine that never had a monitor is not missing one.
         self._missed = config.display.kind != "auto"
         self.wanted = config.display.kind != "none"
         if not closed:
@@ -192,7 +192,7 @@ class Screen:
     def _gone(self, loss: Disconnected) -> None:
         self.close()
         self._next_try_s = time.monotonic() + RETRY_S
-        # Somebody sits at a desktop, and waits for the picture.
+        # Somebody is at the desktop, waiting for the picture.
         self._missed = self._missed or isinstance(loss, x11.Refused)
         if loss.message != self._lost.what:
             self._lost = Problem(loss.message, loss.hint)

@@ -33,7 +33,7 @@ _EVENTS = 1 << 0 | 1 << 15 | 1 << 16 | 1 << 17
 _SHIFT_OR_LOCK = 0x0001
 _FULLY_OBSCURED = 2
 _BY_A_PERSON = 2
-"""Who asks for a window: not the program by itself."""
+"""The source of a request for a window: a person, not the program itself."""
 _ATOM, _CARDINAL, _STRING, _WM_NAME, _WM_HINTS, _WM_NORMAL_HINTS, _WM_CLASS = 4, 6, 31, 39, 35, 40, 67
 
 
@@ -51,7 +51,7 @@ class Window:
         self._aspect = 16 / 9
         self._pressed: list[str] = []
         self._down: dict[int, str] = {}
-        """Keys that were pressed here, by number; some may be up again."""
+        """Keys that were pressed here, by number; some may have been released."""
         self._size: tuple[int, int] = (0, 0)
         self._last: Pixels | None = None
         self._over: Sequence[Overlay] = ()
@@ -96,7 +96,7 @@ class Window:
     def held(self) -> frozenset[str]:
         """Return which of the keys that were pressed here are still down. Raises `Disconnected`.
 
-        The server is asked: a key that is held makes it send releases and presses in turn.
+        The server is asked, because for a held key it sends releases and presses in turn.
         """
         if self._down:
             answer = self._client.ask(x11_client.QUERY_KEYMAP)
@@ -147,7 +147,7 @@ class Window:
             atoms["WM_PROTOCOLS"], _ATOM, struct.pack("<II", atoms["WM_DELETE_WINDOW"], atoms["_NET_WM_PING"])
         )
         self._property(atoms["_NET_WM_PID"], _CARDINAL, struct.pack("<I", os.getpid()))
-        # Takes keys when a person clicks on it, but not by itself: what is typed elsewhere goes on going there.
+        # Takes the focus only when a person clicks on it: what is typed elsewhere keeps going there.
         self._property(_WM_HINTS, _WM_HINTS, struct.pack("<9I", 1, 1, *([0] * 7)))
         self._property(atoms["_NET_WM_USER_TIME"], _CARDINAL, struct.pack("<I", 0))
         self._property(_WM_NORMAL_HINTS, 41, struct.pack("<18I", 1 << 4, 0, 0, 0, 0, 320, 240, *([0] * 11)))
@@ -171,7 +171,7 @@ class Window:
         return max(1, width), max(1, height)
 
     def _apply(self) -> None:
-        """Ask the window manager for full screen or a window; without one the size does it."""
+        """Ask the window manager for full screen or a window; without one, set the size."""
         screen = self._client.screen
         self._ask("_NET_WM_STATE", int(self._full), self._atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
         width, height = (screen.width, screen.height) if self._full else self._windowed()

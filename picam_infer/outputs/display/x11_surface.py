@@ -1,4 +1,4 @@
-"""What a window's pictures are drawn on: memory shared with the X server, else the connection to it."""
+"""What a window draws on: memory shared with the X server, else the connection to it."""
 
 from __future__ import annotations
 

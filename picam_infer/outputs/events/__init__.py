@@ -1,4 +1,4 @@
-"""Tells others what changed. Each outlet has a thread and a short queue of its own; the loops never wait for one."""
+"""Reports changes to others. Each outlet has a thread and a short queue of its own; the loops never wait for one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Events:
     """All outlets of a configuration, until `close`."""
 
     def __init__(self, settings: Sequence[config.Event], state: State, instance: Instance | None = None) -> None:
-        """`instance`: who tells; None: the installed service."""
+        """`instance`: the sender; None: the installed service."""
         instance = instance or Instance()
         memory = Memory(instance)
         transports = [transport(item, state, instance, memory) for item in settings]
@@ -49,11 +49,11 @@ class Events:
         self._state.reports.events.end(self.report)
 
     def report(self) -> tuple[OutletReport, ...]:
-        """Return how every outlet is doing."""
+        """Return the state of every outlet."""
         return tuple(outlet.report() for outlet in self.outlets)
 
     def _hear(self, change: Change) -> None:
-        if is_outlet(change.part):  # who waits for news of the camera gets none of the way that it takes
+        if is_outlet(change.part):  # the loss of the outlet itself cannot be reported through it
             return
         for outlet in self.outlets:
             outlet.offer(change)

@@ -1,4 +1,4 @@
-"""What `picam-infer check` finds out about outlets, without sending an event: each finding with its remedy."""
+"""Checks of outlets for `picam-infer check`, without sending an event; each finding has its remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ELF = b"\x7fELF"
 def findings(
     settings: Sequence[config.Event], instance: Instance, picture_bytes: int | None = None
 ) -> Iterator[Finding]:
-    """Yield what is to be said of each outlet. `picture_bytes`: of a picture as the source gives it, if it is known."""
+    """Yield the findings about each outlet. `picture_bytes`: of a picture as the source gives it, if it is known."""
     files: set[Path] = set()
     for outlet in settings:
         if isinstance(outlet, config.Jsonl):
@@ -92,7 +92,7 @@ def _room(name: str, path: Path, most_mb: float) -> Iterator[Finding]:
 
 
 def command(settings: config.Command) -> Iterator[Finding]:
-    """Look at the program as the system does when it starts it."""
+    """Check the program as the system does when it starts it."""
     given = settings.argv[0]
     name = f"command: {given}"
     found = given if "/" in given else shutil.which(given)
@@ -116,7 +116,7 @@ def command(settings: config.Command) -> Iterator[Finding]:
 
 
 def _first_line(name: str, path: Path) -> Finding:
-    """Look at what the system starts a program with."""
+    """Check the interpreter that the system starts a script with."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)

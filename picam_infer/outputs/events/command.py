@@ -16,7 +16,7 @@ from picam_infer.outputs.events.outlet import DeliveryError, Event
 
 _LOOK_S = 0.05
 _TAIL_BYTES = 4096
-"""Of what it says on standard error, the end is kept: it may say any amount."""
+"""Only the end of its standard error is kept: it may print any amount."""
 
 
 class Program:

@@ -1,4 +1,4 @@
-"""The entities that Home Assistant makes of an outlet's topics: its MQTT discovery."""
+"""The entities that Home Assistant creates from an outlet's topics: its MQTT discovery."""
 
 from __future__ import annotations
 

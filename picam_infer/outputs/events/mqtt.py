@@ -24,7 +24,7 @@ from picam_infer.runtime.state import State
 
 _STATE_S = 10.0
 LISTEN_S = 1.5
-"""How long somebody who uses a name has to say so, before it is cleared."""
+"""How long another user of a name has to answer before the name is cleared."""
 
 _DISCOVERY = "Home Assistant's discovery"
 
@@ -53,7 +53,7 @@ class Broker:
         self._clash = ""
         """The host of another service of our name."""
         self._news: set[str] = set()
-        """What has to be said of ourselves: `here`, or `all`."""
+        """What has to be published about ourselves: `here`, or `all`."""
         self._model = (state.model, state.units)
         """What the broker was told of the model."""
         self._heard: dict[str, Presence] = {}
@@ -93,7 +93,7 @@ class Broker:
             self._picture(link, event.frame, waiting)
 
     def idle(self, waiting: Waiting) -> bool:
-        """Connect if need be; the retained state follows engine, camera and score at a gentle pace."""
+        """Connect if necessary; the retained state follows engine, camera and score at a slow pace."""
         fresh = self._link is None or not self._link.up
         link = self._connected(waiting)
         if self._said_watching != self._watching().payload:
@@ -106,7 +106,7 @@ class Broker:
         return fresh
 
     def close(self) -> None:
-        """Say that we are offline, and hang up."""
+        """Publish that we are offline, and hang up."""
         link, self._link = self._link, None
         if link is None:
             return
@@ -143,7 +143,7 @@ class Broker:
         return link
 
     def _introduce(self, link: Link, waiting: Waiting, whole: bool) -> None:
-        """Say that we are here; `whole`: and who we are, to a broker that may know nothing of us."""
+        """Publish that we are online; `whole`: and who we are, for a broker that may know nothing about us."""
         if whole:
             self._listen(link, waiting)
             self._tidy(link, waiting)
@@ -195,7 +195,7 @@ class Broker:
         return base in self._heard
 
     def _hear(self, link: Link, message: Message) -> None:
-        """Take what others say; paho's thread calls it."""
+        """Handle messages from others; called by paho's thread."""
         topic, payload = message.topic, message.payload
         if topic == self.topics.own("availability"):
             if payload != b"online":  # somebody else's last will, or one of ours that comes late
@@ -204,7 +204,7 @@ class Broker:
             if payload == b"online":  # Home Assistant has started
                 self._news.add("all")
         elif topic == self.topics.own("watching/set"):
-            # A command that the broker keeps would be obeyed again at each connection.
+            # A retained command would be executed again on each connection.
             if payload in (b"ON", b"OFF") and not message.retain:
                 self._state.pause.set(payload == b"OFF", "mqtt")
                 answer = self._watching()
@@ -263,7 +263,7 @@ class Broker:
         except DeliveryError as error:
             if not error.counts:
                 raise
-            # Not now, says the broker: the next picture is newer anyway.
+            # The broker refuses for now: the next picture is newer anyway.
 
     def _availability(self, word: str) -> Message:
         return Message(self.topics.own("availability"), word.encode(), retain=True)
@@ -323,6 +323,6 @@ def _slept(pause_s: float, ends_s: float) -> bool:
 
 
 def _parts(payload: bytes) -> tuple[object, ...]:
-    """Return what of a state is worth telling at once: all but the score."""
+    """Return the part of a state that is published at once: all but the score."""
     body = json.loads(payload) if payload else {}
     return tuple(body.get(name) for name in ("label", "engine", "camera", "engine_state"))

@@ -1,4 +1,4 @@
-"""What `picam-infer check` finds out about MQTT brokers: do they let us in, take our messages, know our name?"""
+"""Checks of MQTT brokers for `picam-infer check`: the login, the permission to publish, the name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PLAIN, _TLS = 1883, 8883
 
 
 def findings(brokers: Sequence[config.Mqtt], instance: Instance, picture_bytes: int | None) -> Iterator[Finding]:
-    """Yield what is to be said of each broker, and of names that are used twice."""
+    """Yield the findings about each broker, and about names that are used twice."""
     named = Counter((topics.broker, topics.base) for topics in (Topics.of(one, instance) for one in brokers))
     for (broker, base), count in named.items():
         if count > 1:

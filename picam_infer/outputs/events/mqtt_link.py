@@ -1,4 +1,4 @@
-"""One connection to an MQTT broker (MQTT 5, or 3.1.1 where the broker knows no other), and what it says."""
+"""One connection to an MQTT broker (MQTT 5, or 3.1.1 if the broker knows nothing newer)."""
 
 from __future__ import annotations
 

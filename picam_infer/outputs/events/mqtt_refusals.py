@@ -1,4 +1,4 @@
-"""What a broker will not take, found out by its answers or by its hanging up, so that it is not sent again."""
+"""Messages that a broker refuses, by its answers or by hanging up, so that they are not sent again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from picam_infer.outputs.events.mqtt_link import HungUp
 
 _HANG_UPS = 2
-"""So many in a row at the same message, and the broker will never take it."""
+"""After this many hang-ups in a row over the same message, the broker will never accept it."""
 
 
 class Refusals:

@@ -1,4 +1,4 @@
-"""Events as messages for people, with a picture: Telegram, email and whatever else the library Apprise can reach."""
+"""Events as messages for people, with a picture: Telegram, email and whatever else the library Apprise supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue and a thread between the loops and one place that events go to."""
+"""A queue and a thread between the loops and one receiver of events."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 60.0
 _FIRST_WAIT_S, _SPREAD = 0.5, 0.2
 LONGEST_LOOK_S = 15.0
-"""Between attempts to reach a place that nothing has to be sent to yet."""
+"""Between attempts to reach a receiver while there is nothing to send."""
 PICTURES = 8
 """Events in a queue that may carry their picture: a dead endpoint must not fill the memory."""
 UNKNOWN = "unknown"
-"""How filters and folders call what has no label."""
+"""What filters and folders call a result without a label."""
 _INTERNAL = "an internal error; see the journal"
 _REASONS = 8
-"""Different reasons that are logged before a delivery works again: a place that always says something new is quiet."""
+"""How many different reasons are logged before a delivery works again, so that changing reasons do not fill the log."""
 
 
 class DeliveryError(Exception):
@@ -87,7 +87,7 @@ class Event:
 
 
 class Transport(Protocol):
-    """How events get to one place. One thread uses it, except `close`, which only `deliver`'s thread calls too."""
+    """How events get to one receiver. One thread uses it, `close` included."""
 
     name: str
     """For people and metrics, without secrets."""
@@ -112,7 +112,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Sign off."""
 
 
 def passes_filters(settings: config.Outlet, result: Result | None, label: str | None, score: float) -> bool:
@@ -126,10 +126,10 @@ def passes_filters(settings: config.Outlet, result: Result | None, label: str | 
 
 
 class Outlet:
-    """One place: filter, queue, retries, and how it is doing."""
+    """One receiver: filter, queue, retries, and its state."""
 
     def __init__(self, settings: config.Outlet, transport: Transport, health: Health | None = None) -> None:
-        """`health` hears when the place cannot be reached, and when it can be again."""
+        """`health` is told when the receiver cannot be reached, and when it can be again."""
         self.sent = self.failed = self.dropped = 0
         self.ok: bool | None = None
         """Whether the last delivery worked; None: there was none yet."""
@@ -169,7 +169,7 @@ class Outlet:
             self._condition.notify_all()
 
     def report(self) -> OutletReport:
-        """Return how it is doing."""
+        """Return its state."""
         kind = type(self._settings).__name__.lower()
         return OutletReport(
             self._transport.name,
@@ -210,7 +210,7 @@ class Outlet:
             self._idle()
             while self._next():
                 pass
-        except Exception:  # the top of a thread: the recognition goes on without this outlet
+        except Exception:  # the top of a thread: recognition continues without this outlet
             self.ok, self.reason = False, _INTERNAL
             self._health.mark_down(self._part, _INTERNAL)
             log.exception("events: %s has stopped", self._transport.name)
@@ -251,7 +251,7 @@ class Outlet:
         return True
 
     def _idle(self) -> None:
-        """Let the transport do what is due; one that fails is asked less and less often."""
+        """Let the transport do what is due; one that fails is called less and less often."""
         if time.monotonic() < self._idle_due_s:
             return
         took: list[bool] = []
@@ -279,7 +279,7 @@ class Outlet:
                 said = f"{error.reason}; {error.hint}" if error.hint else error.reason
                 log.warning("events: %s: %s", self._transport.name, said)
                 self._health.mark_down(self._part, error.reason, error.hint)
-        except Exception:  # a fault of ours: this event is lost, the next ones start afresh
+        except Exception:  # an error of ours: this event is lost, the next ones start afresh
             failure = DeliveryError(_INTERNAL, final=True)
             if failure.reason not in self._told:
                 self._told.add(failure.reason)
@@ -303,7 +303,7 @@ class Outlet:
         self._told.clear()
 
     def _waiting(self, seconds: float) -> bool:
-        """Sleep, but not past the end; False when it has come."""
+        """Sleep, but not past the end; False once that has come."""
         with self._condition:
             if self._ends_s is None:
                 self._condition.wait_for(lambda: self._ends_s is not None, seconds)

@@ -1,4 +1,4 @@
-"""Which topics the broker keeps for us, remembered over restarts: what is no longer wanted there can be cleared."""
+"""Which topics the broker retains for us, remembered across restarts so that unwanted ones can be cleared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as JSON POSTs: signed, with a picture if asked for, tried again with growing pauses."""
+"""Events as JSON POSTs: signed, with a picture if wanted, retried with growing pauses."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Hook:
             self._url = urlsplit(settings.url)
         except ValueError as error:
             raise ConfigError(f"events: {settings.url} is not an address ({error})", "correct its url") from error
-        # Without its path, which is the secret of many a service.
+        # Without its path, which many services use as a secret.
         self.name = self._url.netloc.rpartition("@")[2]
         self._too_large = 0
         """The smallest picture that was too large, in characters of base64; 0: none was yet."""

@@ -1,4 +1,4 @@
-"""What the endpoints work with: one round of the service, who may look at it, and what its watchers are sent."""
+"""What the endpoints work with: one round of the service, its access rules, and its streams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
 
 STUCK_S = 10.0
-"""A watcher that has not accepted data for so long is dropped."""
+"""A watcher that has not accepted data for this long is dropped."""
 
 
 class Collection(Protocol):
@@ -42,10 +42,10 @@ class Streams:
     """Pictures with their overlay."""
     events: EventStream
     most: int
-    """The most watchers of pictures, and the most of events."""
+    """The largest number of watchers of pictures, and of events."""
 
     def check_room(self) -> None:
-        """Refuse one more watcher when there are too many."""
+        """Refuse another watcher when there are too many."""
         if max(self.raw.watchers + self.drawn.watchers, self.events.listeners) >= self.most:
             raise Refused(503, "too many viewers", "see web.max_clients", wait_s=10)
 

@@ -1,4 +1,4 @@
-"""Pictures for watchers: always the newest, made once for all, and only while somebody watches."""
+"""Pictures for watchers: always the newest, encoded once for all of them, and only while somebody watches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Render = Callable[[Frame | None], Pixels | None]
 
 
 class Broadcaster:
-    """A thread that makes pictures while there are watchers, and hands the newest to the event loop."""
+    """A thread that encodes pictures while there are watchers, and passes the newest to the event loop."""
 
     def __init__(self, make: Make, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self.watchers = 0

@@ -115,7 +115,7 @@ class Web:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception:  # the top of a thread: the recognition goes on without a page
+        except Exception:  # the top of a thread: recognition continues without a page
             self.reason = "an internal error; see the journal"
             log.exception("the web page has stopped")
         finally:

@@ -1,4 +1,4 @@
-"""What went wrong with a stick, in plain words: every status of NCSDK2 at every step has a cause and a remedy."""
+"""What went wrong with a stick, in plain words: a cause and a remedy for every NCSDK2 status at every step."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Child:
         self.felt_s = 0.0
 
     def step(self, name: str, /, **more: object) -> None:
-        """Tell the parent what comes next, so that it knows what to wait for and what to blame."""
+        """Tell the parent which step comes next, so that it knows what to wait for and what failed."""
         self.sock.send(json.dumps({"step": name, **more}).encode())
 
     def call(self, step: str, function: Any, *args: Any) -> Any:
@@ -174,7 +174,7 @@ class Child:
         try:
             address = ctypes.cast(self.api.f.ncDeviceOpen, ctypes.c_void_p)
             ctypes.CDLL(None).dladdr(address, ctypes.byref(info))
-        except Exception:  # no library of the usual kind
+        except Exception:  # not an ordinary shared library
             return None
         return Path(os.fsdecode(info.file)).parent if info.file else None
 
@@ -272,7 +272,7 @@ class Child:
             return
         self.felt_s = now
         options = self.api.DeviceOption
-        with contextlib.suppress(Exception):  # a failed reading is no reason to give up a stick that works
+        with contextlib.suppress(Exception):  # a failed reading is no reason to give up a working stick
             self.temperature = float(max(self.device.get_option(options.RO_THERMAL_STATS)))
             self.level = int(self.device.get_option(options.RO_THERMAL_THROTTLING_LEVEL))
 
@@ -316,7 +316,7 @@ def _bare(function: Any, prototype: Any) -> Any:
     """Return a C function with our argument types, whatever mvncapi declared for it."""
     try:
         return prototype(ctypes.cast(function, ctypes.c_void_p).value)
-    except Exception:  # no C function: somebody wrapped it
+    except Exception:  # not a C function: somebody has wrapped it
         return function
 
 
@@ -325,7 +325,7 @@ def main(arguments: list[str]) -> NoReturn:
     sock, memory, life = map(int, arguments)
     die_with_parent(life)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # what reaches the whole group is for the parent to decide on
+        signal.signal(number, signal.SIG_IGN)  # signals to the whole process group are handled by the parent
     channel = socket.socket(fileno=sock)
     if task := channel.recv(1 << 16):
         task = json.loads(task)

@@ -1,4 +1,4 @@
-"""The stick's whole chain, link by link: bus, permission, library, firmware, graph, an answer, the CPU's agreement."""
+"""The stick's chain, step by step: bus, permission, library, firmware, graph, an answer, agreement with the CPU."""
 
 from __future__ import annotations
 

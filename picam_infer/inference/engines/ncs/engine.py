@@ -25,7 +25,7 @@ CLOSING_S = 0.6
 Said = Callable[[str], None]
 
 slowness = {"import": 1.0}
-"""By how much a step's deadline is stretched: an import that missed its own gets twice the time at the next try."""
+"""How much a step's deadline is extended: an import that missed its deadline gets twice the time at the next try."""
 SLOWEST = 4.0
 
 failed_sticks = set[str]()

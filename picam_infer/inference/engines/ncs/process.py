@@ -164,7 +164,7 @@ class Process:
                 self._process.wait(patience_s)
         self._process.kill()
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)  # whoever waits in receive wakes
+            self._sock.shutdown(socket.SHUT_RDWR)  # this wakes a thread that waits in `receive`
         with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel's hands; Popen reaps it later
             self._process.wait(0.3)
         self._closing.close()

@@ -13,7 +13,7 @@ EXAMPLE = "such as grpc://server.local:8001 (grpcs, http and https are the other
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's URL, taken apart."""
+    """The parts of a server's URL."""
 
     scheme: str
     host: str
@@ -56,7 +56,7 @@ class Wanted:
 
 
 def parse(url: str) -> Address:
-    """Take a URL apart. Raises `ConfigError`."""
+    """Parse a URL. Raises `ConfigError`."""
     try:
         parts = urlsplit(url)
         port = parts.port

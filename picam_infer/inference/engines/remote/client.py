@@ -53,7 +53,7 @@ def connect(wanted: Wanted) -> Client:
 def load(address: Address) -> Any:
     """Import the client library's half for that kind of address. Raises `Unavailable`."""
     name = "grpc" if address.grpc else "http"
-    # Its own lines about every handshake that fails would fill the journal: what went wrong is said by us, once.
+    # Its own lines about every failed handshake would fill the journal; we report the failure once.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         return importlib.import_module(f"tritonclient.{name}")
@@ -180,7 +180,7 @@ class _Grpc:
         self._library, self._wanted = load(wanted.address), wanted
         self._headers = {"authorization": f"Bearer {wanted.token}"} if wanted.token else {}
         # Not shared: otherwise other clients too would wait up to two minutes for a connection that failed.
-        # And no proxy from the environment: HTTP uses none either, and `check` tests the direct way.
+        # And no proxy from the environment: HTTP uses none either, and `check` tests the direct connection.
         options: list[tuple[str, Any]] = [
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_retries", 0),

@@ -1,4 +1,4 @@
-"""Every step to the server in order: name, port, TLS, token, server, model, metadata, an answer, the CPU's."""
+"""Every step to the server in order: name, port, TLS, token, server, model, metadata, an answer, the CPU's answer."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Remote:
         return dict(self._now(lambda server: server.statistics()))
 
     def close(self) -> None:
-        """Hang up; a call that is under way ends by its own deadline. May be called from another thread."""
+        """Hang up; a call under way ends by its own deadline. May be called from another thread."""
         for worker in self._workers:
             worker.end()
 

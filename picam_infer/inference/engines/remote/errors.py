@@ -147,7 +147,7 @@ def _no_tls(why: str, asked: Wanted) -> RemoteError:
 
 
 def _untrusted(reason: str, asked: Wanted) -> RemoteError:
-    """Return why a certificate is not trusted; who can mend it depends on that."""
+    """Return why a certificate is not trusted; that decides who can fix it."""
     today = time.strftime("%Y-%m-%d")
     if "expired" in reason:
         hint = f"have it renewed (today is {today}, as this machine knows it)"

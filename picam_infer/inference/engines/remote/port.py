@@ -1,4 +1,4 @@
-"""What listens on a port: gRPC or HTTP, plain or through TLS. Only `check` asks; the engine takes what it is told."""
+"""What listens on a port: gRPC or HTTP, plain or through TLS. Only `check` asks; the engine relies on its settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scheme(where: Address, deadline_s: float) -> str:
     limit_s = min(deadline_s, _LIMIT_S)
     for encrypted in (where.encrypted, not where.encrypted):
         for grpc in (where.grpc, not where.grpc):
-            with contextlib.suppress(OSError):  # it hung up, or waits for words that it knows: not that one
+            with contextlib.suppress(OSError):  # it hung up, or is waiting for another protocol
                 if _speaks(where, grpc, encrypted, limit_s):
                     return ("grpc" if grpc else "http") + ("s" if encrypted else "")
             limit_s = min(limit_s, _NEXT_S)
@@ -35,7 +35,7 @@ def _speaks(where: Address, grpc: bool, encrypted: bool, limit_s: float) -> bool
         if not encrypted:
             return _begins(sock, where, grpc)
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whom to trust is another question
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # trust is checked elsewhere
         if grpc:
             context.set_alpn_protocols(_GRPC_ALPN)
         with context.wrap_socket(sock, server_hostname=where.host) as secure:

@@ -19,7 +19,7 @@ BACK_OFF_S = (2.0, 4.0, 8.0, 15.0)
 JITTER = 0.75
 """A classroom of Pis that lost the server together comes back over seconds, not all at once."""
 STEADY_S = 30.0
-"""One that is lost sooner than this after it came back is not asked more often than before."""
+"""If a server is lost sooner than this after it came back, the waits do not start over."""
 DOUBT = "is the model there this one? picam-infer export makes what it should serve"
 
 
@@ -74,7 +74,7 @@ class PreferredServer:
         return False
 
     def notice(self, engine: Engine) -> str:
-        """Nothing: a server says nothing of itself."""
+        """Return nothing: a server sends no telemetry."""
         return ""
 
     def fell_back(self) -> None:

@@ -22,7 +22,7 @@ _EXPORT = "make what it serves with: picam-infer export"
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """How a bundle's input travels to one model of a server, and where its answer is."""
+    """How a bundle's input is sent to a server's model, and where the answer is."""
 
     input: str
     datatype: str
