@@ -66,7 +66,7 @@ def refused(*words: str | Path) -> tuple[int, str]:
     # On a busy machine a line says now and then what it is doing.
     lines = [line for line in done.stderr.splitlines() if not re.search(r"… \(\d+ s\)$", line)]
     assert len(lines) == 1 and "report it" not in lines[0]
-    return done.returncode, lines[0]
+    return done.returncode, lines[0] + "\n"
 
 
 def test_what_this_user_may_not_read_is_named(tmp_path: Path) -> None:
