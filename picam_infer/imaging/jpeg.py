@@ -12,8 +12,6 @@ from picam_infer.core import BadFrame, Frame, Pixels
 from picam_infer.imaging import decode, jpeg_header
 
 DHT, _APP1 = 0xC4, 0xE1
-_MOST_PX = 100_000_000
-_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 # (rotate, then flip) → the EXIF orientation with the same effect (CIPA DC-008, tag 0x0112).
 _ORIENTATION = {
     (0, "none"): 1, (90, "none"): 6, (180, "none"): 3, (270, "none"): 8,
@@ -47,24 +45,6 @@ def portable(frame: Frame) -> bytes:
 def encode(image: Pixels, quality: int) -> bytes:
     """Return BGR (H, W, 3) as a JPEG; quality 1…100."""
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
-
-
-def thumbnail(data: bytes, width: int) -> bytes:
-    """Return a JPEG of at most `width` pixels in width, the right way up. Raises `BadFrame`."""
-    packed = np.frombuffer(data, np.uint8)
-    # Decoding at half, a quarter or an eighth of the size is correspondingly cheaper.
-    header = jpeg_header.read(data)
-    whole, rows = (header.width, header.height) if header else (0, 0)
-    if not 0 < whole * rows <= _MOST_PX or not decode.whole_jpeg(packed):
-        raise BadFrame("not a whole JPEG, or a very large one")
-    reduced = next((flag for n, flag in _REDUCED.items() if whole >= n * width), cv2.IMREAD_COLOR)
-    image: Pixels | None = cv2.imdecode(packed, reduced)
-    if image is None:
-        raise BadFrame("a damaged JPEG")
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    if image.shape[1] > width:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return encode(image, 80)
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:

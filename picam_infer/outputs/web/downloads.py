@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from aiohttp import web
 
 from picam_infer.core import BadFrame
-from picam_infer.imaging import pictures
+from picam_infer.imaging import pictures, previews
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.stream_client import StreamClient
 
 _FOR_EVER = "private, max-age=31536000, immutable"
-_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
 
 
 async def picture(
@@ -30,7 +29,7 @@ async def picture(
         body = await asyncio.to_thread(make, data)
     except BadFrame:
         raise web.HTTPNotFound from None
-    kind = _TYPES.get(pictures.suffix_of(body) or "", "application/octet-stream")
+    kind = previews.SHOWN.get(pictures.suffix_of(body) or "", "application/octet-stream")
     return web.Response(body=body, content_type=kind, headers={"Cache-Control": _FOR_EVER})
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from show_camera import sheet
 from teach_lab import PATIENCE_S, Service, service
@@ -214,6 +215,24 @@ def test_use_correction_undo_and_back_leave_camera_and_picture_alone(pi: Service
     after = pi.get("/api/state")[1]
     assert pi.camera.opened == 1 and after["frames"] > told["frames"] and after["uptime_s"] > told["uptime_s"]
     assert watcher.longest_s < pi.camera.longest_s + 0.5, "the picture paused"
+
+
+def test_taught_pictures_of_every_format_are_shown(pi: Service, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for at, sign in enumerate(SIGNS[:2]):
+        (tmp_path / "photos" / sign).mkdir(parents=True)
+        for kind in ("png", "webp", "tiff", "bmp"):
+            noise = rng.integers(0, 9, (240, 320, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / "photos" / sign / f"{at}.{kind}"), sheet(sign)(3) // 9 * 8 + noise[:1, :1])
+    assert cli.main(["teach", "-m", "digits", "-o", str(pi.models / "taught"), str(tmp_path / "photos")]) == 0
+    pi.post("/api/teach/open")
+    taught = pi.get("/api/teach/pictures")[1]["pictures"]
+    assert len(taught) == 8
+    for one in taught:
+        for kind in ("picture", "thumbnail"):
+            status, headers, data = ask(pi, f"/teach/{kind}/{one['id']}")  # type: ignore[arg-type]
+            assert status == 200 and headers["content-type"] in ("image/jpeg", "image/png", "image/webp")
+            assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[1] in (160, *range(300, 2000))
 
 
 def test_a_moved_region_keeps_what_can_be_undone(pi: Service) -> None:

@@ -7,7 +7,7 @@ import re
 
 from aiohttp import web
 
-from picam_infer.imaging import jpeg
+from picam_infer.imaging import previews
 from picam_infer.outputs.web import downloads
 from picam_infer.outputs.web.context import Context
 from picam_infer.outputs.web.request import number
@@ -45,7 +45,7 @@ class Collected:
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
         """A thumbnail of a collected picture."""
         return await downloads.picture(
-            self._read, request.match_info["name"], lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX)
+            self._read, request.match_info["name"], lambda data: previews.thumbnail(data, _THUMBNAIL_PX)
         )
 
     def _read(self, name: str) -> bytes | None:

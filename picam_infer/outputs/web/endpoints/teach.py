@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from picam_infer.core import Busy, NoInput, PicamError, UsageError
-from picam_infer.imaging import jpeg
+from picam_infer.imaging import previews
 from picam_infer.outputs.web import downloads
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
@@ -60,13 +60,13 @@ class Teach:
         return web.json_response({"pictures": await self._do(self._teaching.pictures)})
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
-        """One of them."""
-        return await downloads.picture(self._teaching.picture, request.match_info["id"])
+        """One of them, in a format that browsers show."""
+        return await downloads.picture(self._teaching.picture, request.match_info["id"], previews.for_browser)
 
     async def thumbnail(self, request: web.Request) -> web.StreamResponse:
         """A thumbnail of one of them."""
         return await downloads.picture(
-            self._teaching.picture, request.match_info["id"], lambda data: jpeg.thumbnail(data, _THUMBNAIL_PX)
+            self._teaching.picture, request.match_info["id"], lambda data: previews.thumbnail(data, _THUMBNAIL_PX)
         )
 
     async def recent(self, request: web.Request) -> web.StreamResponse:
