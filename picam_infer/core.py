@@ -53,12 +53,14 @@ class Prediction:
     """None: `score` is a probability. Otherwise it is a value in this unit (empty: dimensionless)."""
     named: bool | None = None
     """Whether this class applies, for a network whose classes do not exclude each other; None for any other network."""
+    held: float | None = None
+    """The score with which it last applied, if it is shown only until the change has lasted (`decide.hold`)."""
 
     @property
     def figure(self) -> str:
         """The score for people: `99 %`, or a value with its unit: `2.00 °`."""
         if self.unit is None:
-            return f"{math.floor(self.score * 100)} %"
+            return f"{math.floor((self.score if self.held is None else self.held) * 100)} %"
         return f"{plain_number(self.score)} {self.unit}".rstrip()
 
 
@@ -77,7 +79,8 @@ class Result:
     label: str | None
     """None: unknown (below the threshold, or the model's own reject class). Several that apply are joined by commas."""
     score: float
-    """The first class's probability, or the first value."""
+    """The label's probability (while `decide.hold` keeps it, the one it was last decided with); the best class's, if it
+    is unknown. Or the first value."""
     top: tuple[Prediction, ...]
     engine: str
     """`openvino:CPU`, `ncs:NAME` or `remote:HOST/NAME`."""

@@ -86,8 +86,8 @@ def main(args: argparse.Namespace) -> int:
 def _answer(model: Bundle, found: Explanation) -> str:
     """Return the model's final answer: its most likely class, or its values."""
     if model.card.task == "regression":
-        _, values = Postprocessor.of(model)(found.scores, Decide())
-        return ", ".join(f"{value.label}: {value.figure}" for value in values)
+        decided = Postprocessor.of(model)(found.scores, Decide())
+        return ", ".join(f"{value.label}: {value.figure}" for value in decided.top)
     return model.labels[best(found.scores, 1)[0]]
 
 

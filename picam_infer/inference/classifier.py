@@ -136,15 +136,15 @@ class Classifier:
     def decide(self, answer: Answer, settings: Decide) -> Result:
         """Return the result for an answer, taking earlier answers into account."""
         frame = answer.frame
-        label, top = self._postprocessor(answer.scores, settings)
+        decided = self._postprocessor(answer.scores, settings)
         picture = None if answer.input is None else preprocess.as_picture(answer.input, self.chain)
         return Result(
             seq=frame.seq,
             captured=frame.captured,
             monotonic_s=frame.monotonic_s,
-            label=label,
-            score=top[0].score,
-            top=top,
+            label=decided.label,
+            score=decided.score,
+            top=decided.top,
             engine=self._engine.name,
             infer_ms=answer.infer_ms,
             age_ms=(time.monotonic() - frame.monotonic_s) * 1e3,

@@ -186,7 +186,7 @@ class Collector:
             threshold = self._state.tuning.decide.threshold
             return any(abs(p.score - threshold) < _CLOSE_CALL / 2 for p in result.top)
         lead = result.top[0].score - result.top[1].score if len(result.top) > 1 else 1.0
-        return result.score < self._settings.below or lead < _CLOSE_CALL
+        return result.top[0].score < self._settings.below or lead < _CLOSE_CALL
 
     def _save(self, result: Result, frame: Frame) -> None:
         try:

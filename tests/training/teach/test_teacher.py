@@ -105,7 +105,7 @@ def test_the_bundle_runs_in_the_engine_and_says_what_numpy_says(teacher: Teacher
         scores = engine.collect()
         expected = layers.probabilities(teacher.features(one)[None])[0]
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-        label, top = Postprocessor.of(bundle)(scores, Decide())
+        label, top, _ = Postprocessor.of(bundle)(scores, Decide())
         said.append(label == (colour if colour in COLOURS else None))
         assert "unknown" not in [prediction.label for prediction in top]
     assert np.mean(said) >= 0.85
