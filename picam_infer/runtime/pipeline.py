@@ -41,13 +41,13 @@ from picam_infer.runtime.state import Change, State
 log = logging.getLogger(__name__)
 
 STUCK_S = 60.0
-"""A driver that has not answered for this long never will: every source's own limits are shorter."""
+"""A driver that has not answered for this long never will: every source's own time limits are shorter."""
 _QUICK_S = 0.25
 """Pictures this close together show the same thing, so that a label may wait until several agree."""
 _LIKE = 0.01
-"""From this score on it is said what something unknown is most like."""
+"""From this score on, the class that something unknown is most like is reported."""
 LOOK_S = 0.15
-"""The least time between two searches for advice, which a person could not read faster."""
+"""The least time between two searches for advice; people could not read it any faster."""
 _SPREAD = 0.75
 _WAY_S = 1.0
 _GLANCE_S = 0.2
@@ -65,7 +65,7 @@ class PipelineSetup(msgspec.Struct, frozen=True):
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result, in order, from the inference loop."""
     patient: bool = False
-    """Whether to wait even for what may never come back, such as a missing file."""
+    """Whether to wait even for things that may never come back, such as a missing file."""
     gives_way: Callable[[], bool] = lambda: False
     """Whether somebody else needs the processor just now: then inferences of a live source are a third as frequent."""
     still_s: float = 0.0
@@ -148,7 +148,7 @@ class Pipeline:
 
     @property
     def resting(self) -> bool:
-        """Whether no result is due: every picture was judged or has to wait its turn, and the source is not overdue."""
+        """Whether no result is due: every picture was classified or has to wait, and the source is not overdue."""
         silent_s = time.monotonic() - self._liveness.fresh_s
         nothing = self.state.frames.number > 0 and (self.state.frames.idle or self._early_s > 0)
         return nothing and not self._working and silent_s <= self._liveness.limit_s
@@ -194,7 +194,7 @@ class Pipeline:
                     back_off.reset()
             except PicamError as loss:
                 self.state.settling = False
-                if self._stop.is_set():  # cut short by the end: not a loss
+                if self._stop.is_set():  # interrupted by the end: not a loss
                     break
                 if not self._waits_for(loss):
                     raise
@@ -241,7 +241,7 @@ class Pipeline:
                 self._mark_up("camera", source.description)
             if source.live:
                 self.state.frames.put(frame)
-                # A stream's pictures would wait in its buffers, and be old.
+                # A stream's pictures would wait in its buffers and be outdated.
                 if not self._loaded.is_set() and not isinstance(source, PacedSource):
                     self._loaded.wait(_GLANCE_S)
             else:
@@ -295,7 +295,7 @@ class Pipeline:
             except PicamError as loss:
                 self.state.settling = False
                 self._loaded.set()
-                if self._stop.is_set():  # cut short by the end: not a loss
+                if self._stop.is_set():  # interrupted by the end: not a loss
                     return
                 if not self._waits_for(loss):
                     raise
@@ -387,11 +387,11 @@ class Pipeline:
         stats.latency[result.engine].add(answer.infer_ms / 1e3)
         before = self.state.results.peek()
         self.state.results.put(result)
-        stats.inferences.tick(now_s)  # after the result is there for whoever sees the count
+        stats.inferences.tick(now_s)  # after publishing the result, which whoever sees the count looks for
         self._advise(answer, result.label is not None, now_s)
         if result.label != (before[1].label if before else None):
             self._changed(result, frame, before[1].label if before else None)
-        elif before is None:  # nothing has changed, but silence would look like a fault
+        elif before is None:  # nothing has changed, but silence would look like a failure
             self._tell(result)
         self._setup.on_result(result)
 

@@ -13,7 +13,7 @@ _STATUS_S = 2.0
 
 
 class Readiness:
-    """Owns what was said to systemd so far. The main thread uses it."""
+    """Owns what systemd has been told so far. The main thread uses it."""
 
     def __init__(self, notifier: Notifier) -> None:
         self.refused = ""
@@ -39,7 +39,7 @@ class Readiness:
         """Say once that the service is ready: it has an answer, or its screen says why not."""
         if not self._ready:
             self._ready = True
-            malloc.trim()  # what loading took and left
+            malloc.trim()  # memory that loading needed temporarily
             malloc.keep_pictures()
             self._notifier.ready(self._status(state))
             self._next_status_s = 0.0
@@ -58,11 +58,11 @@ class Readiness:
         self.refused, self._ready = "", False
 
     def reloaded(self, state: State) -> None:
-        """End a reload at once: what runs goes on."""
+        """End a reload at once: what is running stays."""
         self._notifier.ready(self._status(state))
 
     def tell_status(self, state: State) -> None:
-        """Bring the status line up to date, every few seconds; to be called often."""
+        """Update the status line, every few seconds; to be called often."""
         if time.monotonic() >= self._next_status_s:
             self._next_status_s = time.monotonic() + _STATUS_S
             self._notifier.status(self._status(state))

@@ -1,4 +1,4 @@
-"""Who asks for a reload: SIGHUP, and those who wait until another model runs."""
+"""Requests for a reload: by SIGHUP, and by those who wait until another model runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ReloadRequests:
             self._due.append(self._asked.popleft())
 
     def answer(self, error: PicamError | None = None) -> None:
-        """Tell those who wait that their model runs, or why it does not."""
+        """Tell those who wait that their model is running, or why it is not."""
         while self._due:
             asked = self._due.pop()
             if error is None:

@@ -137,7 +137,7 @@ class RuntimeSettings:
         """Write what differs from the file into it and return its keys. Raises `ConfigError`."""
         if self.path is None:
             raise ConfigError("there is no configuration file to save this in", "start with -c FILE")
-        with self._saving:  # whoever looks at the settings meanwhile does not wait for the disk
+        with self._saving:  # reading the settings meanwhile does not wait for the disk
             with self._lock:
                 values = self.values()
                 unsaved = {key: value for key, value in values.items() if value != self._saved.get(key)}

@@ -1,4 +1,4 @@
-"""What a training has done so far, in a folder, so that the same command goes on after an interruption."""
+"""A training's progress, in a folder, so that the same command resumes after an interruption."""
 
 from __future__ import annotations
 

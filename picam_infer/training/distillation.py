@@ -1,4 +1,4 @@
-"""One network that answers as several do together: it learns what they say of a picture, instead of its label alone."""
+"""One network that answers as several do together: it learns their answers for a picture, not just its label."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from picam_infer.training.network import (
 _STUDENT = (32, 48, 64, 96)
 """The filters of its convolutions: a few more than a member has, and still two thirds of what two members cost."""
 _HIDDEN = 256
-"""Twice a member's: a model that is taught on this one tells its classes apart by these numbers."""
+"""Twice a member's: models taught on this one use these numbers to tell their classes apart."""
 _SOFTNESS = 2.0
 """The temperature at which the answers are compared: it shows how alike two digits look to the members."""
 PATIENCE = 1.5
-"""How many times as long as a member it learns: there is more in an answer than in a label."""
+"""How many times as long as a member it is trained: an answer contains more than a label."""
 _PREDICTED = 500
 
 Weights = list[np.ndarray]

@@ -27,7 +27,7 @@ def save_keras(network: Any, output: Path) -> None:
 
 
 def save_bundle(output: Path, notes: tuple[str, ...]) -> Bundle:
-    """Convert `model.h5` like any other Keras file, and note on its card which label means none."""
+    """Convert `model.h5` like any other Keras file, and note on its card which label means “none of these”."""
     from picam_infer.convert.conversion import Options, convert
 
     labels = output / "labels.txt"

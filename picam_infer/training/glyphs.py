@@ -159,7 +159,7 @@ def strokes_field(strokes: Sequence[Polyline]) -> np.ndarray:
 def mask_field(paper: np.ndarray) -> np.ndarray:
     """Return the distance from the zero pixels (the pen's path) of a square uint8 mask, as `strokes_field` does.
 
-    The blur that smooths the path's steps also lifts its bottom; that is subtracted again, or thin pens would skip.
+    The blur that smooths the path's steps also raises its minimum; that is subtracted again, or thin pens leave gaps.
     """
     far = cv2.distanceTransform(paper, cv2.DIST_L2, 5)
     if far.shape[0] != CANVAS_PX:
@@ -205,7 +205,7 @@ def _thin_step(image: np.ndarray, first: bool) -> np.ndarray:
 def _ink_level(image: np.ndarray, pixels: int) -> np.ndarray:
     """Return how bright each pixel of a scan has to be to count as ink, float32; `pixels` make one of MNIST's.
 
-    With one level for all, a faint stroke would break, and the gaps of a blotted digit would close.
+    With one level for all, faint strokes would break, and the gaps of blotted digits would close.
     """
     around = cv2.blur(image, (6 * pixels - 1, 6 * pixels - 1), borderType=cv2.BORDER_REPLICATE).astype(np.float32)
     return np.asarray(np.clip(0.85 * around, 60, 200))

@@ -28,7 +28,7 @@ def import_tensorflow() -> tuple[Any, Any]:
         raise Unavailable(
             "training needs TensorFlow", "on a PC, in picam-infer's folder: pip install '.[train]'"
         ) from error
-    logging.getLogger("absl").setLevel(logging.ERROR)  # it would advise against the file format that is wanted here
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it would warn against the file format that is needed here
     return keras, tensorflow
 
 
@@ -68,7 +68,7 @@ def build_network(
 
 
 def average(keras: Any, members: Sequence[Any]) -> Any:
-    """Return one network of several: the softmax of their mean logits, each looking twice, then a pixel aside.
+    """Return one network made of several: the softmax of their mean logits, each with two views a pixel apart.
 
     Networks trained separately and averaged make fewer mistakes than one larger network; looking twice, at the input
     and at a slightly moved copy, halves the effect of a pixel's rounding.
@@ -123,7 +123,7 @@ def learn(
     checkpoint: Checkpoint | None = None,
     smoothing: float = 0.0,
 ) -> None:
-    """Train a network on `inputs` (n x 28 x 28 uint8), shuffled and nudged anew in each epoch.
+    """Train a network on `inputs` (n x 28 x 28 uint8), shuffled and shifted anew in each epoch.
 
     With a checkpoint, it continues after the last epoch that was saved there under `name`.
     """
@@ -146,7 +146,7 @@ def learn(
 
 
 def order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return in which order so many pictures are learnt in an epoch."""
+    """Return the order in which `count` pictures are learnt in an epoch."""
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 

@@ -1,4 +1,4 @@
-"""How good a digit model is: the rates of right and wrong claims, and the bars for shipping it."""
+"""How good a digit model is: the rates of right and wrong claims, and the targets for shipping it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def evaluate(predict: Predict, digits: Digits, count: int, seed: int, processes:
 
 
 def meets_bars(rates: Mapping[tuple[int, int], Rates]) -> bool:
-    """Whether a model is good enough to be shipped."""
+    """Whether a model is good enough to ship."""
     return all(r.top1 >= 0.985 and r.false_claim_rate <= 0.01 and r.none_claims <= 0.02 for r in rates.values())
 
 

@@ -1,4 +1,4 @@
-"""What the network sees: rendered frames after the `edges` chain, for training, and whole frames for evaluation."""
+"""What the network sees: rendered frames after the `edges` chain for training, and whole frames for evaluation."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def digit_squares(digits: Digits, params: RenderParams, count: int, seed: int) -
 def _chunk(seed: tuple[int, ...], mix: Mix = TRAINING) -> tuple[np.ndarray, np.ndarray]:
     assert _digits is not None
     rng = np.random.default_rng(seed)
-    # One after the other: if scans were drawn at random, a quarter would never be seen.
+    # In turn: if scans were drawn at random, a quarter would never be seen.
     scans = itertools.count(seed[-1] * round(CHUNK * (1 - _NONE_SHARE)))
     pairs = [train_sample(_digits, scans, rng, one_of(mix, rng)) for _ in range(CHUNK)]
     return np.stack([p for p, _ in pairs]), np.array([label for _, label in pairs], np.uint8)

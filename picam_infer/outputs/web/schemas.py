@@ -320,7 +320,7 @@ class LiveLabel(msgspec.Struct, kw_only=True):
 
 
 class Base(msgspec.Struct, kw_only=True):
-    """A model that can be built on."""
+    """A model that can serve as a backbone."""
 
     name: str
     drawn: bool

@@ -1,4 +1,4 @@
-"""Teaching at the attached monitor, without network or page: what its keys mean, and the text on the screen."""
+"""Teaching at the attached monitor, without network or page: its keys, and the text on the screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DIGITS = "123456789"
 
 
 class TeachingKeys:
-    """Teaches by keys. Used by the main thread, which never has to wait: another thread does what takes long."""
+    """Teaches by keys. Used by the main thread, which never has to wait: another thread does the slow work."""
 
     def __init__(self, teaching: Teaching) -> None:
         self.active = False

@@ -1,4 +1,4 @@
-"""What the open lesson says of the newest picture, as the page and the monitor show it."""
+"""The open lesson's answer for the newest picture, as the page and the monitor show it."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class LiveLabel:
             self.take(lesson.teacher.predict(lesson.teacher.features(frame)), running, frame.captured)
         finally:
             took_s = time.monotonic() - began_s
-            self._next_s = began_s + max(_EVERY_S, 2 * took_s)  # half of the time is left for others
+            self._next_s = began_s + max(_EVERY_S, 2 * took_s)  # half of the time is left to other work
 
     def take(self, prediction: Prediction | None, running: ServedRound | None, captured: float | None = None) -> None:
-        """Take an answer about a picture of the moment `captured` (Unix seconds; None: now)."""
+        """Note an answer about a picture taken at `captured` (Unix seconds; None: now)."""
         if prediction is None or running is None:
             return
         best = prediction.label
         if best is not None and prediction.probabilities[best] < running.state.tuning.decide.threshold:
-            best = None  # as the service would say
+            best = None  # as the service would
         self.answer = {
             "label": best,
             "score": round(prediction.probabilities[best] if best is not None else prediction.unknown, 4),

@@ -35,7 +35,7 @@ _TOLERANCE = 0.02
 
 
 class ModelUse:
-    """Takes a lesson to the running service, and back. Used by the teaching thread."""
+    """Makes the running service use a lesson's model, or go back. Used by the teaching thread."""
 
     def __init__(self, switch: Callable[[Switch], Future[None]], stopping: threading.Event) -> None:
         """`switch`: see `Teaching`; `stopping` ends the wait for a model to run."""
@@ -44,7 +44,7 @@ class ModelUse:
         self._choices: tuple[float, dict[str, Any]] = (-1.0, {})
         """When they were read, and what `choices` says."""
         self._digest = (-1, "")
-        """A revision and the lesson's digest at it, which a bundle made of it has as its origin."""
+        """A revision and the lesson's digest then, which a bundle made from it has as its origin."""
 
     def save(self, lesson: Lesson, running: ServedRound) -> tuple[Report, Switch]:
         """Save a lesson's model and try it; returns the report on it, and the switch to it. Raises `PicamError`."""
@@ -99,7 +99,7 @@ class ModelUse:
 
 
 def _try(lesson: Lesson, made: Bundle, picture: Picture, expected: npt.NDArray[np.float64]) -> None:
-    """Raise `PicamError` if a bundle does not run, or says something else of a picture than the lesson does."""
+    """Raise `PicamError` if a bundle does not run, or answers differently from the lesson."""
     data = lesson.read(picture.id)
     if data is None:
         raise PicamError(f"{picture.name} cannot be read", "take it out, or teach again")

@@ -1,4 +1,4 @@
-"""What lessons, and the models that come of them, are called."""
+"""The names of lessons and of the models made from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from picam_infer.core import PicamError, UsageError
 from picam_infer.models import bundle as bundles
 
 DEFAULT = "taught"
-"""What the first lesson is called."""
+"""The first lesson's name."""
 BEFORE = ".before"
 """What follows a lesson's name in the name of its previous bundle."""
 
@@ -26,7 +26,7 @@ def lesson_name(text: str) -> str:
 
 
 def model_name(folder: Path) -> str:
-    """Return what the settings call a model: its name where that leads to this folder, else the folder."""
+    """Return how the settings name a model: its name if that leads to this folder, else the folder."""
     with contextlib.suppress(PicamError):
         if bundles.load(folder.name).folder == folder:
             return folder.name

@@ -16,7 +16,7 @@ from picam_infer.runtime.state import State
 PER_S = 10
 """Pictures a second that are recorded."""
 HELD_S = 1.5
-"""A button counts as released when nothing was heard of it for so long: the page may be gone."""
+"""A button counts as released when nothing was heard of it for this long: the page may be gone."""
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class Hold(msgspec.Struct, frozen=True):
 
     label: str
     id: str
-    """Tells this hold from the next one."""
+    """Distinguishes this hold from the next one."""
     until_s: float
 
     @classmethod
@@ -41,14 +41,14 @@ class Hold(msgspec.Struct, frozen=True):
 class Recorder:
     """Owns the pictures that were recorded and not taken yet. A button that is only tapped records one.
 
-    Its thread does nothing else, at normal priority, so that pictures are on time however much there is to learn.
+    Its thread does nothing else, at normal priority, so that pictures are taken on time however much there is to learn.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._held: Hold | None = None
         self._owed: Hold | None = None
-        """The hold that has no picture yet, although the button may be up again."""
+        """The hold that has no picture yet, although the button may have been released."""
         self._taken: deque[tuple[Hold, bytes]] = deque(maxlen=10 * PER_S)
         self._taking = False
         """Whether a picture is being taken."""
@@ -84,7 +84,7 @@ class Recorder:
                 self._thread.start()
 
     def release(self, at_once: bool = False) -> None:
-        """Stop recording. `at_once`: without the picture owed to a tap; the next frames may be another camera's."""
+        """Stop recording. `at_once`: even without the one picture of a tap; the next frames may be another camera's."""
         with self._condition:
             self._held = None
             if at_once:

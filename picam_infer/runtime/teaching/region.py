@@ -1,4 +1,4 @@
-"""Follows the region that the network looks at: when it was moved, what was taught has to be looked at again."""
+"""Follows the region that the network looks at: when it is moved, the taught pictures have to be learnt again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from picam_infer.training.teach.lesson import Lesson
 
 SETTLED_S = 1.0
-"""A region that has been left alone for so long is meant."""
+"""A region that has not been moved for this long is final."""
 
 
 class RegionFollower:
@@ -20,7 +20,7 @@ class RegionFollower:
 
     def __init__(self) -> None:
         self._wanted: tuple[Chain, float] | None = None
-        """Another region than the lesson's, and since when it is wanted."""
+        """A region that differs from the lesson's, and since when it is wanted."""
 
     def settled(self, lesson: Lesson, running: ServedRound) -> Chain | None:
         """Return the chain with the new region once nobody drags it any more; None: the lesson has the right one."""

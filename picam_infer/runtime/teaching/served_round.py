@@ -1,4 +1,4 @@
-"""What teaching needs of the service's current round: its pictures, its settings, and the lesson that it runs."""
+"""What teaching needs from the service's current round: its pictures, its settings, and the lesson that it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page is told of the open lesson."""
+"""What the page shows about the open lesson."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def problem_json(error: PicamError | None) -> dict[str, str] | None:
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """Return what the page says of a report."""
+    """Return what the page shows of a report."""
     said = report.as_json()
     return {key: said[key] for key in ("pictures", "accuracy", "left_out", "rejects", "mixed_up", "suspicious")}

@@ -1,4 +1,4 @@
-"""The one owner of the lesson that is open: what any thread may ask, and the steps of the thread that does it."""
+"""The one owner of the open lesson: what any thread may call, and the steps of the thread that does the work."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_S = 5.0
-"""For so long after a request somebody counts as looking at the lesson."""
+"""How long after a request somebody counts as looking at the lesson."""
 IDLE_S = 600.0
-"""A lesson that nobody has looked at for so long is closed, as it takes memory."""
+"""A lesson that nobody has looked at for this long is closed, as it takes memory."""
 QUIET_S = 1.0
 """After so long without a change, odd pictures are searched for."""
 SYNC_S = 1.0
@@ -50,7 +50,7 @@ _YIELD_S = 0.3
 
 
 class Teaching:
-    """Owns the open lesson. Any thread may ask it; what changes something waits until it is done.
+    """Owns the open lesson. Any thread may call it; changes wait until they are done.
 
     `switch` makes the service run another model, and returns what ends when it does; both raise `PicamError`.
     """
@@ -261,7 +261,7 @@ class Teaching:
             raise Busy(f"the newest picture is damaged ({error})", "try again") from error
 
     def _ask(self, work: Callable[[], T]) -> T:
-        """Have the thread do something, and bring the status up to date before it returns."""
+        """Have the thread do something, and update the status before returning."""
 
         def told() -> T:
             try:
@@ -289,7 +289,7 @@ class Teaching:
                 self._work(self._lesson)
         except PicamError as error:
             self._failed(error)
-        except Exception:  # recognition goes on, and so will the next lesson
+        except Exception:  # recognition continues, and a lesson can be opened again
             log.exception("teaching: an internal error")
             self._close_lesson()
         self._tell()
@@ -395,7 +395,7 @@ class Teaching:
         name = opening.chosen_name(name, opened.name if opened else "", self._round)
         same = opened if opened is not None and opened.name == name else None
         chosen = bool(base) or (same is not None and self._base_chosen)
-        # One in which nothing was done yet follows the model that runs, unless somebody chose another.
+        # An untouched lesson follows the running model, unless somebody chose another.
         if same is not None and (chosen or same.classes()) and base in ("", same.network.folder.name):
             self._base_chosen = chosen
             return
@@ -453,7 +453,7 @@ class Teaching:
                 step()
             except PicamError as error:
                 self._failed(error)
-            except Exception:  # whoever closes it opens another one, or ends the thread
+            except Exception:  # the caller then opens another one, or ends the thread
                 log.exception("teaching: an internal error")
 
     def _follow_region(self, lesson: Lesson) -> None:
@@ -480,7 +480,7 @@ class Teaching:
     # -- telling ------------------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        """Bring the status up to date."""
+        """Update the status."""
         lesson = self._lesson
         told: dict[str, Any] = {
             "stage": self._stage,

@@ -1,4 +1,4 @@
-"""The thread that teaches: it serves requests in order, and does a step of its own between them."""
+"""The thread that teaches: it serves requests in order, and does work of its own between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PATIENCE_S = 120.0
-"""How long whoever asks waits for the answer."""
+"""How long a caller waits for the answer."""
 
 
 class Worker:
@@ -43,12 +43,12 @@ class Worker:
         done: Future[T] = Future()
 
         def task() -> None:
-            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            with contextlib.suppress(InvalidStateError):  # nobody is waiting for it any more
                 try:
                     result = work()
                 except PicamError as error:
                     done.set_exception(error)
-                except Exception as error:  # the top of a thread: whoever asks gets it
+                except Exception as error:  # the top of a thread: the caller gets it
                     log.exception("teaching: an internal error")
                     done.set_exception(error)
                 else:

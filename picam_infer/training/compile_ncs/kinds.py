@@ -229,7 +229,7 @@ def _dense(at: Place, fed: Sequence[Value]) -> Value:
 
 @_kind("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2")
 def _batch_normalization(at: Place, fed: Sequence[Value]) -> Value:
-    """A product and a sum for each channel; the compiler melts them into the convolution before."""
+    """A product and a sum for each channel; the compiler merges them into the preceding convolution."""
     me, x = at.layer, _tensor(at, fed)
     axis, size = me.config.get("axis", -1), int(x.shape[-1])
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis

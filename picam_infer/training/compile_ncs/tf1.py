@@ -115,7 +115,7 @@ def write(graph: Graph, weights: Weights, folder: Path, output_layer: str | None
 
 
 def _aged(meta: Any) -> Any:
-    """Return the graph without what TensorFlow 1.9 would stumble over."""
+    """Return the graph without anything that TensorFlow 1.9 cannot read."""
     meta.graph_def.versions.producer, meta.graph_def.versions.min_consumer = PRODUCER, 0
     meta.graph_def.ClearField("library")
     for node in meta.graph_def.node:
@@ -127,7 +127,7 @@ def _aged(meta: Any) -> Any:
 
 
 def _prune(graph: Any, output: str) -> None:
-    """Leave only what an operator needs: whoever reads a frozen graph takes its loose ends for outputs."""
+    """Keep only what an operator needs: readers of a frozen graph take loose ends for outputs."""
     nodes = {node.name: node for node in graph.node}
     needed, pending = set(), [output]
     while pending:

@@ -11,7 +11,7 @@ from picam_infer.core import PicamError
 from picam_infer.training.compile_ncs.tf1 import Written
 
 SHAVES = 12
-"""All the vector processors of the chip."""
+"""All of the chip's vector processors."""
 FRESH = "graph.new"
 
 
@@ -46,7 +46,7 @@ def compile_graph(written: Written, folder: Path) -> Path:
 
 
 def instructions(written: Written, folder: Path) -> list[str]:
-    """Return the lines that tell what to run on a machine that has the toolkit, and what to copy where."""
+    """Return instructions for running it on a machine that has the toolkit."""
     words = command("mvNCCompile", written, folder)
     words[-1] = "graph"
     return [

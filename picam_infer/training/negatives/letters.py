@@ -17,7 +17,7 @@ _FONTS = (
     cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
     cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
 )
-# Letters nobody reads as a digit, and those that come close. O, o, I, l and | are digits to any eye: in neither.
+# Letters that nobody reads as a digit, and those that come close. O, o, I, l and | look like digits: in neither.
 _PLAIN_LETTERS = "ACDEFHKMNPRTUVWXYadefhkmnprtuvwxy"
 _CLOSE_LETTERS = "BGJLQSZbcgijqsz"
 _SIGNS = '+*=%?#@&$<>{}[]~^:;"-'

@@ -139,7 +139,7 @@ CALM = replace(
     none=TRAIN_SHARES,
     built_in=0.1,
 )
-"""A tidy desk, for training: without its share of such frames, clear digits would be learnt worse."""
+"""A tidy desk, for training: without such frames, clear digits would be learnt less well."""
 Mix = tuple[tuple[RenderParams, float], ...]
 """Kinds of frames and their shares."""
 TRAINING: Mix = ((TRAIN, 0.45), (CALM, 0.55))

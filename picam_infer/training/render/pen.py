@@ -12,7 +12,7 @@ from picam_infer.training.noise import grain, noise_image
 from picam_infer.training.render.params import RenderParams, View, uniform
 
 _INSET = 0.015
-"""How far a digit keeps off the square's border, in shares of its side."""
+"""The least distance of a digit from the square's border, in shares of its side."""
 _LEAST_GAP = 0.008
 """Half the width of the narrowest gap between two strokes that light and focus leave open, in the square's sides."""
 _LEAST_PART = 6

@@ -1,4 +1,4 @@
-"""The network that was trained before: what in it describes a picture, and the same network with taught layers."""
+"""The backbone: which of its values describe a picture, and the same network with taught layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from picam_infer.training.teach.head import Head
 MAX_FEATURES = 4096
 """More features would need more memory than a Pi can spare: their covariance has as many rows and columns."""
 ENOUGH = 32
-"""A layer with fewer numbers knows little but its own classes."""
+"""A layer with fewer numbers knows little beyond its own classes."""
 Vector = npt.NDArray[np.float32]
 
 _THROUGH = frozenset({
@@ -230,7 +230,7 @@ def _never_negative(port: Any) -> bool:
 
 
 class Backbone:
-    """A bundle's network up to its features; one thread at a time may ask it."""
+    """A bundle's network up to its features; one thread at a time may use it."""
 
     def __init__(self, bundle: Bundle, layer: str | None = None, threads: int = 0) -> None:
         """Find the features and compile for the CPU in float32, for so many threads. Raises `PicamError`."""

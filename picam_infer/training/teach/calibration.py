@@ -14,7 +14,7 @@ from picam_infer.training.teach.lda import PRIOR, Array, Classes, Lda, LeftOut
 FALSE_REJECTIONS = 0.02
 """The share of pictures of taught classes that may be called unknown."""
 _MANY = 400
-"""From this many pictures on the limit is read off them; with fewer it is extrapolated."""
+"""From this many pictures on, the limit is read off them; with fewer it is extrapolated."""
 _FEWEST = 3
 """With fewer pictures that can be left out there is no limit."""
 _ALIKE = 0.1
@@ -24,7 +24,7 @@ _SHY = 20
 _SURE = 0.97
 """Where nothing can be left out: the probability of a class at its own mean."""
 _DOUBT = 0.3
-"""How many additional pictures are assumed to have been mistaken for another class."""
+"""How many additional pictures are assumed to have been misclassified."""
 MOST = 30.0
 """The strongest “unknown”, as a difference of logits: half-precision numbers hold it."""
 _STEEP = 15.0
@@ -57,7 +57,7 @@ def calibrate(model: Lda, left: LeftOut, classes: Classes) -> Calibration:
     if len(rows) < _FEWEST:
         return Calibration(sharpness, unit)
     relative = left.relative[rows] / unit
-    # What looks just like the taught pictures is never unknown, however alike they are.
+    # Whatever looks just like the taught pictures is never unknown, however alike they are.
     taught_ones = float(np.quantile(left.whole / unit, 0.9))
     room = _ALIKE if usual > least else 3.0
     limit = max(_limit(relative, len(set(classes[rows].tolist()))), taught_ones + room)
@@ -142,7 +142,7 @@ def _assumed(model: Lda, taught: list[int]) -> float:
 
 
 def _limit(relative: Array, classes: int) -> float:
-    """Return what `FALSE_REJECTIONS` of new pictures exceed: Student's prediction limit, or what was seen of many.
+    """Return the value that `FALSE_REJECTIONS` of new pictures exceed: Student's prediction limit, or measured on many.
 
     Distances have a longer tail upwards: the limit is corrected for their skewness (Cornish & Fisher 1938), as far as
     that many pictures show it.

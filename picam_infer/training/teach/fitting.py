@@ -1,4 +1,4 @@
-"""Everything that follows from the taught pictures alone, whatever the order they came in."""
+"""Everything that follows from the taught pictures alone, whatever their order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from picam_infer.training.teach.report import Report
 
 @dataclass(frozen=True)
 class Fitted:
-    """A discriminant fitted to pictures, its calibration, and what it says of each picture when that is left out."""
+    """A discriminant fitted to pictures, its calibration, and its answer for each picture when that is left out."""
 
     labels: list[str]
     """The classes, in order."""

@@ -1,4 +1,4 @@
-"""What is given to teach with: a folder with one folder a class, or an archive of such a folder, whoever packed it."""
+"""The input of teaching: a folder with a folder per class, or an archive of such a folder, however it was packed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _archive(path: Path, shown: str, found: Intake, scratch: Path) -> None:
     folders = [entry for entry in place.iterdir() if entry.is_dir() and not _hidden(entry)]
     plain = [entry for entry in place.iterdir() if entry.is_file() and not _hidden(entry)]
     if len(folders) == 1 and not plain and any(entry.is_dir() and not _hidden(entry) for entry in folders[0].iterdir()):
-        place = folders[0]  # somebody packed the folder instead of what is in it
+        place = folders[0]  # the folder itself was packed instead of its contents
     loose = [entry for entry in plain if pictures.readable(entry)]
     if loose and not any(_PROJECT.fullmatch(entry.name) for entry in loose):
         _one_class(path, place, found)

@@ -1,6 +1,6 @@
 """Linear discriminant analysis with one shrunken covariance, kept up to date a picture at a time.
 
-The classes are taken for clouds of the same shape (Fisher 1936; streaming: Hayes & Kanan 2020). `PRIOR` pictures of
+The classes are assumed to be clouds of the same shape (Fisher 1936; streaming: Hayes & Kanan 2020). `PRIOR` pictures of
 no particular shape are added to that covariance, so that it can be inverted with fewer pictures than features. The
 shape of all pictures together serves the relative Mahalanobis distance (Ren et al. 2021).
 """
@@ -40,7 +40,7 @@ class Precision:
         """Start from S = rowsᵀ · rows, for rows (n, d)."""
         n, d = rows.shape
         self.sound = True
-        """False: rounding has spoiled it, and it must be made anew."""
+        """False: rounding errors have spoiled it, and it must be computed again."""
         self._ridge = ridge
         self._matrix: Array | None = None
         """The base (d, d); None: it is I / ridge."""
@@ -249,7 +249,7 @@ def _cloud(vectors: Array, d: int) -> _Cloud:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What would have been said about each picture if it had not been taught: for pictures with company in their class.
+    """The answer for each picture as if it had not been taught, for all that are not the only one of their class.
 
     The rest of the model is as it is; only the picture's own part is taken out of mean and covariances (exactly).
     """

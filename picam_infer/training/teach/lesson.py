@@ -43,11 +43,11 @@ class Room:
 
 @dataclass(frozen=True)
 class Base:
-    """A model that can be built on."""
+    """A model that can serve as a backbone."""
 
     name: str
     drawn: bool
-    """It sees outlines: good for drawn signs, not for things."""
+    """Whether it sees outlines: good for drawn signs, not for things."""
 
 
 class Lesson:
@@ -190,7 +190,7 @@ class Lesson:
         return self.teacher.undo()
 
     def redo(self) -> None:
-        """Make what `undo` has just taken back again, as if that had not been asked for."""
+        """Redo what `undo` has just taken back, as if it had not been called."""
         self.teacher.redo()
 
     def save(self, keep_old: Path | None, check: Callable[[Bundle, Picture, Array], None]) -> Report:

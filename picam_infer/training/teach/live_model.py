@@ -1,4 +1,4 @@
-"""The model that answers while pictures come and go: each one changes it at once, without a new fit to all of them."""
+"""The model that answers while pictures come and go: each one updates it at once, without a new fit to all of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from picam_infer.training.teach.lda import RELATIVE, Lda
 from picam_infer.training.teach.picture_set import label_order
 
 _GROWTH = 1.25
-"""It is fitted anew whenever there are this many times as many pictures, or as few: for the calibration's sake."""
+"""It is fitted again whenever the number of pictures has grown or shrunk by this factor, for the calibration."""
 
 
 @dataclass(frozen=True)

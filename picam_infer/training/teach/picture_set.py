@@ -139,7 +139,7 @@ class PictureSet:
         """Flush to the disk what is not there yet. Raises `OSError`."""
         written, self._unsynced = self._unsynced, []
         for path in [*written, *dict.fromkeys(path.parent for path in written)]:
-            with contextlib.suppress(FileNotFoundError):  # moved or removed since
+            with contextlib.suppress(FileNotFoundError):  # moved or removed meanwhile
                 disk.sync(path)
 
     def _check_room(self, size: int) -> None:
@@ -188,7 +188,7 @@ class PictureSet:
                 (self.folder / self._folders[label]).rmdir()
                 del self._folders[label]
         if self._folders != before:
-            with contextlib.suppress(OSError):  # the old table names folders that are gone, too: that is no harm
+            with contextlib.suppress(OSError):  # the old table also names folders that are gone, which does no harm
                 self._write_table(self._folders)
 
     # -- features, so that nothing has to be computed twice -----------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How well teaching worked: how often it is right on pictures it does not know, what it confuses, what looks odd."""
+"""How well teaching worked: the accuracy on unknown pictures, confusions, and pictures that look odd."""
 
 from __future__ import annotations
 

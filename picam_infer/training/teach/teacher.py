@@ -1,4 +1,4 @@
-"""The teacher: takes pictures, knows them at once, and makes a bundle when asked for one."""
+"""The teacher: takes pictures, learns them at once, and makes a bundle when asked for one."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from picam_infer.training.teach.undo import Change, UndoStack
 
 T = TypeVar("T")
 _Removed = tuple[Picture, Vector | None]
-"""A picture that was taken out, and what was known of it."""
+"""A picture that was removed, and what was known about it."""
 
 
 class NotWritten(PicamError):
-    """The folder cannot be written to: whatever the picture, it cannot be kept."""
+    """The folder cannot be written to, so no picture can be kept."""
 
 
 class Teacher:
@@ -58,7 +58,7 @@ class Teacher:
         """Learn the set's pictures; `progress` is called with how many are done, of how many. Raises `PicamError`.
 
         `layer` names the backbone's features where they cannot be found; `chain` is used instead of its card's;
-        `threads`: how many the network runs on, 0: as many as it likes.
+        `threads`: how many the network runs on; 0: its own choice.
         """
         self._lock = threading.RLock()
         self._network_lock = threading.Lock()
@@ -275,7 +275,7 @@ class Teacher:
             self.remember(f"remove {label}", removed, step)
 
     def remember(self, what: str, change: Change, step: str = "", many: Callable[[int], str] | None = None) -> None:
-        """Note how to take a change back; changes of one `step` in a row are one, which `many` names by its count."""
+        """Note how to undo a change; consecutive changes of one `step` count as one, named by `many`."""
         with self._lock:
             self._undos.remember(what, change, step, many)
 
@@ -291,7 +291,7 @@ class Teacher:
             return what
 
     def redo(self) -> None:
-        """Make what `undo` has just taken back again, as if that had not been asked for."""
+        """Redo what `undo` has just taken back, as if it had not been called."""
         with self._lock:
             self._undos.redo()
             self._refit()

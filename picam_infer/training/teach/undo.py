@@ -46,7 +46,7 @@ class UndoStack:
         return self._steps[-1].what if self._steps else None
 
     def remember(self, what: str, change: Change, step: str = "", many: Callable[[int], str] | None = None) -> None:
-        """Note how to take a change back; changes of one `step` in a row are one, which `many` names by its count."""
+        """Note how to undo a change; consecutive changes of one `step` count as one, named by `many`."""
         self._undone = None
         last = self._steps[-1] if self._steps else None
         if last is None or not step or last.name != step:
