@@ -49,7 +49,7 @@ def run(model: str, pictures: Path) -> bool:
     print(f"\nthrough the page: {len(labels)} things of 20 pictures recorded and learnt {thought_s:.1f} s, "
           f"used and named rightly by the service {used_s:.1f} s")  # fmt: skip
     print(f"memory: before {before_mb:.0f} MB, taught {taught_mb - before_mb:+.0f} MB, "
-          f"largest while saving and taking it up {memory.largest_mb - before_mb:+.0f} MB")  # fmt: skip
+          f"largest while saving and switching models {memory.largest_mb - before_mb:+.0f} MB")  # fmt: skip
     return used_s <= GOAL_S and memory.largest_mb - before_mb <= GOAL_MB
 
 

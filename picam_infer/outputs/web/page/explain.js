@@ -20,7 +20,7 @@ class Explained {
   }
 
   async open() {
-    this.show(element("p", { className: "dim", textContent: "Asking the model; this takes some seconds …" }));
+    this.show(element("p", { className: "dim", textContent: "Asking the model; this takes a few seconds …" }));
     this.button.disabled = true;
     try {
       const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}", signal: AbortSignal.timeout(PATIENCE_MS) };
@@ -66,7 +66,7 @@ class Explained {
   table(outputs) {
     const cells = (kind, texts) => element("tr", {}, ...texts.map((text) => element(kind, { textContent: text, dir: "auto" })));
     return element("table", {},
-      element("caption", { className: "hidden", textContent: "Outputs before and after reading" }),
+      element("caption", { className: "hidden", textContent: "Outputs before and after interpretation" }),
       element("thead", {}, cells("th", ["Class", "Output", "Read as"])),
       element("tbody", {}, ...outputs.slice(0, ROWS).map(({ label, raw, score }) => cells("td", [label, raw, score]))));
   }

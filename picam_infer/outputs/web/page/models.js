@@ -66,7 +66,7 @@ export class Models {
     else at("model-progress").value = share;
     const live = trial.live ?? null;
     at("model-live").hidden = trial.stage !== "ready";
-    write(at("model-live"), live ? `It sees: ${live.label === null ? "unknown" : labelName(live.label)}` : "It is looking …");
+    write(at("model-live"), live ? `It sees: ${live.label === null ? "unknown" : labelName(live.label)}` : "The Pi is looking …");
     reconcile(at("model-top"), (live?.top ?? []).map(({ label, score, value, unit }) => `${labelName(label)} ${figure(value ?? score, unit)}`), (text) => element("li", { textContent: text }));
     reconcile(at("model-notes"), trial.notes ?? [], (note) => element("li", { textContent: note }));
   }
@@ -97,7 +97,7 @@ export class Models {
   remove(button, name) {
     if (button.dataset.sure) return this.do(async () => this.show(await ask("api/models/delete", "POST", { name })));
     button.dataset.sure = "1";
-    button.textContent = "Delete for ever?";
+    button.textContent = "Delete permanently?";
     setTimeout(() => {
       delete button.dataset.sure;
       button.textContent = "Delete";

@@ -20,7 +20,7 @@ export class Share {
     if (!share) return;
     const { at } = this;
     write(at("share-text"), share.fault ? `It cannot be opened: ${share.fault}` : share.shared ? `The page is ${share.text}.`
-      : share.open ? "The page is open to the network by the configuration (web.listen)." : "Only the Pi itself can see this page now.");
+      : share.open ? "The configuration (web.listen) opens the page to the network." : "Only the Pi itself can see this page now.");
     at("share-open").hidden = at("share-time").hidden = share.open;
     at("share-code").hidden = !share.open;
     at("share-close").hidden = !share.shared;

@@ -8,10 +8,10 @@ const STALE_S = 5;
 // Returns why there is no picture as { title, reason, hint, outlook, since, held }, null if there is one.
 // `outlook`: what happens meanwhile; `held`: somebody wanted it so.
 export function trouble({ connected, full, state, switching }) {
-  if (!connected && switching) return { title: "taking it up", reason: "the Pi starts the other model", hint: "this takes some seconds", held: true };
+  if (!connected && switching) return { title: "switching models", reason: "the Pi is starting the other model", hint: "this takes some seconds", held: true };
   if (!connected && full) return { title: "too many viewers", reason: "the Pi accepts no more at once", hint: "close another page of it, or raise web.max_clients" };
-  if (!connected) return { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page goes on by itself" };
-  if (state?.paused) return { title: "paused", reason: state.paused.reason, hint: "“Resume watching” goes on at once", since: state.paused.since, held: true };
+  if (!connected) return { title: "no connection to the Pi", reason: "it is off, restarting, or the network is down", hint: "this page reconnects by itself" };
+  if (state?.paused) return { title: "paused", reason: state.paused.reason, hint: "“Resume watching” ends the pause at once", since: state.paused.since, held: true };
   const loss = state?.lost.find(({ blocking }) => blocking);
   if (loss) return { title: loss.title, reason: loss.reason, hint: loss.hint, outlook: loss.outlook, since: loss.since };
   const { picture } = state ?? {};

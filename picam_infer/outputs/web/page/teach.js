@@ -9,7 +9,7 @@ const LOOK_MS = 2000; // reports that somebody looks; otherwise the live label s
 const LIST_MS = 400;
 const ENOUGH = 10; // pictures of a thing
 const SHOWN = 6; // thumbnails
-const inUse = ({ remembers }) => `Done. The Pi knows these now, ${remembers ? "also after it was switched off" : "until the program ends: it has no configuration file"}.`;
+const inUse = ({ remembers }) => `Done. The Pi knows these now, ${remembers ? "even after it has been switched off" : "until the program ends: it has no configuration file"}.`;
 const HUES = [145, 262, 35, 325, 85, 205, 5, 290, 60, 175];
 
 export class Teach {
@@ -151,12 +151,12 @@ export class Teach {
     if (!status?.name) return "A moment …";
     if (this.trouble()) return `There is no picture now (${this.trouble().title}). What you have taught is kept.`;
     if (status.problem) return [status.problem.reason, status.problem.hint].filter(Boolean).join("; ");
-    if (!classes.length) return this.drawn() ? "Draw a sign on paper, hold it into the box, and teach the Pi its name." : "Hold a thing up to the camera, and teach the Pi its name.";
+    if (!classes.length) return this.drawn() ? "Draw a sign on paper, hold it in the box, and teach the Pi its name." : "Hold a thing up to the camera, and teach the Pi its name.";
     const empty = classes.find(({ pictures }) => pictures === 0);
     if (empty) return `Show “${empty.label}”, press its button and keep it down. Turn and move it a little.`;
     const few = classes.find(({ pictures }) => pictures < ENOUGH);
     if (few) return `“${few.label}” has only ${few.pictures} ${few.pictures === 1 ? "picture" : "pictures"}: hold its button for two seconds more.`;
-    if (classes.length === 1) return "Now another thing, or what is to be seen when there is nothing.";
+    if (classes.length === 1) return "Now teach another thing, or what the camera sees when there is nothing.";
     if (status.in_use) return "The Pi knows these now. Is it wrong about something? Say so: “This was really …”.";
     return "Try it: show one of them. Is it right? Then “Use it”. Wrong? Then “This was really …”, or record more.";
   }
@@ -217,7 +217,7 @@ export class Teach {
     card.record_.setAttribute("aria-label", `${card.record_.textContent}: ${label}`);
     card.record_.setAttribute("aria-pressed", String(recording));
     card.record_.setAttribute("aria-disabled", String(this.trouble() !== null));
-    card.record_.title = label === this.current ? "Space does it, too" : "";
+    card.record_.title = label === this.current ? "Space works too" : "";
     card.more.firstChild.setAttribute("aria-label", `More for ${label}`);
     const others = this.classes.map((one) => one.label).filter((other) => other !== label);
     const options = reconcile(card.into, ["", ...others], (other) => element("option", { value: other, textContent: other || "choose …" }));
@@ -263,7 +263,7 @@ export class Teach {
     const taught = classes.some(({ pictures }) => pictures > 0);
     const saving = status?.stage === "saving" || this.using > 0;
     at("use").setAttribute("aria-disabled", String(!taught || saving || status.in_use));
-    write(at("use"), saving ? "The Pi takes it up …" : status?.in_use ? "In use" : "Use it");
+    write(at("use"), saving ? "The Pi is switching to it …" : status?.in_use ? "In use" : "Use it");
     at("teach-undo").setAttribute("aria-disabled", String(!status?.undo));
     write(at("teach-undo"), status?.undo ? `Undo: ${status.undo}` : "Undo");
     at("back").hidden = !status?.before || !status.runs;
@@ -372,9 +372,9 @@ export class Teach {
   async use() {
     if (at("use").getAttribute("aria-disabled") === "true") return;
     this.using = performance.now();
-    this.say("The Pi takes it up …");
+    this.say("The Pi is switching to it …");
     this.draw();
-    const done = await this.send("api/teach/use", {}, (answer) => (answer.in_use ? inUse(answer) : "The Pi takes it up …"));
+    const done = await this.send("api/teach/use", {}, (answer) => (answer.in_use ? inUse(answer) : "The Pi is switching to it …"));
     if (!done) this.using = 0;
     this.draw();
   }
