@@ -364,14 +364,8 @@ def judge(recipes: Sequence[Recipe], cases: Sequence[Case], title: str) -> list[
     return results
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print all tables."""
-    if args.photos:
-        listed(args.photos / "index.csv")  # before anything that takes long
-    model = load(args.model)
-    if not isinstance(model.card.preprocess, Edges):
-        raise NoInput(f"{args.model} is not a model for the edges chain", "name a digit model")
-    canny, predict = model.card.preprocess.canny, openvino_predict(model.network)
+def wanted_recipes(args: argparse.Namespace, canny: tuple[float, float], predict: Predict) -> list[Recipe]:
+    """Return ours, then the two well-known ones where they can be had, then ours with its steps varied."""
     recipes = [Recipe("picam-infer", lambda square: edges(square, canny), predict)]
     plain = plain_network(args)
     if plain is None:
@@ -383,6 +377,18 @@ def run(args: argparse.Namespace) -> None:
         recipes += [Recipe(f"smoothing {blur} px, ruled lines {'out' if lines else 'kept'}",
                            variant(canny, blur, lines), predict)
                     for blur, lines in ((3, False), (9, False), (3, True), (9, True))]  # fmt: skip
+    return recipes
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print all tables."""
+    if args.photos:
+        listed(args.photos / "index.csv")  # before anything that takes long
+    model = load(args.model)
+    if not isinstance(model.card.preprocess, Edges):
+        raise NoInput(f"{args.model} is not a model for the edges chain", "name a digit model")
+    canny, predict = model.card.preprocess.canny, openvino_predict(model.network)
+    recipes = wanted_recipes(args, canny, predict)
     heading("frames")
     ours: dict[str, Judged] = {}
     first: Sequence[Case] = ()

@@ -118,13 +118,18 @@ def main(args: argparse.Namespace) -> int:
     for row in rows:
         _say(row, rows[3].later_ms, args.json)
     if not args.json:
-        for row in rows[3:bare]:
-            ratio = rows[0].best_ms / (rows[1].best_ms + rows[2].best_ms + row.best_ms)
-            say(f"picture to label: {ratio:.2f} of preprocessing, scaling and {row.name} (best of each, "
-                f"{threads or 'all'} threads)")  # fmt: skip
+        _say_ratios(rows, bare, threads)
     if comparison:
         say_json(comparison.as_json()) if args.json else say(f"answers: {comparison.line()}")
     return 0
+
+
+def _say_ratios(rows: Sequence[Row], bare: int, threads: int) -> None:
+    """Print how the whole way compares with each bare network and what that needs besides (rows 3 to `bare`)."""
+    for row in rows[3:bare]:
+        ratio = rows[0].best_ms / (rows[1].best_ms + rows[2].best_ms + row.best_ms)
+        say(f"picture to label: {ratio:.2f} of preprocessing, scaling and {row.name} (best of each, "
+            f"{threads or 'all'} threads)")  # fmt: skip
 
 
 def _say(row: Row, base_ms: float, as_json: bool) -> None:

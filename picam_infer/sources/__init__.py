@@ -47,9 +47,13 @@ def open_source(
         return PiCamera(capture)
     if "://" in address:
         return _stream(address, capture, login)
-    path = Path(address)
     if not address:
         raise UsageError("the source is empty", f"one of: {_KINDS}")
+    return _files(address, capture)
+
+
+def _files(address: str, capture: Capture) -> Source:
+    path = Path(address)
     try:
         path = path.expanduser()
         there = path.exists() and (path.is_absolute() or is_dotted(address))

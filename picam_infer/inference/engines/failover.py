@@ -109,8 +109,12 @@ class FailoverEngine:
             self._stop_seeking()
             raise
         self._cpu_ready.set()
-        first_s = preferred.first_s
-        if not preferred.likely and not self._seen.wait(min(first_s, GLANCE_S)):
+        self._wait_for_preferred()
+
+    def _wait_for_preferred(self) -> None:
+        """Give the preferred engine some time to be the first to answer, if it is likely to be there."""
+        first_s = self._preferred.first_s
+        if not self._preferred.likely and not self._seen.wait(min(first_s, GLANCE_S)):
             first_s = 0
         self._settled.wait(first_s)
         self._take_candidate()

@@ -76,15 +76,19 @@ class Ncs:
             self._start(stage)
             self._check_sizes(bundle)
         except Disconnected as error:
-            if self._process.step == "open" and not (stopping and stopping.is_set()):
-                failed_sticks.add(self._process.trying)
-            with contextlib.suppress(Disconnected):
-                self._process.send(CLOSE)
-            self._process.end(0.0 if stopping and stopping.is_set() else _patience_s(self._process.step))
+            self._give_up(stopping is not None and stopping.is_set())
             raise _better(error, usb, stick, self._process.step) from error
         except BaseException:
             self._process.end()
             raise
+
+    def _give_up(self, stopping: bool) -> None:
+        """End a child that could not open its stick, and note which one that was."""
+        if self._process.step == "open" and not stopping:
+            failed_sticks.add(self._process.trying)
+        with contextlib.suppress(Disconnected):
+            self._process.send(CLOSE)
+        self._process.end(0.0 if stopping else _patience_s(self._process.step))
 
     def _start(self, stage: Said | None) -> None:
         while True:

@@ -61,15 +61,7 @@ class Process:
             self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.callback(self._sock.close)
             childs.callback(theirs.close)
-            given = (theirs.fileno(), self.memory, reader)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(PROGRAM), *map(str, given)],
-                stdin=subprocess.DEVNULL,
-                stdout=self._notes,  # libmvnc writes its warnings there; stdout is for results
-                stderr=self._notes,
-                pass_fds=given,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            )
+            self._process = _spawned((theirs.fileno(), self.memory, reader), self._notes)
             self._closing = ours.pop_all()
         self._lock = threading.Lock()
         self._ended = False
@@ -168,6 +160,18 @@ class Process:
         with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel's hands; Popen reaps it later
             self._process.wait(0.3)
         self._closing.close()
+
+
+def _spawned(given: Sequence[int], notes: int) -> subprocess.Popen[bytes]:
+    """Start the child with the descriptors `given`; what it prints goes to `notes`."""
+    return subprocess.Popen(
+        [sys.executable, "-P", str(PROGRAM), *map(str, given)],
+        stdin=subprocess.DEVNULL,
+        stdout=notes,  # libmvnc writes its warnings there; stdout is for results
+        stderr=notes,
+        pass_fds=given,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )
 
 
 def _memory_for_notes() -> int:
