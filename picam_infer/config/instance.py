@@ -1,4 +1,4 @@
-"""Which of several services this is: names that differ between machines and between the configurations of one."""
+"""The identity of a service: names that differ between machines and between the configurations on one machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from picam_infer.platform.paths import state_folder
 
 _APPLICATION = b"picam-infer instance"
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/device-tree/serial-number"))
-"""A copied card has the same machine id as its original; the board's serial number tells the two apart."""
+"""A copied card has the same machine ID as its original; the board's serial number distinguishes the two."""
 
 
 class Instance(msgspec.Struct, frozen=True):

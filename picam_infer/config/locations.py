@@ -1,4 +1,4 @@
-"""Where a path in the settings leads: one that is relative, from the folder of the settings file."""
+"""How paths in the settings are resolved: a relative one starts from the folder of the settings file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ also be a name alone."""
 STREAMS = ("rtsp", "rtsps", "http", "https")
 _WORDS = ("camera", "demo", "picamera")
 _SECRETS = ("credential:", "env:")
-"""How a secret begins that is in no file: see `platform/secret_file`."""
+"""How a secret that is not in a file begins: see `platform/secret_file`."""
 
 
 def located(text: str, kind: Kind, folder: Path) -> str:
-    """Return a setting with the path in it made absolute, seen from a folder; one that is no path stays as it is."""
+    """Return a setting with its path made absolute, relative to a folder; anything but a path stays as it is."""
     if kind == "source":
         return _source(text, folder)
     named = {
@@ -41,7 +41,7 @@ def _source(text: str, folder: Path) -> str:
     path = folder / address
     try:
         there = path.exists()
-    except OSError:  # no file has so long a name
+    except OSError:  # too long for a file's name
         there = False
     return str(path) if there or not meant(address) else text
 
@@ -63,7 +63,7 @@ def is_dotted(source: str) -> bool:
 def meant(address: str) -> str:
     """Return what was probably meant by a source that does not exist, such as `camera`; empty: nothing but a path."""
     if "@" in address and ":" in address.partition("@")[0]:
-        # An address of a camera that was written wrongly: what it begins with is a password.
+        # A misspelt camera address: what it begins with is a password.
         scheme = next((scheme for scheme in STREAMS if address.lower().startswith(f"{scheme}:")), "rtsp")
         return f"{scheme}://USER:PASSWORD@HOST/…"
     if address.isdecimal() and len(address) < 4:
@@ -78,7 +78,7 @@ def meant(address: str) -> str:
 
 
 def _network_camera(address: str) -> str:
-    """Return how a network camera's address begins that was written without its `://`; empty for anything else."""
+    """Return the beginning of a network camera's address that lacks its `://`; empty for anything else."""
     scheme, colon, rest = address.partition(":")
     if colon and scheme.lower() in STREAMS:
         return f"{scheme.lower()}://{rest.strip('/').partition('/')[0].partition('?')[0]}/…"

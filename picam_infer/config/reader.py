@@ -1,4 +1,4 @@
-"""Reads the configuration file into typed data; a mistake is named with file, line and key."""
+"""Reads the configuration file into typed data; mistakes are reported with file, line and key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from picam_infer.platform.yaml_errors import UNFIT
 T = TypeVar("T")
 _MOST_BYTES = 1_000_000
 _TAKEN_FOR_A_SECRET = ("token",)
-"""Keys whose names invite a person to write the secret itself there: what they hold is never shown."""
+"""Keys into which people may write the secret itself: their values are never shown."""
 _LOGIN = re.compile(r"[!&*]?\w*:?/{0,2}[^\s@]*:[^\s]*@")
 
 
@@ -53,7 +53,7 @@ def _made_by_shell(path: Path) -> bool:
 def read_text(path: Path) -> str:
     """Return a configuration file's text, its line endings unchanged. Raises `ConfigError`."""
     try:
-        # A pipe that nobody writes to would be waited for; one that a shell made for this command has its writer.
+        # Reading a pipe without a writer would hang; one that a shell made for this command has its writer.
         if stat.S_ISFIFO(path.stat().st_mode) and not _made_by_shell(path):
             raise ConfigError(f"{path}: is not a file", "give a configuration file with -c")
         with path.open("rb") as file:
@@ -84,7 +84,7 @@ def parse(text: str, where: str = "config", folder: Path | None = None) -> Confi
 
 
 def _without_logins(text: str) -> str:
-    """Return a message without the user and password of an address that was put where a key or a word belongs."""
+    """Return a message without user and password, should an address have been written in place of a key or value."""
     return _LOGIN.sub("…@", text)
 
 
@@ -106,7 +106,7 @@ def _located(path: str, kind: Kind, folder: Path | None) -> str:
 
 
 def _with_paths(section: T, whole: Callable[[str, Kind, list[str]], str], keys: list[str]) -> T:
-    """Return a section with its paths made whole; `whole` is told a path, its kind and its keys."""
+    """Return a section with its paths made absolute; `whole` gets a path, its kind and its keys."""
     changes: dict[str, Any] = {}
     for name, kind in ((field.name, field.type) for field in msgspec.structs.fields(section)):  # type: ignore[arg-type]
         value, at = getattr(section, name), [*keys, name]
@@ -188,7 +188,7 @@ def _wanted(kind: type[Any], keys: Sequence[str]) -> str:
 
 
 def _rewritten(text: str, keys: Sequence[str], root: yaml.Node) -> str:
-    """Return how a value should have been written, where only its form is wrong."""
+    """Return how a value should have been written, if only its form is wrong."""
     node = node_at(root, keys)
     if not isinstance(node, yaml.ScalarNode):
         return ""

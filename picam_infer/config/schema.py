@@ -104,7 +104,7 @@ class Decide(Section, frozen=True):
     top: Annotated[int, Meta(ge=1, le=100)] = 3
     smooth: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     hold: Annotated[int, Meta(ge=0, le=1000)] = 0
-    """Equal answers in a row before the shown label changes; 0: `LIVE_HOLD` with a quick live source, else 1."""
+    """Equal answers in a row before the label changes; 0: `LIVE_HOLD` with a fast live source, else 1."""
 
 
 class DisplaySettings(Section, frozen=True):
@@ -212,7 +212,7 @@ Event = Jsonl | Mqtt | Webhook | Command | Notify
 
 
 class Keep(Section, frozen=True):
-    """Which pictures are saved to train with later."""
+    """Which pictures are saved for later training."""
 
     when: Literal["unknown", "uncertain", "change", "every"] = "uncertain"
     below: Unit = 0.8

@@ -15,11 +15,11 @@ from picam_infer.core import Busy, ConfigError
 from picam_infer.platform import atomic_file, disk, folder_lock
 
 _PATIENCE_S = 10.0
-"""Longer than a slow card takes for one change, and shorter than the watchdog's patience: a key waits for it, too."""
+"""Longer than a slow card takes for one change, but shorter than the watchdog's limit, as the main thread may wait."""
 
 
 class Unwritable(ConfigError):
-    """What was to be saved could not be: the configuration itself is not wrong."""
+    """Something could not be saved; the configuration itself is not wrong."""
 
     exit_code = 1
 
@@ -33,7 +33,7 @@ class NotSaved(Unwritable):
 
 
 class Locked(Busy, Unwritable):
-    """Somebody else is changing the file, and does not finish."""
+    """Somebody else is changing the file and does not finish."""
 
 
 def save(path: Path, values: Mapping[str, Any]) -> None:
@@ -48,7 +48,7 @@ def save(path: Path, values: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def changing(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yield what writes values into the file, as `save` does; nobody else changes the file until the block ends.
+    """Yield a function that writes values as `save` does; nobody else changes the file until the block ends.
 
     The others are threads and processes that call this, too. What they wrote before is in the file when the block
     begins. Raises `Locked` when one of them does not finish.

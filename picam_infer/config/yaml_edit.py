@@ -1,4 +1,4 @@
-"""Sets one key in YAML text; every other character, comment and line ending stays as it is."""
+"""Sets one key in YAML text; every other character, comments and line endings included, stays as it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from picam_infer.config.yaml_tree import list_index
 
 
 class CannotEdit(Exception):
-    """A key stands where the text cannot be changed without changing more; `line` counts from 1."""
+    """A key cannot be changed without changing other text; `line` counts from 1."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
@@ -102,7 +102,7 @@ def _replaced(text: str, path: Sequence[Spot], keys: Sequence[str], value: Any) 
     heir = next((s for s in root.walk() if s.kind == "alias" and s.anchor == spot.anchor and s is not spot), None)
     heir = heir if spot.anchor and spot.kind != "alias" else None
     if heir is None and (parts := _parts(spot, value)):
-        for key, part in parts:  # one by one: it keeps its form and its comments
+        for key, part in parts:  # one by one, which keeps its form and its comments
             text = _set(text, [*keys, key], part)
         return text
     if heir is not None and (heir.start < spot.end or not spot.inline):
@@ -113,7 +113,7 @@ def _replaced(text: str, path: Sequence[Spot], keys: Sequence[str], value: Any) 
         new = (" " if text[spot.start - 1] == ":" else ": ") + new
     elif spot.kind == "block scalar":
         new += _line_break(text)
-    if heir is not None:  # takes the old value over, and its anchor for those that follow
+    if heir is not None:  # takes over the old value, and its anchor for the aliases that follow
         rest = text[spot.end : heir.start] + text[spot.start : spot.end] + text[heir.end :]
     else:
         rest = text[spot.end :]
@@ -121,7 +121,7 @@ def _replaced(text: str, path: Sequence[Spot], keys: Sequence[str], value: Any) 
 
 
 def _parts(spot: Spot, value: Any) -> list[tuple[str, Any]]:
-    """Return a value's own values by key or number, if what stands there has just the same ones."""
+    """Return a value's parts by key or number, if the text has exactly the same parts."""
     if isinstance(value, list) and spot.kind == "list" and len(value) == len(spot.items):
         return [(str(number), item) for number, item in enumerate(value)]
     if isinstance(value, dict) and spot.kind == "mapping" and set(value) == {key.name for key in spot.keys}:
@@ -130,7 +130,7 @@ def _parts(spot: Spot, value: Any) -> list[tuple[str, Any]]:
 
 
 def _lines_replaced(text: str, parent: Spot, spot: Spot, new: str) -> str:
-    """Return the text with a value on one line in the place of several, behind its key."""
+    """Return the text with a value on one line, behind its key, in place of several lines."""
     at = next((key for key, item in zip(parent.keys, parent.items, strict=True) if item is spot), None)
     if at is None:
         raise CannotEdit(spot.line, "it is an item of a list")

@@ -1,4 +1,4 @@
-"""The nodes of a YAML file: what is refused before any value is looked at, and on which line a key stands."""
+"""The nodes of a YAML file: what is refused before any value is read, and the line of each key."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SHOWN = 60
 _OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 """Octal and base-60 numbers, as YAML 1.1 reads `0640` and `1:30`."""
 QUICK_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Written in C where PyYAML has that: all services of a machine read their settings while it starts."""
+"""The loader written in C, if PyYAML has it: all services of a machine read their settings while it boots."""
 _READ_OTHERWISE = re.compile(r"[\t\ufeff]|:[}\],]|[{\[][^}\]]*\?")
-"""What the loader written in C allows where the other one does not, or the other way round."""
+"""Text that one of the two loaders, in C and in Python, accepts and the other does not."""
 _constructor = yaml.constructor.SafeConstructor()
 
 
@@ -35,7 +35,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
     """Return the file's tree of nodes, None for an empty file. Raises `ConfigError`."""
     try:
         root = _composed(text)
-        if isinstance(root, yaml.ScalarNode) and not root.value:  # between its markers there is nothing
+        if isinstance(root, yaml.ScalarNode) and not root.value:  # there is nothing between the document markers
             root = None
         if root is not None:
             _Checked(where).size(root, [])
@@ -62,7 +62,7 @@ def _composed(text: str) -> yaml.Node | None:
     if not _READ_OTHERWISE.search(text):
         with contextlib.suppress(yaml.YAMLError):
             return yaml.compose(text, Loader=QUICK_LOADER)
-    return yaml.compose(text, Loader=yaml.SafeLoader)  # its errors are the clearer ones
+    return yaml.compose(text, Loader=yaml.SafeLoader)  # its errors are clearer
 
 
 class _Values(yaml.constructor.SafeConstructor):
@@ -85,7 +85,7 @@ class _Values(yaml.constructor.SafeConstructor):
 
 
 class _Checked:
-    """A walk through a tree that raises `ConfigError` for what must not be in it."""
+    """A walk through a tree that raises `ConfigError` for anything that is not allowed."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -129,7 +129,7 @@ class _Checked:
                 self._inside(key, [*keys, name])
             elif key.tag != f"{_TAG}str":
                 self._refuse(key, [*keys, name], f"a key must be text, this is {_kind(key)}", quote(key))
-            if name in seen:  # YAML lets the last one win in silence: a setting would be lost
+            if name in seen:  # in YAML the last one wins silently: a setting would be lost
                 self._refuse(key, [], f"{name} is set twice (first in line {seen[name]})", "keep one")
             seen[name] = line
             self._scalar(key, keys)

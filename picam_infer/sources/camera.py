@@ -80,7 +80,7 @@ class Camera:
 
     def _first_frame(self) -> Frame:
         # Many webcams begin with a damaged picture. The first whole JPEG tells the actual size.
-        # Some need more than one time-out to wake up.
+        # Some need more than one time-out to start.
         for attempt in range(_FIRST_TRIES):
             image = self._grab(patience=2 if attempt == 0 else 1)
             if self._codec == "jpeg" and whole_jpeg(image):
@@ -151,7 +151,7 @@ class Camera:
         self._settings.set_control(control, value)
 
     def close(self) -> None:
-        """Give the camera back; a thread that hangs in `read` does so itself when it returns. Never waits."""
+        """Release the camera; a thread that hangs in `read` does so itself when it returns. Never waits."""
         self._capture.close()
 
     # -- losing ----------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Answers to a camera's challenge, Basic and Digest (RFC 7617, RFC 7616; RTSP uses the same)."""
+"""Responses to a camera's challenge, Basic and Digest (RFC 7617, RFC 7616; RTSP uses the same)."""
 
 from __future__ import annotations
 

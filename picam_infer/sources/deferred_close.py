@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class DeferredClose:
-    """Gives something back once: now, or as soon as the thread that reads from it comes back."""
+    """Releases something once: now, or as soon as the thread that reads from it returns."""
 
     def __init__(self, release: Callable[[], object]) -> None:
         self.closed = False

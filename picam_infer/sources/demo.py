@@ -65,7 +65,7 @@ class Demo:
         """Return the next frame when it is due, codec jpeg. Raises `Disconnected` once closed."""
         period_s = 1 / self._capture.fps
         late_s = self._clock() - self._due_s
-        if late_s > period_s:  # the reader was away: no burst to catch up
+        if late_s > period_s:  # the reader was away: do not catch up in a burst
             self._due_s += late_s
         if self._closed.wait(max(0.0, self._due_s - self._clock())):
             raise Disconnected("the demo was closed")
@@ -197,7 +197,7 @@ def _marker(index: int) -> bytes:
 
 def _paper(width: int, height: int) -> Pixels:
     """Return a sheet on a table in a lamp's light, BGR (H, W, 3)."""
-    # Painted small and enlarged: out of focus, and the process stays small.
+    # Painted small and enlarged: it is out of focus anyway, and this saves memory.
     rows, columns = max(height // 4, 8), max(width // 4, 8)
     small = np.full((rows, columns, 3), (52, 74, 98), np.uint8)
     sheet = np.array([[0.14, -0.2], [0.9, -0.2], [0.87, 1.2], [0.1, 1.2]]) * (columns, rows) * 16

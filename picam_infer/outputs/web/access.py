@@ -242,7 +242,7 @@ def _shown(headers: Headers) -> str:
     kind, _, value = headers.get("Authorization", "").strip().partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
-    if kind.lower() == "basic":  # for programs that can only be given http://user:password@host/
+    if kind.lower() == "basic":  # for programs that only take http://user:password@host/
         try:
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
         except ValueError:  # neither base64 nor text
@@ -254,7 +254,7 @@ def _same_site(origin: str, host: str) -> bool:
     """Whether an Origin header is that of the host that was typed; both may leave out the scheme's default port."""
     try:
         parts = urlsplit(origin)
-    except ValueError:  # it is no address at all
+    except ValueError:  # it is not an address
         return False
     own = {"http": ":80", "https": ":443"}.get(parts.scheme, ":")
     return bool(parts.netloc) and parts.netloc.lower().removesuffix(own) == host.lower().removesuffix(own)

@@ -28,7 +28,7 @@ _FORM = "application/x-www-form-urlencoded"
 _FILE = "application/octet-stream"
 _ANYTHING = r"/{anything:[\s\S]*}"
 _DRESS = ("/page/page.css", "/page/icon.svg", "/page/join.js")
-"""Files of the login forms and error pages, which anybody may have, under any host name."""
+"""Files of the login forms and error pages, which are public under any host name."""
 
 
 def application(context: Context, limiter: ConnectionLimiter) -> web.Application:
@@ -68,7 +68,7 @@ def application(context: Context, limiter: ConnectionLimiter) -> web.Application
 
 
 def _all_routes(context: Context) -> Iterator[web.RouteDef]:
-    """Yield the endpoints, also below a proxy's path, and what has none; all answer an Expect header in our words."""
+    """Yield the endpoints, also below a proxy's path, and the handler for all other paths."""
     access = context.access
 
     async def expected(request: web.Request) -> web.StreamResponse | None:

@@ -1,4 +1,4 @@
-"""One visitor's connection. What fails before any endpoint is asked is answered like everything else."""
+"""One visitor's connection. Requests that fail before they reach an endpoint are answered like all others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _unheard.disabled = True
 
 
 class Connection(web.RequestHandler):
-    """The web library's, but for its answers to what it cannot read: they quote it, and name the library's version."""
+    """The web library's, but its answers to invalid requests neither quote them nor name the library's version."""
 
     __slots__ = ("_access",)
 
@@ -41,11 +41,11 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to what is no request, or to one that met an error before the application saw it."""
+        """Return the answer to an invalid request, or to one that failed before it reached the application."""
         if request.writer.output_size:
             raise ConnectionError("the answer has begun already")
         if status == 500 and isinstance(exc, UnicodeError) and "Expect" in request.headers:
-            status = 417  # the library's refusal of the header quotes it, though it may be no text
+            status = 417  # the library's own refusal quotes the header, which may not be valid text
         if status == 500:
             log.error("web: no answer to %s %s", request.method, request.path, exc_info=exc)
         assert isinstance(request, web.Request)

@@ -17,7 +17,7 @@ from picam_infer.runtime.state import Change, State
 _TICK_S = 0.1
 _STATE_S = 1.0
 _LEAST = 60
-"""How many changes a new listener is sent, however old they are: the last one tells the present state."""
+"""How many changes a new listener is sent, however old they are: the last one gives the current state."""
 
 
 def change_json(change: Change) -> dict[str, Any]:

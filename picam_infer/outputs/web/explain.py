@@ -1,4 +1,4 @@
-"""Explains the newest picture's answer for the page, with a second copy of the network, for one visitor at a time."""
+"""Explains the newest picture's answer for the page, with a second copy of the network, one visitor at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from picam_infer.runtime.state import State
 T = TypeVar("T")
 
 BUDGET_S = 8.0
-"""About how many seconds covering the picture piece by piece may take; a slow network is asked fewer times."""
+"""About how many seconds covering the picture piece by piece may take; a slow network gets fewer pieces."""
 
 
 class Why:

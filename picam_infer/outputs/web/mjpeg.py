@@ -83,7 +83,7 @@ class Broadcaster:
         self._arrived.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the thread: one that draws while the interpreter ends would take the process down with it."""
+        """Wait for the thread: drawing while the interpreter shuts down would crash the process."""
         if self._thread is not None:
             self._thread.join(timeout_s)
 
@@ -168,7 +168,7 @@ class Drawn:
 
 
 class Snapshots:
-    """Single pictures with their overlay, drawn on demand, and once for all who ask at the same time."""
+    """Single pictures with their overlay, drawn on demand, and only once for simultaneous requests."""
 
     def __init__(self, state: State, drawn: Drawn, fps: Callable[[], float]) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""The endpoints, one module a resource."""
+"""The endpoints, one module per resource."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Collected:
         return collection.picture(name) if collection else None
 
     async def zip(self, request: web.Request) -> web.StreamResponse:
-        """A zip file of all of them, one folder a label."""
+        """A zip file of all of them, a folder per label."""
         if self._context.collection is None:
             raise web.HTTPNotFound
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", self._context.state.model) or "picam"

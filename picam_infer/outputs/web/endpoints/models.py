@@ -45,7 +45,7 @@ class Models:
         return web.json_response(await self._do(self._trial.look))
 
     async def use(self, request: web.Request) -> web.StreamResponse:
-        """Have the service run one of them, for good."""
+        """Make the service run one of them from now on."""
         name = await self._asked(request, "name")
         await self._do(lambda: self._trial.switch(name))
         return web.json_response({"name": name})
@@ -115,7 +115,7 @@ class Models:
         return web.json_response({"name": await self._do(lambda: self._trial.use(name))})
 
     async def discard(self, request: web.Request) -> web.StreamResponse:
-        """Throw the model on trial away."""
+        """Discard the model on trial."""
         await fields(request, self._context.stuck_s)
         await self._do(self._trial.discard)
         return web.json_response(self._trial.status())

@@ -80,7 +80,7 @@ class Status:
         return web.json_response({"ok": not reason, "reason": reason}, status=503 if reason else 200)
 
     async def explain(self, request: web.Request) -> web.StreamResponse:
-        """Why the model says what it says of the newest picture."""
+        """Why the model answers as it does about the newest picture."""
         return web.json_response(await self._why.answer(self._context.state))
 
     async def pause(self, request: web.Request) -> web.StreamResponse:

@@ -74,7 +74,7 @@ class Teach:
         return await downloads.picture(self._teaching.recent.get, request.match_info["name"])
 
     async def zip(self, request: web.Request) -> web.StreamResponse:
-        """A zip file of all of them, one folder a class."""
+        """A zip file of all of them, a folder per class."""
         found = self._teaching.zip_entries()
         if found is None:
             raise web.HTTPNotFound
@@ -120,7 +120,7 @@ class Teach:
         return web.json_response(self._teaching.status())
 
     async def correct(self, request: web.Request) -> web.StreamResponse:
-        """Say what a picture really shows; `label` null removes a taught one."""
+        """Correct a picture's class; `label` null removes a taught one."""
         wish = await self._wish(request, label=(str, type(None)), id=str, recent=str, kept=str, use=bool)
         label, teaching = wish.get("label"), self._teaching
         sources = [key for key in ("id", "recent", "kept") if key in wish]
@@ -148,13 +148,13 @@ class Teach:
         return web.json_response({**self._teaching.status(), "undone": undone})
 
     async def use(self, request: web.Request) -> web.StreamResponse:
-        """Have the service run what was taught, for good."""
+        """Make the service run what was taught from now on."""
         await self._wish(request)
         await self._do(self._teaching.use)
         return web.json_response(self._teaching.status())
 
     async def back(self, request: web.Request) -> web.StreamResponse:
-        """Have the service run the previous model."""
+        """Make the service run the previous model."""
         await self._wish(request)
         return web.json_response({"model": await self._do(self._teaching.back)})
 
