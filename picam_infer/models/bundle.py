@@ -18,7 +18,7 @@ from msgspec import Meta
 from picam_infer.core import NoInput, PicamError
 from picam_infer.imaging.region import Roi
 from picam_infer.models.normalisation import Factor, Normalisation
-from picam_infer.platform import atomic_file, atomic_folder, disk
+from picam_infer.platform import atomic_file, atomic_folder, disk, utf8
 from picam_infer.platform.file_stamp import FileStamp, file_stamp
 from picam_infer.platform.paths import state_folder
 from picam_infer.platform.yaml_errors import UNFIT
@@ -316,7 +316,7 @@ def save(folder: Path, card: Card, labels: Sequence[str], files: Mapping[str, by
         if "graph" not in files:
             _keep_graph(folder, fresh, card)
         atomic_file.write(fresh / "model.yaml", dump_card(card))
-        atomic_file.write(fresh / "labels.txt", "".join(f"{label}\n" for label in labels).encode())
+        atomic_file.write(fresh / "labels.txt", utf8.encoded("".join(f"{label}\n" for label in labels)))
         for name, content in files.items():
             atomic_file.write(fresh / name, content)
     return Bundle(folder, card, tuple(labels))

@@ -21,7 +21,7 @@ from picam_infer import config
 from picam_infer.core import BadFrame, Finding, Frame, NoSpace, Result
 from picam_infer.imaging import jpeg
 from picam_infer.models.label_folders import folder_name, folder_names
-from picam_infer.platform import atomic_file, disk
+from picam_infer.platform import atomic_file, disk, utf8
 from picam_infer.platform.zip_stream import Entry, zipped
 from picam_infer.runtime.reports import CollectionReport
 from picam_infer.runtime.state import Change, State
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"\d{8}-\d{6}-\d{3}_[^/\x00]{1,80}_\d+\.jpg")
 _MB = 1_000_000
 _MAKE_ROOM = "make room, lower keep.reserve_mb, or choose a folder on another disk"
+_INTERNAL = "an internal error; see the journal"
 _CLOSE_CALL = 0.2
 """A lead over the second class smaller than this is uncertain too."""
 
@@ -121,8 +122,8 @@ class Collector:
         return zipped(self._zip_entries(labels, folder_names(labels.values())))
 
     def _zip_entries(self, labels: Mapping[str, str | None], folders: Mapping[str | None, str]) -> Iterator[Entry]:
-        table = json.dumps({folder: label for label, folder in folders.items()}, ensure_ascii=False, indent=1)
-        yield Entry("labels.json", table.encode(), time.time())
+        table = utf8.json_bytes({folder: label for label, folder in folders.items()}, indent=1)
+        yield Entry("labels.json", table, time.time())
         for name, label in labels.items():
             result, data = self._result(name), self.picture(name)
             if result is not None and data is not None:  # else deleted meanwhile
@@ -168,7 +169,7 @@ class Collector:
                     self._due_s = time.monotonic() + self._settings.every_s
                     self._save(newest, frame)
         except Exception:  # in a thread, nobody else would catch it: recognition goes on without collecting pictures
-            self.reason = "an internal error; see the journal"
+            self.reason = _INTERNAL
             log.exception("keep has stopped")
 
     def _wanted(self, result: Result) -> bool:
@@ -189,14 +190,9 @@ class Collector:
         return result.top[0].score < self._settings.below or lead < _CLOSE_CALL
 
     def _save(self, result: Result, frame: Frame) -> None:
+        """Save one picture, or note why it was not; that costs no other picture."""
         try:
-            data = jpeg.portable(frame)
-            note = json.dumps({**result.as_json(), "model": self._state.model}, ensure_ascii=False, indent=1).encode()
-            size = len(data) + len(note)
-            self._make_room(size)
-            stem = self._stem(result)
-            self._write(stem + ".json", note)
-            self._write(stem + ".jpg", data)
+            self._store(result, frame)
         except BadFrame:
             return
         except NoSpace as error:
@@ -205,11 +201,26 @@ class Collector:
         except OSError as error:
             self._failed(f"{self._folder}: {error.strerror or error}; {disk.remedy(error, self._folder)}")
             return
-        with self._lock:
-            self._files.append((stem + ".jpg", size))
+        except Exception:  # an error of ours
+            if self.reason != _INTERNAL:
+                log.exception("keep: a picture was not saved")
+            self.failures, self.reason = self.failures + 1, _INTERNAL
+            return
         if self.reason:
             log.info("keep: pictures are saved again")
             self.reason = ""
+
+    def _store(self, result: Result, frame: Frame) -> None:
+        """Write a picture with its result. Raises `BadFrame`, `NoSpace` and `OSError`."""
+        data = jpeg.portable(frame)
+        note = utf8.json_bytes({**result.as_json(), "model": self._state.model}, indent=1)
+        size = len(data) + len(note)
+        self._make_room(size)
+        stem = self._stem(result)
+        self._write(stem + ".json", note)
+        self._write(stem + ".jpg", data)
+        with self._lock:
+            self._files.append((stem + ".jpg", size))
 
     def _stem(self, result: Result) -> str:
         moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(result.captured))

@@ -11,6 +11,8 @@ import msgspec
 from picam_infer.core import NoInput
 
 ENCODE = "in user and password write / # ? @ as %2F %23 %3F %40, or put them into source_login"
+_RAW = "surrogateescape"
+"""How bytes that are no UTF-8 are encoded: unchanged."""
 _COMPLETE = "such as http://camera.local:8080/video"
 _PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25?[\w.-]+)?\]|[^\s:\[\]@/?#\\]+)(?::([0-9]{1,5}))?")
@@ -55,7 +57,7 @@ class Address(msgspec.Struct, frozen=True):
         """Return the URL with user and password in it, encoded. Never to be shown."""
         if self.user is None:
             return self.plain_url
-        user, password = (urllib.parse.quote(part, safe="") for part in (self.user, self.password))
+        user, password = (urllib.parse.quote(part, safe="", errors=_RAW) for part in (self.user, self.password))
         return f"{self.scheme}://{user}:{password}@{self.netloc}{self.path}"
 
 
@@ -67,7 +69,7 @@ def parse(text: str) -> Address:
     if match is None or not 0 < int(match[2] or 1) < 65536 or _torn(authority, rest):
         raise NoInput(f"{shown(text)} is not a complete address", ENCODE if "@" in text or match is None else _COMPLETE)
     user, _, password = login.partition(":")
-    path = urllib.parse.quote(rest.partition("#")[0], safe="%/:=&?~+!$,;'@()*[]|")
+    path = urllib.parse.quote(rest.partition("#")[0], safe="%/:=&?~+!$,;'@()*[]|", errors=_RAW)
     return Address(
         scheme=scheme,
         host=match[1].strip("[]").replace("%25", "%"),

@@ -38,7 +38,7 @@ class Login:
         if self._digest:
             return self._answer(method, target)
         if self._basic:
-            return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+            return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode(errors="surrogateescape")).decode()
         return None
 
     def _answer(self, method: str, target: str) -> str:
@@ -47,7 +47,7 @@ class Login:
         count, ours = f"{self._count:08x}", os.urandom(8).hex()
 
         def digest(text: str) -> str:
-            return hashlib.new(_HASHES[name], text.encode(), usedforsecurity=False).hexdigest()
+            return hashlib.new(_HASHES[name], text.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
 
         realm, nonce = given.get("realm", ""), given.get("nonce", "")
         first = digest(f"{self.user}:{realm}:{self.password}")

@@ -106,7 +106,7 @@ class _Conversation:
         lines += [f"{key}: {value}" for key, value in headers.items()]
         secret = self._login.header(method, target) if self._login else None
         lines += [f"Authorization: {secret}"] if secret else []
-        self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode(errors="surrogateescape"))
 
     def _line(self) -> str:
         left_s = self._until_s - time.monotonic()

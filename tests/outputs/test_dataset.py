@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections import namedtuple
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from makers import jpeg_frame
 
 from picam_infer import config
 from picam_infer.core import Frame, Prediction, Result
+from picam_infer.imaging import jpeg
 from picam_infer.outputs import dataset
 from picam_infer.outputs.dataset import Collector
 from picam_infer.runtime.state import Change, Latest, State
@@ -215,3 +217,31 @@ def test_other_codecs_are_encoded(tmp_path: Path) -> None:
         item = Result(5, 1.0, 0.0, None, 0.1, (Prediction("one", 0.1),), "openvino:CPU", 1.0, 1.0, frame=frame)
         show_or_replace(run, collector, item)
     assert cv2.imread(str(next(tmp_path.glob("*.jpg")))).shape == (48, 64, 3)
+
+
+def test_a_file_whose_name_is_not_utf8_is_collected_under_its_own_name(tmp_path: Path) -> None:
+    run, name = state(), os.fsdecode(b"pictures/caf\xe9.jpg")
+    run.model = os.fsdecode(b"mod\xe8le")
+    with Collector(settings(tmp_path, when="every"), run) as collector:
+        show(run, collector, replace(result("one"), name=name))
+        assert collector.report().pictures == 1 and not collector.reason
+        packed = zipfile.ZipFile(io.BytesIO(b"".join(collector.zipped())))
+    noted = json.loads(next(tmp_path.glob("*.json")).read_bytes())
+    assert (noted["image"], noted["model"]) == (name, run.model)
+    assert len(packed.namelist()) == 2
+
+
+def test_a_fault_of_ours_costs_its_picture_and_not_the_next_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = jpeg.portable
+    run = state()
+    with Collector(settings(tmp_path, when="every"), run) as collector:
+        monkeypatch.setattr("picam_infer.imaging.jpeg.portable", lambda frame: {}["unforeseen"])
+        show(run, collector, result("one", seq=1))
+        show(run, collector, result("one", seq=2))
+        assert collector.failures == 2 and collector.reason == "an internal error; see the journal"
+        monkeypatch.setattr("picam_infer.imaging.jpeg.portable", whole)
+        show(run, collector, result("one", seq=3))
+        assert collector.report().pictures == 1 and not collector.reason
+    assert sum(record.exc_info is not None for record in caplog.records) == 1

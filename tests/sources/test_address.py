@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import os
+
 import pytest
 
 from picam_infer.config import Capture
 from picam_infer.core import NoInput, PicamError
 from picam_infer.sources import address, open_source
+from picam_infer.sources.challenge import Login
 
 SECRETS = ["s3cret/word", "s3c#ret", "s3c?ret", "s3c@ret", "s3c:ret", "s3c%ret", "s3c ret", "s3c'ret", 's3c"ret',
            "s3cäret", "s3c\\ret", "s3c&ret=1", "s3c;ret", "1234/ret", "12@34:56/ret",
@@ -94,3 +98,13 @@ def test_a_slip_before_the_password_does_not_show_it(text: str) -> None:
     with pytest.raises(PicamError) as refused:
         open_source(text, Capture())
     assert "s3cret" not in str(refused.value) and refused.value.hint
+
+
+def test_bytes_that_are_not_utf8_go_to_the_camera_as_they_were_given() -> None:
+    text = os.fsdecode(b"rtsp://us\xe9r:p\xe4ss@cam.local/caf\xe9")
+    where = address.parse(text)
+    assert where.path == "/caf%E9" and where.full_url == "rtsp://us%E9r:p%E4ss@cam.local:554/caf%E9"
+    login = Login(where.user or "", where.password)
+    login.accept(['Basic realm="cam"'])
+    pair = base64.b64encode(b"us\xe9r:p\xe4ss").decode()
+    assert login.header("GET", where.path) == f"Basic {pair}"

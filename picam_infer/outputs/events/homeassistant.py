@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from picam_infer import __version__
 from picam_infer.outputs.events.mqtt_link import Message
 from picam_infer.outputs.events.mqtt_topics import Topics
+from picam_infer.platform import utf8
 
 SNAPSHOT = "image/snapshot"
 SWITCH = "switch/watching"
@@ -32,7 +32,7 @@ def discovery(
         ident = f"picam-infer-{node}-{name}"
         entity_id = f"{kind}.{ident.replace('-', '_').lower()}"
         body = entity | common | {"unique_id": ident, "default_entity_id": entity_id}
-        yield Message(topics.entity(path), json.dumps(body, ensure_ascii=False).encode(), retain=True)
+        yield Message(topics.entity(path), utf8.json_bytes(body), retain=True)
 
 
 def _measured(units: Sequence[str] | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ from picam_infer.outputs.events.mqtt_refusals import Refusals
 from picam_infer.outputs.events.mqtt_topics import Presence, Topics
 from picam_infer.outputs.events.outlet import UNKNOWN, DeliveryError, Event, passes_filters
 from picam_infer.outputs.events.retained import Memory
+from picam_infer.platform import utf8
 from picam_infer.runtime.state import State
 
 _STATE_S = 10.0
@@ -305,7 +306,7 @@ class Broker:
             "camera": "lost" if health.down("camera") else "ok",
             "engine_state": "lost" if health.down("engine") else "ok",
         }
-        return json.dumps(body, ensure_ascii=False).encode()
+        return utf8.json_bytes(body)
 
     def _wanted(self, event: Event) -> bool:
         change = event.change

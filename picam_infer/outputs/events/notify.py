@@ -16,7 +16,7 @@ from picam_infer.config import Notify
 from picam_infer.core import BadFrame
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events.outlet import DeliveryError, Event
-from picam_infer.platform import secret_file
+from picam_infer.platform import secret_file, utf8
 from picam_infer.platform.secret_file import SecretError
 from picam_infer.runtime.schedule import in_words
 
@@ -183,9 +183,10 @@ def _notified(service: NotifyBase, title: str, event: Event, attachment: AttachB
 
     kind = NotifyType.WARNING if event.change.kind == "lost" else NotifyType.INFO
     attach: Any = [attachment] if attachment is not None else None
+    body = utf8.encoded(message_text(event)).decode()  # a reason may quote a file name that is not UTF-8
     try:
         return bool(service.notify(
-            body=message_text(event), title=title, notify_type=kind, attach=attach, body_format=NotifyFormat.TEXT
+            body=body, title=title, notify_type=kind, attach=attach, body_format=NotifyFormat.TEXT
         ))  # fmt: skip
     except Exception as error:  # plugins of many authors: whatever they raise is a message that was not sent
         said.append(str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 from picam_infer import config
 from picam_infer.core import Frame, Result, outlet_part
+from picam_infer.platform import utf8
 from picam_infer.runtime.health import Health
 from picam_infer.runtime.reports import OutletReport
 from picam_infer.runtime.retry import BackOff
@@ -83,7 +83,7 @@ class Event:
 
     def as_bytes(self) -> bytes:
         """Return the JSON on one line, UTF-8."""
-        return json.dumps(self.as_json(), ensure_ascii=False).encode(errors="backslashreplace")
+        return utf8.json_bytes(self.as_json())
 
 
 class Transport(Protocol):

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hmac
 import http.client
-import json
 import socket
 import threading
 import time
@@ -21,7 +20,7 @@ from picam_infer.core import BadFrame, ConfigError
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events.outlet import LONGEST_WAIT_S, DeliveryError, Event
 from picam_infer.outputs.events.reasons import reason, remedy, tls_context
-from picam_infer.platform import secret_file
+from picam_infer.platform import secret_file, utf8
 from picam_infer.platform.secret_file import SecretError
 
 _AGAIN = frozenset({408, 425, 429})
@@ -118,7 +117,7 @@ class Hook:
         body = event.as_json()
         if picture:
             body["snapshot"] = {"type": "image/jpeg", "base64": picture}
-        return json.dumps(body, ensure_ascii=False).encode()
+        return utf8.json_bytes(body)
 
     def _post(self, body: bytes, ident: str) -> Answer:
         return self.request("POST", body, self._headers(body, ident))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from picam_infer.core import blocks, problem_title
+from picam_infer.platform import utf8
 from picam_infer.runtime.state import Change, State
 
 _TICK_S = 0.1
@@ -144,5 +144,4 @@ class EventStream:
     @staticmethod
     def _line(event: str, body: dict[str, Any], number: str = "") -> bytes:
         ident = f"id: {number}\n" if number else ""
-        text = f"{ident}event: {event}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n"
-        return text.encode(errors="backslashreplace")  # lone surrogates, from a file name that is not valid UTF-8
+        return utf8.encoded(f"{ident}event: {event}\ndata: ") + utf8.json_bytes(body) + b"\n\n"

@@ -10,6 +10,7 @@ from picam_infer.outputs.web.access import NEEDED, SAFE, Access, Refused
 from picam_infer.outputs.web.files import PAGE
 from picam_infer.outputs.web.request import for_person, root
 from picam_infer.outputs.web.session_cookie import del_cookie
+from picam_infer.platform import utf8
 
 
 def refuse(access: Access, request: web.Request, refusal: Refused) -> web.Response:
@@ -36,7 +37,7 @@ def problem_page(access: Access, request: web.Request, refusal: Refused) -> web.
 
 def _page(text: str, refusal: Refused) -> web.Response:
     """Return a page; it may quote what is no valid text, from a header or a body."""
-    body = text.encode("utf-8", "backslashreplace")
+    body = utf8.encoded(text)
     return web.Response(body=body, content_type="text/html", charset="utf-8", status=refusal.status)
 
 

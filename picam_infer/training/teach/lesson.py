@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import shutil
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import TypeVar
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain, Edges
-from picam_infer.platform import disk, malloc
+from picam_infer.platform import disk, malloc, utf8
 from picam_infer.platform.zip_stream import Entry
 from picam_infer.training.teach import backbone, shelf
 from picam_infer.training.teach.lda import Array
@@ -114,7 +113,7 @@ class Lesson:
         """Yield the pictures in one folder a class, as `picam-infer teach` takes them."""
         folders = self._pictures.folders
         table = {folders[picture.label]: picture.label for picture in self.pictures()}
-        yield Entry("labels.json", json.dumps(table, ensure_ascii=False, indent=1).encode(), time.time())
+        yield Entry("labels.json", utf8.json_bytes(table, indent=1), time.time())
         for picture in self.pictures():
             if (data := self.read(picture.id)) is not None:  # else removed meanwhile
                 yield Entry(f"{folders[picture.label]}/{picture.name}", data, time.time())

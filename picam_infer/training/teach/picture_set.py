@@ -22,7 +22,7 @@ from picam_infer.core import NoSpace
 from picam_infer.imaging import pictures as imaging
 from picam_infer.imaging.picture_files import number_order
 from picam_infer.models.label_folders import folder_names
-from picam_infer.platform import atomic_file, disk, regular_file
+from picam_infer.platform import atomic_file, disk, regular_file, utf8
 
 MAX_MB = 200.0
 """How large the folder may become by default."""
@@ -276,7 +276,7 @@ class PictureSet:
 
     def _write_table(self, folders: Mapping[str, str]) -> None:
         table = {folder: label for label, folder in sorted(folders.items())}
-        atomic_file.write(self.folder / _TABLE, json.dumps(table, ensure_ascii=False, indent=1).encode())
+        atomic_file.write(self.folder / _TABLE, utf8.json_bytes(table, indent=1))
 
 
 def read_table(folder: Path) -> dict[str, str | None]:

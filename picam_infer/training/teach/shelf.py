@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer.models import bundle as bundles
-from picam_infer.platform import atomic_file
+from picam_infer.platform import atomic_file, utf8
 
 SUFFIX = ".pictures"
 """The suffix of a lesson's folder, which lies beside its bundle."""
@@ -45,4 +45,4 @@ def note(folder: Path) -> dict[str, Any]:
 def write_note(folder: Path, noted: Mapping[str, Any]) -> None:
     """Write the notes on a lesson. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_file.write(folder / _NOTE, json.dumps(noted, ensure_ascii=False, indent=1).encode())
+    atomic_file.write(folder / _NOTE, utf8.json_bytes(noted, indent=1))

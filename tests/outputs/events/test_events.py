@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -292,3 +293,10 @@ def test_home_assistant_gets_a_values_unit_and_no_percent() -> None:
     for units, unit in ((None, "%"), (("°",), "°"), (("",), None)):
         (message,) = homeassistant.discovery(topics, ["sensor/score"], "m", units)
         assert json.loads(message.payload).get("unit_of_measurement") == unit
+
+
+def test_a_model_whose_folders_name_is_not_utf8_is_an_entity_too() -> None:
+    name = os.fsdecode(b"mod\xe8le")
+    topics = Topics("broker:1883", "pi", "picam-infer", "homeassistant")
+    told = [json.loads(message.payload) for message in homeassistant.discovery(topics, homeassistant.ENTITIES, name)]
+    assert {one["device"]["model"] for one in told} == {name}

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from picam_infer import config
 from picam_infer.outputs.events import Events
 from picam_infer.outputs.events.outlet import DeliveryError, Event
 from picam_infer.outputs.events.webhook import Hook
+from picam_infer.runtime.state import Change
 
 
 def post(receiver: Receiver, **settings: object) -> None:
@@ -223,3 +225,10 @@ def test_the_line_in_the_journal_ends_with_the_remedy(caplog: pytest.LogCaptureF
     lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert lines == [f"events: 127.0.0.1:9: {problem.what}; is the server running there, and is that its port?"]
     assert problem.remedy == "is the server running there, and is that its port?"
+
+
+def test_a_file_name_that_is_not_utf8_arrives(receiver: Receiver) -> None:
+    hook, name = Hook(config.Webhook(url=receiver.url)), os.fsdecode(b"pictures/caf\xe9.jpg")
+    lost = Change("lost", 0, part="camera", reason=f"there is no file or folder {name}")
+    hook.deliver(Event(lost), lambda s: True)
+    assert receiver.messages[0]["reason"] == f"there is no file or folder {name}"
