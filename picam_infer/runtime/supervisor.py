@@ -264,6 +264,8 @@ class Supervisor:
             if outcome is not None:
                 return outcome
             if pipeline.finished.is_set():
+                if pipeline.failure is not None:  # since this turn began
+                    raise pipeline.failure
                 tell_damage(state)
                 return Outcome.END
         return Outcome.STOP

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,22 +26,27 @@ from visitors import ask, ask_json, watching
 
 from picam_infer import config
 from picam_infer.config import Capture, Config, Decide, DisplaySettings
-from picam_infer.core import Disconnected, Frame, Overlay, Pixels, Prediction, Result
+from picam_infer.core import Disconnected, Frame, Overlay, Pixels, Prediction, Result, Unavailable
 from picam_infer.imaging import decode, region
 from picam_infer.imaging.letterbox import laid_over
 from picam_infer.imaging.region import Region
+from picam_infer.inference.classifier import Classifier
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Edges, Photo
 from picam_infer.outputs import annotate, display
 from picam_infer.outputs.annotator import StreamAnnotator
 from picam_infer.outputs.display import screen as screens
 from picam_infer.outputs.display.screen import ClosedWindow, Screen
+from picam_infer.outputs.web.server import Web
 from picam_infer.platform import udev, x11
+from picam_infer.platform.systemd import Notifier
+from picam_infer.runtime import parts
 from picam_infer.runtime.health import Health
 from picam_infer.runtime.options import Options
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.status_text import fresh_result, status_text
+from picam_infer.runtime.supervisor import Supervisor
 from picam_infer.runtime.viewer import Viewer
 from picam_infer.sources.frames import make_frame
 
@@ -163,6 +169,28 @@ def test_mistakes_are_one_line_and_an_exit_code(
     assert process.returncode == code, err
     assert said in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_an_error_that_comes_while_the_page_opens_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_bundle(tmp_path / "m")
+    opening = threading.Event()
+
+    def refuse(*_: object) -> Classifier:
+        assert opening.wait(PATIENCE_S)
+        raise Unavailable("this device is not here", "set engine.device")
+
+    def opened_late(page: Web) -> Web:
+        opening.set()
+        for thread in threading.enumerate():
+            if thread.name == "infer":
+                thread.join(PATIENCE_S)
+        return page
+
+    monkeypatch.setattr(parts, "classifier_opener", lambda *_: refuse)
+    monkeypatch.setattr(Web, "__enter__", opened_late)
+    settings = Config(source="demo", model=str(tmp_path / "m"), display=DisplaySettings(kind="none"))
+    with pytest.raises(Unavailable, match="this device is not here"):
+        Supervisor(settings, Options(None), Notifier()).run()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
