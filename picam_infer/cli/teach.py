@@ -8,9 +8,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from picam_infer.cli import argument_types
 from picam_infer.core import NoInput, PicamError, UsageError
@@ -32,6 +32,11 @@ The bundle is written to NAME, and the pictures are kept beside it in NAME.pictu
   picam-infer teach -m ./plants -o socks photos/
   picam-infer teach -o socks --add more-photos/
   picam-infer teach -o socks --relabel IMG_0012.jpg=striped --remove blurred.jpg"""
+
+_Meant = str | list[str]
+"""What an argument names: a class, or pictures by their ids."""
+_STEP = "command"
+"""The name of the step that all changes are, so that they are undone together."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,19 +174,45 @@ class _Lesson:
         return bundle, report
 
     def change(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
-        """Change what was taught. All names are looked up first, so that a mistyped one changes nothing."""
+        """Change what was taught, or nothing if any of the changes is impossible."""
         with self._teacher(backbone, place) as teacher:
             self.skipped += teacher.unreadable
+            before = teacher.counts()
             removed = [_meant(teacher, given) for given in self._args.remove]
             moved = [(_meant(teacher, given), label) for given, label in map(_parted, self._args.relabel)]
-            if self._args.add:
-                self._add(teacher, refuse_empty=False)
-            for what, label in moved:
-                _each(what, lambda id, label=label: teacher.relabel(id, label),
-                      lambda old, label=label: teacher.rename_class(old, label))  # fmt: skip
-            for what in removed:
-                _each(what, teacher.remove, teacher.remove_class)
-            return teacher.save(self._args.output)
+            try:
+                if self._args.add:
+                    self._add(teacher, refuse_empty=False)
+                self._move(teacher, moved)
+                self._remove(teacher, removed)
+                saved = teacher.save(self._args.output)
+            except BaseException:  # Ctrl-C, too
+                teacher.undo()
+                raise
+            gone = before.keys() - teacher.counts().keys()
+        _follow_classes(place, [(what, label) for what, label in moved if isinstance(what, str)], gone)
+        return saved
+
+    def _move(self, teacher: Teacher, moved: Sequence[tuple[_Meant, str]]) -> None:
+        for what, label in moved:
+            if isinstance(what, str):
+                self.remarks.append(f"moved from {what} to {label}: {_pictures(teacher.counts().get(what, 0))}")
+                teacher.rename_class(what, label, _STEP)
+            for id in what if isinstance(what, list) else ():
+                teacher.relabel(id, label, _STEP)
+
+    def _remove(self, teacher: Teacher, removed: Sequence[_Meant]) -> None:
+        """Remove pictures and classes. Raises `UsageError` if no picture would be left."""
+        gone = {id for what in removed if isinstance(what, list) for id in what}
+        classes = {what for what in removed if isinstance(what, str)}
+        if removed and not [p for p in teacher.pictures() if p.id not in gone and p.label not in classes]:
+            raise UsageError("--remove names every picture that was taught: nothing would be left to recognise",
+                             f"leave one out, or delete the folder {self._args.output} and its pictures")  # fmt: skip
+        for label in sorted(classes):
+            self.remarks.append(f"removed with the class {label}: {_pictures(teacher.counts().get(label, 0))}")
+            teacher.remove_class(label, _STEP)
+        for id in sorted(gone & {picture.id for picture in teacher.pictures()}):
+            teacher.remove(id, _STEP)
 
     def _teacher(self, backbone: Bundle, place: Path) -> Teacher:
         from picam_infer.training.teach.picture_set import MAX_MB, PictureSet
@@ -230,7 +261,7 @@ class _Lesson:
             elif id in known:
                 self.skipped.append(f"{one.shown} is already taught, as {known[id]}; --relabel moves it")
             else:
-                known[id] = teacher.add(one.label, data, one.shown).label
+                known[id] = teacher.add(one.label, data, one.shown, _STEP).label
         except (Full, NotWritten):
             raise
         except PicamError as error:
@@ -244,7 +275,7 @@ def _parted(given: str) -> tuple[str, str]:
     return picture, label
 
 
-def _meant(teacher: Teacher, given: str) -> str | list[str]:
+def _meant(teacher: Teacher, given: str) -> _Meant:
     """Return the IDs of the pictures that an argument names, or a class's name. Raises `UsageError`."""
     found = teacher.find(given)
     if len(found) == 1:
@@ -259,12 +290,26 @@ def _meant(teacher: Teacher, given: str) -> str | list[str]:
     )
 
 
-def _each(what: str | list[str], picture: Any, whole_class: Any) -> None:
-    if isinstance(what, str):
-        whole_class(what)
-    else:
-        for id in what:
-            picture(id)
+def _pictures(count: int) -> str:
+    return f"{count} picture{'s' if count != 1 else ''}"
+
+
+def _follow_classes(place: Path, renamed: Sequence[tuple[str, str]], gone: Set[str]) -> None:
+    """Have the page's list of classes follow: it keeps classes without pictures, but not those that were taken away.
+
+    Raises `OSError`.
+    """
+    from picam_infer.training.teach import shelf
+
+    noted = shelf.note(place)
+    classes = noted.get("classes")
+    if not isinstance(classes, list):
+        return
+    for old, new in renamed:
+        classes = [new if label == old else label for label in classes]
+    classes = list(dict.fromkeys(label for label in classes if label not in gone))
+    if classes != noted["classes"]:
+        shelf.write_note(place, {**noted, "classes": classes})
 
 
 class _Bar:

@@ -18,6 +18,7 @@ from makers import shared, unprivileged
 
 from picam_infer import cli
 from picam_infer.models import bundle as bundles
+from picam_infer.training.teach.lesson import Lesson, Room
 
 
 @pytest.fixture
@@ -131,6 +132,60 @@ def test_a_mistyped_change_changes_nothing(
     assert said in capsys.readouterr().err
     assert files(home / "balls") == before
     assert len(list((home / "balls.pictures" / "green").iterdir())) == 6
+
+
+@pytest.mark.parametrize("words", [
+    ["--remove", "red", "--remove", "green", "--remove", "blue"],
+    ["--remove=red", "--remove=green", *(f"--remove=blue{n}.{kind}" for n, kind in enumerate(["jpg", "png"] * 3))],
+    ["--relabel", "red=green", "--relabel", "blue=green", "--remove", "green"],
+    ["--add", "more", "--remove", "red", "--remove", "green", "--remove", "blue"],
+])  # fmt: skip
+def test_nothing_is_deleted_when_nothing_would_be_left(
+    words: list[str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures(home / "more", 2, ("red",), seed=40)
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    before = sorted(path for path in (home / "balls.pictures").rglob("*.*g"))
+    capsys.readouterr()
+    assert teach("-o", "balls", *words) == 2
+    said = capsys.readouterr().err
+    assert "nothing would be left to recognise; leave one out, or delete the folder balls" in said
+    assert said.count("\n") == 1
+    assert sorted(path for path in (home / "balls.pictures").rglob("*.*g")) == before
+    assert cli.main(["classify", "-m", "./balls", "photos/red/red0.jpg"]) == 0
+
+
+def test_a_change_that_fails_halfway_changes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(home / "more", 60, ("white",), seed=40)
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    before = files(home / "balls"), sorted((home / "balls.pictures").rglob("*.*g"))
+    size = sum(path.stat().st_size for path in before[1])
+    each = (home / "more" / "white" / "white40.jpg").stat().st_size
+    assert teach("-o", "balls", "--add", "more", "--max-mb", str((size + 55 * each) / 1e6)) == 1
+    assert "--max-mb" in capsys.readouterr().err
+    assert (files(home / "balls"), sorted((home / "balls.pictures").rglob("*.*g"))) == before
+
+
+def test_what_was_removed_and_moved_is_counted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    capsys.readouterr()
+    assert teach("-o", "balls", "--remove", "red", "--relabel", "blue=green") == 0
+    said = capsys.readouterr().err
+    assert "removed with the class red: 6 pictures" in said
+    assert "moved from blue to green: 6 pictures" in said
+
+
+def test_the_pages_classes_follow_the_commands(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "INSTALLED", home)
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    lesson = Lesson("balls", bundles.load("./balls"), Room(100, 0))
+    lesson.add_class("empty yet")
+    lesson.close()
+    assert list(lesson.classes()) == ["blue", "green", "red", "empty yet"]
+    assert teach("-o", "balls", "--relabel", "red=green", "--relabel", "blue=sky") == 0
+    assert Lesson("balls", bundles.load("./balls"), Room(100, 0)).classes() == {"sky": 6, "green": 12, "empty yet": 0}
+    assert teach("-o", "balls", "--remove", "sky") == 0
+    assert Lesson("balls", bundles.load("./balls"), Room(100, 0)).classes() == {"green": 12, "empty yet": 0}
 
 
 def test_a_class_of_which_no_picture_is_readable_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,17 +145,18 @@ class Teacher:
                 preprocess.tensor(input_image, self._chain, self._backbone.bundle.card.input)
             )
 
-    def add(self, label: str, data: bytes, name: str = "") -> Picture:
+    def add(self, label: str, data: bytes, name: str = "", step: str = "") -> Picture:
         """Teach one picture, as bytes of a file. Raises `PicamError`: unreadable, no room, or not a label.
 
-        A picture that was taught before is not taught twice; with another label it is relabelled.
+        A picture that was taught before is not taught twice; with another label it is relabelled. Changes of the same
+        `step` one after the other are undone together.
         """
         label = _label(label)
         id = identify(data)
         with self._lock:
             known = self._pictures[id] if id in self._pictures and id in self._features else None
         if known is not None:
-            return self.relabel(id, label) if known.label != label else known
+            return self.relabel(id, label, step) if known.label != label else known
         found = self._features_of(data, name or "the picture")
         with self._lock:
             key = self._key
@@ -166,7 +167,7 @@ class Teacher:
             picture = self._written(lambda: self._pictures.add(label, data, name))
             self._learn(picture, found)
             added = Change(lambda: self._drop(picture.id), lambda: self._put_back([(picture, found)], key))
-            self.remember(f"add {picture.name} to {label}", added)
+            self.remember(f"add {picture.name} to {label}", added, step)
             return picture
 
     def keep(self, label: str, data: bytes, name: str, step: str = "") -> Picture:
@@ -243,13 +244,16 @@ class Teacher:
             self.remember(f"move {old.name} from {old.label} to {label}", moved, step)
             return self._pictures[id]
 
-    def remove(self, id: str) -> None:
-        """Take a picture out. Raises `UsageError` (no such picture) or `PicamError`."""
+    def remove(self, id: str, step: str = "") -> None:
+        """Take a picture out. Raises `UsageError` (no such picture) or `PicamError`.
+
+        `step`: as in `keep`.
+        """
         with self._lock:
             picture, found, key = self._known(id), self._features.get(id), self._key
             self._drop(id)
             removed = Change(lambda: self._put_back([(picture, found)], key), lambda: self._drop(id))
-            self.remember(f"remove {picture.name} from {picture.label}", removed)
+            self.remember(f"remove {picture.name} from {picture.label}", removed, step)
 
     def rename_class(self, old: str, new: str, step: str = "", what: str = "") -> None:
         """Rename a class; it is merged with another one of that name. Raises `UsageError` or `PicamError`.
