@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,9 @@ _SUFFIXES = {
 }
 _KERAS_BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch", "openvino": "openvino"}
 """Keras's back-ends and the packages that they need, the usual ones first."""
+_KERAS_2 = "pip install tensorflow tf-keras"
+"""What installs a library that loads files of Keras 2 and 1."""
+_IF_KERAS_2 = f"files of Keras 2, such as Teachable Machine's, need: {_KERAS_2}"
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,9 @@ def _keras(path: Path, threads: int) -> Reference:
 
 def _loaded(path: Path) -> tuple[str, Any, Any]:
     """Return the first Keras that can load the file: its name, module and the network."""
+    old = 0 < (version := _keras_version(path)) < 3
+    if old and importlib.util.find_spec("keras") is None and importlib.util.find_spec("tf_keras") is None:
+        raise Unavailable(f"{path.name} is a file of Keras {version}, which is not installed", _KERAS_2)
     _need("keras", "tf_keras")
     tried, lacking = [], ""
     for name in ("tf_keras", "keras"):
@@ -208,8 +216,27 @@ def _loaded(path: Path) -> tuple[str, Any, Any]:
             tried.append(f"{name} {keras.__version__}")
     if not tried:
         raise Unavailable(f"Keras is installed, but it needs {lacking}", f"pip install {lacking}")
-    hint = "files of Keras 2, such as Teachable Machine's, need: pip install tensorflow tf-keras"
+    if old and "tf_keras" not in " ".join(tried):
+        raise Unavailable(f"{path.name} is a file of Keras {version}: {tried[0]} cannot load it", _KERAS_2)
+    hint = "is it complete, and the file that this model was converted from?" if version else _IF_KERAS_2
     raise PicamError(f"{path.name} cannot be loaded by {' or '.join(tried)}", hint)
+
+
+def _keras_version(path: Path) -> int:
+    """Return which Keras has written a file, 1, 2 or 3; 0: the file does not say."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                written = json.loads(archive.read("metadata.json"))["keras_version"]
+        else:
+            import h5py
+
+            with h5py.File(path, "r") as file:
+                written = file.attrs["keras_version"]
+        text = written.decode() if isinstance(written, bytes) else str(written)
+        return int(text.partition(".")[0])
+    except Exception:  # whatever the libraries raise about a file: it is opened in earnest next
+        return 0
 
 
 def _choose_backend() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import cv2
+import h5py
 import makers
 import numpy as np
 import pytest
@@ -193,3 +195,32 @@ def test_files_that_cannot_be_compared_cost_one_line(tmp_path: Path, monkeypatch
     for name, package in (("a.onnx", "onnxruntime"), ("a.tflite", "ai-edge-litert"), ("a.keras", "keras")):
         with pytest.raises(Unavailable, match=f"pip install {package}"):
             open_reference(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "version", "remedy"), [
+    ("keras_model.h5", "2.4.0", "tensorflow tf-keras"), ("old.h5", "1.2.2", "tensorflow tf-keras"),
+    ("new.h5", "3.15.1", "keras"), ("late.keras", "2.15.0", "tensorflow tf-keras"),
+])  # fmt: skip
+def test_the_library_that_a_files_keras_needs_is_named_at_once(
+    name: str, version: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name.endswith(".h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file.attrs["keras_version"] = version
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("metadata.json", json.dumps({"keras_version": version}))
+    found = importlib.util.find_spec
+    lacking = ("keras", "tf_keras")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in lacking else found(name))
+    with pytest.raises(Unavailable) as caught:
+        open_reference(tmp_path / name)
+    assert str(caught.value).endswith(f"; pip install {remedy}")
+
+
+def test_a_file_of_keras_2_that_keras_3_cannot_load_gets_the_same_remedy(tmp_path: Path) -> None:
+    makers.keras()
+    with h5py.File(tmp_path / "keras_model.h5", "w") as file:
+        file.attrs["keras_version"] = "2.4.0"
+    with pytest.raises(PicamError, match=r"keras_model\.h5 is a file of Keras 2: keras .* cannot load it; .*tf-keras"):
+        open_reference(tmp_path / "keras_model.h5")
