@@ -5,8 +5,8 @@ from __future__ import annotations
 from picam_infer.config import Web
 from picam_infer.platform import addresses
 
-ANY = ("", "0.0.0.0", "::")
-"""Hosts in `web.listen` that stand for every address of the machine."""
+ANY = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
+"""Hosts in `web.listen` that stand for every address of the machine, and of which versions of IP."""
 
 
 def reachable(settings: Web, port: int, shared: bool = False) -> list[str]:
@@ -22,14 +22,15 @@ def from_elsewhere(settings: Web, port: int, shared: bool = False) -> list[str]:
     host = settings.listen.rpartition(":")[0].strip("[]")
     if not shared and host not in ANY:
         return []
-    own = addresses.own()
+    versions = ANY[""] if shared else ANY[host]
+    own = [one for one in addresses.own() if (6 if ":" in one else 4) in versions]
     name = addresses.host_name() if own else ""
     return [_address(settings, one, port) for one in (*own, name) if one]
 
 
 def _here(settings: Web) -> str:
     host = settings.listen.rpartition(":")[0].strip("[]")
-    return "127.0.0.1" if host in ANY else host
+    return host if host not in ANY else "127.0.0.1" if 4 in ANY[host] else "::1"
 
 
 def _address(settings: Web, host: str, port: int) -> str:

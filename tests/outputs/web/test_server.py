@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import logging
 import os
 import re
 import socket
@@ -425,6 +426,27 @@ def test_answers_are_of_the_types_that_describe_them(web: Web, run: Run) -> None
         msgspec.convert(ask_json(web, path)[1], kind, strict=True)
     refused = ask_json(web, "/api/config", "PATCH", {"decide.threshold": 9})
     assert refused[0] == 422 and msgspec.convert(refused[1], schemas.Problem).error
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "[::]"])
+def test_every_address_that_is_named_answers(
+    host: str, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("picam_infer.platform.addresses.own", lambda: ["127.0.0.1", "::1"])
+    monkeypatch.setattr("picam_infer.platform.addresses.host_name", str)
+    caplog.set_level(logging.INFO)
+    try:
+        with socket.socket(socket.AF_INET6) as free:
+            free.bind(("::1", 0))
+            port = free.getsockname()[1]
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving(run, Settings(listen=f"{host}:{port}")):
+        (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("web: http")]
+        named = re.findall(r"http://\[?([0-9.:]+?)\]?:(\d+)/", line)
+        assert len(named) == {"": 2}.get(host, 1)
+        for address, _ in named:
+            socket.create_connection((address, port), timeout=5).close()
 
 
 def test_a_port_in_use_is_waited_for(
