@@ -104,7 +104,7 @@ def findings(path: Path | None) -> Iterator[Line]:
     found, frame = source(config, Instance(path).service)
     yield from found
     yield display(config)
-    yield from web(config)
+    yield from web(config, Instance(path).service)
     yield from events(config, path, frame)
     yield from labels_wanted(config, model)
     yield from keep(config)
@@ -252,15 +252,19 @@ def _first_picture(opened: Source) -> tuple[Line, Frame | None]:
     return Line("source", Finding("error", f"{opened.description}: {why}", hint)), None
 
 
-def web(config: Config) -> Iterator[Line]:
-    """Yield the page's address and how it is protected; creates the token if one is needed and missing."""
+def web(config: Config, service: str) -> Iterator[Line]:
+    """Yield the page's address and how it is protected; creates the token if one is needed and missing.
+
+    `service` may listen there already, but no other program.
+    """
     settings = configs.chosen(config.web, configs.Web)
     if settings is None:
         yield Line("web", Finding("ok", "none wanted"))
         return
-    from picam_infer.outputs.web import token
+    from picam_infer.outputs.web import port, token
 
-    for finding in token.findings(settings):
+    address, *protection = token.findings(settings)
+    for finding in [port.finding(settings, service) or address, *protection]:
         yield Line("web", finding)
 
 

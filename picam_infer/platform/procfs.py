@@ -14,6 +14,8 @@ import msgspec
 
 PROC = Path("/proc")
 COMMAND = "picam-infer"
+_LISTENING = "0A"
+"""The state of a listening socket in the kernel's tables."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -114,6 +116,17 @@ def holders(devices: Iterable[str], proc: Path = PROC) -> dict[str, list[Process
     for process in others(proc):
         for device in set(process.files()) & found.keys():
             found[device].append(process)
+    return found
+
+
+def listening(proc: Path = PROC) -> dict[int, list[int]]:
+    """Return the TCP ports that somebody listens on, each with its sockets' inodes: open as `socket:[INODE]`."""
+    found: dict[int, list[int]] = {}
+    for table in ("tcp", "tcp6"):
+        for line in _bytes(proc / "net" / table).decode("ascii", "replace").splitlines()[1:]:
+            columns = line.split()
+            if len(columns) > 9 and columns[3] == _LISTENING:
+                found.setdefault(int(columns[1].rpartition(":")[2], 16), []).append(int(columns[9]))
     return found
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +25,15 @@ from picam_infer.platform.sysinfo import Memory
 def settings(tmp_path: Path, **changes: object) -> Path:
     path = tmp_path / "c.yaml"
     path.write_text(
-        json.dumps({"source": "demo", "model": str(tmp_path / "m"), "display": {"kind": "none"}, **changes})
+        json.dumps(
+            {
+                "source": "demo",
+                "model": str(tmp_path / "m"),
+                "display": {"kind": "none"},
+                "web": {"listen": "127.0.0.1:0"},
+                **changes,
+            }
+        )
     )
     return path
 
@@ -47,6 +59,40 @@ def test_a_model_folder_beside_the_settings(
     monkeypatch.chdir(tmp_path / "elsewhere")
     code, found = check(capsys, settings(tmp_path, model="./m"))
     assert code == 0, found
+
+
+def test_a_port_that_another_program_has_is_named_with_a_free_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "m")
+    code = "import socket as s; t = s.create_server(('127.0.0.1', 0)); print(t.getsockname()[1], flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin and other.stdout
+        port = int(other.stdout.readline())
+        code, found = check(capsys, settings(tmp_path, web={"listen": f"127.0.0.1:{port}"}))
+        other.stdin.close()
+    said = found["web"]
+    assert code == 1 and said["grade"] == "error"
+    assert said["text"].startswith(f"cannot listen on 127.0.0.1:{port}: port {port} is used by ")
+    assert said["text"].endswith(f"(PID {other.pid})")
+    free = re.search(r"set web.listen: 127.0.0.1:(\d+)$", said["hint"])
+    assert free and int(free[1]) > port
+    socket.create_server(("127.0.0.1", int(free[1]))).close()
+    assert check(capsys, settings(tmp_path, web={"listen": f"127.0.0.1:{port}"}))[0] == 0
+
+
+@pytest.mark.parametrize("listen", ["192.0.2.1:8080", "no-such-machine.invalid:8080"])
+def test_an_address_that_is_not_this_machines_is_named(
+    listen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "m")
+    path = settings(tmp_path, web={"listen": listen, "token_file": str(tmp_path / "token")})
+    assert cli.main(["check", "-c", str(path)]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ERROR")]
+    assert line.startswith(f"ERROR web: cannot listen on {listen}: {listen.partition(':')[0]} is not an address of")
+    assert "0.0.0.0:8080" in line
 
 
 def no_display(config: object) -> None:

@@ -50,3 +50,15 @@ def test_a_service_is_known_by_its_control_group(tmp_path: Path) -> None:
 def test_what_has_ended_is_empty(tmp_path: Path) -> None:
     gone = Process(tmp_path / "7")
     assert (gone.name, gone.service, gone.parent, list(gone.files())) == ("", "", 0, [])
+
+
+def test_who_listens_on_a_port_is_found() -> None:
+    code = "import socket as s; t = s.create_server(('::1', 0), family=s.AF_INET6); print(t.getsockname()[1]); input()"
+    with subprocess.Popen([sys.executable, "-u", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin and child.stdout
+        port = int(child.stdout.readline())
+        (inode,) = procfs.listening()[port]
+        (found,) = procfs.holders([f"socket:[{inode}]"])[f"socket:[{inode}]"]
+        assert found.pid == child.pid
+        child.stdin.close()
+    assert port not in procfs.listening()

@@ -19,6 +19,7 @@ from aiohttp import web
 from picam_infer.config import Web as Settings
 from picam_infer.config import is_loopback
 from picam_infer.core import PicamError
+from picam_infer.outputs.web import port
 from picam_infer.outputs.web import token as token_file
 from picam_infer.outputs.web.access import Access
 from picam_infer.outputs.web.application import application
@@ -210,8 +211,9 @@ class Web:
                 self._state.share.fault = reason
                 return False
             if reason != self.reason:
-                again = f"trying again every {RETRY_S:.0f} s"
-                log.warning("web: cannot listen on %s: %s; %s", self._settings.listen, reason, again)
+                what, remedy = port.trouble(error, self._settings.listen)
+                said = "; ".join(filter(None, [what or reason, remedy, f"trying again every {RETRY_S:.0f} s"]))
+                log.warning("web: cannot listen on %s: %s", self._settings.listen, said)
             self.reason = reason
             return False
         if self.reason or sockets.news:

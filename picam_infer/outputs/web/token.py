@@ -84,7 +84,10 @@ def make(path: Path) -> bool:
 
 
 def findings(settings: Web) -> Iterator[Finding]:
-    """Yield (ok, note or error; what; remedy) about the page's address, token and certificate, making the token."""
+    """Yield (ok, note or error; what; remedy): the page's address first, then token and certificate.
+
+    Makes the token if one is needed and missing.
+    """
     host, _, port = settings.listen.rpartition(":")
     shared = opening(settings.share, time.time()) is not None
     remote = shared or not is_loopback(host)

@@ -468,7 +468,9 @@ def test_a_port_in_use_is_waited_for(
             taken.close()
             assert web.listening.wait(5)
             assert ask(web, "/healthz")[0] == 200 and run.state.as_json()["web"]["reason"] == ""
-    assert sum("cannot listen" in record.getMessage() for record in caplog.records) == 1
+    (said,) = [record.getMessage() for record in caplog.records if "cannot listen" in record.getMessage()]
+    assert f"cannot listen on 127.0.0.1:{port}: port {port} is used" in said
+    assert "or set web.listen: 127.0.0.1:" in said and "trying again every" in said
     assert "web" not in run.state.as_json()
 
 

@@ -1,0 +1,79 @@
+"""The port that the page listens on: why it cannot be had, who has it, and which one is free."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from picam_infer.config import Web
+from picam_infer.core import Finding
+from picam_infer.platform import procfs
+from picam_infer.platform.procfs import Process
+
+_LAST = 65535
+_FIRST_FREE = 1024
+"""Lower ports need a privilege, which the service does not have."""
+
+
+def trouble(error: OSError, listen: str) -> tuple[str, str]:
+    """Return why the page cannot listen there, in words, and the remedy; both may be empty."""
+    host, _, port = listen.rpartition(":")
+    if error.errno == errno.EADDRINUSE:
+        users = _users(int(port))
+        by = f" by {', '.join(map(str, users))}" if users else ""
+        return f"port {port} is used{by}", f"end that program, or set web.listen: {host}:{_free(int(port))}"
+    if error.errno == errno.EACCES and int(port) < _FIRST_FREE:
+        return f"port {port} needs a privilege that the service does not have", f"set web.listen: {host}:8080"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        where = host.strip("[]")
+        remedy = f"set web.listen: 127.0.0.1:{port} (this machine only) or 0.0.0.0:{port} (the whole network)"
+        return f"{where} is not an address of this machine", remedy
+    return "", ""
+
+
+def finding(settings: Web, service: str) -> Finding | None:
+    """Return what keeps the page from listening; None: nothing, or it is listening: `service` has the port itself."""
+    host, _, port = settings.listen.rpartition(":")
+    if int(port) == 0:
+        return None
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(
+            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+                probe.listen()
+    except OSError as error:
+        if host == "" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # a kernel without IPv6
+            return None
+        if error.errno == errno.EADDRINUSE and _is_ours(int(port), service):
+            return None
+        what, remedy = trouble(error, settings.listen)
+        return Finding("error", f"cannot listen on {settings.listen}: {what or error.strerror}", remedy)
+    return None
+
+
+def _is_ours(port: int, service: str) -> bool:
+    """Whether the service that is checked has the port; who has it is visible to root and to the service's user."""
+    if not service:
+        return False
+    users = _users(port)
+    found = users or [process for process in procfs.others() if process.service]
+    return any(process.service == service for process in found)
+
+
+def _users(port: int) -> list[Process]:
+    """Return who listens on a port, as far as this user may see."""
+    sockets = [f"socket:[{inode}]" for inode in procfs.listening().get(port, ())]
+    found = procfs.holders(sockets)
+    return list({process.pid: process for name in sockets for process in found[name]}.values())
+
+
+def _free(port: int) -> int:
+    """Return a port that nobody listens on, the next one above if there is one."""
+    used = procfs.listening()
+    above = (other for other in range(max(port + 1, _FIRST_FREE), _LAST + 1) if other not in used)
+    return next(above, 8080)
