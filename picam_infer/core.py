@@ -69,6 +69,11 @@ def plain_number(value: float) -> str:
     return f"{value:.2f}" if value == 0 or 0.01 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
+def isolated(text: str) -> str:
+    """Return text that keeps its own order and does not disturb its neighbours' whatever they are (UAX #9)."""
+    return f"\u2068{text}\u2069"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """What was decided about one frame."""

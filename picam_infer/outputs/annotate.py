@@ -8,11 +8,11 @@ import cv2
 import msgspec
 import numpy as np
 
-from picam_infer.core import Pixels, Result
+from picam_infer.core import Pixels, Result, isolated
 from picam_infer.outputs import strips
 from picam_infer.outputs.strips import Layer
 from picam_infer.outputs.text import Colour as Colour
-from picam_infer.outputs.text import isolated, measure, shorten, wrap, write
+from picam_infer.outputs.text import measure, shorten, wrap, write
 
 INK: Colour = (250, 250, 250)
 DIM: Colour = (190, 190, 190)
@@ -26,8 +26,8 @@ class Annotation(msgspec.Struct, frozen=True):
 
     box: tuple[int, int, int, int] | None = None
     """x, y, width, height in pixels: what the network sees of the picture."""
-    stats: str = ""
-    """The line at the bottom left; empty: none."""
+    foot: str = ""
+    """What stands at the bottom left, figures or keys: in several lines where one is too wide; empty: nothing."""
     notice: str = ""
     """Something unusual, or what a key just did; of several lines as many as fit are drawn."""
     inset: bool = True
@@ -53,9 +53,8 @@ def layer(height: int, width: int, result: Result | None, annotation: Annotation
         below = _headlines(made, said or [("?", "")], colour, unit)
         if annotation.inset and result.input_image is not None:
             _inset(made, result.input_image, colour, unit)
-    if annotation.stats:
-        size = _text_height(unit)
-        panel(made, annotation.stats, (unit, height - unit - _panel_height(size)), size, INK)
+    if annotation.foot:
+        _foot(made, annotation.foot, unit)
     if annotation.notice:
         size = _text_height(unit)
         told = annotation.notice.split("\n")  # if there are several lines, each is short
@@ -95,6 +94,17 @@ def status_screen(
 def unit_of(height: int, width: int) -> int:
     """Return the pixel measure that everything scales with: 7 at 480 lines, 10 at 720, 15 at 1080."""
     return max(3, round(min(height, width * 3 / 4) / 72))
+
+
+def _foot(made: Layer, text: str, unit: int) -> None:
+    size, (height, width) = _text_height(unit), made.shape
+    room = width - 4 * unit
+    lines = [text]
+    if measure(text, size)[0] > room:  # beside the inset, if there is one
+        beside = room - (made.inset_shape[1] + 2 * unit if made.inset_shape else 0)
+        lines = list(wrap(text, beside, size))[:3]
+    for i, line in enumerate(lines):
+        panel(made, line, (unit, height - unit - (len(lines) - i) * _panel_height(size)), size, INK)
 
 
 def _panel_height(size: int) -> int:

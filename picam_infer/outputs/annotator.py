@@ -7,8 +7,9 @@ import time
 import msgspec
 
 from picam_infer.config import Capture, DisplaySettings
-from picam_infer.core import Frame, Overlay, Pixels
+from picam_infer.core import Frame, Overlay, Pixels, Result
 from picam_infer.inference import preprocess
+from picam_infer.models.bundle import Chain, Input
 from picam_infer.outputs import annotate
 from picam_infer.outputs.strips import Layer
 from picam_infer.runtime.state import Rate, State
@@ -16,6 +17,17 @@ from picam_infer.runtime.status_text import fresh_result, stats_line, status_tex
 
 _NEWS_S = 10.0
 _STATS_S = 1.0
+
+
+class Subject(msgspec.Struct, frozen=True, eq=False):
+    """What an overlay is about, where that is not what the running model says of the newest picture."""
+
+    result: Result | None
+    chain: Chain
+    """Which part of the picture is looked at, by a network with the input `network`."""
+    network: Input
+    foot: str = ""
+    """What stands at the bottom in place of the figures; empty: the figures."""
 
 
 class StatusScreen(msgspec.Struct, frozen=True):
@@ -60,9 +72,16 @@ class Annotator:
         self._stats_line = ("", 0.0)
         self._drawn: _Drawn | None = None
 
-    def over(self, image: Pixels, message: str = "") -> list[Overlay]:
-        """Return the overlay for BGR (H, W, 3), which is not touched; `message` goes before any other."""
-        return self._layer(image.shape[0], image.shape[1], message).overlays(image)
+    def over(self, image: Pixels, message: str = "", subject: Subject | None = None) -> list[Overlay]:
+        """Return the overlay for BGR (H, W, 3), which is not touched; `message` goes before any other.
+
+        `subject`: what it is about; None: what the running model says.
+        """
+        return self._layer(image.shape[0], image.shape[1], message, subject).overlays(image)
+
+    def newest(self) -> Subject:
+        """Return what the running model says now."""
+        return Subject(fresh_result(self._state), self._state.tuning.preprocess, self._state.network)
 
     def draw(self, frame: Frame) -> Pixels:
         """Return the whole frame as BGR (H, W, 3) with its overlay drawn in. Raises `BadFrame`."""
@@ -70,12 +89,14 @@ class Annotator:
         self._layer(image.shape[0], image.shape[1]).draw(image)
         return image
 
-    def _layer(self, height: int, width: int, message: str = "") -> Layer:
-        """Return the overlay, redrawn only when something in it has changed."""
-        box = preprocess.box(self._state.tuning.preprocess, self._state.network, width, height)
-        stats = self._stats() if self._settings.stats else ""
-        annotation = annotate.Annotation(box, stats, message or self._notice(), self._settings.inset)
-        result = fresh_result(self._state)
+    def _layer(self, height: int, width: int, message: str = "", subject: Subject | None = None) -> Layer:
+        """Return the overlay, drawn anew only when it says or shows something else."""
+        about = subject or self.newest()
+        box = preprocess.box(about.chain, about.network, width, height)
+        foot = about.foot or (self._stats() if self._settings.stats else "")
+        notice = message or ("" if subject else self._notice())
+        annotation = annotate.Annotation(box, foot, notice, self._settings.inset)
+        result = about.result
         says = (height, width, annotation, result and result.said())
         input_image = result.input_image if result else None
         drawn = self._drawn

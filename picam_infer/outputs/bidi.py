@@ -39,11 +39,6 @@ class _Item:
     level: int = 0
 
 
-def isolated(text: str) -> str:
-    """Return text that keeps its own order and does not disturb its neighbours' whatever they are."""
-    return f"{FSI}{text}{PDI}"
-
-
 def mirrored(text: str) -> str:
     """Return right-to-left text as a font without shaping draws it: back to front, brackets turned round."""
     return "".join(_MIRRORED.get(character, character) for character in reversed(text))

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from picam_infer.core import Pixels
 from picam_infer.outputs import bidi
-from picam_infer.outputs.bidi import isolated as isolated
 
 Colour = tuple[int, int, int]
 Weights = npt.NDArray[np.uint16]

@@ -7,21 +7,23 @@ import time
 
 import msgspec
 
-from picam_infer.core import BadFrame, ConfigError, Frame
+from picam_infer.core import BadFrame, ConfigError, Frame, Pixels, Prediction, Result
 from picam_infer.imaging import decode, region
 from picam_infer.imaging.letterbox import Resizer
 from picam_infer.imaging.region import Roi
 from picam_infer.inference import preprocess
 from picam_infer.models.bundle import Edges
-from picam_infer.outputs.annotator import Annotator, StatusScreen, starting_screen, status_screen
+from picam_infer.outputs.annotator import Annotator, StatusScreen, Subject, starting_screen, status_screen
 from picam_infer.outputs.display.screen import Screen
 from picam_infer.outputs.invitation import InvitationScreen
 from picam_infer.runtime.pace import Pace
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.share import link
 from picam_infer.runtime.state import State
+from picam_infer.runtime.status_text import fresh_result
 from picam_infer.runtime.teaching import Teaching
-from picam_infer.runtime.teaching.keys import TeachingKeys
+from picam_infer.runtime.teaching.keys import HELP, TeachingKeys
+from picam_infer.runtime.teaching.live_label import Seen
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,21 @@ _REGION_KEYS = {
     "pagedown": (0.0, 0.0, -_REGION_STEP),
 }
 """Steps to the right, down and in size, as shares of the picture's height."""
+_REDRAW_S = 0.5
+_FROZEN = "frozen: Space goes on"
 _HELP_S = 15.0
 _HELP = """q, Esc: quit · f: full screen · Space: freeze · h: this help
 t: teach · n: show the page on a phone (QR code)
 arrows, Page Up, Page Down, Home: the region · w s, d a: Canny · p: save"""
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
+
+
+class _Frozen(msgspec.Struct, frozen=True, eq=False):
+    """The picture that somebody froze."""
+
+    picture: Pixels
+    result: Result | None
+    """What the model said of it."""
 
 
 class Viewer:
@@ -57,7 +69,10 @@ class Viewer:
         self._state = state
         self._settings = settings
         self._number = 0
-        self._frozen = False
+        self._frozen: _Frozen | None = None
+        self._shown: Frame | None = None
+        self._redraw: tuple[str, float] = ("", 0.0)
+        """The message that the frozen picture was drawn with, and when it is drawn again."""
         self._annotator = Annotator(state, screen.settings, state.stats.shown)
         self._resizer = Resizer()
         self._pace = Pace(screen.settings.fps)
@@ -69,7 +84,9 @@ class Viewer:
     def step(self) -> bool:
         """Wait briefly for a frame and show it, or a status screen; False: there was nothing to show yet."""
         teaching = self._teaching_now()
-        for key in self._screen.keys(taken=teaching is not None or self._state.share.presenting() is not None):
+        just_over = self._teaching is not None and self._teaching.just_over
+        taken = teaching is not None or self._state.share.presenting() is not None
+        for key in self._screen.keys(taken, esc_closes=not just_over):
             self._press(key)
         if teaching is not None:
             teaching.held(self._screen.held())
@@ -92,16 +109,15 @@ class Viewer:
             if self._state.stats.frames.per_second() > self._screen.settings.fps:
                 self._number = self._state.frames.number  # the next one is newer, and the network needs it too
             return True
-        if self._frozen:
-            self._state.unpacked.forget(self)
+        if self._frozen is not None:
             self._number = self._state.frames.number
-        else:
-            self._state.unpacked.expect(self, self._screen.size)
+            return self._show_frozen(self._frozen)
+        self._state.unpacked.expect(self, self._screen.size)
         newest = self._state.frames.peek(self._number, _TICK_S)
         if newest is None and self._number == 0:
             self._show_status(starting_screen(self._state))  # also on a monitor that was plugged in after the first one
             return False
-        if newest is None or self._frozen:
+        if newest is None:
             return True
         self._number, frame = newest
         self._pace.begin()
@@ -109,16 +125,54 @@ class Viewer:
 
     def _show(self, frame: Frame) -> bool:
         """Show a frame in as many pixels as the screen has."""
-        size = self._screen.size
         try:
-            picture = self._state.unpacked.whole(frame, self, size)
+            picture = self._state.unpacked.whole(frame, self, self._screen.size)
         except BadFrame:
             return True
-        image = self._resizer.fit(picture, *size) if min(size) > 0 else picture
-        if self._screen.show(image, self._annotator.over(image, self._message_now())):
+        self._shown = frame
+        if self._draw(picture, self._message_now(), self._lesson()):
             self._state.stats.shown.tick()
             self._state.stats.shown_age_s.append(time.monotonic() - frame.monotonic_s)
         return True
+
+    def _draw(self, picture: Pixels, message: str, subject: Subject | None) -> bool:
+        size = self._screen.size
+        image = self._resizer.fit(picture, *size) if min(size) > 0 else picture
+        return self._screen.show(image, self._annotator.over(image, message, subject))
+
+    def _show_frozen(self, frozen: _Frozen) -> bool:
+        """Show the frozen picture with its own result and whatever the keys have to say, again and again."""
+        self._state.unpacked.forget(self)
+        message = "\n".join(filter(None, [_FROZEN, self._message_now()]))
+        said, due_s = self._redraw
+        if message == said and time.monotonic() < due_s:
+            time.sleep(_TICK_S)
+            return True
+        self._redraw = message, time.monotonic() + _REDRAW_S
+        now = self._annotator.newest()
+        self._draw(frozen.picture, message, msgspec.structs.replace(now, result=frozen.result))
+        return True
+
+    def _freeze(self) -> None:
+        """Freeze the picture that is shown, or go on."""
+        if self._frozen is not None or self._shown is None:
+            self._frozen = None
+            return
+        try:
+            picture = self._state.unpacked.whole(self._shown, self, self._screen.size)
+        except BadFrame:
+            return
+        self._frozen = _Frozen(picture, fresh_result(self._state))
+        self._redraw = ("", 0.0)
+
+    def _lesson(self) -> Subject | None:
+        """Return what the lesson says of the picture, while it is taught; None: nothing is being taught."""
+        if (teaching := self._teaching_now()) is None:
+            return None
+        seen = teaching.seen()
+        if seen is None:
+            return msgspec.structs.replace(self._annotator.newest(), result=None, foot=HELP)
+        return Subject(_as_result(seen), seen.chain, seen.network, HELP)
 
     def _invitation(self) -> InvitationScreen | None:
         """Return the invitation for a phone, while it is to be shown."""
@@ -159,10 +213,9 @@ class Viewer:
 
     def _message_now(self) -> str:
         """Return what a key has just done, or what is being taught; empty: nothing recent."""
-        if (teaching := self._teaching_now()) is not None:
-            return teaching.words()
         text, until_s = self._message
-        return text if time.monotonic() < until_s else ""
+        taught = self._teaching.words() if self._teaching is not None else ""
+        return taught or (text if time.monotonic() < until_s else "")
 
     def _teaching_now(self) -> TeachingKeys | None:
         return self._teaching if self._teaching is not None and self._teaching.active else None
@@ -170,6 +223,8 @@ class Viewer:
     def _press(self, key: str) -> None:
         if (teaching := self._teaching_now()) is not None:
             teaching.press(key)
+        elif key == "esc" and self._state.share.presenting() is None:
+            return  # it came too late for what it was meant for
         elif key == "t":
             self._teach()
         elif key in ("h", "?"):
@@ -179,7 +234,7 @@ class Viewer:
         elif key == "q":
             self.quit = True
         elif key == "space":
-            self._frozen = not self._frozen
+            self._freeze()
         elif key in _CANNY_KEYS:
             self._turn_canny(*_CANNY_KEYS[key])
         elif key in _REGION_KEYS:
@@ -194,7 +249,7 @@ class Viewer:
         if self._teaching is None or not self._state.watching:
             self._say("nothing can be taught without a picture")
             return
-        self._frozen = False
+        self._frozen = None
         self._teaching.begin()
 
     def _turn_canny(self, which: int, direction: int) -> None:
@@ -230,3 +285,12 @@ class Viewer:
 
     def _say(self, text: str) -> None:
         self._message = (text, time.monotonic() + _MESSAGE_S)
+
+
+def _as_result(seen: Seen) -> Result | None:
+    """Return what a lesson says as a result; None: nothing yet."""
+    if (answer := seen.answer) is None:
+        return None
+    label, score = answer["label"], answer["score"]
+    top = (Prediction(label or "", score),)
+    return Result(0, answer["captured"], time.monotonic(), label, score, top, "", 0.0, 0.0, seen.input_image)

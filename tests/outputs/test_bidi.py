@@ -9,8 +9,9 @@ import unicodedata
 
 import pytest
 
+from picam_infer.core import isolated
 from picam_infer.outputs import bidi
-from picam_infer.outputs.bidi import Run, isolated
+from picam_infer.outputs.bidi import Run
 
 
 def seen(text: str, base: int | None = 0) -> str:

@@ -10,9 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from picam_infer.core import Pixels
+from picam_infer.core import Pixels, isolated
 from picam_infer.outputs import text
-from picam_infer.outputs.text import isolated
 
 SIZE = 40
 WHITE = (255, 255, 255)

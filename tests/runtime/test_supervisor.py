@@ -848,16 +848,26 @@ def test_without_a_network_the_monitor_says_so(tmp_path: Path, monkeypatch: pyte
     assert watching.monitor.shown[-1].mean() < 60 and watching.monitor.shown[-1].max() > 150, "words, no code"
 
 
-def test_space_freezes_the_picture(tmp_path: Path) -> None:
+def test_space_freezes_the_picture_with_its_label_and_says_so(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.press("x")
-    count = len(watching.monitor.shown)
+    live = watching.monitor.shown[-1]
     watching.press("space")
-    watching.press("x")
-    assert len(watching.monitor.shown) == count
+    watching.frame(value=200, label="another")
+    watching.viewer.step()
+    frozen = watching.monitor.shown[-1]
+    assert abs(int(np.median(frozen)) - int(np.median(live))) < 3, "not the new picture"
+    label, below = slice(0, 60), slice(60, 110)
+    assert np.array_equal(frozen[label, :320], live[label, :320]), "the label is the picture's own"
+    assert not np.array_equal(frozen[below, :320], live[below, :320]), "it says that it is frozen"
+    shown = watching.state.stats.shown.total
+    watching.press("h")
+    until(lambda: watching.viewer.step() and not np.array_equal(watching.monitor.shown[-1], frozen))
+    assert watching.state.stats.shown.total == shown, "it is no picture of the camera"
     watching.press("space")
-    watching.press("x")
-    assert len(watching.monitor.shown) > count
+    watching.frame(value=200, label="another")
+    watching.viewer.step()
+    assert np.median(watching.monitor.shown[-1]) > 150
 
 
 def test_a_loss_becomes_a_status_screen_and_the_picture_comes_back(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_a_label_is_read_from_a_screen() -> None:
     for label in ("7", "3", None):
         top = (Prediction(label or "?", 0.93),)
         result = Result(1, 0.0, 0.0, label, 0.93, top, "openvino:CPU", 1.0, 1.0)
-        screen = annotate.draw(np.full((720, 1280, 3), 120, np.uint8), result, annotate.Annotation(stats="12 fps"))
+        screen = annotate.draw(np.full((720, 1280, 3), 120, np.uint8), result, annotate.Annotation(foot="12 fps"))
         assert read_label(screen) == label
     assert read_label(annotate.status_screen(1280, 720, "7", "camera lost")) is None
 

@@ -133,8 +133,11 @@ class Screen:
         """Show a status screen; False when there is no display."""
         return self.there() and self.show(status.draw(*self._size))
 
-    def keys(self, taken: bool = False) -> list[str]:
-        """Return the keys pressed since the last call; Esc is `q` unless all keys are `taken` for something else."""
+    def keys(self, taken: bool = False, esc_closes: bool = True) -> list[str]:
+        """Return the keys pressed since the last call; Esc is `q` unless all keys are `taken` for something else.
+
+        Not `esc_closes`: Esc alone is taken.
+        """
         if self._display is None:
             return []
         self._display.typing = taken
@@ -143,7 +146,7 @@ class Screen:
         except Disconnected as loss:
             self._gone(loss)
             return []
-        closing = ("close",) if taken else ("q", "esc", "close")
+        closing = ("close",) if taken else ("q", "esc", "close") if esc_closes else ("q", "close")
         if not any(key in closing for key in pressed):
             return pressed
         if self._closed is not None and self._display.desktop:

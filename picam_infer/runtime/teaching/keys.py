@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Set
 from typing import Any
 
-from picam_infer.core import PicamError
+from picam_infer.core import PicamError, isolated
 from picam_infer.runtime.teaching import Teaching
+from picam_infer.runtime.teaching.live_label import Seen
 
 log = logging.getLogger(__name__)
 
 HELP = "hold 1–9: record · letters, Enter: name it · Enter: use it · Backspace: undo · Esc: leave"
+"""What the keys do, for the bottom of the screen."""
 _AGAIN_S = 0.4
 """How often to tell `Teaching` that a key is still held."""
 _LOOK_S = 2.0
@@ -34,6 +36,8 @@ class TeachingKeys:
         self._thread: threading.Thread | None = None
         self._busy = 0
         self._news = ("", 0.0)
+        self._over_s = -_NEWS_S
+        """When teaching ended."""
         self._typed = ""
         self._class = 0
         """The class recorded last, counted from 0; typing renames it."""
@@ -41,6 +45,11 @@ class TeachingKeys:
         """The digit that is held."""
         self._hold = ""
         self._said_s = self._looked_s = 0.0
+
+    @property
+    def just_over(self) -> bool:
+        """Whether teaching ended only a moment ago: another Esc was meant for it, too."""
+        return not self.active and time.monotonic() - self._over_s < _NEWS_S
 
     # -- keys -----------------------------------------------------------------
 
@@ -80,7 +89,7 @@ class TeachingKeys:
 
     def leave(self) -> None:
         """End teaching by keys; what was recorded stays."""
-        self.active, self._digit, self._typed = False, "", ""
+        self._end("teaching is over; what was recorded is kept")
         self._teaching.release()
         self._work.put(None)
         self._thread = None
@@ -100,10 +109,19 @@ class TeachingKeys:
         else:
             self._do(self._use)
 
-    def _use(self) -> str:
+    def _end(self, said: str) -> None:
+        self._say(said)
+        self._over_s = time.monotonic()
+        self.active, self._digit, self._typed = False, "", ""  # keys have their usual meaning again
+
+    def _use(self) -> None:
         self._teaching.use()
-        self.active = False  # keys have their usual meaning again
-        return "the service runs it now"
+        status = self._teaching.status()
+        lasting = "" if status.get("remembers") else " until the program ends: it has no configuration file"
+        if self.active:
+            self._end(f"“{status.get('name', '')}” is in use now{lasting}; teaching is over")
+        else:  # somebody left meanwhile
+            self._say(f"“{status.get('name', '')}” is in use now{lasting}")
 
     def _back(self) -> None:
         if self._typed:
@@ -157,34 +175,40 @@ class TeachingKeys:
         if text:
             self._news = (text, time.monotonic() + _NEWS_S)
 
+    # -- the screen -------------------------------------------------------------------
+
+    def seen(self) -> Seen | None:
+        """Return what the lesson says of the newest picture; None: it is not open yet."""
+        return self._teaching.seen()
+
     # -- words --------------------------------------------------------------------
 
     def words(self) -> str:
-        """Return the text for the screen, several lines."""
+        """Return the text for the screen, several lines; after the end, what came of it."""
+        if not self.active:
+            return self._fresh_news()
         status = self._teaching.status()
         if status["stage"] in ("closed", "opening"):
-            news = self._fresh_news()
-            return f"teaching: {news or 'opening …'}\n{HELP}"
+            return f"teaching: {self._fresh_news() or 'opening …'}"
         counts = {one["label"]: one["pictures"] for one in status.get("classes", ())}
         labels = list(counts)  # from the same status, as the next one may have other classes
         lines = [self._first(status, labels)]
         for at, label in enumerate(labels[:9]):
             mark = "●" if status.get("recording") == label else " "
             name = f"{self._typed}▏" if self._typed and at == self._class else label
-            lines.append(f"{at + 1} {mark} {name}  {counts[label]}")
+            pictures = f"{counts[label]} {'picture' if counts[label] == 1 else 'pictures'}"
+            lines.append(f"{at + 1} {mark} {isolated(name)} · {pictures}")
         if len(labels) < 9:
             lines.append(f"{len(labels) + 1}   hold for a new class")
-        return "\n".join([*lines, self._fresh_news() or HELP])
+        return "\n".join([*lines, *filter(None, [self._fresh_news()])])
 
     def _first(self, status: dict[str, Any], labels: list[str]) -> str:
-        live = status.get("live")
         if status["stage"] == "saving":
             return f"teaching {status['name']}: saving …"
-        if not live or not any(one["pictures"] for one in status["classes"]):
-            return f"teaching {status['name']}" + ("" if labels else ": hold 1 and show the first thing")
-        seen = "unknown" if live["label"] is None else f"{live['label']} {live['score']:.0%}"
-        waiting = f" · {status['waiting']} to learn" if status.get("waiting") else ""
-        return f"teaching {status['name']}: sees {seen}{waiting}"
+        if not labels:
+            return f"teaching {status['name']}: hold 1 and show the first thing"
+        waiting = f": {status['waiting']} to learn" if status.get("waiting") else ""
+        return f"teaching {status['name']}{waiting}"
 
     def _fresh_news(self) -> str:
         text, until_s = self._news

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from picam_infer.core import Frame
+import msgspec
+
+from picam_infer.core import Frame, Pixels
+from picam_infer.models.bundle import Chain, Input
 from picam_infer.runtime.teaching.served_round import ServedRound
 
 if TYPE_CHECKING:
@@ -15,23 +18,36 @@ if TYPE_CHECKING:
 _EVERY_S = 0.1
 
 
+class Seen(msgspec.Struct, frozen=True, eq=False):
+    """What a lesson says of the newest picture."""
+
+    chain: Chain
+    """Which part of the picture it looks at, with a network that has the input `network`."""
+    network: Input
+    answer: dict[str, Any] | None
+    """See `LiveLabel.answer`."""
+    input_image: Pixels | None
+
+
 class LiveLabel:
     """Owns the last answer. The teaching thread uses it; any may read `answer`."""
 
     def __init__(self) -> None:
         self.answer: dict[str, Any] | None = None
         """The last one as JSON; None: there is no picture, or nothing is taught."""
+        self.input_image: Pixels | None = None
+        """What the lesson's network saw of the picture that was looked at last, as `Result.input_image`."""
         self._next_s = 0.0
 
     def clear(self) -> None:
         """Forget the answer."""
-        self.answer = None
+        self.answer = self.input_image = None
 
     def due(self, lesson: Lesson, running: ServedRound | None) -> Frame | None:
         """Return the frame to look at now; None: there is none, or it is too early for the next."""
         newest = running.state.frames.peek() if running and running.state.watching else None
         if newest is None or not any(lesson.classes().values()):
-            self.answer = None
+            self.clear()
             return None
         return newest[1] if time.monotonic() >= self._next_s else None
 
@@ -39,7 +55,8 @@ class LiveLabel:
         """Ask the lesson about a picture. Raises `BadFrame`."""
         began_s = time.monotonic()
         try:
-            self.take(lesson.teacher.predict(lesson.teacher.features(frame)), running, frame.captured)
+            features, self.input_image = lesson.teacher.look(frame)
+            self.take(lesson.teacher.predict(features), running, frame.captured)
         finally:
             took_s = time.monotonic() - began_s
             self._next_s = began_s + max(_EVERY_S, 2 * took_s)  # half of the time is left to other work

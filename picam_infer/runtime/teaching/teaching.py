@@ -22,7 +22,7 @@ from picam_infer.platform.zip_stream import Entry
 from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import opening, status
-from picam_infer.runtime.teaching.live_label import LiveLabel
+from picam_infer.runtime.teaching.live_label import LiveLabel, Seen
 from picam_infer.runtime.teaching.model_use import ModelUse
 from picam_infer.runtime.teaching.odd_pictures import OddPictures
 from picam_infer.runtime.teaching.recent import Recent
@@ -127,6 +127,16 @@ class Teaching:
 
         bases = [{"name": base.name, "drawn": base.drawn} for base in lesson.bases()]
         return {**self._status, "lessons": shelf.names(), "bases": bases}
+
+    def seen(self) -> Seen | None:
+        """Return what the open lesson says of the newest picture, and where it looks; None: no lesson is open."""
+        lesson, running = self._lesson, self._round
+        if lesson is None:
+            return None
+        # While the service runs it, both look at the same part, which may be moved just now.
+        same = running is not None and self._status.get("runs") == lesson.name
+        chain = running.state.tuning.preprocess if running is not None and same else lesson.chain
+        return Seen(chain, lesson.network.card.input, self._live.answer, self._live.input_image)
 
     def pictures(self) -> list[dict[str, Any]]:
         """Return id, label and bytes of the taught pictures, the oldest first.

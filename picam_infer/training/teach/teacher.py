@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from picam_infer.core import Frame, PicamError, UsageError
+from picam_infer.core import Frame, PicamError, Pixels, UsageError
 from picam_infer.imaging.pictures import as_frame, decode_picture
 from picam_infer.inference import preprocess
 from picam_infer.models import bundle as bundles
@@ -139,11 +139,19 @@ class Teacher:
 
     def features(self, frame: Frame) -> Vector:
         """Return what the backbone says about a frame, (d,). Raises `BadFrame`."""
+        return self.look(frame)[0]
+
+    def look(self, frame: Frame) -> tuple[Vector, Pixels]:
+        """Return what the backbone says about a frame, (d,), and what it was given of it, BGR (H, W, 3) or (H, W, 1).
+
+        Raises `BadFrame`.
+        """
         with self._network_lock:
             input_image = self._prepare(frame)
-            return self._backbone.features(
+            found = self._backbone.features(
                 preprocess.tensor(input_image, self._chain, self._backbone.bundle.card.input)
             )
+            return found, preprocess.as_picture(input_image, self._chain).copy()
 
     def add(self, label: str, data: bytes, name: str = "", step: str = "") -> Picture:
         """Teach one picture, as bytes of a file. Raises `PicamError`: unreadable, no room, or not a label.

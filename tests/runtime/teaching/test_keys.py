@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from makers import jpeg_frame, until
+from makers import jpeg_frame, make_bundle, until
 from show_camera import sheet
 
 from picam_infer.config import Config, DisplaySettings
-from picam_infer.core import Overlay, Pixels
+from picam_infer.core import Overlay, Pixels, Prediction, Result
 from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Photo
+from picam_infer.outputs import annotate
 from picam_infer.outputs.display.screen import Screen
+from picam_infer.outputs.strips import Layer
 from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.state import State
@@ -32,6 +38,12 @@ class Typewriter:
     def __init__(self) -> None:
         self.pressed: list[str] = []
         self.down: set[str] = set()
+        self.lines: list[tuple[int, str]] = []
+        """What is written over the picture, and how far down."""
+
+    @property
+    def said(self) -> str:
+        return "\n".join(text for _, text in self.lines)
 
     def show(self, image: Pixels, over: Sequence[Overlay] = ()) -> None:
         pass
@@ -59,6 +71,7 @@ class Desk:
         screen = Screen(Config(display=DisplaySettings(kind="none")), patient=True)
         screen.use(self.display)
         self.viewer = Viewer(screen, self.state, RuntimeSettings(self.state), self.teaching)
+        self.steps = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -79,6 +92,12 @@ class Desk:
             number += 1
             self.state.frames.put(jpeg_frame(self.scene(number), number))
             self.viewer.step()
+            self.steps += 1
+
+    def wait(self) -> None:
+        """Let the viewer take what was pressed, and show what came of it."""
+        until_step = self.steps + 3
+        until(lambda: self.steps >= until_step)
 
     def press(self, *keys: str) -> None:
         self.display.pressed += keys
@@ -108,8 +127,20 @@ class Desk:
 
 
 @pytest.fixture
-def desk(state: State) -> Iterator[Desk]:
+def desk(state: State, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     made = Desk(state)
+    layer, panel = annotate.layer, annotate.panel
+
+    def begun(*given: Any) -> Layer:
+        made.display.lines = []
+        return layer(*given)
+
+    def written(over: Layer, text: str, at: tuple[int, int], size: int, colour: Any) -> None:
+        made.display.lines = [*made.display.lines, (at[1], _plain(text))]
+        panel(over, text, at, size, colour)
+
+    monkeypatch.setattr(annotate, "layer", begun)
+    monkeypatch.setattr(annotate, "panel", written)
     with made.teaching.following(made.state, Config, None):
         yield made
     made.close()
@@ -138,6 +169,38 @@ def test_two_signs_are_taught_named_corrected_and_used(desk: Desk) -> None:
     desk.press("enter")
     until(lambda: desk.used, 60)
     assert {"ring", "plus"} <= set(bundles.load(desk.used[0].model).labels)
+    until(lambda: "“taught” is in use now" in desk.display.said)
+    desk.press("esc")  # as somebody who has not seen that teaching is over
+    desk.wait()
+    assert not desk.viewer.quit
+
+
+def test_the_screen_shows_the_lessons_answer_and_region_not_the_running_models(desk: Desk, tmp_path: Path) -> None:
+    desk.state.run_model(make_bundle(tmp_path / "photos", ("cat", "zebra")))
+    desk.state.tune(Photo())
+    desk.state.results.put(answer("zebra"))
+    desk.wait()
+    assert "zebra  97 %" in desk.display.said
+    desk.press("t")
+    until(lambda: desk.teaching.status()["stage"] == "open", 60)
+    desk.record("1", "circle", "ring")
+    desk.record("2", "cross", "plus")
+    desk.scene = sheet("circle")
+    until(lambda: desk.live == "ring", 60)
+    desk.state.results.put(answer("zebra"))
+    until(lambda: "ring  " in desk.display.said)
+    assert "zebra" not in desk.display.said and "sees" not in desk.display.said
+    seen = desk.teaching.seen()
+    assert seen and seen.chain == bundles.load("digits").card.preprocess and seen.input_image is not None
+    assert desk.state.tuning.preprocess != seen.chain, "the running model looks elsewhere"
+    words = [(top, text) for top, text in desk.display.lines if "record" in text]
+    assert words and min(top for top, _ in words) > 400, "the keys stand at the bottom, out of the way"
+
+
+def answer(label: str) -> Result:
+    """Return an answer of the running model."""
+    now, shown = (time.time(), time.monotonic()), np.zeros((8, 8, 3), np.uint8)
+    return Result(1, *now, label, 0.975, (Prediction(label, 0.975),), "openvino:CPU", 1, 2, shown)
 
 
 def status_text_of(desk: Desk) -> str:
@@ -167,7 +230,7 @@ def test_a_name_is_typed_on_the_screen_and_a_digit_without_a_class_makes_the_nex
     keys.held(frozenset())
     for letter in ("s", "o", "c", "k", "space", "1"):
         keys.press(letter)
-    assert "sock 1▏" in keys.words()
+    assert "sock 1▏" in _plain(keys.words())
     keys.press("enter")
     until(lambda: list(desk.counts) == ["sock 1"])
     keys.leave()
@@ -189,4 +252,10 @@ def test_a_class_may_be_made_while_the_text_is_composed(monkeypatch: pytest.Monk
         return {"stage": "open", "name": "taught", "classes": list(classes)}
 
     monkeypatch.setattr(teaching, "status", status)
-    assert "1   class 1  1" in TeachingKeys(teaching).words()
+    keys = TeachingKeys(teaching)
+    keys.active = True
+    assert "1   class 1 · 1 picture" in _plain(keys.words())
+
+
+def _plain(text: str) -> str:
+    return text.translate({0x2068: None, 0x2069: None})
