@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,17 @@ def until(holds: Callable[[], Any], timeout_s: float = 30.0) -> Any:
 def picture(value: int, width: int = 320, height: int = 240) -> np.ndarray:
     """Return a BGR picture of one grey value."""
     return np.full((height, width, 3), value, np.uint8)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def raw_frame(image: np.ndarray, codec: str = "bgr") -> Frame:
+    """Return pixels as a camera's frame, taken now."""
+    return Frame(image, codec, image.shape[1], image.shape[0], time.monotonic(), time.time(), 0)  # type: ignore[arg-type]
 
 
 def jpeg_frame(image: np.ndarray, seq: int = 0, **more: object) -> Frame:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from makers import free_port
 
 from picam_infer.convert import serving
 from picam_infer.models.bundle import Bundle, Card, Edges, Input, Photo, save
@@ -36,11 +37,6 @@ def _example(name: str) -> Any:
 
 
 triton = _example("triton/serve")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def lab_bundle(folder: Path, classes: int = 10, side: int = 28, channels: int = 1) -> Bundle:

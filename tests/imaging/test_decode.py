@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from makers import jpeg_frame
+from makers import jpeg_frame, raw_frame
 
 from picam_infer.core import BadFrame, Frame
 from picam_infer.imaging import decode, native_stderr, region
@@ -31,20 +31,16 @@ def bgr_square(frame: Frame, roi: float, at_least_px: int) -> np.ndarray:
     return decode.bgr_part(frame, roi, (at_least_px, at_least_px))
 
 
-def raw(image: np.ndarray, codec: str = "bgr") -> Frame:
-    return Frame(image, codec, image.shape[1], image.shape[0], time.monotonic(), time.time(), 0)  # type: ignore[arg-type]
-
-
 def yuyv(image: np.ndarray) -> Frame:
     yuv = cv2.cvtColor(image, cv2.COLOR_BGR2YUV)
     packed = np.empty((*image.shape[:2], 2), np.uint8)
     packed[:, :, 0] = yuv[:, :, 0]
     packed[:, 0::2, 1] = yuv[:, 0::2, 1]
     packed[:, 1::2, 1] = yuv[:, 0::2, 2]
-    return raw(packed, "yuyv")
+    return raw_frame(packed, "yuyv")
 
 
-@pytest.mark.parametrize("make", [jpeg_frame, raw, yuyv])
+@pytest.mark.parametrize("make", [jpeg_frame, raw_frame, yuyv])
 def test_every_codec_gives_the_same_picture(make: object) -> None:
     image = cv2.GaussianBlur(quadrants(), (31, 31), 0)
     got = decode.bgr(make(image))  # type: ignore[operator]
@@ -52,7 +48,7 @@ def test_every_codec_gives_the_same_picture(make: object) -> None:
     assert np.abs(got.astype(int) - image).mean() < 3
 
 
-@pytest.mark.parametrize("make", [jpeg_frame, raw, yuyv])
+@pytest.mark.parametrize("make", [jpeg_frame, raw_frame, yuyv])
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 @pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
 def test_a_square_is_the_middle_of_the_upright_picture(make: object, rotate: int, flip: str) -> None:
@@ -132,7 +128,7 @@ def test_the_pictures_own_height_counts(height: int) -> None:
 
 
 def test_bgr_is_the_callers_to_draw_on() -> None:
-    frame = raw(quadrants())
+    frame = raw_frame(quadrants())
     decode.bgr(frame)[:] = 0
     assert frame.data.max() == 255
 
@@ -161,11 +157,11 @@ def test_padding_after_the_end_is_allowed_and_garbage_is_not_a_jpeg() -> None:
 
 def test_tiny_and_thin_pictures_do_not_break_the_crop() -> None:
     for width, height in ((2, 2), (3, 500), (500, 3), (1, 1)):
-        square = decode.bgr_part(raw(np.zeros((height, width, 3), np.uint8)), 0.4, (28, 28))
+        square = decode.bgr_part(raw_frame(np.zeros((height, width, 3), np.uint8)), 0.4, (28, 28))
         assert min(square.shape[:2]) >= 1
 
 
-@pytest.mark.parametrize("make", [jpeg_frame, raw, yuyv])
+@pytest.mark.parametrize("make", [jpeg_frame, raw_frame, yuyv])
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 @pytest.mark.parametrize("flip", ["none", "horizontal", "both"])
 @pytest.mark.parametrize(

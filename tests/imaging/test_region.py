@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from makers import jpeg_frame
+from makers import jpeg_frame, raw_frame
 
-from picam_infer.core import Frame
 from picam_infer.imaging import decode, region
 from picam_infer.imaging.region import Box, Region
 
@@ -21,10 +19,6 @@ PLACES = [Region(0.2, 0.3, 0.4), Region(0.9, 0.8, 0.25), Region(0.0, 1.0, 0.5), 
 def textured(width: int = 640, height: int = 480) -> np.ndarray:
     noise = np.random.default_rng(3).integers(0, 256, (height // 16, width // 16, 3), np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def raw(image: np.ndarray) -> Frame:
-    return Frame(image, "bgr", image.shape[1], image.shape[0], time.monotonic(), time.time(), 0)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +48,7 @@ def test_a_share_alone_is_the_square_in_the_middle(size: tuple[int, int], share:
     assert region.box(share, *size) == region.box(Region(0.5, 0.5, share), *size)
 
 
-@pytest.mark.parametrize("make", [jpeg_frame, raw])
+@pytest.mark.parametrize("make", [jpeg_frame, raw_frame])
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 @pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
 @pytest.mark.parametrize("roi", [*PLACES, 0.4])

@@ -11,16 +11,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from makers import make_bundle, until
+from makers import free_port, make_bundle, until
 from socket_server import Caller, SocketServer
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 SECRETS = ("s3cret", "anna", "hidd3n")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def settings(tmp_path: Path, source: str, port: int) -> Path:

@@ -21,6 +21,8 @@ from picam_infer.config import Capture, SourceLogin
 from picam_infer.core import BadFrame, Disconnected, Frame, Source
 from picam_infer.sources import network, open_source
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 NOISE = np.random.default_rng(3)
 PICTURES = [cv2.imencode(".jpg", NOISE.integers(0, 255, (48, 64, 3)).astype(np.uint8))[1].tobytes() for _ in range(4)]
 MULTIPART = "multipart/x-mixed-replace; boundary=f"
@@ -40,12 +42,6 @@ def why(server: SocketServer, **more: str) -> str:
         camera(server, **more)
     assert lost.value.hint and "plug" not in str(lost.value)
     return str(lost.value)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OPEN_S", 0.5)
-    monkeypatch.setattr(network, "QUIET_S", 0.5)
 
 
 def says(*pieces: bytes | str, wait: bool = False) -> Serve:

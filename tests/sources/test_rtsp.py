@@ -14,7 +14,7 @@ from socket_server import Caller, Serve, SocketServer
 
 from picam_infer.config import Capture, SourceLogin
 from picam_infer.core import Disconnected, PacedSource
-from picam_infer.sources import network, open_source
+from picam_infer.sources import open_source
 
 USER, PASSWORD = "an na", "s3c:r@t/#?%"
 PYTHON = "/usr/bin/python3"  # Debian's, which has GStreamer's bindings
@@ -111,13 +111,7 @@ def answers(media: str = H264, **statuses: str) -> Serve:
     return serve
 
 
-@pytest.fixture
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OPEN_S", 0.6)
-    monkeypatch.setattr(network, "QUIET_S", 0.6)
-
-
-@pytest.mark.usefixtures("_quick")
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("serve", "words", "remedy"),
     [
@@ -146,7 +140,7 @@ def test_every_cause_has_its_sentence_and_its_remedy(serve: Serve, words: str, r
     assert not any(word in said for word in ("s3cret", "anna", "plug"))
 
 
-@pytest.mark.usefixtures("_quick")
+@pytest.mark.usefixtures("impatient")
 def test_an_endless_answer_is_not_read_to_its_end() -> None:
     def serve(caller: Caller) -> None:
         caller.request()

@@ -13,7 +13,9 @@ from socket_server import Caller, Serve, SocketServer
 
 from picam_infer.config import Capture, SourceLogin
 from picam_infer.core import BadFrame, Disconnected, Frame, NotYet, PacedSource
-from picam_infer.sources import network, open_source
+from picam_infer.sources import open_source
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 NOISE = np.random.default_rng(6)
 
@@ -23,12 +25,6 @@ def coded(suffix: str = ".jpg") -> bytes:
 
 
 PICTURES = [coded() for _ in range(3)]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OPEN_S", 0.5)
-    monkeypatch.setattr(network, "QUIET_S", 0.5)
 
 
 def one_each(pictures: list[bytes], kind: str = "image/jpeg", *, length: bool = True) -> Serve:

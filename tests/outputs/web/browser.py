@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -181,3 +181,20 @@ def chromium() -> Iterator[Browser]:
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Page(Protocol):
+    """A browser that shows a page."""
+
+    def js(self, code: str, *args: Any) -> Any:
+        """Run the body of a function, and return what it returns."""
+
+
+def text(browser: Page, selector: str) -> str:
+    """Return an element's visible text; empty: there is no such element."""
+    return str(browser.js("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
+
+
+def shown(browser: Page, selector: str) -> bool:
+    """Whether an element is there and visible."""
+    return bool(browser.js("return Boolean(document.querySelector(arguments[0])?.checkVisibility())", selector))

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import pytest
-from browser import Browser
+from browser import Browser, shown, text
 from makers import jpeg_frame
 from visitors import Run, ask_json, own_address, scene, serving, until
 
@@ -57,14 +57,6 @@ def visit(browser: Browser, web: Web | Network, width: int = 1280, height: int =
     browser.open(f"http://127.0.0.1:{web.port}/")
     until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures) > 2"))
     until(lambda: browser.js("return document.querySelectorAll('.slider').length > 0"))
-
-
-def text(browser: Browser, selector: str) -> str:
-    return str(browser.js("return document.querySelector(arguments[0]).innerText", selector))
-
-
-def shown(browser: Browser, selector: str) -> bool:
-    return bool(browser.js("return document.querySelector(arguments[0]).checkVisibility()", selector))
 
 
 def pixel(browser: Browser, x: float, y: float) -> list[int]:

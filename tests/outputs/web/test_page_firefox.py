@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from firefox import Firefox, firefox
+from browser import text
+from firefox import firefox
 from visitors import Run, serving, until
 
 
 @pytest.fixture
 def frame_size() -> tuple[int, int]:
     return 640, 480
-
-
-def text(browser: Firefox, selector: str) -> str:
-    return str(browser.js("return document.querySelector(arguments[0]).innerText", selector))
 
 
 def test_the_page_works_in_firefox(run: Run, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urljoin
 
 import pytest
 from browser import Browser
+from makers import free_port
 from visitors import Run, ask, serving, until
 
 from picam_infer.config import Web as Settings
@@ -97,12 +98,6 @@ class Site:
         assert urljoin(f"{self.prefix}/login", headers["location"]) == f"{self.prefix}/"
         assert re.search(r"[Pp]ath=([^;]*)", headers["set-cookie"])[1] == self.way.cookie_path  # type: ignore[index]
         return headers["set-cookie"].partition(";")[0]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

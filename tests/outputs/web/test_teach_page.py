@@ -9,7 +9,7 @@ from pathlib import Path
 
 import axe
 import pytest
-from browser import Browser
+from browser import Browser, shown, text
 from makers import shared
 from show_camera import Scene, photos, sheet
 from teach_lab import Service, service
@@ -38,14 +38,6 @@ def visit(browser: Browser, pi: Service, width: int = 1280, height: int = 900, t
 def click(browser: Browser, selector: str) -> None:
     until(lambda: shown(browser, selector))
     browser.js("document.querySelector(arguments[0]).click()", selector)
-
-
-def shown(browser: Browser, selector: str) -> bool:
-    return bool(browser.js("return Boolean(document.querySelector(arguments[0])?.checkVisibility())", selector))
-
-
-def text(browser: Browser, selector: str) -> str:
-    return str(browser.js("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
 
 def focused(browser: Browser) -> str:
