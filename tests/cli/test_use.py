@@ -108,7 +108,7 @@ def test_a_full_disk_is_a_failure_and_not_a_wrong_configuration(
     assert err.count("\n") == 1 and settings(machine) == before
 
 
-def test_settings_that_cannot_be_changed_alone_are_no_wrong_configuration(
+def test_settings_that_cannot_be_saved_alone_are_not_a_configuration_error(
     machine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Only what would keep the service from starting is."""

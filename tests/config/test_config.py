@@ -248,7 +248,7 @@ def test_a_relative_path_starts_from_the_folder_of_the_file(
           "rtsp://cam/1", "http:/cam/1", "192.0.2.7/live", "0", "me:secret@cam/1", "file:///a/b.mp4")),
     ],
 )  # fmt: skip
-def test_a_source_is_a_path_where_it_can_be_nothing_else(source: str, read: str, tmp_path: Path) -> None:
+def test_a_source_is_a_path_only_if_it_can_be_nothing_else(source: str, read: str, tmp_path: Path) -> None:
     (tmp_path / "there@2x.png").touch()
     (tmp_path / "c.yaml").write_text(f"source: '{source}'\n")
     assert config.load(tmp_path / "c.yaml").source == read.format(tmp_path)
@@ -297,7 +297,7 @@ def test_a_wrong_override_is_named_by_file_line_and_key(block: str, said: str, t
 
 
 @pytest.mark.parametrize("text", ["preprocess: {scale: .nan}", "capture: {controls: {gain: .NaN}}"])
-def test_what_is_no_number_is_refused_wherever_it_stands(text: str) -> None:
+def test_values_that_are_not_numbers_are_refused_anywhere(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a number"):
         config.parse(text)
 

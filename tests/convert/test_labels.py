@@ -205,7 +205,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_of_several_lists_the_count_decides_and_a_tie_is_told(tmp_path: Path) -> None:
+def test_with_several_label_lists_the_count_decides_and_a_tie_is_reported(tmp_path: Path) -> None:
     source = colour_keras(tmp_path / "m.h5")
     write(tmp_path / "labels.txt", "one\ntwo\n")
     write(tmp_path / "coco_labels.txt", "".join(f"thing {at}\n" for at in range(80)))

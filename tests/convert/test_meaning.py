@@ -216,7 +216,7 @@ def test_several_values_have_names_and_units(tmp_path: Path, capsys: pytest.Capt
     ({"class_name": "function", "config": "huber"}, "linear", "regression"), (["mse"], "linear", "regression"),
     (None, "tanh", "regression"), ("mse", "softmax", "classification"),
 ])  # fmt: skip
-def test_what_it_was_trained_for_tells_values_from_classes(
+def test_the_training_loss_distinguishes_values_from_classes(
     loss: Any, activation: str, task: str, tmp_path: Path
 ) -> None:
     source = colour_keras(tmp_path / "m.h5", activation=activation, loss=loss)
@@ -421,7 +421,7 @@ def test_the_order_of_colours_is_seen_from_the_means(order: int, colour: str, tm
     assert (card.preprocess.colour, card.preprocess.scale, card.preprocess.offset) == (colour, 1.0, 0.0)
 
 
-def test_without_a_word_in_the_file_it_is_assumed_and_told(tmp_path: Path) -> None:
+def test_what_the_file_does_not_say_is_assumed_and_reported(tmp_path: Path) -> None:
     for make in (
         lambda p: colour_keras(p / "m.h5"),
         lambda p: colour_onnx(p / "m.onnx"),

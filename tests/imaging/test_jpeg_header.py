@@ -59,7 +59,7 @@ def test_components_in_scans_of_their_own_are_kept_twice() -> None:
     assert alone is not None and alone.copies == 2
 
 
-def test_a_head_that_is_known_is_not_taken_for_another_one() -> None:
+def test_a_cached_header_is_not_used_for_another_picture() -> None:
     first, second = coded(), cv2.imencode(".jpg", PICTURE[:24])[1].tobytes()
     for data, height in ((first, 40), (second, 24), (first + b"more", 40), (second, 24)):
         header = jpeg_header.read(data)

@@ -121,7 +121,7 @@ class Counted:
 
 
 @pytest.mark.parametrize(("chain", "network"), KINDS)
-def test_of_a_scene_that_rests_only_the_inputs_that_are_asked_about_are_made(chain: Chain, network: Input) -> None:
+def test_in_a_still_scene_only_inputs_for_the_network_are_computed(chain: Chain, network: Input) -> None:
     now_s, prepare, answers = [0.0], Counted(chain, network), 0
     stillness = Stillness(2.0, 2.0, lambda: now_s[0])
     classifier = Classifier(Silent(), lambda _: prepare, Postprocessor("ab"), chain, stillness=stillness)

@@ -109,7 +109,7 @@ def test_every_class_that_applies_has_a_line_and_the_notice_stands_below(written
     assert np.all(np.diff([top for top, _ in written]) > 20)
 
 
-def test_none_that_applies_is_unknown_and_many_leave_room_for_the_picture(written: list[tuple[int, str]]) -> None:
+def test_no_class_that_applies_is_unknown_and_many_leave_room_for_the_picture(written: list[tuple[int, str]]) -> None:
     image = np.full((480, 640, 3), 128, np.uint8)
     annotate.draw(image, answer(Prediction("x", 0.1, named=False)), annotate.Annotation())
     assert [text for _, text in written] == ["?"]

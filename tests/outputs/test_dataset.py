@@ -184,7 +184,7 @@ def test_only_its_own_pictures_are_given(tmp_path: Path, name: str) -> None:
         assert collector.picture(name) is None
 
 
-def test_links_and_pipes_that_are_called_like_pictures_give_nothing(tmp_path: Path) -> None:
+def test_links_and_pipes_named_like_pictures_are_not_served(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     link, pipe = "20240101-000000-000_x_1.jpg", "20240101-000000-000_x_2.jpg"
     (tmp_path / link).symlink_to(tmp_path / "secret")

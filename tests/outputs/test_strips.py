@@ -43,7 +43,7 @@ def test_overlays_are_what_drawing_gives_and_touch_nothing(size: tuple[int, int]
 
 
 @pytest.mark.parametrize("screen", [(480, 640), (600, 800), (200, 640)])
-def test_a_screen_gets_picture_and_patches_whatever_its_size(screen: tuple[int, int]) -> None:
+def test_a_screen_of_any_size_gets_the_picture_and_its_overlays(screen: tuple[int, int]) -> None:
     image = cv2.GaussianBlur(noise(480, 640), (9, 9), 0)
     overlays = annotate.layer(480, 640, result(), LOOK).overlays(image)
     shown, expected = (np.zeros((*screen, 4), np.uint8) for _ in range(2))
@@ -52,7 +52,7 @@ def test_a_screen_gets_picture_and_patches_whatever_its_size(screen: tuple[int, 
     assert np.array_equal(shown, expected)
 
 
-def test_it_is_drawn_anew_only_when_it_says_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_overlay_is_redrawn_only_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(Tuning(Edges(), Decide()))
     annotator = Annotator(state, DisplaySettings(stats=False), state.stats.shown)
     drawn: list[Layer] = []

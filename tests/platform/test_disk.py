@@ -29,6 +29,6 @@ def test_the_remedy_is_one_that_the_person_has(number: int, chosen: str, option:
     assert disk.remedy(error, Path("/there"), option="-o") == option
 
 
-def test_a_disk_that_fails_is_told_from_a_mistake_of_ours() -> None:
+def test_disk_errors_are_distinguished_from_mistakes_in_the_program() -> None:
     assert disk.failed(OSError(errno.EIO, "")) and disk.failed(OSError(errno.ENOSPC, ""))
     assert not disk.failed(OSError(errno.EBADF, ""))

@@ -199,7 +199,7 @@ def test_requests_to_keyboards_and_their_keys() -> None:
     assert (keyboard.CTRL, keyboard.ALT) == ((29, 97), (56, 100))
 
 
-def test_requests_to_frame_buffers_and_what_they_answer() -> None:
+def test_frame_buffer_requests_and_answers() -> None:
     assert (framebuffer.GET_VARIABLE, framebuffer.GET_FIXED) == (0x4600, 0x4602)
     variable, fixed = bytearray(160), bytearray(80)
     for at, value in {0: 800, 4: 480, 16: 3, 20: 2, 24: 16, 32: 11, 56: 0}.items():

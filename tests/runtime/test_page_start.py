@@ -33,7 +33,7 @@ def test_what_was_loaded_before_opens_at_once_and_in_the_callers_thread() -> Non
     assert page.step(answered=False) and told == [threading.current_thread()]
 
 
-def test_a_library_that_is_missing_is_told_by_the_opening() -> None:
+def test_opening_reports_a_missing_library() -> None:
     def load() -> None:
         raise ModuleNotFoundError("aiohttp")
 

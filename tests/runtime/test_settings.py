@@ -120,7 +120,7 @@ def test_what_was_changed_again_is_not_undone_by_its_first_change() -> None:
     assert settings.undo() and settings.undo() and state.tuning.decide.threshold == 0.6
 
 
-def test_two_hands_on_the_two_numbers_of_one_key_do_not_overwrite_each_other() -> None:
+def test_two_clients_that_set_different_numbers_of_one_key_do_not_overwrite_each_other() -> None:
     _, settings, _ = live()
     settings.change({"preprocess.canny.0": 92})
     settings.change({"preprocess.canny.1": 31})

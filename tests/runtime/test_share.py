@@ -117,7 +117,7 @@ def test_an_invalid_time_is_refused_with_an_example(tmp_path: Path, value: str) 
     assert "\n" not in str(refused.value)
 
 
-def test_a_one_time_login_is_good_once_and_not_for_ever(clock: Clock) -> None:
+def test_a_one_time_login_works_once_and_expires(clock: Clock) -> None:
     one = Share(clock=lambda: clock.now, monotonic=lambda: clock.uptime)
     one.follow(True)
     one.open()

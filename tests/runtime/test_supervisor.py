@@ -960,7 +960,7 @@ def test_a_monitor_is_missed_when_it_was_asked_for_or_has_been_there(
     assert health.down("display") and health.problems[0].what == "no monitor is connected"
 
 
-def test_a_desktop_that_refuses_the_window_is_told_of_as_a_machine_without_one_is_not(
+def test_a_refused_window_is_reported_and_a_missing_desktop_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     losses: list[Disconnected] = [

@@ -116,7 +116,7 @@ def test_zero_padding_after_the_end_is_fine(kernel, webcam):
     assert camera.read().codec == "jpeg"
 
 
-def test_damaged_first_pictures_are_forgiven_but_not_for_ever(kernel, webcam):
+def test_damaged_first_pictures_are_forgiven_but_not_forever(kernel, webcam):
     webcam.script = [jpeg()[:, :300]] * 4
     assert opened(kernel).read().width == 1280
     webcam.script = [jpeg()[:, :300]] * 50

@@ -83,7 +83,7 @@ def test_an_answer_that_is_no_stream(answer: str, words: str) -> None:
         assert words in why(server)
 
 
-def test_who_accepts_and_never_answers_is_not_waited_for() -> None:
+def test_a_server_that_accepts_and_never_answers_is_not_waited_for() -> None:
     with SocketServer(lambda caller: caller.over.wait(20) and None) as server:
         assert "does not answer" in why(server)
 

@@ -110,6 +110,6 @@ def test_both_stamps_of_a_frame_are_the_same_moment():
         ("holiday.mp4", 0, None),
     ],
 )
-def test_only_what_is_asked_of_a_camera_is_known_before_its_first_picture(address, rotate, expected):
+def test_the_picture_size_is_known_in_advance_only_for_cameras(address, rotate, expected):
     config = Config(source=address, capture=Capture(width=1920, height=1080, rotate=rotate))
     assert config.picture_size == expected

@@ -43,7 +43,7 @@ def test_the_student_answers_as_its_members_do_together() -> None:
 
 @needs_tensorflow
 @pytest.mark.timeout(300)
-def test_a_student_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_an_interrupted_distillation_gives_the_same_student(tmp_path: Path) -> None:
     keras, _ = import_tensorflow()
     members = _members(keras)
     inputs = np.random.default_rng(0).integers(0, 256, (384, 28, 28)).astype(np.uint8)

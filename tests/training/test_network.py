@@ -50,7 +50,7 @@ def test_the_average_network_answers_as_its_members_do_together(tmp_path: Path) 
 
 @needs_tensorflow
 @pytest.mark.timeout(300)
-def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_an_interrupted_training_gives_the_same_network(tmp_path: Path) -> None:
     keras, tensorflow = import_tensorflow()
     tensorflow.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(0)

@@ -501,7 +501,7 @@ def test_many_that_lost_a_server_together_come_back_spread(model: Bundle) -> Non
     assert max(first) - min(first) >= 2 and min(first) > 0
 
 
-def test_one_that_is_lost_again_and_again_is_asked_less_often(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_lost_repeatedly_is_retried_less_often(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preferred, "JITTER", 0.0)
     server = PreferredServer(model, settings("http://pi"))
     flapping = [server.back_off(1.0).next_s() for _ in range(4)]

@@ -45,7 +45,7 @@ def kinds(model: ov.Model) -> list[str]:
 IMAGE = RNG.normal(0, 1, (1, 1, 16, 16)).astype(np.float32)
 
 
-def test_what_is_done_twice_is_done_once_and_says_the_same() -> None:
+def test_twins_are_merged_and_the_answers_stay_the_same() -> None:
     plain, merged = two_looks(KERNEL), two_looks(KERNEL)
     assert twins.merge(merged) == 8
     assert [kinds(merged).count(kind) for kind in ("Convolution", "MaxPool", "Relu", "MatMul")] == [1, 1, 1, 1]

@@ -40,7 +40,7 @@ def test_one_that_does_not_read_is_fine() -> None:
     run("true")
 
 
-def test_what_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+def test_a_program_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with pytest.raises(DeliveryError, match=r"longer than 0\.5 s"):
         run("sh", "-c", f"sleep 60 & echo $! > {note}; wait", timeout_s=0.5)

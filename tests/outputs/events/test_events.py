@@ -81,7 +81,7 @@ def test_tells_of_losses_when_asked() -> None:
     assert [(e.as_json()["event"], e.as_json()["part"]) for e in place.got] == [("lost", "camera"), ("found", "camera")]
 
 
-def test_a_stuck_place_costs_the_loops_nothing_and_the_queue_stays_short() -> None:
+def test_a_stuck_receiver_costs_the_loops_nothing_and_its_queue_stays_short() -> None:
     place = Place()
     place.open.clear()
     outlet = Outlet(config.Jsonl(path="-", queue=20), place)
@@ -136,7 +136,7 @@ def test_it_works_again_only_after_a_delivery(caplog: pytest.LogCaptureFixture) 
         "events: place: not for me", "events: place works again"]  # fmt: skip
 
 
-def test_a_place_that_cannot_be_reached_is_a_part_that_is_down_and_the_rest_goes_on() -> None:
+def test_a_receiver_that_cannot_be_reached_is_a_part_that_is_down() -> None:
     place, run = Place(), state()
     told: list[Change] = []
     run.listen(told.append)
@@ -159,7 +159,7 @@ def test_a_place_that_cannot_be_reached_is_a_part_that_is_down_and_the_rest_goes
     outlet.join(5)
 
 
-def test_other_places_hear_nothing_of_one_that_cannot_be_reached(tmp_path: Path) -> None:
+def test_other_receivers_are_not_told_of_one_that_cannot_be_reached(tmp_path: Path) -> None:
     path, run = tmp_path / "events.jsonl", state()
     with Events([config.Jsonl(path=str(path), about=("label", "lost", "found"))], run):
         run.announce(Change("lost", 0, part=outlet_part("somewhere else"), reason="no answer"))
@@ -192,7 +192,7 @@ def test_attempts_that_count_are_numbered_and_others_are_not(monkeypatch: pytest
     outlet.join(5)
 
 
-def test_a_place_that_always_says_something_else_does_not_fill_the_journal(caplog: pytest.LogCaptureFixture) -> None:
+def test_changing_reasons_of_one_receiver_do_not_fill_the_journal(caplog: pytest.LogCaptureFixture) -> None:
     place = Place()
     outlet = Outlet(config.Jsonl(path="-"), place)
     for number in range(30):
@@ -215,7 +215,7 @@ def test_gives_up_what_cannot_succeed() -> None:
     outlet.join(5)
 
 
-def test_a_fault_of_ours_costs_one_event_and_not_the_outlet(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_internal_error_costs_one_event_and_not_the_outlet(caplog: pytest.LogCaptureFixture) -> None:
     place = Place()
     place.error = ZeroDivisionError("ours")
     outlet = Outlet(config.Jsonl(path="-"), place)
@@ -265,7 +265,7 @@ def test_no_kind_loads_anothers_library(item: config.Event) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_of_several_classes_any_that_is_wanted_will_do_and_values_have_no_score() -> None:
+def test_with_several_classes_any_wanted_one_will_do_and_values_have_no_score() -> None:
     place = Place()
     outlet = Outlet(config.Jsonl(path="-", labels=("two", "angle"), min_score=0.5), place)
     one, two = Prediction("one", 0.9, named=True), Prediction("two", 0.8, named=True)

@@ -52,7 +52,7 @@ def test_one_file_only_starts_over(tmp_path: Path) -> None:
     assert path.stat().st_size <= 1000 and list(tmp_path.iterdir()) == [path]
 
 
-def test_goes_on_in_a_file_that_was_there_and_starts_anew_when_it_was_moved(tmp_path: Path) -> None:
+def test_an_existing_file_is_continued_and_a_moved_one_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
     write(JsonLines(config.Jsonl(path=str(path))), 1)
     lines = JsonLines(config.Jsonl(path=str(path)))

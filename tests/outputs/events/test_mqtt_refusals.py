@@ -165,7 +165,7 @@ def test_a_quota_is_waited_for_but_not_for_ever() -> None:
     assert report.failed == 1 and "quota" in report.reason
 
 
-def test_a_quota_that_ends_the_connection_is_not_waited_for_for_ever() -> None:
+def test_a_quota_that_ends_the_connection_is_not_waited_for_forever() -> None:
     with scripted() as broker:
         broker.answer = hang_up("/event", QUOTA)
         run = state()
@@ -176,7 +176,7 @@ def test_a_quota_that_ends_the_connection_is_not_waited_for_for_ever() -> None:
     assert report.failed == 1 and "quota" in report.reason
 
 
-def test_a_reason_that_is_not_the_messages_gives_nothing_up() -> None:
+def test_a_hang_up_for_another_reason_does_not_give_up_a_message() -> None:
     with scripted() as broker:
         ends = [4]
 

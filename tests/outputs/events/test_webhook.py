@@ -190,7 +190,7 @@ def test_passwords_in_the_address_are_sent_but_not_shown(receiver: Receiver) -> 
         (b"", "it hung up without an answer"),
     ],
 )
-def test_what_is_no_answer_is_told_in_words_with_a_remedy(answer: bytes, said: str) -> None:
+def test_an_answer_that_is_not_http_is_reported_with_a_remedy(answer: bytes, said: str) -> None:
     def serve(caller: Caller) -> None:
         caller.body(caller.request())  # left unread it would make the kernel reset the connection
         caller.send(answer)

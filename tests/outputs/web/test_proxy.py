@@ -194,7 +194,7 @@ def test_in_a_browser_nothing_is_asked_for_outside_the_path(browser: Browser, si
     assert browser.complaints() == []
 
 
-def test_a_visitor_behind_the_proxy_is_never_local_and_is_throttled_alone(run: Run, tmp_path: Path) -> None:
+def test_a_visitor_behind_a_proxy_is_never_local_and_is_throttled_separately(run: Run, tmp_path: Path) -> None:
     path, port = tmp_path / "token", free_port()
     token.make(path)
     settings = Settings(listen="127.0.0.1:0", token_file=str(path), proxies=("127.0.0.1",))

@@ -40,7 +40,7 @@ def test_it_answers_in_turn_and_steps_in_between(worker: Worker, done: list[str]
     until(lambda: done.count("step") > 5)
 
 
-def test_who_asks_gets_the_error_and_the_thread_goes_on(worker: Worker) -> None:
+def test_the_caller_gets_the_error_and_the_thread_continues(worker: Worker) -> None:
     with pytest.raises(UsageError, match="no such class"):
         worker.ask(raising(UsageError("no such class")))
     with pytest.raises(ZeroDivisionError):

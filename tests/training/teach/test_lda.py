@@ -156,7 +156,7 @@ def test_probabilities_are_calibrated() -> None:
 
 
 @pytest.mark.parametrize("count", [15, 60, 300])
-def test_two_in_a_hundred_of_the_taught_classes_are_unknown(count: int) -> None:
+def test_two_percent_of_the_taught_classes_are_called_unknown(count: int) -> None:
     rejected = []
     for seed in range(6):
         rng = np.random.default_rng(seed)

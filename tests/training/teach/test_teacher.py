@@ -168,7 +168,7 @@ def test_the_same_picture_is_taught_once_and_a_second_label_corrects_the_first(t
     assert teacher.counts() == {"b": 1}
 
 
-def test_what_is_no_picture_or_no_label_changes_nothing(teacher: Teacher, tmp_path: Path) -> None:
+def test_invalid_pictures_and_labels_change_nothing(teacher: Teacher, tmp_path: Path) -> None:
     fill(teacher, 1)
     for data in (b"", b"junk", encoded("red", 1)[:80]):
         with pytest.raises(PicamError):
@@ -200,7 +200,7 @@ def test_one_class_and_anything_else_is_unknown(teacher: Teacher, tmp_path: Path
 
 
 @pytest.mark.parametrize("counts", [{"a": 1}, {"a": 1, "b": 1}, {"a": 2}, {"a": 1, "b": 2}])
-def test_with_the_fewest_pictures_it_works_and_says_what_it_cannot(
+def test_with_very_few_pictures_it_works_and_reports_its_limits(
     counts: dict[str, int], teacher: Teacher, tmp_path: Path
 ) -> None:
     colour = {"a": "red", "b": "blue"}
