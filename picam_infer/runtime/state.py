@@ -340,6 +340,15 @@ class State:
             self.announce(Change("paused", time.time(), by=by, until=paused.until))
 
     @property
+    def no_picture(self) -> Problem | None:
+        """Why there is no picture to work on now, and what to do; None: there is one."""
+        if self.pause.now is not None:
+            return Problem("watching is paused", "resume watching first")
+        if (problem := self.health.blocking) is not None:
+            return Problem(f"{problem.title}: {problem.what}", problem.remedy)
+        return None if self.frames.peek() else Problem("no picture yet", "try again when there is one")
+
+    @property
     def watching(self) -> bool:
         """Whether there are pictures: not paused, and nothing down that recognition needs."""
         return self.pause.now is None and self.health.blocking is None

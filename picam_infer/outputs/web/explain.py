@@ -29,9 +29,11 @@ class Why:
 
     async def answer(self, state: State) -> dict[str, Any]:
         """Return `Explanation.as_json` with its pictures as PNG in base64. Raises `Refused`."""
+        if (lacking := state.no_picture) is not None:
+            raise Refused(503, lacking.what, lacking.remedy)
         newest = state.frames.peek()
-        if state.bundle is None or newest is None:
-            raise Refused(503, "no picture yet" if newest is None else "no model yet")
+        if state.bundle is None or newest is None:  # the picture may just have gone
+            raise Refused(503, "no model yet" if state.bundle is None else "no picture yet", "try again in a moment")
         if self._asked:
             raise Refused(503, "somebody else is waiting for an explanation", "try again", wait_s=2)
         self._asked = True

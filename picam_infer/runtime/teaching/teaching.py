@@ -171,9 +171,8 @@ class Teaching:
     def hold(self, label: str, hold: str) -> None:
         """Record into a class for as long as this is repeated with the same `hold`. Raises `PicamError`."""
         state = self._running().state
-        if not state.watching:
-            blocking = state.health.blocking
-            raise Busy("there is no picture to record", blocking.remedy if blocking else "resume watching first")
+        if not state.watching and (lacking := state.no_picture) is not None:
+            raise Busy.of(lacking)
         lesson = self._open_lesson()
         if (label := self._current_name(label, lesson)) not in lesson.classes():
             raise UsageError(f"there is no class {label}", "make it first")
@@ -262,9 +261,11 @@ class Teaching:
     def pin(self) -> str:
         """Keep the newest picture for a while, and return the name that it has in `recent`. Raises `Busy`."""
         state = self._running().state
+        if (lacking := state.no_picture) is not None:
+            raise Busy.of(lacking)
         newest = state.frames.peek()
-        if newest is None:
-            raise Busy("there is no picture yet", "try again when there is one")
+        if newest is None:  # it has just gone
+            raise Busy("no picture yet", "try again when there is one")
         try:
             return self.recent.add(newest[1])
         except BadFrame as error:

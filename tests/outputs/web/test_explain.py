@@ -46,7 +46,10 @@ def test_without_picture_or_model_it_says_so(run: Run, web: Web) -> None:
     run.pull()
     run.state.frames.clear()
     status, answer = ask_json(web, "/api/explain", "POST", {})
-    assert status == 503 and answer["error"] == "no picture yet"
+    assert status == 503 and answer["error"].startswith("camera lost: ") and answer["hint"]
+    run.state.pause.set(True, "page")
+    answer = ask_json(web, "/api/explain", "POST", {})[1]
+    assert (answer["error"], answer["hint"]) == ("watching is paused", "resume watching first")
 
 
 def test_one_at_a_time_and_the_page_goes_on(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -501,8 +501,11 @@ def test_watching_is_paused_and_resumed(browser: Browser, web: Web, run: Run) ->
     until(lambda: text(browser, "#health") == "paused" and "by the page" in text(browser, "#status-screen"))
     assert text(browser, "#watching") == "Resume watching" and "looking for it" not in text(browser, "#status-screen")
     until(lambda: "paused by page" in text(browser, "#changes"))
+    assert browser.js("const why = document.getElementById('why'); why.click(); return why.ariaDisabled") == "true"
+    assert browser.js("return document.getElementById('explained').hidden"), "there is nothing to explain"
     browser.js("document.getElementById('watching').click()")
     until(lambda: run.state.pause.now is None and text(browser, "#health") == "live")
+    assert browser.js("return document.getElementById('why').ariaDisabled") == "false"
 
 
 def test_screen_readers_find_names_for_everything(browser: Browser, web: Web) -> None:

@@ -205,6 +205,23 @@ def test_a_picture_that_looks_different_is_among_the_few_that_are_shown(browser:
     assert len(browser.js("return [...document.querySelectorAll('.thing:nth-child(1) .thumb')].map(String)")) == 6
 
 
+def test_while_paused_nothing_can_be_corrected_and_a_failure_offers_no_undo(browser: Browser, pi: Service) -> None:
+    visit(browser, pi)
+    click(browser, "#to-watch")
+    until(lambda: shown(browser, "#was-really"))
+    assert pi.post("/api/pause", {"paused": True})[0] == 200
+    disabled = "return document.getElementById('was-really').ariaDisabled"
+    until(lambda: browser.js(disabled) == "true")
+    browser.js("document.getElementById('was-really').click()")
+    assert not browser.js("return document.getElementById('really').open")
+    # It may have been pressed in the moment before.
+    browser.js("const one = document.getElementById('was-really'); one.ariaDisabled = 'false'; one.click()")
+    until(lambda: text(browser, "#corrected-note") == "watching is paused; resume watching first")
+    assert not shown(browser, "#uncorrect")
+    pi.post("/api/pause", {"paused": False})
+    until(lambda: browser.js(disabled) == "false")
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_teach_view_is_accessible(browser: Browser, pi: Service, width: int) -> None:
     visit(browser, pi, width, 844)

@@ -16,7 +16,10 @@ class Explained {
     view.querySelector(".row").append(this.button);
     view.append(this.place);
     this.urls = [];
-    this.button.addEventListener("click", () => (this.place.hidden ? this.open() : this.close()));
+    this.button.addEventListener("click", () => {
+      if (!this.place.hidden) this.close();
+      else if (this.button.getAttribute("aria-disabled") !== "true") this.open(); // else there is no picture: the page says why
+    });
   }
 
   async open() {

@@ -181,8 +181,10 @@ function showHandle() {
 
 function showStatus() {
   showHandle();
-  if (picture.frozen) return;
   const card = why();
+  at("why")?.setAttribute("aria-disabled", String(card !== null));
+  for (const id of ["was-really", "thought-really"]) at(id).setAttribute("aria-disabled", String(card !== null && !picture.frozen));
+  if (picture.frozen) return;
   status.show(card);
   now.title = `${card ? card.title : name(thought()?.label)} – picam-infer`;
   document.title = now.title;
@@ -215,6 +217,7 @@ function pin() {
 }
 
 async function sayReally() {
+  if (at("was-really").getAttribute("aria-disabled") === "true") return; // there is no picture, and the page says why
   try {
     const recent = await (picture.frozen && now.pinned ? now.pinned : pin());
     const was = teach.open ? teach.result?.label : result()?.label;
@@ -222,17 +225,23 @@ async function sayReally() {
     if (teach.open) Object.assign(question, { classes: teach.classes, done: (answer) => teach.take(answer) });
     really.open(question);
   } catch (error) {
-    write(at(teach.open ? "teach-note" : "corrected-note"), error.message);
-    at("corrected").hidden = teach.open;
+    if (teach.open) teach.say(error.message);
+    else tellCorrected(error.message, false);
   }
 }
 
 // The Pi has learnt what a picture really shows.
 function corrected({ lesson, used }, label) {
   if (teach.open) return teach.say(`Learnt: that was “${label}”.`);
-  at("corrected").hidden = false;
-  write(at("corrected-note"), used ? `Learnt: that was “${label}”. The Pi knows it now.` : `“${label}” has one picture more in the lesson “${lesson}”. The Pi runs another model: “Use it” in Teach makes it run this one.`);
+  tellCorrected(used ? `Learnt: that was “${label}”. The Pi knows it now.` : `“${label}” has one picture more in the lesson “${lesson}”. The Pi runs another model: “Use it” in Teach makes it run this one.`, true);
   now.corrected = used;
+}
+
+// Says what became of a correction; `undo`: whether there is something to undo.
+function tellCorrected(text, undo) {
+  at("corrected").hidden = false;
+  write(at("corrected-note"), text);
+  at("uncorrect").hidden = !undo;
 }
 
 async function uncorrect() {
