@@ -16,7 +16,7 @@ from picam_infer.cli import argument_types
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
-from picam_infer.platform import atomic_folder, disk, lock_file, regular_file, terminal
+from picam_infer.platform import atomic_folder, disk, regular_file, terminal
 from picam_infer.platform.terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
     place = _pictures_folder(args.output)
     backbone = _backbone(args, changing, place)
     lesson = _Lesson(args)
-    with _alone(args.output, place):
+    with _alone(place):
         bundle, report = lesson.change(backbone, place) if changing else lesson.begin(backbone, place)
     _tell(args, bundle, report, place, lesson)
     return 0
@@ -89,16 +89,19 @@ def _pictures_folder(output: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(output: Path, place: Path) -> Iterator[None]:
-    """Keep every other `teach` away from these pictures until the block ends. Raises `PicamError`."""
+def _alone(place: Path) -> Iterator[None]:
+    """Keep every other `teach`, and the Teach view, away from these pictures until the block ends.
+
+    Raises `PicamError`.
+    """
+    from picam_infer.training.teach.lesson_lock import COMMAND, LessonLock
+
     made: list[Path] = []
     try:
         made += [folder for folder in place.parents if not folder.exists()]
         place.parent.mkdir(parents=True, exist_ok=True)
-        with lock_file.held(place.with_name(f".{place.name}.lock")):
+        with contextlib.closing(LessonLock(place, COMMAND)):
             yield
-    except lock_file.Taken as error:
-        raise PicamError(f"another picam-infer teach is working on {output}", "wait until it has ended") from error
     except OSError as error:
         raise PicamError(
             f"{place} cannot be written ({error.strerror})", disk.remedy(error, place.parent, option="-o")

@@ -11,16 +11,28 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+_LONGEST = 100
+
 
 class Taken(Exception):
-    """Another process has the lock."""
+    """Another process has the lock; `owner` is what that one calls itself, empty where it does not say."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold a lock file until the block ends; it is created and removed again. Raises `Taken` or `OSError`."""
+def held(path: Path, owner: str = "") -> Iterator[None]:
+    """Hold a lock file until the block ends; it is created and removed again. Raises `Taken` or `OSError`.
+
+    `owner` is what others are told in `Taken`.
+    """
     handle = _locked(path)
     try:
+        with contextlib.suppress(OSError):  # a full disk, or somebody else's file: it is locked all the same
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, owner.encode(), 0)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -28,11 +40,20 @@ def held(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def ask_for(path: Path) -> None:
+    """Let the owner of a lock know that somebody else waits for it: it may look at the file's time."""
+    with contextlib.suppress(OSError):
+        os.utime(path, follow_symlinks=False)
+
+
 def _locked(path: Path) -> int:
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        handle = _opened(path)
         try:
-            _lock(handle)
+            try:
+                _lock(handle)
+            except BlockingIOError:
+                raise Taken(os.pread(handle, _LONGEST, 0).decode(errors="replace")) from None
             if _is_at(handle, path):
                 return handle
         except BaseException:
@@ -41,11 +62,21 @@ def _locked(path: Path) -> int:
         os.close(handle)  # its owner has just removed it: others will make a new one
 
 
+def _opened(path: Path) -> int:
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:  # another user's: reading is enough to see whether it is locked, and to lock it
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_RDONLY | flags)
+        raise
+
+
 def _lock(handle: int) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Taken from None
+        raise
     except OSError:  # a file system that has no locks, as some network ones
         pass
 

@@ -324,8 +324,10 @@ class Teaching:
             self._look_live(lesson)
         else:
             self._live.clear()
-            if now_s - max(self._looked_s, self._used_s) > IDLE_S:
+            unseen_s = now_s - max(self._looked_s, self._used_s)
+            if unseen_s > IDLE_S or (unseen_s > LOOK_S and lesson.wanted):
                 self._close_lesson()
+                return
         self._follow_region(lesson)
 
     def _keep_recorded(self, lesson: Lesson) -> None:

@@ -20,6 +20,7 @@ from picam_infer.platform import disk, malloc, utf8
 from picam_infer.platform.zip_stream import Entry
 from picam_infer.training.teach import backbone, shelf
 from picam_infer.training.teach.lda import Array
+from picam_infer.training.teach.lesson_lock import VIEW, LessonLock
 from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, label_order
 from picam_infer.training.teach.report import Report
 from picam_infer.training.teach.teacher import Teacher
@@ -60,7 +61,10 @@ class Lesson:
         chain: Chain | None = None,
         progress: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        """Learn the pictures; `progress` is called with how many are done, of how many. Raises `PicamError`."""
+        """Learn the pictures; `progress` is called with how many are done, of how many.
+
+        Nobody else can work on them until `close`. Raises `PicamError`; `Busy`: somebody else does.
+        """
         self.name = name
         self.network = network
         self.chain = chain or network.card.preprocess
@@ -69,8 +73,13 @@ class Lesson:
         self.target = home / name
         """The folder of the bundle that is made from it."""
         self._folder = shelf.folder_of(name)
-        self._pictures = PictureSet(self._folder, room.max_mb, room.reserve_mb, "teach.max_mb")
-        self.teacher = Teacher(network, self._pictures, chain=self.chain, progress=progress, threads=1)
+        self._lock = _locked(self._folder)
+        try:
+            self._pictures = PictureSet(self._folder, room.max_mb, room.reserve_mb, "teach.max_mb")
+            self.teacher = Teacher(network, self._pictures, chain=self.chain, progress=progress, threads=1)
+        except BaseException:
+            self._lock.close()
+            raise
         there = sorted({picture.label for picture in self._pictures}, key=label_order)
         classes = shelf.note(self._folder).get("classes")
         noted = [label for label in classes if isinstance(label, str)] if isinstance(classes, list) else []
@@ -79,7 +88,15 @@ class Lesson:
 
     def close(self) -> None:
         """Keep what is known of the pictures for the next time. May be called more than once."""
-        self.teacher.close()
+        try:
+            self.teacher.close()
+        finally:
+            self._lock.close()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another process waits for this lesson to be closed."""
+        return self._lock.wanted
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -267,6 +284,14 @@ class Lesson:
             raise PicamError(
                 f"{self._folder} cannot be written ({error.strerror})", disk.remedy(error, self._folder)
             ) from error
+
+
+def _locked(folder: Path) -> LessonLock:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return LessonLock(folder, VIEW)
+    except OSError as error:
+        raise PicamError(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder.parent)) from error
 
 
 def _checked(text: str) -> str:

@@ -275,7 +275,10 @@ class PictureSet:
         (self.folder / self._folders[label]).mkdir(exist_ok=True)
 
     def _write_table(self, folders: Mapping[str, str]) -> None:
-        table = {folder: label for label, folder in sorted(folders.items())}
+        table: dict[str, str | None] = {folder: label for label, folder in sorted(folders.items())}
+        for name, label in read_table(self.folder).items():  # what somebody has put there since the folder was read
+            if name not in table and (self.folder / name).is_dir():
+                table[name] = label
         atomic_file.write(self.folder / _TABLE, utf8.json_bytes(table, indent=1))
 
 

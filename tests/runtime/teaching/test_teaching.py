@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import threading
@@ -14,12 +16,16 @@ from makers import jpeg_frame, until
 from show_camera import sheet
 from small_disk import SmallDisk
 
+from picam_infer import cli
 from picam_infer.config import Config
-from picam_infer.core import PicamError
+from picam_infer.core import Busy, PicamError
 from picam_infer.models import bundle as bundles
 from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
+from picam_infer.runtime.teaching import teaching as teaching_module
+from picam_infer.training.teach import lesson_lock, shelf
+from picam_infer.training.teach.lesson_lock import LessonLock
 
 
 @pytest.fixture
@@ -175,3 +181,61 @@ def test_a_correction_whose_undo_cannot_be_put_to_use_can_be_undone_later(
     small_disk.full = False
     assert used.undo(use=True) == "add a picture to cross"
     assert classes(used) == [("circle", 1), ("cross", 1)] and used.status()["in_use"]
+
+
+def shown(teaching: Teaching, *labels: str) -> None:
+    for number, label in enumerate(labels):
+        picture = jpeg_frame(sheet(["circle", "cross", "square"][number])(1), number).data.tobytes()
+        teaching.correct(label, picture, "one", use=False)
+
+
+def added(tmp_path: Path, name: str) -> int:
+    """Add a class to a lesson with `picam-infer teach`; return the exit code."""
+    (tmp_path / "more" / "=").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "more" / "=" / "1.jpg").write_bytes(jpeg_frame(sheet("square")(2), 1).data.tobytes())
+    place = bundles.home() / name
+    return cli.main(["teach", "-m", "digits", "-o", str(place), "--add", str(tmp_path / "more")])
+
+
+def test_an_open_lesson_is_not_changed_by_the_command(
+    teaching: Teaching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As long as somebody looks at it; afterwards the view lets go of it, and no name or picture is lost."""
+    monkeypatch.setattr(teaching_module, "LOOK_S", 1e9)
+    monkeypatch.setattr(lesson_lock, "PATIENCE_S", 0.3)
+    shown(teaching, "a=b", "A")
+    name = teaching.status()["name"]
+    before = sorted(shelf.folder_of(name).rglob("*"))
+    assert added(tmp_path, name) == 1
+    told = capsys.readouterr().err
+    assert f"{name} is open in the Teach view of the service; leave it there first" in told and told.count("\n") == 1
+    assert sorted(shelf.folder_of(name).rglob("*")) == before and not (bundles.home() / name).exists()
+
+    monkeypatch.setattr(teaching_module, "LOOK_S", 0.0)
+    monkeypatch.setattr(lesson_lock, "PATIENCE_S", 30.0)
+    assert added(tmp_path, name) == 0
+    assert teaching.status()["stage"] == "closed"
+    shown(teaching, "C")
+    teaching.end()
+    teaching.open(name)
+    assert sorted(classes(teaching)) == [("=", 1), ("A", 1), ("C", 1), ("a=b", 1)]
+    table = json.loads((shelf.folder_of(name) / "labels.json").read_bytes())
+    assert sorted(table.values()) == ["=", "A", "C", "a=b"]
+
+
+def test_a_lesson_that_somebody_else_works_on_is_not_opened(teaching: Teaching, state: State) -> None:
+    shown(teaching, "ring")
+    name = teaching.status()["name"]
+    other = Teaching(lambda switch: Future())
+    with other.following(state, Config, None), pytest.raises(Busy, match=f"{name} is open in .* of another service"):
+        other.open(name)
+    other.close()
+    teaching.end()
+    with (
+        contextlib.closing(LessonLock(shelf.folder_of(name), lesson_lock.COMMAND)),
+        pytest.raises(Busy, match=f"picam-infer teach is working on {name}"),
+    ):
+        teaching.open(name)
+    assert teaching.status()["stage"] == "closed"
+    teaching.open(name)
+    assert classes(teaching) == [("ring", 1)]

@@ -138,3 +138,13 @@ def test_a_full_disk_neither_keeps_it_open_nor_loses_a_label(tmp_path: Path, sma
 def test_a_label_may_have_more_digits_than_python_reads() -> None:
     long = "9" * 5000
     assert sorted([f"x{long}", "x10", "x9", "x007"], key=label_order) == ["x007", "x9", "x10", f"x{long}"]
+
+
+def test_labels_that_somebody_has_written_into_the_table_meanwhile_stay(tmp_path: Path) -> None:
+    pictures = PictureSet(tmp_path / "set")
+    pictures.add("ring", encoded("red", 1), "a.png")
+    table = tmp_path / "set" / "labels.json"
+    (tmp_path / "set" / "by hand").mkdir()
+    table.write_text(json.dumps({**json.loads(table.read_bytes()), "by hand": "a/b", "gone": "c"}))
+    pictures.add("cross", encoded("blue", 2), "b.png")
+    assert json.loads(table.read_bytes()) == {"ring": "ring", "cross": "cross", "by hand": "a/b"}
