@@ -13,7 +13,7 @@ STALE_S = 2.0
 _TIMES = 3
 _JUST_NOW_S = 2.0
 _OFTEN = 5
-"""A stream that breaks off this often in a minute is reported."""
+"""What breaks off this often within a given time is reported."""
 _KEPT = 10
 
 
@@ -37,17 +37,20 @@ class SilenceLimit:
 
 
 class Breaks:
-    """How often a stream breaks off and resumes at once, and when to report that."""
+    """How often something breaks off and resumes, and when to report that."""
 
-    def __init__(self) -> None:
+    def __init__(self, within_s: float = 60.0) -> None:
+        self.many = False
+        """Whether the latest breaks came within that time."""
+        self._within_s = within_s
         self._at_s: deque[float] = deque(maxlen=_OFTEN)
         self._told_s = -math.inf
 
     def often(self, now_s: float) -> bool:
-        """Note a break; True if there were many within a minute and none were reported in the last hour."""
+        """Note a break; True if there were many within that time and none were reported in the last hour."""
         self._at_s.append(now_s)
-        many = len(self._at_s) == _OFTEN and now_s - self._at_s[0] < 60
-        if not many or now_s - self._told_s < 3600:
+        self.many = len(self._at_s) == _OFTEN and now_s - self._at_s[0] < self._within_s
+        if not self.many or now_s - self._told_s < 3600:
             return False
         self._told_s = now_s
         return True

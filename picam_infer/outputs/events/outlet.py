@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from picam_infer import config
 from picam_infer.core import Frame, Result, outlet_part
+from picam_infer.outputs.events.outage import Outage
 from picam_infer.platform import utf8
 from picam_infer.runtime.health import Health
 from picam_infer.runtime.reports import OutletReport
@@ -30,8 +31,8 @@ PICTURES = 8
 UNKNOWN = "unknown"
 """What filters and folders call a result without a label."""
 _INTERNAL = "an internal error; see the journal"
-_REASONS = 8
-"""How many different reasons are logged before a delivery works again, so that changing reasons do not fill the log."""
+_SOON_S = 2.0
+"""An attempt that fails once is not reported if the next one follows this soon and works."""
 
 
 class DeliveryError(Exception):
@@ -137,15 +138,17 @@ class Outlet:
         """Why it did not; empty: it did, or there was none."""
         self._settings = settings
         self._transport = transport
-        self._health = health or Health()
-        self._part = outlet_part(transport.name)
         self._queue: deque[Event] = deque()
         self._condition = threading.Condition()
         self._ends_s: float | None = None
         self._seen = False
         self._owes = False
         """Whether an event failed since the last that arrived: nothing less than an event shows that events arrive."""
-        self._told: set[str] = set()
+        self._health = health or Health()
+        self._part = outlet_part(transport.name)
+        self._outage = Outage(transport.name, self._part, self._health)
+        self._failures = 0
+        """Attempts that failed since something was delivered."""
         self._note = ""
         self._idle_due_s = 0.0
         self._idle_back_off = BackOff.doubling(2 * _FIRST_WAIT_S, LONGEST_LOOK_S, _SPREAD)
@@ -241,9 +244,13 @@ class Outlet:
             self._owes = True
             counted += error.counts
             if error.final or (self._transport.retries is not None and counted > self._transport.retries):
+                self._outage.tell(error.reason, error.hint)
                 self.failed += 1
                 return True
-            if not self._waiting(back_off.next_s(error.after_s)) or not self._still(event):
+            wait_s = back_off.next_s(error.after_s)
+            self._failed(error, wait_s)
+            if not self._waiting(wait_s) or not self._still(event):
+                self._outage.tell(error.reason, error.hint)
                 return False
         self._owes = False
         self._works()
@@ -255,12 +262,20 @@ class Outlet:
         if time.monotonic() < self._idle_due_s:
             return
         took: list[bool] = []
-        if self._try(lambda: took.append(self._transport.idle(self._waiting))) is not None:
-            self._idle_due_s = time.monotonic() + self._idle_back_off.next_s()
+        error = self._try(lambda: took.append(self._transport.idle(self._waiting)))
+        if error is not None:
+            wait_s = self._idle_back_off.next_s()
+            self._failed(error, wait_s)
+            self._idle_due_s = time.monotonic() + wait_s
             return
         self._idle_back_off.reset()
         if took == [True] and not self._owes:
             self._works()
+
+    def _failed(self, error: DeliveryError, wait_s: float) -> None:
+        """Report a failure that another attempt follows, unless it is the first one and that attempt comes soon."""
+        if self._failures > 1 or wait_s > _SOON_S or self._outage.now:
+            self._outage.tell(error.reason, error.hint)
 
     def _still(self, event: Event) -> bool:
         """Whether an event has not been pushed out of the queue while it was tried."""
@@ -268,26 +283,19 @@ class Outlet:
             return any(waiting.ident == event.ident for waiting in self._queue)
 
     def _try(self, act: Callable[[], None]) -> DeliveryError | None:
-        """Act; return what went wrong, after it was noted and said."""
+        """Act; return what went wrong. An error of ours is reported at once."""
         failure = None
         try:
             act()
         except DeliveryError as error:
             failure = error
-            if error.reason not in self._told and len(self._told) < _REASONS:
-                self._told.add(error.reason)
-                said = f"{error.reason}; {error.hint}" if error.hint else error.reason
-                log.warning("events: %s: %s", self._transport.name, said)
-                self._health.mark_down(self._part, error.reason, error.hint)
         except Exception:  # an error of ours: this event is lost, the next ones start afresh
             failure = DeliveryError(_INTERNAL, final=True)
-            if failure.reason not in self._told:
-                self._told.add(failure.reason)
-                log.exception("events: %s", self._transport.name)
-                self._health.mark_down(self._part, failure.reason)
+            self._outage.tell(_INTERNAL, trace=True)
             self._transport.close()
         if failure is not None:
             self.ok, self.reason = False, failure.reason
+            self._failures += 1
         if self._transport.note != self._note:
             self._note = self._transport.note
             if self._note:
@@ -296,11 +304,9 @@ class Outlet:
 
     def _works(self) -> None:
         """Note that something was delivered."""
-        if self.ok is False:
-            log.info("events: %s works again", self._transport.name)
-            self._health.mark_up(self._part)
+        self._outage.end()
         self.ok, self.reason = True, ""
-        self._told.clear()
+        self._failures = 0
 
     def _waiting(self, seconds: float) -> bool:
         """Sleep, but not past the end; False once that has come."""

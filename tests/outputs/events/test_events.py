@@ -50,6 +50,18 @@ class Place:
         pass
 
 
+class Alternating(Place):
+    """One whose every other attempt fails, the first one to begin with."""
+
+    def __init__(self, error: DeliveryError) -> None:
+        super().__init__()
+        self._error = error
+
+    def deliver(self, event: Event, waiting: Callable[[float], bool]) -> None:
+        self.error = None if self.tries % 2 else self._error
+        super().deliver(event, waiting)
+
+
 def labels(place: Place) -> list[str | None]:
     return [event.change.label for event in place.got]
 
@@ -193,15 +205,56 @@ def test_attempts_that_count_are_numbered_and_others_are_not(monkeypatch: pytest
 
 
 def test_changing_reasons_of_one_receiver_do_not_fill_the_journal(caplog: pytest.LogCaptureFixture) -> None:
-    place = Place()
-    outlet = Outlet(config.Jsonl(path="-"), place)
+    place, run = Place(), state()
+    outlet = Outlet(config.Jsonl(path="-"), place, run.health)
     for number in range(30):
         place.error = DeliveryError(f"reason {number}", final=True)
         outlet.offer(change("one"))
         until(lambda number=number: outlet.failed == number + 1)
+    assert outlet.report().reason == run.health.problems[0].what == "reason 29", "both know the latest"
     outlet.end(0)
     outlet.join(5)
     assert 1 <= len(caplog.records) <= 10
+
+
+def test_what_works_at_the_next_attempt_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    place, run = Alternating(DeliveryError("busy")), state()
+    outlet = Outlet(config.Jsonl(path="-"), place, run.health)
+    for _ in range(3):
+        outlet.offer(change("one"))
+    until(lambda: outlet.sent == 3)
+    assert place.tries == 6 and not caplog.records and not run.health.losses
+    outlet.end(0)
+    outlet.join(5)
+
+
+def test_a_receiver_that_refuses_every_other_event_does_not_fill_the_journal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    place, run = Alternating(DeliveryError("not this one", final=True, hint="send another")), state()
+    outlet = Outlet(config.Jsonl(path="-"), place, run.health)
+    for count in range(1, 31):
+        outlet.offer(change("one"))
+        until(lambda count=count: outlet.sent + outlet.failed == count)
+    outlet.end(0)
+    outlet.join(5)
+    said = [record.getMessage() for record in caplog.records]
+    assert said[:2] == ["events: place: not this one; send another", "events: place works again"]
+    assert len(said) < 12 and said[-1] == (
+        "events: place: fails again and again and works in between: not this one; send another"
+    )
+    assert run.health.losses["events to place"] == 15, "metrics count them all"
+
+
+def test_a_long_pause_before_the_next_attempt_is_reported_when_it_begins(caplog: pytest.LogCaptureFixture) -> None:
+    place = Place()
+    place.error = DeliveryError("come back later", after_s=30)
+    outlet = Outlet(config.Jsonl(path="-"), place)
+    outlet.offer(change("one"))
+    until(lambda: "come back later" in caplog.text)
+    assert place.tries == 1
+    outlet.end(0)
+    outlet.join(5)
 
 
 def test_gives_up_what_cannot_succeed() -> None:
@@ -230,7 +283,7 @@ def test_an_internal_error_costs_one_event_and_not_the_outlet(caplog: pytest.Log
     outlet.join(5)
 
 
-def test_closing_does_not_wait_for_a_dead_place() -> None:
+def test_closing_does_not_wait_for_a_dead_place_but_says_why(caplog: pytest.LogCaptureFixture) -> None:
     place = Place()
     place.error = DeliveryError("away")
     outlet = Outlet(config.Jsonl(path="-"), place)
@@ -238,6 +291,7 @@ def test_closing_does_not_wait_for_a_dead_place() -> None:
     until(lambda: place.tries)
     outlet.end(0.3)
     until(lambda: "events place" not in {thread.name for thread in threading.enumerate()})
+    assert [record.getMessage() for record in caplog.records] == ["events: place: away"]
 
 
 def test_outlets_of_the_same_name_are_told_apart() -> None:
