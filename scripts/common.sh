@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-# System libraries and tools: `need_apt FILE_OR_COMMAND PACKAGE …` pairs were missing → one apt line.
+# System libraries and tools: `need_apt FILE_OR_COMMAND PACKAGE …` installs the missing ones with one apt command.
 install_apt() {
     [ $# -gt 0 ] || return 0
     local sudo=()
@@ -71,7 +71,7 @@ prepare() {
         fail "needs a 64-bit system: OpenVINO has no packages for 32-bit ones"
     fi
     wanted="$(cat setup.cfg pyproject.toml | sha256sum) $root"
-    # What was installed with extras serves without them too.
+    # An environment with extras will do without them too.
     if ! grep -qxF "$wanted" "$venv"/.stamp-${1:-*} 2>/dev/null; then
         echo "preparing $venv (once; a few minutes on a Pi)" >&2
         [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
@@ -80,7 +80,7 @@ prepare() {
     fi
 }
 
-# axe-core, which looks at the page for people who use it otherwise: beside the virtual environment, where there is npm.
+# axe-core, which checks the page's accessibility: beside the virtual environment, if there is npm.
 prepare_axe() {
     local axe=4.14.1 folder=$venv/axe
     [ -e "$folder/node_modules/axe-core/axe.min.js" ] && return

@@ -47,7 +47,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 for file in "$archive" "$firmware"; do
-    [ -z "$file" ] || [ -r "$file" ] || fail "$file is not there or cannot be read"
+    [ -z "$file" ] || [ -r "$file" ] || fail "$file does not exist or cannot be read"
 done
 [ -n "$destdir" ] || [ "$(id -u)" = 0 ] || fail "run it with sudo"
 python=/usr/bin/python3 user_python=/opt/picam-infer/current/bin/python
@@ -153,7 +153,7 @@ find_source() {
         archive=$work/ncsdk2.zip
         download $source_url "$archive" || fail "no source: download $source_url elsewhere and give it with --archive"
     fi
-    unpack "$archive" "$work/source" || fail "$archive is no .zip or .tar archive"
+    unpack "$archive" "$work/source" || fail "$archive is not a .zip or .tar archive"
     local found
     found=$(find "$work/source" -path '*/api/python/mvnc/mvncapi.py' | head -1)
     [ -n "$found" ] || fail "$archive does not hold NCSDK2 (api/python/mvnc/mvncapi.py); it must be the branch ncsdk2"
@@ -215,7 +215,7 @@ find_firmware() { # sets $firmware to the .mvcmd, or to nothing
 
 install_firmware() {
     find_firmware
-    [ -n "$firmware" ] && [ -s "$firmware" ] || fail "all is installed but the stick's firmware: get Intel's" \
+    [ -n "$firmware" ] && [ -s "$firmware" ] || fail "everything is installed except the stick's firmware: get Intel's" \
         "NCSDK-2.10.01.01.tar.gz ($firmware_url) or $firmware_name from another installation, then run this again" \
         "with --firmware FILE"
     [ "$firmware" -ef "$lib/mvnc/$firmware_name" ] || place "$firmware" "$lib/mvnc/$firmware_name"
@@ -230,4 +230,4 @@ place "$here/systemd/99-picam-infer-ncs.rules" "$rules"
 say "udev rules: $rules"
 refresh_system
 install_firmware
-say "done; plug the stick in and see: picam-infer devices, picam-infer check"
+say "done; plug the stick in and run: picam-infer devices, picam-infer check"

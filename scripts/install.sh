@@ -2,8 +2,8 @@
 # Installs picam-infer as a service, or upgrades it in place. Run it again at any time: each step can be interrupted.
 #
 #   sudo scripts/install.sh                  from this folder, libraries from PyPI
-#   sudo scripts/install.sh --wheels DIR     without a network: every library from a folder of wheels
-#   scripts/install.sh --fetch DIR           on a machine with a network: fill that folder
+#   sudo scripts/install.sh --wheels DIR     without a network: all libraries from a folder of wheels
+#   scripts/install.sh --fetch DIR           on a machine with a network: fills that folder
 #
 #   --no-start    install and check, but do not start the service
 #   --help        this text
@@ -34,7 +34,7 @@ main() {
         return
     fi
     [ "$(id -u)" = 0 ] || fail "needs root: sudo $0 $*"
-    command -v systemctl >/dev/null || fail "needs systemd: picam-infer runs as its service"
+    command -v systemctl >/dev/null || fail "needs systemd, as picam-infer runs as a service"
     ! installed_as_package || fail "picam-infer is installed as a Debian package: upgrade it with apt, or remove it first"
     exec 9>/run/picam-infer-install.lock
     # Also what an installation that was killed left running: it would go on writing beside this one.
@@ -86,13 +86,13 @@ refuse_wrong_machine() {
     case $system in
         "debian 12" | "debian 13" | "raspbian 12" | "raspbian 13") ;;
         "debian "[0-9] | "debian 1"[01] | "raspbian "*) fail "$system is too old: Bookworm (12) or newer is needed" ;;
-        *) say "note: $system has not been tried; Debian and Raspberry Pi OS 12 and 13 have" ;;
+        *) say "note: not tested on $system, only on Debian and Raspberry Pi OS 12 and 13" ;;
     esac
 }
 
 installed_as_package() { [ "$(dpkg-query -W -f '${db:Status-Status}' picam-infer 2>/dev/null)" = installed ]; }
 
-# pip itself would find that out after minutes, and say it in a page of text.
+# pip itself would notice that after minutes, and report it in a page of text.
 need_network() {
     local host
     host=$(python3 "$root/scripts/reach_index.py" 2>/dev/null) || [ -z "$host" ] || fail "$(no_network "$host")"
@@ -103,7 +103,7 @@ no_network() {
         "machine of the same kind ($(uname -m), $(python3 -V)): $0 --fetch DIR there, then --wheels DIR here.$(goes_on)"
 }
 
-goes_on() { [ ! -e "$opt/current" ] || echo " The version before goes on unchanged."; }
+goes_on() { [ ! -e "$opt/current" ] || echo " The previous version continues unchanged."; }
 
 # Libraries that OpenCV's wheel and the stick load from the system, and the journal's fields.
 system_packages() {
@@ -140,7 +140,7 @@ account() {
         getent group "$group" >/dev/null || groupadd --system "$group"
         usermod -aG "$group" "$user"
     done
-    # Whoever installs may copy models in and change settings without sudo, from the next login on.
+    # Whoever installs it may add models and change settings without sudo, from the next login on.
     if [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then usermod -aG "$user" "$SUDO_USER"; fi
 }
 
@@ -149,7 +149,7 @@ build() {
     local name old
     name=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/picam_infer/__init__.py")-$(date +%Y%m%d%H%M%S)
     install -d -m 755 "$opt" "$opt/versions"
-    # The running version, or what an installation built that then failed its check.
+    # The running version, or one that was built but then failed its check.
     old=$(readlink "$opt/current" || find "$opt/versions" -mindepth 2 -maxdepth 2 -name .complete -printf '%h\n' | sort | tail -n 1)
     new=$opt/versions/$name building=$new
     # On disk: /tmp may be half of a small machine's memory, which the running version needs.
@@ -171,13 +171,13 @@ build() {
     building=
 }
 
-# Whether a version was made by this Python: its packages can then be taken over.
+# Whether a version was built with this Python: its packages can then be reused.
 reusable() {
     [ -n "$1" ] && [ -x "$1/bin/python" ] && [ -e "$1/.complete" ] &&
         [ "$("$1/bin/python" -V 2>/dev/null)" = "$(python3 -V)" ]
 }
 
-# The running version has the first claim on processor and card.
+# The running version takes precedence for processor and card.
 gently() { nice -n 19 ionice -c 3 "$@"; }
 
 pip_install() {
@@ -213,7 +213,7 @@ why_pip_failed() {
     elif grep -q 'No space left on device' "$log"; then
         echo "the disk is full: $(df -h --output=avail "$opt" | tail -n 1 | tr -d ' ') left where $opt is.$kept"
     elif [ -n "$wheels" ]; then
-        echo "$wheels does not serve this machine ($(uname -m), $(python3 -V)): $(last_error). Fill it with --fetch on" \
+        echo "$wheels does not suit this machine ($(uname -m), $(python3 -V)): $(last_error). Fill it with --fetch on" \
             "a machine of the same kind.$kept"
     else
         echo "pip could not install: $(last_error).$kept"
@@ -222,7 +222,7 @@ why_pip_failed() {
 
 last_error() { grep -E '^ *(ERROR|error)' "$log" | tail -n 1 | sed 's/^ *ERROR: *//; s/\.$//' | cut -c 1-200; }
 
-# What a configuration that is there asks for: messages through Apprise, a model server.
+# What an existing configuration needs: messages through Apprise, a model server.
 extras() {
     local name wanted=
     for name in notify remote; do
@@ -234,7 +234,7 @@ extras() {
 own_wheel() {
     local found
     found=$(find "$1" -name 'picam_infer-*.whl' | sort -V | tail -1)
-    [ -n "$found" ] || fail "$1 holds no picam_infer wheel: fill it with $0 --fetch DIR"
+    [ -n "$found" ] || fail "$1 contains no picam_infer wheel: fill it with $0 --fetch DIR"
     echo "$found"
 }
 
@@ -253,7 +253,7 @@ fetch_wheels() {
 }
 
 settings() {
-    # Members of the group change settings and bring models: what they make belongs to the group too.
+    # Members of the group change settings and add models: what they create belongs to the group too.
     install -d -m 2775 -o "$user" -g "$user" "$etc" /var/lib/picam-infer /var/lib/picam-infer/models
     if [ -e "$etc/config.yaml" ]; then
         put "$root/config/picam-infer.yaml" "$etc/config.yaml.dist"
@@ -316,7 +316,7 @@ link() {
     mv -fT "$2.new" "$2"
 }
 
-# The new version takes over only when it passes its check and starts; else the old one goes on.
+# The new version takes over only if it passes its check and starts; otherwise the old one continues.
 switch() {
     local old
     old=$(readlink "$opt/current" 2>/dev/null || true)
@@ -332,13 +332,13 @@ switch() {
             journalctl -u picam-infer -n 8 --no-pager -o cat >&2 || true
             back "$old" "the new version does not start"
         fi
-        # Those of more cameras; their version's files would be gone after the next upgrade.
+        # The services of further cameras; their version's files would be gone after the next upgrade.
         systemctl try-restart 'picam-infer@*.service' || true
     fi
     find "$opt/versions" -mindepth 1 -maxdepth 1 ! -path "$new" ! -path "${old:-$new}" -exec rm -rf {} +
 }
 
-# What a person can still plug in is no reason to stop: only what the new program cannot do counts.
+# Missing hardware is no reason to stop, as it can still be plugged in: only what the new program cannot do counts.
 check() {
     local report
     report=$(runuser -u "$user" -- env HOME=/var/lib/picam-infer "$new/bin/picam-infer" check -c "$etc/config.yaml" 9>&-) || true
@@ -351,9 +351,9 @@ back() {
         link "$1" "$opt/current"
         [ "$start" = no ] || systemctl restart picam-infer || true
         rm -rf "$new"
-        fail "$2: the version before, $(basename "$1"), goes on unchanged"
+        fail "$2: the previous version, $(basename "$1"), continues unchanged"
     fi
-    fail "$2; correct what it names, then run this again (settings: $etc/config.yaml)"
+    fail "$2; fix what it names, then run this again (settings: $etc/config.yaml)"
 }
 
 remove_unfinished() {

@@ -106,7 +106,7 @@ def test_a_source_that_will_not_do(tmp_path: Path, venv: Path, version: str, cod
 
 def test_what_is_refused_at_once(tmp_path: Path) -> None:
     for words, answer in (
-        (["--archive", tmp_path / "none.zip"], "is not there"),
+        (["--archive", tmp_path / "none.zip"], "does not exist"),
         (["--archive"], "needs a value"),
         (["--wrong"], "unknown option"),
         ([], "no Python environment at"),
@@ -121,7 +121,7 @@ def test_something_else_in_the_archive(tmp_path: Path, venv: Path) -> None:
         file.writestr("README", "hello")
     assert "must be the branch ncsdk2" in install(tmp_path, "--archive", tmp_path / "other.zip").stderr
     (tmp_path / "text.zip").write_text("no archive")
-    assert "is no .zip or .tar archive" in install(tmp_path, "--archive", tmp_path / "text.zip").stderr
+    assert "is not a .zip or .tar archive" in install(tmp_path, "--archive", tmp_path / "text.zip").stderr
 
 
 def test_a_damaged_archive(tmp_path: Path, venv: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_damaged_archive(tmp_path: Path, venv: Path) -> None:
     for damaged in (whole[: len(whole) // 2], whole[:start] + bytes(60) + whole[start + 60 :]):
         archive.write_bytes(damaged)
         done = install(tmp_path, "--archive", archive)
-        assert done.returncode == 1 and "is no .zip or .tar archive" in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 1 and "not a .zip or .tar archive" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "root").exists()
 
 
@@ -146,7 +146,7 @@ def test_no_firmware_and_no_network(tmp_path: Path, venv: Path) -> None:
     nowhere = "http://127.0.0.1:9"
     proxies = {"https_proxy": nowhere, "HTTPS_PROXY": nowhere, "no_proxy": "", "NO_PROXY": ""}
     done = install(tmp_path, "--archive", zipped(tree(tmp_path / "source")), **proxies)
-    assert done.returncode == 1 and "all is installed but the stick's firmware" in done.stderr
+    assert done.returncode == 1 and "everything is installed except the stick's firmware" in done.stderr
     assert "--firmware FILE" in done.stderr and "Traceback" not in done.stderr
 
 

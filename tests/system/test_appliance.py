@@ -62,7 +62,7 @@ def test_upgrade_keeps_settings_and_a_bad_version_is_rolled_back() -> None:
         "echo rubbish >x/picam_infer/models/digits/model.xml && rm picam_infer-*.whl && cd x && "
         "python3 -m zipfile -c ../picam_infer-9.9-py3-none-any.whl *")  # fmt: skip
     told = ssh("sudo ~/picam/scripts/install.sh --wheels ~/bad 2>&1", check=False)
-    assert "goes on unchanged" in told, told
+    assert "continues unchanged" in told, told
     assert ssh("readlink /opt/picam-infer/current").strip() == now
     until("it runs again", lambda: facts().status.startswith("sees"))
 
