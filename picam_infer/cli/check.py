@@ -24,7 +24,6 @@ from picam_infer.inference import engines
 from picam_infer.inference.engines import openvino
 from picam_infer.inference.engines.ncs import diagnostics
 from picam_infer.inference.engines.probe import probe
-from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.display import open_display
 from picam_infer.platform import sysinfo
@@ -87,7 +86,7 @@ def findings(path: Path | None) -> Iterator[Line]:
         return
     model = None
     try:
-        model = bundles.load(config.model)
+        model = configs.named_model(config, path)
         configs.tuned(model.card, config.preprocess, path)
         yield Line("model", Finding("ok", f"{model.name}: {len(model.labels)} classes, {model.folder}"))
     except PicamError as error:

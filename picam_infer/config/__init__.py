@@ -1,6 +1,6 @@
 """The YAML configuration: `schema` (the keys), `reader` (file → data), `writer` (single keys back into the file)."""
 
-from picam_infer.config.reader import file_to_read, load, parse, tuned
+from picam_infer.config.reader import file_to_read, is_key, load, named_model, parse, tuned
 from picam_infer.config.schema import (
     BASE_PATH,
     DAYS,
@@ -62,8 +62,10 @@ __all__ = [
     "changing",
     "chosen",
     "file_to_read",
+    "is_key",
     "is_loopback",
     "load",
+    "named_model",
     "parse",
     "save",
     "tuned",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import os
 import re
 import stat
@@ -18,14 +20,17 @@ from picam_infer.config.locations import Kind, located
 from picam_infer.config.reference import takes
 from picam_infer.config.schema import INSTALLED, Config, path_kind
 from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers, values
-from picam_infer.core import ConfigError
-from picam_infer.models.bundle import Card, Chain
+from picam_infer.core import ConfigError, NoInput
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle, Card, Chain
 from picam_infer.platform.yaml_errors import UNFIT
 
 T = TypeVar("T")
 _MOST_BYTES = 1_000_000
 _TAKEN_FOR_A_SECRET = ("token",)
 """Keys into which people may write the secret itself: their values are never shown."""
+_LAST_PORT = 65535
+_SHIPPED = "see the shipped picam-infer.yaml for what it takes"
 _LOGIN = re.compile(r"[!&*]?\w*:?/{0,2}[^\s@]*:[^\s]*@")
 
 
@@ -50,6 +55,24 @@ def _made_by_shell(path: Path) -> bool:
     return path.is_relative_to("/dev") or path.is_relative_to("/proc")
 
 
+def named_model(config: Config, path: Path | None) -> Bundle:
+    """Return the model that a configuration names. Raises `NoInput` (with file and line) or `BundleError`."""
+    try:
+        return bundles.load(config.model)
+    except NoInput as error:
+        with contextlib.suppress(ConfigError):
+            root = compose(read_text(path), str(path)) if path is not None else None
+            named = root is not None and node_at(root, ["model"]) is not None
+            if root is not None and named and load(path).model == config.model:  # else the command line named it
+                error.add_hint(f"it is named in {path}:{line_of(root, ['model'])}: model")
+        raise
+
+
+def is_key(dotted: str) -> bool:
+    """Whether there is a key of that name in the file."""
+    return _type_at(Config, dotted.split(".")) is not None
+
+
 def read_text(path: Path) -> str:
     """Return a configuration file's text, its line endings unchanged. Raises `ConfigError`."""
     try:
@@ -62,7 +85,7 @@ def read_text(path: Path) -> str:
             raise ConfigError(f"{path}: is larger than a configuration can be", "is it another file?")
         return data.decode()
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file", "give one with -c, or leave -c out for the defaults") from error
+        raise ConfigError(f"{path}: no such file", "check the path, or leave -c out for the defaults") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})", "check its owner and permissions") from error
     except UnicodeError as error:
@@ -141,7 +164,7 @@ def refused(message: str, kind: type[Any], where: str) -> ConfigError:
     text, _, path = message.partition(" - at `")
     keys = _keys(path)
     return ConfigError(f"{'.'.join([where, *keys])}: {_plain_words(text)}",
-                       _wanted(kind, keys) or "see the shipped picam-infer.yaml for what it takes")  # fmt: skip
+                       _wanted(kind, keys) or _SHIPPED)  # fmt: skip
 
 
 def _keys(path: str) -> list[str]:
@@ -164,8 +187,24 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
         return ConfigError(f"{place}: no such key", hint)
     if keys and keys[-1] in _TAKEN_FOR_A_SECRET:
         text = "invalid value"
-    hint = _options_hint(kind, keys, root) or _rewritten(text, keys, root) or _wanted(kind, keys)
-    return ConfigError(f"{place}: {_plain_words(text)}", hint or "see the shipped picam-infer.yaml for what it takes")
+    lacking = re.search(r"missing required field `(.*)`", text)
+    if lacking:
+        hint = _options_hint(kind, [*keys, lacking[1]], root) or _wanted(kind, [*keys, lacking[1]])
+        return ConfigError(f"{place}: the key {lacking[1]} is missing", hint)
+    hint = _options_hint(kind, keys, root) or _rewritten(text, kind, keys, root) or _wanted(kind, keys)
+    fault = _fault(kind, keys, root) if "matching regex" in text else ""
+    return ConfigError(f"{place}: {fault or _plain_words(text)}", hint or _SHIPPED)
+
+
+def _fault(kind: type[Any], keys: Sequence[str], root: yaml.Node) -> str:
+    """Return what is wrong with a text that has not the form it should have; empty: that cannot be told."""
+    node = node_at(root, keys)
+    text = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+    port = re.search(r":([0-9]+)(?:[/?#]|\Z)", text)
+    if port and (port[1][5:] or int(port[1]) > _LAST_PORT):
+        return f"{port[1][:20]} is not a port: {_LAST_PORT} is the highest"
+    form = next((meta.description for meta in _metas(kind, keys) if meta.description), "")
+    return f"expected {form}" if form else ""
 
 
 def _wanted(kind: type[Any], keys: Sequence[str]) -> str:
@@ -179,15 +218,17 @@ def _wanted(kind: type[Any], keys: Sequence[str]) -> str:
     words = takes(fields[keys[-1]])
     if words.startswith("["):  # a list of so many items, no fewer and no more
         written = words
+    elif listed and below:
+        return f"it takes a list of blocks with these keys: {', '.join(below)}; a block begins with `- `"
     elif listed:
         written = "a list: [one, another], or a line each that begins with `- `"
     else:
-        written = re.sub(r"\b(?=(whole )?number\b)(?<!whole )", "a ", words)
+        written = re.sub(r"\b(?=((whole )?number|block of keys)\b)(?<!whole )", "a ", words)
     wanted = " or ".join(part for part in (written, blocks) if part)
     return f"it takes {wanted}" if wanted else ""
 
 
-def _rewritten(text: str, keys: Sequence[str], root: yaml.Node) -> str:
+def _rewritten(text: str, kind: type[Any], keys: Sequence[str], root: yaml.Node) -> str:
     """Return how a value should have been written, if only its form is wrong."""
     node = node_at(root, keys)
     if not isinstance(node, yaml.ScalarNode):
@@ -196,7 +237,8 @@ def _rewritten(text: str, keys: Sequence[str], root: yaml.Node) -> str:
     if got == "`null`" and not node.value:
         return "give it a value, or remove the line"
     if "`str`" in wanted and got:
-        return quote(node)
+        fits = all(re.search(meta.pattern, str(node.value)) for meta in _metas(kind, keys) if meta.pattern)
+        return quote(node) if fits else ""
     if got != "`str`":
         return ""
     if "`bool" in wanted and node.value.lower() in ("on", "off", "yes", "no", "true", "false"):
@@ -241,12 +283,16 @@ def _options_hint(kind: type[Any], keys: Sequence[str], root: yaml.Node) -> str:
 
 def _forms(kind: type[Any], keys: Sequence[str]) -> str:
     """Return the example that a key's `Meta` has."""
-    for struct in _structs(_type_at(kind, keys[:-1])):
-        for field in msgspec.structs.fields(struct):
-            examples = [m.examples for m in get_args(field.type)[1:] if isinstance(m, Meta)]
-            if field.name == keys[-1] and examples and examples[0]:
-                return f"for example {examples[0][0]}"
-    return ""
+    examples = [meta.examples for meta in _metas(kind, keys) if meta.examples]
+    return f"for example {examples[0][0]}" if examples else ""
+
+
+def _metas(kind: type[Any], keys: Sequence[str]) -> list[Meta]:
+    """Return the `Meta`s of a key, of each kind of block that it may stand in."""
+    fields = [f for struct in _structs(_type_at(kind, keys[:-1])) for f in msgspec.structs.fields(struct)]
+    found = [field.type for field in fields if keys and field.name == keys[-1]]
+    parts = [part for one in found for part in (one, *get_args(one))]
+    return [meta for part in parts for meta in get_args(part)[1:] if isinstance(meta, Meta)]
 
 
 def _type_at(kind: Any, keys: Sequence[str]) -> Any:
@@ -289,9 +335,18 @@ def _not_of_chain(message: str, card: Card, path: Path | None) -> ConfigError:
     text, _, at = message.partition(" - at `$.")
     unknown = re.search(r"unknown field `(.*)`", text)
     keys = ["preprocess", *_keys(at), *([unknown[1]] if unknown else [])]
-    known = ", ".join(f.name for f in msgspec.structs.fields(type(card.preprocess)))
+    chain = type(card.preprocess)
+    fields = [field.name for field in msgspec.structs.fields(chain)]
     name = msgspec.to_builtins(card.preprocess)["chain"]
-    hint = f"model {card.name} uses the chain {name}: {known}"
+    known = f"model {card.name} uses the chain {name}: {', '.join(fields)}"
+    if unknown:
+        near = difflib.get_close_matches(unknown[1], fields, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else known
+    elif keys[1:2] and keys[1] in fields:
+        now = json.dumps(msgspec.to_builtins(getattr(card.preprocess, keys[1])))
+        hint = f"{_wanted(chain, keys[1:2])}, such as {keys[1]}: {now}"
+    else:
+        hint = known
     if keys[1:2] == ["roi"]:
         hint = "a share of the picture's height, such as 0.4, or {x: 0.3, y: 0.5, size: 0.4} for a square elsewhere"
     place = ".".join(keys)

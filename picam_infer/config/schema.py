@@ -121,7 +121,9 @@ class DisplaySettings(Section, frozen=True):
 class Web(Section, frozen=True):
     """The page and what other programs read."""
 
-    listen: Annotated[str, Meta(pattern=_LISTEN, examples=["0.0.0.0:8080"])] = "127.0.0.1:8080"
+    listen: Annotated[str, Meta(pattern=_LISTEN, description="HOST:PORT", examples=["127.0.0.1:8080"])] = (
+        "127.0.0.1:8080"
+    )
     share: bool | Annotated[str, Meta(pattern=_UTC, examples=['"2026-07-01T18:00:00Z"'])] = False
     hosts: tuple[str, ...] = ()
     base: Annotated[str, Meta(pattern=BASE_PATH, examples=["/cam"])] = ""

@@ -94,7 +94,8 @@ def find(
     if name:
         raise Refused(*_without_x(name))
     raise Disconnected(
-        "no desktop session is running", "log in at the desktop, or set display.kind: kms for the bare monitor"
+        "no desktop session is running",
+        "log in at the desktop, or use the bare monitor: --display kms (display.kind)",
     )
 
 

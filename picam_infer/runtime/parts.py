@@ -63,7 +63,7 @@ def read_model(config: Config, path: Path | None) -> RoundModel:
     Raises `NoInput` or `BundleError` for the model, `ConfigError` for settings that do not fit it.
     """
     stamp = bundles.stamp(config.model)
-    bundle = bundles.load(config.model)
+    bundle = configs.named_model(config, path)
     return RoundModel(config.model, bundle, configs.tuned(bundle.card, config.preprocess, path), stamp)
 
 

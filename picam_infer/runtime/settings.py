@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 import time
 from collections import deque
@@ -281,7 +282,11 @@ def _wholes(values: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
         elif isinstance(block, dict) and part in block:
             found[whole] = region.simplest({**block, part: value}) if whole == _REGION else {**block, part: value}
         else:
-            raise ConfigError(f"{key}: cannot be changed while running", f"keys that can: {', '.join(now)}")
+            there = config.is_key(key) and not key.startswith("preprocess.")
+            what = "cannot be changed while running" if there or whole in now else "no such key"
+            near = difflib.get_close_matches(key, now, n=1, cutoff=0.8)
+            hint = f"did you mean {near[0]}?" if near and not there else f"keys that can be changed: {', '.join(now)}"
+            raise ConfigError(f"{key}: {what}", hint)
     return found
 
 

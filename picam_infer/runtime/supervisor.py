@@ -283,7 +283,7 @@ class Supervisor:
 
     def _wait_for_model(self, screen: Screen, error: PicamError, tried: bundles.Stamp) -> Outcome:
         """Keep running until there is a model to try, or a reload; `tried`: the state of the files that failed."""
-        missing = MissingModel(self.config.model, error, tried)
+        missing = MissingModel(self.config, self.options.path, error, tried)
 
         def follow(state: State) -> Outcome | None:
             return self._follow(state) or (Outcome.RELOAD if missing.found(state) else None)

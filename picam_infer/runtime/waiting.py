@@ -6,6 +6,8 @@ import logging
 import time
 from pathlib import Path
 
+from picam_infer import config as configs
+from picam_infer.config import Config
 from picam_infer.core import ConfigError, NoInput, PicamError
 from picam_infer.models import bundle as bundles
 from picam_infer.platform.file_stamp import file_stamp
@@ -21,9 +23,12 @@ SETTLED_S = 0.5
 class MissingModel:
     """A model that is missing or does not work; it is tried again when its files have changed."""
 
-    def __init__(self, model: str, error: PicamError, tried: bundles.Stamp) -> None:
-        """`error`: why it cannot be used; `tried`: the state of its files that did not work."""
-        self._model = model
+    def __init__(self, config: Config, path: Path | None, error: PicamError, tried: bundles.Stamp) -> None:
+        """`path`: the file of the configuration that names it; `error`: why it cannot be used.
+
+        `tried`: the state of its files that did not work.
+        """
+        self._config, self._path = config, path
         self._error = error
         self._tried = tried
         self._back_off = BackOff()
@@ -45,13 +50,13 @@ class MissingModel:
     def _differs(self) -> bool:
         self._next_try_s = time.monotonic() + self._back_off.next_s()
         try:
-            bundles.load(self._model)
+            configs.named_model(self._config, self._path)
         except PicamError as again:
             self._error, self._tried = again, ()
             return False
         # A broken model is tried again only when its files have changed, so that the page does not come and go.
         broken = isinstance(self._error, NoInput | bundles.BundleError)
-        return not broken or bundles.stamp(self._model) != self._tried
+        return not broken or bundles.stamp(self._config.model) != self._tried
 
 
 class WrongConfiguration:

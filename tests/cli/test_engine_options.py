@@ -75,7 +75,11 @@ def test_bench_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -> 
     ("words", "code", "said"),
     [
         (["--engine", "ncs", "--url", "grpc://pi"], 2, "--url names a model server, but --engine is ncs"),
-        (["--engine", "remote"], 78, "engine.url is empty"),
+        (
+            ["--engine", "remote"],
+            78,
+            "no model server is named: engine.url is empty; give one with engine.url or --url",
+        ),
         (["--url", "pi:8001"], 78, "engine.url 'pi:8001' is not the address of a server"),
     ],
 )

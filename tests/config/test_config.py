@@ -18,7 +18,7 @@ import yaml
 from picam_infer import config
 from picam_infer.config import Config, yaml_tree
 from picam_infer.config.schema import path_kind
-from picam_infer.core import Busy, ConfigError
+from picam_infer.core import Busy, ConfigError, NoInput
 from picam_infer.models.bundle import Card, Edges, Input
 
 SHIPPED = Path(__file__).parents[2] / "config" / "picam-infer.yaml"
@@ -62,9 +62,23 @@ def test_empty_file_is_good() -> None:
         ("source: \x07\n", r"not valid YAML"),
         ("source: 2020-99-99\n", r"f\.yaml"),
         ("decide: {threshold: .nan}\n", r"decide\.threshold"),
-        ("web:\n  listen: 0.0.0.0:65536\n", r"f\.yaml:2: web\.listen: .*for example 0\.0\.0\.0:8080"),
+        ("web:\n  listen: 0.0.0.0:65536\n", r"f\.yaml:2: web\.listen: 65536 is not a port: 65535 is the highest; for "),
+        ("web: {listen: '127.0.0.1:80800'}\n", r"listen: 80800 is not a port: .*; for example 127\.0\.0\.1:8080$"),
+        ("web: {listen: '8080'}\n", r"web\.listen: expected HOST:PORT; for example 127\.0\.0\.1:8080$"),
+        ("web: {listen: localhost}\n", r"web\.listen: expected HOST:PORT; for example 127\.0\.0\.1:8080$"),
+        ("engine: {url: 'grpc://server:80010'}\n", r"engine\.url: 80010 is not a port: 65535 is the highest; for exam"),
+        (
+            "schedule: {days: mon-fri}\n",
+            r"schedule: .*; it takes a list of blocks with these keys: days, hours; a block ",
+        ),
+        ("capture: {controls: brightness=3}\n", r"capture\.controls: .*; it takes a block of keys$"),
+        ("events: [{kind: jsonl}]\n", r"f\.yaml:1: events\.0: the key path is missing; it takes text$"),
+        ("events: [{host: a}]\n", r"events\.0: the key kind is missing; one of: jsonl, mqtt"),
         ("events:\n  - kind: webhook\n    url: http://[::1\n", r"f\.yaml:3: events\.0\.url: .*for example https://"),
-        ("events: [{kind: webhook, url: 'http://a:99999/'}]\n", r"events\.0\.url: .*for example https://"),
+        (
+            "events: [{kind: webhook, url: 'http://a:99999/'}]\n",
+            r"events\.0\.url: 99999 is not a port: 65535 is the highest; for example https://",
+        ),
         *(
             (f"decide:\n  threshold: {value}\n", r"f\.yaml:2: decide\.threshold: .* looks like .* but is not one")
             for value in ('!!float ""', '!!int "_"', '!!int "+"', "!!bool x", "!!timestamp x")
@@ -87,7 +101,7 @@ def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> 
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError, match="no such file; check the path, or leave -c out"):
         config.load(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(tmp_path)
@@ -125,7 +139,7 @@ BOMB = "preprocess:\n" + "".join(
         ("decide: {threshold: 5e-1}", "write 0.5"),
         ('decide: {threshold: "0,5"}', "write 0.5"),
         ("log: {level: off}", "log.level: expected text, got true or false; one of: debug"),
-        ("web: {listen: 8080}", "for example 0.0.0.0:8080"),
+        ("web: {listen: 8080}", "expected text, got a whole number; for example 127.0.0.1:8080"),
         ("decide: {threshold: 60}", "expected a number of at most 1; it takes a number, 0 to 1"),
         ("decide: {hold: ten}", "it takes a whole number, 0 to 1000"),
         ("display: none", "it takes a block of these keys: kind, fullscreen, inset, stats"),
@@ -271,6 +285,17 @@ def test_every_key_that_names_a_file_is_a_path() -> None:
     assert [name for name, kind in named if not path_kind(kind)] == []
 
 
+def test_a_model_that_is_not_there_is_named_by_file_line_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("source: demo\nmodel: nothere\n")
+    read = config.load(path)
+    with pytest.raises(NoInput, match=r"no model called 'nothere'; .*; it is named in .*c\.yaml:2: model$"):
+        config.named_model(read, path)
+    given = msgspec.structs.replace(read, model="other")
+    with pytest.raises(NoInput, match=r"no model called 'other'; [^;]*; [^;]*$"):
+        config.named_model(given, path)
+
+
 def test_what_is_no_configuration_is_not_read_whole() -> None:
     with pytest.raises(ConfigError, match="larger than a configuration can be"):
         config.load(Path("/dev/zero"))
@@ -287,7 +312,9 @@ def test_overrides_of_the_card() -> None:
 @pytest.mark.parametrize(("block", "said"), [
     ("  roi: {x: 0.1, y: 3, size: 0.2}", r"c\.yaml:3: preprocess\.roi\.y: expected a number of at most 1"),
     ("  canny: [90, x]", r"c\.yaml:3: preprocess\.canny\.1: expected a number"),
-    ("  colour: rgb", r"c\.yaml:3: preprocess\.colour: no such key"),
+    ("  colour: rgb", r"c\.yaml:3: preprocess\.colour: no such key; model digits uses the chain edges: roi, canny"),
+    ("  rio: 0.4", r"c\.yaml:3: preprocess\.rio: no such key; did you mean roi\?"),
+    ("  canny: 90", r"preprocess\.canny: expected a list, got a whole number; it takes .*, such as canny: \[90\.0, 30"),
 ])  # fmt: skip
 def test_a_wrong_override_is_named_by_file_line_and_key(block: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"

@@ -144,7 +144,7 @@ def test_results_carry_the_servers_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ("url: ''", "engine.url is empty"),
+        ("url: ''", "no model server is named: engine.url is empty; give one with engine.url or --url"),
         ("url: 'ftp://pi'", "f.yaml"),
     ],
 )

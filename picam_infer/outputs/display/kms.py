@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _DEV = Path("/dev/dri")
 _FLIP_S = 1.0
+_DESKTOP = "in a desktop session use --display window (display.kind)"
 
 
 class Kms(BareScreen):
@@ -102,7 +103,7 @@ class Kms(BareScreen):
         if not card.master:
             raise owner.Held(*_held(card.path))
         if not card.can_draw:
-            raise Disconnected(f"{card.path} has no buffers to draw in", "try display.kind: framebuffer")
+            raise Disconnected(f"{card.path} has no buffers to draw in", "try --display framebuffer (display.kind)")
         monitors = {monitor.name: monitor for monitor in card.monitors()}
         if connector.name not in monitors:
             raise Disconnected(
@@ -182,8 +183,11 @@ def _held(path: Path) -> tuple[str, str]:
             "for a single service that is normal; of two services, one needs display: {kind: none}",
         )
     if by is not None:
-        return f"the monitor is held by {by}", "end that program; in a desktop session set display.kind: window"
+        return (
+            f"the monitor is held by {by}",
+            f"end that program; {_DESKTOP}",
+        )
     return (
         f"the monitor ({path}) is held by another program",
-        f"`sudo fuser -v {path}` names it; in a desktop session set display.kind: window",
+        f"`sudo fuser -v {path}` names it; {_DESKTOP}",
     )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from picam_infer.core import ConfigError
 
 PORTS = {"grpc": 8001, "grpcs": 8001, "http": 8000, "https": 8000}
-EXAMPLE = "such as grpc://server.local:8001 (grpcs, http and https are the others)"
+EXAMPLE = "give one with engine.url or --url, such as grpc://server.local:8001 (or grpcs, http, https)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,9 @@ def parse(url: str) -> Address:
     known = parts.scheme in PORTS and parts.hostname and not parts.query and not parts.fragment
     if not known or (path and parts.scheme.startswith("grpc")):
         raise ConfigError(
-            f"engine.url {url!r} is not the address of a server" if url else "engine.url is empty", EXAMPLE
+            f"engine.url {url!r} is not the address of a server"
+            if url
+            else "the engine is remote, but no model server is named: engine.url is empty",
+            EXAMPLE,
         )
     return Address(parts.scheme, parts.hostname or "", port or PORTS[parts.scheme], path)
