@@ -75,5 +75,25 @@ class ModelChoice(msgspec.Struct, frozen=True):
         return bundles.home().parent / f"model-before-{self.settings.stem}.json"
 
 
+class SessionChoice:
+    """The choice of model of a program that has no configuration file: it lasts until the program ends."""
+
+    def __init__(self) -> None:
+        self.before: str | None = None
+        """The previous model; None: there was none."""
+
+    def use(self, model: str, running: str, before: str | None = None) -> None:
+        """Note that another model is used from now on; `before`: the model to go back to, if not `running`."""
+        before = before or running
+        if model != before:
+            self.before = before
+
+    def model_before(self) -> str:
+        """Return the previous model. Raises `NoInput`."""
+        if self.before is None:
+            raise NoInput("no model was used before", "choose one from the list")
+        return self.before
+
+
 def _named(model: str) -> str:
     return bundles.spelling(Path(model)) if "/" in model else model

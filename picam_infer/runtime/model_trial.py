@@ -20,7 +20,7 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.platform import atomic_folder, disk, removable
 from picam_infer.platform.priority import lower_priority
 from picam_infer.runtime import model_shelf
-from picam_infer.runtime.model_choice import ModelChoice, Switch
+from picam_infer.runtime.model_choice import ModelChoice, SessionChoice, Switch
 from picam_infer.runtime.state import State
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class ModelTrial:
         self._state: State | None = None
         self._now: Callable[[], configs.Config] = configs.Config
         self._path: Path | None = None
+        self._session = SessionChoice()
         self._stage = "none"
         self._told: dict[str, Any] = {}
         self._bundle: Bundle | None = None
@@ -64,12 +65,19 @@ class ModelTrial:
     # -- the service's side ------------------------------------------------
 
     @contextlib.contextmanager
-    def following(self, state: State, config: Callable[[], configs.Config], path: Path | None) -> Iterator[None]:
+    def following(
+        self,
+        state: State,
+        config: Callable[[], configs.Config],
+        path: Path | None,
+        session: SessionChoice | None = None,
+    ) -> Iterator[None]:
         """Try models on the pictures of a round of the service, until the block ends.
 
-        `config` returns the configuration in force.
+        `config` returns the configuration in force; `session` remembers the previous model where no file does.
         """
         self._state, self._now, self._path = state, config, path
+        self._session = session or self._session
         try:
             yield
         finally:
@@ -97,6 +105,7 @@ class ModelTrial:
         return {
             "models": self._models(),
             "before": self._before(),
+            "remembers": self._path is not None,
             "trial": self.status(),
             "offers": [one.as_json() for one in model_shelf.offers(sticks)],
             "media": [{"device": one.device, "name": one.name, "how": one.how} for one in sticks if one.how],
@@ -129,7 +138,7 @@ class ModelTrial:
         return found
 
     def _before(self) -> str | None:
-        before = ModelChoice(self._path).before if self._path else None
+        before = (ModelChoice(self._path) if self._path else self._session).before
         return before if before in bundles.names() and before != self._config.model else None
 
     # -- bringing one ------------------------------------------------------------

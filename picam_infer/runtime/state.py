@@ -132,9 +132,10 @@ class Rate:
 
 @dataclass(slots=True)
 class Stats:
-    """Counters since the start. Each has one writer; reading needs no lock."""
+    """Counters of this run. Each has one writer; reading needs no lock."""
 
     started_s: float = field(default_factory=time.monotonic)
+    """When the program started, which may have been before this run."""
     frames: Rate = field(default_factory=Rate)
     inferences: Rate = field(default_factory=Rate)
     shown: Rate = field(default_factory=Rate)

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -30,7 +31,7 @@ from picam_infer.outputs.display.screen import ClosedWindow, Screen
 from picam_infer.platform.systemd import Notifier
 from picam_infer.runtime import parts
 from picam_infer.runtime.exchange import Exchange
-from picam_infer.runtime.model_choice import ModelChoice, Switch
+from picam_infer.runtime.model_choice import ModelChoice, SessionChoice, Switch
 from picam_infer.runtime.model_trial import ModelTrial
 from picam_infer.runtime.options import Options
 from picam_infer.runtime.page_start import LATEST_S, PageStart
@@ -108,6 +109,7 @@ class Supervisor:
         self._reloads = ReloadRequests()
         self._pause_requests: deque[bool] = deque()
         """Whether signals ask to pause or to resume. They come at any moment, also while a pause is being decided."""
+        self._started_s = time.monotonic()
         self._history: deque[Change] = deque(maxlen=HISTORY)
         self._closed = ClosedWindow()
         self._stop = threading.Event()
@@ -118,6 +120,7 @@ class Supervisor:
         self._change: _ModelChange | None = None
         self._old_answers = 0
         """How many of this round's answers are from the previous model."""
+        self._session = SessionChoice()
         self.teaching = Teaching(self._switch)
         self.trial = ModelTrial(self._switch)
 
@@ -202,14 +205,16 @@ class Supervisor:
                 self.stuck = not pipeline.stop() or self.stuck
 
     def _new_state(self, tuning: Tuning) -> State:
-        return State(tuning, self.config.model, pause=self.pause, share=self.share, history=self._history)
+        state = State(tuning, self.config.model, pause=self.pause, share=self.share, history=self._history)
+        state.stats.started_s = self._started_s
+        return state
 
     def _gives_way(self) -> bool:
         return self.teaching.busy
 
     def _teach(self, outputs: contextlib.ExitStack, state: State) -> None:
-        outputs.enter_context(self.teaching.following(state, lambda: self.config, self.options.path))
-        outputs.enter_context(self.trial.following(state, lambda: self.config, self.options.path))
+        for part in (self.teaching, self.trial):
+            outputs.enter_context(part.following(state, lambda: self.config, self.options.path, self._session))
 
     def _page_start(self, open_page: Callable[[], None]) -> PageStart:
         """Return what opens the page: a service that has just begun gives its first answer before."""
@@ -353,6 +358,7 @@ class Supervisor:
         path = self.options.path
         if path is None:  # there is no file to store it in: it holds until the program ends
             configs.tuned(bundles.load(switch.model).card, self.config.preprocess, None)
+            self._session.use(switch.model, self.config.model, switch.before)
             self.options = msgspec.structs.replace(self.options, model=switch.model)
         else:
             remark = ModelChoice(path).use(switch.model, switch.also, switch.before)
@@ -400,7 +406,7 @@ class Supervisor:
         self._readiness.again()
         self._reloads.answer()
         logging.getLogger().setLevel(config.log.level.upper())
-        log.info("configuration read again")
+        log.info("configuration read again" if self.options.path else f"the model is {config.model} now")
 
     def _try_model(self, config: Config, waiting: bool) -> RoundModel | None:
         """Return a configuration's model; None: there is none, but the service can go on waiting for one.

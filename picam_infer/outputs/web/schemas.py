@@ -442,6 +442,8 @@ class Models(msgspec.Struct, kw_only=True):
     models: list[InstalledModel]
     before: str | None
     """The previous model."""
+    remembers: bool
+    """Whether the model that is used is written into a configuration file; false: the next start forgets it."""
     trial: ModelTrial
     offers: list[OfferedModel]
     media: list[UnreadableMedium]

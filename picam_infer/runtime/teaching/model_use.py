@@ -18,7 +18,7 @@ from picam_infer.imaging.pictures import decode_picture
 from picam_infer.inference import preprocess
 from picam_infer.inference.engines import openvino
 from picam_infer.models.bundle import Bundle
-from picam_infer.runtime.model_choice import ModelChoice, Switch
+from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.teaching.names import BEFORE, model_name
 from picam_infer.runtime.teaching.served_round import ServedRound
 
@@ -87,9 +87,11 @@ class ModelUse:
         """
         read_s, choices = self._choices
         if time.monotonic() - read_s > _READ_S:
-            path = running.path if running else None
-            before = ModelChoice(path).before if path else None
-            choices = {"runs": running.lesson if running else "", "before": before, "remembers": path is not None}
+            choices = {
+                "runs": running.lesson if running else "",
+                "before": running.choice.before if running else None,
+                "remembers": running is not None and running.path is not None,
+            }
             self._choices = time.monotonic(), choices
         return choices
 

@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from picam_infer import config as configs
-from picam_infer.core import NoInput
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain
-from picam_infer.runtime.model_choice import ModelChoice
+from picam_infer.runtime.model_choice import ModelChoice, SessionChoice
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching.names import BEFORE
 from picam_infer.training.teach import shelf
@@ -25,6 +24,8 @@ class ServedRound(msgspec.Struct, frozen=True):
     now: Callable[[], configs.Config]
     path: Path | None
     """The configuration file."""
+    session: SessionChoice
+    """What is remembered where there is none."""
 
     @property
     def config(self) -> configs.Config:
@@ -32,11 +33,9 @@ class ServedRound(msgspec.Struct, frozen=True):
         return self.now()
 
     @property
-    def choice(self) -> ModelChoice:
-        """The choice of model in the configuration file. Raises `NoInput`."""
-        if self.path is None:
-            raise NoInput("there is no configuration file to keep the choice in", "start with -c FILE")
-        return ModelChoice(self.path)
+    def choice(self) -> ModelChoice | SessionChoice:
+        """Which model runs, and which one ran before."""
+        return self.session if self.path is None else ModelChoice(self.path)
 
     @property
     def lesson(self) -> str:

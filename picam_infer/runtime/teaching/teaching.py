@@ -19,7 +19,7 @@ from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform import malloc
 from picam_infer.platform.zip_stream import Entry
-from picam_infer.runtime.model_choice import Switch
+from picam_infer.runtime.model_choice import SessionChoice, Switch
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import opening, status
 from picam_infer.runtime.teaching.live_label import LiveLabel, Seen
@@ -84,9 +84,18 @@ class Teaching:
     # -- the service's side -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def following(self, state: State, config: Callable[[], configs.Config], path: Path | None) -> Iterator[None]:
-        """Take pictures from a round of the service, until the block ends; `config` returns the one in force."""
-        self._round = ServedRound(state, config, path)
+    def following(
+        self,
+        state: State,
+        config: Callable[[], configs.Config],
+        path: Path | None,
+        session: SessionChoice | None = None,
+    ) -> Iterator[None]:
+        """Take pictures from a round of the service, until the block ends; `config` returns the one in force.
+
+        `session`: what remembers the previous model where there is no configuration file.
+        """
+        self._round = ServedRound(state, config, path, session or SessionChoice())
         unlisten = state.listen(self.recent.hear, pictures=True)
         state.reports.teaching.serve(self.status)
         self._model_use.read_again()

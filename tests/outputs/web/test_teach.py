@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -215,6 +217,41 @@ def test_use_correction_undo_and_back_leave_camera_and_picture_alone(pi: Service
     after = pi.get("/api/state")[1]
     assert pi.camera.opened == 1 and after["frames"] > told["frames"] and after["uptime_s"] > told["uptime_s"]
     assert watcher.longest_s < pi.camera.longest_s + 0.5, "the picture paused"
+
+
+WITHOUT_FILE = """
+import sys
+from pathlib import Path
+import picam_infer.config as configs
+path, load = Path(sys.argv[-1]), configs.load
+del sys.argv[-2:]
+configs.load = lambda given=None: load(given or path)
+from picam_infer.__main__ import main
+sys.exit(main())
+"""
+"""Runs as without -c, on the test's port and camera."""
+
+
+def test_without_a_configuration_file_there_is_a_way_back_until_the_program_ends(tmp_path: Path) -> None:
+    with service(tmp_path, sheet("nothing"), program=("-c", WITHOUT_FILE)) as pi:
+        pi.post("/api/teach/open")
+        pi.teach("circle", sheet("circle"), 8)
+        told = pi.get("/api/teach")[1]
+        assert (told["before"], told["remembers"]) == (None, False)
+        began_s = pi.get("/api/state")[1]["uptime_s"]
+        pi.uses()
+        assert pi.get("/api/teach")[1]["before"] == "digits"
+        models = pi.get("/api/models")[1]
+        assert (models["before"], models["remembers"]) == ("digits", False)
+        assert pi.post("/api/teach/back") == (200, {"model": "digits"})
+        until(lambda: pi.get("/api/state")[1]["model"] == "digits", PATIENCE_S)
+        os.kill(pi.process.pid, signal.SIGHUP)  # type: ignore[union-attr]
+        until(lambda: pi.log.read_text().count("the model is digits now") == 2, PATIENCE_S)
+        until(lambda: pi.camera.opened > 1, PATIENCE_S)
+        pi.watches()
+        assert pi.get("/api/state")[1]["uptime_s"] > began_s, "the program goes on"
+        assert "configuration read again" not in pi.log.read_text(), "there is none"
+        assert "model: digits" in pi.config.read_text()
 
 
 def test_taught_pictures_of_every_format_are_shown(pi: Service, tmp_path: Path) -> None:

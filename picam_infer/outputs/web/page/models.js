@@ -2,7 +2,7 @@
 
 import { element, reconcile, write } from "./dom.js";
 import { address, ask, leaveWhenLoggedOut } from "./server.js";
-import { figure, name as labelName } from "./text.js";
+import { figure, lasting, name as labelName } from "./text.js";
 
 const POLL_MS = 600;
 const WORDS = { read: "reading", build: "building", quantize: "making it smaller", try: "trying pictures on", check: "checking", save: "saving" };
@@ -41,9 +41,9 @@ export class Models {
     }
   }
 
-  show({ models, before, trial, offers, media, max_mb }) {
+  show({ models, before, remembers, trial, offers, media, max_mb }) {
     const { at } = this;
-    this.most = max_mb;
+    Object.assign(this, { most: max_mb, remembers });
     const known = new Map(models.map((model) => [JSON.stringify([model, before === model.name]), model]));
     reconcile(at("model-list"), [...known.keys()], (key) => this.item(known.get(key), before));
     const found = new Map(offers.map((offer) => [offer.path, offer]));
@@ -106,7 +106,7 @@ export class Models {
 
   async use(path, wish) {
     const { name } = await ask(path, "POST", wish);
-    write(this.at("model-note"), `The service runs ${name} now.`);
+    write(this.at("model-note"), `The service runs ${name} now${this.remembers ? "" : `, ${lasting(false)}`}.`);
     this.at("model-note").className = "dim";
   }
 

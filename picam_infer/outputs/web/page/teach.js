@@ -3,13 +3,13 @@
 import { at, element, reconcile, write } from "./dom.js";
 import { Hold } from "./hold.js";
 import { address, ask } from "./server.js";
-import { name, percent } from "./text.js";
+import { lasting, name, percent } from "./text.js";
 
 const LOOK_MS = 2000; // reports that somebody looks; otherwise the live label stops
 const LIST_MS = 400;
 const ENOUGH = 10; // pictures of a thing
 const SHOWN = 6; // thumbnails
-const inUse = ({ remembers }) => `Done. The Pi knows these now, ${remembers ? "even after it has been switched off" : "until the program ends: it has no configuration file"}.`;
+const inUse = ({ remembers }) => `Done. The Pi knows these now, ${lasting(remembers)}.`;
 const HUES = [145, 262, 35, 325, 85, 205, 5, 290, 60, 175];
 
 export class Teach {

@@ -39,6 +39,11 @@ export function rate(perSecond) {
   return perSecond >= 1 || perSecond === 0 ? perSecond.toFixed(0) : String(Number(perSecond.toPrecision(perSecond >= 0.1 ? 1 : 2)));
 }
 
+// How long a choice of model lasts.
+export function lasting(remembers) {
+  return remembers ? "even after it has been switched off" : "until the program ends: it has no configuration file";
+}
+
 export function duration(seconds) {
   const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
   return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;
