@@ -1,4 +1,4 @@
-"""What a network's answer means, with its labels: classes, several that apply at once, or values."""
+"""What a network's answer means, with its labels: one class, several classes at once, or values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from picam_infer.core import PicamError
 from picam_infer.models.bundle import Task
 
 _BACKGROUND = 1001
-"""What networks trained on ImageNet's 1000 classes answer when they have one for none of them, the first."""
+"""The first class of ImageNet networks that have 1001 instead of 1000: none of them."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def _refuse_sounds(path: Path) -> None:
 
 
 def read(network: Network, lists: Lists, asked: Task | None, notes: list[str]) -> Answer:
-    """Return what the network's answer means, and finish the network so that it answers that. Raises `PicamError`."""
+    """Return what the network's answer means, and complete the network accordingly. Raises `PicamError`."""
     output = network.model.output(0)
     count = math.prod(ending.shape_of(output)[1])
     named = _names(network, lists, count, notes)
     found = ending.read(output)
-    two = count == 2 and found.kind == "sigmoid"  # maybe p and 1 − p, of which only one applies
+    two = count == 2 and found.kind == "sigmoid"  # perhaps p and 1 − p, of which only one applies
     if count > 1 and (two or not found.probability):
         found = ending.refined(found, outputs.answers(ir.compiled(network.model), _varied(network)))
     names = named.names if named is not None else ()

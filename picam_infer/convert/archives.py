@@ -1,4 +1,4 @@
-"""Archives: zip, tar and their compressed kinds, unpacked so that nothing in them can do anything to us."""
+"""Archives: zip, tar and their compressed kinds, unpacked so that their contents can do no harm."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encr
 
 @dataclass
 class Budget:
-    """What may still be unpacked, all archives inside each other together."""
+    """How much may still be unpacked, counting all nested archives."""
 
     bytes: int = MAX_UNPACKED
     entries: int = MAX_ENTRIES
     folders: bool = False
-    """Whether folders are made where nothing is in them, too."""
+    """Whether empty folders are created too."""
 
     def spend(self, size: int, name: str) -> None:
-        """Take `size` bytes. Raises `PicamError` when there is no more."""
+        """Use up `size` bytes. Raises `PicamError` when the limit is reached."""
         self.bytes -= size
         if self.bytes < 0:
             raise PicamError(f"{name} would unpack to more than {MAX_UNPACKED / 1e6:.0f} MB", _BOMB)
@@ -71,7 +71,7 @@ def names(archive: Path) -> list[str]:
 def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
     """Unpack an archive of a `kind` into a folder.
 
-    Raises `PicamError` for bombs, names that climb out, links, encryption, and what is cut short or damaged.
+    Raises `PicamError` for bombs, names that lead outside, links, encryption, and truncated or damaged archives.
     """
     budget = budget or Budget()
     with archive.open("rb") as file:
@@ -88,7 +88,7 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
 
 
 class _guarded:  # noqa: N801  # used as a function
-    """Turns what the libraries raise about an archive into one line of ours."""
+    """Turns the libraries' errors about an archive into one line of ours."""
 
     def __init__(self, archive: Path) -> None:
         self._archive = archive
@@ -234,7 +234,7 @@ def _store(opened: Callable[[], IO[bytes]], path: Path, promised: int, name: str
 
 
 def refuse_lookalikes(archive: Path) -> None:
-    """Raise `PicamError` if a zip is a package of something else than a model: a project, a document…"""
+    """Raise `PicamError` if a zip is a package of something other than a model: a project, a document…"""
     found = lookalikes.tell_archive(archive, names(archive))
     if found is not None:
         raise found

@@ -1,4 +1,4 @@
-"""Random layers that an export took along from training: taken out, as Keras does when it answers."""
+"""Random layers left over from training: removed, just as Keras skips them for predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openvino import frontend
 
 _RANDOM = re.compile(r"(?:Stateless)?(?:Random|TruncatedNormal|Multinomial|SampleDistorted)")
 _ASKS = frozenset({"ShapeOf", "Shape", "Size", "Rank"})
-"""What only looks at a tensor's shape."""
+"""Operations that only look at a tensor's shape."""
 _LAYOUT = frozenset({"Transpose", "Squeeze", "Unsqueeze", "Reshape"})
 _LAYERS = frozenset({"Convolution", "GroupConvolution", "MaxPool", "AvgPool", "MatMul", "Pad", "ReduceMean", *_ASKS})
 MAX_LAYERS = 64

@@ -1,4 +1,4 @@
-"""What was given: a file, a folder or an archive; which model is in it; and nothing that it could do to us."""
+"""The input: a file, a folder or an archive, and the model in it, read without executing anything."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def find(given: Path, scratch: Path) -> Found:
     search = _Search(scratch)
     if stat.S_ISDIR(mode):
         found = _in_folder(given, given.resolve().name, search)
-        # Labels may are next to the archive that the model was in, or beside the SavedModel that was given.
+        # Labels may be next to the archive that the model was in, or beside the SavedModel that was given.
         outside = given if found.root != given else given.resolve().parent if found.format == "savedmodel" else None
         return replace(found, outside=outside)
     regular_file.require(given)
@@ -190,7 +190,7 @@ def _files(folder: Path, title: str) -> Iterator[Path]:
         if any(part.startswith((".", "__MACOSX")) for part in parts) or len(parts) > MAX_DEPTH:
             continue
         try:
-            fitting = path.is_file() or (path.is_symlink() and not path.exists())  # whoever reads a dead link tells it
+            fitting = path.is_file() or (path.is_symlink() and not path.exists())  # its reader reports a dead link
         except OSError as error:
             raise regular_file.unreadable(path, error) from error
         if fitting:
@@ -210,7 +210,7 @@ def _all_in(folder: Path, title: str) -> list[Path]:
 
 
 def _in_folder(folder: Path, title: str, search: _Search) -> Found:
-    """Return the best model in a folder; of several that are alike none is guessed at."""
+    """Return the best model in a folder; between several of the same kind there is no guessing."""
     files = list(_files(folder, title))
     candidates = _candidates(files)
     whole = [found for found in candidates if not _only_weights(found, candidates)]
@@ -257,7 +257,7 @@ def _is_description(path: Path) -> bool:
     except OSError:
         return False
     if b"class_name" not in data and b"modelTopology" not in data and b"weightsManifest" not in data:
-        return path.name.lower() == "model.json"  # the name of a model: what is wrong with it is said
+        return path.name.lower() == "model.json"  # the name of a model: its mistakes are reported
     try:
         content = json.loads(data)
         content = json.loads(content) if isinstance(content, str) else content
@@ -283,7 +283,7 @@ def _weights_alone(path: Path) -> bool:
         with h5py.File(path, "r") as file:
             return "model_config" not in file.attrs
     except (OSError, RuntimeError, ValueError, KeyError):
-        return False  # whatever is wrong with it is said when it is read
+        return False  # its mistakes are reported when it is read
 
 
 def _the_one(fitting: list[Found], folder: Path, title: str) -> Found:
@@ -392,7 +392,7 @@ def _refuse_closed(folder: Path) -> None:
 
 
 def _held(files: list[Path]) -> str:
-    """Say in a few words what a folder without a model holds."""
+    """Return in a few words what a folder without a model contains."""
     if not files:
         return ": it is empty"
     pictures = sum(path.suffix.lower() in _PICTURES for path in files)

@@ -28,7 +28,7 @@ Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
 _FROM_KERAS = ("tf2onnx", "keras2onnx", "onnxmltools", "tflite2tensorflow")
 _MUCH = 0.05
-"""A change of an answer that is worth a word."""
+"""A change of an answer that is worth reporting."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Options:
     chain: Literal["edges", "photo"] | None = None
     task: Task | None = None
     try_: Path | None = None
-    """A folder of pictures in folders called as the classes: what is not known is chosen by them."""
+    """A folder of pictures in folders named after the classes, to decide what is not known."""
 
     @property
     def input(self) -> InputOptions:
@@ -87,7 +87,7 @@ def convert(
 ) -> Report:
     """Convert a model file, folder or zip into the bundle `output` (default: `default_output`).
 
-    `phase` is told what begins: read, build, quantize, check, save. Raises `PicamError` (1), `NoInput` (66),
+    `phase` is called as each phase begins: read, build, quantize, check, save. Raises `PicamError` (1), `NoInput` (66),
     `Unavailable` (69, NNCF is missing) or `UsageError` (2); then nothing is left behind and an old bundle stays.
     """
     started = time.monotonic()
@@ -106,7 +106,7 @@ def convert(
 
 
 def _refuse_place(output: Path) -> None:
-    """Raise `PicamError` now, not after minutes, if a bundle cannot be written there."""
+    """Raise `PicamError` at once, not after minutes, if a bundle cannot be written there."""
     try:
         (output / "model.yaml").exists()  # an error: this user may not enter it
         disk.try_writing(output.parent)
@@ -187,7 +187,7 @@ def _known(source: _Source, seen: View, count: int) -> Known:
 
 
 def _places(found: Found, given: Path) -> list[Path]:
-    """Return the folders where pictures of the model's own may lie."""
+    """Return the folders where the model's own pictures may be."""
     places = [found.folder, *([found.root] if found.root else []), *([given] if given.is_dir() else [])]
     return list(dict.fromkeys(places))
 

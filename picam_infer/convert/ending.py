@@ -1,4 +1,4 @@
-"""How a network ends, read from its graph: what kind of numbers an output holds, whatever file it came from."""
+"""How a network ends, read from its graph: the kind of numbers in an output, whatever the file format."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Ending:
     kind: Kind
     low: float = -math.inf
     high: float = math.inf
-    """Between what they lie, where the graph says so."""
+    """Their bounds, if the graph has them."""
 
     @property
     def probability(self) -> bool:
-        """Whether they are probabilities as they come."""
+        """Whether they are probabilities as they are."""
         return self.kind in ("softmax", "sigmoid") and self.low > -0.02 and self.high < 1.02
 
     @property
@@ -102,7 +102,7 @@ def _bounded(kind: Kind, line: _Line) -> Ending:
 
 
 def _bounds(node: Any) -> tuple[Any, float, float] | None:
-    """Return the output that is held between two bounds here, and the bounds; None for any other node."""
+    """Return the output that is clamped here, and its bounds; None for any other node."""
     kind = node.get_type_name()
     if kind == "Clamp":
         bounds = node.get_attributes()
@@ -120,7 +120,7 @@ def _bounds(node: Any) -> tuple[Any, float, float] | None:
 
 
 def _clamped(inside: Any, least: float, most: float, line: _Line) -> Ending:
-    """Return what numbers are that are held between two bounds: probabilities, if those are 0 and 1 in the end.
+    """Return the kind of numbers that are clamped between two bounds: probabilities, if these are 0 and 1 in the end.
 
     That is how a hard sigmoid is written, and a straight line that somebody trained to be one; cutting off what
     probabilities never reach changes nothing.
@@ -198,7 +198,7 @@ def refined(found: Ending, answers: Array) -> Ending:
 
 
 def is_embedding(found: Ending, count: int) -> bool:
-    """Tell whether numbers that nobody gave names to describe a picture instead of classes in it."""
+    """Tell whether numbers without labels describe a picture (an embedding) instead of its classes."""
     if count <= FEW or found.kind in ("softmax", "sigmoid", "index"):
         return False
     return found.kind in ("pooled", "normalised", "activation") or count in _EMBEDDINGS

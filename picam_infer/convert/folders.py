@@ -1,4 +1,4 @@
-"""A folder of files that appears whole or not at all, and never in the place of another's."""
+"""A folder of files that appears whole or not at all, and never replaces somebody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network does to its picture before its first real layer, found by asking that part of it.
+"""What a network does to its picture before its first real layer, found by running that part.
 
 Files write the same scaling in many ways: layers, arithmetic with constants, channels taken apart and put together.
 """
@@ -65,14 +65,14 @@ class Front:
 
     @property
     def wants(self) -> str | None:
-        """The range of pixels that makes sense of the arithmetic: a key of `RANGES`; None: it does not tell."""
+        """The range of pixels that the arithmetic is meant for: a key of `RANGES`; None: it cannot be told."""
         if self.standardises:
             return "0..255"
         if self.plain:
             return _of_quantised(self.quantised)
         scores = sorted((_strangeness(self, *way), name) for name, way in _RANGES.items())
         (best, name), (second, _) = scores[0], scores[1]
-        clear = second - best > (_CLEAR if best else _CLEAR / 2)  # a usual range is met exactly by no accident
+        clear = second - best > (_CLEAR if best else _CLEAR / 2)  # an exact match with a usual range is no accident
         return name if best < 1.6 and clear else None
 
 
@@ -90,7 +90,7 @@ def _of_quantised(held: tuple[float, float] | None) -> str | None:
 
 
 def _strangeness(front: Front, scale: float, offset: float) -> float:
-    """Return how unlikely it is that a network sees what comes of pixels × scale + offset; 0: a usual range."""
+    """Return how implausible pixels × scale + offset are as a network's input; 0: a usual range."""
     ends = [
         [a * (pixel * scale + offset) + b for pixel in (0.0, 255.0)]
         for a, b in zip(front.scale, front.offset, strict=True)

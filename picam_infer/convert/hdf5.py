@@ -1,4 +1,4 @@
-"""HDF5 files, read so that a hostile one cannot lead elsewhere or fill the memory."""
+"""HDF5 files, read so that a hostile one cannot reach other files or fill the memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a picture becomes a network's input: size, part, colours and scaling, and how sure that is."""
+"""How a picture becomes a network's input: size, part, colours and scaling, and how certain that is."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Known:
     teachable: bool
     """It is an image model of Teachable Machine."""
     squashed: bool
-    """It is of a world whose usual loaders squash pictures: Keras and TensorFlow."""
+    """It comes from Keras or TensorFlow, whose usual loaders squash pictures."""
     metadata: Metadata
     outputs: int = 0
 
@@ -190,7 +190,7 @@ def normalised(
 
 
 def decide(network: Network, seen: View, known: Known, options: InputOptions) -> InputSpec:
-    """Return the chain: what the user says, else what the files and the graph say, else what is likely."""
+    """Return the chain: as the user says, else as the files and the graph say, else the most likely one."""
     asked = scaling(options)
     digits = (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs in DIGITS
     edges = options.chain == "edges" or (
@@ -257,7 +257,7 @@ def _tell_photo(spec: InputSpec, seen: View, known: Known) -> None:
 
 
 def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colour | None) -> InputSpec:
-    """Return the chain with scale and colour from the surest witness."""
+    """Return the chain with scale and colour from the most reliable source."""
     colour: Colour = "grey" if seen.input.channels == 1 else "rgb"
     metadata = known.metadata
     if network.quantised:

@@ -1,4 +1,4 @@
-"""The finished network as bytes: the same every time, tried once."""
+"""The finished network as bytes: the same every time, and tested once."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def sample(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Array
 
 
 def compiled(model: Any, threads: int = 0) -> Any:
-    """Compile for the CPU in float32; 0 `threads`: as many as it likes. Raises `PicamError`."""
+    """Compile for the CPU in float32; 0 `threads`: its own choice. Raises `PicamError`."""
     try:
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:

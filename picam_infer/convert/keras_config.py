@@ -1,4 +1,4 @@
-"""The many ways in which Keras 1, 2, 3 and TensorFlow.js write a network down, read into one."""
+"""The many ways in which Keras 1, 2, 3 and TensorFlow.js describe a network, read into one form."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def load_json(text: str | bytes, name: str) -> Any:
     try:
         value = json.loads(text)
         value = json.loads(value) if isinstance(value, str) else value
-        json.dumps(value, ensure_ascii=False).encode()  # half characters in names would fail far from here
+        json.dumps(value, ensure_ascii=False).encode()  # lone surrogates in names would fail far from here
         return _plain(value)
     except (ValueError, RecursionError, MemoryError) as error:
         raise PicamError(f"{name} is not valid JSON ({type(error).__name__})", "export the model again") from error

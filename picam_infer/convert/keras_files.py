@@ -172,7 +172,7 @@ def _from_library(
 ) -> Keras:  # fmt: skip
     built.loss = _loss(training)
     built.output = output_layer or network.output_name(graph, graph.outputs[0])
-    built.model.output(0).get_tensor().set_names({built.output})  # Keras numbers them, each time otherwise
+    built.model.output(0).get_tensor().set_names({built.output})  # Keras numbers them differently each time
     built.intermediate = output_layer is not None
     note = f"built by Keras {by}: {why.layer} is a layer that is not built here"
     return Keras(built, f"Keras {version[:1]} archive", _names(graph), [note])

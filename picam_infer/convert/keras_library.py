@@ -57,7 +57,7 @@ def build(folder: Path, config: Any, output_layer: str | None) -> tuple[Network,
             if output_layer:
                 model = keras.Model(model.inputs, model.get_layer(output_layer).output)
             model.export(str(exported), format="openvino", verbose=False)
-        except Exception:  # whatever Keras raises about a file: the caller knows what is the matter with it
+        except Exception:  # whatever Keras raises about a file: the caller reports what is wrong with it
             return None
         try:
             return native_formats.read(exported, "ir"), str(keras.__version__)
@@ -66,7 +66,7 @@ def build(folder: Path, config: Any, output_layer: str | None) -> tuple[Network,
 
 
 def _keras(home: Path) -> Any:
-    """Return the library, on the back-end that needs no other one; None: it is too old, or is in use on another."""
+    """Return the library on its OpenVINO back-end; None: it is too old, or already uses another one."""
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = _BACKEND
         os.environ.setdefault("KERAS_HOME", str(home))  # it writes its settings there

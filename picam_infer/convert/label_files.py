@@ -1,4 +1,4 @@
-"""Where the files lie that may name a model's classes."""
+"""Where the files are that may name a model's classes."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _literal(text: str) -> Any:
 
 def _of_yaml(text: str) -> list[Reading]:
     try:
-        return _of_value(yaml.load(text, Loader=yaml.BaseLoader))  # all of it text: `no` is a name like others
+        return _of_value(yaml.load(text, Loader=yaml.BaseLoader))  # everything as text: `no` is a name like any other
     except (yaml.YAMLError, RecursionError, ValueError):
         return []
 

@@ -1,4 +1,4 @@
-"""The names of a model's classes: read, cleaned, counted, and told from names of values."""
+"""The names of a model's classes: read, cleaned, counted, and distinguished from names of values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from picam_infer.convert import label_forms, lookalikes
 from picam_infer.core import PicamError
 
-# Everything that `str.splitlines` or a terminal would take for more than a character.
+# Everything that `str.splitlines` or a terminal would not take for a character.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -74,7 +74,7 @@ def _clean(names: list[str], notes: list[str], source: str) -> Labels:
 
 
 def numbered(count: int) -> Labels:
-    """Return names for classes of which nobody told one."""
+    """Return names for classes without labels."""
     note = f"no labels found: they are called class 0 … class {count - 1}; name them in labels.txt or with --labels"
     return Labels(tuple(f"class {at}" for at in range(count)), (note,))
 

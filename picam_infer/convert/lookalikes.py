@@ -1,4 +1,4 @@
-"""Files that bear a model's name and are something else: what each is, told by its content, and the remedy."""
+"""Files named like a model that are something else: what each is, judged by its content, and the remedy."""
 
 from __future__ import annotations
 

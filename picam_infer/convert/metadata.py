@@ -16,12 +16,12 @@ from picam_infer.models.bundle import Colour
 MAX_BYTES = 1 << 31
 _STRANGE = (struct.error, IndexError, ValueError, UnicodeError, KeyError, TypeError, RecursionError, SyntaxError,
             MemoryError, OSError, zipfile.BadZipFile, NotImplementedError, EOFError)  # fmt: skip
-"""What reading a damaged file raises: nothing is known of it then."""
+"""What reading a damaged file raises: then nothing is known about it."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """All that is optional; a network's graph comes first where it says the same."""
+    """All of this is optional; the network's graph takes precedence."""
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()

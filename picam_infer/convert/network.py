@@ -21,7 +21,7 @@ from picam_infer.convert.weights import Path, Stored, Weights, part_path
 from picam_infer.core import PicamError
 
 MAX_BUILDS = 50_000
-"""Nested models used twice each, many levels deep, would never end."""
+"""A limit for nested models used twice each, many levels deep."""
 MAX_ELEMENTS = 1 << 26
 MAX_WORK = 1e11
 """Multiplications for one picture; NASNetLarge needs 2.4e10, EfficientNetB7 3.7e10."""

@@ -1,4 +1,4 @@
-"""Why OpenVINO could not read a file: found in the file itself where that tells, and said in our own words."""
+"""Why OpenVINO could not read a file: found in the file itself where possible, and in our own words."""
 
 from __future__ import annotations
 

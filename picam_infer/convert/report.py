@@ -1,4 +1,4 @@
-"""What `convert` tells when it is done."""
+"""The report that `convert` prints at the end."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Report:
     def lines(self) -> list[str]:
         """Return the report for a terminal, with what to do next."""
         said = [*self.about(), f"  done in {self.seconds:.1f} s; run it: {self.command}"]
-        if INSTALLED.exists():  # that command would meet the service's camera, monitor and page
+        if INSTALLED.exists():  # `run` would compete with the service for camera, monitor and page
             said.append(f"  on the service: picam-infer use {shlex.quote(self._where)}")
         return said
 

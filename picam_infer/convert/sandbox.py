@@ -28,20 +28,20 @@ from picam_infer.core import PicamError
 from picam_infer.platform import disk, regular_file
 
 READ_S = 120.0
-"""Processor time for reading a small file; wall-clock time would be another on every machine and every day."""
+"""Processor time for reading a small file; wall-clock time would depend on the machine and its load."""
 BYTES_PER_S = 1e6
 """Added to `READ_S` for large files: bytes for a second of processor time."""
 BUILD_S = 900.0
 NICE = 10
-"""A service that watches meanwhile has the first claim on the processor: starved, it would meet its watchdog."""
+"""A running service takes precedence for the processor: if starved, it would be killed by its watchdog."""
 IDLE_S = 60.0
-"""A reader that has neither computed nor waited for a disk or a processor for so long will not go on."""
+"""A reader that has neither computed nor waited for a disk or a processor for this long is stuck."""
 ADDRESSES = 6 * 2**30
 """Address space of the child; far more than its memory, because OpenVINO reserves much."""
 LEAST_MEMORY = 2**30
-"""What the child may always ask for, however small the machine's memory is."""
+"""What the child may always allocate, however small the machine's memory is."""
 BASE_MEMORY, MEMORY_PER_BYTE = 2 * 2**30, 16
-"""What it may ask for at most, for a small file and for each byte more: a trap does not fill a large memory."""
+"""The most it may allocate, for a small file and for each further byte, so that a trap cannot fill a large memory."""
 TICK_S = 0.25
 LIMITS_S = {"quantize": 8 * 3600.0, "try": BUILD_S, "check": BUILD_S, "save": BUILD_S}
 _DOING = {
@@ -56,7 +56,7 @@ CODE = "from picam_infer.convert.sandbox import child; child()"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Progress = Callable[[str, float], None]
-"""Told again and again, and at once when it changes, what is being done, and for how long it all has taken (s)."""
+"""Called repeatedly, and at once on a change, with what is being done and how long it has taken so far (s)."""
 
 
 def convert(
@@ -96,7 +96,7 @@ def convert(
 
 @contextlib.contextmanager
 def _life() -> Iterator[int]:
-    """Yield the end of a pipe that the child watches: when ours is closed, however this process ends, it dies."""
+    """Yield the end of a pipe that the child watches: it dies when our end is closed, however this process ends."""
     theirs, ours = os.pipe()
     try:
         yield theirs
@@ -179,9 +179,9 @@ class _Work:
         self._before_s, self.idle_s = self._total_s, 0.0
 
     def look(self) -> None:
-        """Measure. A thread that waits for a processor or for a disk is held up by the machine, not by the file."""
+        """Measure. A thread that waits for a processor or a disk is delayed by the machine, not by the file."""
         now_s, before_s = time.monotonic(), self._total_s
-        # A long step means that this process was held up itself: then so was the other one.
+        # A long step means that this process was delayed itself, and so was the other one.
         step_s, self._seen_s = min(now_s - self._seen_s, 4 * TICK_S), now_s
         own = self._stat(self._folder)
         if own:
@@ -190,7 +190,7 @@ class _Work:
             states = {stat[0] for task in (self._folder / "task").iterdir() if (stat := self._stat(task))}
             if states & {"R", "D"}:
                 step_s *= 0.0 if "R" in states else 0.1  # a disk that is gone does not come back
-        # Looking at a clock now and then is no work.
+        # Looking at a clock now and then does not count as work.
         self.idle_s = max(0.0, self.idle_s + step_s - 20 * (self._total_s - before_s))
 
     def _stat(self, folder: Path) -> list[str]:
@@ -202,7 +202,7 @@ class _Work:
 
 
 def _enough(work: _Work, given: Path, phase: str, limit_s: float) -> None:
-    """Raise `PicamError` when the child will not come to an end."""
+    """Raise `PicamError` when the child will not finish."""
     doing = _DOING.get(phase, phase)
     if work.used_s > limit_s:
         raise PicamError(
@@ -236,7 +236,7 @@ def _rebuilt(message: dict[str, Any]) -> PicamError:
 
 
 def child() -> None:
-    """Do the order in `argv` and tell the parent on standard output, one JSON object a line."""
+    """Carry out the order in `argv` and report to the parent on standard output, one JSON object per line."""
     bootstrap()
     from picam_infer.inference.engines.ncs.child import die_with_parent
 
@@ -263,17 +263,17 @@ def child() -> None:
     except OSError as error:
         told = _told(error, order)
         _say(speak, {"error": type(told).__name__, "message": told.message, "hint": told.hint})
-    except Exception as error:  # the top of the child: the parent tells it in one line
+    except Exception as error:  # the top of the child: the parent reports it in one line
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
         message = f"{Path(order['given']).name} cannot be read: an unexpected {where}"
         _say(speak, {"error": "PicamError", "message": message, "hint": "please report it, with the file if you can"})
     speak.flush()
-    os._exit(0)  # OpenVINO's threads have nothing left to do
+    os._exit(0)  # without waiting for OpenVINO's threads, which have nothing left to do
 
 
 def _told(error: OSError, order: dict[str, Any]) -> PicamError:
-    """Return our error for what the system refused, about the file that it was about."""
+    """Return our error for an error of the system, naming the file concerned."""
     given = Path(order["given"])
     if disk.is_full(error):
         return PicamError(f"{given.name} cannot be converted ({error.strerror})", "make room on the disk of /tmp")
@@ -283,7 +283,7 @@ def _told(error: OSError, order: dict[str, Any]) -> PicamError:
 
 
 def limit_itself(most: int | None) -> None:
-    """Limit this process: it is the one to go when memory runs out, and it ends even if nobody listens any more."""
+    """Limit this process: it is killed first when memory runs out, and it ends even if nobody listens any more."""
     os.nice(NICE)
     most_s = int(sum(LIMITS_S.values()))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

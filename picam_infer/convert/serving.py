@@ -21,16 +21,16 @@ SERVERS: tuple[Server, ...] = ("triton", "ovms", "kserve")
 INPUT, OUTPUT = "pixels", "scores"
 MAX_BATCH = 32
 _QUEUE_US = 2000
-"""How long Triton waits for more pictures to fill a batch: little beside what the network's way takes."""
+"""How long Triton waits for more pictures to fill a batch: little compared with the transfer time."""
 _SAME = 1e-3
-"""Pictures in a batch may get answers that differ so little from those alone: sums in another order."""
+"""Answers in a batch may differ this much from those for single pictures, as sums are computed in another order."""
 _FOLDER = re.compile(r"\w[\w.-]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class Served:
-    """A bundle as servers take it."""
+    """A bundle in the form that servers take."""
 
     name: str
     files: dict[str, bytes]

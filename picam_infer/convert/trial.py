@@ -1,4 +1,4 @@
-"""Pictures whose class is known: what the files do not say about a model's input is chosen by trying it."""
+"""Labelled pictures: what the files do not say about a model's input is decided by trying it on them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BUDGET_S = 60.0
 
 @dataclass(frozen=True)
 class Tried:
-    """How one way of feeding the network did."""
+    """The result of one way of feeding the network."""
 
     way: str
     right: int
@@ -159,7 +159,7 @@ def _plain(name: str) -> str:
 def settle(
     model: Any, network: Input, spec: InputSpec, shown: Pictures, meaning: Answer, asked: bool
 ) -> tuple[InputSpec, list[Tried]]:
-    """Return the spec with what was open chosen by the pictures, and how each way did; as it was if they do not tell.
+    """Return the spec with what was open decided by the pictures, and each way's result; unchanged if they cannot.
 
     Without having been `asked`, pictures of two classes are the least, and outlines stay outlines.
     """
@@ -171,7 +171,7 @@ def settle(
     ways, fits = input_spec.variants(spec, input_spec.View(network, True))
     trial = _Trial(model, network, enough, ways, fits)
     tried = [(way, trial.right(way)) for way in ways]
-    best = max(tried, key=lambda pair: pair[1])[0]  # the first of equals is ours
+    best = max(tried, key=lambda pair: pair[1])[0]  # of equals, the first one, our default
     if isinstance(best, Photo):
         more: list[Chain] = [_with_fit(best, fit) for fit in fits if fit != best.fit]
         tried += [(way, trial.right(way)) for way in more]
@@ -281,7 +281,7 @@ def made(height: int, width: int, channels: int) -> list[Pixels]:
             phases, strengths = rng.uniform(0, 6.3, (4, channels)), rng.normal(size=(4, channels)) / 1.6**octave
             for wave, phase, strength in zip(waves, phases, strengths, strict=True):
                 picture += np.sin((wave[0] * x + wave[1] * y)[:, :, None] * 6.3 + phase) * strength
-        if number % 2:  # things with edges on a ground
+        if number % 2:  # shapes with edges on a background
             picture = np.where(picture > 0.3, 1.0, picture * 0.3) + rng.normal(size=channels) * 0.3
         low, high = picture.min(), picture.max()
         found.append(((picture - low) / max(high - low, 1e-9) * rng.uniform(120, 255)).astype(np.uint8))

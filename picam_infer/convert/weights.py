@@ -1,4 +1,4 @@
-"""Which stored array belongs to which layer: by name where names tell, in Keras's own order where not."""
+"""Which stored array belongs to which layer: by name if possible, otherwise in Keras's own order."""
 
 from __future__ import annotations
 

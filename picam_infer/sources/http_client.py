@@ -67,7 +67,7 @@ class Reply:
     def length(self) -> int | None:
         """The length of the body in bytes, where it is given."""
         given = self.headers.get("Content-Length", "").strip()
-        # What has more digits is no length, and Python refuses to read thousands of them.
+        # Longer numbers are not lengths, and Python refuses to convert thousands of digits.
         return int(given) if given.isdecimal() and len(given) < 20 else None
 
     def read(self, limit_s: float, needed: int = 1) -> bytes:

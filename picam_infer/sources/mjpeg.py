@@ -104,7 +104,7 @@ class Parts:
         length = None if self.lengths_lie else _LENGTH.search(bytes(self._buffer[begin:body]))
         if length is None:
             return self._next_delimiter(body), False
-        announced = int(length[1][:20])  # of thousands of digits Python would read none
+        announced = int(length[1][:20])  # Python refuses to convert thousands of digits
         end = body + announced
         if announced > MAX_PART:
             raise TooLong(f"a part of {announced} bytes is announced")

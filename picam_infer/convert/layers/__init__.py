@@ -1,4 +1,4 @@
-"""The door to the layers: one small function for each kind, found by its Keras class name."""
+"""The layers: one small function for each kind, found by its Keras class name."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _numbers(call: Call, value: Any) -> Any:
 
 
 def _settings(call: Call) -> dict[str, Any]:
-    """Return what a function is told besides its tensors."""
+    """Return a function's arguments other than tensors."""
     told = {**call.layer.config, **{k: v for k, v in call.kwargs.items() if not isinstance(v, Tensor)}}
     return {k: v for k, v in told.items() if v is not None and k not in _HARMLESS and not k.startswith("_")}
 

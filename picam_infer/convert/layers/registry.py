@@ -1,4 +1,4 @@
-"""What a layer function gets and gives, and the table of them."""
+"""The arguments and results of layer functions, and the table of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from picam_infer.core import PicamError
 NOT_TRAINED = frozenset({"moving_mean", "moving_variance", "mean", "variance", "count"})
 """Weights that Keras lists after all the trained ones."""
 MAX_SIDE = 1 << 24
-"""No size in a configuration may exceed this; far above any real network, far below what would hang the reader."""
+"""No size in a configuration may exceed this: far above any real network, far below what would stall the reader."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Layer:
     """The layers that a wrapper wraps."""
 
     def fail(self, reason: str, hint: str = "") -> NoReturn:
-        """Raise the one line that names this layer."""
+        """Raise an error that names this layer."""
         raise PicamError(f"layer {self.name} ({self.kind}): {reason}", hint or "export the model again")
 
     def weight(self, name: str, *shape: int | None) -> Array:
@@ -155,7 +155,7 @@ def _none(_: Layer) -> Sequence[str]:
 
 
 def layer(*names: str, weights: Names = _none) -> Callable[[Build], Build]:
-    """Enter a function as the builder of these Keras classes."""
+    """Register a function as the builder of these Keras classes."""
 
     def enter(build: Build) -> Build:
         for name in names:

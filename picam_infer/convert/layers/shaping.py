@@ -1,4 +1,4 @@
-"""Layers that only move values about, and those that do nothing outside training."""
+"""Layers that only rearrange values, and those that do nothing outside training."""
 
 from __future__ import annotations
 
