@@ -205,6 +205,22 @@ def test_a_picture_that_looks_different_is_among_the_few_that_are_shown(browser:
     assert len(browser.js("return [...document.querySelectorAll('.thing:nth-child(1) .thumb')].map(String)")) == 6
 
 
+def test_a_model_that_was_not_taught_is_not_corrected_and_the_dialog_says_what_happens_instead(
+    browser: Browser, pi: Service
+) -> None:
+    visit(browser, pi)
+    click(browser, "#to-watch")
+    click(browser, "#was-really")
+    until(lambda: text(browser, "#really-lesson"))
+    said = text(browser, "#really-lesson")
+    assert "“digits” itself cannot be corrected" in said and "begins a new lesson, “taught”" in said
+    browser.js("document.getElementById('really-name').focus()")
+    browser.keys("plate" + _RETURN)
+    until(lambda: "lesson “taught”" in text(browser, "#corrected-note"))
+    click(browser, "#was-really")
+    until(lambda: "goes into the lesson “taught”, which knows “plate”" in text(browser, "#really-lesson"))
+
+
 def test_while_paused_nothing_can_be_corrected_and_a_failure_offers_no_undo(browser: Browser, pi: Service) -> None:
     visit(browser, pi)
     click(browser, "#to-watch")

@@ -38,7 +38,7 @@ const share = new Share(at);
 const models = new Models(at);
 const input = new NetworkInput(at("input"), at("input-picture"));
 const picture = new Picture(at("picture"), () => ({ result: thought(), region: region(), aspect: aspect() }));
-const really = new Really(corrected);
+const really = new Really(corrected, () => now.state?.model ?? "");
 const teach = new Teach({ really: (question) => really.open(question), live: takeThought, trouble: why });
 timeline.really = gallery.really = (question) => really.open(question);
 const decoder = new Decoder(takePicture);

@@ -5,9 +5,9 @@ import { address, ask } from "./server.js";
 import { name } from "./text.js";
 
 export class Really {
-  // `told(answer, label)` is called once the Pi has learnt it.
-  constructor(told) {
-    this.told = told;
+  // `told(answer, label)` is called once the Pi has learnt it; `running()` returns the name of the model that runs.
+  constructor(told, running) {
+    Object.assign(this, { told, running });
     this.box = at("really");
     this.question = null;
     at("really-other").addEventListener("submit", (event) => {
@@ -35,6 +35,7 @@ export class Really {
     at("really-delete").hidden = !question.remove;
     at("really-name").value = "";
     write(at("really-note"), "");
+    write(at("really-lesson"), "");
     this.show(question.classes ?? []);
     if (!this.box.open) this.box.showModal();
     if (question.classes) return;
@@ -42,10 +43,17 @@ export class Really {
       const lesson = await ask("api/teach/open", "POST", {}, 120000);
       if (this.question !== question) return;
       this.show(lesson.classes);
-      if (!lesson.runs) write(at("really-note"), `The Pi learns it in the lesson “${lesson.name}”, and names it so after “Use it” in Teach.`);
+      if (!lesson.runs) write(at("really-lesson"), this.elsewhere(lesson));
     } catch (error) {
       write(at("really-note"), error.message);
     }
+  }
+
+  // What an answer does while the Pi runs a model that was not taught here.
+  elsewhere({ name: lesson, classes }) {
+    const there = classes.filter(({ pictures }) => pictures > 0).map(({ label }) => `“${label}”`);
+    const what = there.length ? `goes into the lesson “${lesson}”, which knows ${there.slice(0, 4).join(", ")}${there.length > 4 ? ", …" : ""}` : `begins a new lesson, “${lesson}”, which knows nothing else yet`;
+    return `“${this.running()}” itself cannot be corrected: it was not taught here. Your answer ${what}. “Use it” in Teach makes the Pi run that lesson instead.`;
   }
 
   show(classes) {
