@@ -19,6 +19,8 @@ from picam_infer.core import PicamError
 from picam_infer.platform import disk
 
 MAX_ENTRIES = 10_000
+MAX_NESTED = 4
+"""How many archives may lie inside each other."""
 MAX_UNPACKED = 4 * 2**30
 MAX_RATIO = 200
 FREE = 64 * 2**20
@@ -29,24 +31,52 @@ _OPEN: dict[str, Callable[[Path], IO[bytes]]] = {"gzip": gzip.open, "bzip2": bz2
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, OSError,
            NotImplementedError, RuntimeError, ValueError)  # fmt: skip
 _BOMB, _TRUST, _AGAIN = "it is a zip bomb", "do not trust this file", "copy or export it again"
-_ELSEWHERE = "unpack it on another computer, and give the model in it"
 _METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 
 
 @dataclass
 class Budget:
-    """How much may still be unpacked, counting all nested archives."""
+    """How much may be unpacked, counting all archives: those that were given, and those nested in them."""
 
     bytes: int = MAX_UNPACKED
     entries: int = MAX_ENTRIES
+    """How many more files there may be."""
     folders: bool = False
     """Whether empty folders are created too."""
+    content: str = "the model"
+    """What the archives are opened for, in messages."""
+    given: int = 0
+    """How many bytes the archives have that were given."""
+    unpacked: int = 0
+    """How many bytes have come out of all."""
+
+    def begin(self, archive: Path, depth: int) -> None:
+        """An archive is about to be unpacked that lies in `depth` others. Raises `PicamError` if those are too many."""
+        if depth >= MAX_NESTED:
+            raise PicamError(f"{archive.name} lies in {MAX_NESTED} archives inside each other",
+                             f"unpack them, and give {self.content}")  # fmt: skip
+        if not depth:
+            self.given += archive.stat().st_size
+
+    def promise(self, size: int, archive: Path) -> None:
+        """An archive says that `size` bytes will come out of it. Raises `PicamError` if those are too many."""
+        size += self.unpacked
+        if size > min(self.bytes, self._most):
+            together = " together with those around it" if self.unpacked else ""
+            raise PicamError(f"{archive.name} would unpack to {size / 1e6:.0f} MB{together}, "
+                             f"from {self.given / 1e3:.0f} kB", _BOMB)  # fmt: skip
 
     def spend(self, size: int, name: str) -> None:
         """Use up `size` bytes. Raises `PicamError` when the limit is reached."""
-        self.bytes -= size
-        if self.bytes < 0:
-            raise PicamError(f"{name} would unpack to more than {MAX_UNPACKED / 1e6:.0f} MB", _BOMB)
+        self.unpacked += size
+        if self.unpacked > self.bytes:
+            raise PicamError(f"{name} would unpack to more than {self.bytes / 1e6:.0f} MB", _BOMB)
+        if self.unpacked > self._most:
+            raise PicamError(f"{name}: more than {MAX_RATIO} times the size of what was given comes out of it", _BOMB)
+
+    @property
+    def _most(self) -> int:
+        return max(FREE, self.given * MAX_RATIO)
 
 
 def kind(start: bytes) -> Kind | None:
@@ -64,20 +94,21 @@ def kind(start: bytes) -> Kind | None:
 
 def names(archive: Path) -> list[str]:
     """Return the names of the files in a zip. Raises `PicamError`."""
-    with _guarded(archive), zipfile.ZipFile(archive) as file:
+    with _guarded(archive, Budget.content), zipfile.ZipFile(archive) as file:
         return [entry.filename for entry in file.infolist() if not entry.is_dir()]
 
 
-def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
-    """Unpack an archive of a `kind` into a folder.
+def unpack(archive: Path, folder: Path, budget: Budget | None = None, depth: int = 0) -> None:
+    """Unpack an archive of a `kind`, which lies in `depth` others, into a folder.
 
     Raises `PicamError` for bombs, names that lead outside, links, encryption, and truncated or damaged archives.
     """
     budget = budget or Budget()
+    budget.begin(archive, depth)
     with archive.open("rb") as file:
         what = kind(file.read(512))
     folder.mkdir(parents=True, exist_ok=True)
-    with _guarded(archive):
+    with _guarded(archive, budget.content):
         if what == "zip":
             _zip(archive, folder, budget)
         elif what == "tar":
@@ -90,33 +121,37 @@ def unpack(archive: Path, folder: Path, budget: Budget | None = None) -> None:
 class _guarded:  # noqa: N801  # used as a function
     """Turns the libraries' errors about an archive into one line of ours."""
 
-    def __init__(self, archive: Path) -> None:
-        self._archive = archive
+    def __init__(self, archive: Path, content: str) -> None:
+        self._archive, self._content = archive, content
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> Literal[False]:
-        if isinstance(error, _BROKEN) and not isinstance(error, PicamError):
-            raise _meant(self._archive, error) from error
+        if isinstance(error, _BROKEN) and not isinstance(error, PicamError | RecursionError):
+            raise _meant(self._archive, error, self._content) from error
         return False
 
 
-def _meant(archive: Path, error: BaseException) -> PicamError:
+def _meant(archive: Path, error: BaseException, content: str) -> PicamError:
     """Return our line for a library's error."""
     name, said = archive.name, str(error)
     if isinstance(error, OSError) and error.errno:
         remedy = disk.remedy(error, archive.parent, fixed=True)
         return PicamError(f"{name} cannot be unpacked ({error.strerror})", remedy)
     if isinstance(error, NotImplementedError) or "compression" in said.lower():
-        return PicamError(f"{name} is packed in a way that cannot be unpacked here", _ELSEWHERE)
+        return PicamError(f"{name} is packed in a way that cannot be unpacked here", _elsewhere(content))
     if "not a zip file" in said or isinstance(error, EOFError) or "end of data" in said or "truncated" in said:
         return PicamError(f"{name} is cut short: its end is missing", "download or copy it again")
     if "password" in said or "encrypted" in said:
-        return PicamError(f"{name} is encrypted", "unpack it with its password, and give the model in it")
+        return PicamError(f"{name} is encrypted", f"unpack it with its password, and give {content} in it")
     if "multiple disks" in said:
-        return PicamError(f"{name} is one part of several", "unpack them together, and give the model in it")
+        return PicamError(f"{name} is one part of several", f"unpack them together, and give {content} in it")
     return PicamError(f"{name} is damaged: what it holds does not agree with its own list or checksums", _AGAIN)
+
+
+def _elsewhere(content: str) -> str:
+    return f"unpack it on another computer, and give {content} in it"
 
 
 def _zip(archive: Path, folder: Path, budget: Budget) -> None:
@@ -141,16 +176,19 @@ def _check_zip(archive: Path, entries: list[zipfile.ZipInfo], budget: Budget) ->
     _check_names(archive, [entry.filename for entry in entries], budget)
     total = sum(entry.file_size for entry in entries)
     packed = archive.stat().st_size
-    if total > budget.bytes or (total > FREE and total > packed * MAX_RATIO):
+    budget.promise(total, archive)
+    if total > FREE and total > packed * MAX_RATIO:
         raise PicamError(f"{archive.name} would unpack to {total / 1e6:.0f} MB, from {packed / 1e3:.0f} kB", _BOMB)
     for entry in entries:
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise PicamError(f"{archive.name} holds a link ({entry.filename[:80]})", _TRUST)
         if entry.flag_bits & 1:
-            raise PicamError(f"{archive.name} is encrypted", "unpack it with its password, and give the model in it")
+            remedy = f"unpack it with its password, and give {budget.content} in it"
+            raise PicamError(f"{archive.name} is encrypted", remedy)
         if entry.compress_type in _METHODS:
             how = _METHODS[entry.compress_type]
-            raise PicamError(f"{archive.name} is packed with {how}, which cannot be unpacked here", _ELSEWHERE)
+            remedy = _elsewhere(budget.content)
+            raise PicamError(f"{archive.name} is packed with {how}, which cannot be unpacked here", remedy)
 
 
 def _check_names(archive: Path, names: list[str], budget: Budget) -> None:
@@ -158,7 +196,7 @@ def _check_names(archive: Path, names: list[str], budget: Budget) -> None:
         raise PicamError(f"{archive.name} holds two files of the same name", "pack it again")
     budget.entries -= len(names)
     if budget.entries < 0:
-        raise PicamError(f"{archive.name} holds {len(names)} files", "it is not a model export")
+        raise PicamError(f"{archive.name} holds {len(names)} files", f"those are too many: give {budget.content} alone")
     for name in names:
         path = _path(name)
         if path.is_absolute() or ".." in path.parts or ":" in str(path).split("/")[0]:

@@ -21,8 +21,6 @@ from picam_infer.platform import regular_file, tree
 
 MAX_DEPTH = 6
 """How deep in folders a model may lie."""
-MAX_NESTED = 4
-"""How many archives may lie inside each other."""
 MAX_JSON = 64 << 20
 
 Format = Literal["hdf5", "keras", "json", "tflite", "onnx", "ir", "savedmodel", "pb", "meta"]
@@ -73,13 +71,9 @@ class _Search:
 
     def unpack(self, archive: Path, place: Path | None = None) -> Path:
         """Return the folder that an archive was unpacked into. Raises `PicamError`."""
-        if self.opened >= MAX_NESTED:
-            raise PicamError(
-                f"{archive.name} lies in {MAX_NESTED} archives inside each other", "unpack them, and give the model"
-            )
-        self.opened += 1
         folder = place or archive.with_name(f"{archive.name}.unpacked")
-        archives.unpack(archive, folder, self.budget)
+        archives.unpack(archive, folder, self.budget, self.opened)
+        self.opened += 1
         return folder
 
 

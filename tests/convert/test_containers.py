@@ -105,6 +105,15 @@ def test_a_compressed_file_and_a_zip64_are_opened(model: bytes, home: Path, tmp_
     assert len(labels_of(home / "m.zip", tmp_path / "two")) == 2
 
 
+def test_zips_that_are_harmless_alone_are_a_bomb_together(home: Path, tmp_path: Path) -> None:
+    inner = b"0"
+    for name in ("model.h5", "c.zip", "b.zip"):
+        inner = packed_zip((name, inner), ("large.bin", bytes(30_000_000)))
+    (home / "bomb.zip").write_bytes(inner)
+    said = refused(home / "bomb.zip", tmp_path / "out")
+    assert "would unpack to 90 MB together with those around it" in said and "zip bomb" in said
+
+
 def test_tars_that_lead_out_and_bombs_are_refused(home: Path, tmp_path: Path) -> None:
     (home / "m.tar").write_bytes(packed_tar(("../evil.h5", b"x")))
     assert "leads out" in refused(home / "m.tar", tmp_path / "out")

@@ -16,7 +16,7 @@ from picam_infer.platform import regular_file
 from picam_infer.training.teach.picture_set import clean_label, label_order, read_table
 
 MAX_FILES = 50_000
-"""How many files an archive of pictures may hold."""
+"""How many files archives of pictures may hold, all together."""
 _PROJECT = re.compile(r"(?P<label>.*)-!-(?P<name>[^/]+)", re.DOTALL)
 """What a Teachable Machine project calls its pictures."""
 _SAMPLES = re.compile(r"(?P<label>.+?)[-_ ]samples(?:\s*\(\d+\))?", re.IGNORECASE)
@@ -48,6 +48,20 @@ class Intake:
         return sorted({given.label for given in self.pictures}, key=label_order)
 
 
+@dataclass
+class _Unpacking:
+    """Where archives are unpacked, and how much may come out of all of them together."""
+
+    scratch: Path
+    budget: Budget = field(default_factory=lambda: Budget(entries=MAX_FILES, folders=True, content="the pictures"))
+
+    def unpack(self, archive: Path, depth: int) -> Path:
+        """Return the folder that an archive, which lies in `depth` others, was unpacked into. Raises `PicamError`."""
+        place = self.scratch / f"unpacked-{len(list(self.scratch.iterdir()))}"
+        archives.unpack(archive, place, self.budget, depth)
+        return place
+
+
 def read(given: Path, scratch: Path) -> Intake:
     """Return what a folder, a zip (of folders, of one class, of collected pictures) or a `.tm` project holds.
 
@@ -64,20 +78,20 @@ def read(given: Path, scratch: Path) -> Intake:
     except OSError as error:
         raise regular_file.unreadable(given, error) from error
     if is_folder:
-        _folder(given, given, found, scratch)
+        _folder(given, given, found, _Unpacking(scratch), 0)
     else:
-        _archive(given, given.name, found, scratch)
+        _archive(given, found, _Unpacking(scratch), 0)
     if not found.pictures:
         because = f" ({found.remarks[0]})" if found.remarks else ""
         raise NoInput(f"{given} has no pictures of any class in it{because}", _HOW)
     return found
 
 
-def _archive(path: Path, shown: str, found: Intake, scratch: Path) -> None:
+def _archive(path: Path, found: Intake, unpacking: _Unpacking, depth: int) -> None:
+    """Take what an archive holds, which lies in `depth` others."""
     if archives.kind(lookalikes.head(path)) is None:
-        raise PicamError(f"{shown} is neither a folder nor an archive of pictures", _HOW)
-    place = scratch / f"unpacked-{len(list(scratch.iterdir()))}"
-    archives.unpack(path, place, Budget(entries=MAX_FILES, folders=True))
+        raise PicamError(f"{path.name} is neither a folder nor an archive of pictures", _HOW)
+    place = unpacking.unpack(path, depth)
     folders = [entry for entry in place.iterdir() if entry.is_dir() and not _hidden(entry)]
     plain = [entry for entry in place.iterdir() if entry.is_file() and not _hidden(entry)]
     if len(folders) == 1 and not plain and any(entry.is_dir() and not _hidden(entry) for entry in folders[0].iterdir()):
@@ -86,7 +100,7 @@ def _archive(path: Path, shown: str, found: Intake, scratch: Path) -> None:
     if loose and not any(_PROJECT.fullmatch(entry.name) for entry in loose):
         _one_class(path, place, found)
     else:
-        _folder(place, place, found, scratch)
+        _folder(place, place, found, unpacking, depth + 1)
 
 
 def _one_class(archive: Path, place: Path, found: Intake) -> None:
@@ -102,7 +116,8 @@ def _hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name.casefold() == "__macosx"
 
 
-def _folder(folder: Path, root: Path, found: Intake, scratch: Path) -> None:
+def _folder(folder: Path, root: Path, found: Intake, unpacking: _Unpacking, depth: int) -> None:
+    """Take what a folder holds, which came out of `depth` archives inside each other."""
     table = read_table(folder)
     try:
         entries = sorted(((entry, entry.is_dir()) for entry in folder.iterdir() if not _hidden(entry)),
@@ -114,7 +129,7 @@ def _folder(folder: Path, root: Path, found: Intake, scratch: Path) -> None:
         if is_folder:
             _class(entry, root, table, found)
         elif entry.suffix.lower() == ".zip":
-            _archive(entry, entry.name, found, scratch)
+            _archive(entry, found, unpacking, depth)
         elif pictures.readable(entry):
             named = _PROJECT.fullmatch(entry.name)
             label = clean_label(named["label"]) if named else ""

@@ -170,3 +170,55 @@ def test_a_class_without_pictures_is_refused_in_an_archive_too(kind: str, tmp_pa
     packed = Path(shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path / "photos"))
     with pytest.raises(NoInput, match="'empty' has no pictures"):
         taken(packed, tmp_path)
+
+
+def nested(path: Path, entry: tuple[str, bytes], names: list[str]) -> Path:
+    """Write a zip that holds an entry inside of further zips of these names, the innermost first."""
+    packed(path, entry)
+    for name in names:
+        packed(path, (name, path.read_bytes()))
+    return path
+
+
+def test_zips_inside_each_other_are_opened_up_to_a_depth(tmp_path: Path) -> None:
+    given = nested(tmp_path / "p.zip", ("red.png", RED), ["red.zip", "b.zip", "c.zip"])
+    assert taken(given, tmp_path) == {"red": 1}
+    for more in (1, 200):
+        given = nested(tmp_path / "p.zip", ("red.png", RED), ["red.zip", "b.zip", "c.zip", *["n.zip"] * more])
+        with pytest.raises(PicamError, match="lies in 4 archives inside each other") as error:
+            intake.read(given, tmp_path / "scratch")
+        assert error.value.hint == "unpack them, and give the pictures"
+
+
+@pytest.mark.parametrize("spread", ["one in the other", "side by side", "in a folder"])
+def test_zips_that_are_harmless_alone_are_a_bomb_together(spread: str, tmp_path: Path) -> None:
+    """Each unpacks to less than is free for anybody; all together to hundreds of times what was given."""
+    (tmp_path / "scratch").mkdir()
+    hollow = [packed(tmp_path / f"c{at}.zip", ("x.jpg", bytes(30_000_000))).read_bytes() for at in range(4)]
+    given = tmp_path / "p.zip"
+    if spread == "in a folder":
+        (tmp_path / "p").mkdir()
+        for at, data in enumerate(hollow):
+            (tmp_path / "p" / f"c{at}.zip").write_bytes(data)
+        given = tmp_path / "p"
+    elif spread == "side by side":
+        packed(given, *((f"c{at}.zip", data) for at, data in enumerate(hollow)))
+    else:
+        packed(given, ("x.jpg", bytes(30_000_000)))
+        for _ in range(3):
+            packed(given, ("n.zip", given.read_bytes()), ("c/x.jpg", bytes(30_000_000)))
+    with pytest.raises(PicamError) as error:
+        intake.read(given, tmp_path / "scratch")
+    assert "zip bomb" in error.value.hint and "MB together with those around it, from" in error.value.message
+    assert sum(path.stat().st_size for path in (tmp_path / "scratch").rglob("*") if path.is_file()) <= 2 * 30_100_000
+
+
+def test_what_is_packed_in_a_strange_way_is_told_of_pictures(tmp_path: Path) -> None:
+    given = packed(tmp_path / "p.zip", ("red/1.jpg", RED))
+    data = bytearray(given.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + at] |= 1
+    given.write_bytes(data)
+    with pytest.raises(PicamError, match="is encrypted") as error:
+        intake.read(given, tmp_path)
+    assert error.value.hint == "unpack it with its password, and give the pictures in it"
