@@ -31,6 +31,14 @@ def share(text: str) -> float:
     return number
 
 
+def probability(text: str) -> float:
+    """Return a probability: 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError("must be 0 to 1")
+    return number
+
+
 def megabytes(text: str) -> float:
     """Return a number of megabytes."""
     number = float(text)

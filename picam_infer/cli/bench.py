@@ -25,8 +25,7 @@ from picam_infer.inference.engines import failover, sticks
 from picam_infer.inference.engines.remote.server_time import ServerTime
 from picam_infer.inference.engines.remote.traffic import Traffic
 from picam_infer.inference.references import Reference
-from picam_infer.models import bundle as bundles
-from picam_infer.models.bundle import Bundle
+from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform.terminal import say, say_json
 
 log = logging.getLogger(__name__)
@@ -64,9 +63,6 @@ class Contender:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `bench`'s options."""
     parser.add_argument(
-        "-m", "--model", default="digits", metavar="M", help="a model's name or folder (default: digits)"
-    )
-    parser.add_argument(
         "--against",
         type=Path,
         metavar="FILE",
@@ -87,21 +83,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Measure and print a table. Raises `PicamError`."""
     engine = engine_options.settings(args, EngineSettings())
-    model = bundles.load(args.model)
+    model, chain, _ = engine_options.chosen(args)
     picture = _pictured(args.image)
-    ours = _ours(model, picture, EngineSettings(kind="openvino", threads=args.threads))
+    ours = _ours(model, chain, picture, EngineSettings(kind="openvino", threads=args.threads))
     threads = args.threads or ours.threads
-    contenders = [ours, _prepared(model, picture), _scaled(model), _raw(model, threads)]
+    contenders = [ours, _prepared(model, chain, picture), _scaled(model), _raw(model, threads)]
     original = None
     try:
         original = Original(args.against, threads) if args.against else None
         if original:
             contenders.append(_against(original.reference, model))
         bare = len(contenders)
-        contenders += _on_the_stick(model, picture, engine.kind)
+        contenders += _on_the_stick(model, chain, picture, engine.kind)
         server = _Server(model, engine) if engine.kind == "remote" else None
         if server:
-            contenders.append(_whole_way(model, picture, server.engine))
+            contenders.append(_whole_way(model, chain, picture, server.engine))
         rows = _race(contenders)
         for i in range(bare, len(rows)):
             note = failover.compare(contenders[i].answer[0], ours.answer[0])
@@ -178,13 +174,13 @@ def _called_ms(contender: Contender) -> float:
     return (time.perf_counter() - began_s) * 1e3
 
 
-def _ours(model: Bundle, picture: Pixels, settings: EngineSettings) -> Contender:
+def _ours(model: Bundle, chain: Chain, picture: Pixels, settings: EngineSettings) -> Contender:
     """The service's own path: preprocess, infer, decide."""
-    return _whole_way(model, picture, engines.open_engine(settings, model))
+    return _whole_way(model, chain, picture, engines.open_engine(settings, model))
 
 
-def _whole_way(model: Bundle, picture: Pixels, engine: Engine) -> Contender:
-    classifier, frame = Classifier.of(model, engine), as_frame(picture)
+def _whole_way(model: Bundle, chain: Chain, picture: Pixels, engine: Engine) -> Contender:
+    classifier, frame = Classifier.of(model, engine, chain=chain), as_frame(picture)
 
     answer: list[Scores] = []
 
@@ -224,12 +220,12 @@ class _Server:
         return now.since(self._before).text(mean_ms)
 
 
-def _on_the_stick(model: Bundle, picture: Pixels, kind: str) -> list[Contender]:
+def _on_the_stick(model: Bundle, chain: Chain, picture: Pixels, kind: str) -> list[Contender]:
     """The same on the stick, if it is asked for or present. Raises `PicamError` if it is asked for but missing."""
     if kind == "openvino" or (kind != "ncs" and (model.graph is None or not sticks.installed())):
         return []
     try:
-        return [_ours(model, picture, EngineSettings(kind="ncs"))]
+        return [_ours(model, chain, picture, EngineSettings(kind="ncs"))]
     except Disconnected as loss:
         if kind == "ncs":
             raise
@@ -237,8 +233,8 @@ def _on_the_stick(model: Bundle, picture: Pixels, kind: str) -> list[Contender]:
         return []
 
 
-def _prepared(model: Bundle, picture: Pixels) -> Contender:
-    prepare, frame = preprocess.build(model.card.preprocess, model.card.input), as_frame(picture)
+def _prepared(model: Bundle, chain: Chain, picture: Pixels) -> Contender:
+    prepare, frame = preprocess.build(chain, model.card.input), as_frame(picture)
     return Contender("  of which preprocessing", lambda: prepare(frame))
 
 

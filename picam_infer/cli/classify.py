@@ -16,7 +16,6 @@ from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.inference.evaluation import Evaluation, class_of
-from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.terminal import say, say_json
@@ -25,18 +24,16 @@ from picam_infer.platform.terminal import say, say_json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `classify`'s options."""
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
-    parser.add_argument(
-        "-m", "--model", default="digits", metavar="M", help="a model's name or folder (default: digits)"
-    )
     engine_options.add_arguments(parser)
     parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE",
                         help="the square to look at: SIZE is its side as a share of the picture's height, X and Y its "
                         "centre as shares of width and height (default: the model's own)")  # fmt: skip
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (default: 3)")
+    parser.add_argument(
+        "--top", type=argument_types.positive, metavar="N", help="how many classes to print (default: 3)"
+    )
     parser.add_argument(
         "--threshold",
-        type=argument_types.share,
-        default=0.6,
+        type=argument_types.probability,
         metavar="P",
         help="below this probability the answer is unknown (default: 0.6)",
     )
@@ -51,11 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Classify every picture; 0 when all could be read, else the exit code of the first that could not."""
-    model = bundles.load(args.model)
-    chain = model.card.preprocess
+    model, chain, decide = engine_options.chosen(args)
     if args.roi:
         chain = msgspec.structs.replace(chain, roi=args.roi)
-    settings = Decide(top=max(1, args.top), threshold=args.threshold)
+    settings = _for_pictures(decide, args)
     given = list(_pictures(args.image))
     evaluation = _evaluation(args, model, given)
     # Speed does not matter here: single precision, which some processors' fastest mode changes by a thousandth.
@@ -81,6 +77,12 @@ def main(args: argparse.Namespace) -> int:
     if evaluation:
         _report(evaluation, args.json)
     return code
+
+
+def _for_pictures(decide: Decide, args: argparse.Namespace) -> Decide:
+    """Return how to decide: each picture for itself, whatever came before it."""
+    threshold = decide.threshold if args.threshold is None else args.threshold
+    return Decide(top=args.top or decide.top, threshold=threshold, margin=decide.margin)
 
 
 def _report(evaluation: Evaluation, as_json: bool) -> None:

@@ -1,28 +1,53 @@
-"""`--engine` and `--url`: the same for every command that runs a model."""
+"""`-m`, `-c`, `--engine` and `--url`: the same for every command that runs a model."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from picam_infer import config as configs
-from picam_infer.config import EngineSettings
+from picam_infer.config import Config, Decide, EngineSettings
 from picam_infer.core import UsageError
+from picam_infer.models import bundle as bundles
+from picam_infer.models.bundle import Bundle, Chain
 
 KINDS = ("auto", "openvino", "ncs", "remote")
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, config: bool = True) -> None:
-    """Declare the options; `config`: also `-c`, for commands that need nothing else from the configuration file."""
+    """Declare the options; `config`: also `-c` and `-m`, for commands that run a model but not the whole service."""
     parser.add_argument("--engine", choices=KINDS, metavar="E",
                         help="auto, openvino, ncs, or remote (the server of --url, or of engine.url)")  # fmt: skip
     parser.add_argument("--url", metavar="URL", help="the model server, such as grpc://server.local:8001")
     if config:
-        parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration file whose "
-                            f"`engine:` names the server (default: {configs.INSTALLED}, if it exists)"
-                            )  # fmt: skip
+        parser.add_argument(
+            "-m", "--model", metavar="M", help="a model's name or folder (default: that of -c, or digits)"
+        )
+        parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration file: its model, "
+                            "`preprocess` and `decide` are used, and its engine.url is the server of --engine remote "
+                            f"(without -c: that of {configs.INSTALLED}, if it exists)")  # fmt: skip
+
+
+class Chosen(NamedTuple):
+    """The model to run, and how."""
+
+    model: Bundle
+    chain: Chain
+    """The card's, with the changes of the configuration file that names the model."""
+    decide: Decide
+
+
+def chosen(args: argparse.Namespace) -> Chosen:
+    """Return the model of `-m`, else that of the file of `-c`, else the built-in one. Raises `PicamError`."""
+    config = configs.load(args.config) if args.config else Config()
+    if args.model:  # `preprocess` is about the model in the file
+        model = bundles.load(args.model)
+        return Chosen(model, model.card.preprocess, config.decide)
+    model = configs.named_model(config, args.config)
+    return Chosen(model, configs.tuned(model.card, config.preprocess, args.config), config.decide)
 
 
 def kind(args: argparse.Namespace) -> str | None:

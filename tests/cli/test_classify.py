@@ -99,6 +99,32 @@ def test_roi_chooses_the_square(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert inputs[1].any()
 
 
+def test_the_model_and_the_decisions_of_a_settings_file_are_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "m", chain=Photo(roi=1.0))
+    image = picture(255, 320, 320)
+    image[100:220, 100:220] = 0
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    path = tmp_path / "c.yaml"
+
+    def said(settings: str, *words: str) -> dict:
+        path.write_text(settings)
+        assert cli.main(["classify", "--json", "-c", str(path), *words, str(tmp_path / "a.png")]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert said("model: ./m\n")["label"] == "bright"
+    assert said("model: ./m\npreprocess: {roi: 0.2}\n")["label"] == "dark"
+    assert said("model: ./m\npreprocess: {roi: 0.2}\n", "--roi", "1")["label"] == "bright"
+    decided = said("model: ./m\ndecide: {threshold: 1, top: 1}\n")
+    assert decided["label"] is None and len(decided["top"]) == 1
+    assert said("model: ./m\ndecide: {threshold: 1}\n", "--threshold", "0")["label"] == "bright"
+    assert said("model: digits\npreprocess: {canny: [9, 3]}\n", "-m", str(tmp_path / "m"))["label"] == "bright"
+    path.write_text("model: nothere\n")
+    assert cli.main(["classify", "-c", str(path), str(tmp_path / "a.png")]) == 66
+    assert "no model called 'nothere'" in (err := capsys.readouterr().err) and "c.yaml:1: model" in err
+
+
 def in_folders(root: Path, **values: tuple[int, ...]) -> Path:
     for name, pictures in values.items():
         (root / name).mkdir(parents=True)

@@ -70,6 +70,16 @@ def test_bench_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "this server keeps no statistics of its own time" in row["note"]
 
 
+def test_bench_measures_the_model_of_a_settings_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("picam_infer.cli.bench.ROUNDS", 1)
+    (tmp_path / "c.yaml").write_text("model: nothere\n")
+    assert cli.main(["bench", "-c", str(tmp_path / "c.yaml")]) == 66
+    assert "no model called 'nothere'" in capsys.readouterr().err
+    assert cli.main(["bench", "-c", str(tmp_path / "c.yaml"), "-m", "digits"]) == 0
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 @pytest.mark.parametrize(
     ("words", "code", "said"),
