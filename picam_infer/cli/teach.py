@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("folder", nargs="*", type=Path, metavar="FOLDER", help="folders or archives of pictures")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME", help="the bundle's folder")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME", help="the bundle's folder; to "
+                        "change what was taught on the page, its name alone")  # fmt: skip
     parser.add_argument("-m", "--model", metavar="BACKBONE", help="name or folder of the model to build on: any "
                         "that classifies photos, or digits for drawn signs; picam-infer models lists them")  # fmt: skip
     parser.add_argument("--features", metavar="LAYER", help="the layer of BACKBONE that describes a picture "
@@ -72,6 +73,8 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError("pictures are given, but --add is missing", "give --add, or no folder")
     if not args.folder and (args.add or not changing):
         raise UsageError("no pictures are given", "name a folder with one folder of pictures for each class")
+    if changing:
+        args.output = _taught(args.output)
     place = _pictures_folder(args.output)
     backbone = _backbone(args, changing, place)
     lesson = _Lesson(args)
@@ -79,6 +82,15 @@ def main(args: argparse.Namespace) -> int:
         bundle, report = lesson.change(backbone, place) if changing else lesson.begin(backbone, place)
     _tell(args, bundle, report, place, lesson)
     return 0
+
+
+def _taught(output: Path) -> Path:
+    """Return the folder of what is changed: a name that was not taught here is looked up where the page teaches."""
+    from picam_infer.training.teach import shelf
+
+    if output.name != str(output) or not output.name or _is_there(_pictures_folder(output)):
+        return output
+    return shelf.find(output.name) or output
 
 
 def _pictures_folder(output: Path) -> Path:
@@ -115,7 +127,7 @@ def _alone(place: Path) -> Iterator[None]:
 def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
     """Return the network to build on: the one given with `-m`, else the one inside the taught bundle."""
     if changing and not _is_there(place):
-        raise NoInput(f"{args.output} was not taught here: there is no {place}",
+        raise NoInput(f"{args.output} was not taught here: there is no {place}, nor one among the models",
                       "teach it first: picam-infer teach -m BACKBONE -o NAME FOLDER")  # fmt: skip
     if not changing:
         _refuse_to_replace(args.output)
@@ -356,6 +368,6 @@ def _tell(args: argparse.Namespace, bundle: Bundle, report: Report, place: Path,
     say(f"{args.output}: taught on {taught.backbone} (layer {taught.features})")
     for line in report.lines():
         say(f"  {line}")
-    installed = args.output.resolve().parent == bundles.INSTALLED.resolve()
-    run = args.output.name if installed else f"./{args.output}" if not args.output.is_absolute() else str(args.output)
+    named = bundles.spelling(args.output.resolve()) == args.output.name
+    run = args.output.name if named else f"./{args.output}" if not args.output.is_absolute() else str(args.output)
     say(f"run it: picam-infer run --model {run}, or on the installed service: picam-infer use {run}")

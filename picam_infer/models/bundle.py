@@ -204,7 +204,8 @@ def _own() -> Path:
     return state_folder() / "models"
 
 
-def _places() -> Sequence[Path]:
+def places() -> Sequence[Path]:
+    """Return the folders in which a model's name is looked up, in this order."""
     try:
         return INSTALLED, _own(), BUILT_IN
     except RuntimeError:  # a user without a home
@@ -214,7 +215,7 @@ def _places() -> Sequence[Path]:
 def names(search: Sequence[Path] | None = None) -> list[str]:
     """Return the names of the bundles that `load` finds by name."""
     found: set[str] = set()
-    for folder in search or _places():
+    for folder in search or places():
         with contextlib.suppress(OSError):  # it may not be entered
             found |= {card.parent.name for card in folder.glob("*/model.yaml")}
     return sorted(name for name in found if not name.startswith("."))  # a bundle that is being written or deleted
@@ -222,7 +223,7 @@ def names(search: Sequence[Path] | None = None) -> list[str]:
 
 def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     """Read the bundle of a name, or in a folder (with a slash). Raises `NoInput` (there is none) or `BundleError`."""
-    folder = _find(str(model), search or _places())
+    folder = _find(str(model), search or places())
     card = _read_card(folder / "model.yaml")
     for part in ("model.xml", "model.bin", "labels.txt"):
         if not (folder / part).is_file():
@@ -239,7 +240,7 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
 def spelling(folder: Path) -> str:
     """Return what finds a bundle again from any folder: its name if that leads to it, else its folder."""
     with contextlib.suppress(PicamError, OSError):
-        if _find(folder.name, _places()).resolve() == folder.resolve():
+        if _find(folder.name, places()).resolve() == folder.resolve():
             return folder.name
     return str(folder.absolute())
 
@@ -247,7 +248,7 @@ def spelling(folder: Path) -> str:
 def stamp(model: str | Path, search: Sequence[Path] | None = None) -> Stamp:
     """Return name and stamp of each file of a bundle, equal only while none of them has changed; empty: no bundle."""
     try:
-        folder = _find(str(model), search or _places())
+        folder = _find(str(model), search or places())
         return tuple((path.name, file_stamp(path)) for path in sorted(folder.iterdir()))
     except (PicamError, OSError):
         return ()
@@ -384,7 +385,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def _unwritten(folder: Path, error: OSError) -> PicamError:
     """Return the error for a bundle that cannot be written; only outside our own place was its folder chosen."""
-    ours = any(folder.is_relative_to(place) for place in _places())
+    ours = any(folder.is_relative_to(place) for place in places())
     remedy = disk.remedy(error, folder.parent, fixed=ours, option="" if ours else "-o")
     return PicamError(f"cannot write {folder} ({error.strerror})", remedy)
 

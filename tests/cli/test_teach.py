@@ -175,6 +175,23 @@ def test_what_was_removed_and_moved_is_counted(home: Path, capsys: pytest.Captur
     assert "moved from blue to green: 6 pictures" in said
 
 
+def test_what_was_taught_on_the_page_is_found_by_its_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "models").mkdir()
+    monkeypatch.setattr(bundles, "INSTALLED", home / "models")
+    assert teach("-m", "./base", "-o", "models/balls", "photos") == 0
+    pictures(home / "more", 2, ("white",), seed=40)
+    assert teach("-o", "balls", "--add", "more") == 0
+    assert "run it: picam-infer run --model balls," in capsys.readouterr().out
+    assert "white" in bundles.load("balls").labels and not (home / "balls").exists()
+    assert teach("-o", "other", "--add", "more") == 66
+    assert "other was not taught here: there is no other.pictures, nor one among the models" in capsys.readouterr().err
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    assert teach("-o", "balls", "--add", "more") == 0, "what is here comes first"
+    assert "run it: picam-infer run --model ./balls," in capsys.readouterr().out
+
+
 def test_the_pages_classes_follow_the_commands(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "INSTALLED", home)
     assert teach("-m", "./base", "-o", "balls", "photos") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,15 @@ def names() -> list[str]:
 def folder_of(name: str) -> Path:
     """Return where a lesson's pictures are."""
     return bundles.home() / f"{name}{SUFFIX}"
+
+
+def find(name: str) -> Path | None:
+    """Return the bundle's folder of a lesson that lies among the models, whether it has been made yet or not."""
+    for place in bundles.places():
+        with contextlib.suppress(OSError):  # it may not be entered, or no file has so long a name
+            if (place / f"{name}{SUFFIX}").is_dir():
+                return place / name
+    return None
 
 
 def note(folder: Path) -> dict[str, Any]:
