@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from picam_infer.convert import answer, container, input_spec, ir, keras_files, native_formats, outputs, trial
+from picam_infer.convert import answer, container, graph, input_spec, ir, keras_files, native_formats, outputs, trial
 from picam_infer.convert.answer import Lists
 from picam_infer.convert.container import Found
 from picam_infer.convert.input_spec import InputOptions, Known, View
@@ -27,6 +27,10 @@ from picam_infer.platform import atomic_folder, disk
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
 _FROM_KERAS = ("tf2onnx", "keras2onnx", "onnxmltools", "tflite2tensorflow")
+_SAME = (
+    "it answers the same whatever it is shown: its weights are damaged, or pixels are scaled otherwise than in its "
+    "training (--scale, --mean and --std)"
+)
 _MUCH = 0.05
 """A change of an answer that is worth reporting."""
 
@@ -143,6 +147,7 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
     seen = input_spec.view(network)
     outputs.refuse_other_kinds(network, seen.input.height, seen.input.width)
     input_spec.require_float(network.model)
+    graph.require_numbers(network.model)
     notes = [*source.notes, *network.notes]
     meaning = answer.read(network, lists, options.task, notes)
     spec = input_spec.decide(network, seen, _known(source, seen, len(meaning.labels)), options.input)
@@ -163,6 +168,7 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
     hints = [
         *spec.hints,
         *_precision_hint(max(checked.difference, checked.close_call), options.precision, meaning.task),
+        *([_SAME] if checked.same else []),
     ]
     phase("save")
     bundle.save(output, card, meaning.labels, files)

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 from picam_infer.convert.tensor import Array
+from picam_infer.core import PicamError
 
 _FOLDED = frozenset(
     {"Convert", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Multiply", "Subtract", "Add", "Divide"}
 )
 MAX_CONSTANT = 1 << 22
+_WEIGHTED = frozenset({
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul", "Multiply",
+    "BatchNormInference", "PRelu",
+})  # fmt: skip
+"""Operations to which infinity is of no use; elsewhere it may be a limit, or mask a value."""
 
 
 def sources(node: Any) -> list[Any]:
@@ -68,6 +74,33 @@ def _shaped(values: Array, node: Any) -> Array | None:
         order = constant(sources(node)[1])
         return None if order is None else values.transpose([int(axis) for axis in order.ravel()])
     return values.reshape([int(side.get_length()) for side in shape])
+
+
+def require_numbers(model: Any) -> None:
+    """Raise `PicamError` if the weights of a network are not numbers: activations can hide that from its answers."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or not node.get_output_element_type(0).is_real():
+            continue
+        values = np.asarray(node.get_data())
+        if np.isfinite(values).all():
+            continue
+        users = list(_users(node))
+        if np.isnan(values).any() or any(user.get_type_name() in _WEIGHTED for user in users):
+            layer = (users or [node])[0].get_friendly_name()
+            raise PicamError(
+                f"layer {layer}: its weights hold values that are not numbers (NaN or infinity)",
+                "train the model again",
+            )
+
+
+def _users(node: Any) -> Iterator[Any]:
+    """Yield the operations that a value goes into, through what only unpacks or reshapes it."""
+    for target in node.output(0).get_target_inputs():
+        user = target.get_node()
+        if user.get_type_name() in ("Convert", "Reshape", "Squeeze", "Unsqueeze", "Transpose"):
+            yield from _users(user)
+        else:
+            yield user
 
 
 def single(node: Any) -> float | None:

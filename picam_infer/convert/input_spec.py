@@ -16,7 +16,7 @@ from picam_infer.convert.metadata import Metadata
 from picam_infer.convert.network import Network
 from picam_infer.core import PicamError, UsageError
 from picam_infer.models.bundle import Chain, Colour, Edges, Fit, Input, Photo
-from picam_infer.models.normalisation import Factor
+from picam_infer.models.normalisation import Factor, Normalisation
 
 # A network is known by its own name, or, inside somebody's model, by a layer that only its family has.
 _MINUS_ONE = re.compile(
@@ -165,6 +165,18 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
 
 def scaling(options: InputOptions) -> tuple[Factor, Factor] | None:
     """Return the scale and offset that the user asks for; None if nothing. Raises `UsageError`."""
+    asked = _asked(options)
+    if asked is not None and not (made := Normalisation.of(*asked)).usable:
+        low, high = made.limits()
+        given = [f"--{name}" for name in ("scale", "mean", "std") if getattr(options, name) is not None]
+        raise UsageError(
+            f"{' and '.join(given)}: pixels would become {low:g}…{high:g}, which leaves nothing of the picture",
+            "give the numbers of its training, for example --scale -1..1, or --mean 127.5 --std 127.5",
+        )
+    return asked
+
+
+def _asked(options: InputOptions) -> tuple[Factor, Factor] | None:
     if options.mean is None and options.std is None:
         return parse_scale(options.scale) if options.scale is not None else None
     mean = parse_numbers(options.mean, "--mean") if options.mean is not None else (0.0,)
@@ -270,14 +282,9 @@ def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colou
             Photo(colour=metadata.colour or colour, scale=1.0, offset=network.offset), [note], open=_WITHOUT_SCALE
         )
     first = front.read(network.model, seen.input)
-    if metadata.mean and metadata.std:
-        scale, offset = normalised(metadata.mean, metadata.std)
-        said = f"minus {_listed(metadata.mean)}, divided by {_listed(metadata.std)}"
-        note = f"pixels are scaled as the file's own metadata says: {said}"
-        return InputSpec(
-            Photo(colour=metadata.colour or colour, scale=scale, offset=offset), [note], open=_WITHOUT_SCALE
-        )
-    found = _from_graph(network, first, seen, metadata.colour or colour)
+    found = _from_metadata(metadata, metadata.colour or colour) or _from_graph(
+        network, first, seen, metadata.colour or colour
+    )
     if found is not None:
         return found
     if edges and not known.teachable:
@@ -288,6 +295,18 @@ def _range(network: Network, seen: View, known: Known, edges: bool, asked: Colou
     if metadata.colour and isinstance(spec.chain, Photo):
         spec.chain, spec.open = _recoloured(spec.chain, metadata.colour), spec.open - {"colour"}
     return spec
+
+
+def _from_metadata(metadata: Metadata, colour: Colour) -> InputSpec | None:
+    """Return what the file's own metadata says; None if that is nothing, or leaves nothing of a picture."""
+    if not (metadata.mean and metadata.std):
+        return None
+    scale, offset = normalised(metadata.mean, metadata.std)
+    if not Normalisation.of(scale, offset).usable:
+        return None
+    said = f"minus {_listed(metadata.mean)}, divided by {_listed(metadata.std)}"
+    note = f"pixels are scaled as the file's own metadata says: {said}"
+    return InputSpec(Photo(colour=colour, scale=scale, offset=offset), [note], open=_WITHOUT_SCALE)
 
 
 _WITHOUT_SCALE = frozenset({"colour", "fit"})

@@ -35,6 +35,8 @@ class Check:
     """The largest difference between the answers before and after the weights were compressed, on pictures."""
     close_call: float = 0.0
     """The largest where two classes are about as likely, which is where it shows most."""
+    same: bool = False
+    """Whether all pictures, black and white among them, got exactly the same answer."""
 
 
 def serialise(model: Any, half: bool) -> dict[str, bytes]:
@@ -101,8 +103,8 @@ def compiled(model: Any, threads: int = 0) -> Any:
 def check(model: Any, files: dict[str, bytes], feeds: Sequence[Array], softmax: bool = False) -> Check:
     """Run the network as built and as stored on the same inputs. Raises `PicamError` if the answer is not a number.
 
-    `feeds` are inputs as pictures give them. Between two that get different answers lies one where the network is in
-    two minds, and a small change of its weights shows most: that one is looked for and compared, too.
+    `feeds` are inputs as pictures give them, black and white last. Between two that get different answers lies one
+    where the network is in two minds, and a small change of its weights shows most: that one is compared, too.
     """
     shape = tuple(int(side) for side in model.input(0).shape)
     inputs = [feed.reshape(shape) for feed in feeds]
@@ -110,16 +112,18 @@ def check(model: Any, files: dict[str, bytes], feeds: Sequence[Array], softmax: 
     start = time.perf_counter()
     first = np.abs(before(inputs[0]) - after(inputs[0])).max()
     slow = time.perf_counter() - start > SLOW_S
+    ends = inputs[-2:]
     inputs = inputs[:2] if slow else inputs
     differences = [float(first), *(float(np.abs(before(x) - after(x)).max()) for x in inputs[1:])]
     close = [] if slow else _close_calls(before, inputs)
     at_borders = [float(np.abs(before(x) - after(x)).max()) for x in close]
+    same = all(np.array_equal(after(inputs[0]), after(x)) for x in (*ends, *inputs[1:]))
     took_s: list[float] = []
     while len(took_s) < 5 and sum(took_s) < ENOUGH_S:
         start = time.perf_counter()
         after(inputs[0])
         took_s.append(time.perf_counter() - start)
-    return Check(min(took_s) * 1000, max(differences), max(at_borders, default=0.0))
+    return Check(min(took_s) * 1000, max(differences), max(at_borders, default=0.0), same)
 
 
 class _Answers:

@@ -50,6 +50,9 @@ class Edges(msgspec.Struct, frozen=True, tag="edges", tag_field="chain", forbid_
     offset: float = 0.0
     """The network sees pixel × scale + offset."""
 
+    def __post_init__(self) -> None:
+        _require_usable(self.normalisation)
+
     @property
     def normalisation(self) -> Normalisation:
         """What turns pixels into the network's numbers."""
@@ -68,6 +71,9 @@ class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_
     fit: Fit = "crop"
     """How the frame gets the input's proportions: by cropping, by squashing, or with black bars."""
 
+    def __post_init__(self) -> None:
+        _require_usable(self.normalisation)
+
     @property
     def normalisation(self) -> Normalisation:
         """What turns pixels into the network's numbers."""
@@ -75,6 +81,12 @@ class Photo(msgspec.Struct, frozen=True, tag="photo", tag_field="chain", forbid_
 
 
 Chain = Edges | Photo
+
+
+def _require_usable(normalisation: Normalisation) -> None:
+    if not normalisation.usable:
+        low, high = normalisation.limits()
+        raise ValueError(f"with its scale and offset, pixels become {low:g}…{high:g}")
 
 
 class Origin(msgspec.Struct, frozen=True):

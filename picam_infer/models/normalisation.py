@@ -23,7 +23,14 @@ class Normalisation(msgspec.Struct, frozen=True, eq=False):
     @classmethod
     def of(cls, scale: Factor, offset: Factor) -> Normalisation:
         """Return the normalisation for a model card's numbers."""
-        return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which `usable` tells
+            return cls(np.asarray(scale, np.float32), np.asarray(offset, np.float32))
+
+    @property
+    def usable(self) -> bool:
+        """Whether black and white become numbers, and different ones."""
+        low, high = self.range()
+        return bool(np.isfinite(low).all() and np.isfinite(high).all() and (low != high).any())
 
     def __call__(self, pixels: Pixels) -> Floats:
         """Return pixels, uint8 (…, C), as the network's numbers, float32 of the same shape."""
@@ -40,7 +47,8 @@ class Normalisation(msgspec.Struct, frozen=True, eq=False):
     def range(self) -> tuple[Floats, Floats]:
         """Return the values for black and for white, each of shape (channels,) or (1,)."""
         low = np.atleast_1d(self.offset)
-        return low, np.asarray(low + WHITE * np.atleast_1d(self.scale), np.float32)
+        with np.errstate(all="ignore"):  # see `usable`
+            return low, np.asarray(low + WHITE * np.atleast_1d(self.scale), np.float32)
 
     def limits(self) -> tuple[float, float]:
         """Return the smallest and the largest number that the network can be given."""

@@ -714,3 +714,19 @@ def test_a_saved_model_that_scales_by_itself_gets_pixels(tmp_path: Path) -> None
     assert card_of(save_pb(tmp_path / "p.pb", plain), tmp_path / "o")[0].preprocess.scale == 1 / 255
     for last, task in (("Softmax", "classification"), ("Sigmoid", "multi-label"), ("Tanh", "regression")):
         assert card_of(save_pb(tmp_path / "q.pb", placeholder + head("image", last)), tmp_path / "o")[0].task == task
+
+
+@pytest.mark.parametrize("options", [
+    {"std": "1e-320"}, {"std": "1e-39"}, {"mean": "1e300"}, {"mean": "1e30"}, {"std": "1e300"},
+    {"scale": f"0..{'9' * 400}"},
+])  # fmt: skip
+def test_numbers_that_leave_nothing_of_the_picture_are_usage_errors(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing of the picture") as error:
+        convert(colour_keras(tmp_path / "m.h5"), tmp_path / "o", Options(**options))
+    assert f"--{next(iter(options))}" in error.value.message and not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(("mean", "std"), [(np.nan, 1.0), (0.0, np.inf), (0.0, 1e-45), (1e38, 1.0)])
+def test_metadata_that_leaves_nothing_of_the_picture_is_not_followed(mean: float, std: float, tmp_path: Path) -> None:
+    card, _ = card_of(tflite(tmp_path / "m.tflite", metadata=tflite_metadata([mean], [std])), tmp_path / "o")
+    assert card.preprocess.normalisation.limits() == (0.0, 1.0)

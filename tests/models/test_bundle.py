@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -95,6 +96,15 @@ def test_a_broken_card_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(BundleError) as caught:
         bundles.load(tmp_path / "m")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [".inf", ".nan", "0.0", "1.0e+39"])
+def test_a_scale_that_leaves_nothing_of_the_picture_is_told(tmp_path: Path, number: str) -> None:
+    bundles.save(tmp_path / "m", CARD, ["x"], FILES)
+    card = tmp_path / "m" / "model.yaml"
+    card.write_text(re.sub(r"scale: .*", f"scale: {number}", card.read_text()))
+    with pytest.raises(BundleError, match=r"model\.yaml is not a model card: with its scale and offset, pixels become"):
+        bundles.load(tmp_path / "m")
 
 
 def test_broken_labels(tmp_path: Path) -> None:
