@@ -60,8 +60,26 @@ class Prediction:
     def figure(self) -> str:
         """The score for people: `99 %`, or a value with its unit: `2.00 °`."""
         if self.unit is None:
-            return f"{math.floor((self.score if self.held is None else self.held) * 100)} %"
+            return percent(self.score if self.held is None else self.held)
         return f"{plain_number(self.score)} {self.unit}".rstrip()
+
+
+def four_digits(score: float, unit: str | None = None) -> float:
+    """Return a score as JSON has it: a probability (`unit` None) is rounded down; what is not certain is below 1."""
+    if unit is not None:
+        return round(score, 4)
+    return math.floor(score * 1e4 + 1e-3) / 1e4  # a float32 may be a little less than the decimal that it stands for
+
+
+def percentage(share: float, digits: int = 0) -> float:
+    """Return a share in per cent, rounded down to so many digits after the point: 0.9989 is never 100."""
+    scale = float(10**digits)
+    return math.floor(four_digits(share) * 100 * scale + 1e-6) / scale
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a probability, or another share, for people: `99 %`. The page writes it in the same way (text.js)."""
+    return f"{percentage(share, digits):.{digits}f} %"
 
 
 def plain_number(value: float) -> str:
@@ -121,14 +139,10 @@ class Result:
         return [] if self.label is None else [(self.label, Prediction(self.label, self.score).figure)]
 
     def in_words(self) -> str:
-        """Return the result as a line for people: `sees cat (99%)`, `reads angle: 2.00 °`, `sees nothing it knows`."""
+        """Return the result as a line for people: `sees cat (99 %)`, `reads angle: 2.00 °`, `sees nothing it knows`."""
         if self.value is not None:
             return "reads " + ", ".join(f"{name} {figure}" for name, figure in self.said())
-        if self.top and self.top[0].named is not None:
-            seen = [f"{p.label} ({p.score:.0%})" for p in self.top if p.named]
-        else:
-            seen = [] if self.label is None else [f"{self.label} ({self.score:.0%})"]
-        return "sees " + (", ".join(seen) or "nothing it knows")
+        return "sees " + (", ".join(f"{name} ({figure})" for name, figure in self.said()) or "nothing it knows")
 
     def as_json(self) -> dict[str, Any]:
         """Return the public JSON object of this result (documented in the README)."""
@@ -136,9 +150,9 @@ class Result:
             "seq": self.seq,
             "captured": round(self.captured, 3),
             "label": self.label,
-            "score": round(self.score, 4),
+            "score": four_digits(self.score, self.top[0].unit if self.top else None),
             "top": [
-                {"label": p.label, "score": round(p.score, 4)} | ({} if p.unit is None else {"unit": p.unit})
+                {"label": p.label, "score": four_digits(p.score, p.unit)} | ({} if p.unit is None else {"unit": p.unit})
                 for p in self.top
             ],
             "engine": self.engine,

@@ -10,7 +10,7 @@ import msgspec
 
 from picam_infer.cli import argument_types, engine_options
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import PicamError, Pixels, Result
+from picam_infer.core import PicamError, Pixels, Result, percent
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference import engines
@@ -131,7 +131,7 @@ def _print(result: Result, as_json: bool) -> None:
     if result.value is not None:
         said = ", ".join(f"{name} {figure}" for name, figure in result.said())
     else:
-        classes = ", ".join(f"{p.label} {p.score:.1%}" for p in result.top)
+        classes = ", ".join(f"{p.label} {percent(p.score)}" for p in result.top)
         said = f"{result.label if result.label is not None else 'unknown'}  ({classes})"
     say(f"{result.name}: {said}  {result.infer_ms:.1f} ms on {result.engine}")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from picam_infer.cli import argument_types
 from picam_infer.config import Decide
-from picam_infer.core import Pixels, best
+from picam_infer.core import Pixels, best, percent
 from picam_infer.imaging import decode
 from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference.explanation import Explainer, Explanation
@@ -111,8 +111,9 @@ def lines(found: Explanation) -> list[tuple[str, str]]:
     x, y = found.peak
     about = found.labels[found.chosen]
     if found.drop > 0:
-        what = f"what is at {x:.0%} from the left and {y:.0%} from the top of the input speaks most for {about}: "
-        said.append(("why", f"{what}covering it lowers the score by {found.drop:.3f}"))
+        where = f"{percent(x)} from the left and {percent(y)} from the top of the input"
+        what = f"what is at {where} speaks most for {about}"
+        said.append(("why", f"{what}: covering it lowers the score by {found.drop:.3f}"))
     else:
         said.append(("why", f"no single part of the input speaks for {about}: covering one does not lower its score"))
     return said

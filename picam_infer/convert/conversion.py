@@ -18,7 +18,7 @@ from picam_infer.convert.metadata import Metadata
 from picam_infer.convert.network import Network
 from picam_infer.convert.openvino_errors import FORMATS
 from picam_infer.convert.report import Report
-from picam_infer.core import PicamError, UsageError
+from picam_infer.core import PicamError, UsageError, percent
 from picam_infer.models import bundle
 from picam_infer.models.bundle import Colour, Fit, Task
 from picam_infer.models.normalisation import Factor
@@ -201,7 +201,7 @@ def _places(found: Found, given: Path) -> list[Path]:
 def _precision_hint(difference: float, precision: str, task: str) -> list[str]:
     if precision == "f32" or task == "regression" or difference < _MUCH:
         return []
-    moves = f"{precision} weights can move an answer by {difference:.0%} where two classes are close"
+    moves = f"{precision} weights can move an answer by {percent(difference)} where two classes are close"
     return [f"{moves}; --precision f32 keeps them"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer.config import INSTALLED
+from picam_infer.core import percent
 
 
 @dataclass
@@ -99,7 +100,7 @@ class Report:
         else:
             q = self.quantized
             said.append(
-                f"  int8        agrees with f16 on {q['agreement']:.0%} of {q['pictures']:.0f} pictures; "
+                f"  int8        agrees with f16 on {percent(q['agreement'])} of {q['pictures']:.0f} pictures; "
                 f"{q['int8_ms']:.2f} ms against {q['f16_ms']:.2f} ms"
             )
         for one in self.tried:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from picam_infer.core import percent
 from picam_infer.models.label_folders import UNKNOWN, folder_name
 
 _MOST_STRANGERS = 5
@@ -105,10 +106,10 @@ class Evaluation:
     def lines(self) -> list[str]:
         """Return the report for a terminal: the accuracy, then a row for each class and a column for each answer."""
         rows, columns = self._axes()
-        said = [f"accuracy {self.right / max(self.total, 1):.1%}: {self.right} of {self.total} pictures"]
+        said = [f"accuracy {percent(self.right / max(self.total, 1), 1)}: {self.right} of {self.total} pictures"]
         unknown = sum(count for (truth, answer), count in self.counts.items() if answer == UNKNOWN != truth)
         if unknown:
-            said[0] += f"; {unknown} unknown, without the threshold {self.first / self.total:.1%}"
+            said[0] += f"; {unknown} unknown, without the threshold {percent(self.first / self.total, 1)}"
         if self.nameless:
             which = ", ".join(self.strangers[:_MOST_STRANGERS]) + (
                 " …" if len(self.strangers) > _MOST_STRANGERS else ""
@@ -127,7 +128,7 @@ class Evaluation:
         )
         for row in rows:
             cells = (f"{self.counts[row, column] or '·':>{w}}" for column, w in zip(columns, widths, strict=True))
-            said.append(f"{_cut(row):<{margin}}  " + "  ".join(cells) + f"   {self._class(row)['recall']:.0%}")
+            said.append(f"{_cut(row):<{margin}}  " + "  ".join(cells) + f"   {percent(self._class(row)['recall'])}")
         return said
 
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from picam_infer.config import Decide
-from picam_infer.core import ControlValue, Frame, Histogram, Problem, Result, Telemetry
+from picam_infer.core import ControlValue, Frame, Histogram, Problem, Result, Telemetry, four_digits
 from picam_infer.imaging.region import Roi
 from picam_infer.imaging.unpacked import Unpacked
 from picam_infer.inference.engines.remote.traffic import Traffic
@@ -176,6 +176,12 @@ class Change:
     """The result behind the label; listeners get it without its pictures."""
     frame: Frame | None = field(default=None, repr=False, compare=False)
     """The label's picture, for listeners that asked for pictures."""
+
+    @property
+    def rounded_score(self) -> float:
+        """The score as JSON has it."""
+        value = self.result.value if self.result else None
+        return four_digits(self.score, value.unit if value else None)
 
     def bare(self) -> Change:
         """Return it without any picture, small enough to keep."""

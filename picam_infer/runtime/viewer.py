@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from picam_infer.core import BadFrame, ConfigError, Frame, Pixels, Prediction, Result
+from picam_infer.core import BadFrame, ConfigError, Frame, Pixels, Prediction, Result, percent
 from picam_infer.imaging import decode, region
 from picam_infer.imaging.letterbox import Resizer
 from picam_infer.imaging.region import Roi
@@ -272,7 +272,7 @@ class Viewer:
     def _change_region(self, roi: Roi) -> None:
         self._settings.change({"preprocess.roi": msgspec.to_builtins(roi)})
         at = region.of(roi)
-        self._say(f"region {at.size:.0%} at {at.x:.0%}, {at.y:.0%}   (p saves it)")
+        self._say(f"region {percent(at.size)} at {percent(at.x)}, {percent(at.y)}   (p saves it)")
 
     def _save(self) -> None:
         try:

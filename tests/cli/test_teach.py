@@ -44,12 +44,12 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_folder_becomes_a_model_that_names_pictures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert teach("-m", "./base", "-o", "balls", "photos") == 0
     said = capsys.readouterr().out
-    for part in ("18 pictures of 3 classes: blue 6, green 6, red 6", "accuracy 100.0%", "is / said",
+    for part in ("18 pictures of 3 classes: blue 6, green 6, red 6", "accuracy 100.0 %", "is / said",
                  "picam-infer run --model ./balls", "picam-infer use ./balls"):  # fmt: skip
         assert part in said
     # A threshold of nearly nothing: whether it is one of the classes is the model's business here.
     assert cli.main(["classify", "-m", "./balls", "--threshold", "0.01", "--report", "photos"]) == 0
-    assert "accuracy 100.0%" in capsys.readouterr().out
+    assert "accuracy 100.0 %" in capsys.readouterr().out
 
 
 def test_the_same_pictures_give_the_same_bytes_and_the_old_ones_stay(home: Path) -> None:

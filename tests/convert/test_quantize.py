@@ -51,7 +51,7 @@ def test_an_int8_network_answers_as_the_one_it_was_made_of(
     assert phases == ["read", "build", "quantize", "check", "save"]
     assert report.precision == "int8" and report.quantized is not None
     assert report.quantized["pictures"] == len(COLOURS) and report.quantized["agreement"] == 1
-    assert "int8        agrees with f16 on 100% of 5 pictures" in "\n".join(report.about())
+    assert "int8        agrees with f16 on 100 % of 5 pictures" in "\n".join(report.about())
     assert "FakeQuantize" in (tmp_path / "small" / "model.xml").read_text()
     shown = [str(pictures / f"{colour}.png") for colour in COLOURS[:3]]
     assert main(["classify", "--json", "-m", str(tmp_path / "small"), *shown]) == 0

@@ -914,7 +914,7 @@ def test_recognition_goes_on_without_the_monitor_and_the_status_says_that_it_is_
     assert (problem.part, problem.what, problem.remedy) == ("display", "the monitor was unplugged", "plug it in")
     assert watching.state.health.blocking is None and watching.state.watching
     status = status_text(watching.state)
-    assert status.startswith("sees dark (90%)")
+    assert status.startswith("sees dark (90 %)")
     assert status.endswith("; display lost: the monitor was unplugged; plug it in")
 
 
@@ -1010,7 +1010,7 @@ def test_an_old_result_does_not_count(tmp_path: Path) -> None:
 def test_the_status_says_what_is_wrong_first(tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     watching.frame()
-    assert status_text(watching.state).startswith("sees dark (90%)")
+    assert status_text(watching.state).startswith("sees dark (90 %)")
     watching.state.health.mark_down("camera", "it was unplugged", "plug it in")
     assert status_text(watching.state) == "camera lost: it was unplugged; plug it in"
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from picam_infer.config import Mqtt
 from picam_infer.config.instance import Instance
-from picam_infer.core import BadFrame, Frame, Result
+from picam_infer.core import BadFrame, Frame, Result, percentage
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events import homeassistant
 from picam_infer.outputs.events.mqtt_link import HungUp, Link, Message, TooLarge
@@ -315,7 +315,7 @@ class Broker:
 
 def _figure(result: Result) -> float:
     """Return a probability in per cent, or a value as it is."""
-    return round(100 * result.score, 1) if result.value is None else round(result.score, 4)
+    return percentage(result.score, 1) if result.value is None else round(result.score, 4)
 
 
 def _slept(pause_s: float, ends_s: float) -> bool:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from picam_infer.config import Notify
-from picam_infer.core import BadFrame
+from picam_infer.core import BadFrame, percent
 from picam_infer.imaging import jpeg
 from picam_infer.outputs.events.outlet import DeliveryError, Event
 from picam_infer.platform import secret_file, utf8
@@ -201,7 +201,7 @@ def message_text(event: Event) -> str:
     if change.kind == "label":
         if change.result is not None:
             return change.result.in_words()
-        return f"sees {change.label} ({change.score:.0%})" if change.label is not None else "sees nothing it knows"
+        return f"sees {change.label} ({percent(change.score)})" if change.label is not None else "sees nothing it knows"
     if change.kind == "lost":
         return f"{change.part} lost: {change.reason}" + (f"; {change.hint}" if change.hint else "")
     if change.kind == "found":

@@ -71,7 +71,7 @@ class Event:
         change = self.change
         body: dict[str, Any] = {"event": change.kind, "id": self.ident, "at": round(change.at, 3)}
         if change.kind == "label":
-            body |= {"label": change.label, "previous": change.previous, "score": round(change.score, 4)}
+            body |= {"label": change.label, "previous": change.previous, "score": change.rounded_score}
             if change.result is not None:
                 body["result"] = change.result.as_json()
         elif change.kind in ("paused", "resumed"):

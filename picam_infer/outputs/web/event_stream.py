@@ -24,7 +24,7 @@ def change_json(change: Change) -> dict[str, Any]:
     """Return a change as JSON for the timeline and the event stream."""
     body: dict[str, Any] = {"kind": change.kind, "at": round(change.at, 3)}
     if change.kind == "label":
-        body |= {"label": change.label, "previous": change.previous, "score": round(change.score, 4)}
+        body |= {"label": change.label, "previous": change.previous, "score": change.rounded_score}
         if change.result is not None and (change.result.value is not None or len(change.result.labels) > 1):
             body["said"] = ", ".join(f"{name} {figure}" for name, figure in change.result.said())
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from picam_infer.core import Frame, Pixels
+from picam_infer.core import Frame, Pixels, four_digits
 from picam_infer.models.bundle import Chain, Input
 from picam_infer.runtime.teaching.served_round import ServedRound
 
@@ -70,8 +70,8 @@ class LiveLabel:
             best = None  # as the service would
         self.answer = {
             "label": best,
-            "score": round(prediction.probabilities[best] if best is not None else prediction.unknown, 4),
-            "scores": {label: round(score, 4) for label, score in prediction.probabilities.items()},
-            "unknown": round(prediction.unknown, 4),
+            "score": four_digits(prediction.probabilities[best] if best is not None else prediction.unknown),
+            "scores": {label: four_digits(score) for label, score in prediction.probabilities.items()},
+            "unknown": four_digits(prediction.unknown),
             "captured": round(captured or time.time(), 3),
         }

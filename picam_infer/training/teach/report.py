@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from picam_infer.core import percent
 from picam_infer.inference.evaluation import Evaluation
 from picam_infer.training.teach.calibration import Calibration
 from picam_infer.training.teach.lda import Array, Classes, LeftOut
@@ -116,7 +117,7 @@ class Report:
             return "nothing will be called unknown: that takes three pictures in classes of two or more"
         return (
             f"called unknown, as anything unlike the pictures will be: {self.rejected} of {self.judged} "
-            f"({self.rejected / self.judged:.1%})"
+            f"({percent(self.rejected / self.judged, 1)})"
         )
 
 

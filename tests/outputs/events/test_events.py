@@ -335,7 +335,7 @@ def test_results_in_words_and_as_json() -> None:
     several = answered(Prediction("one", 0.9, named=True), Prediction("two", 0.8, named=True), label="one, two").result
     value = answered(Prediction("angle", 2.0, "°")).result
     assert several is not None and value is not None
-    assert several.in_words() == "sees one (90%), two (80%)" and several.as_json()["labels"] == ["one", "two"]
+    assert several.in_words() == "sees one (90 %), two (80 %)" and several.as_json()["labels"] == ["one", "two"]
     assert value.in_words() == "reads angle: 2.00 °"
     assert (value.as_json()["value"], value.as_json()["unit"], value.as_json()["score"]) == (2.0, "°", 2.0)
     plain = change("one").result

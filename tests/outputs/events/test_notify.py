@@ -71,13 +71,13 @@ def test_a_message_with_a_picture_by_email(tmp_path: Path, mail: tuple[int, list
     assert message["Subject"] == "Letter box" and message["To"] == "me@example.org"
     (picture,) = (part for part in message.walk() if part.get_content_type() == "image/jpeg")
     assert picture.get_payload(decode=True)[:2] == b"\xff\xd8"
-    assert "sees one (90%)" in next(p for p in message.walk() if p.get_content_type() == "text/plain").get_content()
+    assert "sees one (90 %)" in next(p for p in message.walk() if p.get_content_type() == "text/plain").get_content()
 
 
 def test_a_message_with_a_picture_over_http(tmp_path: Path, receiver: Receiver) -> None:
     send(tmp_path, address(receiver))
     (message,) = receiver.messages
-    assert message["message"] == "sees one (90%)" and message["title"] == "picam-infer"
+    assert message["message"] == "sees one (90 %)" and message["title"] == "picam-infer"
     assert base64.b64decode(message["attachments"][0]["base64"])[:2] == b"\xff\xd8"
     send(tmp_path, address(receiver), snapshot=False)
     assert not receiver.messages[1]["attachments"]
@@ -120,7 +120,7 @@ def test_filters_retries_and_nothing_secret_is_shown(
             report = json.dumps(run.as_json())
     finally:
         logging.getLogger().removeHandler(plain)
-    assert [one["message"] for one in receiver.messages] == ["sees one (90%)"] * 3
+    assert [one["message"] for one in receiver.messages] == ["sees one (90 %)"] * 3
     shown = capfd.readouterr()
     for text in (report, caplog.text, shown.out, shown.err):
         assert SECRET not in text

@@ -19,7 +19,7 @@ from visitors import Run, ask_json, own_address, scene, serving, until
 
 from picam_infer import config
 from picam_infer.config import Web as Settings
-from picam_infer.core import Frame, Prediction, Result
+from picam_infer.core import Frame, Prediction, Result, four_digits, percent
 from picam_infer.models.bundle import Input, Photo
 from picam_infer.outputs.dataset import Collector
 from picam_infer.outputs.web import token
@@ -85,6 +85,13 @@ def test_the_picture_moves_and_the_label_follows(browser: Browser, web: Web, run
     until(lambda: not shown(browser, "#advice"))
     assert "640 × 480" in text(browser, "#numbers")
     assert complaints(browser) == [], "no script error, and nothing that the policy refuses"
+
+
+def test_the_page_writes_every_probability_as_the_program_does(browser: Browser, web: Web) -> None:
+    visit(browser, web)
+    shares = [at / 3000 for at in range(3001)] + [0.98996, 0.99996, 0.9989, 0.29]
+    code = "return import(new URL('page/text.js', location)).then(({ percent }) => arguments[0].map(percent))"
+    assert browser.js(code, [four_digits(share) for share in shares]) == [percent(share) for share in shares]
 
 
 def test_values_and_several_classes_at_once_are_shown(browser: Browser, web: Web, run: Run) -> None:

@@ -11,9 +11,9 @@ export function apart(text) {
   return `\u2068${text}\u2069`;
 }
 
-// A probability in whole percent, rounded down: what is not certain is never "100 %".
+// A probability in whole percent, rounded down: what is not certain is never "100 %". As `percent` in core.py.
 export function percent(score) {
-  return `${Math.floor(score * 100)} %`;
+  return `${Math.floor(score * 100 + 1e-6)} %`; // 0.29 × 100 is a little less than 29
 }
 
 // A probability, or a value in its unit (undefined: a probability) with two decimals, or three digits if those show little.
