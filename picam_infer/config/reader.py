@@ -197,7 +197,7 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
 
 
 def _fault(kind: type[Any], keys: Sequence[str], root: yaml.Node) -> str:
-    """Return what is wrong with a text that has not the form it should have; empty: that cannot be told."""
+    """Return what is wrong with a malformed text; empty: that cannot be told."""
     node = node_at(root, keys)
     text = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
     port = re.search(r":([0-9]+)(?:[/?#]|\Z)", text)

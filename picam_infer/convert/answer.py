@@ -101,7 +101,7 @@ def _varied(network: Network) -> list[list[Array]]:
 
 
 def _names(network: Network, lists: Lists, count: int, notes: list[str]) -> Labels | None:
-    """Return the list that fits the output; None if there is none. Raises `PicamError` for one that does not fit."""
+    """Return the list that fits the output, or None. Raises `PicamError` for one that does not fit."""
     wanted = {count, 2} if count == 1 else {count, count - 1} if count == _BACKGROUND else {count}
     if lists.given is not None:
         return _checked(labels.read(lists.given, wanted), count, wanted)

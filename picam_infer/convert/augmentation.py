@@ -31,7 +31,7 @@ def read_without(path: Path) -> tuple[Any, list[str]] | None:
 
 
 def drop(model: Any) -> list[str]:
-    """Take random layers out of a model, in place: what goes into one goes on behind it. Returns their names.
+    """Take random layers out of a model, in place: its input is connected to what follows it. Returns their names.
 
     A layer is the largest part of one name that draws random numbers, takes one tensor and gives one. What is random
     in another way (it draws what its answer is made of) stays.

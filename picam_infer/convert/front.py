@@ -203,7 +203,7 @@ def _asked(model: Any, port: Any, seen: Input, quantised: tuple[float, float] | 
         return None
     scale = light - dark
     if len(dark) == seen.channels == 3 and all(rise is not None for rise in rises):
-        # Which of the channels inside each one of the input goes to: files swap them, too.
+        # Which inner channel each channel of the input goes to: some files swap them.
         reach = np.abs(np.array([rise - dark for rise in rises if rise is not None]))
         places = reach.argmax(1)
         if sorted(places) == [0, 1, 2]:

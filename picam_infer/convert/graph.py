@@ -44,7 +44,7 @@ def parameters(*nodes: Any) -> list[Any]:
 
 
 def constant(node: Any) -> Array | None:
-    """Return a constant's values as float64, through what only unpacks or reshapes it; None for what is none."""
+    """Return a constant's values as float64, through mere unpacking or reshaping; None if it is not one."""
     kind = node.get_type_name()
     if kind == "Constant":
         if int(np.prod(list(node.get_output_shape(0)), dtype=object)) > MAX_CONSTANT:

@@ -36,9 +36,9 @@ _FIRST = re.compile(
 _LAST = re.compile(r"(.*\S)\s*(?:[:;,=|\t：；，、]|->|=>)\s*(\d{1,6})")
 """`cat: 0`, `cat,0`…"""
 _LAST_WORD = re.compile(r"(.*\S)\s+(\d{1,6})")
-"""`cat 0`: a number may be a part of the name, too."""
+"""`cat 0`: the number may also be a part of the name."""
 _ASSIGNED = re.compile(r"\s*(?:(?:const|let|var|export)\s+)*\w+\s*=\s*(?=[\[{])")
-"""What stands before a list in a program: `labels = [`."""
+"""The start of a list in a program: `labels = [`."""
 _YAML_BLOCK = re.compile(r"\s*\w+:[ \t]*\r?\n")
 
 

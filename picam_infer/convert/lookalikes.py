@@ -141,7 +141,7 @@ def as_text(start: bytes) -> str | None:
 
 
 def _pointer(name: str, path: Path, text: str) -> PicamError | None:
-    """Return the error for a text that stands for a file which is kept elsewhere."""
+    """Return the error for a text that is a pointer to a file kept elsewhere."""
     if _LFS.match(text):
         size = re.search(r"^size (\d{1,18})\s*$", text, re.MULTILINE)
         of = f" for {int(size[1]):,} bytes" if size else ""

@@ -100,7 +100,7 @@ def _sorted_out(files: Iterable[Path], folder: Path, names: Sequence[str]) -> Pi
 
 
 def _beside(folder: Path) -> Iterator[Path]:
-    """Yield pictures in a model's folder and a few levels below: it may be somebody's home."""
+    """Yield pictures in a model's folder and a few levels below it, since it may be a home folder."""
     pending, seen = [(folder, 0)], 0
     while pending:
         place, level = pending.pop(0)
@@ -118,7 +118,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 
 def _number(path: Path, root: Path, names: Sequence[str]) -> int | None:
-    """Return the number of the class that a picture's folder is called after, else its own name; None for no class."""
+    """Return the number of the class after which a picture's folder, or else its file, is named; None for no class."""
     if path.parent != root:
         label = class_of(path, root, names)
         if label in names:
@@ -130,7 +130,7 @@ def _number(path: Path, root: Path, names: Sequence[str]) -> int | None:
 
 
 def _called_after(stem: str, plain: Sequence[str]) -> int | None:
-    """Return the class that a file is called after: `cat.12`, or `red-left` for the only class with both words."""
+    """Return the class after which a file is named: `cat.12`, or `red-left` for the only class with both words."""
     stem = re.sub(r"[\d\s]+$", "", _plain(stem)) or _plain(stem)
     if stem in plain:
         return plain.index(stem)

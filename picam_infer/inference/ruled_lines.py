@@ -85,7 +85,7 @@ def _dark_at_borders(grey: Pixels) -> tuple[bool, bool]:
 
 
 def _trace(dark: Pixels) -> list[np.ndarray]:
-    """Follow lines from the left to the right border: their rows, one a column, best line first.
+    """Follow lines from the left to the right border: return a row for each column, best line first.
 
     Dynamic programming over strips of columns: for each row the best line that gets there from the left.
     """

@@ -297,7 +297,7 @@ def _drawn_in_colours(text: str, right_to_left: bool, font: Font, size: int) -> 
     ImageDraw.Draw(picture).text((-left, -top), ordered, font=face, anchor="ls", embedded_color=True, **way)
     scale = size / px
     wide, high = (max(1, round(length * scale)) for length in picture.size)
-    # Scaled with its colours weighed by coverage: else a dark fringe of what is not there would stand around it.
+    # Scaled with its colours weighed by coverage: otherwise there would be a dark fringe around it.
     drawn = cv2.resize(np.array(picture.convert("RGBa")), (wide, high), interpolation=cv2.INTER_AREA)
     alpha = np.ascontiguousarray(drawn[:, :, 3])
     if not alpha.any():

@@ -30,7 +30,7 @@ def held(path: Path, owner: str = "") -> Iterator[None]:
     """
     handle = _locked(path)
     try:
-        with contextlib.suppress(OSError):  # a full disk, or somebody else's file: it is locked all the same
+        with contextlib.suppress(OSError):  # a full disk, or somebody else's file: it is locked nevertheless
             os.ftruncate(handle, 0)
             os.pwrite(handle, owner.encode(), 0)
         yield

@@ -28,7 +28,7 @@ SERVICE_USER = "picam-infer"
 _COMPOSITORS = ("labwc", "wayfire", "sway", "weston", "kwin_wayland", "gnome-shell", "cage", "Hyprland")
 _X_SERVERS = ("Xwayland", "Xorg", "X")
 _AUTOSTARTS = {"labwc": "~/.config/labwc/autostart", "sway": "~/.config/sway/config"}
-"""Desktops that run nothing of /etc/xdg/autostart by themselves, and the file where they are told what to start."""
+"""Desktops that do not run /etc/xdg/autostart by themselves, and the file that lists what they start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def find(
 ) -> Session:
     """Return a session to draw in, the environment's own first.
 
-    Raises `Disconnected`; `Refused`, naming the desktop, where one is running all the same.
+    Raises `Disconnected`; `Refused`, naming the desktop, if one is running nevertheless.
     """
     if not environ.get("DISPLAY") and greeter_shown(logind):
         raise Refused("the screen shows the login prompt", "the window opens once somebody has logged in")
@@ -106,7 +106,7 @@ def login(run: Path = LOGIND) -> str:
 
 
 def greeter_shown(run: Path = LOGIND) -> bool:
-    """Whether the screen is with the program that asks who logs in; False where it cannot be told."""
+    """Whether the screen shows the login prompt (the greeter); False if that cannot be told."""
     return _on_screen(run)[1].get("CLASS") == "greeter"
 
 
@@ -119,7 +119,7 @@ def _on_screen(run: Path) -> tuple[str, Mapping[str, str]]:
 def compositor(proc: Path = PROC, run: Path = LOGIND) -> Desktop | None:
     """Return the Wayland desktop that a person is logged in at; None: none that can be seen.
 
-    The greeter's own is none: it is left to ask who logs in.
+    The greeter's own compositor does not count.
     """
     users = {about.get("UID") for about in map(_fields, (run / "sessions").glob("*")) if about.get("CLASS") == "user"}
     named = [(one.name, one) for one in others(proc)]
@@ -161,7 +161,7 @@ def _fields(file: Path) -> dict[str, str]:
 
 
 class Answer(NamedTuple):
-    """What an X server said to somebody who wants in."""
+    """An X server's answer to a new connection."""
 
     link: socket.socket
     refusal: str

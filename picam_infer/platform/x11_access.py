@@ -17,7 +17,7 @@ from picam_infer.platform.terminal import say
 _CHANGE_HOSTS, _INSERT, _SERVER_INTERPRETED = 109, 0, 5
 AGAIN_S = 1.0
 _GONE_S = 30.0
-"""A desktop without an X server for so long has ended, unless a compositor runs: that starts one when it is asked."""
+"""A desktop without an X server for this long has ended, unless a compositor is running: it starts one on demand."""
 
 
 def main(words: list[str], gone_s: float = _GONE_S) -> int:

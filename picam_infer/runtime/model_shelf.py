@@ -51,7 +51,7 @@ def install(
 ) -> str:
     """Return the name of the model that `given` means, converted or copied into `folder` if it was not there.
 
-    `given` is a model file, a bundle's folder (with a slash), or a name. `say` is told what became of a file. Raises
+    `given` is a model file, a bundle's folder (with a slash), or a name. `say` gets the converter's report. Raises
     `PicamError`.
     """
     folder = folder or bundles.INSTALLED

@@ -17,7 +17,7 @@ class PageStart:
     def __init__(self, load: Callable[[], object], open_page: Callable[[], None], latest_s: float = LATEST_S) -> None:
         """`load` imports what `open_page` needs, in a thread: the picture goes on meanwhile.
 
-        `latest_s`: after so many seconds it begins in any case; 0: at once, and the first `step` opens the page.
+        `latest_s`: after that many seconds it begins in any case; 0: at once, and the first `step` opens the page.
         """
         self._load, self._open = load, open_page
         self._latest_s = time.monotonic() + latest_s

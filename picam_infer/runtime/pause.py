@@ -26,7 +26,7 @@ class Paused(msgspec.Struct, frozen=True):
     by: By
     since: float
     until: float | None
-    """When it ends by itself. Both in Unix seconds; None: it lasts until somebody ends it."""
+    """When it ends by itself. Both in Unix seconds; None: until somebody ends it."""
 
     def __str__(self) -> str:
         """Return it for people: `paused by the schedule until Mon 08:00`."""

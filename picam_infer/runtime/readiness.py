@@ -1,4 +1,4 @@
-"""What the service manager is told: that the service is ready or reloading, its status line, and that it is alive."""
+"""Reports to the service manager: that the service is ready or reloading, its status line, and that it is alive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Readiness:
 
     @property
     def managed(self) -> bool:
-        """Whether a service manager listens; else there is somebody at a terminal."""
+        """Whether a service manager listens; otherwise somebody is at a terminal."""
         return self._notifier.active
 
     def loading(self) -> None:
@@ -32,7 +32,7 @@ class Readiness:
         self._notifier.loading()
 
     def alive(self) -> None:
-        """Work was done, or it is known why there is none: ping the watchdog."""
+        """There is a result, or it is known why there is none: ping the watchdog."""
         self._notifier.watchdog_ping()
 
     def ready(self, state: State) -> None:

@@ -33,7 +33,7 @@ class Preferred(Protocol):
 
     @property
     def likely(self) -> bool:
-        """Whether there is one, as far as can be told at once."""
+        """Whether there is probably one, without waiting."""
 
     def open(self, closed: threading.Event, waiting: Callable[[], None], seen: Callable[[], None]) -> Engine:
         """Return it, or wait for it; `closed` ends that. Raises `Disconnected`; without text it is not reported.

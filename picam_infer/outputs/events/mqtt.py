@@ -56,7 +56,7 @@ class Broker:
         self._news: set[str] = set()
         """What has to be published about ourselves: `here`, or `all`."""
         self._model = (state.model, state.units)
-        """What the broker was told of the model."""
+        """What was published about the model."""
         self._heard: dict[str, Presence] = {}
         self._said: tuple[float, bytes] = (0.0, b"")
         self._said_watching = b""
@@ -199,7 +199,7 @@ class Broker:
         """Handle messages from others; called by paho's thread."""
         topic, payload = message.topic, message.payload
         if topic == self.topics.own("availability"):
-            if payload != b"online":  # somebody else's last will, or one of ours that comes late
+            if payload != b"online":  # somebody else's last will, or a late one of ours
                 self._news.add("here" if payload else "all")
         elif topic == self.topics.status:
             if payload == b"online":  # Home Assistant has started

@@ -247,7 +247,7 @@ def port_of(settings: Mqtt) -> int:
 
 
 def host_of(settings: Mqtt) -> str:
-    """Return the host to show: what stands before an @ is a secret."""
+    """Return the host to show: anything before an @ is a secret."""
     return settings.host.rpartition("@")[2]
 
 

@@ -78,7 +78,7 @@ class Presence:
 
     @classmethod
     def parse(cls, payload: bytes) -> Presence | None:
-        """Return what somebody said; None for what is something else."""
+        """Return a message of another service; None for anything else."""
         try:
             plain: Any = json.loads(payload)
             session, instance, host = (_plain(plain[key]) for key in ("session", "instance", "host"))

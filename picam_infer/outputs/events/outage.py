@@ -1,4 +1,4 @@
-"""What is told of a receiver that fails: each reason once, and no line for every event."""
+"""What is logged about a failing receiver: each reason once, and not a line for every event."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ class Outlet:
         if change.kind != "label":
             return True
         passes = passes_filters(settings, change.result, change.label, change.score)
-        # A listener that keeps a state must hear that what it was told of is over.
+        # A listener that keeps a state must also learn that the loss is over.
         ended = self._seen and isinstance(settings, config.Mqtt)
         self._seen = passes
         return passes or ended

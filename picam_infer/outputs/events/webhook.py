@@ -126,7 +126,7 @@ class Hook:
         """Send one request and return what was answered. Raises `DeliveryError`."""
         timeout_s = self._settings.timeout_s
         connection = self._connection(timeout_s)
-        # A socket's time-out starts anew with every byte; this one is for the whole exchange.
+        # A socket's time-out restarts with every byte; this one is for the whole exchange.
         late = threading.Event()
         alarm = threading.Timer(timeout_s, _hang_up, (connection, late))
         alarm.daemon = True

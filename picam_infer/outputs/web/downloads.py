@@ -18,7 +18,7 @@ _FOR_EVER = "private, max-age=31536000, immutable"
 async def picture(
     find: Callable[[str], bytes | None], name: str, make: Callable[[bytes], bytes] = lambda data: data
 ) -> web.StreamResponse:
-    """Answer with a picture that never changes under its name, so that browsers cache it for ever.
+    """Answer with a picture that never changes under its name, so that browsers cache it forever.
 
     `find` reads it (None: there is none), `make` turns it into what is sent. Both run in threads.
     """

@@ -145,7 +145,7 @@ class State(msgspec.Struct, kw_only=True):
     skipped: int | UnsetType = UNSET
     bad_frames: int | UnsetType = UNSET
     flawed_frames: int | UnsetType = UNSET
-    """Damaged pictures that were used all the same."""
+    """Damaged pictures that were used nevertheless."""
     patience_s: float | UnsetType = UNSET
     """How long the source may be silent at its own pace."""
     lost: list[Loss]

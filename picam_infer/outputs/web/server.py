@@ -193,7 +193,7 @@ class Web:
             sockets.close()
 
     async def _wait(self, timeout_s: float | None) -> None:
-        """Wait until told to stop or to listen elsewhere, at most for so long."""
+        """Wait until told to stop or to listen elsewhere, at most for that long."""
         waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._changed)]
         await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:

@@ -165,7 +165,7 @@ def _untrusted(reason: str, asked: Wanted) -> RemoteError:
 
 
 def _unavailable(said: str, asked: Wanted) -> RemoteError:
-    """Take apart what gRPC says when there is no connection: the reason is only in its words."""
+    """Parse gRPC's message when there is no connection: the reason is only in its wording."""
     if "CERTIFICATE_VERIFY_FAILED" in said:
         reason = re.search(r"CERTIFICATE_VERIFY_FAILED:\s*([^:;\]}\n]+)", said)
         return _untrusted(reason.group(1).strip() if reason else "verification failed", asked)
