@@ -330,7 +330,8 @@ class Problem:
     @property
     def outlook(self) -> str:
         """What happens meanwhile, in a few words."""
-        return "resumes by itself once that is fixed" if self.part in _FILES else "still looking for it"
+        there = self.part in _FILES or is_outlet(self.part)
+        return "resumes by itself once that is fixed" if there else "still looking for it"
 
     @property
     def blocking(self) -> bool:

@@ -236,8 +236,7 @@ def notify(settings: config.Notify) -> Iterator[Finding]:
     try:
         services = messages.services(messages.read_addresses(place), place, settings.timeout_s)
     except DeliveryError as error:
-        what, _, hint = error.reason.partition("; ")
-        yield Finding("error", f"notify: {what}", hint or "one address a line, as Apprise writes them: SERVICE://…")
+        yield Finding("error", f"notify: {error.reason}", error.hint)
         return
     kinds = ", ".join(re.sub(r"[^\w .+-]", "", str(one.service_name)) for _, one in services)
     yield Finding("ok", f"notify: {kinds}")

@@ -28,6 +28,7 @@ class Program:
 
     def __init__(self, settings: Command) -> None:
         self.name = Path(settings.argv[0]).name
+        self._settings = settings
         self._argv = settings.argv
         self._timeout_s = settings.timeout_s
 
@@ -38,18 +39,28 @@ class Program:
                                        stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise DeliveryError(f"cannot be started: {reason}", final=True) from error
+            raise DeliveryError(f"cannot be started: {reason}", final=True, hint=self._remedy()) from error
         try:
             said = _converse(process, event.as_bytes() + b"\n", self._timeout_s)
         except TimeoutError as error:
-            raise DeliveryError(f"took longer than {self._timeout_s:g} s and was killed", final=True) from error
+            raise DeliveryError(f"took longer than {self._timeout_s:g} s and was killed", final=True,
+                                hint="have it work in the background, or raise timeout_s") from error  # fmt: skip
         finally:
             _end(process)
         if process.returncode:
             last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise DeliveryError(
-                f"ended with {process.returncode}" + "".join(f": {line[:200]}" for line in last), final=True
+                f"ended with {process.returncode}" + "".join(f": {line[:200]}" for line in last),
+                final=True,
+                hint="run it by hand with an event as JSON on its standard input",
             )
+
+    def _remedy(self) -> str:
+        """Return what `check` advises about a program that cannot be started."""
+        from picam_infer.outputs.events import checks
+
+        found = checks.command(self._settings)
+        return next((finding.remedy for finding in found if finding.grade == "error"), "")
 
     def idle(self, waiting: Callable[[float], bool]) -> bool:
         """Nothing is due."""

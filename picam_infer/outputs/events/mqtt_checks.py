@@ -24,6 +24,7 @@ from picam_infer.outputs.events.mqtt_link import (
     TooLarge,
     address_problem,
     port_of,
+    refusal_remedy,
 )
 from picam_infer.outputs.events.mqtt_topics import Presence, Topics
 from picam_infer.outputs.events.outlet import DeliveryError
@@ -171,7 +172,10 @@ def _entrance_remedy(settings: config.Mqtt, error: DeliveryError) -> str:
     """Return what to do when the broker did not let us in."""
     port, cause = port_of(settings), error.__cause__
     if isinstance(error, Refused) or cause is None:
-        return _refusal_remedy(settings, error.code if isinstance(error, Refused) else 0)
+        code = error.code if isinstance(error, Refused) else 0
+        if not code and not settings.tls and speaks_tls(settings.host, port):
+            return f"port {port} speaks TLS: set tls: true, and ca_file if its certificate is its own"
+        return refusal_remedy(settings, code)
     if isinstance(cause, ConnectionRefusedError):
         other = _PLAIN if settings.tls else _TLS
         if port != other and answers(settings.host, other):
@@ -181,17 +185,6 @@ def _entrance_remedy(settings: config.Mqtt, error: DeliveryError) -> str:
     if settings.tls and no_tls_there(cause):
         return "set tls: false, or the port where it speaks TLS (usually 8883)"
     return remedy(cause or error, settings.ca_file)
-
-
-def _refusal_remedy(settings: config.Mqtt, code: int) -> str:
-    port = port_of(settings)
-    if code in (BAD_LOGIN, NOT_AUTHORISED):
-        return "check user and password_file" if settings.user else "set user and password_file"
-    if code:
-        return "look into the broker's log"
-    if not settings.tls and speaks_tls(settings.host, port):
-        return f"port {port} speaks TLS: set tls: true, and ca_file if its certificate is its own"
-    return "is that the port of an MQTT broker? (1883, or 8883 with tls: true); look into its log"
 
 
 def _patience() -> Callable[[float], bool]:

@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from picam_infer.config import Mqtt
 from picam_infer.outputs.events.outlet import DeliveryError
-from picam_infer.outputs.events.reasons import reason, tls_context
+from picam_infer.outputs.events.reasons import reason, remedy, tls_context
 from picam_infer.platform import secret_file
 from picam_infer.platform.secret_file import SecretError
 
@@ -23,7 +23,7 @@ ACK_S = 10.0
 """How long the broker may take for an answer."""
 _HEAD_BYTES = 24
 """Of a PUBLISH packet beside topic and payload, at most."""
-_LOST = "the broker hung up"
+_LOST, _LOG = "the broker hung up", "look into the broker's log"
 
 # Reason codes of MQTT 5 (section 2.4).
 UNSUPPORTED_VERSION, BAD_LOGIN, NOT_AUTHORISED, TOO_LARGE = 0x84, 0x86, 0x87, 0x95
@@ -71,8 +71,8 @@ class TooLarge(DeliveryError):
 class Refused(DeliveryError):
     """The broker does not let us in. `code`: its reason code as MQTT 5 counts them."""
 
-    def __init__(self, reason: str, code: int) -> None:
-        super().__init__(reason, counts=False)
+    def __init__(self, reason: str, code: int, hint: str = "") -> None:
+        super().__init__(reason, counts=False, hint=hint)
         self.code = code
 
 
@@ -128,7 +128,8 @@ class Link:
         if code is not None and code.value == TOO_LARGE:
             raise TooLarge(f"{message.size} bytes are more than the broker takes")
         if code is not None and code.is_failure:
-            raise DeliveryError(f"the broker refuses it: {str(code).lower()}", final=code.value in _NEVER)
+            hint = "allow it in the broker's access list" if code.value == NOT_AUTHORISED else _LOG
+            raise DeliveryError(f"the broker refuses it: {str(code).lower()}", final=code.value in _NEVER, hint=hint)
 
     def say(self, message: Message) -> None:
         """Publish without waiting for an answer; from any thread."""
@@ -158,13 +159,13 @@ class Link:
     def _open(self, waiting: Waiting, protocol: MQTTProtocolVersion) -> None:
         settings = self._settings
         if problem := address_problem(settings):
-            raise DeliveryError("; ".join(problem), counts=False)
+            raise DeliveryError(problem[0], counts=False, hint=problem[1])
         client = self._make(protocol)
         self._end = None
         try:
             client.connect(settings.host, port_of(settings), keepalive=30)
         except (OSError, ValueError) as error:
-            raise DeliveryError(reason(error), counts=False) from error
+            raise DeliveryError(reason(error), counts=False, hint=remedy(error, settings.ca_file)) from error
         self._client = client
         client.loop_start()
         end_s = time.monotonic() + ACK_S
@@ -174,8 +175,8 @@ class Link:
             end = self._end
             self.close()
             if end is None:
-                raise DeliveryError("the broker does not answer", counts=False)
-            raise Refused(end[0], end[1] or 0)
+                raise DeliveryError("the broker does not answer", counts=False, hint=refusal_remedy(settings, 0))
+            raise Refused(end[0], end[1] or 0, refusal_remedy(settings, end[1] or 0))
 
     def _make(self, protocol: MQTTProtocolVersion) -> paho.Client:
         client = paho.Client(
@@ -191,9 +192,9 @@ class Link:
             if self._settings.tls:
                 client.tls_set_context(tls_context(self._settings.ca_file))
         except SecretError as error:
-            raise DeliveryError(f"password_file: {error}", counts=False) from None
+            raise DeliveryError(f"password_file: {error.message}", counts=False, hint=error.hint) from None
         except OSError as error:
-            raise DeliveryError(reason(error), counts=False) from error
+            raise DeliveryError(reason(error), counts=False, hint=remedy(error, self._settings.ca_file)) from error
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = lambda c, d, number, code, properties: self._answers.update({number: code})
@@ -249,6 +250,15 @@ def port_of(settings: Mqtt) -> int:
 def host_of(settings: Mqtt) -> str:
     """Return the host to show: anything before an @ is a secret."""
     return settings.host.rpartition("@")[2]
+
+
+def refusal_remedy(settings: Mqtt, code: int) -> str:
+    """Return what to do when the broker did not let us in, by its reason code; 0: it gave none."""
+    if code in (BAD_LOGIN, NOT_AUTHORISED):
+        return "check user and password_file" if settings.user else "set user and password_file"
+    if code:
+        return _LOG
+    return "is that the port of an MQTT broker? (1883, or 8883 with tls: true); look into its log"
 
 
 def address_problem(settings: Mqtt) -> tuple[str, str] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from apprise import AttachBase, NotifyBase
 
 MISSING = "the library Apprise is not installed"
+_ADDRESSES = "one address a line, as Apprise writes them: SERVICE://…"
 INSTALL = "install picam-infer with the extra `notify`, or: pip install apprise"
 _AGAIN = frozenset({408, 425, 429})
 _SMTP_TOO_LARGE = 552
@@ -216,7 +217,7 @@ def read_addresses(place: str) -> str:
     try:
         return secret_file.text(place)
     except SecretError as error:
-        raise DeliveryError(f"urls_file: {error}", counts=False) from None
+        raise DeliveryError(f"urls_file: {error.message}", counts=False, hint=error.hint) from None
 
 
 def services(text: str, place: str, timeout_s: float) -> list[tuple[int, NotifyBase]]:
@@ -224,7 +225,7 @@ def services(text: str, place: str, timeout_s: float) -> list[tuple[int, NotifyB
     try:
         from apprise import Apprise, AppriseAsset
     except ImportError as error:
-        raise DeliveryError(f"{MISSING}; {INSTALL}", counts=False) from error
+        raise DeliveryError(MISSING, counts=False, hint=INSTALL) from error
     _quieten()
     asset = AppriseAsset(app_id="picam-infer", app_desc="picam-infer", async_mode=False)
     found = []
@@ -237,14 +238,16 @@ def services(text: str, place: str, timeout_s: float) -> list[tuple[int, NotifyB
             scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://", address)
             what = f"begins with {scheme[0]} and" if scheme else "has no scheme like tgram:// and"
             raise DeliveryError(
-                f"{place}, line {number}: {what} is not an address that Apprise understands", counts=False
+                f"{place}, line {number}: {what} is not an address that Apprise understands",
+                counts=False,
+                hint=_ADDRESSES,
             )
         for limit in ("socket_connect_timeout", "socket_read_timeout"):
             if getattr(service, limit, None) == getattr(type(service), limit, None):  # the address says nothing
                 setattr(service, limit, timeout_s)
         found.append((number, service))
     if not found:
-        raise DeliveryError(f"{place} holds no address", counts=False)
+        raise DeliveryError(f"{place} holds no address", counts=False, hint=_ADDRESSES)
     return found
 
 

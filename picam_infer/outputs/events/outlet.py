@@ -294,7 +294,7 @@ class Outlet:
             self._outage.tell(_INTERNAL, trace=True)
             self._transport.close()
         if failure is not None:
-            self.ok, self.reason = False, failure.reason
+            self.ok, self.reason = False, "; ".join(filter(None, [failure.reason, failure.hint]))
             self._failures += 1
         if self._transport.note != self._note:
             self._note = self._transport.note

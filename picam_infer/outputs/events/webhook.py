@@ -28,6 +28,16 @@ AGAIN_S = 3600.0
 """A picture that was too large is tried again after this time: the receiver may have another limit by then."""
 _IN_PATHS = "/?%:@!$&'()*+,;=~[]"
 
+_STATUS = {
+    401: "check the access that it asks for",
+    403: "check the access that it asks for",
+    404: "check the path of url",
+    405: "check the path of url: that one takes no POST",
+    410: "check the path of url",
+    413: "lower capture.width and height, or set snapshot: false",
+}
+"""What to do about a status."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -41,10 +51,11 @@ class Answer:
         """Return what a status other than 2xx means."""
         said = f"answered {self.status} {http.client.responses.get(self.status, '')}".strip()
         if self.status // 100 == 3:
-            return DeliveryError(f"{said}: {self.redirect}", final=True)
+            return DeliveryError(said, final=True, hint=self.redirect)
         later = self.status // 100 == 5 or self.status in _AGAIN
         after_s = float(self.retry_after) if self.retry_after.isascii() and self.retry_after.isdigit() else 0.0
-        return DeliveryError(said, final=not later, after_s=min(after_s, LONGEST_WAIT_S))
+        hint = _STATUS.get(self.status, "look into the receiver's log")
+        return DeliveryError(said, final=not later, after_s=min(after_s, LONGEST_WAIT_S), hint=hint)
 
     @property
     def redirect(self) -> str:
@@ -142,7 +153,8 @@ class Hook:
             return _answer(connection)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if late.is_set() or isinstance(error, TimeoutError):
-                raise DeliveryError(f"no answer within {timeout_s:g} s") from error
+                hint = "check the address, and the firewall in between; a slow receiver needs a higher timeout_s"
+                raise DeliveryError(f"no answer within {timeout_s:g} s", hint=hint) from error
             raise DeliveryError(reason(error), hint=remedy(error, self._settings.ca_file)) from error
         finally:
             alarm.cancel()
@@ -192,9 +204,9 @@ def _secret(place: str) -> bytes:
     try:
         secret = secret_file.read(place)
     except SecretError as error:
-        raise DeliveryError(f"secret_file: {error}", counts=False) from None
+        raise DeliveryError(f"secret_file: {error.message}", counts=False, hint=error.hint) from None
     if not secret:
-        raise DeliveryError(f"secret_file: {place} is empty", counts=False)
+        raise DeliveryError(f"secret_file: {place} is empty", counts=False, hint="write the secret into it")
     return secret
 
 

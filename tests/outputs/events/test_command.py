@@ -36,6 +36,20 @@ def test_failures_say_why(tmp_path: Path) -> None:
         run(str(tmp_path / "missing"))
 
 
+def test_what_cannot_be_started_gets_the_remedy_that_check_gives(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("#!/bin/sh\n")
+    (tmp_path / "dos").write_text("#!/bin/sh\r\n")
+    (tmp_path / "dos").chmod(0o755)
+    for name, remedy in (("plain", "chmod +x"), ("dos", "sed -i"), ("missing", "correct argv")):
+        with pytest.raises(DeliveryError, match="cannot be started") as error:
+            run(str(tmp_path / name))
+        assert error.value.hint.startswith(remedy)
+    for words, remedy in ((("false",), "run it by hand"), (("sleep", "9"), "raise timeout_s")):
+        with pytest.raises(DeliveryError) as error:
+            run(*words, timeout_s=0.3)
+        assert remedy in error.value.hint
+
+
 def test_one_that_does_not_read_is_fine() -> None:
     run("true")
 

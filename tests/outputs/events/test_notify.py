@@ -190,8 +190,9 @@ def test_without_the_library_it_says_what_to_install(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(DeliveryError, match="pip install apprise"):
+    with pytest.raises(DeliveryError, match="Apprise is not installed") as error:
         send(tmp_path, address(receiver))
+    assert "pip install apprise" in error.value.hint
 
 
 def test_telegram_gets_the_words_and_the_picture(

@@ -4,11 +4,61 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from picam_infer.config import Mqtt, Webhook
+from picam_infer.outputs.events import notify as messages
 from picam_infer.outputs.events import reasons
+from picam_infer.outputs.events.mqtt_link import Link
+from picam_infer.outputs.events.outlet import DeliveryError
+from picam_infer.outputs.events.webhook import Answer, Hook
+
+
+def nobody() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def mqtt(**settings: Any) -> None:
+    Link(Mqtt(**settings), "x").open(lambda _: True)
+
+
+def hook(**settings: Any) -> None:
+    Hook(Webhook(**settings)).request("POST", b"{}", {})
+
+
+@pytest.mark.parametrize(
+    ("act", "why", "remedy"),
+    [
+        (lambda: mqtt(host="127.0.0.1", port=nobody()), "Connection refused", "is the server running there"),
+        (lambda: mqtt(host="no.such.host.invalid"), "", "check"),
+        (lambda: mqtt(host="mqtt://broker:1883"), "more than a host", "write host: broker"),
+        (lambda: mqtt(host="127.0.0.1", user="a", password_file="/none"), "password_file", "write the secret into it"),
+        (lambda: mqtt(host="127.0.0.1", tls=True, ca_file="/none"), "/none: No such file", "check the path"),
+        (lambda: hook(url=f"http://127.0.0.1:{nobody()}/"), "Connection refused", "is the server running there"),
+        (lambda: raised(Answer(404).refusal()), "answered 404", "check the path of url"),
+        (lambda: raised(Answer(500).refusal()), "answered 500", "log"),
+        (lambda: raised(Answer(301, "https://x/").refusal()), "answered 301", "https://x/"),
+        (lambda: messages.read_addresses("/none"), "urls_file", "write the secret into it"),
+        (lambda: messages.services("# none\n", "file", 1), "file holds no address", "one address a line"),
+        (lambda: messages.services("nonsense\n", "file", 1), "file, line 1", "one address a line"),
+    ],
+)
+def test_every_failure_to_deliver_has_a_remedy(act: Callable[[], object], why: str, remedy: str) -> None:
+    with pytest.raises(DeliveryError) as caught:
+        act()
+    assert why in caught.value.reason and remedy in caught.value.hint
+    assert ";" not in caught.value.reason
+
+
+def raised(error: DeliveryError) -> None:
+    raise error
 
 
 def untrusted(code: int) -> ssl.SSLCertVerificationError:

@@ -60,9 +60,10 @@ def test_which_answers_are_worth_another_try(receiver: Receiver, status: int, fi
 
 def test_a_redirect_says_where_to_but_not_the_path(receiver: Receiver) -> None:
     receiver.plan = [301]
-    with pytest.raises(DeliveryError, match=r"give http://127\.0\.0\.1:9/… as url") as error:
+    with pytest.raises(DeliveryError, match="answered 301") as error:
         post(receiver)
-    assert "elsewhere" not in error.value.reason
+    assert "give http://127.0.0.1:9/… as url" in error.value.hint
+    assert "elsewhere" not in error.value.reason + error.value.hint
 
 
 def test_a_receiver_says_when_to_come_again(receiver: Receiver) -> None:

@@ -27,6 +27,7 @@ from visitors import Run, ask, ask_json, serving, until, watching
 
 from picam_infer import config
 from picam_infer.config import Web as Settings
+from picam_infer.core import outlet_part
 from picam_infer.outputs.dataset import Collector
 from picam_infer.outputs.web import schemas, server
 from picam_infer.outputs.web.server import Web
@@ -133,8 +134,10 @@ def test_state_has_what_the_page_shows(web: Web) -> None:
 def test_a_loss_tells_what_happens_meanwhile(web: Web, run: Run) -> None:
     run.state.health.mark_down("engine", "unplugged", "plug it in again")
     run.state.health.mark_down("model", "no model called 'x'", "bring one")
+    run.state.health.mark_down(outlet_part("bell.sh"), "ended with 1", "run it by hand")
     lost = {loss["part"]: loss["outlook"] for loss in ask_json(web, "/api/state")[1]["lost"]}
     assert lost["engine"] == "still looking for it" and lost["model"] == "resumes by itself once that is fixed"
+    assert lost["events to bell.sh"] == lost["model"], "it is no device that is looked for"
 
 
 @pytest.mark.parametrize(
