@@ -319,6 +319,15 @@ class LiveLabel(msgspec.Struct, kw_only=True):
     captured: float
 
 
+class Moved(msgspec.Struct, kw_only=True):
+    """Pictures that moved from class to class, because exactly the same ones were recorded again."""
+
+    label: str
+    counts: dict[str, int]
+    """How many from which class."""
+    text: str
+
+
 class Base(msgspec.Struct, kw_only=True):
     """A model that can serve as a backbone."""
 
@@ -359,6 +368,8 @@ class Teaching(msgspec.Struct, kw_only=True):
     undo: str | UnsetType | None = UNSET
     recording: str | UnsetType | None = UNSET
     live: LiveLabel | UnsetType | None = UNSET
+    moved: Moved | UnsetType | None = UNSET
+    """What the last recording has moved from other classes: pictures that were taught already."""
     in_use: bool | UnsetType = UNSET
     """Whether the service runs exactly what is taught now."""
     report: dict[str, Any] | UnsetType | None = UNSET

@@ -38,6 +38,8 @@ class TeachingKeys:
         self._news = ("", 0.0)
         self._over_s = -_NEWS_S
         """When teaching ended."""
+        self._moved = ""
+        """What was said last of pictures that were moved."""
         self._typed = ""
         self._class = 0
         """The class recorded last, counted from 0; typing renames it."""
@@ -190,6 +192,7 @@ class TeachingKeys:
         status = self._teaching.status()
         if status["stage"] in ("closed", "opening"):
             return f"teaching: {self._fresh_news() or 'opening …'}"
+        self._tell_moved((status.get("moved") or {}).get("text", ""))
         counts = {one["label"]: one["pictures"] for one in status.get("classes", ())}
         labels = list(counts)  # from the same status, as the next one may have other classes
         lines = [self._first(status, labels)]
@@ -201,6 +204,11 @@ class TeachingKeys:
         if len(labels) < 9:
             lines.append(f"{len(labels) + 1}   hold for a new class")
         return "\n".join([*lines, *filter(None, [self._fresh_news()])])
+
+    def _tell_moved(self, moved: str) -> None:
+        if moved and moved != self._moved:
+            self._say(moved)
+        self._moved = moved
 
     def _first(self, status: dict[str, Any], labels: list[str]) -> str:
         if status["stage"] == "saving":

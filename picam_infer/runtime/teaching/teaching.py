@@ -24,6 +24,7 @@ from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import opening, status
 from picam_infer.runtime.teaching.live_label import LiveLabel, Seen
 from picam_infer.runtime.teaching.model_use import ModelUse
+from picam_infer.runtime.teaching.moves import Moves
 from picam_infer.runtime.teaching.odd_pictures import OddPictures
 from picam_infer.runtime.teaching.recent import Recent
 from picam_infer.runtime.teaching.recorder import Hold, Recorder
@@ -64,6 +65,7 @@ class Teaching:
         self._recorder = Recorder()
         self._live = LiveLabel()
         self._odd = OddPictures()
+        self._moves = Moves()
         self._region = RegionFollower()
         self._model_use = ModelUse(switch, self._worker.stopping)
         self._problem: PicamError | None = None
@@ -345,8 +347,10 @@ class Teaching:
             label = self._current_name(held.label, lesson)
             if label not in lesson.classes():  # removed meanwhile
                 continue
+            was = lesson.class_of(data)
             try:
                 lesson.keep(label, data, label, f"hold {held.id}")
+                self._moves.note(held, was, label)
                 self._revision += 1
                 self._problem = None
             except PicamError as error:
@@ -462,6 +466,7 @@ class Teaching:
         self._stage, self._progress, self._report = "closed", (0, 0), None
         self._live.clear()
         self._odd.clear()
+        self._moves = Moves()
         self._revision += 1
         del lesson
         malloc.trim()
@@ -521,6 +526,7 @@ class Teaching:
                 "waiting": waiting,
                 "recording": held.label if held else None,
                 "live": self._live.answer,
+                "moved": self._moves.as_json(),
                 "in_use": not waiting and self._in_use(lesson),
                 "report": self._report,
             }

@@ -21,7 +21,7 @@ from picam_infer.platform.zip_stream import Entry
 from picam_infer.training.teach import backbone, shelf
 from picam_infer.training.teach.lda import Array
 from picam_infer.training.teach.lesson_lock import VIEW, LessonLock
-from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, label_order
+from picam_infer.training.teach.picture_set import Picture, PictureSet, clean_label, identify, label_order
 from picam_infer.training.teach.report import Report
 from picam_infer.training.teach.teacher import Teacher
 from picam_infer.training.teach.undo import Change
@@ -125,6 +125,11 @@ class Lesson:
             return self._pictures.read(self._pictures[id])
         except (KeyError, OSError):
             return None
+
+    def class_of(self, data: bytes) -> str | None:
+        """Return the class of a picture that is taught already; None: it is not."""
+        id = identify(data)
+        return self._pictures[id].label if id in self._pictures else None
 
     def zip_entries(self) -> Iterator[Entry]:
         """Yield the pictures in one folder a class, as `picam-infer teach` takes them."""

@@ -187,7 +187,7 @@ class Teacher:
         id = identify(data)
         with self._lock:
             if id in self._pictures:
-                return self.relabel(id, label)
+                return self.relabel(id, label, step)
             picture = self._written(lambda: self._pictures.add(label, data, name, durable=False))
             self._waiting.append(id)
             kept = Change(lambda: self._drop_if_there(id), lambda: self._put_back([(picture, None)], ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import pytest
 from makers import jpeg_frame, until
 from show_camera import sheet
@@ -71,6 +73,35 @@ def test_what_is_recorded_does_not_wait_for_what_is_learnt(teaching: Teaching, s
     assert niceness("record") == usual
     assert niceness("teach") == min(19, usual + 5)
     teaching.release()
+
+
+def test_exactly_the_same_picture_in_two_classes_moves_and_that_is_said_and_undone_in_one(
+    teaching: Teaching, state: State
+) -> None:
+    frames = itertools.count(1)
+
+    def record(label: str, image: np.ndarray, **expected: int) -> None:
+        def recorded() -> bool:
+            state.frames.put(jpeg_frame(image, next(frames)))
+            teaching.hold(label, label)
+            return dict(classes(teaching)) == expected
+
+        until(recorded)
+
+    empty = sheet("nothing")(1)
+    teaching.add_class("alpha")
+    record("alpha", empty, alpha=1)
+    teaching.release()
+    assert teaching.status()["moved"] is None
+    teaching.add_class("beta")
+    record("beta", empty, alpha=0, beta=1)
+    moved = teaching.status()["moved"]
+    assert (moved["label"], moved["counts"]) == ("beta", {"alpha": 1})
+    assert moved["text"] == "exactly the same picture was taught before: 1 moved from “alpha” to “beta”"
+    record("beta", sheet("circle")(3), alpha=0, beta=2)
+    teaching.release()
+    teaching.undo(use=False)
+    assert classes(teaching) == [("alpha", 1), ("beta", 0)], "one recording is one step"
 
 
 def test_a_tap_records_one_picture_which_is_waited_for(teaching: Teaching, state: State) -> None:

@@ -92,6 +92,7 @@ export class Teach {
       this.using = 0;
       this.say(inUse(status));
     }
+    if (status.moved && status.moved.text !== before?.moved?.text) this.say(`${status.moved.text[0].toUpperCase()}${status.moved.text.slice(1)}.`);
     if (status.revision !== this.listed) this.list();
     this.draw();
     if (JSON.stringify(before?.live) !== JSON.stringify(status.live)) this.live();
