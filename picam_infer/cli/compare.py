@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from picam_infer.inference import preprocess, references
 from picam_infer.inference.engines import openvino
 from picam_infer.inference.references import Comparison, Reference, Tensor
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform import scratch
 from picam_infer.sources import open_source
 
 MAX_PICTURES = 40
@@ -26,7 +27,7 @@ class Original:
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         """Find and open it. Raises `NoInput`, `Unavailable` or `PicamError`."""
-        self._scratch = tempfile.TemporaryDirectory(prefix="picam-infer-")
+        self._scratch = contextlib.ExitStack()
         try:
             self.reference: Reference = references.open_reference(self._file(path), threads)
         except BaseException:
@@ -34,12 +35,12 @@ class Original:
             raise
 
     def _file(self, path: Path) -> Path:
-        scratch = Path(self._scratch.name)
-        found = container.find(path, scratch)
+        place = self._scratch.enter_context(scratch.folder())
+        found = container.find(path, place)
         if found.format == "keras" and found.path.is_dir():
             if path.is_file() and path.suffix.lower() == ".keras":
                 return path
-            return keras_library.pack(found.path, scratch / "packed.keras")
+            return keras_library.pack(found.path, place / "packed.keras")
         if found.format not in ("hdf5", "keras", "tflite", "onnx"):
             raise PicamError(f"{found.path.name} cannot be compared: no library here can run it",
                              "give the model as .h5, .keras, .tflite or .onnx")  # fmt: skip
@@ -47,7 +48,7 @@ class Original:
 
     def close(self) -> None:
         """Remove what was unpacked."""
-        self._scratch.cleanup()
+        self._scratch.close()
 
     def __enter__(self) -> Original:
         return self

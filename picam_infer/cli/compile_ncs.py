@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from picam_infer.inference import preprocess
 from picam_infer.inference.engines.taught_layers import up_to_features
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform import scratch
 from picam_infer.platform.terminal import say, say_json
 from picam_infer.training.compile_ncs import tf1, toolkit
 from picam_infer.training.compile_ncs.tf1 import Written
@@ -75,14 +75,14 @@ def prepare(
     Returns what was written, and how far its answers are from the bundle's. Raises `PicamError`, and then has changed
     nothing in a bundle that was there.
     """
-    with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
-        found = container.find(given, Path(scratch, "unpacked"))
+    with scratch.folder() as place:
+        found = container.find(given, place / "unpacked")
         if found.format not in ("hdf5", "keras", "json"):
             raise PicamError(f"{given} is not a Keras file but {found.format}", "give the Keras file it was made from")
         if output_layer is None and (folder / "model.yaml").is_file():
             taught = bundles.load(folder.resolve()).card.taught
             output_layer = taught.features if taught is not None else None
-        build = Path(scratch, "build")
+        build = place / "build"
         results: list[Written] = []
 
         def inspect(graph: Graph, assigned: Weights) -> None:

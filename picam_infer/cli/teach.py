@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
@@ -16,7 +15,7 @@ from picam_infer.cli import argument_types
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
-from picam_infer.platform import atomic_folder, disk, regular_file, terminal
+from picam_infer.platform import atomic_folder, disk, regular_file, scratch, terminal
 from picam_infer.platform.terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -242,10 +241,10 @@ class _Lesson:
     def _add(self, teacher: Teacher, refuse_empty: bool) -> None:
         from picam_infer.training.teach import intake
 
-        with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
+        with scratch.folder() as place:
             given: list[Given] = []
             for folder in self._args.folder:
-                found = intake.read(folder, Path(scratch))
+                found = intake.read(folder, place)
                 given += found.pictures
                 self.remarks += found.remarks
             bar = _Bar()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from picam_infer.core import PicamError, UsageError, percent
 from picam_infer.models import bundle
 from picam_infer.models.bundle import Colour, Fit, Task
 from picam_infer.models.normalisation import Factor
-from picam_infer.platform import atomic_folder, disk
+from picam_infer.platform import atomic_folder, disk, scratch
 
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
@@ -100,9 +99,9 @@ def convert(
         raise UsageError("--precision int8 and --calibrate FOLDER go together", "give both or neither")
     if output is not None and not atomic_folder.has_name(output):
         raise UsageError(f"-o {output} is not a name for the bundle", "give a new folder's name: -o plants")
-    with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
+    with scratch.folder() as place:
         phase("read")
-        found = container.find(given, Path(scratch))
+        found = container.find(given, place)
         output = output or default_output(given)
         _refuse_place(output)
         lists = answer.find_lists(found, options.labels)

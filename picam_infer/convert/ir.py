@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import openvino as ov
 
 from picam_infer.convert.tensor import Array
 from picam_infer.core import PicamError
+from picam_infer.platform import scratch
 
 ENOUGH_S = 0.5
 SLOW_S = 0.5
@@ -42,8 +41,8 @@ class Check:
 def serialise(model: Any, half: bool) -> dict[str, bytes]:
     """Return `model.xml` and `model.bin`; `half` stores float32 weights as float16."""
     rename(model)
-    with tempfile.TemporaryDirectory(prefix="picam-infer-") as folder:
-        path = Path(folder) / "model.xml"
+    with scratch.folder() as folder:
+        path = folder / "model.xml"
         ov.save_model(model, path, compress_to_fp16=half)
         xml, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
     # What follows the edges is who converted it, when and how: different on another day or machine.

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from picam_infer.convert import native_formats
 from picam_infer.convert.network import Network
 from picam_infer.core import PicamError
+from picam_infer.platform import scratch
 
 PARTS = ("config.json", "metadata.json", "model.weights.h5")
 """The files of a `.keras` archive."""
@@ -47,13 +47,13 @@ def build(folder: Path, config: Any, output_layer: str | None) -> tuple[Network,
     """
     if not installed() or any(module.split(".")[0] not in _OWN for module in _modules(config)):
         return None
-    with tempfile.TemporaryDirectory(prefix="picam-infer-") as scratch:
-        keras = _keras(Path(scratch))
+    with scratch.folder() as place:
+        keras = _keras(place)
         if keras is None:
             return None
-        exported = Path(scratch) / "exported.xml"
+        exported = place / "exported.xml"
         try:
-            model = keras.saving.load_model(pack(folder, Path(scratch) / "model.keras"), compile=False, safe_mode=True)
+            model = keras.saving.load_model(pack(folder, place / "model.keras"), compile=False, safe_mode=True)
             if output_layer:
                 model = keras.Model(model.inputs, model.get_layer(output_layer).output)
             model.export(str(exported), format="openvino", verbose=False)

@@ -25,7 +25,7 @@ from picam_infer import core
 from picam_infer.bootstrap import bootstrap
 from picam_infer.convert import archives
 from picam_infer.core import PicamError
-from picam_infer.platform import disk, regular_file
+from picam_infer.platform import disk, regular_file, scratch
 
 READ_S = 120.0
 """Processor time for reading a small file; wall-clock time would depend on the machine and its load."""
@@ -73,8 +73,8 @@ def convert(
     memory = None if options.get("calibrate") else BASE_MEMORY + MEMORY_PER_BYTE * _bytes([given.parent, given])
     order = {"given": str(given), "output": str(output) if output else None, "options": options, "memory": memory}
     # The scratch folder is ours, so that nothing stays in it when the child must be killed.
-    with tempfile.TemporaryDirectory(prefix="picam-infer-", ignore_cleanup_errors=True) as scratch, _life() as life:
-        paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": scratch}
+    with scratch.folder() as place, _life() as life:
+        paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(place)}
         process = subprocess.Popen(
             [sys.executable, "-c", CODE, json.dumps({**order, "life": life}, default=str)],
             stdin=subprocess.DEVNULL,

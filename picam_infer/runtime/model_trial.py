@@ -158,10 +158,10 @@ class ModelTrial:
             self._given_up = threading.Event()
             place = _place() / "upload"
             try:
-                place.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
+                _make(place)
+            except PicamError:
                 self._forget()
-                raise PicamError(f"{place} cannot be written ({error.strerror})", disk.remedy(error, place)) from error
+                raise
             return place / (plain or "model")
 
     def received(self, count: int) -> None:
@@ -292,7 +292,7 @@ class ModelTrial:
 
         place = _place() / "models"
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            _make(place)
             name = model_shelf.install(str(path), folder=place, progress=progress)
         except OSError as error:
             raise PicamError(f"{path.name} cannot be read ({error.strerror})", "try it again") from error
@@ -344,6 +344,13 @@ class ModelTrial:
 def _check_size(size: int) -> None:
     if size > MOST_MB * 1e6:
         raise UsageError(f"the file is larger than {MOST_MB:.0f} MB", "convert it on another computer")
+
+
+def _make(place: Path) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PicamError(f"{place} cannot be written ({error.strerror})", disk.remedy(error, place)) from error
 
 
 def _place() -> Path:

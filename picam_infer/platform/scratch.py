@@ -1,0 +1,90 @@
+"""Folders for temporary files. Each is removed when its block ends; one of a process that was killed, by the next one.
+
+A folder's owner holds a lock on it, which the kernel releases when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from picam_infer.core import PicamError
+
+_PREFIX = "picam-infer-scratch-"
+# What `mkdtemp` adds: a folder that a person has named in a similar way is not ours to remove.
+_OURS = re.compile(_PREFIX + "[a-z0-9_]{8}")
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Yield an empty folder that is removed when the block ends. Raises `PicamError`: there is no place for it."""
+    try:
+        _sweep(Path(tempfile.gettempdir()))
+        made, handle = _made()
+    except OSError as error:
+        # Without any place for temporary files, Python raises FileNotFoundError with a text of its own.
+        why = f" ({error.strerror})" if error.errno not in (errno.ENOENT, None) else ""
+        raise PicamError(f"there is nowhere to write temporary files{why}",
+                         "make room in /tmp, or set TMPDIR to a folder that can be written") from error  # fmt: skip
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(handle)
+
+
+def _made() -> tuple[Path, int]:
+    """Return a new folder, and the open file by which it is locked."""
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with contextlib.suppress(FileNotFoundError):  # somebody else has swept it away before it was locked
+            handle = _opened(made)
+            try:
+                free = _lock(handle) is not False and os.path.samestat(os.fstat(handle), made.lstat())
+            except BaseException:
+                os.close(handle)
+                raise
+            if free:
+                return made, handle
+            os.close(handle)
+
+
+def _sweep(place: Path) -> None:
+    """Remove the folders of this user's processes that are no more."""
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            if _OURS.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+                        _remove_if_left(Path(entry.path))
+
+
+def _remove_if_left(left: Path) -> None:
+    handle = _opened(left)
+    try:
+        if _lock(handle):
+            shutil.rmtree(left, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock a folder; False: it is locked by somebody else, None: its file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
