@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from picam_infer import __version__
 from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
-from picam_infer.platform import disk, early_signals, terminal
+from picam_infer.platform import disk, early_signals, stop_signals, terminal
 from picam_infer.platform.systemd import journal_handler
 
 if TYPE_CHECKING:
@@ -53,11 +53,22 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `picam-infer ARGV`; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    bootstrap()
-    terminal.prepare()
-    logging.basicConfig(handlers=[journal_handler()], level=logging.WARNING)
     name = f"picam-infer {words[0]}" if words and words[0] in VERBS else "picam-infer"
     try:
+        return _run(name, words)
+    except KeyboardInterrupt:
+        terminal.say(f"{name}: stopped", error=True)
+        return stop_signals.exit_code()
+    finally:
+        stop_signals.over()
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    """Run a command, and print its error, if there is one; returns the exit code."""
+    try:
+        bootstrap()
+        terminal.prepare()
+        logging.basicConfig(handlers=[journal_handler()], level=logging.WARNING)
         try:
             code = _verb(words[0], words[1:]) if words and words[0] in VERBS else _top_level(words)
         except SystemExit:  # --help, or wrong usage
@@ -69,9 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, terminal.OutputError):
             terminal.abandon()
         code = error.exit_code
-    except KeyboardInterrupt:
-        terminal.say(f"{name}: stopped", error=True)
-        code = early_signals.INTERRUPTED
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # such as `| head`: not an error to report
             terminal.abandon()
@@ -94,7 +102,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _verb(verb: str, rest: Sequence[str]) -> int:
     program = _imported(VERBS[verb].module)
-    early_signals.interruptible()
+    early_signals.over(service=verb == "run")
     parser = _Parser(prog=f"picam-infer {verb}", description=_capital(VERBS[verb].summary))
     program.add_arguments(parser)
     return int(program.main(parser.parse_args(rest)))
