@@ -164,10 +164,18 @@ def test_sliders_act_at_once_by_keyboard_are_kept_and_undone(
     browser.js("document.getElementById('keep').click()")
     until(lambda: "threshold: 0.65  # mine" in (tmp_path / "c.yaml").read_text())
     until(lambda: browser.js("return document.querySelectorAll('.slider.changed').length") == 0)
-    assert text(browser, "#kept-note") == "kept"
+    assert text(browser, "#kept-note") == "saved"
     browser.js("document.getElementById('undo').click()")
     until(lambda: run.state.tuning.preprocess.canny == (90.0, 30.0))  # type: ignore[union-attr]
     until(lambda: browser.js("return document.querySelector('[data-key=\"preprocess.canny.0\"]').value") == "90")
+
+
+def test_without_a_configuration_file_the_page_says_that_settings_are_not_saved(browser: Browser, run: Run) -> None:
+    with serving(run) as web:
+        visit(browser, web, 390, 844)
+        until(lambda: "last until the program ends" in text(browser, "#unsaved"))
+        assert browser.js("return document.getElementById('keep').ariaDisabled") == "true"
+        assert text(browser, "#keep") == "Save settings", "kept are pictures"
 
 
 def slider(browser: Browser, key: str) -> tuple[str, str, str]:
@@ -562,7 +570,9 @@ def test_login_with_the_token(browser: Browser, run: Run, tmp_path: Path) -> Non
     # As from another machine: there a browser does not say what a request is for.
     host = own_address() or "127.0.0.1"
     with serving(run, Settings(listen="0.0.0.0:0", token="always", token_file=str(path))) as web:
-        browser.open(f"http://{host}:{web.port}/")
+        browser.open(f"http://{host}:{web.port}/login")
+        until(lambda: text(browser, "#where").endswith(f"cat {path}"))
+        assert "computer that runs picam-infer" in text(browser, "#where")
         enter = "document.getElementById('token').value = arguments[0]; document.forms[0].submit()"
         browser.js(enter, "not the token")
         until(lambda: "Wrong token" in text(browser, ".login main"))
@@ -687,4 +697,4 @@ def test_the_cameras_settings_are_changed_and_undone(browser: Browser, web: Web,
     until(lambda: run.state.tuning.controls == {"gain": 68, "auto_exposure": 1, "white_balance_automatic": 0})
     until(lambda: text(browser, "#undo") == "Undo camera")
     browser.js("document.getElementById('keep').click()")
-    until(lambda: text(browser, "#kept-note") == "kept")
+    until(lambda: text(browser, "#kept-note") == "saved")

@@ -26,7 +26,7 @@ const RENEW_MS = 3600_000;
 
 const now = { state: null, result: null, connected: false, full: false, heard: 0, title: "" };
 const timeline = new Timeline(at("timeline"), at("changes"));
-const settings = new Settings(at("sliders"), at("undo"), at("keep"), at("kept-note"), () => camera.look());
+const settings = new Settings({ box: at("sliders"), undo: at("undo"), keep: at("keep"), note: at("kept-note"), unsaved: at("unsaved") }, () => camera.look());
 const putRegion = ({ x, y, size }, gesture) => settings.put({ "preprocess.roi.x": x, "preprocess.roi.y": y, "preprocess.roi.size": size }, gesture);
 const handle = new RegionHandle(at("region"), at("picture"), putRegion);
 const camera = new Camera(at("camera"), at("controls"), at("control-problems"), (values, gesture) => settings.put(values, gesture), () => settings.pending);

@@ -4,6 +4,7 @@ import { reconcile, write } from "./dom.js";
 import { Range, tidy } from "./range.js";
 import { regionOf } from "./region.js";
 import { ask } from "./server.js";
+import { lasting } from "./text.js";
 
 const SLIDERS = [
   { key: "decide.threshold", text: "Threshold", min: 0, max: 1, step: 0.01, share: true },
@@ -24,15 +25,15 @@ export function titles(keys) {
 
 export class Settings {
   // `changed()` is called after each response.
-  constructor(box, undo, keep, note, changed) {
-    Object.assign(this, { box, undo, keep, note, changed });
+  constructor({ box, undo, keep, note, unsaved }, changed) {
+    Object.assign(this, { box, undo, keep, note, unsaved, changed });
     this.live = null;
     this.rows = new Map();
     this.waiting = []; // changes since the last request; each item can be undone on its own
     this.asking = 0;
     this.line = Promise.resolve();
     undo.addEventListener("click", () => this.press(undo, () => this.live?.undo && ["api/config/undo", { id: this.live.undo.id }, "undone"]));
-    keep.addEventListener("click", () => this.press(keep, () => ["api/config/keep", {}, "kept"]));
+    keep.addEventListener("click", () => this.press(keep, () => ["api/config/keep", {}, "saved"]));
   }
 
   // Another round of the service starts counting revisions again.
@@ -65,7 +66,9 @@ export class Settings {
     write(this.undo, live.undo ? `Undo ${titles(live.undo.keys).toLowerCase()}` : "Undo");
     this.undo.setAttribute("aria-disabled", String(!live.undo));
     this.keep.setAttribute("aria-disabled", String(!live.can_keep || live.changed.length === 0));
-    this.keep.title = live.can_keep ? `Write to ${live.file}` : "There is no configuration file: start with -c FILE";
+    this.keep.title = live.can_keep ? `Write to ${live.file}` : "";
+    this.unsaved.hidden = live.can_keep;
+    write(this.unsaved, live.can_keep ? "" : `Settings that are changed here last ${lasting(false)} (start with -c FILE).`);
   }
 
   makeRow(slider) {
