@@ -143,7 +143,7 @@ class Access:
             403,
             f"only this machine may look until there is a token in {path}{why}",
             "make one there with: picam-infer check",
-            example=f"sudo picam-infer check\nsudo cat {path}",
+            example=f"sudo picam-infer check\n{self.token.command}".strip(),
         )
 
     def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:

@@ -54,13 +54,21 @@ def _finished(answer: web.Response, refusal: Refused) -> web.Response:
     return answer
 
 
+def _where(access: Access) -> str:
+    """Return where a person finds the token, as HTML."""
+    command = access.token.command
+    if not command:
+        return f"It is in {html.escape(str(access.token.path))} of the service."
+    return f"It is in a file on the computer that runs picam-infer:\n<code>{html.escape(command)}</code>"
+
+
 def login_form(access: Access, request: web.Request, refusal: Refused) -> web.Response:
     """Return the login form, with the error of the last try."""
     reason = refusal.reason + (f"; {refusal.hint}" if refusal.hint else "")
     shown = "" if reason == NEEDED else html.escape(reason[:1].upper() + reason[1:])
     text = (PAGE / "login.html").read_text("utf-8").replace("<!--problem-->", shown)
     text = text.replace("<!--root-->", root(access, request))
-    text = text.replace("<!--file-->", html.escape(str(access.token.path)))
+    text = text.replace("<!--where-->", _where(access))
     answer = _page(text, refusal)
     del_cookie(access, request, answer)
     return _finished(answer, refusal)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from picam_infer.platform.secret_file import SecretError
 from picam_infer.runtime import page_address
 from picam_infer.runtime.share import opening
 
+_PERSONS = 1000
+"""Users with such a number, or a higher one, are persons (login.defs); the service has one of its own below it."""
 SHORTEST = 16
 """Characters; a shorter one could be guessed."""
 
@@ -41,6 +44,18 @@ class Token:
         except SecretError as error:
             return error.message if self.path.exists() else ""
         return "" if len(text) >= SHORTEST else f"the one there is shorter than {SHORTEST} characters"
+
+    @property
+    def command(self) -> str:
+        """The command that shows it, on the machine where it is; empty: it is in no file of its own."""
+        place = str(self.path)
+        if place.startswith(("credential:", "env:")):
+            return ""
+        try:
+            owner = self.path.stat().st_uid
+        except OSError:
+            owner = os.getuid()
+        return f"{'' if owner >= _PERSONS else 'sudo '}cat {shlex.quote(str(self.path.absolute()))}"
 
     def equals(self, given: str) -> bool:
         """Compare in constant time."""
@@ -100,7 +115,8 @@ def findings(settings: Web) -> Iterator[Finding]:
     if remote or settings.token == "always" or settings.base.strip("/") or settings.proxies:
         try:
             made = make(path)
-            yield Finding("ok", f"token {'made' if made else 'is'} in {path}; show it with: sudo cat {path}")
+            shown = f"; show it with: {command}" if (command := Token(path).command) else ""
+            yield Finding("ok", f"token {'made' if made else 'is'} in {path}{shown}")
             yield from _file_findings(path)
         except PicamError as error:
             yield Finding.of(error)

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import time
@@ -69,6 +70,9 @@ def test_the_login_form_gives_a_strict_cookie(run: Run, tmp_path: Path) -> None:
         status, _, page = ask(web, "/", Accept="text/html")
         assert status == 401 and b'<form method="post" action="./login">' in page
         assert ask(web, "/page/page.css")[0] == 200 and ask(web, "/page/page.js")[0] == 401
+        assert f"sudo cat {path}" in page.decode() if os.getuid() < 1000 else f">cat {path}" in page.decode()
+        status, headers, _ = ask(web, "/login", Accept="text/html")
+        assert status == 303 and headers["location"] == "./", "whoever opens it comes to the form"
         status, _, page = ask(web, "/login", "POST", b"token=wrong", **form)
         assert status == 401 and b"Wrong token" in page
         status, headers, _ = ask(web, "/login", "POST", f"token={secret}".encode(), **form)

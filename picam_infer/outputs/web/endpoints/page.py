@@ -37,6 +37,7 @@ class Page:
             web.get("/", self.page),
             web.get("/page/{name}", self.asset),
             web.get("/openapi.json", self.openapi),
+            web.get("/login", self.to_page),
             web.post("/login", self.login),
             web.post("/logout", self.logout),
             web.get("/join", self.join_form),
@@ -62,6 +63,10 @@ class Page:
         described = json.loads((PAGE.parent / "openapi.json").read_bytes())
         base = visitor(self._context.access, request).base
         return web.json_response({**described, "servers": [{"url": base or "/"}]})
+
+    async def to_page(self, request: web.Request) -> web.StreamResponse:
+        """Redirect to the page, which is the login form for those who need it."""
+        raise web.HTTPSeeOther("./")
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         """Trade the token for a cookie."""
