@@ -344,6 +344,11 @@ class Problem:
         return f"{title}{self.what}" + (f"; {self.remedy}" if self.remedy else "")
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return `1 picture`, `2 pictures`; `several`: the plural where it is not formed with an s."""
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
+
+
 def problem_title(part: str) -> str:
     """Return in a few words that a part is down."""
     return _FILES.get(part, f"{part} lost")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import stat
@@ -161,7 +162,7 @@ def _zip(archive: Path, folder: Path, budget: Budget) -> None:
         for entry in entries:
             if entry.is_dir() or entry.filename.endswith("\\"):
                 if budget.folders:
-                    (folder / _path(entry.filename)).mkdir(parents=True, exist_ok=True)
+                    _make_folder(folder / _path(entry.filename), entry.filename)
                 continue
             _store(lambda entry=entry: file.open(entry), folder / _path(entry.filename), entry.file_size,  # type: ignore[misc]
                    entry.filename, budget)  # fmt: skip
@@ -209,7 +210,7 @@ def _tar(archive: Path, stream: IO[bytes], folder: Path, budget: Budget) -> None
             if entry.isdir():
                 if budget.folders:
                     _check_names(archive, [entry.name], budget)
-                    (folder / _path(entry.name)).mkdir(parents=True, exist_ok=True)
+                    _make_folder(folder / _path(entry.name), entry.name)
                 continue
             _check_names(archive, [entry.name], budget)
             if not entry.isfile():
@@ -218,10 +219,7 @@ def _tar(archive: Path, stream: IO[bytes], folder: Path, budget: Budget) -> None
             source = file.extractfile(entry)
             if source is None:
                 raise PicamError(f"{archive.name} holds {entry.name[:80]} without its content", _AGAIN)
-            path = folder / _path(entry.name)
-            if path.exists():
-                raise PicamError(f"{archive.name} holds two files of the same name", "pack it again")
-            _store(lambda source=source: source, path, entry.size, entry.name, budget)  # type: ignore[misc]
+            _store(lambda source=source: source, folder / _path(entry.name), entry.size, entry.name, budget)  # type: ignore[misc]
 
 
 def _compressed(archive: Path, opened: Callable[[Path], IO[bytes]], folder: Path, budget: Budget) -> None:
@@ -260,15 +258,43 @@ class _Limited:
 
 
 def _store(opened: Callable[[], IO[bytes]], path: Path, promised: int, name: str, budget: Budget) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
-    with opened() as source, path.open("xb") as target:
+    with opened() as source, _created(path, name) as target:
         while block := source.read(1 << 20):
             written += len(block)
             if written > promised:
                 raise PicamError(f"{name[:80]} is larger than the archive says", _BOMB)
             budget.spend(len(block), name[:80])
             target.write(block)
+
+
+def _created(path: Path, name: str) -> IO[bytes]:
+    """Create an entry's file. Raises `PicamError` where its name cannot be a file's, and `OSError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
+    except OSError as error:
+        if error.errno == errno.EEXIST and path.is_file():
+            raise PicamError(f"two files in it have the same name, {name[:80]}", "pack it again") from error
+        _refuse_name(error, name)
+        raise
+
+
+def _make_folder(path: Path, name: str) -> None:
+    """Make an entry's folder. Raises as `_created`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _refuse_name(error, name)
+        raise
+
+
+def _refuse_name(error: OSError, name: str) -> None:
+    """Raise `PicamError` if it is an entry's name that the disk does not take."""
+    if error.errno == errno.ENAMETOOLONG:
+        raise PicamError(f"the name {name[:40]}… is too long for a file", "pack it with shorter names") from error
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        raise PicamError(f"{name[:80]} is in it as a file and as a folder", "pack it again") from error
 
 
 def refuse_lookalikes(archive: Path) -> None:

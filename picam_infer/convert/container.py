@@ -16,7 +16,7 @@ import h5py
 
 from picam_infer.convert import archives, lookalikes
 from picam_infer.convert.archives import Budget
-from picam_infer.core import NoInput, PicamError
+from picam_infer.core import NoInput, PicamError, counted
 from picam_infer.platform import regular_file, tree
 
 MAX_DEPTH = 6
@@ -180,8 +180,7 @@ def sniff(path: Path, start: bytes | None = None) -> Format:
 def _files(folder: Path, title: str) -> Iterator[Path]:
     """Yield the files in a folder that a person put there, by name. Raises `PicamError` if they are too many."""
     for path in _all_in(folder, title):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith((".", "__MACOSX")) for part in parts) or len(parts) > MAX_DEPTH:
+        if _is_hidden(path, folder) or _is_deep(path, folder):
             continue
         try:
             fitting = path.is_file() or (path.is_symlink() and not path.exists())  # its reader reports a dead link
@@ -189,6 +188,14 @@ def _files(folder: Path, title: str) -> Iterator[Path]:
             raise regular_file.unreadable(path, error) from error
         if fitting:
             yield path
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+
+
+def _is_deep(path: Path, folder: Path) -> bool:
+    return len(path.relative_to(folder).parts) > MAX_DEPTH + 1
 
 
 def _all_in(folder: Path, title: str) -> list[Path]:
@@ -356,7 +363,18 @@ def _in_nested(folder: Path, files: list[Path], title: str, search: _Search) -> 
         return replace(found, root=folder) if own else found
     _refuse_folder(folder, files, title)
     _refuse_closed(folder)
-    raise PicamError(f"{title} holds no model{_held(files)}", _KNOWN if not files else _EXPORT)
+    _refuse_deep(folder, title)
+    raise PicamError(f"{title} holds no model{_held(folder, files)}", _KNOWN if not files else _EXPORT)
+
+
+def _refuse_deep(folder: Path, title: str) -> None:
+    """Raise `PicamError` for what is called like a model and lies too deep to be looked at."""
+    for path in _all_in(folder, title):
+        known = path.suffix.lower() in (*_SUFFIXES, *_ARCHIVES) and path.suffix.lower() != ".json"
+        if known and _is_deep(path, folder) and not _is_hidden(path, folder) and path.is_file():
+            raise PicamError(
+                f"{path.name[:80]} lies more than {MAX_DEPTH} folders deep in {title}", "give that file, or its folder"
+            )
 
 
 def _refuse_folder(folder: Path, files: list[Path], title: str) -> None:
@@ -385,13 +403,17 @@ def _refuse_closed(folder: Path) -> None:
                 regular_file.require(path)
 
 
-def _held(files: list[Path]) -> str:
+def _held(folder: Path, files: list[Path]) -> str:
     """Return in a few words what a folder without a model contains."""
     if not files:
-        return ": it is empty"
+        others = [path for path in _all_in(folder, folder.name) if not path.is_dir()]
+        if not others:
+            return ": it is empty"
+        hidden = all(_is_hidden(path, folder) for path in others)
+        return ", but hidden files" if hidden else f", but files more than {MAX_DEPTH} folders deep"
     pictures = sum(path.suffix.lower() in _PICTURES for path in files)
     if pictures:
-        return f", but {pictures} picture{'s' if pictures > 1 else ''}"
+        return f", but {counted(pictures, 'picture')}"
     names = ", ".join(path.name[:40] for path in files[:3])
     return f", but {names}{' …' if len(files) > 3 else ''}"
 

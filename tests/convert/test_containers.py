@@ -10,6 +10,7 @@ import os
 import struct
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -86,6 +87,39 @@ def test_archives_without_end_and_several_in_a_folder_are_refused(model: bytes, 
     assert "archives inside each other" in refused(home / "m.zip", tmp_path / "out")
     (home / "n.zip").write_bytes(content)
     assert "2 archives: m.zip, n.zip; name the one" in refused(home, tmp_path / "out")
+
+
+def test_a_model_in_six_folders_is_found_and_one_that_lies_deeper_is_told(
+    model: bytes, home: Path, tmp_path: Path
+) -> None:
+    (home / "six.zip").write_bytes(packed_zip(("a/b/c/d/e/f/m.h5", model)))
+    assert labels_of(home / "six.zip", tmp_path / "six") == ["class 0", "class 1"]
+    for name in ("g/m.h5", "g/inner.zip", "g/saved_model.pb"):
+        (home / "m.zip").write_bytes(packed_zip((f"a/b/c/d/e/f/{name}", model)))
+        said = refused(home / "m.zip", tmp_path / "out")
+        assert said.startswith(f"{name[2:]} lies more than 6 folders deep in m.zip"), said
+
+
+@pytest.mark.parametrize(("entry", "said"), [
+    ("__MACOSX/._m.h5", "but hidden files"), ("a/b/c/d/e/f/g/notes", "but files more than 6 folders deep"),
+    ("folder/", "it is empty"),
+])  # fmt: skip
+def test_what_is_not_looked_at_is_not_called_empty(entry: str, said: str, home: Path, tmp_path: Path) -> None:
+    (home / "m.zip").write_bytes(packed_zip((entry, b"" if entry.endswith("/") else b"x")))
+    assert said in refused(home / "m.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("entries", "said"), [
+    (["x" * 300 + ".h5"], "is too long for a file; pack it with shorter names"),
+    (["a", "a/m.h5"], "a/m.h5 is in it as a file and as a folder"), (["a/m.h5", "a"], "a is in it as a file and as"),
+])  # fmt: skip
+@pytest.mark.parametrize("pack", [packed_zip, packed_tar])
+def test_names_that_no_file_can_have_are_told(
+    pack: Callable[..., bytes], entries: list[str], said: str, home: Path, tmp_path: Path
+) -> None:
+    (home / "m.zip").write_bytes(pack(*((entry, b"x") for entry in entries)))
+    told = refused(home / "m.zip", tmp_path / "out")
+    assert said in told and "disk" not in told
 
 
 @pytest.mark.parametrize(("name", "pack"), [
