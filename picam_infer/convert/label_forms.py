@@ -91,14 +91,25 @@ def readings(path: Path, notes: list[str] | None = None, wanted: Collection[int]
 
 
 def _decode(data: bytes, name: str, notes: list[str]) -> str:
+    text = _decoded(data, name, notes)
+    if "\0" in text:
+        raise PicamError(f"{name} is not a text: it holds NUL characters", "save it as UTF-8 text, one class a line")
+    return text
+
+
+def _decoded(data: bytes, name: str, notes: list[str]) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
-    if data[1:4000:2].count(0) > len(data[:4000]) // 4:
+    many = len(data[:4000]) // 4
+    if data[1:4000:2].count(0) > many:
         return data.decode("utf-16-le", "replace")
+    if data[0:4000:2].count(0) > many:
+        return data.decode("utf-16-be", "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        notes.append(f"{name} is not UTF-8; it was read as Windows-1252")
+        if b"\0" not in data:
+            notes.append(f"{name} is not UTF-8; it was read as Windows-1252")
         return data.decode("cp1252", "replace")
 
 
@@ -228,6 +239,10 @@ def _by_index(pairs: Mapping[int, str]) -> list[Reading]:
 # -- lines -----------------------------------------------------------------------
 
 
+def _empty_lines(count: int) -> str:
+    return f"{count} empty lines: they were" if count > 1 else "an empty line: it was"
+
+
 def of_lines(lines: list[str], source: str, wanted: Collection[int]) -> Iterator[Reading]:
     """Yield the ways of reading lines, the likeliest first."""
     filled = [line for line in lines if line]
@@ -237,9 +252,7 @@ def of_lines(lines: list[str], source: str, wanted: Collection[int]) -> Iterator
     plain = _unquoted(lines)
     yield Reading(tuple(plain))
     if len(filled) < len(lines):
-        yield Reading(
-            tuple(_unquoted(filled)), f"{source} has {len(lines) - len(filled)} empty lines: they were left out"
-        )
+        yield Reading(tuple(_unquoted(filled)), f"{source} has {_empty_lines(len(lines) - len(filled))} left out")
     if len(bare) < len(filled):
         yield Reading(tuple(_unquoted(bare)), f"{source} has lines that begin with #: they were left out")
     if len(filled) == 1:

@@ -11,6 +11,8 @@ from pathlib import Path
 from picam_infer.convert import label_forms, lookalikes
 from picam_infer.core import PicamError
 
+LONGEST = 300
+"""Characters of a name: ImageNet's, which are lists of synonyms, have up to 130."""
 # Everything that `str.splitlines` or a terminal would not take for a character.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -62,6 +64,12 @@ def of_lines(lines: Sequence[str], source: str, wanted: Collection[int] = ()) ->
 def _clean(names: list[str], notes: list[str], source: str) -> Labels:
     if not names:
         raise PicamError(f"{source} holds no labels", "one class a line")
+    for at, name in enumerate(names):
+        if len(name) > LONGEST:
+            raise PicamError(
+                f"{source}: the name of class {at} has {len(name):,} characters",
+                f"one class a line, of at most {LONGEST} characters each; --labels FILE chooses another list",
+            )
     cleaned = [_CONTROL.sub(" ", name).replace("\ufeff", "").strip() for name in names]
     empty = [at for at, name in enumerate(cleaned) if not name]
     if empty:

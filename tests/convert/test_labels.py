@@ -167,9 +167,30 @@ def test_yes_and_no_are_names_in_yaml(text: str, tmp_path: Path) -> None:
     assert labels.read(tmp_path / "labels.yaml", {2}).names == ("no", "yes")
 
 
-def test_utf16_without_a_mark_is_read(tmp_path: Path) -> None:
-    (tmp_path / "labels.txt").write_bytes("Äpfel\r\nBirnen\r\n".encode("utf-16-le"))
-    assert labels.read(tmp_path / "labels.txt", {2}).names == ("Äpfel", "Birnen")
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_read(order: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("Äpfel\r\nBirnen\r\n".encode(order))
+    read = labels.read(tmp_path / "labels.txt", {2})
+    assert read.names == ("Äpfel", "Birnen") and not read.notes
+
+
+@pytest.mark.parametrize("data", [
+    "りんご\nなし\n".encode("utf-16-be"), "a\nb\n".encode("utf-32"), b"a\0\nb\n", b"gr\xfcn\0\nrot\n",
+])  # fmt: skip
+def test_what_is_no_text_is_refused(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(data)
+    with pytest.raises(PicamError, match="NUL characters; save it as UTF-8"):
+        labels.read(tmp_path / "labels.txt", {2})
+    assert not labels.fits(tmp_path / "labels.txt", {2})
+
+
+def test_a_name_that_is_a_whole_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\n" + 100_000 * "x" + "\n")
+    with pytest.raises(PicamError, match="the name of class 1 has 100,000 characters") as error:
+        labels.read(tmp_path / "labels.txt", {2})
+    assert "--labels" in error.value.hint
+    (tmp_path / "labels.txt").write_text("cat\n" + 200 * "x" + "\n")
+    assert len(labels.read(tmp_path / "labels.txt", {2}).names[1]) == 200
 
 
 @pytest.mark.parametrize(
@@ -192,7 +213,8 @@ def test_the_count_decides(name: str, text: str, count: int, names: list[str], t
 def test_what_was_done_to_the_lines_is_told(tmp_path: Path) -> None:
     for text, said in (
         ("2 b\n0 a\n1 c\n", "sorted"),
-        ("a\n\nb\n\nc\n", "2 empty lines"),
+        ("a\n\nb\n\nc\n", "has 2 empty lines: they were left out"),
+        ("a\n\nb\nc\n", "has an empty line: it was left out"),
         ("1 a\n2 b\n3 c\n", "from 1"),
     ):
         (tmp_path / "labels.txt").write_text(text)
