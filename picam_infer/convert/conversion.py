@@ -121,6 +121,11 @@ def _source(found: Found, options: Options, lists: Lists) -> _Source:
     exported = (found.folder / "metadata.json").is_file() and found.format == "json"
     named = exported or found.path.name.lower() in _TEACHABLE
     if found.format in FORMATS:
+        if options.weights is not None:
+            raise UsageError(
+                f"--weights is for files of Keras and TensorFlow.js, and {found.path.name} is {FORMATS[found.format]}",
+                "leave --weights out: such a file holds its own",
+            )
         network = native_formats.read(found.path, found.format, options.output_layer, lists.counts)
         names = (network.name, *_layer_names(network.model))
         squashed = found.format in ("savedmodel", "pb", "meta", "tflite") or lists.metadata.maker in _FROM_KERAS

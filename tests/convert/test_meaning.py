@@ -514,6 +514,12 @@ def test_numbers_that_are_none_are_usage_errors(options: dict[str, Any], said: s
         convert(colour_keras(tmp_path / "m.h5"), tmp_path / "o", Options(**options))
 
 
+def test_weights_for_a_file_that_holds_its_own_are_a_usage_error(tmp_path: Path) -> None:
+    source = save_ir(tmp_path / "m.xml", network(softmax))
+    with pytest.raises(UsageError, match=r"--weights is for files of Keras .* m\.xml is OpenVINO IR"):
+        convert(source, tmp_path / "o", Options(weights=colour_keras(tmp_path / "m.h5")))
+
+
 # -- which part of the picture ---------------------------------------------------
 
 
