@@ -18,7 +18,7 @@ from picam_infer import config as configs
 from picam_infer import sources
 from picam_infer.config import Config, EngineSettings
 from picam_infer.config.instance import Instance
-from picam_infer.core import BadFrame, Finding, Frame, Grade, NotYet, PacedSource, PicamError, Source
+from picam_infer.core import BadFrame, Finding, Frame, Grade, NotYet, PacedSource, PicamError, Source, counted
 from picam_infer.imaging import jpeg
 from picam_infer.inference import engines
 from picam_infer.inference.engines import openvino
@@ -88,7 +88,9 @@ def findings(path: Path | None) -> Iterator[Line]:
     try:
         model = configs.named_model(config, path)
         configs.tuned(model.card, config.preprocess, path)
-        yield Line("model", Finding("ok", f"{model.name}: {len(model.labels)} classes, {model.folder}"))
+        yield Line(
+            "model", Finding("ok", f"{model.name}: {counted(len(model.labels), 'class', 'classes')}, {model.folder}")
+        )
     except PicamError as error:
         yield Line("model", Finding.of(error))
     if model is not None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from picam_infer.convert import folders, serving
+from picam_infer.core import counted
 from picam_infer.models import bundle as bundles
 from picam_infer.platform.terminal import say
 
@@ -30,6 +31,9 @@ def main(args: argparse.Namespace) -> int:
     changed = folders.write(args.output, serving.repository(models, args.to))
     for model in models:
         batch = "pictures in batches" if model.batches else "one picture at a time, as its network requires"
-        say(f"{args.output / model.name}: {len(model.labels)} classes, {batch}" + ("" if changed else "; unchanged"))
+        say(
+            f"{args.output / model.name}: {counted(len(model.labels), 'class', 'classes')}, {batch}"
+            + ("" if changed else "; unchanged")
+        )
     say(_NEXT[args.to].format(args.output))
     return 0

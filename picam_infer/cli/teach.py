@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picam_infer.cli import argument_types
-from picam_infer.core import NoInput, PicamError, UsageError
+from picam_infer.core import NoInput, PicamError, UsageError, counted
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform import atomic_folder, disk, regular_file, scratch, terminal
@@ -254,7 +254,7 @@ class _Lesson:
                 self._one(teacher, one, known)
             bar.end()
         if self._again:
-            self.remarks.append(f"already taught: {self._again} of {len(given)} pictures")
+            self.remarks.append(f"already taught: {self._again} of {counted(len(given), 'picture')}")
         there = teacher.counts()
         empty = [label for label in dict.fromkeys(one.label for one in given) if label not in there]
         if empty and (refuse_empty or not there):

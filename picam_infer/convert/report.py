@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer.config import INSTALLED
-from picam_infer.core import percent
+from picam_infer.core import counted, percent
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Report:
         if self.task == "regression":
             return "a value" if count == 1 else f"{count} values"
         several = ", of which several may apply" if self.task == "multi-label" else ""
-        return f"{count} class{'es' if count != 1 else ''}{several}"
+        return f"{counted(count, 'class', 'classes')}{several}"
 
     def lines(self) -> list[str]:
         """Return the report for a terminal, with what to do next."""
@@ -100,8 +100,8 @@ class Report:
         else:
             q = self.quantized
             said.append(
-                f"  int8        agrees with f16 on {percent(q['agreement'])} of {q['pictures']:.0f} pictures; "
-                f"{q['int8_ms']:.2f} ms against {q['f16_ms']:.2f} ms"
+                f"  int8        agrees with f16 on {percent(q['agreement'])} of "
+                f"{counted(round(q['pictures']), 'picture')}; {q['int8_ms']:.2f} ms against {q['f16_ms']:.2f} ms"
             )
         for one in self.tried:
             mark = "  ← taken" if one["chosen"] and len(self.tried) > 1 else ""

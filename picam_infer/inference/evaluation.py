@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from picam_infer.core import percent
+from picam_infer.core import counted, percent
 from picam_infer.models.label_folders import UNKNOWN, folder_name
 
 _MOST_STRANGERS = 5
@@ -106,7 +106,9 @@ class Evaluation:
     def lines(self) -> list[str]:
         """Return the report for a terminal: the accuracy, then a row for each class and a column for each answer."""
         rows, columns = self._axes()
-        said = [f"accuracy {percent(self.right / max(self.total, 1), 1)}: {self.right} of {self.total} pictures"]
+        said = [
+            f"accuracy {percent(self.right / max(self.total, 1), 1)}: {self.right} of {counted(self.total, 'picture')}"
+        ]
         unknown = sum(count for (truth, answer), count in self.counts.items() if answer == UNKNOWN != truth)
         if unknown:
             said[0] += f"; {unknown} unknown, without the threshold {percent(self.first / self.total, 1)}"

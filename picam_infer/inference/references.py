@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from picam_infer.core import NoInput, PicamError, Scores, Unavailable
+from picam_infer.core import NoInput, PicamError, Scores, Unavailable, counted
 
 Tensor = npt.NDArray[Any]
 
@@ -92,7 +92,7 @@ class Comparison:
 
     def line(self) -> str:
         """Return the result for people."""
-        there = f"on {self.pictures} picture{'s' if self.pictures != 1 else ''} "
+        there = f"on {counted(self.pictures, 'picture')} "
         classes = f"the same class on {self.same}, answers differ by at most {self.on_pictures:.1e}"
         worst = f" ({self.worst})" if self.worst and not self.agrees else ""
         verdict = "agrees" if self.agrees else "differs"

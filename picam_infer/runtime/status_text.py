@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from picam_infer.core import Result
+from picam_infer.core import Result, counted
 from picam_infer.platform import sysinfo
 from picam_infer.runtime.liveness import STALE_S
 from picam_infer.runtime.state import Rate, State
@@ -59,7 +59,7 @@ def _taught(state: State) -> str:
     if lesson.get("stage") not in ("open", "saving"):
         return ""
     recording = f", recording {lesson['recording']}" if lesson.get("recording") else ""
-    return f"; {lesson['name']} is being taught: {lesson['pictures']} pictures{recording}"
+    return f"; {lesson['name']} is being taught: {counted(lesson['pictures'], 'picture')}{recording}"
 
 
 def _shared(state: State) -> str:

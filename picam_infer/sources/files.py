@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from picam_infer.config import Capture
-from picam_infer.core import BadFrame, Frame, NoInput, PicamError, Pixels
+from picam_infer.core import BadFrame, Frame, NoInput, PicamError, Pixels, counted
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.decode import whole_jpeg
 from picam_infer.imaging.pictures import SUFFIXES, read_picture, suffix_of
@@ -55,7 +55,7 @@ class Pictures:
         self._paths, self._capture = paths, capture
         self._seq = 0
         self._closed = False
-        self.description = f"{name} {len(paths)} picture{'s' if len(paths) > 1 else ''}"
+        self.description = f"{name} {counted(len(paths), 'picture')}"
 
     def read(self) -> Frame | None:
         """Return the next picture, codec bgr; None at the end.

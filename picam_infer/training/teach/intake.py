@@ -9,7 +9,7 @@ from pathlib import Path
 
 from picam_infer.convert import archives, lookalikes
 from picam_infer.convert.archives import Budget
-from picam_infer.core import NoInput, PicamError
+from picam_infer.core import NoInput, PicamError, counted
 from picam_infer.imaging import picture_files, pictures
 from picam_infer.imaging.picture_files import NoPictures
 from picam_infer.platform import regular_file
@@ -148,7 +148,9 @@ def _class(folder: Path, root: Path, table: dict[str, str | None], found: Intake
     label = table.get(folder.name, folder.name)
     if label is None:
         count = sum(1 for _ in _pictures(folder))
-        found.remarks.append(f"left out, because they are not labelled yet: {count} pictures of {folder.name}")
+        found.remarks.append(
+            f"left out, because they are not labelled yet: {counted(count, 'picture')} of {folder.name}"
+        )
         return
     label = clean_label(label) or clean_label(folder.name)
     if not label:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from picam_infer.core import percent
+from picam_infer.core import counted, percent
 from picam_infer.inference.evaluation import Evaluation
 from picam_infer.training.teach.calibration import Calibration
 from picam_infer.training.teach.lda import Array, Classes, LeftOut
@@ -90,10 +90,11 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the report for a terminal."""
-        counted = ", ".join(f"{label} {self.counts[label]}" for label in self.labels[:12])
+        listed = ", ".join(f"{label} {self.counts[label]}" for label in self.labels[:12])
         more = f" and {len(self.labels) - 12} more" if len(self.labels) > 12 else ""
         said = [
-            f"{sum(self.counts.values())} pictures of {_some(len(self.labels), 'class', 'classes')}: {counted}{more}"
+            f"{counted(sum(self.counts.values()), 'picture')} of "
+            f"{counted(len(self.labels), 'class', 'classes')}: {listed}{more}"
         ]
         if not self.judged:
             said.append("no class has two pictures: there is no way to tell yet how well it works")
@@ -104,7 +105,7 @@ class Report:
         said.append(self._about_unknown())
         for one in self.confusions:
             said.append(
-                f"{one.label} is taken for {one.taken_for} ({_some(one.count, 'picture', 'pictures')}): "
+                f"{one.label} is taken for {one.taken_for} ({counted(one.count, 'picture')}): "
                 f"look at {one.picture} beside {one.nearest}"
             )
         for odd in self.odd:
@@ -123,10 +124,6 @@ class Report:
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
-
-
-def _some(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
 
 
 def make(

@@ -103,7 +103,7 @@ def test_the_zip_of_kept_pictures_with_its_table(tmp_path: Path) -> None:
     )
     found = intake.read(given, tmp_path)
     assert found.labels == ["Cat 🐱"]
-    assert any("not labelled yet" in remark and "1 pictures of unknown" in remark for remark in found.remarks)
+    assert any("not labelled yet" in remark and "1 picture of unknown" in remark for remark in found.remarks)
 
 
 def test_a_tar(tmp_path: Path) -> None:
