@@ -2,14 +2,19 @@
 
 import sys
 
-from picam_infer.platform import early_signals
+from picam_infer.platform import early_signals, memory
 
 
 def main() -> int:
     """Run the command; returns the exit code. Signals are taken before the rest of the program is imported."""
     early_signals.prepare(service=sys.argv[1:2] == ["run"])
-    from picam_infer import cli
-
+    try:
+        from picam_infer import cli
+    except Exception as error:  # the commands, which tell all others, are not there yet
+        if (told := memory.told(error)) is None:
+            raise
+        print(f"picam-infer: {told}", file=sys.stderr)
+        return 1
     return cli.main()
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from picam_infer import __version__
 from picam_infer.bootstrap import bootstrap
 from picam_infer.core import PicamError
-from picam_infer.platform import disk, early_signals, stop_signals, terminal
+from picam_infer.platform import disk, early_signals, memory, stop_signals, terminal
 from picam_infer.platform.systemd import journal_handler
 
 if TYPE_CHECKING:
@@ -80,17 +80,23 @@ def _run(name: str, words: Sequence[str]) -> int:
         if isinstance(error, terminal.OutputError):
             terminal.abandon()
         code = error.exit_code
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):  # such as `| head`: not an error to report
-            terminal.abandon()
-        elif disk.failed(error):
-            where = f"{error.filename}: " if error.filename else ""
-            remedy = disk.remedy(error, Path(error.filename or ".").parent, fixed=True)
-            terminal.say(f"{name}: {where}{error.strerror}; {remedy}", error=True)
-        else:
+    except BrokenPipeError:  # such as `| head`: not an error to report
+        terminal.abandon()
+        code = 1
+    except Exception as error:
+        if (told := _told(error)) is None:
             raise
+        terminal.say(f"{name}: {told}", error=True)
         code = 1
     return code
+
+
+def _told(error: Exception) -> str | None:
+    """Return one line for an error of the machine's; None: it is a mistake in this program."""
+    if isinstance(error, OSError) and disk.failed(error):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; {disk.remedy(error, Path(error.filename or '.').parent, fixed=True)}"
+    return memory.told(error)
 
 
 class _Parser(argparse.ArgumentParser):

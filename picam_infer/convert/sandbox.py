@@ -25,7 +25,7 @@ from picam_infer import core
 from picam_infer.bootstrap import bootstrap
 from picam_infer.convert import archives
 from picam_infer.core import PicamError
-from picam_infer.platform import disk, regular_file, scratch
+from picam_infer.platform import disk, memory, regular_file, scratch
 
 READ_S = 120.0
 """Processor time for reading a small file; wall-clock time would depend on the machine and its load."""
@@ -70,8 +70,8 @@ def convert(
     `options` are the fields of `Options`. Raises what it raises, and `PicamError` if the child dies or stalls.
     """
     size = _bytes([given, *(options[key] for key in ("weights",) if options.get(key))])
-    memory = None if options.get("calibrate") else BASE_MEMORY + MEMORY_PER_BYTE * _bytes([given.parent, given])
-    order = {"given": str(given), "output": str(output) if output else None, "options": options, "memory": memory}
+    most = None if options.get("calibrate") else BASE_MEMORY + MEMORY_PER_BYTE * _bytes([given.parent, given])
+    order = {"given": str(given), "output": str(output) if output else None, "options": options, "memory": most}
     # The scratch folder is ours, so that nothing stays in it when the child must be killed.
     with scratch.folder() as place, _life() as life:
         paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(place)}
@@ -133,6 +133,7 @@ def listen(process: Child, given: Path, read_s: float, progress: Progress) -> di
     """Follow the child's messages; each phase has its own processor time. Raises `PicamError`."""
     assert process.stdout is not None
     began_s, phase, limit_s, pending = time.monotonic(), "read", read_s, b""
+    reads = False
     descriptor, work = process.stdout.fileno(), _Work(process.pid)
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
@@ -145,7 +146,7 @@ def listen(process: Child, given: Path, read_s: float, progress: Progress) -> di
                 continue
             block = os.read(descriptor, 1 << 16)
             if not block:
-                raise _death(process.wait(), given)
+                raise _death(process.wait(), given, reads)
             *lines, pending = (pending + block).split(b"\n")
             for line in lines:
                 message = json.loads(line)
@@ -154,7 +155,7 @@ def listen(process: Child, given: Path, read_s: float, progress: Progress) -> di
                     return report
                 if "error" in message:
                     raise _rebuilt(message)
-                phase = message["phase"]
+                phase, reads = message["phase"], True
                 limit_s = LIMITS_S.get(phase, read_s)
                 work.begin()
                 progress(phase, time.monotonic() - began_s)
@@ -216,13 +217,16 @@ def _enough(work: _Work, given: Path, phase: str, limit_s: float) -> None:
         )
 
 
-def _death(code: int, given: Path) -> PicamError:
+def _death(code: int, given: Path, reads: bool) -> PicamError:
     """Return the error for a child that ended without a report."""
     if code == -signal.SIGKILL:
         return PicamError(f"converting {given.name} needs more memory than there is", "convert it on a larger computer")
     if code == -signal.SIGXCPU:
         return PicamError(f"converting {given.name} took too much processor time", "please report it")
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    if not reads:
+        return PicamError(f"{given.name} cannot be converted: the converter {how} before it began to read",
+                          f"is there enough memory? {memory.REMEDY}")  # fmt: skip
     return PicamError(
         f"{given.name} cannot be read: the library that reads such files {how}",
         "download or export the file again; if another program reads it, please report it",
@@ -245,31 +249,29 @@ def child() -> None:
     # Libraries may print; only this stream speaks to the parent.
     speak = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    limit_itself(order["memory"])
-    sys.setrecursionlimit(3000)
     try:
+        limit_itself(order["memory"])
+        sys.setrecursionlimit(3000)
         _say(speak, {"report": _convert(order, speak)})
-    except PicamError as error:
-        _say(speak, {"error": type(error).__name__, "message": error.message, "hint": error.hint})
-    except MemoryError:
-        _say(
-            speak,
-            {
-                "error": "PicamError",
-                "message": "the model needs more memory than there is",
-                "hint": "convert it on a larger computer",
-            },
-        )
-    except OSError as error:
-        told = _told(error, order)
-        _say(speak, {"error": type(told).__name__, "message": told.message, "hint": told.hint})
     except Exception as error:  # the top of the child: the parent reports it in one line
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
-        message = f"{Path(order['given']).name} cannot be read: an unexpected {where}"
-        _say(speak, {"error": "PicamError", "message": message, "hint": "please report it, with the file if you can"})
+        told = _failure(error, order)
+        _say(speak, {"error": type(told).__name__, "message": told.message, "hint": told.hint})
     speak.flush()
     os._exit(0)  # without waiting for OpenVINO's threads, which have nothing left to do
+
+
+def _failure(error: Exception, order: dict[str, Any]) -> PicamError:
+    """Return our error for whatever has ended the conversion."""
+    name = Path(order["given"]).name
+    if isinstance(error, PicamError):
+        return error
+    if memory.is_short(error):
+        return PicamError(f"converting {name} needs more memory than there is", "convert it on a larger computer")
+    if isinstance(error, OSError):
+        return _told(error, order)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+    return PicamError(f"{name} cannot be read: an unexpected {where}", "please report it, with the file if you can")
 
 
 def _told(error: OSError, order: dict[str, Any]) -> PicamError:
@@ -286,14 +288,16 @@ def limit_itself(most: int | None) -> None:
     """Limit this process: it is killed first when memory runs out, and it ends even if nobody listens any more."""
     os.nice(NICE)
     most_s = int(sum(LIMITS_S.values()))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for what, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, ADDRESSES),
         (resource.RLIMIT_CPU, most_s),
-        (resource.RLIMIT_DATA, max(LEAST_MEMORY, min(memory, ADDRESSES, most or ADDRESSES))),
+        (resource.RLIMIT_DATA, max(LEAST_MEMORY, min(installed, ADDRESSES, most or ADDRESSES))),
     ):
-        resource.setrlimit(what, (value, value))
+        hard = resource.getrlimit(what)[1]  # an administrator's limit, which only they may raise
+        most_of_all = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (most_of_all, most_of_all))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -50,6 +50,45 @@ def test_errors_are_one_line_with_their_exit_code(
     assert capsys.readouterr().err == "picam-infer classify: what; remedy\n"
 
 
+@pytest.mark.parametrize(("error", "said"), [
+    (MemoryError(), "there is not enough memory; close other programs"),
+    (RuntimeError("std::bad_alloc"), "there is not enough memory; close other programs"),
+    (ImportError("libGL.so.1: cannot open shared object file"), "cannot be loaded (libGL.so.1: cannot open shared"),
+])  # fmt: skip
+def test_a_lack_of_memory_or_a_library_is_one_line(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from picam_infer.cli import classify
+
+    def fail(args: object) -> int:
+        raise error
+
+    monkeypatch.setattr(classify, "main", fail)
+    assert cli.main(["classify", "x.png"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("picam-infer classify: ") and said in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["picam_infer.core", "numpy", "cv2"])
+def test_what_cannot_be_loaded_at_the_start_is_one_line(module: str) -> None:
+    program = f"""
+import sys
+
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise ImportError("libx.so: failed to map segment from shared object")
+
+sys.meta_path.insert(0, Lacking())
+sys.argv = ["picam-infer", "classify", "x.png"]
+from picam_infer.__main__ import main
+raise SystemExit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "there is not enough memory; close other programs" in done.stderr
+
+
 def test_help_is_quick_and_loads_no_engine() -> None:
     script = "import sys; from picam_infer import cli; cli.main(['--help'])\n"
     done = subprocess.run([sys.executable, "-c", f"import sys\ntry:\n    {script}except SystemExit: pass\n"

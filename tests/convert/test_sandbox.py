@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,39 @@ except MemoryError:
     print(json.dumps({"report": {"refused": True}}), flush=True)
 """
     assert run(code, tmp_path, monkeypatch) == {"refused": True}
+
+
+def test_an_administrators_lower_limit_is_kept(tmp_path: Path) -> None:
+    lower = 5 * 2**30
+    done = subprocess.run(
+        [sys.executable, "-m", "picam_infer", "convert", str(good(tmp_path / "m.h5")), "-o", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False, timeout=100,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (lower, lower)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_converter_that_cannot_start_does_not_blame_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PicamError, match="the converter ended with code 1 before it began to read") as caught:
+        run("raise MemoryError", tmp_path, monkeypatch)
+    assert "is there enough memory?" in caught.value.hint
+    with pytest.raises(PicamError, match="the library that reads such files ended with code 3"):
+        run("""print('{"phase": "read"}', flush=True); raise SystemExit(3)""", tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "error", ["MemoryError()", "OSError(12, 'Cannot allocate memory')", "ImportError('std::bad_alloc')"]
+)
+def test_too_little_memory_for_a_file_is_named(error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = f"""
+from picam_infer.convert import conversion, sandbox
+def convert(*words):
+    raise {error}
+conversion.convert = convert
+sandbox.child()
+"""
+    with pytest.raises(PicamError, match=r"converting m\.h5 needs more memory than there is"):
+        run(code, tmp_path, monkeypatch)
 
 
 def test_links_that_lead_nowhere_are_told_by_the_reader(tmp_path: Path) -> None:

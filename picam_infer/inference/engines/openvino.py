@@ -19,7 +19,7 @@ from picam_infer.config import EngineSettings
 from picam_infer.core import NoInput, Pixels, Scores, Telemetry, Unavailable
 from picam_infer.inference.engines import twins
 from picam_infer.models.bundle import Bundle, BundleError
-from picam_infer.platform import regular_file
+from picam_infer.platform import memory, regular_file
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -264,11 +264,13 @@ def _compile(core: ov.Core, model: ov.Model, device: str, settings: EngineSettin
         if cache is not None:  # a full disk or a damaged cache must not keep the network from running
             return _compile(core, model, device, settings, None)
         message = f"OpenVINO cannot run the model on {device} ({_short(error)})"
-        raise Unavailable(message, _remedy(core, model, device)) from error
+        raise Unavailable(message, _remedy(core, model, device, error)) from error
 
 
-def _remedy(core: ov.Core, model: ov.Model, device: str) -> str:
+def _remedy(core: ov.Core, model: ov.Model, device: str, error: RuntimeError) -> str:
     """Return what to do about a network that the device does not take."""
+    if memory.is_short(error):
+        return memory.REMEDY
     if device == "CPU" and any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         return "it computes in int8, which not every processor can: convert it again with --precision f16"
     return f"devices here: {', '.join(core.available_devices) or 'none'}; set engine.device"
