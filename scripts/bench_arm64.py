@@ -59,7 +59,7 @@ def quantise(model: Bundle, pictures: Path, target: Path) -> None:
     from picam_infer.convert import quantize
     from picam_infer.inference.engines.openvino import read_network
 
-    files, figures = quantize.quantized(read_network(model), model.card, pictures)
+    files, figures = quantize.quantized(read_network(model), model.card, pictures, [])
     shutil.copytree(model.folder, target)
     for name, data in files.items():
         (target / name).write_bytes(data)

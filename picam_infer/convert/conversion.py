@@ -166,13 +166,15 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
         output=network.output, probabilities=meaning.probabilities, notes=tuple(notes), task=meaning.task,
         units=meaning.units,
     )  # fmt: skip
-    files, quantized = _files(network, card, options, phase)
+    remarks: list[str] = []
+    files, quantized = _files(network, card, options, phase, remarks)
     phase("check")
     checked = ir.check(network.model, files, trial.feeds(card, shown), softmax=card.softmax)
     hints = [
         *spec.hints,
         *_precision_hint(max(checked.difference, checked.close_call), options.precision, meaning.task),
         *([_SAME] if checked.same else []),
+        *remarks,
     ]
     phase("save")
     bundle.save(output, card, meaning.labels, files)
@@ -224,7 +226,7 @@ def _numbers(factor: Factor, form: str) -> str:
 
 
 def _files(
-    network: Network, card: bundle.Card, options: Options, phase: Callable[[str], None]
+    network: Network, card: bundle.Card, options: Options, phase: Callable[[str], None], notes: list[str]
 ) -> tuple[dict[str, bytes], dict[str, float] | None]:
     phase("build")
     if options.precision != "int8" or options.calibrate is None:
@@ -233,4 +235,4 @@ def _files(
 
     quantize.require()
     phase("quantize")
-    return quantize.quantized(network.model, card, options.calibrate)
+    return quantize.quantized(network.model, card, options.calibrate, notes)

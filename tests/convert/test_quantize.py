@@ -13,7 +13,7 @@ import small_models
 
 from picam_infer.cli import main
 from picam_infer.convert.conversion import Options, convert
-from picam_infer.core import NoInput, Unavailable, UsageError
+from picam_infer.core import NoInput, PicamError, Unavailable, UsageError
 
 COLOURS = ("red", "green", "blue", "black", "white")
 needs_nncf = pytest.mark.skipif(
@@ -69,6 +69,35 @@ def test_a_folder_that_is_not_there_is_named(model: Path, tmp_path: Path) -> Non
     with pytest.raises(NoInput, match=r"there is no folder .*nowhere"):
         convert(model, tmp_path / "small", Options(precision="int8", calibrate=tmp_path / "nowhere"))
     assert not (tmp_path / "small").exists()
+
+
+@needs_nncf
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_cannot_be_read_is_left_out_and_named_and_few_pictures_are_told(
+    model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "broken.jpg").write_text("no picture")
+    (pictures / "readme.md").write_text("about them")
+    report = convert(model, tmp_path / "small", Options(precision="int8", calibrate=pictures))
+    said = "\n".join(report.notes)
+    assert report.quantized is not None and report.quantized["pictures"] == 5
+    assert "left out of the calibration: " in said and "broken.jpg is not a picture" in said and "readme.md" in said
+    assert "with only 5 pictures, which tells little about others: give at least 20" in said
+    for number in range(16):
+        small_models.paint(pictures, f"red.{number}", f"blue.{number}")
+    (pictures / "broken.jpg").unlink()
+    report = convert(model, tmp_path / "small", Options(precision="int8", calibrate=pictures))
+    assert not any("calibrat" in note for note in report.notes)
+
+
+@needs_nncf
+def test_a_folder_without_a_readable_picture_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.jpg").write_text("no picture")
+    with pytest.raises(PicamError, match=r"no picture in .*none can be read: .*a\.jpg is not a picture"):
+        convert(model, tmp_path / "small", Options(precision="int8", calibrate=tmp_path / "none"))
+    with pytest.raises(NoInput, match=r"a\.jpg is not a folder"):
+        convert(model, tmp_path / "small", Options(precision="int8", calibrate=tmp_path / "none" / "a.jpg"))
 
 
 def test_without_nncf_it_is_said_what_to_install(
