@@ -27,6 +27,8 @@ _NOT_READ = frozenset({"EPS", "WMF", "PDF", "MPEG", "BUFR", "GRIB", "HDF5", "FIT
 """Formats that Pillow would pass to other programs, or knows only by name."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_STARTS = frozenset({b"icns", b"\0\0\1\0", b"\0\0\2\0"})
+"""Of Apple's and Windows' icons, and of Windows' cursors."""
 _HEIF = frozenset({".heic", ".heif", ".hif", ".heics", ".heifs"})
 _AVIF = frozenset({".avif", ".avifs"})
 
@@ -93,13 +95,20 @@ def decode(data: bytes, name: str, max_pixels: int) -> npt.NDArray[np.uint8] | N
                 rgba = np.asarray(picture.convert("RGBA"), np.uint8)
         except (PicamError, MemoryError):
             raise
-        except (Image.UnidentifiedImageError, Image.DecompressionBombError):
-            return None
+        except Image.DecompressionBombError as error:
+            raise PicamError(f"{name} is too large", "make it smaller first") from error
         except Exception as error:  # whatever a decoder makes of hostile data
+            if isinstance(error, Image.UnidentifiedImageError) and not _begins_as_one(data):
+                return None
             raise PicamError(
                 f"{name} is damaged or cut short", "copy it again, or open it and save it again"
             ) from error
     return np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
+
+
+def _begins_as_one(data: bytes) -> bool:
+    """Tell whether data begins as a format does whose reader says of damaged files only that it does not know them."""
+    return suffix_of(data) is not None or data[:4] in _STARTS
 
 
 def _require_plugin(data: bytes, name: str) -> None:

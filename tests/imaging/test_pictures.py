@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -162,6 +163,22 @@ def test_missing_folders_and_other_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     with pytest.raises(PicamError, match="not a picture"):
         read_picture(tmp_path / "empty.jpg")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "ICNS", "ICO"])
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_a_picture_that_is_cut_short_is_not_called_something_else(kind: str, share: float) -> None:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    try:
+        if kind == "HEIF":
+            pytest.importorskip("pillow_heif", reason="pillow-heif is not installed").register_heif_opener()
+        Image.fromarray(noise).save(buffer, kind)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow writes no {kind}")
+    whole = buffer.getvalue()
+    with pytest.raises(PicamError, match="x is damaged or cut short"):
+        decode_picture(whole[: int(share * len(whole))], "x")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".bmp", ".tif", ".webp", ".avif"])
