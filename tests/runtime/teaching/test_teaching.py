@@ -181,7 +181,7 @@ def test_what_a_full_disk_refuses_changes_nothing_and_can_be_undone_later(
     for number, shape in enumerate(("circle", "cross")):
         used.correct(shape, jpeg_frame(sheet(shape)(1), number).data.tobytes(), "one", use=False)
     used.rename_class("cross", "circle")
-    assert classes(used) == [("circle", 2)] and used.status()["undo"] == "put cross and circle together"
+    assert classes(used) == [("circle", 2)] and used.status()["undo"] == "merge cross into circle"
     small_disk.fill()
     with pytest.raises(PicamError, match="No space left on device"):
         used.undo(use=False)
@@ -189,9 +189,9 @@ def test_what_a_full_disk_refuses_changes_nothing_and_can_be_undone_later(
         used.rename_class("circle", "ring")
     with pytest.raises(PicamError, match="No space left on device"):
         used.remove_class("circle")
-    assert classes(used) == [("circle", 2)] and used.status()["undo"] == "put cross and circle together"
+    assert classes(used) == [("circle", 2)] and used.status()["undo"] == "merge cross into circle"
     small_disk.full = False
-    assert used.undo(use=False) == "put cross and circle together"
+    assert used.undo(use=False) == "merge cross into circle"
     assert classes(used) == [("circle", 1), ("cross", 1)] and used.status()["undo"] == "add a picture to cross"
 
 
