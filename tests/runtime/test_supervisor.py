@@ -782,7 +782,7 @@ def test_the_pages_stream_shows_its_own_rate_and_has_results_carry_the_networks_
     assert newest is not None
     for _ in range(20):
         annotator(newest[1])
-    assert watching.state.input_wanted and not looks[-1].stats.startswith("0 fps")
+    assert watching.state.input_wanted and not looks[-1].foot.startswith("0 fps")
     assert watching.state.stats.shown.total == 0, "no monitor has shown anything"
 
 

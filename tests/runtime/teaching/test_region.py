@@ -11,6 +11,7 @@ import pytest
 from picam_infer.config import Config, Decide
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Chain
+from picam_infer.runtime.model_choice import SessionChoice
 from picam_infer.runtime.state import State, Tuning
 from picam_infer.runtime.teaching import region
 from picam_infer.runtime.teaching.region import RegionFollower
@@ -23,7 +24,7 @@ def test_a_region_that_is_left_alone_is_followed(monkeypatch: pytest.MonkeyPatch
     digits = bundles.load("digits")
     state = State(Tuning(digits.card.preprocess, Decide()))
     state.bundle = digits
-    running, follower = ServedRound(state, Config, None), RegionFollower()
+    running, follower = ServedRound(state, Config, None, SessionChoice()), RegionFollower()
     lesson: Any = SimpleNamespace(chain=digits.card.preprocess, network=digits)
 
     def settled(roi: float, after_s: float) -> Chain | None:
