@@ -27,6 +27,7 @@ from picam_infer.inference.engines.probe import probe
 from picam_infer.models.bundle import Bundle
 from picam_infer.outputs.display import open_display
 from picam_infer.platform import sysinfo
+from picam_infer.platform.paths import system_package
 from picam_infer.platform.terminal import say, say_json
 from picam_infer.runtime import camera_controls
 from picam_infer.sources.v4l2 import Watched
@@ -105,7 +106,7 @@ def findings(path: Path | None) -> Iterator[Line]:
     found, frame = source(config, Instance(path).service)
     yield from found
     yield display(config)
-    yield from web(config, Instance(path).service)
+    yield from web(config, Instance(path).service if path is not None else "")
     yield from events(config, path, frame)
     yield from labels_wanted(config, model)
     yield from keep(config)
@@ -123,7 +124,8 @@ def system() -> Iterator[Line]:
         yield Line("journal", Finding("ok", "systemd-python is there: log lines carry fields"))
     else:
         yield Line(
-            "journal", Finding("note", "no systemd-python: log lines carry no fields", "apt install python3-systemd")
+            "journal",
+            Finding("note", "no systemd-python: log lines carry no fields", system_package("python3-systemd")),
         )
     if memory := sysinfo.memory():
         yield Line("memory", _of_memory(memory))
@@ -264,7 +266,7 @@ def web(config: Config, service: str) -> Iterator[Line]:
         return
     from picam_infer.outputs.web import port, token
 
-    address, *protection = token.findings(settings)
+    address, *protection = token.findings(settings, service=bool(service))
     for finding in [port.finding(settings, service) or address, *protection]:
         yield Line("web", finding)
 

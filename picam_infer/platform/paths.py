@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,18 @@ def cache_folder() -> Path | None:
     except (OSError, RuntimeError):
         return None
     return base if os.access(base, os.W_OK) else None
+
+
+def system_package(name: str, environment: Path = Path(sys.prefix)) -> str:
+    """Return how to install a package of the system so that the Python of this environment finds it."""
+    install = f"sudo apt install {name}"
+    try:
+        settings = (environment / "pyvenv.cfg").read_text("utf-8", "replace")
+    except OSError:  # no virtual environment
+        return install
+    if re.search(r"(?m)^include-system-site-packages *= *true", settings):
+        return install
+    return f"{install}, and let {environment} see it: python3 -m venv --upgrade --system-site-packages {environment}"
 
 
 def interpreter(program: Path = Path(sys.executable)) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 
 from picam_infer.config import Capture
 from picam_infer.core import Disconnected, Frame, Unavailable
+from picam_infer.platform.paths import system_package
 from picam_infer.runtime.camera_controls import Control, Number
 from picam_infer.sources.deferred_close import DeferredClose
 from picam_infer.sources.frames import make_frame
@@ -133,7 +134,7 @@ def _picamera2() -> Any:
     except ImportError as error:
         raise Unavailable(
             "picamera2 is not installed",
-            "run: sudo apt install python3-picamera2 (a virtual environment needs --system-site-packages)",
+            system_package("python3-picamera2"),
         ) from error
     return Picamera2
 

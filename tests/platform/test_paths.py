@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from picam_infer.platform.paths import interpreter
+from picam_infer.platform.paths import interpreter, system_package
 
 
 @pytest.mark.parametrize("version", ["release-1.0", "versions/20260101-1.0"])
@@ -23,3 +23,12 @@ def test_any_other_python_is_named_as_it_is(tmp_path: Path) -> None:
     assert interpreter(program) == program
     (tmp_path / "versions/new").mkdir()
     assert interpreter(program) == program
+
+
+def test_a_package_of_the_system_is_of_no_use_to_an_environment_that_does_not_see_it(tmp_path: Path) -> None:
+    install = "sudo apt install python3-systemd"
+    assert system_package("python3-systemd", tmp_path) == install
+    for shown, said in (("true", install), ("false", f"--system-site-packages {tmp_path}")):
+        (tmp_path / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = {shown}\n")
+        told = system_package("python3-systemd", tmp_path)
+        assert told.startswith(install) and told.endswith(said)

@@ -98,19 +98,18 @@ def make(path: Path) -> bool:
     return True
 
 
-def findings(settings: Web) -> Iterator[Finding]:
+def findings(settings: Web, service: bool) -> Iterator[Finding]:
     """Yield (ok, note or error; what; remedy): the page's address first, then token and certificate.
 
-    Makes the token if one is needed and missing.
+    Makes the token if one is needed and missing. `service`: these are the settings of a service.
     """
     host, _, port = settings.listen.rpartition(":")
     shared = opening(settings.share, time.time()) is not None
     remote = shared or not is_loopback(host)
     first, *more = page_address.reachable(settings, int(port), shared)
-    hint = f"or {' or '.join(more)}" if more else ""
-    yield Finding(
-        "ok", first, hint or ("" if remote else "this machine only; picam-infer share opens it to the network")
-    )
+    opens = "picam-infer share" if service else "“On your phone” there, or the key n in the window,"
+    here = "" if remote else f"this machine only; {opens} opens it to the network"
+    yield Finding("ok", first, f"or {' or '.join(more)}" if more else here)
     path = Path(settings.token_file)
     if remote or settings.token == "always" or settings.base.strip("/") or settings.proxies:
         try:

@@ -226,10 +226,12 @@ def test_a_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
 
 def test_what_check_reports(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    here = list(token.findings(Settings(token_file=str(path))))
+    here = list(token.findings(Settings(token_file=str(path)), service=True))
     assert [finding[:2] for finding in here] == [("ok", "http://127.0.0.1:8080/")] and not path.exists()
     assert "picam-infer share" in here[0].remedy
-    far = list(token.findings(Settings(listen="0.0.0.0:80", token_file=str(path))))
+    by_hand = next(token.findings(Settings(token_file=str(path)), service=False))
+    assert "picam-infer share" not in by_hand.remedy and "the key n in the window" in by_hand.remedy
+    far = list(token.findings(Settings(listen="0.0.0.0:80", token_file=str(path)), service=True))
     assert path.exists() and [grade for grade, *_ in far] == ["ok", "ok", "note"]
     assert "0.0.0.0" not in str(far[0]), "nobody can go there"
     if own_address():
@@ -237,7 +239,9 @@ def test_what_check_reports(tmp_path: Path) -> None:
         assert f"http://{socket.gethostname().partition('.')[0]}.local/" in far[0].remedy
     path.chmod(0o644)
     path.write_text("short")
-    bad = list(token.findings(Settings(listen=":80", token_file=str(path), tls_cert=str(tmp_path / "none"))))
+    bad = list(
+        token.findings(Settings(listen=":80", token_file=str(path), tls_cert=str(tmp_path / "none")), service=True)
+    )
     assert [grade for grade, *_ in bad].count("error") == 4
 
 
@@ -246,8 +250,8 @@ def test_check_tries_the_certificate(tmp_path: Path) -> None:
     if pair is None:
         pytest.skip("needs openssl")
     mixed = Settings(tls_cert=pair[0], tls_key=pair[0])
-    assert [grade for grade, *_ in token.findings(Settings(tls_cert=pair[0], tls_key=pair[1]))] == ["ok"]
-    assert any("not a certificate and its key" in what for _, what, _ in token.findings(mixed))
+    assert [grade for grade, *_ in token.findings(Settings(tls_cert=pair[0], tls_key=pair[1]), service=True)] == ["ok"]
+    assert any("not a certificate and its key" in what for _, what, _ in token.findings(mixed, service=True))
 
 
 def test_the_file_may_change_while_running(tmp_path: Path) -> None:
@@ -262,5 +266,5 @@ def test_the_file_may_change_while_running(tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", [{"base": "/cam"}, {"proxies": ("127.0.0.1",)}, {"token": "always"}])
 def test_check_makes_the_token_that_visitors_through_a_proxy_need(tmp_path: Path, settings: dict[str, object]) -> None:
     path = tmp_path / "token"
-    list(token.findings(Settings(token_file=str(path), **settings)))  # type: ignore[arg-type]
+    list(token.findings(Settings(token_file=str(path), **settings), service=True))  # type: ignore[arg-type]
     assert len(path.read_text().strip()) >= token.SHORTEST
