@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from picam_infer.cli import argument_types, engine_options
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import PicamError, Pixels, Result, percent
-from picam_infer.imaging import picture_files
+from picam_infer.core import Frame, PicamError, Pixels, Prediction, Result, percent
+from picam_infer.imaging import picture_files, region
 from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference import engines
-from picam_infer.inference.classifier import Classifier
+from picam_infer.inference.classifier import Answer, Classifier
 from picam_infer.inference.evaluation import Evaluation, class_of
-from picam_infer.models.bundle import Bundle
+from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform.paths import cache_folder
 from picam_infer.platform.terminal import say, say_json
+
+_UNKNOWN = "unknown"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,25 +59,39 @@ def main(args: argparse.Namespace) -> int:
     # Speed does not matter here: single precision, which some processors' fastest mode changes by a thousandth.
     engine = engines.open_engine(engine_options.settings(args, EngineSettings(precision="f32")), model, cache_folder())
     classifier = Classifier.of(model, engine, chain=chain, settings=settings)
-    code = 0
     try:
-        for seq, (path, root) in enumerate(given):
-            try:
-                frame = as_frame(read_picture(path), seq, str(path))
-            except PicamError as error:
-                say(f"picam-infer classify: {error}", error=True)
-                code = code or error.exit_code
-                continue
-            result = classifier.classify(frame, keep_input=args.save_input is not None)
-            _print(result, args.json)
-            if evaluation:
-                _count(evaluation, class_of(path, root, model.labels), result, path.parent.name)
-            if result.input_image is not None:
-                _save(result.input_image, args.save_input, seq)
+        code = _classify(args, model, classifier, given, evaluation)
     finally:
         classifier.close()
     if evaluation:
         _report(evaluation, args.json)
+    return code
+
+
+def _classify(
+    args: argparse.Namespace, model: Bundle, classifier: Classifier, given: Sequence[tuple[Path, Path]],
+    evaluation: Evaluation | None,
+) -> int:  # fmt: skip
+    """Classify and print; returns the exit code."""
+    code, hinted = 0, args.roi is not None
+    for seq, (path, root) in enumerate(given):
+        try:
+            frame = as_frame(read_picture(path), seq, str(path))
+        except PicamError as error:
+            say(f"picam-infer classify: {error}", error=True)
+            code = code or error.exit_code
+            continue
+        classifier.reset()
+        answer = classifier.answer(frame, keep_input=args.save_input is not None)
+        result = classifier.decide(answer, classifier.settings)
+        _print(result, _rejected(model, answer), args.json)
+        if result.label is None and not hinted and (hint := _small(model, classifier.chain, frame)):
+            hinted = True
+            say(f"picam-infer classify: {hint}", error=True)
+        if evaluation:
+            _count(evaluation, class_of(path, root, model.labels), result, path.parent.name)
+        if result.input_image is not None:
+            _save(result.input_image, args.save_input, seq)
     return code
 
 
@@ -124,15 +140,32 @@ def _count(evaluation: Evaluation, truth: str | None, result: Result, folder: st
     evaluation.add(truth, said, result.likeliest, folder)
 
 
-def _print(result: Result, as_json: bool) -> None:
+def _rejected(model: Bundle, answer: Answer) -> Prediction | None:
+    """Return how likely it is none of the classes, by the model's own class for that; None: it has none."""
+    if model.card.reject not in model.labels:
+        return None
+    return Prediction(_UNKNOWN, float(answer.scores[model.labels.index(model.card.reject)]))
+
+
+def _small(model: Bundle, chain: Chain, frame: Frame) -> str:
+    """Return the advice for a picture that is hardly larger than the network's input, of which it sees a part only."""
+    share, size = region.of(chain.roi).size, model.card.input
+    if share == 1 or frame.height > 2 * size.height:
+        return ""
+    part = f"only {percent(share)} of the height of {frame.name} ({frame.width}×{frame.height} pixels)"
+    return f"{part} is looked at; --roi 1 looks at all of it"
+
+
+def _print(result: Result, rejected: Prediction | None, as_json: bool) -> None:
     if as_json:
         say_json(result.as_json())
         return
     if result.value is not None:
         said = ", ".join(f"{name} {figure}" for name, figure in result.said())
     else:
-        classes = ", ".join(f"{p.label} {percent(p.score)}" for p in result.top)
-        said = f"{result.label if result.label is not None else 'unknown'}  ({classes})"
+        likely = sorted([*result.top, *([rejected] if rejected else [])], key=lambda p: p.score, reverse=True)
+        classes = ", ".join(f"{p.label} {percent(p.score)}" for p in likely)
+        said = f"{result.label if result.label is not None else _UNKNOWN}  ({classes})"
     say(f"{result.name}: {said}  {result.infer_ms:.1f} ms on {result.engine}")
 
 

@@ -433,6 +433,8 @@ class Pipeline:
         best = result.top[0]
         if not figures and best.score >= _LIKE:
             figures = f"most like {best.label}, {best.figure}"
+            if best.label.strip().casefold() == shown:  # a class of that name, which is too unlikely to be meant
+                figures = f"the class {best.label} reaches {best.figure}"
         log.info(
             "sees %s%s",
             shown,

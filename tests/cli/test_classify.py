@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -123,6 +124,30 @@ def test_the_model_and_the_decisions_of_a_settings_file_are_used(
     path.write_text("model: nothere\n")
     assert cli.main(["classify", "-c", str(path), str(tmp_path / "a.png")]) == 66
     assert "no model called 'nothere'" in (err := capsys.readouterr().err) and "c.yaml:1: model" in err
+
+
+def test_how_likely_unknown_is_stands_among_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = make_bundle(tmp_path / "m", reject="bright")
+    assert cli.main(["classify", "-m", str(model.folder), str(save(tmp_path / "a.png", 255))]) == 0
+    assert re.search(r"a\.png: unknown  \(unknown \d{2,} %, dark \d %\)", capsys.readouterr().out)
+    assert cli.main(["classify", "-m", str(model.folder), str(save(tmp_path / "b.png", 0))]) == 0
+    assert re.search(r"b\.png: dark  \(dark \d{2,} %, unknown \d %\)", capsys.readouterr().out)
+
+
+def test_a_picture_of_the_inputs_size_gets_the_advice_to_look_at_all_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((28, 28), np.uint8))
+    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((480, 640), np.uint8))
+    advice = "only 40 % of the height of "
+    small = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert cli.main(["classify", *small]) == 0
+    said = capsys.readouterr().err
+    assert said.count(advice) == 1 and "a.png (28×28 pixels) is looked at; --roi 1 looks at all of it" in said
+    for words in (["--roi", "1", *small], [str(tmp_path / "large.png")]):
+        assert cli.main(["classify", *words]) == 0
+        assert advice not in capsys.readouterr().err
 
 
 def in_folders(root: Path, **values: tuple[int, ...]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -108,12 +108,13 @@ class Running:
         preprocess: Callable[[], Preprocess] = Preprocess,
         every_s: float = 0.0,
         stillness: Stillness | None = None,
+        labels: Sequence[str] = ("a", "b"),
     ) -> None:
         self.results: list[Result] = []
         self.enough = threading.Condition()
         source_queue, engine_queue = iter(sources), iter(engines)
         self.state = State(Tuning(Photo(), Decide(), controls or {}))
-        postprocessor = Postprocessor(["a", "b"])
+        postprocessor = Postprocessor(labels)
         self.pipeline = Pipeline(
             self.state,
             PipelineSetup(
@@ -156,8 +157,9 @@ def run() -> Iterator[Callable[..., Running]]:
         controls: Any = None,
         preprocess: Callable[[], Preprocess] = Preprocess,
         every_s: float = 0.0,
+        labels: Sequence[str] = ("a", "b"),
     ) -> Running:
-        made.append(Running(sources, engines, controls, preprocess, every_s))
+        made.append(Running(sources, engines, controls, preprocess, every_s, labels=labels))
         return made[-1]
 
     yield start
@@ -686,6 +688,16 @@ def test_an_unknown_first_picture_is_logged_once(
     running.wait_for(lambda: len(running.results) >= 5)
     assert [record.getMessage() for record in caplog.records if "sees" in record.getMessage()] == [words]
     assert running.state.stats.label_changes == 0
+
+
+def test_a_class_called_unknown_is_told_from_what_is_unknown(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    running = run([ListSource(endless(), live=True)], [Unsure()], labels=("Unknown", "b"))
+    running.wait_for(lambda: len(running.results) >= 5)
+    said = [record.getMessage() for record in caplog.records if "sees" in record.getMessage()]
+    assert said == ["sees unknown (the class Unknown reaches 50 %)"]
 
 
 def test_advice_is_worked_out_a_few_times_a_second(
