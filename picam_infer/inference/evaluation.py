@@ -45,6 +45,8 @@ class Evaluation:
     """Pictures by class and by answer."""
     first: int = 0
     """Pictures whose likeliest class is right, whatever its score."""
+    rejected: int = 0
+    """Pictures of a class that the model itself called none of them, whatever the threshold."""
     nameless: int = 0
     """Pictures in folders that are not named after a class."""
     strangers: list[str] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Evaluation:
         truth = UNKNOWN if truth == self.reject else truth
         self.counts[truth, label or UNKNOWN] += 1
         self.first += likeliest == truth or (truth == UNKNOWN and label is None)
+        self.rejected += label is None and likeliest == self.reject and truth != UNKNOWN
 
     @property
     def total(self) -> int:
@@ -111,7 +114,11 @@ class Evaluation:
         ]
         unknown = sum(count for (truth, answer), count in self.counts.items() if answer == UNKNOWN != truth)
         if unknown:
-            said[0] += f"; {unknown} unknown, without the threshold {percent(self.first / self.total, 1)}"
+            said[0] += f"; {unknown} unknown"
+            if self.rejected:  # its own class for that is the likeliest
+                said[0] += f", {self.rejected if self.rejected < unknown else 'all'} of them by the model itself"
+            if self.rejected < unknown:
+                said[0] += f", without the threshold {percent(self.first / self.total, 1)}"
         if self.nameless:
             which = ", ".join(self.strangers[:_MOST_STRANGERS]) + (
                 " …" if len(self.strangers) > _MOST_STRANGERS else ""

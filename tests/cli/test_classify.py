@@ -183,6 +183,22 @@ def test_the_report_as_json_counts_what_is_unknown(
     assert report["confusion"] == {"dark": [1, 1], "unknown": [0, 1]}
 
 
+@pytest.mark.parametrize(("values", "threshold", "said"), [
+    ((0, 255), "0.1", "; 1 unknown, all of them by the model itself"),
+    ((0, 120), "0.999", "; 1 unknown, without the threshold 100.0 %"),
+    ((0, 120, 255), "0.999", "; 2 unknown, 1 of them by the model itself, without the threshold 66.6 %"),
+])  # fmt: skip
+def test_the_report_says_what_the_threshold_is_to_blame_for(
+    values: tuple[int, ...], threshold: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_bundle(tmp_path / "m", reject="bright")
+    root = in_folders(tmp_path / "p", dark=values)
+    words = ["classify", "-m", str(model.folder), "--report", "--threshold", threshold, str(root)]
+    assert cli.main(words) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy")]
+    assert line.endswith(said)
+
+
 def test_a_report_without_classes_says_how_to_name_folders(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from picam_infer.training.teach.lda import Array, Classes, LeftOut
 
 _PAIRS, _ODD = 3, 8
 """How many of each are listed."""
+_FAR = 1.5
+"""From so many usual distances on, being far from its own class is what is odd about a picture."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,16 @@ class Odd:
     """The class that it is most like."""
     distance: float
     """From its own class, in usual distances."""
+
+    @property
+    def why(self) -> str:
+        """What is odd about it."""
+        other = self.nearest if self.nearest != self.label else ""
+        if other and self.distance < _FAR:
+            return f"is more like {other} than like its own class {self.label}"
+        return f"is {self.distance:.1f} times as far from {self.label} as usual" + (
+            f", most like {other}" * bool(other)
+        )
 
 
 @dataclass(frozen=True)
@@ -109,16 +121,16 @@ class Report:
                 f"look at {one.picture} beside {one.nearest}"
             )
         for odd in self.odd:
-            like = f", most like {odd.nearest}" if odd.nearest != odd.label else ""
-            said.append(f"suspicious: {odd.picture} is {odd.distance:.1f} times as far from {odd.label} as usual{like}")
+            said.append(f"suspicious: {odd.picture} {odd.why}")
         return said
 
     def _about_unknown(self) -> str:
         if not self.rejects:
             return "nothing will be called unknown: that takes three pictures in classes of two or more"
+        counted = "; above, they count as the class that they are most like" if self.rejected else ""
         return (
             f"called unknown, as anything unlike the pictures will be: {self.rejected} of {self.judged} "
-            f"({percent(self.rejected / self.judged, 1)})"
+            f"({percent(self.rejected / self.judged, 1)}){counted}"
         )
 
 
@@ -182,7 +194,7 @@ def _odd(
     if middle <= 0:
         return []
     spread = 1.4826 * float(np.median(np.abs(own - middle)))
-    far = own > middle + max(4 * spread, 0.5 * middle)
+    far = own > middle + max(4 * spread, (_FAR - 1) * middle)
     said = left.distances[rows].argmin(1)
     sure = calibration.sharpness / 2 * (own - left.distances[rows].min(1)) > np.log(20)
     order = sorted(np.flatnonzero(far | sure), key=lambda at: (-own[at], at))
