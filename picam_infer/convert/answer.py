@@ -42,6 +42,8 @@ class Answer:
     labels: tuple[str, ...]
     units: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    named: bool = True
+    """Whether the labels are from a list; else they are numbers."""
 
 
 def find_lists(found: Found, given: Path | None) -> Lists:
@@ -151,5 +153,10 @@ def _classes(
         notes.append("the network answers one probability, which was split into two, for the first and second label")
     elif count == 1:
         notes.append("the network answers one probability; --labels with two names makes it two classes")
-    notes += names.notes
-    return Answer(task, probabilities, names.names)
+    notes += named.notes if named is not None else ()
+    return Answer(task, probabilities, names.names, named=named is not None)
+
+
+def without_list(count: int, *, digits: bool) -> Labels:
+    """Return what the classes are called where no list names them; `digits`: it is a model of digits."""
+    return labels.digits(count) if digits else labels.numbered(count)

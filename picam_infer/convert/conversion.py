@@ -159,6 +159,10 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
     if shown.known:
         phase("try")
     spec, tried = trial.settle(network.model, seen.input, spec, shown, meaning, asked=options.try_ is not None)
+    if not meaning.named:
+        called = answer.without_list(len(meaning.labels), digits=input_spec.of_digits(seen, spec, len(meaning.labels)))
+        meaning.labels = called.names
+        notes += called.notes
     notes += [*spec.notes, *meaning.notes]
     card = bundle.Card(
         name=output.resolve().name, input=seen.input, preprocess=spec.chain,
@@ -185,7 +189,7 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
         labels=list(meaning.labels), probabilities=card.probabilities, infer_ms=checked.infer_ms,
         difference=checked.difference, close_call=checked.close_call, seconds=time.monotonic() - started,
         notes=[*notes, *hints], quantized=quantized,
-        task=meaning.task, units=list(meaning.units), tried=[one.as_json() for one in tried],
+        task=meaning.task, units=list(meaning.units), picture=seen.picture, tried=[one.as_json() for one in tried],
     )  # fmt: skip
 
 

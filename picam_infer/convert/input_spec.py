@@ -94,13 +94,21 @@ def view(network: Network) -> View:
         layout: Literal["NHWC", "NCHW"] = "NCHW" if first else "NHWC"
         return View(Input((1, sides[0], sides[1], sides[2]), layout), channels in (1, 3))
     if len(sides) == 2:
-        return View(Input((1, sides[0], sides[1], 1)), sides[0] == sides[1])
+        return View(Input((1, sides[0], sides[1], 1)), sides[0] == sides[1] or _looks_around(network.model))
     count = math.prod(sides)
     for channels in (1, 3):
         side = math.isqrt(count // channels)
         if len(sides) == 1 and side >= 8 and side * side * channels == count:
             return View(Input((1, side, side, channels)), True)
     return View(Input((1, 1, count, 1)), False)
+
+
+def _looks_around(model: Any) -> bool:
+    """Whether a network looks at what lies side by side in two directions, as only networks for pictures do."""
+    kinds = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool")
+    return any(node.get_type_name() in kinds and len(node.input(0).get_partial_shape()) == 4
+               and all(side.is_dynamic or side.get_length() > 1 for side in list(node.input(0).get_partial_shape())[2:])
+               for node in model.get_ops())  # fmt: skip
 
 
 def refuse_no_picture(network: Network) -> None:
@@ -113,7 +121,7 @@ def refuse_no_picture(network: Network) -> None:
             "choose an output that needs only one of them with --output-layer, or use another model",
         )
     sides = [int(side) for side in inputs[0].shape][1:]
-    if view(network).picture or len(sides) == 2:  # the second may be grey pictures, see `decide`
+    if view(network).picture or len(sides) == 2:  # a table of numbers converts, see `decide`
         return
     what = _not_a_picture(sides)
     raise PicamError(
@@ -204,7 +212,7 @@ def normalised(
 def decide(network: Network, seen: View, known: Known, options: InputOptions) -> InputSpec:
     """Return the chain: as the user says, else as the files and the graph say, else the most likely one."""
     asked = scaling(options)
-    digits = (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs in DIGITS
+    digits = _shaped_for_digits(seen) and known.outputs in DIGITS
     edges = options.chain == "edges" or (
         digits and options.chain is None and options.colour is None and options.fit is None
     )
@@ -221,10 +229,20 @@ def decide(network: Network, seen: View, known: Known, options: InputOptions) ->
         spec.open -= {"colour"}
     _tell_photo(spec, seen, known)
     if not seen.picture:
-        sides = tuple(network.model.input(0).shape)[1:]
-        spec.notes.append(f"its input {sides} is not a picture: a camera cannot feed it")
+        spec.notes.append(
+            f"its input is {_not_a_picture(tuple(network.model.input(0).shape)[1:])}: a camera cannot feed it"
+        )
         return spec
     return _fitted(spec, seen, known, options)
+
+
+def of_digits(seen: View, spec: InputSpec, outputs: int) -> bool:
+    """Whether a network is one of digits: by the shape of its input and the outlines that it gets."""
+    return isinstance(spec.chain, Edges) and _shaped_for_digits(seen) and outputs in DIGITS
+
+
+def _shaped_for_digits(seen: View) -> bool:
+    return (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1)
 
 
 def _rescaled(chain: Chain, scale: Factor, offset: Factor) -> Chain:
@@ -258,7 +276,7 @@ def _as_edges(spec: InputSpec, seen: View, by_itself: bool) -> InputSpec:
 
 
 def _tell_photo(spec: InputSpec, seen: View, known: Known) -> None:
-    if (seen.input.height, seen.input.width, seen.input.channels) == (28, 28, 1) and known.outputs not in DIGITS:
+    if _shaped_for_digits(seen) and known.outputs not in DIGITS:
         spec.hints.append(
             f"with {known.outputs} outputs it is not a model of digits: it gets the picture itself; "
             "--chain edges feeds outlines"

@@ -83,8 +83,18 @@ def _clean(names: list[str], notes: list[str], source: str) -> Labels:
 
 def numbered(count: int) -> Labels:
     """Return names for classes without labels."""
-    note = f"no labels found: they are called class 0 … class {count - 1}; name them in labels.txt or with --labels"
-    return Labels(tuple(f"class {at}" for at in range(count)), (note,))
+    return _unnamed(tuple(f"class {at}" for at in range(count)))
+
+
+def digits(count: int) -> Labels:
+    """Return names for the 10 classes of a model of digits, or 11 with the one for anything else."""
+    return _unnamed((*map(str, range(10)), *["none"] * (count - 10)))
+
+
+def _unnamed(names: tuple[str, ...]) -> Labels:
+    called = f"{names[0]} … {names[-1]}" if len(names) > 1 else names[0]
+    note = f"no labels found: the classes are called {called}; to name them, give --labels FILE with one name a line"
+    return Labels(names, (f"{note}, or put it beside the input as labels.txt",))
 
 
 _UNIT = re.compile(r"(.*\S)\s*[\[(]\s*([^\])]{0,24}?)\s*[\])]|(.*\S)\s*:\s*([^\s:]{1,12})")

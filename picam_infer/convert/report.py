@@ -43,6 +43,8 @@ class Report:
     """Of values, one for each."""
     close_call: float = 0.0
     """The largest such change where two classes are about as likely."""
+    picture: bool = True
+    """Whether a camera can feed it."""
     tried: list[dict[str, Any]] = field(default_factory=list)
     """Ways of feeding the network that were tried on pictures: way, right, of, chosen."""
 
@@ -73,6 +75,11 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the report for a terminal, with what to do next."""
+        if not self.picture:
+            return [
+                *self.about(),
+                f"  done in {self.seconds:.1f} s; no camera can feed it: bench measures it, run does not",
+            ]
         said = [*self.about(), f"  done in {self.seconds:.1f} s; run it: {self.command}"]
         if INSTALLED.exists():  # `run` would compete with the service for camera, monitor and page
             said.append(f"  on the service: picam-infer use {shlex.quote(self._where)}")

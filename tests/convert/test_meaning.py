@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import openvino as ov
 import openvino.opset13 as op
 import pytest
 from makers import shared
@@ -581,6 +582,32 @@ def test_an_input_that_is_no_square_sees_a_part_of_its_own_proportions(
     assert "°" not in capsys.readouterr().out
 
 
+def table(rows: int, columns: int, *, as_picture: bool) -> Any:
+    """Return a network for (rows, columns): a convolution along the rows, or one over a picture of that size."""
+    source = op.parameter([1, rows, columns], np.float32, name="in")
+    if as_picture:
+        kernel, spread = np.ones((2, 1, 3, 3), np.float32), ([1, 1], [0, 0], [0, 0], [1, 1])
+        x = op.convolution(op.unsqueeze(source, np.array([1])), kernel, *spread)
+        means = op.reduce_mean(x, np.array([2, 3]), keep_dims=False)
+    else:
+        x = op.convolution(source, np.ones((2, rows, 3), np.float32), [1], [0], [0], [1])
+        means = op.reduce_mean(x, np.array([2]), keep_dims=False)
+    result = op.result(op.softmax(means, 1))
+    return ov.Model([result], [source], "table")
+
+
+def test_nobody_is_told_to_run_what_no_camera_can_feed(tmp_path: Path) -> None:
+    _, report = card_of(save_ir(tmp_path / "series.xml", table(40, 41, as_picture=False)), tmp_path / "o")
+    assert "its input is 40×41, a series or table of numbers: a camera cannot feed it" in report.notes
+    assert "run it" not in report.lines()[-1] and "no camera can feed it" in report.lines()[-1]
+
+
+def test_a_grey_picture_without_an_axis_for_its_channel_need_not_be_square(tmp_path: Path) -> None:
+    card, report = card_of(save_ir(tmp_path / "grey.xml", table(40, 50, as_picture=True)), tmp_path / "o")
+    assert (card.input.height, card.input.width) == (40, 50)
+    assert "run it" in report.lines()[-1] and not [note for note in report.notes if "cannot feed" in note]
+
+
 # -- outlines --------------------------------------------------------------------
 
 
@@ -605,6 +632,19 @@ def test_only_models_of_digits_get_outlines(
     if chain is Photo and outputs == 2:
         light, dark = classified(tmp_path / "o", *paint(tmp_path, "white", "black"), capsys=capsys)
         assert light["label"] == "class 1" and dark["label"] == "class 0"
+
+
+@pytest.mark.parametrize(("outputs", "chain", "names"), [
+    (10, None, [*"0123456789"]), (11, None, [*"0123456789", "none"]), (10, "photo", [f"class {n}" for n in range(10)]),
+    (9, None, [f"class {n}" for n in range(9)]),
+])  # fmt: skip
+def test_the_classes_of_a_model_of_digits_are_called_by_their_digits(
+    outputs: int, chain: Any, names: list[str], tmp_path: Path
+) -> None:
+    _, report = card_of(grey(tmp_path, outputs), tmp_path / "o", chain=chain)
+    assert report.labels == names and bundle.load(tmp_path / "o").labels == tuple(names)
+    (note,) = [note for note in report.notes if "no labels found" in note]
+    assert f"are called {names[0]} … {names[-1]}; to name them, give --labels FILE" in note
 
 
 # -- trying ----------------------------------------------------------------------
@@ -684,7 +724,6 @@ def test_the_self_check_finds_what_half_precision_moves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_teachable_machine_network_is_known_whatever_its_file_is_called(named: bool, tmp_path: Path) -> None:
-    import openvino as ov
 
     convert(shared("models", "RenoirTan__bbc2021", "converted_keras.zip"), tmp_path / "tm", Options(precision="f32"))
     model = ov.Core().read_model(tmp_path / "tm" / "model.xml")
