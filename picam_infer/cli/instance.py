@@ -36,8 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Make one, or list them. Raises `PicamError`."""
     if args.name is None:
-        for service in service_manager.services():
+        services = service_manager.services()
+        for service in services:
             say(f"{service.unit:<36} {service.settings}")
+        if not services:
+            say(f"there are no services yet: {service_manager.SETTINGS} has no settings file; scripts/install.sh makes "
+                "the first one", error=True)  # fmt: skip
         return 0
     service = service_manager.named(args.name)
     if service.name == service_manager.MAIN:

@@ -15,5 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Ask the service for its window, starting it if it is not running; returns 0. Raises `PicamError`."""
-    service_manager.show_window(service_manager.named(args.instance))
+    service_manager.show_window(service_manager.installed(args.instance, "use picam-infer run --display window"))
     return 0

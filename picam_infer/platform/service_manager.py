@@ -18,6 +18,8 @@ MAIN = "config"
 """The configuration's name without an ending; every other one belongs to picam-infer@NAME."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SUDO = "put sudo in front; members of the group picam-infer may do it from their next login on"
+_BY_HAND = "picam-infer run works without a service"
+_NO_SYSTEMD = ("onnect to bus", "onnect to system scope bus", "not been booted with systemd")
 _LIMIT_S = 60
 LONGEST_S = 330
 """Longer than the unit lets a start or a reload take (TimeoutStartSec=): systemd itself has ended one by then."""
@@ -152,12 +154,16 @@ def systemctl(*words: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S * 6, check=False)
     except FileNotFoundError as error:
-        raise Unavailable("this machine has no systemd", "picam-infer run works without a service") from error
+        raise Unavailable("this machine has no systemd", _BY_HAND) from error
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"systemd did not answer `{' '.join(command)}`", "try again") from error
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         if any(word in said for word in ("ccess denied", "uthentication", "ermission")):
             raise Unavailable(f"systemd refuses `systemctl {' '.join(words)}`", SUDO)
+        if any(
+            word in said for word in ("onnect to bus", "onnect to system scope bus", "not been booted with systemd")
+        ):
+            raise Unavailable("systemd does not run on this machine", _BY_HAND)
         raise Unavailable(f"`systemctl {' '.join(words)}` failed: {said}", "systemctl status tells more")
     return done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from picam_infer.core import PicamError
+from picam_infer.core import PicamError, Unavailable
 from picam_infer.platform import service_manager
 
 SYSTEMCTL = """#!/bin/sh
@@ -48,6 +48,18 @@ def test_a_service_that_says_something_new_gets_on(says: Path) -> None:
     news = [state("active", f"waiting for the camera, {step} of 9 parts", 2) for step in range(9)]
     says.write_text("".join([state("active", "sees 7", 1), *news, state("active", "sees plants", 2)]))
     assert service_manager.reload(SERVICE, PATIENCE_S).status == "sees plants"
+
+
+@pytest.mark.parametrize("said", [
+    "Failed to connect to bus: Host is down",
+    "Failed to connect to system scope bus via local transport: No such file or directory",
+    "System has not been booted with systemd as init system (PID 1). Can't operate.",
+])  # fmt: skip
+def test_a_machine_where_systemd_does_not_run_is_named_as_that(said: str, says: Path) -> None:
+    (says.parent / "systemctl").write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 1\n')
+    with pytest.raises(Unavailable, match="systemd does not run on this machine") as error:
+        service_manager.show_window(SERVICE)
+    assert "picam-infer run" in error.value.hint
 
 
 def test_a_service_that_says_nothing_new_is_given_up(says: Path) -> None:
