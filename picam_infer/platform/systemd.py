@@ -59,15 +59,18 @@ class Notifier:
             self._send(f"STATUS={text}")
 
     def loading(self) -> None:
-        """A model is being loaded, which takes long without a ping: the watchdog waits longer, until the next one."""
+        """A model is being loaded, which takes long without a ping: the watchdog waits longer until that is over."""
         if self.watchdog_s:
             self._loading = True
             self._send(f"WATCHDOG_USEC={_LOADING_S * 1_000_000}")
 
-    def watchdog_ping(self) -> None:
-        """Work was done. Sent at most ten times in a watchdog period."""
+    def watchdog_ping(self, loading: bool = False) -> None:
+        """Work was done. Sent at most ten times in a watchdog period.
+
+        `loading`: the model is still being loaded. What is done meanwhile says nothing about how long that takes.
+        """
         now_s = time.monotonic()
-        if self._loading:
+        if self._loading and not loading:
             self._loading = False
             self._fed_s = now_s
             self._send(f"WATCHDOG_USEC={round(self.watchdog_s * 1e6)}\nWATCHDOG=1")

@@ -31,9 +31,9 @@ class Readiness:
         """A model is about to be loaded: the watchdog has to wait longer."""
         self._notifier.loading()
 
-    def alive(self) -> None:
-        """There is a result, or it is known why there is none: ping the watchdog."""
-        self._notifier.watchdog_ping()
+    def alive(self, loading: bool = False) -> None:
+        """There is a result, or it is known why there is none: ping the watchdog; `loading`: no model has answered."""
+        self._notifier.watchdog_ping(loading)
 
     def ready(self, state: State) -> None:
         """Say once that the service is ready: it has an answer, or its screen says why not."""

@@ -262,9 +262,9 @@ class Supervisor:
                 if answered and complete:
                     self._readiness.ready(state)
                 worked = done
-                self._readiness.alive()
+                self._readiness.alive(loading=not state.engine)
             elif pipeline.resting or state.settling or self._change is not None:
-                self._readiness.alive()
+                self._readiness.alive(loading=not state.engine)
             outcome = self._attend(viewer, state) or self._follow(state)
             if outcome is not None:
                 return outcome

@@ -128,6 +128,27 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     made.close()
 
 
+def test_the_watchdog_waits_for_the_first_answer_even_if_the_camera_comes_late(
+    start: Start, tmp_path: Path, manager: Manager
+) -> None:
+    """Meanwhile it is known why there are no results: that says nothing about how long the model takes to load."""
+    make_bundle(tmp_path / "m")
+    start("run", "--source", "http://127.0.0.1:9/", "--model", tmp_path / "m", "--display", "none",
+          **manager.environment)  # fmt: skip
+    manager.hears("WATCHDOG_USEC=300000000")
+    for _ in range(3):
+        assert manager.hears("WATCHDOG") == "WATCHDOG=1"
+
+
+def test_the_watchdog_waits_no_longer_than_usual_once_there_are_answers(
+    start: Start, tmp_path: Path, manager: Manager
+) -> None:
+    make_bundle(tmp_path / "m")
+    start("run", "--source", "demo", "--model", tmp_path / "m", "--display", "none", **manager.environment)
+    manager.hears("WATCHDOG_USEC=300000000")
+    manager.hears("WATCHDOG_USEC=1000000\nWATCHDOG=1")
+
+
 def test_a_folder_of_pictures_is_named_in_full(start: Start, tmp_path: Path, album: Path) -> None:
     make_bundle(tmp_path / "m")
     process = start("run", "--source", album, "--model", tmp_path / "m", "--display", "none", "--json")
