@@ -21,7 +21,8 @@ SOCKETS = Path("/tmp/.X11-unix")
 RUN = Path("/run/user")
 LOGIND = Path("/run/systemd")
 _COOKIE = b"MIT-MAGIC-COOKIE-1"
-_PATIENCE_S = 1.0
+PATIENCE_S = 1.0
+"""For how long an X server may not answer before it counts as hanging."""
 _STARTS_S = 30.0
 """For so long after its start a desktop may still be about to let us in: no remedy is due yet."""
 SERVICE_USER = "picam-infer"
@@ -60,16 +61,20 @@ class Refused(Disconnected):
     """A desktop is running, but there is no way to a window in it yet."""
 
 
+class Silent(Disconnected):
+    """A desktop's X server is there, but does not answer."""
+
+
 def find(
     environ: Mapping[str, str] = os.environ, sockets: Path = SOCKETS, run: Path = RUN, logind: Path = LOGIND
 ) -> Session:
     """Return a session to draw in, the environment's own first.
 
-    Raises `Disconnected`; `Refused`, naming the desktop, if one is running nevertheless.
+    Raises `Disconnected`; `Refused`, naming the desktop, or `Silent`, if one is running nevertheless.
     """
     if not environ.get("DISPLAY") and greeter_shown(logind):
         raise Refused("the screen shows the login prompt", "the window opens once somebody has logged in")
-    refused, desktop = "", compositor()
+    refused, silent, desktop = "", "", compositor()
     own, asleep = environ.get("DISPLAY", ""), desktop is not None and not desktop.x_server
     displays = list(_displays(environ, sockets))
     for display in displays:
@@ -77,7 +82,11 @@ def find(
         if asleep and display != own:
             continue
         for authority in _authorities(environ, run):
-            answered = try_connect(display, authority, sockets)
+            try:
+                answered = try_connect(display, authority, sockets)
+            except TimeoutError:
+                silent = silent or display
+                break
             if answered is None:
                 break
             if answered.refusal == "":
@@ -89,6 +98,8 @@ def find(
     name = desktop.name if desktop is not None else ""
     if refused:
         raise Refused(refused, way_in(name))
+    if silent:
+        raise Silent(f"the desktop's X server on {silent} does not answer", "log out and in again")
     if asleep and displays and shutil.which("Xwayland"):
         raise Refused(f"the desktop ({name}) has not let user {_user()} in yet", way_in(name))
     if name:
@@ -171,13 +182,18 @@ class Answer(NamedTuple):
 
 
 def try_connect(display: str, authority: str, sockets: Path = SOCKETS) -> Answer | None:
-    """Connect to a desktop's X server; None: it is not there."""
+    """Connect to a desktop's X server; None: it is not there. Raises `TimeoutError` if it does not answer."""
     try:
         link = _dial(display, sockets)
+    except TimeoutError:
+        raise
     except (OSError, ValueError, OverflowError):  # the name may be anything
         return None
     try:
         return Answer(link, *_greet(link, display, authority))
+    except TimeoutError:
+        link.close()
+        raise
     except OSError:
         link.close()
         return None
@@ -197,19 +213,21 @@ def _dial(display: str, sockets: Path) -> socket.socket:
     host, _, number = display.rpartition(":")
     number = number.partition(".")[0]
     if host and host != "unix":
-        return socket.create_connection((host, 6000 + int(number)), _PATIENCE_S)
+        return socket.create_connection((host, 6000 + int(number)), PATIENCE_S)
     path = str(sockets / f"X{number}")
     # A Wayland compositor's X server listens at the first too; its file is its own user's alone. Qt tries both as well.
+    silent = False
     for address in ("\0" + path, path):
         link = socket.socket(socket.AF_UNIX)
-        link.settimeout(_PATIENCE_S)
+        link.settimeout(PATIENCE_S)
         try:
             link.connect(address)
-        except OSError:
+        except OSError as error:
+            silent = silent or isinstance(error, (TimeoutError, BlockingIOError))  # its queue is full
             link.close()
         else:
             return link
-    raise ConnectionRefusedError
+    raise TimeoutError if silent else ConnectionRefusedError
 
 
 def _received(link: socket.socket, size: int) -> bytes:

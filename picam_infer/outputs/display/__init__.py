@@ -39,6 +39,9 @@ def first(openers: Sequence[Callable[[], Display]], desktop: bool) -> Display:
             raise next((loss for loss in losses if isinstance(loss, x11.Refused)), held) from None
         except Disconnected as loss:
             losses.append(loss)
+    # A desktop that does not answer is one: what the bare monitor lacks is of no interest then.
+    if silent := next((loss for loss in losses if isinstance(loss, x11.Silent)), None):
+        raise silent
     # Without a desktop, a missing desktop is no news: the bare monitor's reason is the one to fix.
     raise losses[0] if desktop or len(losses) < 2 else losses[1]
 

@@ -403,6 +403,21 @@ def test_no_session(tmp_path: Path) -> None:
         x11.find({"DISPLAY": "nonsense"}, tmp_path, tmp_path)
 
 
+@pytest.mark.parametrize("queue", [8, 0], ids=["it takes connections", "its queue is full"])
+def test_a_frozen_x_server_is_not_called_missing(queue: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(x11, "PATIENCE_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as waiting:
+        server.bind(str(tmp_path / "X3"))
+        server.listen(queue)
+        if queue == 0:
+            waiting.connect(str(tmp_path / "X3"))
+        with pytest.raises(x11.Silent, match="X server on :3 does not answer") as silent:
+            x11.find({}, tmp_path, tmp_path, tmp_path)
+    assert silent.value.hint
+    with pytest.raises(Disconnected, match="no desktop session"):
+        x11.find({}, tmp_path, tmp_path, tmp_path)
+
+
 class Login:
     """A machine at which somebody is logged in, in a Wayland desktop; `files` under proc, run and etc."""
 
@@ -518,6 +533,14 @@ def test_a_desktop_that_refuses_is_what_counts_when_it_has_the_monitor(monkeypat
 
     with pytest.raises(x11.Refused, match="refuses"):
         display.first([window, kms], desktop=False)
+
+
+def test_a_desktop_that_does_not_answer_is_what_counts_on_a_machine_without_a_graphics_card() -> None:
+    def window() -> Display:
+        raise x11.Silent("the desktop's X server on :0 does not answer", "log out and in again")
+
+    with pytest.raises(x11.Silent):
+        display.first([window, lambda: refusing("no graphics card"), lambda: refusing("no frame buffer")], False)
 
 
 def test_a_desktop_that_starts_slowly_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
