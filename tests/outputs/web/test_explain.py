@@ -75,6 +75,7 @@ def test_one_at_a_time_and_the_page_goes_on(web: Web, monkeypatch: pytest.Monkey
 
 
 def test_the_page_shows_it_below_the_picture(browser: Browser, web: Web) -> None:
+    browser.size(1280, 800)
     browser.open(f"http://127.0.0.1:{web.port}/")
     until(lambda: browser.js("return document.getElementById('why') !== null"))
     browser.js("document.getElementById('why').click()")
@@ -84,6 +85,12 @@ def test_the_page_shows_it_below_the_picture(browser: Browser, web: Web) -> None
             "return [...document.querySelectorAll('#explained img')].every((i) => i.naturalWidth === 12)"
         )
     )
-    assert "120×120 of it" in browser.js("return document.getElementById('explained').textContent")
+    said = browser.js("return document.getElementById('explained').textContent")
+    assert "120×120 of it" in said and "pixel × 0.00392;" not in said and "+ 0" not in said, "short numbers"
+    assert "pixel × 0.00392" in said and "covering" in said
+    top = browser.js("return document.getElementById('explained').getBoundingClientRect().top")
+    assert top < 700, "the page was scrolled to it"
+    heights = "return ['view', 'seen'].map((id) => document.getElementById(id).offsetHeight)"
+    assert max(browser.js(heights)) < 800, "picture and label stay as they were"
     browser.js("document.getElementById('why').click()")
     assert browser.js("return document.getElementById('explained').hidden")

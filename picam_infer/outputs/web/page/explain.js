@@ -2,6 +2,7 @@
 
 import { at, element } from "./dom.js";
 import { address, loggedOut } from "./server.js";
+import { apart } from "./text.js";
 
 const PATIENCE_MS = 90000; // a slow Pi has to load the model first
 const ROWS = 8;
@@ -11,10 +12,11 @@ class Explained {
     this.button = element("button", { id: "why", type: "button", textContent: "Why?", title: "What the network was given, and what in it counts" });
     this.button.setAttribute("aria-expanded", "false");
     this.button.setAttribute("aria-controls", "explained");
-    this.place = element("div", { id: "explained", hidden: true });
+    this.place = element("section", { id: "explained", className: "card", hidden: true });
+    this.place.setAttribute("aria-label", "Why");
     this.place.setAttribute("role", "status");
     view.querySelector(".row").append(this.button);
-    view.append(this.place);
+    at("seen").after(this.place); // below picture and label: it is wider than either
     this.urls = [];
     this.button.addEventListener("click", () => {
       if (!this.place.hidden) this.close();
@@ -47,8 +49,9 @@ class Explained {
   }
 
   show(...children) {
-    this.place.replaceChildren(...children);
+    this.place.replaceChildren(element("h2", { textContent: "Why" }), ...children);
     this.place.hidden = false;
+    this.place.scrollIntoView({ block: "nearest" });
     this.button.setAttribute("aria-expanded", "true");
   }
 
@@ -59,11 +62,12 @@ class Explained {
       this.figure(answer.heat_png, `What speaks for ${saliency.label} (red) and against it (blue)`, `map of what speaks for ${saliency.label}`));
     const figures = element("ul", {}, ...[
       `picture ${picture.width}×${picture.height}; ${box.width}×${box.height} of it at ${box.x}, ${box.y} is looked at (fit: ${input.fit})`,
-      `input ${input.shape.slice(1).join("×")}, ${input.layout}, ${input.colour}: pixel × ${[input.scale].flat().join(", ")} + ${[input.offset].flat().join(", ")}`,
-      `numbers ${numbers.low} … ${numbers.high} of ${numbers.possible.join(" … ")} possible, mean ${numbers.mean.join(", ")}`,
+      `input ${input.shape.slice(1).join("×")}, ${input.layout}, ${input.colour}: ${scaled(input)}`,
+      `numbers ${short(numbers.low)} … ${short(numbers.high)} of ${numbers.possible.map(short).join(" … ")} possible, mean ${numbers.mean.map(short).join(", ")}`,
+      counts(saliency),
       `outputs are ${answer.reading === "softmax" ? "turned into probabilities by a softmax" : "used as they are"}`,
     ].map((line) => element("li", { textContent: line })));
-    return [pictures, figures, this.table(answer.outputs)];
+    return [pictures, this.table(answer.outputs), figures];
   }
 
   table(outputs) {
@@ -71,7 +75,8 @@ class Explained {
     return element("table", {},
       element("caption", { className: "hidden", textContent: "Outputs before and after interpretation" }),
       element("thead", {}, cells("th", ["Class", "Output", "Read as"])),
-      element("tbody", {}, ...outputs.slice(0, ROWS).map(({ label, raw, score }) => cells("td", [label, raw, score]))));
+      element("tbody", {}, ...outputs.slice(0, ROWS).map(({ label, raw, score }) => cells("td", [label, short(raw), short(score)])),
+        ...(outputs.length > ROWS ? [cells("td", [`… and ${outputs.length - ROWS} more`, "", ""])] : [])));
   }
 
   figure(png, caption, alt) {
@@ -80,6 +85,24 @@ class Explained {
     this.urls.push(url);
     return element("figure", {}, element("img", { src: url, alt, width: 224 }), element("figcaption", { className: "dim", textContent: caption, dir: "auto" }));
   }
+}
+
+// How numbers follow from pixels: "pixel × 0.00784 − 1".
+function scaled({ scale, offset }) {
+  const [factors, offsets] = [[scale].flat().map(short), [offset].flat().map(short)];
+  const sign = offsets.every((one) => one <= 0) ? "−" : "+";
+  const added = offsets.every((one) => one === 0) ? "" : ` ${sign} ${offsets.map((one) => (sign === "−" ? -one : one)).join(", ")}`;
+  return `pixel × ${factors.join(", ")}${added}`;
+}
+
+// How much the reddest part counts: the map alone does not tell.
+function counts({ label, drop }) {
+  if (drop < 0.0005) return `no single part speaks for ${apart(label)}: covering one does not lower its score`;
+  return `covering the reddest part lowers the score of ${apart(label)} by ${short(drop)}${drop < 0.05 ? ", which is little: no part decides alone" : ""}`;
+}
+
+function short(value) {
+  return Number(value.toPrecision(3));
 }
 
 new Explained(at("view"));
