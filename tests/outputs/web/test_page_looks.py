@@ -312,6 +312,19 @@ const r = (e.closest('.card') ?? e).getBoundingClientRect(), own = e.getBounding
 return [r.left + scrollX, r.top + scrollY, own.left + scrollX, own.top + scrollY, e.id || e.textContent.slice(0, 20)]"""
 
 
+def test_there_are_no_bars_beside_the_picture_and_a_closed_card_is_small(browser: Browser, web: Web, run: Run) -> None:
+    for width, height in ((1280, 900), (1280, 560), (390, 844), (800, 380)):
+        visit(browser, web, width, height)
+        until(lambda: browser.js("return Number(document.getElementById('picture').dataset.pictures) > 1"))
+        shape = "const one = document.getElementById(arguments[0]); return [one.clientWidth, one.clientHeight]"
+        stage, picture = browser.js(shape, "stage"), browser.js(shape, "picture")
+        assert stage == picture, (width, height)
+        own = browser.js("const { width, height } = document.getElementById('picture'); return width / height")
+        assert picture[0] / picture[1] == pytest.approx(own, abs=0.02), (width, height)
+    visit(browser, web)
+    assert browser.js("return document.getElementById('models').offsetHeight") < 70
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_tab_order_is_the_reading_order(browser: Browser, web: Web, width: int) -> None:
     visit(browser, web, width, WIDTHS[width])

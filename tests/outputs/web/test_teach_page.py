@@ -221,6 +221,19 @@ def test_a_model_that_was_not_taught_is_not_corrected_and_the_dialog_says_what_h
     until(lambda: "goes into the lesson “taught”, which knows “plate”" in text(browser, "#really-lesson"))
 
 
+def test_more_opens_below_and_the_name_looks_like_a_field(browser: Browser, pi: Service) -> None:
+    visit(browser, pi)
+    click(browser, "#first")
+    until(lambda: shown(browser, ".thing .more"))
+    top = "return document.querySelector('.thing .more').getBoundingClientRect().top"
+    before = browser.js(top)
+    click(browser, ".thing .more")
+    assert shown(browser, ".thing .extra") and browser.js(top) == before
+    assert browser.js("return document.querySelector('.thing .more').ariaExpanded") == "true"
+    sides = "const style = getComputedStyle(document.querySelector('.title'));"
+    assert browser.js(f"{sides} return style.borderTopColor === style.borderBottomColor")
+
+
 def test_while_paused_nothing_can_be_corrected_and_a_failure_offers_no_undo(browser: Browser, pi: Service) -> None:
     visit(browser, pi)
     click(browser, "#to-watch")

@@ -30,7 +30,7 @@ function numbers(state) {
     ["Monitor", state.display || "none"],
     ["Damaged pictures", state.bad_frames ? String(state.bad_frames) : null],
     ["Flawed pictures", state.flawed_frames ? String(state.flawed_frames) : null],
-    ["Viewers of this page", String((clients.raw ?? 0) + (clients.drawn ?? 0))],
+    ["Viewers", String((clients.raw ?? 0) + (clients.drawn ?? 0))],
     ["Running for", duration(state.uptime_s)],
     ...outlets(state.events ?? []),
   ];

@@ -55,6 +55,9 @@ export class Models {
 
   showTrial(trial) {
     const { at } = this;
+    // What somebody has just begun, or waits for, may be below the edge of the screen.
+    if (this.stage !== undefined && trial.stage !== this.stage && trial.stage !== "none") requestAnimationFrame(() => at("model-trial").scrollIntoView({ block: "nearest" }));
+    this.stage = trial.stage;
     at("model-trial").hidden = trial.stage === "none";
     at("model-choose").hidden = trial.stage === "receiving" || trial.stage === "converting";
     at("model-use").hidden = trial.stage !== "ready";

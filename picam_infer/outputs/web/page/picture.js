@@ -53,6 +53,7 @@ export class Picture {
     if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
       canvas.width = bitmap.width;
       canvas.height = bitmap.height;
+      canvas.parentElement.style.setProperty("--ratio", bitmap.width / bitmap.height);
     }
     pen.drawImage(bitmap, 0, 0);
     const { region, aspect, result } = this.shown;

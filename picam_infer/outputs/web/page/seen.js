@@ -18,7 +18,6 @@ export class Seen {
     label.className = result ? (result.label === null ? "unknown" : "") : "stale";
     label.dataset.size = label.textContent.length > 36 ? "small" : label.textContent.length > 12 ? "medium" : "large";
     const top = result ? result.top : [];
-    const before = bars.children.length;
     while (bars.children.length < top.length) bars.append(bar());
     while (bars.children.length > top.length) bars.lastChild.remove();
     top.forEach(({ label: text, score, unit }, number) => {
@@ -29,7 +28,9 @@ export class Seen {
       item.querySelector("i").style.transform = `scaleX(${score})`;
       item.querySelector("b").style.left = `${threshold * 100}%`;
     });
-    if (before !== top.length) this.reachable();
+    const names = top.map(({ label: text }) => text).join("\n"); // longer ones take more lines
+    if (names !== this.names) this.reachable();
+    this.names = names;
   }
 
   // Only a list that scrolls can be reached with Tab.

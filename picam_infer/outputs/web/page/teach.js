@@ -178,12 +178,17 @@ export class Teach {
     const record = element("button", { type: "button", className: "record" }, element("span", { textContent: "Hold to record" }));
     const into = element("select", {});
     const remove = element("button", { type: "button", textContent: "Remove" });
-    const more = element("details", { className: "more" }, element("summary", {}, "⋯"),
-      element("div", {}, element("label", {}, "Put its pictures into ", into), remove));
+    const more = element("button", { type: "button", className: "more", textContent: "⋯" });
+    const extra = element("div", { className: "extra", hidden: true }, element("label", {}, "Put its pictures into ", into), remove);
+    more.setAttribute("aria-expanded", "false");
+    more.addEventListener("click", () => {
+      extra.hidden = !extra.hidden;
+      more.setAttribute("aria-expanded", String(!extra.hidden));
+    });
     const thumbs = element("ul", { className: "thumbs" });
     const all = element("button", { type: "button", className: "all" });
     const odd = element("p", { className: "dim hint", hidden: true });
-    card.append(element("div", { className: "top" }, element("i", { className: "swatch" }), title, count, more), record, thumbs, odd, all);
+    card.append(element("div", { className: "top" }, element("i", { className: "swatch" }), title, count, more), extra, record, thumbs, odd, all);
     Object.assign(card, { title_: title, count_: count, record_: record, into, remove_: remove, more, thumbs, odd, all });
     title.addEventListener("focus", () => this.choosing(card.of));
     title.addEventListener("change", () => this.rename(card, title.value));
@@ -219,7 +224,7 @@ export class Teach {
     card.record_.setAttribute("aria-pressed", String(recording));
     card.record_.setAttribute("aria-disabled", String(this.trouble() !== null));
     card.record_.title = label === this.current ? "Space works too" : "";
-    card.more.firstChild.setAttribute("aria-label", `More for ${label}`);
+    card.more.setAttribute("aria-label", `More for ${label}`);
     const others = this.classes.map((one) => one.label).filter((other) => other !== label);
     const options = reconcile(card.into, ["", ...others], (other) => element("option", { value: other, textContent: other || "choose …" }));
     if (document.activeElement !== card.into) card.into.value = "";
