@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from picam_infer import config
 from picam_infer.core import BadFrame, Finding, Frame, NoSpace, Result
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Only files with such names are ever counted or deleted: the folder may be someone's home.
 _NAME = re.compile(r"\d{8}-\d{6}-\d{3}_[^/\x00]{1,80}_\d+\.jpg")
+_DIGITS = 10
+"""Digits of a picture's number. In version 0.1 it was the result's, of one run, and was not padded with zeros."""
 _MB = 1_000_000
 _MAKE_ROOM = "make room, lower keep.reserve_mb, or choose a folder on another disk"
 _INTERNAL = "an internal error; see the journal"
@@ -49,7 +51,9 @@ class Collector:
         self._folder = Path(settings.folder)
         self._lock = threading.Lock()
         self._files: deque[tuple[str, int]] = deque()
-        """Pictures by name (so by time) and the bytes they take with their results."""
+        """The names of the pictures in the order they were saved, and the bytes they take with their results."""
+        self._number = 0
+        """That of the picture saved last. The time in a name tells no order: a clock may have been wrong."""
         self._changes: deque[Change] = deque(maxlen=1)
         self._due_s = 0.0
         self._stop = threading.Event()
@@ -216,6 +220,7 @@ class Collector:
         note = utf8.json_bytes({**result.as_json(), "model": self._state.model}, indent=1)
         size = len(data) + len(note)
         self._make_room(size)
+        self._number += 1
         stem = self._stem(result)
         self._write(stem + ".json", note)
         self._write(stem + ".jpg", data)
@@ -224,7 +229,9 @@ class Collector:
 
     def _stem(self, result: Result) -> str:
         moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(result.captured))
-        return f"{moment}-{int(result.captured * 1000) % 1000:03d}_{folder_name(result.label)}_{result.seq}"
+        return (
+            f"{moment}-{int(result.captured * 1000) % 1000:03d}_{folder_name(result.label)}_{self._number:0{_DIGITS}}"
+        )
 
     def _write(self, name: str, data: bytes) -> None:
         # Appears whole or not at all: the page may be listing the folder. Not synced: that would hold up the next one.
@@ -254,21 +261,40 @@ class Collector:
 
     def _scan(self) -> None:
         """Find what earlier runs collected."""
-        found = []
+        found: list[tuple[_Place, str, int]] = []
         with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
                 if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     with contextlib.suppress(OSError):
-                        note = Path(entry.path).with_suffix(".json")
-                        found.append((entry.name, entry.stat().st_size + (note.stat().st_size if note.exists() else 0)))
+                        status, note = entry.stat(), Path(entry.path).with_suffix(".json")
+                        size = status.st_size + (note.stat().st_size if note.exists() else 0)
+                        found.append((_place(entry.name, status.st_mtime), entry.name, size))
+        found.sort()
+        self._number = found[-1][0].number if found else 0
         with self._lock:
-            self._files = deque(sorted(found))
+            self._files = deque((name, size) for _, name, size in found)
 
     def _failed(self, reason: str) -> None:
         self.failures += 1
         if not self.reason:
             log.warning("keep: %s", reason)
         self.reason = reason
+
+
+class _Place(NamedTuple):
+    """A picture's place in the order of saving."""
+
+    number: int
+    """0: it has none yet, and is older than all that have one."""
+    credible: bool
+    """Whether its time can be true. What seems to come from the future is from before the clock was put right."""
+    modified: float
+
+
+def _place(name: str, modified: float) -> _Place:
+    digits = name.rpartition("_")[2].partition(".")[0]
+    number = int(digits) if len(digits) == _DIGITS and digits.startswith("0") else 0
+    return _Place(number, modified <= time.time(), modified)
 
 
 def findings(settings: config.Keep) -> Iterator[Finding]:

@@ -116,14 +116,51 @@ def test_the_oldest_go_first_and_strangers_files_stay(tmp_path: Path) -> None:
             show_or_replace(run, collector, result(None, seq=number))
         report = collector.report()
         assert report.bytes <= 30_000 and 2 <= report.pictures < 12
-        newest = [entry["name"].rpartition("_")[2] for entry in collector.entries(100)]
-    assert newest[0] == "12.jpg" and len(list(tmp_path.glob("*.json"))) == len(newest)
+        newest = [number_of(entry["name"]) for entry in collector.entries(100)]
+    assert newest[0] == 12 and len(list(tmp_path.glob("*.json"))) == len(newest)
     assert (tmp_path / "holiday.jpg").stat().st_size == 50_000
 
 
 def show_or_replace(run: State, collector: Collector, shown: Result) -> None:
+    newest = [one["name"] for one in collector.entries(1)]
     run.results.put(shown)
-    until(lambda: any(x["name"].endswith(f"_{shown.seq}.jpg") for x in collector.entries(1)))
+    until(lambda: [one["name"] for one in collector.entries(1)] not in ([], newest))
+
+
+def number_of(name: str) -> int:
+    return int(name.rpartition("_")[2].removesuffix(".jpg"))
+
+
+def test_a_clock_that_was_wrong_does_not_change_which_pictures_are_old(tmp_path: Path) -> None:
+    """In the year 2100, then twice in the hour that autumn has two of, and at last at the right time."""
+    captured = [4102444800.0, 1792890000.0, 1792889000.0, 1_700_000_000.0]
+    labels = ["future", "before", "after", "right"]
+    for at, (label, when) in enumerate(zip(labels, captured, strict=True)):  # each in a run of its own: seq begins anew
+        run = state()
+        with Collector(settings(tmp_path, when="every"), run) as collector:
+            until(lambda at=at: collector.report().pictures == at)  # type: ignore[misc]
+            show_or_replace(run, collector, replace(result(label, seq=9 - at), captured=when))
+            size = collector.report().bytes // (at + 1)
+    run = state()
+    with Collector(settings(tmp_path, when="every", max_mb=4.5 * size / 1e6), run) as collector:
+        until(lambda: len(collector.entries(9)) == 4)
+        assert [one["label"] for one in collector.entries(9)] == labels[::-1]
+        show_or_replace(run, collector, result("newest", seq=5))
+        assert [one["label"] for one in collector.entries(9)] == ["newest", "right", "after", "before"]
+
+
+def test_pictures_without_numbers_are_older_and_those_from_the_future_the_oldest(tmp_path: Path) -> None:
+    for name, modified in (("20991231-235959-000_a_7.jpg", time.time() + 1e8),
+                           ("20230101-000000-000_b_12345678901.jpg", 1.1e9),
+                           ("20240101-000000-000_c_1.jpg", 1.2e9)):  # fmt: skip
+        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).with_suffix(".json").write_text(json.dumps({"label": name.split("_")[1]}))
+        os.utime(tmp_path / name, (modified, modified))
+    run = state()
+    with Collector(settings(tmp_path, when="every"), run) as collector:
+        until(lambda: collector.report().pictures == 3)
+        show_or_replace(run, collector, result("d", seq=1))
+        assert [one["label"] for one in collector.entries(9)] == ["d", "c", "b", "a"]
 
 
 def test_earlier_runs_pictures_count(tmp_path: Path) -> None:
@@ -206,7 +243,7 @@ def test_nothing_is_merged_in_the_zip_and_its_table_gives_every_label_back(tmp_p
     pictures = [name for name in archive.namelist() if name.endswith(".jpg")]
     assert len(pictures) == len(labels) and len({name.partition("/")[0].casefold() for name in pictures}) == len(labels)
     for name in pictures:
-        number = int(name.rpartition("_")[2].removesuffix(".jpg"))
+        number = number_of(name)
         assert table[name.partition("/")[0]] == labels[number - 1]
 
 

@@ -101,9 +101,8 @@ def load() -> None:
         with _loading:
             import openvino  # noqa: F401
     except ImportError as error:
-        raise Unavailable(
-            f"OpenVINO cannot be loaded ({_short(error)})", "it needs a 64-bit system: pip install openvino"
-        ) from error
+        remedy = memory.REMEDY if memory.is_short(error) else "it needs a 64-bit system: pip install openvino"
+        raise Unavailable(f"OpenVINO cannot be loaded ({_short(error)})", remedy) from error
 
 
 def read_network(bundle: Bundle, core: ov.Core | None = None) -> ov.Model:
