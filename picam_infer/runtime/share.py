@@ -156,12 +156,12 @@ class Share:
             self._ends_s = self._monotonic() + opening.until - self._clock()
         if opening == self.now:
             return
-        self.now, self.fault = opening, ""
+        before, self.now, self.fault = self.now, opening, ""
         if opening is None:
             self._invited.clear()
             self.presented = None
             log.info("the page is closed to the network again", extra={"PICAM_SHARE": "no"})
-        else:
+        elif str(opening) != str(before):  # opened again, it may stay open for seconds longer
             log.info("the page is %s", opening, extra={"PICAM_SHARE": "yes"})
         for listener in tuple(self._listeners):
             listener()

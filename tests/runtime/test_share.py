@@ -61,6 +61,24 @@ def test_it_stays_open_over_restarts_until_it_is_closed(path: Path, clock: Clock
     assert heard == [False] and started(path, clock).now is None
 
 
+def test_opening_it_again_is_logged_only_if_it_stays_open_longer(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    one = started(path, clock)
+    clock.pass_s(60 - clock.now % 60)
+    heard: list[Opening | None] = []
+    one.listen(lambda: heard.append(one.now))
+    for later_s in (0, 1, 1):
+        clock.pass_s(later_s)
+        one.open(3600)
+    assert len(caplog.records) == 1 and len(set(heard)) == 3, "it does stay open for the seconds"
+    one.open(7200)
+    one.open()
+    one.open()
+    assert len(caplog.records) == 3
+
+
 def test_a_limited_time_ends_by_itself_and_across_restarts(path: Path, clock: Clock) -> None:
     one = started(path, clock)
     one.open(3600)
