@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from collections import Counter
 
 from picam_infer.core import PicamError, Result
 from picam_infer.platform import terminal
@@ -13,6 +14,8 @@ from picam_infer.runtime.options import Options
 from picam_infer.runtime.state import State
 
 log = logging.getLogger("picam_infer")
+_MOST = 12
+"""How many labels the summary has."""
 
 
 class Results:
@@ -24,11 +27,20 @@ class Results:
         self._print = options.json
         self._limit = options.frames
         self._count = 0
+        self._labels: Counter[str] = Counter()
         self._stop = stop
 
     def restart(self) -> None:
         """Count from zero again: another round begins."""
         self._count = 0
+        self._labels.clear()
+
+    def tell_end(self) -> None:
+        """Log what was seen in all, at the end of a file source."""
+        seen = ", ".join(f"{label} {count}" for label, count in self._labels.most_common(_MOST))
+        more = f" and {len(self._labels) - _MOST} more" if len(self._labels) > _MOST else ""
+        pictures = f"{self._count} picture{'s' if self._count != 1 else ''}"
+        log.info("the end: %s%s", pictures, f": {seen}{more}" if seen else "")
 
     def __call__(self, result: Result) -> None:
         """Take a result, in the inference loop's thread."""
@@ -37,6 +49,8 @@ class Results:
         if self._print:
             self._say(result)
         self._count += 1
+        if result.value is None:
+            self._labels[result.label or "unknown"] += 1
         if self._count == self._limit:
             self._stop.set()
 

@@ -272,6 +272,7 @@ class Supervisor:
                 if pipeline.failure is not None:  # since this turn began
                     raise pipeline.failure
                 tell_damage(state)
+                self._results.tell_end()
                 return Outcome.END
         return Outcome.STOP
 

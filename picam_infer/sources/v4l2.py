@@ -368,13 +368,14 @@ def none_found(wanted: str, roots: Roots = Roots()) -> Disconnected:
     """Return the loss for a camera that is not among those there are; `wanted` is NAME, a path, or "" for any."""
     there: Sequence[CameraInfo] = discover(roots)
     ribbon = "; a camera on the ribbon cable needs source: picamera" if has_ribbon_camera(roots) else ""
-    if not there:
-        missing = f"no camera that matches {wanted!r}" if wanted and not wanted.startswith("/") else "no camera"
-        return Disconnected(f"{missing} is plugged in", f"plug in a USB webcam{ribbon}")
     names = ", ".join(f"{camera.name} ({camera.node})" for camera in there)
-    if wanted.startswith("/"):
-        return Disconnected(f"{wanted} is not a camera", f"there is: {names}{ribbon}")
-    return Disconnected(f"no camera matches {wanted!r}", f"there is: {names}{ribbon}")
+    if not wanted:
+        return Disconnected("no camera is plugged in", f"plug in a USB webcam{ribbon}")
+    listed = f"there is: {names}" if there else "plug it in; picam-infer devices lists the cameras"
+    if not wanted.startswith("/"):
+        return Disconnected(f"no camera matches {wanted!r}", listed + ribbon)
+    what = f"{wanted} is not a camera" if Path(wanted).exists() else f"there is no {wanted}"
+    return Disconnected(what, listed + ribbon)
 
 
 def _user() -> str:

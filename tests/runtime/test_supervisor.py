@@ -160,6 +160,7 @@ def test_a_folder_of_pictures_is_named_in_full(start: Start, tmp_path: Path, alb
     assert [Path(r["image"]) for r in results] == sorted(album.iterdir())
     assert results[0]["engine"] == "openvino:CPU"
     assert "Traceback" not in err
+    assert [line for line in err.splitlines() if line.endswith("the end: 3 pictures: dark 2, bright 1")]
 
 
 def test_the_demo_prints_as_many_results_as_asked(start: Start, tmp_path: Path) -> None:

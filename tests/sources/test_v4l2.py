@@ -126,9 +126,14 @@ def test_a_camera_that_the_service_has_is_no_fault(kernel):
 
 def test_what_is_missing_is_said_with_what_is_there(kernel):
     assert str(v4l2.none_found("", kernel.roots)) == "no camera is plugged in; plug in a USB webcam"
+    devices = "picam-infer devices lists the cameras"
+    assert str(v4l2.none_found("C270", kernel.roots)) == f"no camera matches 'C270'; plug it in; {devices}"
+    assert str(v4l2.none_found("/dev/video97", kernel.roots)) == f"there is no /dev/video97; plug it in; {devices}"
     kernel.plug(0, "unicam-image", driver="unicam", caps=CAPTURE)
     assert "source: picamera" in v4l2.none_found("C920", kernel.roots).hint
     webcam(kernel, 2)
     lost = v4l2.none_found("C920", kernel.roots)
     assert lost.message == "no camera matches 'C920'" and "C270 HD WEBCAM" in lost.hint
-    assert v4l2.none_found("/dev/video9", kernel.roots).message == "/dev/video9 is not a camera"
+    lost = v4l2.none_found("/dev/video97", kernel.roots)
+    assert lost.message == "there is no /dev/video97" and "C270 HD WEBCAM" in lost.hint
+    assert v4l2.none_found("/dev/null", kernel.roots).message == "/dev/null is not a camera"
