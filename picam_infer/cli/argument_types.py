@@ -3,53 +3,70 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
 
 from picam_infer.imaging.region import Region, Roi
 
+T = TypeVar("T")
 
+
+def _expecting(what: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+    """Have a type say what it expects, whatever is wrong with a text; it raises `ValueError` for that."""
+
+    def decorate(convert: Callable[[str], T]) -> Callable[[str], T]:
+        @wraps(convert)
+        def explained(text: str) -> T:
+            try:
+                return convert(text)
+            except ValueError:
+                raise argparse.ArgumentTypeError(what) from None
+
+        return explained
+
+    return decorate
+
+
+def _checked(value: T, good: bool) -> T:
+    if not good:
+        raise ValueError
+    return value
+
+
+@_expecting("must be 0 or more, a whole number")
 def count(text: str) -> int:
     """Return a whole number, 0 or more."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return number
+    return _checked(number := int(text), number >= 0)
 
 
+@_expecting("must be 1 or more, a whole number")
 def positive(text: str) -> int:
     """Return a whole number, 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    return _checked(number := int(text), number >= 1)
 
 
-def share(text: str) -> float:
-    """Return a share of a whole: above 0, at most 1."""
-    number = float(text)
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError("must be above 0, at most 1")
-    return number
+@_expecting("must be a port, 1 to 65535")
+def port(text: str) -> int:
+    """Return a port's number."""
+    return _checked(number := int(text), 1 <= number <= 65535)
 
 
+@_expecting("must be a number from 0 to 1")
 def probability(text: str) -> float:
     """Return a probability: 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError("must be 0 to 1")
-    return number
+    return _checked(number := float(text), 0 <= number <= 1)
 
 
+@_expecting("must be a number above 0")
 def megabytes(text: str) -> float:
     """Return a number of megabytes."""
-    number = float(text)
-    if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
+    return _checked(number := float(text), 0 < number < 1e6)
 
 
+@_expecting("expected SIZE (above 0, at most 1) or X,Y,SIZE (X and Y from 0 to 1)")
 def region(text: str) -> Roi:
     """Return a region: `SIZE` or `X,Y,SIZE`."""
     *place, size = (float(part) for part in text.split(","))
-    if len(place) not in (0, 2) or not (0 < size <= 1 and all(0 <= share <= 1 for share in place)):
-        raise argparse.ArgumentTypeError("expected SIZE (above 0, at most 1) or X,Y,SIZE (X and Y from 0 to 1)")
-    return Region(place[0], place[1], size) if place else size
+    good = len(place) in (0, 2) and 0 < size <= 1 and all(0 <= share <= 1 for share in place)
+    return _checked(Region(place[0], place[1], size) if len(place) == 2 else size, good)

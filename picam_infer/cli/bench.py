@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image",
         type=Path,
-        metavar="FILE",
+        metavar="PICTURE",
         help="the picture to use, or a folder of pictures to compare answers on (default: a test pattern)",
     )
     parser.add_argument("--threads", type=argument_types.count, default=0, metavar="N",

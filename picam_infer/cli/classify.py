@@ -25,7 +25,7 @@ _UNKNOWN = "unknown"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `classify`'s options."""
-    parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
+    parser.add_argument("image", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
     engine_options.add_arguments(parser)
     parser.add_argument("--roi", type=argument_types.region, metavar="[X,Y,]SIZE",
                         help="the square to look at: SIZE is its side as a share of the picture's height, X and Y its "
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="below this probability the answer is unknown (default: 0.6)",
     )
-    parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees")
+    parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees; "
+                        "of further pictures as PNG-2, PNG-3 …")  # fmt: skip
     parser.add_argument(
         "--report",
         action="store_true",

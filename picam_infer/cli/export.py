@@ -20,7 +20,8 @@ _NEXT = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `export`'s options."""
     parser.add_argument("models", nargs="+", metavar="BUNDLE", help="a model's name or folder")
-    parser.add_argument("--to", required=True, choices=serving.SERVERS, help="the server: triton, ovms or kserve")
+    parser.add_argument("--to", required=True, choices=serving.SERVERS, metavar="SERVER", help="what is to load it: "
+                        "triton (NVIDIA), ovms (OpenVINO Model Server) or kserve (on Kubernetes)")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="REPOSITORY",
                         help="the folder to write to: new, empty, or written by this command before")  # fmt: skip
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from picam_infer import config as configs
+from picam_infer.cli import argument_types
 from picam_infer.config import Config
 from picam_infer.config.locations import located
 from picam_infer.core import ConfigError, Disconnected, PicamError, UsageError
@@ -27,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the new service's name; without it, list the services")
     parser.add_argument("--source", metavar="S", help="its camera (default: the first one that no service uses)")
     parser.add_argument("--model", metavar="M", default="digits", help="its model (default: %(default)s)")
-    parser.add_argument("--port", type=int, metavar="N", help="its page's port (default: the first free one from 8081)")
+    parser.add_argument(
+        "--port", type=argument_types.port, metavar="N", help="its page's port (default: the first free one from 8081)"
+    )
     parser.add_argument("--display", choices=["auto", "window", "kms", "framebuffer", "none"],
                         help="its display (default: none if another service uses the monitor)")  # fmt: skip
     parser.add_argument("--no-start", action="store_true", help="only write the file")

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from picam_infer.cli import argument_types
 from picam_infer.platform.terminal import say
 from picam_infer.training.rates import meets_bars
 from picam_infer.training.train import EPOCHS, FRAMES_PER_SIZE, MEMBERS, SAMPLES, train_digits
@@ -25,26 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder to write to (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="random seed: the same seed renders the same frames (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--members",
-        type=int,
-        default=MEMBERS,
-        help="how many networks teach the one that is kept (default: %(default)s)",
-    )
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="rendered training frames (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over them (default: %(default)s)")
-    parser.add_argument(
-        "--frames",
-        type=int,
-        default=FRAMES_PER_SIZE,
-        help="evaluation frames for each size (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="processor cores to use (default: %(default)s)"
-    )
+    for name, kind, default, what in (
+        ("--seed", argument_types.count, 1, "random seed: the same seed renders the same frames"),
+        ("--members", argument_types.positive, MEMBERS, "how many networks teach the one that is kept"),
+        ("--samples", argument_types.positive, SAMPLES, "rendered training frames"),
+        ("--epochs", argument_types.positive, EPOCHS, "passes over them"),
+        ("--frames", argument_types.positive, FRAMES_PER_SIZE, "evaluation frames for each size"),
+        ("--processes", argument_types.positive, os.cpu_count() or 1, "processor cores to use"),
+    ):
+        parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{what} (default: %(default)s)")
 
 
 def main(args: argparse.Namespace) -> int:
