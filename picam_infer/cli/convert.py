@@ -113,9 +113,9 @@ class Told:
     CHANGE_S = 5.0
     """How long after a line the next step gets one."""
     _WORDS: ClassVar = {
-        "read": "reading", "build": "building the network of", "check": "trying the network of", "save": "saving",
-        "try": "trying pictures on the network of",
-        "quantize": "quantising, which takes minutes,",
+        "read": "reading {}", "build": "building the network of {}", "check": "trying the network of {}",
+        "save": "saving {}", "try": "trying pictures on the network of {}",
+        "quantize": "quantising {}, which takes minutes",
     }  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -128,5 +128,5 @@ class Told:
         if waited_s < self._said_s + pause_s:
             return
         self._phase, self._said_s = phase, waited_s
-        doing = self._WORDS.get(phase, phase)
-        say(f"picam-infer convert: {doing} {self._name} … ({waited_s:.0f} s)", error=True)
+        doing = self._WORDS.get(phase, f"{phase} {{}}").format(self._name)
+        say(f"picam-infer convert: {doing} … ({waited_s:.0f} s)", error=True)

@@ -166,7 +166,8 @@ class _Lesson:
         self.skipped: list[str] = []
         """Pictures that were not taught, with the reason."""
         self.remarks: list[str] = []
-        self._again = 0
+        self._again = self._twice = 0
+        """How many of the pictures given were taught earlier, and how many are the same as another one given."""
 
     def begin(self, backbone: Bundle, place: Path) -> tuple[Bundle, Report]:
         """Teach from scratch; earlier pictures are moved aside once everything has succeeded."""
@@ -180,9 +181,13 @@ class _Lesson:
             atomic_folder.put(fresh, place)
             if again:
                 before = place.with_name(f"{place.name}.before")
+                replaced = ", instead of those from before them" if before.exists() else ""
                 shutil.rmtree(before, ignore_errors=True)
                 fresh.rename(before)
-                self.remarks.append(f"the earlier pictures are in {before}")
+                self.remarks.append(f"the earlier pictures are in {before}{replaced}")
+        except PicamError as error:
+            error.message = error.message.replace(str(fresh), str(place))  # the former is not there any more
+            raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return bundle, report
@@ -210,7 +215,9 @@ class _Lesson:
     def _move(self, teacher: Teacher, moved: Sequence[tuple[_Meant, str]]) -> None:
         for what, label in moved:
             if isinstance(what, str):
-                self.remarks.append(f"moved from {what} to {label}: {_pictures(teacher.counts().get(what, 0))}")
+                self.remarks.append(
+                    f"moved from {what} to {label}: {counted(teacher.counts().get(what, 0), 'picture')}"
+                )
                 teacher.rename_class(what, label, _STEP)
             for id in what if isinstance(what, list) else ():
                 teacher.relabel(id, label, _STEP)
@@ -223,7 +230,7 @@ class _Lesson:
             raise UsageError("--remove names every picture that was taught: nothing would be left to recognise",
                              f"leave one out, or delete the folder {self._args.output} and its pictures")  # fmt: skip
         for label in sorted(classes):
-            self.remarks.append(f"removed with the class {label}: {_pictures(teacher.counts().get(label, 0))}")
+            self.remarks.append(f"removed with the class {label}: {counted(teacher.counts().get(label, 0), 'picture')}")
             teacher.remove_class(label, _STEP)
         for id in sorted(gone & {picture.id for picture in teacher.pictures()}):
             teacher.remove(id, _STEP)
@@ -249,12 +256,15 @@ class _Lesson:
                 self.remarks += found.remarks
             bar = _Bar()
             known = {picture.id: picture.label for picture in teacher.pictures()}
+            before = set(known)
             for done, one in enumerate(given):
                 bar(done, len(given))
-                self._one(teacher, one, known)
+                self._one(teacher, one, known, before)
             bar.end()
         if self._again:
-            self.remarks.append(f"already taught: {self._again} of {counted(len(given), 'picture')}")
+            self.remarks.append(f"left out, because they were taught before: {counted(self._again, 'picture')}")
+        if self._twice:
+            self.remarks.append(f"left out, because they were given twice: {counted(self._twice, 'picture')}")
         there = teacher.counts()
         empty = [label for label in dict.fromkeys(one.label for one in given) if label not in there]
         if empty and (refuse_empty or not there):
@@ -262,7 +272,7 @@ class _Lesson:
                           "put some into its folder, or remove it")  # fmt: skip
         self.remarks += [f"class {label} has no usable picture" for label in empty]
 
-    def _one(self, teacher: Teacher, one: Given, known: dict[str, str]) -> None:
+    def _one(self, teacher: Teacher, one: Given, known: dict[str, str], before: Set[str]) -> None:
         from picam_infer.imaging import pictures
         from picam_infer.training.teach.picture_set import Full, identify
         from picam_infer.training.teach.teacher import NotWritten
@@ -271,7 +281,8 @@ class _Lesson:
             data = pictures.read_bytes(one.path)
             id = identify(data)
             if known.get(id) == one.label:
-                self._again += 1
+                self._again += id in before
+                self._twice += id not in before
             elif id in known:
                 self.skipped.append(f"{one.shown} is already taught, as {known[id]}; --relabel moves it")
             else:
@@ -302,10 +313,6 @@ def _meant(teacher: Teacher, given: str) -> _Meant:
     raise UsageError(
         f"{given!r} is neither a taught picture nor a class", f"classes: {', '.join(teacher.counts()) or 'none'}"
     )
-
-
-def _pictures(count: int) -> str:
-    return f"{count} picture{'s' if count != 1 else ''}"
 
 
 def _follow_classes(place: Path, renamed: Sequence[tuple[str, str]], gone: Set[str]) -> None:

@@ -41,7 +41,7 @@ _SAVED_PARTS = frozenset({"assets", "assets.extra", "variables"})
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".tm")
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 _KNOWN = "known are .h5, .keras, model.json, .tflite, .onnx, .pb, .meta, .xml, SavedModel folders, and zips of these"
-_EXPORT = "export the model itself; in Teachable Machine: Export Model, Tensorflow, Keras"
+_EXPORT = "export the model itself; in Teachable Machine: Export Model, “Tensorflow”, “Keras”"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from picam_infer.core import PicamError
+from picam_infer.core import PicamError, counted
 from picam_infer.platform import regular_file
 
 HEAD = 64 << 10
@@ -15,7 +15,7 @@ HEAD = 64 << 10
 
 _UNPACK = "unpack it and give the model that is in it"
 _DOWNLOAD = "download the file itself: “save link” saves the page that shows it"
-_PROJECT_HINT = "open it in Teachable Machine, choose Export Model, Tensorflow, Keras, and give that download"
+_PROJECT_HINT = "open it in Teachable Machine, choose Export Model, “Tensorflow”, “Keras”, and give that download"
 _ONNX = "export the network as ONNX (torch.onnx.export) and give that file"
 _MAGICS: tuple[tuple[bytes, str, str], ...] = (
     (b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
@@ -235,7 +235,8 @@ def tell_archive(path: Path, names: Iterable[str]) -> PicamError | None:
     samples = [entry for entry in inside if "-!-" in entry.name]
     if "manifest.json" in files and (samples or path.suffix.lower() == ".tm"):
         return PicamError(
-            f"{path.name} is a Teachable Machine project: its {len(samples)} samples, no trained model", _PROJECT_HINT
+            f"{path.name} is a Teachable Machine project: its {counted(len(samples), 'sample')}, no trained model",
+            _PROJECT_HINT,
         )
     if path.suffix.lower() == ".tm":
         return PicamError(f"{path.name} is a Teachable Machine project, no trained model", _PROJECT_HINT)

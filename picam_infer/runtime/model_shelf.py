@@ -148,8 +148,10 @@ def in_use() -> list[str]:
 def delete(name: str, in_use: Sequence[str]) -> None:
     """Delete a model that was brought in; never one of those `in_use`, by name or folder. Raises `PicamError`."""
     folder = bundles.load(name).folder
-    if "/" in name or folder.parent == bundles.BUILT_IN:
-        raise UsageError(f"{name} cannot be deleted: it is built in", "it is part of the program")
+    if "/" in name:
+        raise UsageError(f"{name} is a folder, not the name of a model here", "delete it as any other folder")
+    if folder.parent == bundles.BUILT_IN:
+        raise UsageError(f"{name} cannot be deleted: it is built in", "picam-infer models lists the others")
     if any(name == model or lies_in(model, folder) for model in in_use):
         raise UsageError(f"{name} is in use", "use another model first: picam-infer use MODEL")
     # Renamed first, in one step: if the rest cannot be deleted, it is at least not a model any more.

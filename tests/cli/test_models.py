@@ -51,6 +51,16 @@ def test_from_a_stick(
     assert bundles.load("feet").labels == ("dark", "bright")
 
 
+def test_what_cannot_be_deleted_is_told_once(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(shelf / "light")
+    cases = {"digits": "digits cannot be deleted: it is built in; picam-infer models lists the others",
+             f"{shelf}/light": "is a folder, not the name of a model here; delete it as any other"}  # fmt: skip
+    for name, said in cases.items():
+        assert main(["models", "delete", name]) == 2
+        assert said in capsys.readouterr().err
+    assert (shelf / "light").is_dir()
+
+
 def test_wrong_words_are_one_line(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (shelf.parent.parent / "etc/config.yaml").write_text("model: mine\n")
     make_bundle(shelf / "mine")

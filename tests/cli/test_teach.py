@@ -175,6 +175,29 @@ def test_what_was_removed_and_moved_is_counted(home: Path, capsys: pytest.Captur
     assert "moved from blue to green: 6 pictures" in said
 
 
+def test_pictures_given_twice_are_told_from_those_taught_before(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "photos" / "red" / "again.png").write_bytes(encoded("red", 101 - 100, ".png"))
+    (home / "photos" / "red" / "copy.png").write_bytes(encoded("red", 101 - 100, ".png"))
+    (home / "photos" / "red" / "bad.jpg").write_bytes(b"junk")
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    said = capsys.readouterr().err
+    assert "they were given twice: 2 pictures" in said and "taught before" not in said
+    assert teach("-o", "balls", "--add", "photos") == 0
+    assert "they were taught before: 20 pictures" in capsys.readouterr().err
+
+
+def test_teaching_anew_names_what_it_replaces_and_no_temporary_folder(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert teach("-m", "./base", "-o", "balls", "photos") == 0
+    for said in ("the earlier pictures are in balls.pictures.before\n", "before, instead of those from before them\n"):
+        capsys.readouterr()
+        assert teach("-m", "./base", "-o", "balls", "photos") == 0
+        assert said in capsys.readouterr().err
+    assert teach("-m", "./base", "-o", "balls", "photos", "--max-mb", "0.001") == 1
+    assert "(balls.pictures)" in (said := capsys.readouterr().err) and ".new" not in said
+
+
 def test_what_was_taught_on_the_page_is_found_by_its_name(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

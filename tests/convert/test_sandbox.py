@@ -165,6 +165,7 @@ def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) 
         ("build", 2.6),
         ("check", 8.0),
         ("check", 39.0),
+        ("quantize", 45.0),
     )
     for phase, waited_s in steps:
         told(phase, waited_s)
@@ -173,6 +174,7 @@ def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) 
         "picam-infer convert: reading m.h5",
         "picam-infer convert: trying the network of m.h5",
         "picam-infer convert: trying the network of m.h5",
+        "picam-infer convert: quantising m.h5, which takes minutes",
     ]
 
 

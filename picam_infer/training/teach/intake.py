@@ -162,9 +162,8 @@ def _take(folder: Path, root: Path, label: str, found: Intake) -> None:
     try:
         inside = picture_files.find(folder)
     except NoPictures as error:
-        raise NoInput(
-            f"class {label!r} has no pictures", error.hint or "put some into its folder, or remove it"
-        ) from error
+        why = f" ({error.hint})" if error.hint else ""
+        raise NoInput(f"class {label!r} has no pictures{why}", "put some into its folder, or delete it") from error
     if inside.left_out:
         found.remarks.append(inside.remark(folder).replace(str(folder), label, 1))
     found.pictures += [Given(label, path, path.relative_to(root).as_posix()) for path in inside.pictures]

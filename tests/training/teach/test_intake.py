@@ -55,7 +55,7 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
 
 def test_a_class_without_pictures_is_refused(tmp_path: Path) -> None:
     (pictures(tmp_path / "p", 2) / "empty").mkdir()
-    with pytest.raises(NoInput, match="class 'empty' has no pictures"):
+    with pytest.raises(NoInput, match=r"class 'empty' has no pictures \(looked for .*\); put some into its folder, or"):
         intake.read(tmp_path / "p", tmp_path)
 
 
