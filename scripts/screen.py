@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import cv2
 
 from picam_infer import sources
 from picam_infer.bootstrap import bootstrap
-from picam_infer.config import Capture, EngineSettings
-from picam_infer.imaging import decode
-from picam_infer.inference import engines, preprocess
+from picam_infer.config import Capture, Decide, DisplaySettings, EngineSettings
+from picam_infer.inference import engines
 from picam_infer.inference.classifier import Classifier
 from picam_infer.models import bundle as bundles
-from picam_infer.outputs import annotate
+from picam_infer.outputs.annotator import Annotator
+from picam_infer.runtime.state import State, Tuning
+
+_SECONDS = 3.0
+"""Until the rates have settled."""
 
 
 def main(target: Path) -> None:
     """Write the picture."""
     bootstrap()
     model = bundles.load("digits")
-    source = sources.open_source("demo", Capture(fps=240))
-    engine = engines.open_engine(EngineSettings(kind="openvino"), model)
-    classifier = Classifier.of(model, engine)
-    for _ in range(60):
+    state = State(Tuning(model.card.preprocess, Decide()))
+    state.run_model(model)
+    source = sources.open_source("demo", Capture())
+    classifier = Classifier.of(model, engines.open_engine(EngineSettings(kind="openvino"), model))
+    end_s = time.monotonic() + _SECONDS
+    while True:
         frame = source.read()
         assert frame is not None
         result = classifier.classify(frame, keep_input=True)
-    image = decode.bgr(frame)
-    box = preprocess.box(model.card.preprocess, model.card.input, image.shape[1], image.shape[0])
-    stats = f"{result.infer_ms:.1f} ms  ·  {engine.name}  ·  {source.description}"
-    annotate.draw(image, result, annotate.Annotation(box, stats))
+        state.results.put(result)
+        state.stats.inferences.tick()
+        state.stats.shown.tick()
+        if time.monotonic() > end_s and result.score > 0.95:
+            break
+    image = Annotator(state, DisplaySettings(), state.stats.shown).draw(frame)
     cv2.imwrite(str(target), image, [cv2.IMWRITE_JPEG_QUALITY, 82])
 
 

@@ -60,6 +60,9 @@ def save(browser: Browser, path: Path) -> None:
     time.sleep(1.5)  # until bars and pictures have come to rest
     browser.js("document.activeElement.blur(); window.scrollTo(0, 0); document.getElementById('teach').scrollTo(0, 0)")
     time.sleep(0.3)
+    # Each picture of the scene is another one, and a few are not recognised: not in that moment.
+    first = "return document.querySelector('#bars .percent')?.textContent ?? '99 %'"
+    until(lambda: browser.js(first).startswith("9"))
     browser.screenshot(path, whole=False)
     image = cv2.imread(str(path))
     assert image is not None, f"{path} is empty"
