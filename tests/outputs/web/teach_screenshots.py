@@ -62,7 +62,7 @@ def save(browser: Browser, path: Path) -> None:
     time.sleep(0.3)
     # Each picture of the scene is another one, and a few are not recognised: not in that moment.
     first = "return document.querySelector('#bars .percent')?.textContent ?? '99 %'"
-    until(lambda: browser.js(first).startswith("9"))
+    until(lambda: browser.js(first).startswith(("9", "100")))
     browser.screenshot(path, whole=False)
     image = cv2.imread(str(path))
     assert image is not None, f"{path} is empty"
