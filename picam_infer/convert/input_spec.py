@@ -210,7 +210,11 @@ def normalised(
 
 
 def decide(network: Network, seen: View, known: Known, options: InputOptions) -> InputSpec:
-    """Return the chain: as the user says, else as the files and the graph say, else the most likely one."""
+    """Return the chain: as the user says, else as the files and the graph say, else the most likely one.
+
+    Raises `UsageError` for what the user cannot have meant.
+    """
+    _refuse_useless(options, seen)
     asked = scaling(options)
     digits = _shaped_for_digits(seen) and known.outputs in DIGITS
     edges = options.chain == "edges" or (
@@ -234,6 +238,19 @@ def decide(network: Network, seen: View, known: Known, options: InputOptions) ->
         )
         return spec
     return _fitted(spec, seen, known, options)
+
+
+def _refuse_useless(options: InputOptions, seen: View) -> None:
+    """Raise `UsageError` for an option that would have no effect on this network."""
+    pictures = [f"--{name}" for name in ("colour", "fit") if getattr(options, name) is not None]
+    if options.chain == "edges" and pictures:
+        raise UsageError(
+            f"{' and '.join(pictures)} would have no effect: --chain edges feeds outlines", "leave one or the other out"
+        )
+    if seen.input.channels == 1 and options.colour not in (None, "grey"):
+        raise UsageError(
+            f"--colour {options.colour} would have no effect: the network takes grey pictures", "leave it out"
+        )
 
 
 def of_digits(seen: View, spec: InputSpec, outputs: int) -> bool:

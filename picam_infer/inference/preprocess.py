@@ -52,8 +52,9 @@ def _at_working_size(crop: Pixels) -> Pixels:
 def photo(part: Pixels, width: int, height: int, colour: str, out: Pixels | None = None) -> Pixels:
     """Return a network's input (height, width, C) uint8 from the part of a picture that it looks at, BGR (H, W, 3).
 
-    `colour` is the order the network was trained on: rgb, bgr or grey (C = 1). Pixel values stay 0…255; the card's
-    scale and offset are applied by the engine. `out`: where it is put, and what is returned then.
+    `colour` is the order the network was trained on: rgb, bgr or grey (C = 1, or all channels of `out` the same). Pixel
+    values stay 0…255; the card's scale and offset are applied by the engine. `out`: where it is put, and what is
+    returned then.
     """
     # Halved, then interpolated: what a browser's canvas does, where Teachable Machine took its pictures, and what
     # comes of a camera's JPEG decoded at half its size. Averaging straight to the size takes several times as long.
@@ -68,6 +69,8 @@ def photo(part: Pixels, width: int, height: int, colour: str, out: Pixels | None
         part = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
     if colour == "rgb":
         cv2.cvtColor(part, cv2.COLOR_BGR2RGB, dst=out)
+    elif colour == "grey" and out.shape[2] > 1:
+        out[:] = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)[:, :, None]
     elif colour == "grey":
         cv2.cvtColor(part, cv2.COLOR_BGR2GRAY, dst=out[:, :, 0])
     else:

@@ -495,6 +495,29 @@ def test_the_user_says_what_the_files_do_not(options: dict[str, Any], chain: Any
         ) == getattr(chain, name)
 
 
+def test_a_network_of_three_channels_may_be_fed_grey_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = save_ir(tmp_path / "m.xml", network(lambda y: y, kernel=np.eye(3)))
+    card_of(source, tmp_path / "o", precision="f32", colour="grey", task="regression", scale="0..1")
+    (red,) = classified(tmp_path / "o", *paint(tmp_path, "red"), capsys=capsys)
+    assert [one["score"] for one in red["top"]] == pytest.approx([0.299] * 3, abs=0.01), "its brightness, three times"
+
+
+@pytest.mark.parametrize(("options", "channels", "said"), [
+    ({"chain": "edges", "colour": "bgr"}, 3, "--colour would have no effect: --chain edges feeds outlines"),
+    ({"chain": "edges", "colour": "grey", "fit": "pad"}, 3, "--colour and --fit would have no effect"),
+    ({"colour": "bgr"}, 1, "--colour bgr would have no effect: the network takes grey pictures"),
+])  # fmt: skip
+def test_options_without_effect_are_usage_errors(
+    options: dict[str, Any], channels: int, said: str, tmp_path: Path
+) -> None:
+    last, arrays = dense(np.eye(channels, 2))
+    source = keras(tmp_path / "m.h5", [layer("GlobalAveragePooling2D", "g"), last], arrays, (None, 32, 32, channels))
+    with pytest.raises(UsageError, match=said):
+        convert(source, tmp_path / "o", Options(**options))
+
+
 def test_means_and_deviations_of_each_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = save_ir(tmp_path / "m.xml", network(lambda y: y, kernel=np.eye(3)))
     options = {"mean": "0.485, 0.456, 0.406", "std": "0.229,0.224,0.225", "task": "regression"}
