@@ -24,6 +24,9 @@ _EXIT_CODES = {
     66: "an input does not exist",
     69: "a device or library is unavailable",
     78: "configuration error",
+    129: "stopped, because its terminal was closed",
+    130: "stopped with Ctrl-C",
+    143: "stopped by SIGTERM",
 }
 
 
