@@ -298,6 +298,7 @@ class Teaching:
             lesson = self._open_lesson()
             self._problem = None
             self._revision += 1
+            self._used_s = time.monotonic()
             return work(lesson)
 
         return self._ask(task)
