@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -112,6 +113,7 @@ def _refuse_place(output: Path) -> None:
     """Raise `PicamError` at once, not after minutes, if a bundle cannot be written there."""
     try:
         (output / "model.yaml").exists()  # an error: this user may not enter it
+        bundle.refuse_other(output)
         disk.try_writing(output.parent)
     except OSError as error:
         raise PicamError(f"cannot write {output} ({error.strerror})", "choose another folder with -o") from error
@@ -180,6 +182,7 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
         *([_SAME] if checked.same else []),
         *remarks,
     ]
+    hints += _replaced(output)
     phase("save")
     bundle.save(output, card, meaning.labels, files)
     return Report(
@@ -213,6 +216,17 @@ def _precision_hint(difference: float, precision: str, task: str) -> list[str]:
         return []
     moves = f"{precision} weights can move an answer by {percent(difference)} where two classes are close"
     return [f"{moves}; --precision f32 keeps them"]
+
+
+def _replaced(output: Path) -> list[str]:
+    """Return the remark that a bundle is replaced, if there is one."""
+    if not (output / "model.yaml").is_file():
+        return []
+    with contextlib.suppress(PicamError):
+        return [
+            f"it replaces the model that was in {output}, made from {bundle.load(output.absolute()).card.origin.file}"
+        ]
+    return [f"it replaces the model that was in {output}"]
 
 
 def _describe(chain: bundle.Chain) -> str:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from picam_infer.config import INSTALLED
-from picam_infer.core import counted, percent
+from picam_infer.core import counted, percent, plain_number
+
+_LEAST = 0.001
+"""A smaller change of a probability is not told by its size."""
 
 
 @dataclass
@@ -73,13 +76,16 @@ class Report:
         several = ", of which several may apply" if self.task == "multi-label" else ""
         return f"{counted(count, 'class', 'classes')}{several}"
 
+    def _change(self, difference: float) -> str:
+        """Return how much answers change, in their own unit: values as they are, probabilities in per cent."""
+        if self.task == "regression":
+            return "at most " + plain_number(difference)
+        return f"at most {percent(difference, 1)}" if difference >= _LEAST else f"less than {percent(_LEAST, 1)}"
+
     def lines(self) -> list[str]:
         """Return the report for a terminal, with what to do next."""
         if not self.picture:
-            return [
-                *self.about(),
-                f"  done in {self.seconds:.1f} s; no camera can feed it: bench measures it, run does not",
-            ]
+            return [*self.about(), f"  done in {self.seconds:.1f} s; of no use to run: no camera can feed it"]
         said = [*self.about(), f"  done in {self.seconds:.1f} s; run it: {self.command}"]
         if INSTALLED.exists():  # `run` would compete with the service for camera, monitor and page
             said.append(f"  on the service: picam-infer use {shlex.quote(self._where)}")
@@ -91,19 +97,19 @@ class Report:
         kinds = ", ".join(f"{count} {kind}" for kind, count in common[:5])
         units = self.units or [""] * len(self.labels)
         names = [f"{name} [{unit}]" if unit else name for name, unit in zip(self.labels, units, strict=True)]
-        shown = ", ".join(names[:8]) + (" …" if len(self.labels) > 8 else "")
+        shown = ", ".join([*names[:8], *["…"] * (len(names) > 8)])
         said = [
             f"{Path(self.bundle)}: {self.format}",
             f"  layers      {self.layers} ({kinds}{', …' if len(common) > 5 else ''})",
-            f"  parameters  {self.parameters:,}, {self.bytes / 1e6:.1f} MB as {self.precision}",
+            f"  parameters  {self.parameters:,}, {_size(self.bytes)} as {self.precision}",
             f"  input       {'×'.join(map(str, self.input[1:]))} {self.layout}, chain {self.chain}",
             f"  output      {self.output}: {self._meaning()}: {shown}",
             f"  self-check  ran on the CPU in {self.infer_ms:.2f} ms",
         ]
         if not self.quantized:
-            said[-1] += f"; {self.precision} weights change answers by {self.difference:.1e}"
+            said[-1] += f"; {self.precision} weights change answers by {self._change(self.difference)}"
             if self.close_call > 2 * self.difference:
-                said[-1] += f", by {self.close_call:.1e} where classes are close"
+                said[-1] += f", by {self._change(self.close_call)} where classes are close"
         else:
             q = self.quantized
             said.append(
@@ -114,3 +120,8 @@ class Report:
             mark = "  ← taken" if one["chosen"] and len(self.tried) > 1 else ""
             said.append(f"  tried       {one['right']:4d} of {one['of']} right: {one['way']}{mark}")
         return said + [f"  note        {note}" for note in self.notes]
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes for people: `5.2 MB`, `36 kB`."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{max(count / 1e3, 0.1):.2g} kB"

@@ -341,7 +341,7 @@ def adopt(fresh: Path, folder: Path, keep_old: Path | None = None) -> Bundle:
     The old one is moved to `keep_old`, if given. Both folders have the same parent. After a power cut at any moment
     `folder` holds a complete bundle, the new or the old one. Raises `PicamError`.
     """
-    _refuse_other(folder)
+    refuse_other(folder)
     try:
         _keep_graph(folder, fresh, _read_card(fresh / "model.yaml"))
         atomic_folder.put(fresh, folder)
@@ -387,7 +387,7 @@ def _same_network(folder: Path, card: Card) -> bool:
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` in one step when the block ends well."""
-    _refuse_other(folder)
+    refuse_other(folder)
     try:
         with atomic_folder.replacing(folder) as fresh:
             yield fresh
@@ -402,7 +402,7 @@ def _unwritten(folder: Path, error: OSError) -> PicamError:
     return PicamError(f"cannot write {folder} ({error.strerror})", remedy)
 
 
-def _refuse_other(folder: Path) -> None:
+def refuse_other(folder: Path) -> None:
     """Raise `PicamError` if a folder exists and is not a bundle."""
     if folder.exists() and not (folder / "model.yaml").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise PicamError(f"{folder} exists and is not a model folder", "choose another with -o")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 import struct
 import zipfile
@@ -64,6 +65,34 @@ def refused(source: Path, out: Path, options: Options | None = None) -> str:
     text = str(caught.value)
     assert "\n" not in text and len(text) < 500 and caught.value.hint
     return text
+
+
+def test_what_is_in_the_way_is_named_before_the_conversion(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine.txt").touch()
+    (tmp_path / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    for name in ("file", "folder"):
+        with pytest.raises(PicamError, match=f"{name} exists and is not a model folder; choose another with -o"):
+            convert(tmp_path / "broken.h5", tmp_path / name)
+
+
+def test_a_model_that_is_replaced_is_named(tmp_path: Path) -> None:
+    first = convert(good(tmp_path / "m.h5"), tmp_path / "out")
+    assert not [note for note in first.notes if "replaces" in note]
+    again = convert(good(tmp_path / "n.h5"), tmp_path / "out")
+    assert f"it replaces the model that was in {tmp_path / 'out'}, made from m.h5" in again.notes
+
+
+def test_the_report_writes_shares_in_per_cent_and_small_sizes_in_kilobytes(tmp_path: Path) -> None:
+    report = convert(good(tmp_path / "m.h5"), tmp_path / "out")
+    said = "\n".join(report.lines())
+    assert " kB as f16" in said and "0.0 MB" not in said
+    assert re.search(r"f16 weights change answers by (at most \d+\.\d|less than 0\.1) %", said)
+    report.difference, report.close_call, report.labels = 0.028, 0.0969, [f"class {at}" for at in range(12)]
+    said = "\n".join(report.lines())
+    assert "change answers by at most 2.8 %, by at most 9.6 % where classes are close" in said
+    assert "class 7, …\n" in said
 
 
 def test_a_good_file_converts(tmp_path: Path) -> None:
