@@ -16,7 +16,7 @@ import numpy as np
 from picam_infer.cli import argument_types, engine_options
 from picam_infer.cli.compare import Original, compared
 from picam_infer.config import EngineSettings
-from picam_infer.core import Disconnected, Engine, Pixels, Scores
+from picam_infer.core import Disconnected, Engine, Pixels, Scores, counted
 from picam_infer.imaging import picture_files
 from picam_infer.imaging.pictures import as_frame, read_picture
 from picam_infer.inference import engines, preprocess
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PICTURE",
         help="the picture to use, or a folder of pictures to compare answers on (default: a test pattern)",
     )
-    parser.add_argument("--threads", type=argument_types.count, default=0, metavar="N",
+    parser.add_argument("--threads", type=argument_types.positive, default=0, metavar="N",
                         help="threads for each runtime (default: as many as picam-infer's engine uses)")  # fmt: skip
     engine_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -111,9 +111,10 @@ def main(args: argparse.Namespace) -> int:
             original.close()
         for contender in contenders:
             contender.close()
-    for row in rows:
-        _say(row, rows[3].later_ms, args.json)
+    for row in rows if args.json else ():
+        _say_json(row, rows[3].later_ms)
     if not args.json:
+        _say_table(rows)
         _say_ratios(rows, bare, threads)
     if comparison:
         say_json(comparison.as_json()) if args.json else say(f"answers: {comparison.line()}")
@@ -124,21 +125,25 @@ def _say_ratios(rows: Sequence[Row], bare: int, threads: int) -> None:
     """Print how the whole way compares with each bare network and what that needs besides (rows 3 to `bare`)."""
     for row in rows[3:bare]:
         ratio = rows[0].best_ms / (rows[1].best_ms + rows[2].best_ms + row.best_ms)
-        say(f"picture to label: {ratio:.2f} of preprocessing, scaling and {row.name} (best of each, "
-            f"{threads or 'all'} threads)")  # fmt: skip
+        say(f"picture to label takes {ratio:.2f} times as long as preprocessing, scaling and {row.name} together (best "
+            f"calls, {counted(threads, 'thread') if threads else 'all threads'})")  # fmt: skip
 
 
-def _say(row: Row, base_ms: float, as_json: bool) -> None:
-    ratio = row.later_ms / base_ms
-    if as_json:
-        content = {"name": row.name, "first_ms": row.first_ms, "later_ms": row.later_ms, "best_ms": row.best_ms,
-                   "ratio": ratio, **({"note": row.note} if row.note else {})}  # fmt: skip
-        say_json(content)
-        return
-    times = f"first {row.first_ms:8.2f} ms   later {row.later_ms:8.2f} ms   best {row.best_ms:8.2f} ms"
-    say(f"{row.name:<44} {times}   {ratio:7.2f}×")
-    if row.note:
-        say(f"  {row.note}")
+def _say_json(row: Row, base_ms: float) -> None:
+    content = {"name": row.name.strip(), "first_ms": row.first_ms, "later_ms": row.later_ms, "best_ms": row.best_ms,
+               "ratio": row.later_ms / base_ms, **({"note": row.note} if row.note else {})}  # fmt: skip
+    say_json(content)
+
+
+def _say_table(rows: Sequence[Row]) -> None:
+    """Print the times of each row, and its later calls as a multiple of the bare network's (row 3)."""
+    width, base_ms = max(len(row.name) for row in rows), rows[3].later_ms
+    say(f"{'milliseconds a call':<{width}} {'first':>9} {'later':>9} {'best':>9}   later, compared with {rows[3].name}")
+    for row in rows:
+        times = f"{row.first_ms:9.2f} {row.later_ms:9.2f} {row.best_ms:9.2f}"
+        say(f"{row.name:<{width}} {times}   {row.later_ms / base_ms:.2f} times")
+        if row.note:
+            say(f"  {row.note}")
 
 
 def _pictured(path: Path | None) -> Pixels:

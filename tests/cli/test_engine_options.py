@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def test_bench_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -> 
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (row,) = [row for row in rows if "remote:127.0.0.1/digits" in row["name"]]
     assert "this server keeps no statistics of its own time" in row["note"]
+
+
+def test_the_table_of_bench_explains_its_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("picam_infer.cli.bench.ROUNDS", 1)
+    assert cli.main(["bench", "--threads", "1"]) == 0
+    head, *rows, last = capsys.readouterr().out.splitlines()
+    assert re.search(r"first +later +best   later, compared with OpenVINO, bare network$", head)
+    assert len({row.index(".") for row in rows[:4]}) == 1, "the columns stand below each other"
+    assert rows[3].endswith("   1.00 times")
+    assert re.search(r"^picture to label takes \d+\.\d\d times as long as .* together \(best calls, 1 thread\)$", last)
+    assert cli.main(["bench", "--json"]) == 0
+    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert names == [name.strip() for name in names]
 
 
 def test_bench_measures_the_model_of_a_settings_file(
