@@ -47,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-m", "--model", default="digits", metavar="M", help="a model's name or folder (default: digits)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="PNG", help="the file to draw (default: PICTURE-explained.png)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PNG",
+        help="the file to draw (default: PICTURE-explained.png in the current folder)",
     )
     parser.add_argument("--label", metavar="CLASS", help="the class to explain (default: the most likely one)")
     parser.add_argument(
@@ -97,7 +101,7 @@ def lines(found: Explanation) -> list[tuple[str, str]]:
     width, height = found.picture
     part = f"{box.width}×{box.height} of it at {box.x}, {box.y}"
     mean = ", ".join(f"{value:.3g}" for value in n.mean)
-    scaled = f"pixel × {_figures(chain.get('scale'))} + {_figures(chain.get('offset'))}"
+    scaled = f"pixel × {_figures(chain.get('scale'))}{_added(chain.get('offset'))}"
     size = f"{network.width}×{network.height}"
     reading = "a softmax is applied" if found.reading == "softmax" else "used as they are"
     said = [
@@ -108,6 +112,8 @@ def lines(found: Explanation) -> list[tuple[str, str]]:
     ]
     order = best(found.scores, _MOST_ROWS)
     said += [("", f"{found.labels[at]}: {found.raw[at]:.4g} → {found.scores[at]:.4f}") for at in order]
+    if len(found.scores) > len(order):
+        said.append(("", f"… and {len(found.scores) - len(order)} more"))
     x, y = found.peak
     about = found.labels[found.chosen]
     if found.drop > 0:
@@ -116,11 +122,22 @@ def lines(found: Explanation) -> list[tuple[str, str]]:
         said.append(("why", f"{what}: covering it lowers the score by {found.drop:.3f}"))
     else:
         said.append(("why", f"no single part of the input speaks for {about}: covering one does not lower its score"))
+    most = "the strongest colour is what counts most, however little that is"
+    said.append(("colours", f"red speaks for {about}, blue against it; {most}"))
     return said
 
 
 def _figures(value: Any) -> str:
-    return ", ".join(f"{float(one):.6g}" for one in (value if isinstance(value, list | tuple) else [value]))
+    return ", ".join(f"{float(one):.3g}" for one in (value if isinstance(value, list | tuple) else [value]))
+
+
+def _added(offset: Any) -> str:
+    """Return what is added to a pixel: ` − 1`, or nothing for 0."""
+    numbers = [float(one) for one in (offset if isinstance(offset, list | tuple) else [offset])]
+    if not any(numbers):
+        return ""
+    minus = all(one <= 0 for one in numbers)
+    return f" {'−' if minus else '+'} {_figures([-one if minus else one for one in numbers])}"
 
 
 def drawn(picture: Pixels, found: Explanation, said: Sequence[tuple[str, str]]) -> Pixels:

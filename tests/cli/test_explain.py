@@ -10,6 +10,7 @@ import pytest
 from makers import make_bundle, picture
 
 from picam_infer import cli
+from picam_infer.models.bundle import Photo
 
 
 @pytest.fixture
@@ -74,3 +75,27 @@ def test_mistakes_cost_one_line(photo: Path, tmp_path: Path, capsys: pytest.Capt
         assert cli.main(words) == code
         said = capsys.readouterr()
         assert len(said.err.splitlines()) == 1 and said.err.startswith("picam-infer explain: ") and not said.out
+
+
+@pytest.mark.parametrize(("chain", "written"), [
+    (Photo(scale=1 / 127.5, offset=-1.0), "pixel × 0.00784 − 1:"),
+    (Photo(scale=1 / 255, offset=0.0), "pixel × 0.00392:"),
+    (Photo(scale=(0.02, 0.03, 0.04), offset=(-2.1, -2.0, -1.8)), "pixel × 0.02, 0.03, 0.04 − 2.1, 2, 1.8:"),
+    (Photo(scale=1.0, offset=(3.0, -1.0, 0.0)), "pixel × 1 + 3, -1, 0:"),
+])  # fmt: skip
+def test_scaling_is_written_as_people_write_it(
+    chain: Photo, written: str, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_bundle(tmp_path / "m", chain=chain).folder
+    assert cli.main(["explain", str(photo), "-m", str(model), "-o", str(tmp_path / "why.png")]) == 0
+    assert written in capsys.readouterr().out
+
+
+def test_all_outputs_are_accounted_for_and_the_colours_explained(
+    tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["explain", str(photo), "-m", "digits", "-o", str(tmp_path / "why.png")]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert sum(" → " in line for line in lines) == 8 and "… and 3 more" in lines
+    (legend,) = [line for line in lines if line.startswith("colours")]
+    assert "red speaks for" in legend and "blue against it" in legend
