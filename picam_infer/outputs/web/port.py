@@ -19,9 +19,7 @@ def trouble(error: OSError, listen: str) -> tuple[str, str]:
     """Return why the page cannot listen there, in words, and the remedy; both may be empty."""
     host, _, port = listen.rpartition(":")
     if error.errno == errno.EADDRINUSE:
-        users = _users(int(port))
-        by = f" by {', '.join(map(str, users))}" if users else ""
-        return f"port {port} is used{by}", f"end that program, or set web.listen: {host}:{_free(int(port))}"
+        return _taken(host, int(port))
     if error.errno == errno.EACCES and int(port) < _FIRST_FREE:
         return f"port {port} needs a privilege that the service does not have", f"set web.listen: {host}:8080"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
@@ -29,6 +27,18 @@ def trouble(error: OSError, listen: str) -> tuple[str, str]:
         remedy = f"set web.listen: 127.0.0.1:{port} (this machine only) or 0.0.0.0:{port} (the whole network)"
         return f"{where} is not an address of this machine", remedy
     return "", ""
+
+
+def _taken(host: str, port: int) -> tuple[str, str]:
+    """Return who has a port and what to do about it; the service's open files are hidden from all but root."""
+    users, free = _users(port), f"web.listen: {host}:{_free(port)}"
+    services = [process for process in users or procfs.others() if process.service and process.keeps_devices]
+    by = f" by {', '.join(map(str, users))}" if users else f", most likely by {services[0]}" if services else ""
+    if services:  # what is run beside it by hand reads the same file
+        remedy = f"stop that service, or give this picam-infer a settings file of its own (-c FILE) with {free}"
+    else:
+        remedy = f"end that program, or set {free}"
+    return f"port {port} is used{by}", remedy
 
 
 def finding(settings: Web, service: str) -> Finding | None:
