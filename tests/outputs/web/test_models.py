@@ -274,3 +274,18 @@ def test_in_a_browser_from_a_file_to_the_model_in_use(browser: Browser, page: Pa
     browser.js(delete)
     until(lambda: page.names == ["digits", "three-things"])
     assert browser.complaints() == []
+
+
+def test_the_page_scrolls_to_the_model_that_is_being_tried(browser: Browser, page: Page) -> None:
+    browser.size(1280, 700)
+    browser.open(f"http://127.0.0.1:{page.web.port}/")
+    browser.js("document.querySelector('#models details').open = true")
+    until(lambda: browser.js("return document.querySelectorAll('#model-list li').length") == 2)
+    browser.js("window.scrollTo(0, 0)")
+    choose = """const files = new DataTransfer(); files.items.add(new File(['no model'], 'notes.h5'));
+        const field = document.getElementById('model-file'); field.files = files.files;
+        field.dispatchEvent(new Event('change'))"""
+    browser.js(choose)
+    until(lambda: browser.js("return document.getElementById('model-stage').textContent"))
+    seen = "const at = document.getElementById('model-trial').getBoundingClientRect(); return [at.top, at.bottom]"
+    until(lambda: browser.js(seen)[0] >= 0 and browser.js(seen)[1] <= 700)
