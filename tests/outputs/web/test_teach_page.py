@@ -173,13 +173,13 @@ def test_things_are_renamed_merged_and_removed_and_all_of_it_undone(browser: Bro
     browser.js("document.querySelector('.title').focus(); document.querySelector('.title').select()")
     browser.keys("ring" + _RETURN)
     until(lambda: list(pi.counts()) == ["ring", "cross"])
-    until(lambda: browser.js("return document.querySelectorAll('.more select')[1].options[1]?.value") == "ring")
+    until(lambda: browser.js("return document.querySelectorAll('.extra select')[1].options[1]?.value") == "ring")
     browser.js(
-        "const into = document.querySelectorAll('.more select')[1]; into.value = 'ring';"
+        "const into = document.querySelectorAll('.extra select')[1]; into.value = 'ring';"
         "into.dispatchEvent(new Event('change'))"
     )
     until(lambda: pi.counts() == {"ring": sum(before.values())})
-    browser.js("document.querySelector('.more button').click()")
+    browser.js("document.querySelector('.extra button').click()")
     until(lambda: pi.counts() == {} and shown(browser, "#first"))
     for expected in ({"ring": sum(before.values())}, {"ring": before["circle"], "cross": before["cross"]}, before):
         pi.post("/api/teach/undo")
@@ -262,9 +262,9 @@ def test_the_teach_view_is_accessible(browser: Browser, pi: Service, width: int)
     assert violations(browser) == []
     wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert browser.js(wide) <= 0
-    browser.js("document.querySelector('.more').open = true")
+    browser.js("document.querySelector('.more').click()")
     assert violations(browser) == [] and browser.js(wide) <= 0
-    browser.js("document.querySelector('.more').open = false")
+    browser.js("document.querySelector('.more').click()")
     click(browser, ".thumb")
     until(lambda: browser.js("return document.getElementById('really').open"))
     assert violations(browser) == [] and browser.js(wide) <= 0
