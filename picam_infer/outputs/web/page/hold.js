@@ -4,6 +4,7 @@ import { ask } from "./server.js";
 
 const AGAIN_MS = 300; // the Pi stops by itself when it hears nothing for longer
 const PRESS_MS = 2000;
+const CLICK_MS = 1000; // within which the click that belongs to a hold comes after it, if one comes: not when the button has moved
 let holds = 0;
 
 export class Hold {
@@ -21,10 +22,10 @@ export class Hold {
 
   // `label()` returns what the button records.
   attach(button, label) {
-    let held = false;
+    let held = -Infinity; // when the button was held last
     const begin = () => {
       if (button.getAttribute("aria-disabled") === "true") return;
-      held = true;
+      held = Infinity;
       this.begin(label);
     };
     button.addEventListener("pointerdown", (event) => {
@@ -32,19 +33,25 @@ export class Hold {
       button.setPointerCapture(event.pointerId);
       begin();
     });
-    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) button.addEventListener(kind, () => this.end());
+    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) button.addEventListener(kind, () => {
+      held = Math.min(held, performance.now());
+      this.end();
+    });
     button.addEventListener("keydown", (event) => {
       if (event.key !== " " && event.key !== "Enter") return;
       event.preventDefault();
       if (!event.repeat) begin();
     });
     button.addEventListener("keyup", (event) => {
-      if (event.key === " " || event.key === "Enter") this.end();
+      if (event.key !== " " && event.key !== "Enter") return;
+      held = -Infinity; // no click follows
+      this.end();
     });
     button.addEventListener("contextmenu", (event) => event.preventDefault());
-    button.addEventListener("click", () => {
-      if (!held && button.getAttribute("aria-disabled") !== "true") this.begin(label, PRESS_MS); // a screen reader's press
-      held = false;
+    button.addEventListener("click", (event) => {
+      const ofHold = event.detail !== 0 && performance.now() - held < CLICK_MS;
+      if (!ofHold && button.getAttribute("aria-disabled") !== "true") this.begin(label, PRESS_MS); // a screen reader's press
+      held = -Infinity;
     });
   }
 
