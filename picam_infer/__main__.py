@@ -13,7 +13,9 @@ def main() -> int:
     except Exception as error:  # the commands, which tell all others, are not there yet
         if (told := memory.told(error)) is None:
             raise
-        print(f"picam-infer: {told}", file=sys.stderr)
+        from picam_infer.platform.terminal import say
+
+        say(f"picam-infer: {told}", error=True)
         return 1
     return cli.main()
 
