@@ -13,9 +13,8 @@ def main() -> int:
     except Exception as error:  # the commands, which tell all others, are not there yet
         if (told := memory.told(error)) is None:
             raise
-        from picam_infer.platform.terminal import say
-
-        say(f"picam-infer: {told}", error=True)
+        # Not by `terminal`, which may not load either. In ASCII nothing from outside steers a terminal.
+        sys.stderr.write(f"picam-infer: {ascii(told)[1:-1]}\n")
         return 1
     return cli.main()
 
