@@ -96,10 +96,16 @@ def _core() -> ov.Core:
 
 
 def load() -> None:
-    """Import the runtime, in one thread at a time: a second one would find it half imported. Raises `Unavailable`."""
+    """Import the runtime, in one thread at a time: a second one would find it half imported. Raises `Unavailable`.
+
+    Its bindings prepare themselves for arrays at the first one that is asked for. Two threads that do so at once wait
+    for each other for ever, one with Python's lock and one with theirs: so that is done here, too.
+    """
     try:
         with _loading:
-            import openvino  # noqa: F401
+            import openvino
+
+            openvino.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
     except ImportError as error:
         remedy = memory.REMEDY if memory.is_short(error) else "it needs a 64-bit system: pip install openvino"
         raise Unavailable(f"OpenVINO cannot be loaded ({_short(error)})", remedy) from error

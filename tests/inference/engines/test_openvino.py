@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -124,6 +126,36 @@ def test_a_damaged_network_is_one_line(tiny: Bundle) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(Unavailable):
         probe(tiny, F32)
+
+
+def test_two_threads_that_look_at_the_first_weights_at_once_do_not_wait_for_each_other() -> None:
+    """As when the settings are read again while the model is loaded. Without care nine of ten such programs hung."""
+    program = """
+import sys, threading
+from picam_infer.bootstrap import bootstrap
+bootstrap()
+from picam_infer.inference.engines.openvino import read_network
+from picam_infer.models import bundle
+
+networks = [read_network(bundle.load("digits")) for _ in range(2)]
+weights = [[node for node in each.get_ops() if node.get_type_name() == "Constant"] for each in networks]
+together = threading.Barrier(2)
+
+def look(nodes):
+    together.wait()
+    for node in nodes:
+        node.get_data()
+
+threads = [threading.Thread(target=look, args=(nodes,), daemon=True) for nodes in weights]
+sys.setswitchinterval(1e-7)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(30)
+print("all done", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "all done\n", done.stderr
 
 
 def test_an_unknown_device_names_those_there_are(tiny: Bundle) -> None:
