@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,13 @@ from picam_infer.platform import atomic_file, service_manager
 
 if TYPE_CHECKING:
     from mqtt_lab import Broker, Listener
+
+
+def pytest_configure() -> None:
+    """Take the signals that whoever started the tests ignores (nohup, a shell's `&`): programs would inherit that."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,42 +19,42 @@ from pathlib import Path
 from picam_infer.core import PicamError
 
 _PREFIX = "picam-infer-scratch-"
-# What `mkdtemp` adds: a folder that a person has named in a similar way is not ours to remove.
+# A folder that a person has named in a similar way is not ours to remove.
 _OURS = re.compile(_PREFIX + "[a-z0-9_]{8}")
 
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
     """Yield an empty folder that is removed when the block ends. Raises `PicamError`: there is no place for it."""
-    try:
-        _sweep(Path(tempfile.gettempdir()))
-        made, handle = _made()
-    except OSError as error:
-        # Without any place for temporary files, Python raises FileNotFoundError with a text of its own.
-        why = f" ({error.strerror})" if error.errno not in (errno.ENOENT, None) else ""
-        raise PicamError(f"there is nowhere to write temporary files{why}",
-                         "make room in /tmp, or set TMPDIR to a folder that can be written") from error  # fmt: skip
-    try:
+    with contextlib.ExitStack() as owned:
+        try:
+            place = Path(tempfile.gettempdir())
+            _sweep(place)
+            made = _made(place, owned)
+        except OSError as error:
+            # Without any place for temporary files, Python raises FileNotFoundError with a text of its own.
+            why = f" ({error.strerror})" if error.errno not in (errno.ENOENT, None) else ""
+            raise PicamError(f"there is nowhere to write temporary files{why}",
+                             "make room in /tmp, or set TMPDIR to a folder that can be written") from error  # fmt: skip
         yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-        os.close(handle)
 
 
-def _made() -> tuple[Path, int]:
-    """Return a new folder, and the open file by which it is locked."""
+def _made(place: Path, owned: contextlib.ExitStack) -> Path:
+    """Return a new folder in `place` that is locked; `owned` removes it."""
     while True:
-        made = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        made = place / f"{_PREFIX}{secrets.token_hex(4)}"
+        # Before it is there: a signal that ends the program may come at any moment.
+        owned.callback(shutil.rmtree, made, ignore_errors=True)
+        try:
+            made.mkdir(mode=0o700)
+        except FileExistsError:
+            owned.pop_all()  # it is somebody else's
+            continue
         with contextlib.suppress(FileNotFoundError):  # somebody else has swept it away before it was locked
             handle = _opened(made)
-            try:
-                free = _lock(handle) is not False and os.path.samestat(os.fstat(handle), made.lstat())
-            except BaseException:
-                os.close(handle)
-                raise
-            if free:
-                return made, handle
-            os.close(handle)
+            owned.callback(os.close, handle)
+            if _lock(handle) is not False and os.path.samestat(os.fstat(handle), made.lstat()):
+                return made
 
 
 def _sweep(place: Path) -> None:

@@ -29,10 +29,13 @@ def exit_code(number: int = 0) -> int:
 
 
 def over() -> None:
-    """The command has ended: nobody is left who could catch an exception."""
+    """The command has ended: nobody is left who could catch an exception.
+
+    After a signal, more are ignored: Python takes handlers away as it ends, and another exit code would come of it.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if _first is None and signal.getsignal(number) is _stop:
-            signal.signal(number, end)
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, end if _first is None else signal.SIG_IGN)
 
 
 def end(number: int, frame: FrameType | None) -> None:
