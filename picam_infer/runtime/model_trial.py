@@ -20,8 +20,9 @@ from picam_infer.models.bundle import Bundle
 from picam_infer.platform import atomic_folder, disk, removable
 from picam_infer.platform.priority import lower_priority
 from picam_infer.runtime import model_shelf
-from picam_infer.runtime.model_choice import ModelChoice, SessionChoice, Switch
+from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.state import State
+from picam_infer.runtime.teaching.served_round import ServedRound
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,10 @@ class ModelTrial:
     def __init__(self, switch: Callable[[Switch], object]) -> None:
         self._switch = switch
         self._lock = threading.RLock()
+        self._round: ServedRound | None = None
+        """The latest one."""
         self._state: State | None = None
-        self._now: Callable[[], configs.Config] = configs.Config
-        self._path: Path | None = None
-        self._session = SessionChoice()
+        """That of the round, until it ends."""
         self._stage = "none"
         self._told: dict[str, Any] = {}
         self._bundle: Bundle | None = None
@@ -65,19 +66,9 @@ class ModelTrial:
     # -- the service's side ------------------------------------------------
 
     @contextlib.contextmanager
-    def following(
-        self,
-        state: State,
-        config: Callable[[], configs.Config],
-        path: Path | None,
-        session: SessionChoice | None = None,
-    ) -> Iterator[None]:
-        """Try models on the pictures of a round of the service, until the block ends.
-
-        `config` returns the configuration in force; `session` remembers the previous model where no file does.
-        """
-        self._state, self._now, self._path = state, config, path
-        self._session = session or self._session
+    def following(self, served: ServedRound) -> Iterator[None]:
+        """Try models on the pictures of a round of the service, until the block ends."""
+        self._round, self._state = served, served.state
         try:
             yield
         finally:
@@ -94,7 +85,7 @@ class ModelTrial:
 
     @property
     def _config(self) -> configs.Config:
-        return self._now()
+        return self._round.config if self._round else configs.Config()
 
     # -- looking ---------------------------------------------------------------
 
@@ -105,7 +96,7 @@ class ModelTrial:
         return {
             "models": self._models(),
             "before": self._before(),
-            "remembers": self._path is not None,
+            "remembers": self._round is not None and self._round.path is not None,
             "trial": self.status(),
             "offers": [one.as_json() for one in model_shelf.offers(sticks)],
             "media": [{"device": one.device, "name": one.name, "how": one.how} for one in sticks if one.how],
@@ -138,7 +129,7 @@ class ModelTrial:
         return found
 
     def _before(self) -> str | None:
-        before = (ModelChoice(self._path) if self._path else self._session).before
+        before = self._round.choice.before if self._round else None
         return before if before in bundles.names() and before != self._config.model else None
 
     # -- bringing one ------------------------------------------------------------

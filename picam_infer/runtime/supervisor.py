@@ -46,6 +46,7 @@ from picam_infer.runtime.settings import RuntimeSettings
 from picam_infer.runtime.share import Share, invitation_file, only_sharing
 from picam_infer.runtime.state import HISTORY, Change, State, Tuning
 from picam_infer.runtime.teaching import Teaching
+from picam_infer.runtime.teaching.served_round import ServedRound
 from picam_infer.runtime.viewer import Viewer
 from picam_infer.runtime.waiting import MissingModel, WrongConfiguration
 
@@ -213,8 +214,9 @@ class Supervisor:
         return self.teaching.busy
 
     def _teach(self, outputs: contextlib.ExitStack, state: State) -> None:
+        served = ServedRound(state, lambda: self.config, self.options.path, self._session)
         for part in (self.teaching, self.trial):
-            outputs.enter_context(part.following(state, lambda: self.config, self.options.path, self._session))
+            outputs.enter_context(part.following(served))
 
     def _page_start(self, open_page: Callable[[], None]) -> PageStart:
         """Return what opens the page: a service that has just begun gives its first answer before."""

@@ -1,4 +1,4 @@
-"""What teaching needs from the service's current round: its pictures, its settings, and the lesson that it runs."""
+"""What teaching and a model's trial need from the service's current round: pictures, settings, the lesson it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ServedRound(msgspec.Struct, frozen=True):
     now: Callable[[], configs.Config]
     path: Path | None
     """The configuration file."""
-    session: SessionChoice
+    session: SessionChoice = msgspec.field(default_factory=SessionChoice)
     """What is remembered where there is none."""
 
     @property

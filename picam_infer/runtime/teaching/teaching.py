@@ -9,18 +9,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from picam_infer import config as configs
 from picam_infer.core import BadFrame, Busy, PicamError, UsageError
 from picam_infer.inference.engines import openvino
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform import malloc
 from picam_infer.platform.zip_stream import Entry
-from picam_infer.runtime.model_choice import SessionChoice, Switch
-from picam_infer.runtime.state import State
+from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.teaching import opening, status
 from picam_infer.runtime.teaching.live_label import LiveLabel, Seen
 from picam_infer.runtime.teaching.model_use import ModelUse
@@ -86,18 +83,9 @@ class Teaching:
     # -- the service's side -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def following(
-        self,
-        state: State,
-        config: Callable[[], configs.Config],
-        path: Path | None,
-        session: SessionChoice | None = None,
-    ) -> Iterator[None]:
-        """Take pictures from a round of the service, until the block ends; `config` returns the one in force.
-
-        `session`: what remembers the previous model where there is no configuration file.
-        """
-        self._round = ServedRound(state, config, path, session or SessionChoice())
+    def following(self, served: ServedRound) -> Iterator[None]:
+        """Take pictures from a round of the service, until the block ends."""
+        self._round, state = served, served.state
         unlisten = state.listen(self.recent.hear, pictures=True)
         state.reports.teaching.serve(self.status)
         self._model_use.read_again()

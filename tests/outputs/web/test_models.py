@@ -28,6 +28,7 @@ from picam_infer.platform.removable import Medium
 from picam_infer.runtime import model_trial
 from picam_infer.runtime.model_choice import ModelChoice, Switch
 from picam_infer.runtime.model_trial import ModelTrial
+from picam_infer.runtime.teaching.served_round import ServedRound
 
 
 class Page:
@@ -91,7 +92,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
 
         def follow() -> None:
             following.close()
-            following.enter_context(trial.following(run.state, lambda: configs.load(settings), settings))
+            following.enter_context(trial.following(ServedRound(run.state, lambda: configs.load(settings), settings)))
 
         follow()
         with serving(run, Settings(listen="127.0.0.1:0"), trial=trial) as web:

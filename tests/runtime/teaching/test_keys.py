@@ -27,6 +27,7 @@ from picam_infer.runtime.state import State
 from picam_infer.runtime.status_text import status_text
 from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.teaching.keys import TeachingKeys
+from picam_infer.runtime.teaching.served_round import ServedRound
 from picam_infer.runtime.viewer import Viewer
 
 
@@ -141,7 +142,7 @@ def desk(state: State, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 
     monkeypatch.setattr(annotate, "layer", begun)
     monkeypatch.setattr(annotate, "panel", written)
-    with made.teaching.following(made.state, Config, None):
+    with made.teaching.following(ServedRound(made.state, Config, None)):
         yield made
     made.close()
     made.teaching.close()

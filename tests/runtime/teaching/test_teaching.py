@@ -26,6 +26,7 @@ from picam_infer.runtime.model_choice import Switch
 from picam_infer.runtime.state import State
 from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.teaching import teaching as teaching_module
+from picam_infer.runtime.teaching.served_round import ServedRound
 from picam_infer.training.teach import lesson_lock, shelf
 from picam_infer.training.teach.lesson_lock import LessonLock
 
@@ -33,7 +34,7 @@ from picam_infer.training.teach.lesson_lock import LessonLock
 @pytest.fixture
 def teaching(state: State) -> Iterator[Teaching]:
     made = Teaching(lambda switch: Future())
-    with made.following(state, Config, None):
+    with made.following(ServedRound(state, Config, None)):
         made.open()
         yield made
     made.close()
@@ -50,7 +51,7 @@ def used(state: State) -> Iterator[Teaching]:
         return done
 
     made = Teaching(run)
-    with made.following(state, Config, None):
+    with made.following(ServedRound(state, Config, None)):
         made.open()
         yield made
     made.close()
@@ -259,7 +260,10 @@ def test_a_lesson_that_somebody_else_works_on_is_not_opened(teaching: Teaching, 
     shown(teaching, "ring")
     name = teaching.status()["name"]
     other = Teaching(lambda switch: Future())
-    with other.following(state, Config, None), pytest.raises(Busy, match=f"{name} is open in .* of another service"):
+    with (
+        other.following(ServedRound(state, Config, None)),
+        pytest.raises(Busy, match=f"{name} is open in .* of another service"),
+    ):
         other.open(name)
     other.close()
     teaching.end()
