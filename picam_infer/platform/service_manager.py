@@ -161,9 +161,7 @@ def systemctl(*words: str) -> str:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         if any(word in said for word in ("ccess denied", "uthentication", "ermission")):
             raise Unavailable(f"systemd refuses `systemctl {' '.join(words)}`", SUDO)
-        if any(
-            word in said for word in ("onnect to bus", "onnect to system scope bus", "not been booted with systemd")
-        ):
+        if any(word in said for word in _NO_SYSTEMD):
             raise Unavailable("systemd does not run on this machine", _BY_HAND)
         raise Unavailable(f"`systemctl {' '.join(words)}` failed: {said}", "systemctl status tells more")
     return done.stdout
