@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from picam_infer.platform import flock
+
 _LOOK_S = 0.02
 _threads = threading.Lock()
 
@@ -58,17 +60,10 @@ def _opened(folder: Path) -> Iterator[int | None]:
 
 
 def _lock(handle: int, ends_s: float) -> None:
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= ends_s:
-                raise StillHeld(_holder(handle)) from None
-            time.sleep(_LOOK_S)
-        except OSError:  # a network's file system may not know such locks
-            return
-        else:
-            return
+    while flock.tried(handle) is False:
+        if time.monotonic() >= ends_s:
+            raise StillHeld(_holder(handle))
+        time.sleep(_LOOK_S)
 
 
 def _holder(handle: int) -> int | None:

@@ -6,10 +6,11 @@ The kernel releases it when its owner ends, however it ends.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from picam_infer.platform import flock
 
 _LONGEST = 100
 
@@ -50,10 +51,8 @@ def _locked(path: Path) -> int:
     while True:
         handle = _opened(path)
         try:
-            try:
-                _lock(handle)
-            except BlockingIOError:
-                raise Taken(os.pread(handle, _LONGEST, 0).decode(errors="replace")) from None
+            if flock.tried(handle) is False:
+                raise Taken(os.pread(handle, _LONGEST, 0).decode(errors="replace"))
             if _is_at(handle, path):
                 return handle
         except BaseException:
@@ -70,15 +69,6 @@ def _opened(path: Path) -> int:
         with contextlib.suppress(OSError):
             return os.open(path, os.O_RDONLY | flags)
         raise
-
-
-def _lock(handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a file system that has no locks, as some network ones
-        pass
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from picam_infer.core import PicamError
+from picam_infer.platform import flock
 
 _PREFIX = "picam-infer-scratch-"
 # A folder that a person has named in a similar way is not ours to remove.
@@ -53,7 +53,7 @@ def _made(place: Path, owned: contextlib.ExitStack) -> Path:
         with contextlib.suppress(FileNotFoundError):  # somebody else has swept it away before it was locked
             handle = _opened(made)
             owned.callback(os.close, handle)
-            if _lock(handle) is not False and os.path.samestat(os.fstat(handle), made.lstat()):
+            if flock.tried(handle) is not False and os.path.samestat(os.fstat(handle), made.lstat()):
                 return made
 
 
@@ -70,7 +70,7 @@ def _sweep(place: Path) -> None:
 def _remove_if_left(left: Path) -> None:
     handle = _opened(left)
     try:
-        if _lock(handle):
+        if flock.tried(handle):
             shutil.rmtree(left, ignore_errors=True)
     finally:
         os.close(handle)
@@ -78,14 +78,3 @@ def _remove_if_left(left: Path) -> None:
 
 def _opened(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
-def _lock(handle: int) -> bool | None:
-    """Lock a folder; False: it is locked by somebody else, None: its file system has no locks."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
