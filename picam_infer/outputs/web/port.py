@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
 
 from picam_infer.config import Web
 from picam_infer.core import Finding
@@ -41,6 +42,21 @@ def _taken(host: str, port: int) -> tuple[str, str]:
     return f"port {port} is used{by}", remedy
 
 
+def bound(family: int, address: Any) -> socket.socket:
+    """Return a socket that has an address as `getaddrinfo` gives it, and does not listen yet. Raises `OSError`."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def finding(settings: Web, service: str) -> Finding | None:
     """Return what keeps the page from listening; None: nothing, or it is listening: `service` has the port itself."""
     host, _, port = settings.listen.rpartition(":")
@@ -50,11 +66,7 @@ def finding(settings: Web, service: str) -> Finding | None:
         for family, _, _, _, address in socket.getaddrinfo(
             host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
+            with bound(family, address) as probe:
                 probe.listen()
     except OSError as error:
         if host == "" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # a kernel without IPv6

@@ -12,7 +12,6 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -263,18 +262,18 @@ class _Sockets:
             return
         self.close()  # a socket on one address is in the way of one on all
         context = _tls(self._settings)
-        host, _, port = self._settings.listen.rpartition(":")
+        host, _, number = self._settings.listen.rpartition(":")
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(
             None if shared else host.strip("[]") or None,
-            self.port or int(port),
+            self.port or int(number),
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
         try:
             for family, _, _, _, address in found:
                 try:
-                    listener = _listener(family, address)
+                    listener = port.bound(family, address)
                 except OSError as error:
                     # A kernel without IPv6 still lists its addresses.
                     if family == socket.AF_INET6 and len(found) > 1 and error.errno in _NO_IPV6:
@@ -294,20 +293,6 @@ class _Sockets:
             raise
         self.port = self._servers[0].sockets[0].getsockname()[1]
         self._shared, self.news = shared, True
-
-
-def _listener(family: int, address: Any) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
