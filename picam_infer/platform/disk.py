@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from picam_infer.core import PicamError
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK = (*_FULL, errno.EROFS, errno.EIO, errno.EFBIG)
 _PROBE = b"picam-infer" * 400
@@ -84,6 +86,11 @@ def remedy(error: OSError, folder: Path, *, fixed: bool = False, option: str = "
     if error.errno == errno.EROFS:
         return "that disk is mounted read-only" + (": mount it writable" if fixed else ": choose another folder")
     return "check the folder and its disk" if fixed else "choose another folder"
+
+
+def unwritable(path: Path, error: OSError, folder: Path | None = None) -> PicamError:
+    """Return our error for a path that cannot be written; `folder`: which one the remedy is about, if not the path."""
+    return PicamError(f"{path} cannot be written ({error.strerror})", remedy(error, folder or path))
 
 
 def _remedy_by_option(error: OSError, option: str) -> str:

@@ -216,9 +216,7 @@ class ModelTrial:
             try:
                 atomic_folder.put(folder, home / chosen)
             except OSError as error:
-                raise PicamError(
-                    f"{home / chosen} cannot be written ({error.strerror})", disk.remedy(error, home)
-                ) from error
+                raise disk.unwritable(home / chosen, error, home) from error
             try:
                 self._switch(Switch(chosen, {}, None))
             finally:
@@ -341,7 +339,7 @@ def _make(place: Path) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PicamError(f"{place} cannot be written ({error.strerror})", disk.remedy(error, place)) from error
+        raise disk.unwritable(place, error) from error
 
 
 def _place() -> Path:

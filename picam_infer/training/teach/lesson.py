@@ -224,9 +224,7 @@ class Lesson:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(prefix=f".{self.name}.", dir=self.target.parent))
         except OSError as error:
-            raise PicamError(
-                f"{self.target.parent} cannot be written ({error.strerror})", disk.remedy(error, self.target.parent)
-            ) from error
+            raise disk.unwritable(self.target.parent, error) from error
         try:
             _, said = self.teacher.save(fresh, self.name, check)
             malloc.trim()
@@ -286,9 +284,7 @@ class Lesson:
         try:
             shelf.write_note(self._folder, note)
         except OSError as error:
-            raise PicamError(
-                f"{self._folder} cannot be written ({error.strerror})", disk.remedy(error, self._folder)
-            ) from error
+            raise disk.unwritable(self._folder, error) from error
 
 
 def _locked(folder: Path) -> LessonLock:
@@ -296,7 +292,7 @@ def _locked(folder: Path) -> LessonLock:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return LessonLock(folder, VIEW)
     except OSError as error:
-        raise PicamError(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder.parent)) from error
+        raise disk.unwritable(folder, error, folder.parent) from error
 
 
 def _checked(text: str) -> str:
