@@ -78,17 +78,18 @@ def run(folder: Path, count: int) -> None:
         pictures = [stored[name] for name in stored.files]
     frames = [make_frame(data, "jpeg", (1280, 720), seq, Capture()) for seq, data in enumerate(pictures)]
     for name, loop in zip(LOOPS, (digits_loop, photo_loop), strict=True):
-        models = [Path("digits")] if name == "digits" else [folder / name]
-        models = [path for path in (*models, folder / f"{name}-int8") if path == Path("digits") or path.exists()]
-        for path in models[:1]:
-            theirs = loop(bundles.load(path), True)
-            for at in range(_WARM + count):
-                mark(_WARM, count, at)
-                theirs(frames[at % len(frames)])
-            mark(_WARM, count, _WARM + count)
-            print(f"{name}: the post's loop", flush=True)
-        for path, precision in zip(models, ("f16", "int8"), strict=False):
-            print(f"{name}: ours, {precision}{ours(bundles.load(path), frames, count)}", flush=True)
+        folders = {"f16": Path(name) if name == "digits" else folder / name, "int8": folder / f"{name}-int8"}
+        models = {kind: bundles.load(path) for kind, path in folders.items() if path == Path(name) or path.exists()}
+        if "f16" not in models:
+            continue
+        theirs = loop(models["f16"], True)
+        for at in range(_WARM + count):
+            mark(_WARM, count, at)
+            theirs(frames[at % len(frames)])
+        mark(_WARM, count, _WARM + count)
+        print(f"{name}: the post's loop", flush=True)
+        for kind, model in models.items():
+            print(f"{name}: ours, {kind}{ours(model, frames, count)}", flush=True)
 
 
 def ours(model: Bundle, frames: list[Frame], count: int) -> str:
