@@ -78,7 +78,7 @@ def _shaped(values: Array, node: Any) -> Array | None:
 
 def require_numbers(model: Any) -> None:
     """Raise `PicamError` if the weights of a network are not numbers: activations can hide that from its answers."""
-    for node in model.get_ordered_ops():
+    for node in _operations(model):
         if node.get_type_name() != "Constant" or not node.get_output_element_type(0).is_real():
             continue
         values = np.asarray(node.get_data())
@@ -91,6 +91,22 @@ def require_numbers(model: Any) -> None:
                 f"layer {layer}: its weights hold values that are not numbers (NaN or infinity)",
                 "train the model again",
             )
+
+
+def _operations(model: Any) -> Iterator[Any]:
+    """Yield a network's operations, those inside its branches and loops too."""
+    for node in model.get_ordered_ops():
+        yield node
+        for body in bodies(node):
+            yield from _operations(body)
+
+
+def bodies(node: Any) -> tuple[Any, ...]:
+    """Return the networks inside an operation: those of a branch or a loop."""
+    kind = node.get_type_name()
+    if kind == "If":
+        return node.get_then_body(), node.get_else_body()
+    return (node.get_function(),) if kind in ("Loop", "TensorIterator") else ()
 
 
 def _users(node: Any) -> Iterator[Any]:

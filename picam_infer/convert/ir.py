@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
+from picam_infer.convert import graph
 from picam_infer.convert.tensor import Array
 from picam_infer.core import PicamError
 from picam_infer.platform import scratch
@@ -45,17 +46,23 @@ def serialise(model: Any, half: bool) -> dict[str, bytes]:
         path = folder / "model.xml"
         ov.save_model(model, path, compress_to_fp16=half)
         xml, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
-    # What follows the edges is who converted it, when and how: different on another day or machine.
-    return {"model.xml": re.sub(rb"</edges>.*</net>", b"</edges>\n</net>", xml, flags=re.DOTALL), "model.bin": weights}
+    # What follows the last edges is who converted it, when and how: different on another day or machine.
+    plain = re.sub(rb"(.*</edges>).*</net>", rb"\1\n</net>", xml, flags=re.DOTALL)
+    return {"model.xml": plain, "model.bin": weights}
 
 
-def rename(model: Any) -> None:
-    """Give the nodes names that do not depend on what this process built before."""
+def rename(model: Any, inside: bool = False) -> None:
+    """Give the nodes names that do not depend on what this process built before.
+
+    `inside`: the network is a branch or a loop of another one, and nobody asks for its inputs by name.
+    """
     counts: Counter[str] = Counter()
     taken: set[str] = set()
     for node in model.get_ordered_ops():
         kind, name = node.get_type_name(), node.get_friendly_name()
-        if kind == "Parameter":
+        for body in graph.bodies(node):
+            rename(body, inside=True)
+        if kind == "Parameter" and not inside:
             continue
         stem = kind if re.fullmatch(r"[A-Za-z0-9]+_\d+", name) or kind in ("Constant", "Result") else name
         stem = stem.partition("#")[0]
