@@ -114,9 +114,7 @@ def _alone(place: Path) -> Iterator[None]:
         with contextlib.closing(LessonLock(place, COMMAND)):
             yield
     except OSError as error:
-        raise PicamError(
-            f"{place} cannot be written ({error.strerror})", disk.remedy(error, place.parent, option="-o")
-        ) from error
+        raise disk.unwritable(place, error, option="-o") from error
     finally:
         for folder in made:
             with contextlib.suppress(OSError):  # what was taught is in it
@@ -275,7 +273,6 @@ class _Lesson:
     def _one(self, teacher: Teacher, one: Given, known: dict[str, str], before: Set[str]) -> None:
         from picam_infer.imaging import pictures
         from picam_infer.training.teach.picture_set import Full, identify
-        from picam_infer.training.teach.teacher import NotWritten
 
         try:
             data = pictures.read_bytes(one.path)
@@ -287,7 +284,7 @@ class _Lesson:
                 self.skipped.append(f"{one.shown} is already taught, as {known[id]}; --relabel moves it")
             else:
                 known[id] = teacher.add(one.label, data, one.shown, _STEP).label
-        except (Full, NotWritten):
+        except (Full, disk.NotWritten):
             raise
         except PicamError as error:
             self.skipped.append(error.message.replace(str(one.path), one.shown))

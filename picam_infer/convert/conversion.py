@@ -116,7 +116,7 @@ def _refuse_place(output: Path) -> None:
         bundle.refuse_other(output)
         disk.try_writing(output.parent)
     except OSError as error:
-        raise PicamError(f"cannot write {output} ({error.strerror})", "choose another folder with -o") from error
+        raise bundle.unwritten(output, error) from error
 
 
 def _source(found: Found, options: Options, lists: Lists) -> _Source:

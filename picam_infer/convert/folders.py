@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from picam_infer.core import PicamError
-from picam_infer.platform import atomic_folder
+from picam_infer.platform import atomic_folder, disk
 
 MARK = ".picam-infer.json"
 """Names what was written, so that a second export knows its own files."""
@@ -26,7 +26,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> bool:
         with atomic_folder.replacing(folder) as fresh:  # what is there is empty, or all ours
             _fill(fresh, files)
     except OSError as error:
-        raise PicamError(f"{folder} cannot be written ({error.strerror})", "choose another folder with -o") from error
+        raise disk.unwritable(folder, error, option="-o") from error
     return True
 
 

@@ -94,7 +94,7 @@ def _pictures(folder: Path, card: Card, notes: list[str]) -> list[Array]:
         except PicamError as error:
             damaged.append(error)
     if not feeds:
-        raise PicamError(f"no picture in {folder} can be read: {damaged[0].message}", damaged[0].hint)
+        raise NoInput(f"no picture in {folder} can be read: {damaged[0].message}", damaged[0].hint)
     if damaged:
         more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
         notes.append("left out of the calibration: " + ", ".join(error.message for error in damaged[:3]) + more)

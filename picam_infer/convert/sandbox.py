@@ -255,7 +255,7 @@ def child() -> None:
         _say(speak, {"report": _convert(order, speak)})
     except Exception as error:  # the top of the child: the parent reports it in one line
         told = _failure(error, order)
-        _say(speak, {"error": type(told).__name__, "message": told.message, "hint": told.hint})
+        _say(speak, {"error": _kind(told), "message": told.message, "hint": told.hint})
     speak.flush()
     os._exit(0)  # without waiting for OpenVINO's threads, which have nothing left to do
 
@@ -272,6 +272,11 @@ def _failure(error: Exception, order: dict[str, Any]) -> PicamError:
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
     return PicamError(f"{name} cannot be read: an unexpected {where}", "please report it, with the file if you can")
+
+
+def _kind(error: PicamError) -> str:
+    """Return the name by which the parent knows an error's kind, and with that its exit code."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == core.__name__)
 
 
 def _told(error: OSError, order: dict[str, Any]) -> PicamError:

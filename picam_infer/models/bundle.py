@@ -348,7 +348,7 @@ def adopt(fresh: Path, folder: Path, keep_old: Path | None = None) -> Bundle:
         if keep_old is not None and fresh.exists():
             atomic_folder.put(fresh, keep_old)
     except OSError as error:
-        raise _unwritten(folder, error) from error
+        raise unwritten(folder, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return load(folder)
@@ -392,10 +392,10 @@ def _replacing(folder: Path) -> Iterator[Path]:
         with atomic_folder.replacing(folder) as fresh:
             yield fresh
     except OSError as error:
-        raise _unwritten(folder, error) from error
+        raise unwritten(folder, error) from error
 
 
-def _unwritten(folder: Path, error: OSError) -> PicamError:
+def unwritten(folder: Path, error: OSError) -> PicamError:
     """Return the error for a bundle that cannot be written; only outside our own place was its folder chosen."""
     ours = any(folder.is_relative_to(place) for place in places())
     remedy = disk.remedy(error, folder.parent, fixed=ours, option="" if ours else "-o")

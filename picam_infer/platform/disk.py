@@ -88,9 +88,16 @@ def remedy(error: OSError, folder: Path, *, fixed: bool = False, option: str = "
     return "check the folder and its disk" if fixed else "choose another folder"
 
 
-def unwritable(path: Path, error: OSError, folder: Path | None = None) -> PicamError:
-    """Return our error for a path that cannot be written; `folder`: which one the remedy is about, if not the path."""
-    return PicamError(f"{path} cannot be written ({error.strerror})", remedy(error, folder or path))
+class NotWritten(PicamError):
+    """A file or folder cannot be written."""
+
+
+def unwritable(path: Path, error: OSError, folder: Path | None = None, *, option: str = "") -> NotWritten:
+    """Return our error for a path that cannot be written.
+
+    `folder`: which one the remedy is about, if not the path; `option`: the command's own that chooses another one.
+    """
+    return NotWritten(f"{path} cannot be written ({error.strerror})", remedy(error, folder or path, option=option))
 
 
 def _remedy_by_option(error: OSError, option: str) -> str:

@@ -13,7 +13,7 @@ import small_models
 
 from picam_infer.cli import main
 from picam_infer.convert.conversion import Options, convert
-from picam_infer.core import NoInput, PicamError, Unavailable, UsageError
+from picam_infer.core import NoInput, Unavailable, UsageError
 
 COLOURS = ("red", "green", "blue", "black", "white")
 needs_nncf = pytest.mark.skipif(
@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_left_out_and_named_and_few_pictures_are_told(
 def test_a_folder_without_a_readable_picture_is_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.jpg").write_text("no picture")
-    with pytest.raises(PicamError, match=r"no picture in .*none can be read: .*a\.jpg is not a picture"):
+    with pytest.raises(NoInput, match=r"no picture in .*none can be read: .*a\.jpg is not a picture"):
         convert(model, tmp_path / "small", Options(precision="int8", calibrate=tmp_path / "none"))
     with pytest.raises(NoInput, match=r"a\.jpg is not a folder"):
         convert(model, tmp_path / "small", Options(precision="int8", calibrate=tmp_path / "none" / "a.jpg"))

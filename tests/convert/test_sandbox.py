@@ -145,6 +145,12 @@ sandbox.child()
         run(code, tmp_path, monkeypatch)
 
 
+def test_an_error_keeps_its_exit_code_on_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(NoInput, match="has no pictures in it"):
+        sandbox.convert(good(tmp_path / "m.h5"), tmp_path / "out", {"try_": tmp_path / "none"})
+
+
 def test_links_that_lead_nowhere_are_told_by_the_reader(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "m.h5").symlink_to("../.git/annex/objects/ab/x")

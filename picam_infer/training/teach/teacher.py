@@ -33,10 +33,6 @@ _Removed = tuple[Picture, Vector | None]
 """A picture that was removed, and what was known about it."""
 
 
-class NotWritten(PicamError):
-    """The folder cannot be written to, so no picture can be kept."""
-
-
 class Teacher:
     """The one owner of a set of taught pictures, and of what is learnt from them.
 
@@ -466,8 +462,7 @@ class Teacher:
         try:
             return change()
         except OSError as error:
-            folder = self._pictures.folder
-            raise NotWritten(f"{folder} cannot be written ({error.strerror})", disk.remedy(error, folder)) from error
+            raise disk.unwritable(self._pictures.folder, error) from error
 
 
 def _all_or_none(items: Sequence[T], change: Callable[[T], None], back: Callable[[T], None]) -> None:
