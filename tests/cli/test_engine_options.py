@@ -107,6 +107,7 @@ def test_bench_measures_the_model_of_a_settings_file(
             "no model server is named: engine.url is empty; give one with engine.url or --url",
         ),
         (["--url", "pi:8001"], 78, "engine.url 'pi:8001' is not the address of a server"),
+        (["--url", "http://h\udce9"], 78, "is not the address of a server (no host can be called that)"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

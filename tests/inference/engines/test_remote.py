@@ -476,23 +476,38 @@ def test_a_ca_file_that_is_none(
 @pytest.mark.parametrize(
     ("url", "place"),
     [("grpc://pi", "pi:8001"), ("http://pi", "pi:8000"), ("https://pi:443/serving/", "pi:443/serving"),
-     ("http://[::1]:9", "[::1]:9"), ("http://pi/v2", "pi:8000")],
+     ("http://[::1]:9", "[::1]:9"), ("http://pi/v2", "pi:8000"), ("http://pi/a b/\udce9", "pi:8000/a%20b/%E9")],
 )  # fmt: skip
 def test_addresses(url: str, place: str) -> None:
     assert address.parse(url).place == place
 
 
 @pytest.mark.parametrize(
-    "url", ["", "pi:8001", "ftp://pi", "grpc://pi/path", "http://", "http://pi:99999", "http://pi?x"]
+    "url",
+    [
+        "",
+        "pi:8001",
+        "ftp://pi",
+        "ftp://pi:1",
+        "grpc://pi/path",
+        "http://",
+        "http://pi:99999",
+        "http://pi:0",
+        "http://pi?x",
+        "grpc://h\udce9",
+        "http://a..b",
+        f"http://{'a' * 64}",
+    ],
 )
 def test_what_is_no_address(url: str, model: Bundle) -> None:
     with pytest.raises(ConfigError, match=r"engine\.url"):
         Remote(model, settings("") if not url else msgspec.structs.replace(settings(""), url=url))
 
 
-def test_a_password_in_the_address_is_not_repeated() -> None:
+@pytest.mark.parametrize("url", ["http://me:secret@pi", "grpc://me:secret@pi:99999", "http://me:s/secret@[::1"])
+def test_a_password_in_the_address_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        address.parse("http://me:secret@pi")
+        address.parse(url)
     assert "secret" not in str(caught.value) and "token_file" in caught.value.hint
 
 

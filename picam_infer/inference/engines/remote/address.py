@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from picam_infer.core import ConfigError
 
 PORTS = {"grpc": 8001, "grpcs": 8001, "http": 8000, "https": 8000}
 EXAMPLE = "give one with engine.url or --url, such as grpc://server.local:8001 (or grpcs, http, https)"
+
+_AS_IT_IS = "%/:=&~+!$,;'()*"
+"""Characters of a path that stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +59,28 @@ class Wanted:
 
 
 def parse(url: str) -> Address:
-    """Parse a URL. Raises `ConfigError`."""
+    """Parse a URL. Raises `ConfigError`, which does not show what may be a secret."""
+    if not url:
+        raise ConfigError("the engine is remote, but no model server is named: engine.url is empty", EXAMPLE)
+    if "@" in url:
+        raise ConfigError("engine.url has a user or a password in it", "put a token into a file: engine.token_file")
     try:
         parts = urlsplit(url)
         port = parts.port
+        host = parts.hostname or ""
+        host.encode("idna")
+    except UnicodeError as error:
+        raise _wrong(url, "no host can be called that") from error
     except ValueError as error:
-        raise ConfigError(f"engine.url {url!r} is not the address of a server ({error})", EXAMPLE) from error
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("engine.url has a user or a password in it", "put a token into a file: engine.token_file")
+        raise _wrong(url, str(error)) from error
     path = parts.path.strip("/").removesuffix("v2").rstrip("/")
-    known = parts.scheme in PORTS and parts.hostname and not parts.query and not parts.fragment
+    known = parts.scheme in PORTS and host and port != 0 and not parts.query and not parts.fragment
     if not known or (path and parts.scheme.startswith("grpc")):
-        raise ConfigError(
-            f"engine.url {url!r} is not the address of a server"
-            if url
-            else "the engine is remote, but no model server is named: engine.url is empty",
-            EXAMPLE,
-        )
-    return Address(parts.scheme, parts.hostname or "", port or PORTS[parts.scheme], path)
+        raise _wrong(url)
+    return Address(parts.scheme, host, port or PORTS[parts.scheme], quote(path, _AS_IT_IS, errors="surrogateescape"))
+
+
+def _wrong(url: str, why: str = "") -> ConfigError:
+    place, asks, _ = url.partition("?")
+    shown = f"{place}?…" if asks else place
+    return ConfigError(f"engine.url {shown!r} is not the address of a server" + (f" ({why})" if why else ""), EXAMPLE)
