@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from picam_infer.config import Web
@@ -14,6 +16,9 @@ from picam_infer.platform.procfs import Process
 _LAST = 65535
 _FIRST_FREE = 1024
 """Lower ports need a privilege, which the service does not have."""
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_TRIES = 20
+"""How often a port is looked for that is free on all addresses."""
 
 
 def trouble(error: OSError, listen: str) -> tuple[str, str]:
@@ -42,8 +47,45 @@ def _taken(host: str, port: int) -> tuple[str, str]:
     return f"port {port} is used{by}", remedy
 
 
-def bound(family: int, address: Any) -> socket.socket:
-    """Return a socket that has an address as `getaddrinfo` gives it, and does not listen yet. Raises `OSError`."""
+def bound(found: Sequence[tuple[Any, ...]]) -> list[socket.socket]:
+    """Return a socket for each address that `getaddrinfo` has found; none of them listens yet. Raises `OSError`.
+
+    All have the same port, also where any will do.
+    """
+    tries = 1 if found[0][-1][1] else _TRIES
+    while True:
+        tries -= 1
+        try:
+            return _bound(found)
+        except OSError as error:
+            # The port that is free on the first address may be taken on the next.
+            if error.errno != errno.EADDRINUSE or not tries:
+                raise
+
+
+def _bound(found: Sequence[tuple[Any, ...]]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    without: OSError | None = None
+    try:
+        for family, _, _, _, (host, number, *rest) in found:
+            same = sockets[0].getsockname()[1] if sockets else number
+            try:
+                sockets.append(_one(family, (host, same, *rest)))
+            except OSError as error:
+                # A kernel without IPv6 still lists its addresses.
+                if family != socket.AF_INET6 or error.errno not in _NO_IPV6:
+                    raise
+                without = error
+        if not sockets and without is not None:
+            raise without
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _one(family: int, address: Any) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,17 +102,14 @@ def bound(family: int, address: Any) -> socket.socket:
 def finding(settings: Web, service: str) -> Finding | None:
     """Return what keeps the page from listening; None: nothing, or it is listening: `service` has the port itself."""
     host, _, port = settings.listen.rpartition(":")
-    if int(port) == 0:
-        return None
     try:
-        for family, _, _, _, address in socket.getaddrinfo(
+        found = socket.getaddrinfo(
             host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with bound(family, address) as probe:
+        )
+        with contextlib.ExitStack() as stack:
+            for probe in [stack.enter_context(sock) for sock in bound(found)]:
                 probe.listen()
     except OSError as error:
-        if host == "" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # a kernel without IPv6
-            return None
         if error.errno == errno.EADDRINUSE and _is_ours(int(port), service):
             return None
         what, remedy = trouble(error, settings.listen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import socket
@@ -39,7 +38,6 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 _LEAST_FPS = 1.0
-_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class Web:
@@ -271,14 +269,7 @@ class _Sockets:
             flags=socket.AI_PASSIVE,
         )
         try:
-            for family, _, _, _, address in found:
-                try:
-                    listener = port.bound(family, address)
-                except OSError as error:
-                    # A kernel without IPv6 still lists its addresses.
-                    if family == socket.AF_INET6 and len(found) > 1 and error.errno in _NO_IPV6:
-                        continue
-                    raise
+            for listener in port.bound(found):
                 self._servers.append(
                     await loop.create_server(
                         self._limiter,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from picam_infer.config import Web
 from picam_infer.outputs.web import port
 from picam_infer.platform import procfs
 from picam_infer.platform.procfs import Process
@@ -46,3 +47,32 @@ def test_a_port_of_somebody_unknown_is_not_put_on_the_service(taken: int, monkey
 def test_a_low_port_gets_a_higher_one() -> None:
     what, remedy = port.trouble(PermissionError(errno.EACCES, "Permission denied"), "0.0.0.0:80")
     assert "port 80 needs a privilege" in what and remedy == "set web.listen: 0.0.0.0:8080"
+
+
+@pytest.fixture
+def without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that has no IPv6 and whose C library lists its addresses all the same."""
+    found = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0)),
+    ]
+    make = socket.socket
+
+    def only_ipv4(family: int = socket.AF_INET, *more: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return make(family, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "socket", only_ipv4)
+
+
+@pytest.mark.usefixtures("without_ipv6")
+def test_a_kernel_without_ipv6_is_no_fault_where_ipv4_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    (listener,) = port.bound(socket.getaddrinfo(None, 0))
+    listener.close()
+    assert port.finding(Web(listen=":0"), "") is None
+    only = socket.getaddrinfo(None, 0)[:1]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: only)
+    found = port.finding(Web(listen="[::]:0"), "")
+    assert found is not None and "cannot listen on [::]:0: Address family not supported" in found.what

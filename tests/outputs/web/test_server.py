@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import json
@@ -450,6 +451,16 @@ def test_every_address_that_is_named_answers(
         assert len(named) == {"": 2}.get(host, 1)
         for address, _ in named:
             socket.create_connection((address, port), timeout=5).close()
+
+
+def test_any_free_port_is_the_same_one_on_all_addresses(run: Run) -> None:
+    with serving(run, Settings(listen=":0")) as web:
+        for host in ("127.0.0.1", "::1"):
+            try:
+                socket.create_connection((host, web.port), timeout=5).close()
+            except OSError as error:
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # no IPv6 here
+                    raise
 
 
 def test_a_port_in_use_is_waited_for(
