@@ -104,6 +104,8 @@ class Recorder:
             if newest is None or not state.watching:
                 time.sleep(0.02)  # a closed mailbox does not wait
                 continue
+            if not self._wants(held):  # it was released while the frame was on its way
+                continue
             self._number, frame = newest
             with contextlib.suppress(BadFrame):
                 self._took(held, jpeg.portable(frame))
@@ -118,6 +120,11 @@ class Recorder:
             if held is None:
                 self._thread = None
             return held
+
+    def _wants(self, held: Hold) -> bool:
+        """Whether a picture may still be taken for a hold."""
+        with self._condition:
+            return any(one is not None and one.id == held.id for one in (self._owed, self.held))
 
     def _took(self, held: Hold, data: bytes) -> None:
         with self._condition:
