@@ -19,7 +19,7 @@ from msgspec import Meta
 from picam_infer.config.locations import Kind, located
 from picam_infer.config.reference import takes
 from picam_infer.config.schema import INSTALLED, Config, path_kind
-from picam_infer.config.yaml_tree import compose, line_of, node_at, one_line, quote, refuse_old_numbers, values
+from picam_infer.config.yaml_tree import compose, dotted, line_of, node_at, one_line, quote, refuse_old_numbers, values
 from picam_infer.core import ConfigError, NoInput
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Card, Chain
@@ -147,7 +147,7 @@ def _with_paths(section: T, whole: Callable[[str, Kind, list[str]], str], keys: 
 def _expanded(text: str, root: yaml.Node, where: str, keys: list[str]) -> str:
     path = os.path.expanduser(text)  # noqa: PTH111 - an empty text is none, `-` may mean standard output
     if path.startswith("~"):
-        place = f"{where}:{line_of(root, keys)}: {'.'.join(keys)}"
+        place = f"{where}:{line_of(root, keys)}: {dotted(root, keys)}"
         raise ConfigError(f"{place}: {text.partition('/')[0]} is not a user's home here", "write the whole path")
     return path
 
@@ -179,7 +179,7 @@ def _explain(message: str, kind: type[Any], root: yaml.Node, where: str) -> Conf
     if unknown:
         keys.append(unknown[1])
     line = line_of(root, keys)
-    place = f"{where}:{line}: {'.'.join(keys)}" if keys else f"{where}:{line}"
+    place = f"{where}:{line}: {dotted(root, keys)}" if keys else f"{where}:{line}"
     if unknown:
         options = _fields(kind, keys[:-1])
         near = difflib.get_close_matches(unknown[1], options, n=1, cutoff=0.5)

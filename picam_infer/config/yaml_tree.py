@@ -6,7 +6,7 @@ import contextlib
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -38,7 +38,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
         if isinstance(root, yaml.ScalarNode) and not root.value:  # there is nothing between the document markers
             root = None
         if root is not None:
-            _Checked(where).size(root, [])
+            _Checked(where, root).size(root, [])
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = " ".join(part for part in (error.context, error.problem) if part)
@@ -87,8 +87,8 @@ class _Values(yaml.constructor.SafeConstructor):
 class _Checked:
     """A walk through a tree that raises `ConfigError` for anything that is not allowed."""
 
-    def __init__(self, where: str) -> None:
-        self._where = where
+    def __init__(self, where: str, root: yaml.Node) -> None:
+        self._where, self._root = where, root
         self._sizes: dict[int, int] = {}
         self._open: set[int] = set()
 
@@ -154,25 +154,31 @@ class _Checked:
             self._refuse(node, keys, "there is a control character in it", "remove it")
 
     def _refuse(self, node: yaml.Node, keys: list[str], what: str, hint: str) -> None:
-        place = f"{self._where}:{node.start_mark.line + 1}: " + (f"{'.'.join(keys)}: " if keys else "")
+        place = f"{self._where}:{node.start_mark.line + 1}: " + (f"{dotted(self._root, keys)}: " if keys else "")
         raise ConfigError(place + what, hint)
 
 
-def refuse_old_numbers(root: yaml.Node, where: str, keys: Sequence[str] = ()) -> None:
+def refuse_old_numbers(root: yaml.Node, where: str) -> None:
     """Raise `ConfigError` for numbers that YAML reads differently from a person."""
-    if isinstance(root, yaml.ScalarNode):
-        number = root.tag in (f"{_TAG}int", f"{_TAG}float")
-        if number and _OLD_NUMBER.fullmatch(root.value) and root.value.strip("+-0_"):
-            plain = root.value.lstrip("+-0").replace("_", "") if ":" not in root.value else ""
-            hint = f"write {plain}, or {quote(root)}" if plain else quote(root)
-            place = f"{where}:{root.start_mark.line + 1}: {'.'.join(keys)}"
-            raise ConfigError(f"{place}: YAML reads {root.value} as {_constructor.construct_object(root)}", hint)
-    elif isinstance(root, yaml.MappingNode):
-        for key, item in root.value:
-            refuse_old_numbers(item, where, [*keys, str(key.value)])
+    for node, keys in _scalars(root, []):
+        number = node.tag in (f"{_TAG}int", f"{_TAG}float")
+        if number and _OLD_NUMBER.fullmatch(node.value) and node.value.strip("+-0_"):
+            plain = node.value.lstrip("+-0").replace("_", "") if ":" not in node.value else ""
+            hint = f"write {plain}, or {quote(node)}" if plain else quote(node)
+            place = f"{where}:{node.start_mark.line + 1}: {dotted(root, keys)}"
+            raise ConfigError(f"{place}: YAML reads {node.value} as {_constructor.construct_object(node)}", hint)
+
+
+def _scalars(node: yaml.Node, keys: list[str]) -> Iterator[tuple[yaml.ScalarNode, list[str]]]:
+    """Yield the values below a node that have none below them, each with its keys."""
+    if isinstance(node, yaml.MappingNode):
+        for key, item in node.value:
+            yield from _scalars(item, [*keys, str(key.value)])
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _scalars(item, [*keys, str(index)])
     else:
-        for index, item in enumerate(root.value):
-            refuse_old_numbers(item, where, [*keys, str(index)])
+        yield node, keys
 
 
 def quote(node: yaml.Node) -> str:
@@ -218,6 +224,19 @@ def node_at(root: yaml.Node, keys: Sequence[str]) -> yaml.Node | None:
             return None
         node = found[1]
     return node
+
+
+def dotted(root: yaml.Node, keys: Sequence[str]) -> str:
+    """Return keys as the reference writes them: `preprocess.canny.0`, and `events[mqtt].host` of a list of blocks."""
+    name = ""
+    for depth, key in enumerate(keys):
+        block = node_at(root, keys[: depth + 1])
+        if isinstance(node_at(root, keys[:depth]), yaml.SequenceNode) and isinstance(block, yaml.MappingNode):
+            kind = None if keys[depth + 1 : depth + 2] == ["kind"] else node_at(block, ["kind"])
+            name += f"[{kind.value}]" if isinstance(kind, yaml.ScalarNode) and kind.value.isalpha() else "[]"
+        else:
+            name += f".{key}" if name else key
+    return name
 
 
 def line_of(root: yaml.Node, keys: Sequence[str]) -> int:

@@ -72,12 +72,15 @@ def test_empty_file_is_good() -> None:
             r"schedule: .*; it takes a list of blocks with these keys: days, hours; a block ",
         ),
         ("capture: {controls: brightness=3}\n", r"capture\.controls: .*; it takes a block of keys$"),
-        ("events: [{kind: jsonl}]\n", r"f\.yaml:1: events\.0: the key path is missing; it takes text$"),
-        ("events: [{host: a}]\n", r"events\.0: the key kind is missing; one of: jsonl, mqtt"),
-        ("events:\n  - kind: webhook\n    url: http://[::1\n", r"f\.yaml:3: events\.0\.url: .*for example https://"),
+        ("events: [{kind: jsonl}]\n", r"f\.yaml:1: events\[jsonl\]: the key path is missing; it takes text$"),
+        ("events: [{host: a}]\n", r"events\[\]: the key kind is missing; one of: jsonl, mqtt"),
+        (
+            "events:\n  - kind: webhook\n    url: http://[::1\n",
+            r"f\.yaml:3: events\[webhook\]\.url: .*for example https://",
+        ),
         (
             "events: [{kind: webhook, url: 'http://a:99999/'}]\n",
-            r"events\.0\.url: 99999 is not a port: 65535 is the highest; for example https://",
+            r"events\[webhook\]\.url: 99999 is not a port: 65535 is the highest; for example https://",
         ),
         *(
             (f"decide:\n  threshold: {value}\n", r"f\.yaml:2: decide\.threshold: .* looks like .* but is not one")
@@ -159,7 +162,7 @@ BOMB = "preprocess:\n" + "".join(
         ("decide: {<<: *nope}", "found undefined alias"),
         ('source: "a\\x1b[31m"', "source: there is a control character in it"),
         ("decide:\n\thold: 2", "use spaces, not tabs"),
-        ("events: [{kind: jsonl, path: ~nobody-here/x}]", "events.0.path: ~nobody-here is not a user's home here"),
+        ("events: [{kind: jsonl, path: ~nobody-here/x}]", "events[jsonl].path: ~nobody-here is not a user's home here"),
         ("preprocess: " + "[" * 600, "nested too deeply"),
         ("preprocess: {n: " + "9" * 5000 + "}", "looks like a number but is not one"),
         (BOMB, "stands for more than 10000 values"),
