@@ -177,7 +177,7 @@ def _scalars(node: yaml.Node, keys: list[str]) -> Iterator[tuple[yaml.ScalarNode
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _scalars(item, [*keys, str(index)])
-    else:
+    elif isinstance(node, yaml.ScalarNode):
         yield node, keys
 
 
