@@ -130,11 +130,13 @@ async def fields(
 
 
 async def arriving(reading: Awaitable[T], what: str, patience_s: float) -> T:
-    """Return a request's body, if it arrives in time and is valid. Raises `Refused`."""
+    """Return a request's body or a block of it, if it arrives in time and is valid. Raises `Refused`."""
     try:
         async with asyncio.timeout(patience_s):
             return await reading
     except TimeoutError as error:
-        raise Refused(408, "the request took too long") from error
+        raise Refused(408, f"the {what} has stalled") from error
+    except ConnectionError as error:  # nobody is there to read the answer
+        raise Refused(400, f"the {what} broke off") from error
     except (ValueError, LookupError, web.RequestPayloadError) as error:
         raise Refused(400, f"the {what} is damaged") from error

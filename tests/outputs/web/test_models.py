@@ -191,15 +191,17 @@ def test_names_do_not_lead_out_of_the_folder(page: Page) -> None:
     assert page.settings.read_text() == "# mine\nmodel: light  # the first\n"
 
 
-def test_an_upload_that_breaks_off_is_forgotten_and_the_next_one_works(page: Page) -> None:
+@pytest.mark.parametrize("length", [b"Content-Length: 999999", b"Transfer-Encoding: chunked"])
+def test_an_upload_that_breaks_off_is_forgotten_and_the_next_one_works(page: Page, length: bytes) -> None:
     with socket.create_connection(("127.0.0.1", page.web.port)) as visitor:
         visitor.sendall(
-            b"POST /api/models/upload?name=m.h5 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n"
-            b"Content-Type: application/octet-stream\r\n\r\n" + b"x" * 5000
+            b"POST /api/models/upload?name=m.h5 HTTP/1.1\r\nHost: localhost\r\n%b\r\n"
+            b"Content-Type: application/octet-stream\r\n\r\nfffff\r\n" % length + b"x" * 5000
         )
         until(lambda: page.get()["trial"]["stage"] == "receiving")
         assert page.upload("other.h5", b"x")[0] == 503, "one at a time"
     until(lambda: ask_json(page.web, "/api/models/trial")[1]["stage"] == "failed")
+    assert ask_json(page.web, "/api/models/trial")[1]["problem"]["reason"] == "the upload broke off"
     assert page.upload("again.h5", b"no model")[0] == 202
     page.stage("failed")
 

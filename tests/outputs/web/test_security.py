@@ -412,6 +412,22 @@ def test_damaged_requests_are_the_visitors_fault_and_fill_no_journal(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("length", ["Content-Length: 999", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [("POST /login", "application/x-www-form-urlencoded"), ("PATCH /api/config", "application/json")],
+)
+def test_a_visitor_who_hangs_up_within_a_body_fills_no_journal(
+    web: Web, line: str, kind: str, length: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), 10) as sock:
+        sock.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n{length}\r\n\r\nff\r\n{{".encode())
+        until(lambda: web.clients()["connections"])
+    until(lambda: not web.clients()["connections"])
+    assert ask(web, "/healthz")[0] == 200
+    assert not caplog.records
+
+
 class Broken(RuntimeSettings):
     def as_json(self) -> dict[str, Any]:
         return {"values": 1 / 0}

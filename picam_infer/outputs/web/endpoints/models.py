@@ -12,7 +12,7 @@ from aiohttp import web
 from picam_infer.core import Busy, NoInput, PicamError, UsageError
 from picam_infer.outputs.web.access import Refused
 from picam_infer.outputs.web.context import Context
-from picam_infer.outputs.web.request import UPLOAD, fields, in_thread
+from picam_infer.outputs.web.request import UPLOAD, arriving, fields, in_thread
 from picam_infer.platform import disk
 from picam_infer.runtime.model_trial import ModelTrial
 
@@ -79,17 +79,12 @@ class Models:
         try:
             with path.open("xb") as file:
                 while True:
-                    async with asyncio.timeout(self._context.stuck_s):
-                        block = await request.content.read(_BLOCK)
+                    block = await arriving(request.content.read(_BLOCK), "upload", self._context.stuck_s)
                     if not block:
                         break
                     count += len(block)
                     self._trial.received(count)
                     await asyncio.to_thread(file.write, block)
-        except TimeoutError as error:
-            raise Refused(408, "the upload has stalled") from error
-        except web.RequestPayloadError as error:
-            raise Refused(400, "the upload is damaged") from error
         except PicamError as error:
             raise Refused(413, error.message, error.hint) from error
         except OSError as error:
