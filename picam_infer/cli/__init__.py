@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from picam_infer import __version__
 from picam_infer.bootstrap import bootstrap
+from picam_infer.cli.help_format import HelpFormatter, WrittenHelpFormatter
 from picam_infer.core import PicamError
 from picam_infer.platform import disk, early_signals, memory, stop_signals, terminal
 from picam_infer.platform.systemd import journal_handler
@@ -109,7 +110,9 @@ class _Parser(argparse.ArgumentParser):
 def _verb(verb: str, rest: Sequence[str]) -> int:
     program = _imported(VERBS[verb].module)
     early_signals.over(service=verb == "run")
-    parser = _Parser(prog=f"picam-infer {verb}", description=_capital(VERBS[verb].summary))
+    parser = _Parser(
+        prog=f"picam-infer {verb}", description=_capital(VERBS[verb].summary), formatter_class=HelpFormatter
+    )
     program.add_arguments(parser)
     return int(program.main(parser.parse_args(rest)))
 
@@ -126,7 +129,7 @@ def _top_level(words: Sequence[str]) -> int:
     width = max(map(len, VERBS))
     listing = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
     parser = _Parser(
-        prog="picam-infer", usage="picam-infer COMMAND [OPTION…]", formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="picam-infer", usage="picam-infer COMMAND [OPTION…]", formatter_class=WrittenHelpFormatter,
         description="Watch a camera with a neural network and show what it sees.",
         epilog=f"commands:\n{listing}\n\nDetails: picam-infer COMMAND --help. Try it: picam-infer run --source demo",
     )  # fmt: skip

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TypeVar
 
 from picam_infer.imaging.region import Region, Roi
 
 T = TypeVar("T")
+_LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm")
 
 
 def _expecting(what: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
@@ -62,6 +64,12 @@ def probability(text: str) -> float:
 def megabytes(text: str) -> float:
     """Return a number of megabytes."""
     return _checked(number := float(text), 0 < number < 1e6)
+
+
+@_expecting("must end in .png: JPEG and the like would change the pixels")
+def lossless(text: str) -> Path:
+    """Return the name of a picture file in a format that changes no pixel."""
+    return _checked(path := Path(text), path.suffix.lower() in _LOSSLESS)
 
 
 @_expecting("expected SIZE (above 0, at most 1) or X,Y,SIZE (X and Y from 0 to 1)")

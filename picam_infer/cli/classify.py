@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="below this probability the answer is unknown (default: 0.6)",
     )
-    parser.add_argument("--save-input", type=Path, metavar="PNG", help="save exactly what the network sees; "
-                        "of further pictures as PNG-2, PNG-3 …")  # fmt: skip
+    parser.add_argument("--save-input", type=argument_types.lossless, metavar="PNG",
+                        help="save exactly what the network sees; of further pictures as PNG-2, PNG-3 …")  # fmt: skip
     parser.add_argument(
         "--report",
         action="store_true",

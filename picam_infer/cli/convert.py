@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from picam_infer.cli.help_format import WrittenHelpFormatter
 from picam_infer.convert import sandbox
 from picam_infer.convert.report import Report
 from picam_infer.models import bundle
@@ -24,7 +25,7 @@ The bundle is written to ./NAME, where NAME is the input's name up to its first 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.description = _DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = WrittenHelpFormatter
     parser.add_argument("input", type=Path, metavar="INPUT", help="model file, folder or zip")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the bundle's folder (default: ./NAME)")
     parser.add_argument(

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from picam_infer.cli import argument_types
+from picam_infer.cli.help_format import WrittenHelpFormatter
 from picam_infer.config import Decide
 from picam_infer.core import Pixels, best, percent
 from picam_infer.imaging import decode
@@ -41,7 +42,7 @@ _MOST_ROWS = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `explain`'s options."""
     parser.description = _DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = WrittenHelpFormatter
     parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file")
     parser.add_argument(
         "-m", "--model", default="digits", metavar="M", help="a model's name or folder (default: digits)"

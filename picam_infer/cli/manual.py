@@ -14,9 +14,10 @@ from pathlib import Path
 
 from picam_infer import __version__
 from picam_infer.cli import VERBS
+from picam_infer.cli.help_format import HelpFormatter
 from picam_infer.config import reference
 
-_WIDE = functools.partial(argparse.HelpFormatter, width=78)
+_WIDE = functools.partial(HelpFormatter, width=78)
 _EXIT_CODES = {
     0: "success",
     1: "a finding or failure",

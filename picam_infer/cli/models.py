@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from picam_infer.cli.help_format import WrittenHelpFormatter
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
@@ -27,7 +28,7 @@ Nothing is written to the USB stick. Members of the group picam-infer need no su
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `models`' options."""
     parser.description = _DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = WrittenHelpFormatter
     parser.add_argument(
         "do", nargs="?", choices=["list", "import", "delete"], default="list", help="list (default), import or delete"
     )

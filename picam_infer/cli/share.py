@@ -9,6 +9,7 @@ import sys
 import time
 
 from picam_infer import config as configs
+from picam_infer.cli.help_format import WrittenHelpFormatter
 from picam_infer.config import Web
 from picam_infer.core import ConfigError, PicamError
 from picam_infer.models import bundle as bundles
@@ -31,7 +32,7 @@ _MOST_S = 366 * 86400
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `share`'s options."""
     parser.description = _DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = WrittenHelpFormatter
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--for", dest="for_s", type=duration_s, metavar="TIME",
                       help="close it again after 30m, 1h, 2d … (default: until picam-infer share --stop)")  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from picam_infer.cli import argument_types
+from picam_infer.cli.help_format import WrittenHelpFormatter
 from picam_infer.core import NoInput, PicamError, UsageError, counted
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
@@ -41,7 +42,7 @@ _STEP = "command"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `teach`'s options."""
     parser.description = _DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = WrittenHelpFormatter
     parser.add_argument("folder", nargs="*", type=Path, metavar="FOLDER", help="folders or archives of pictures")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME", help="the bundle's folder; to "
                         "change what was taught on the page, its name alone")  # fmt: skip

@@ -7,14 +7,24 @@ import os
 from pathlib import Path
 
 from picam_infer.cli import argument_types
+from picam_infer.cli.help_format import WrittenHelpFormatter
 from picam_infer.platform.terminal import say
 from picam_infer.training.rates import meets_bars
 from picam_infer.training.train import EPOCHS, FRAMES_PER_SIZE, MEMBERS, SAMPLES, train_digits
 
+_DESCRIPTION = """\
+Train the built-in digit model. This needs a PC with TensorFlow (pip install '.[train]' in picam-infer's folder) and
+takes hours: about two on two processor cores. For a first try that takes minutes: --samples 20000 --epochs 3.
+If it is interrupted, the same command resumes it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `train`'s options."""
-    parser.add_argument("what", choices=("digits",), help="the model to train")
+    parser.description = _DESCRIPTION
+    parser.formatter_class = WrittenHelpFormatter
+    parser.add_argument(
+        "what", choices=("digits",), metavar="digits", help="the model to train: there is only this one"
+    )
     parser.add_argument(
         "--mnist", type=Path, metavar="DIR", help="folder of MNIST's idx files (default: Keras downloads it)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from picam_infer.cli.help_format import WrittenHelpFormatter
 from picam_infer.models import bundle as bundles
 from picam_infer.platform import service_manager
 from picam_infer.platform.terminal import say
@@ -20,7 +21,7 @@ Comments in the settings file are kept; --undo goes back to the previous model."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `use`'s options."""
     parser.description = _DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = WrittenHelpFormatter
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("model", nargs="?", metavar="MODEL", help="a model file, a bundle's folder, or a model's name")
     what.add_argument("--undo", action="store_true", help="go back to the previous model")

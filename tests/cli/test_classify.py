@@ -78,9 +78,19 @@ def test_an_input_that_cannot_be_saved_is_one_line(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture_file = str(save(tmp_path / "a.png", 0))
-    for target in ("/no/such/folder/x.png", str(tmp_path / "x.nonsense")):
-        assert cli.main(["classify", "-m", str(model), "--save-input", target, picture_file]) == 1
-        assert "cannot write" in capsys.readouterr().err
+    assert cli.main(["classify", "-m", str(model), "--save-input", "/no/such/folder/x.png", picture_file]) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.nonsense", "x"])
+def test_an_input_is_saved_only_where_no_pixel_changes(
+    name: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture_file = str(save(tmp_path / "a.png", 0))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["classify", "-m", str(model), "--save-input", str(tmp_path / name), picture_file])
+    assert ended.value.code == 2 and "must end in .png" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
 
 
 def test_roi_chooses_the_square(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

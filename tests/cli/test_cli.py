@@ -23,10 +23,27 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert f"picam-infer {verb}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_never_breaks_a_line_within_a_name(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for columns in range(70, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with pytest.raises(SystemExit):
+            cli.main([verb, "--help"])
+        assert not re.search(r"[a-z]-$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_the_top_level_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     listed = capsys.readouterr().out
     assert all(verb in listed for verb in cli.VERBS)
+
+
+def test_what_is_missing_is_named_as_in_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train"])
+    assert "required: digits" in capsys.readouterr().err
 
 
 def test_an_unknown_verb_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
