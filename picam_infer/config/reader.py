@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import difflib
 import json
@@ -83,12 +84,22 @@ def read_text(path: Path) -> str:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise ConfigError(f"{path}: is larger than a configuration can be", "is it another file?")
-        return data.decode()
+        return _decoded(data, path)
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: is a folder", "name the file in it") from error
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file", "check the path, or leave -c out for the defaults") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})", "check its owner and permissions") from error
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    """Return a configuration file's text. Raises `ConfigError`: the advice for text would not help with a picture."""
+    try:
+        return data.decode()
     except UnicodeError as error:
+        if b"\0" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ConfigError(f"{path}: is not text", "a configuration file is; give one with -c") from error
         raise ConfigError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import re
 import unicodedata
@@ -119,8 +120,11 @@ class _Checked:
     def _mapping(self, node: yaml.MappingNode, keys: list[str]) -> int:
         seen: dict[str, int] = {}
         total = 0
-        for key, value in node.value:
+        for (before, whole), (key, value) in itertools.pairwise([(node, node), *node.value]):
             name, line = str(key.value), key.start_mark.line + 1
+            if _is_whole(whole) and _is_whole(key) and value.value == "":  # in {threshold: 0,6}
+                told = f"YAML reads {whole.value},{name} as two entries"
+                self._refuse(key, [*keys, str(before.value)], told, f"write {whole.value}.{name}")
             if key.tag == _MERGE:
                 self._merge(value, keys)
             elif not isinstance(key, yaml.ScalarNode):
@@ -185,6 +189,10 @@ def quote(node: yaml.Node) -> str:
     """Return the advice to quote a scalar."""
     text = _short(str(node.value)).replace("\\", "\\\\").replace('"', '\\"')
     return f'quote it: "{text}"'
+
+
+def _is_whole(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}int"
 
 
 def _short(value: str) -> str:

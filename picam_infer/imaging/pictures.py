@@ -99,6 +99,8 @@ def _other(data: bytes, name: str) -> Pixels:
             picture = other_formats.decode(data, name, MAX_PIXELS)
     except MemoryError as error:
         raise PicamError(f"{name} is too large", _SMALLER) from error
+    if picture is None and data.startswith(b"PK\x03\x04"):
+        raise PicamError(f"{name} is an archive, not a picture", "unpack it; a model's is for: picam-infer convert")
     if picture is None:
         raise PicamError(f"{name} is not a picture this program reads", _KINDS)
     return _on_white_bands(picture)

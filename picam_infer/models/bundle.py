@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -274,6 +275,11 @@ def _find(model: str, search: Sequence[Path]) -> Path:
         with contextlib.suppress(OSError):  # no permission, or the name is too long for a file
             if (folder / model / "model.yaml").is_file():
                 return folder / model
+    with contextlib.suppress(OSError):
+        if Path(model).is_file():  # only said, never taken
+            raise NoInput(
+                f"{model} is a file, not a model's name", f"convert it first: picam-infer convert {shlex.quote(model)}"
+            )
     known = ", ".join(names(search)) or "none"
     raise NoInput(f"no model called {model!r}", f"models here: {known}; a folder is written with a slash: ./{model}")
 
@@ -291,7 +297,9 @@ def _model_folder(given: str) -> Path:
     if kind == "folder":
         raise NoInput(f"{path} is not a model folder (it has no model.yaml)", "make one with: picam-infer convert FILE")
     if kind == "file":
-        raise NoInput(f"{path} is a file, not a model folder", f"convert it first: picam-infer convert {path}")
+        raise NoInput(
+            f"{path} is a file, not a model folder", f"convert it first: picam-infer convert {shlex.quote(str(path))}"
+        )
     raise NoInput(f"there is no model folder {path}", "picam-infer convert makes one")
 
 

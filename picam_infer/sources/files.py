@@ -174,6 +174,8 @@ def _no_video(path: Path, head: bytes, why: str) -> NoInput:
             "record it again and end the recording properly; to be safe from that, record as .mkv or .ts "
             "(the program untrunc can rebuild it with a whole file from the same camera)",
         )
+    if head.startswith(b"PK\x03\x04"):
+        return NoInput(f"{path} is an archive, not a video", "unpack it; a model's is for: picam-infer convert")
     return NoInput(f"{path} holds no video this program can play ({why})", "try: ffmpeg -i FILE new.mp4")
 
 

@@ -106,14 +106,19 @@ def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file; check the path, or leave -c out"):
         config.load(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is a folder; name the file in it"):
         config.load(tmp_path)
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(ConfigError, match="is not a file"):
         config.load(tmp_path / "pipe.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"source: caf\xe9\n")
-    with pytest.raises(ConfigError, match="not UTF-8"):
-        config.load(tmp_path / "latin.yaml")
+    (tmp_path / "notepad.yaml").write_bytes("source: demo\n".encode("utf-16"))
+    for name in ("latin.yaml", "notepad.yaml"):
+        with pytest.raises(ConfigError, match="is not UTF-8 text; save it as UTF-8"):
+            config.load(tmp_path / name)
+    (tmp_path / "leaf.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0")
+    with pytest.raises(ConfigError, match="is not text; a configuration file is"):
+        config.load(tmp_path / "leaf.jpg")
 
 
 CARD = Card(name="digits", input=Input((1, 28, 28, 1)), preprocess=Edges())
@@ -155,6 +160,10 @@ BOMB = "preprocess:\n" + "".join(
         ("preprocess: &a {x: *a}", "preprocess.x: refers to itself"),
         ("events: &e [{kind: jsonl, path: a}, *e]", "events.1: refers to itself"),
         ("decide: {1: 2}", 'decide.1: a key must be text, this is a number; quote it: "1"'),
+        ("decide: {threshold: 0,6}", "decide.threshold: YAML reads 0,6 as two entries; write 0.6"),
+        ("decide: {hold: 3, 6}", "decide.hold: YAML reads 3,6 as two entries; write 3.6"),
+        ("decide: {hold: 3, 6: 1}", 'decide.6: a key must be text, this is a number; quote it: "6"'),
+        ("decide:\n  threshold: 0,6\n", "decide.threshold: expected a number, got text; write 0.6"),
         ("on: 2", 'a key must be text, this is true or false; quote it: "on"'),
         ("? [a]\n: c", "a list or a block cannot be a key"),
         ("source: !!python/name:os.system x", "the tag !!python/name:os.system is not supported here; remove it"),

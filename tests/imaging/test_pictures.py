@@ -160,6 +160,9 @@ def test_missing_folders_and_other_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(PicamError, match=r"not a picture.*JPEG"):
         read_picture(tmp_path / "text.jpg")
+    (tmp_path / "model.zip").write_bytes(b"PK\x03\x04" + bytes(40))
+    with pytest.raises(PicamError, match=r"is an archive, not a picture; .*picam-infer convert"):
+        read_picture(tmp_path / "model.zip")
     (tmp_path / "empty.jpg").write_bytes(b"")
     with pytest.raises(PicamError, match="not a picture"):
         read_picture(tmp_path / "empty.jpg")

@@ -52,6 +52,14 @@ def test_a_name_is_never_looked_up_in_the_working_folder(tmp_path: Path, monkeyp
     assert bundles.load("./m", (tmp_path / "installed",)).labels == ("x",)
 
 
+def test_a_file_in_place_of_a_name_is_to_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my model.zip").touch()
+    for given in ("my model.zip", "./my model.zip"):
+        with pytest.raises(NoInput, match=r"my model\.zip is a file, .*: picam-infer convert 'my model\.zip'$"):
+            bundles.load(given, (tmp_path / "installed",))
+
+
 def test_a_name_that_no_folder_can_have_is_not_found() -> None:
     with pytest.raises(NoInput, match="no model called 'xxx"):
         bundles.load("x" * 300)

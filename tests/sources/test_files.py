@@ -135,6 +135,12 @@ def test_what_is_no_video_is_said_in_one_line(tmp_path, kind, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_an_archive_is_not_to_be_made_a_video(tmp_path):
+    (tmp_path / "model.zip").write_bytes(b"PK\x03\x04" + bytes(900))
+    with pytest.raises(NoInput, match=r"is an archive, not a video; .*picam-infer convert"):
+        open_source(str(tmp_path / "model.zip"), Capture())
+
+
 def test_an_empty_folder_and_a_bad_only_picture(tmp_path):
     with pytest.raises(NoInput, match="has no pictures"):
         open_source(str(tmp_path), Capture())
