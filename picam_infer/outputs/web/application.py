@@ -48,7 +48,7 @@ def application(context: Context, limiter: ConnectionLimiter) -> web.Application
             except web.HTTPException as error:
                 if error.status < 400:
                     raise
-                answer = refuse(access, request, Refused(error.status, error.reason))
+                answer = refuse(access, request, _refused(access, request, error))
                 if "Allow" in error.headers:
                     answer.headers["Allow"] = error.headers["Allow"]
                 return answer
@@ -98,6 +98,18 @@ async def nothing_there(request: web.Request) -> web.StreamResponse:
     raise web.HTTPMethodNotAllowed(request.method, allowed) if allowed else web.HTTPNotFound
 
 
+def _refused(access: Access, request: web.Request, error: web.HTTPException) -> Refused:
+    """Return what is wrong with a request that no endpoint takes, and what to do."""
+    path = inner(access, request)
+    if isinstance(error, web.HTTPNotFound):
+        return Refused(error.status, f"there is no {path} here", "/openapi.json lists what there is")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return Refused(
+            error.status, f"{path} does not take {error.method}", f"it takes {', '.join(sorted(error.allowed_methods))}"
+        )
+    return Refused(error.status, error.reason)
+
+
 async def to_base(request: web.Request) -> web.StreamResponse:
     """Redirect from the path without a slash to the one with, so that relative addresses are right."""
     raise web.HTTPPermanentRedirect(request.path.rpartition("/")[2] + "/")
@@ -120,4 +132,4 @@ def admit(access: Access, request: web.Request) -> None:
     kind = _FORM if path in FORMS else _FILE if path == UPLOAD else "application/json"
     routed = request.match_info.http_exception is None and request.match_info.handler is not nothing_there
     if routed and request.method not in SAFE and request.content_type != kind:
-        raise Refused(415, f"this takes {kind}")
+        raise Refused(415, f"this takes {kind}", f"send it with the header Content-Type: {kind}")

@@ -492,8 +492,21 @@ def test_without_a_token_people_get_a_page_with_the_remedy(
 
 def test_people_get_a_page_about_every_refusal(web: Web) -> None:
     status, headers, page = ask(web, "/nothing/here", Accept="text/html")
-    assert status == 404 and headers["content-type"].startswith("text/html") and b"Not Found" in page
-    assert b'href="../"' in page and ask_json(web, "/nothing/here")[1] == {"error": "Not Found", "hint": ""}
+    assert (
+        status == 404 and headers["content-type"].startswith("text/html") and b"There is no /nothing/here here" in page
+    )
+    assert b'href="../"' in page and ask_json(web, "/nothing/here")[1] == {
+        "error": "there is no /nothing/here here", "hint": "/openapi.json lists what there is"
+    }  # fmt: skip
+
+
+def test_a_program_learns_what_an_endpoint_takes(web: Web) -> None:
+    assert ask_json(web, "/api/state", "DELETE")[1] == {
+        "error": "/api/state does not take DELETE",
+        "hint": "it takes GET, HEAD",
+    }
+    said = ask_json(web, "/api/pause", "POST", {}, Content_Type="text/plain")[1]
+    assert said["hint"] == "send it with the header Content-Type: application/json"
 
 
 HEADERS = ("Host", "Origin", "Referer", "Authorization", "Cookie", "Range", "If-Range", "If-Modified-Since", "Expect",
