@@ -214,7 +214,7 @@ def _places(found: Found, given: Path) -> list[Path]:
 def _precision_hint(difference: float, precision: str, task: str) -> list[str]:
     if precision == "f32" or task == "regression" or difference < _MUCH:
         return []
-    moves = f"{precision} weights can move an answer by {percent(difference)} where two classes are close"
+    moves = f"{precision} weights can move an answer by {percent(difference, 1)} where two classes are close"
     return [f"{moves}; --precision f32 keeps them"]
 
 

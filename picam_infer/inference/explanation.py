@@ -29,6 +29,7 @@ STEPS = 13
 FEWEST_STEPS = 5
 BUDGET_S = 20.0
 _NEVER = 1e-30
+_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ class Explainer:
         """Explain one picture: for the likeliest class, or for `label`. Raises `BadFrame` or `PicamError`."""
         labels = self._bundle.labels
         if label is not None and label not in labels:
-            raise PicamError(f"the model has no class {label!r}", f"its classes: {', '.join(labels[:8])}")
+            known = ", ".join(labels[:_NAMED]) + (" …" if len(labels) > _NAMED else "")
+            raise PicamError(f"the model has no class {label!r}", f"its classes: {known}")
         answer = self._classifier.answer(frame, keep_input=True)
         input_image, scores = answer.input, answer.scores
         assert input_image is not None

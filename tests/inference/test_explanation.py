@@ -98,6 +98,13 @@ def test_another_class_may_be_asked_for(tmp_path: Path) -> None:
         explain(bundle, image, "cat")
 
 
+@pytest.mark.parametrize(("classes", "named"), [(11, "c0, .*, c10$"), (13, "c0, .*, c11 …$")])
+def test_classes_that_are_not_named_are_hinted_at(classes: int, named: str, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "m", labels=[f"c{number}" for number in range(classes)])
+    with pytest.raises(PicamError, match=f"its classes: {named}"):
+        explain(bundle, np.zeros((48, 48, 3), np.uint8), "cat")
+
+
 def test_a_certain_answer_still_has_a_reason(tmp_path: Path) -> None:
     # Probabilities near 1 hardly move: their odds do.
     bundle = make_bundle(tmp_path / "m", labels=("dark", "bright"), shape=(1, 16, 16, 3))

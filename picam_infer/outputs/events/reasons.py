@@ -53,7 +53,7 @@ def remedy(error: BaseException, ca_file: str = "") -> str:
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
             return "check this machine's network"
-        return "check its spelling; machines of this network are often called NAME.local"
+        return "check its spelling, and that the machine is on; in a home network it is often called NAME.local"
     if isinstance(error, (TimeoutError, UnicodeError)):
         return "check the address, and the firewall in between"
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)) and error.filename:
