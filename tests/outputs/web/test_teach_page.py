@@ -213,12 +213,14 @@ def test_a_model_that_was_not_taught_is_not_corrected_and_the_dialog_says_what_h
     click(browser, "#was-really")
     until(lambda: text(browser, "#really-lesson"))
     said = text(browser, "#really-lesson")
+    assert text(browser, "#really-other label") == "What it was", "there is nothing yet that it could be instead"
     assert "“digits” itself cannot be corrected" in said and "begins a new lesson, “taught”" in said
     browser.js("document.getElementById('really-name').focus()")
     browser.keys("plate" + _RETURN)
     until(lambda: "lesson “taught”" in text(browser, "#corrected-note"))
     click(browser, "#was-really")
     until(lambda: "goes into the lesson “taught”, which knows “plate”" in text(browser, "#really-lesson"))
+    assert text(browser, "#really-other label") == "Something else"
 
 
 def test_more_opens_below_and_the_name_looks_like_a_field(browser: Browser, pi: Service) -> None:

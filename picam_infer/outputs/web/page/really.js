@@ -58,6 +58,7 @@ export class Really {
 
   show(classes) {
     const others = classes.map(({ label }) => label).filter((label) => !this.question.remove || label !== this.question.was);
+    write(at("really-other-label"), others.length ? "Something else" : "What it was");
     reconcile(at("really-classes"), others, (label) => {
       const button = element("button", { type: "button", textContent: label, dir: "auto" });
       button.addEventListener("click", () => this.answer(label));
