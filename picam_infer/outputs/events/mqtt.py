@@ -28,6 +28,7 @@ LISTEN_S = 1.5
 """How long another user of a name has to answer before the name is cleared."""
 
 _DISCOVERY = "Home Assistant's discovery"
+_COMMANDS = "listening for commands"
 
 Waiting = Callable[[float], bool]
 
@@ -167,7 +168,7 @@ class Broker:
             topics.append(self.topics.status)
         if self._settings.control:
             topics.append(self.topics.own("watching/set"))
-        self._optional(link, "subscriptions", 0, lambda: link.subscribe(topics, waiting))
+        self._optional(link, _COMMANDS, 0, lambda: link.subscribe(topics, waiting))
 
     def _tidy(self, link: Link, waiting: Waiting) -> None:
         """Clear what the broker still keeps of a former name, or of pictures that are no longer wanted."""
@@ -240,7 +241,7 @@ class Broker:
                 raise
             self._refuse(what, size, error)
             if not link.up:  # the next connection goes on without it
-                raise DeliveryError(error.reason, counts=False) from error
+                raise DeliveryError(error.reason, counts=False, hint=error.hint) from error
 
     def _refuse(self, what: str, size: int, error: DeliveryError) -> None:
         if what == self.topics.own("snapshot") and isinstance(error, (TooLarge, HungUp)):

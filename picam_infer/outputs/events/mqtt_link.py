@@ -57,7 +57,7 @@ class HungUp(DeliveryError):
     """The connection ended before the broker had confirmed a message. `blames`: because of it, as far as is known."""
 
     def __init__(self, reason: str, blames: bool, final: bool = False, counts: bool = False) -> None:
-        super().__init__(reason, final, counts)
+        super().__init__(reason, final, counts, hint=_LOG)
         self.blames = blames
 
 

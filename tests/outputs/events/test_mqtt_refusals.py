@@ -136,7 +136,7 @@ def test_events_that_are_never_taken_are_given_up_with_the_reason(code: int, cap
     assert len(said) == 2 and said[1].endswith("works again"), said
 
 
-def test_events_that_make_the_broker_hang_up_are_given_up_too() -> None:
+def test_events_that_make_the_broker_hang_up_are_given_up_too(caplog: pytest.LogCaptureFixture) -> None:
     with scripted() as broker:
         broker.answer = hang_up("/event", None)
         run = state()
@@ -144,6 +144,7 @@ def test_events_that_make_the_broker_hang_up_are_given_up_too() -> None:
             report = tell(events, run, 2)
     assert (report.sent, report.failed, report.ok) == (0, 2, False)
     assert "hung up" in report.reason
+    assert "the broker hung up each time; look into the broker's log" in caplog.text
 
 
 def test_a_quota_is_waited_for_but_not_for_ever() -> None:
