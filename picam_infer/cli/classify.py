@@ -172,4 +172,4 @@ def _print(result: Result, rejected: Prediction | None, as_json: bool) -> None:
 
 def _save(input_image: Pixels, path: Path, seq: int) -> None:
     target = path if seq == 0 else path.with_stem(f"{path.stem}-{seq + 1}")
-    write_picture(input_image, target, "give a file name ending in .png, in a folder that exists")
+    write_picture(input_image, target, "--save-input")

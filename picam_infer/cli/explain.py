@@ -75,8 +75,7 @@ def main(args: argparse.Namespace) -> int:
         explainer.close()
     target = args.output or Path(f"{args.picture.stem}-explained.png")
     said = lines(found)
-    remedy = "give a file name ending in .png, in a folder that exists: -o FILE"
-    write_picture(drawn(decode.bgr(frame), found, said), target, remedy)
+    write_picture(drawn(decode.bgr(frame), found, said), target, "-o")
     if args.json:
         content = {"image": str(args.picture), "model": model.name, **found.as_json(), "png": str(target)}
         say_json(content)

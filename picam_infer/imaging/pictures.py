@@ -15,7 +15,7 @@ import numpy.typing as npt
 from picam_infer.core import Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging import jpeg_header, native_stderr, other_formats
 from picam_infer.imaging.limits import MAX_PIXELS, too_large
-from picam_infer.platform import regular_file
+from picam_infer.platform import atomic_file, disk, regular_file
 
 MAX_BYTES = 256 * 2**20
 _NAMES = ".jpg .jpeg .jpe .jfif .jif .png .webp .gif .bmp .tif .tiff .pgm .ppm"
@@ -246,14 +246,18 @@ def png(image: Pixels) -> bytes:
     return bytes(cv2.imencode(".png", image)[1])
 
 
-def write_picture(image: Pixels, path: Path, remedy: str) -> None:
+def write_picture(image: Pixels, path: Path, option: str) -> None:
     """Write BGR (H, W, 3) or grey (H, W, 1) uint8 into a file, in its suffix's format. Raises `PicamError`.
 
-    `remedy`: what to do when it cannot be written there.
+    `option`: the command's own that chooses the file.
     """
     try:
-        good = cv2.imwrite(str(path), image)
+        good, data = cv2.imencode(path.suffix, image)
     except cv2.error:
         good = False
     if not good:
-        raise PicamError(f"cannot write {path}", remedy)
+        raise PicamError(f"{path} is not the name of a picture", f"give a name that ends with .png: {option} FILE")
+    try:
+        atomic_file.write(path.resolve(), data.tobytes(), durable=False)
+    except OSError as error:
+        raise disk.unwritable(path, error, option=option) from error

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from makers import make_bundle, picture
+from small_disk import SmallDisk
 
 from picam_infer import cli
 from picam_infer.models.bundle import Colour, Edges, Photo
@@ -79,7 +80,8 @@ def test_an_input_that_cannot_be_saved_is_one_line(
 ) -> None:
     picture_file = str(save(tmp_path / "a.png", 0))
     assert cli.main(["classify", "-m", str(model), "--save-input", "/no/such/folder/x.png", picture_file]) == 1
-    assert "cannot write" in capsys.readouterr().err
+    said = "x.png cannot be written (No such file or directory); choose another folder with --save-input"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x.nonsense", "x"])
@@ -91,6 +93,16 @@ def test_an_input_is_saved_only_where_no_pixel_changes(
         cli.main(["classify", "-m", str(model), "--save-input", str(tmp_path / name), picture_file])
     assert ended.value.code == 2 and "must end in .png" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
+
+
+def test_on_a_full_disk_no_empty_picture_is_left(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_disk: SmallDisk
+) -> None:
+    picture_file, target = str(save(tmp_path / "a.png", 0)), tmp_path / "x.png"
+    small_disk.fill()
+    assert cli.main(["classify", "-m", str(model), "--save-input", str(target), picture_file]) == 1
+    assert "x.png cannot be written (No space left on device); make room on that disk" in capsys.readouterr().err
+    assert not target.exists()
 
 
 def test_roi_chooses_the_square(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
