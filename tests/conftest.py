@@ -100,4 +100,5 @@ def small_disk(monkeypatch: pytest.MonkeyPatch) -> SmallDisk:
     """The disk that everything is written to; there is space on it until the test fills it."""
     disk = SmallDisk()
     monkeypatch.setattr(atomic_file, "replacing", disk.replacing)
+    monkeypatch.setattr(atomic_file, "create", disk.create)
     return disk

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from picam_infer.platform import atomic_file
 
-_replacing = atomic_file.replacing
+_replacing, _create = atomic_file.replacing, atomic_file.create
 
 
 class SmallDisk:
@@ -27,7 +27,15 @@ class SmallDisk:
     @contextlib.contextmanager
     def replacing(self, path: Path, **more: Any) -> Iterator[BinaryIO]:
         """Do as `atomic_file.replacing`."""
-        if self.full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        self._refuse(path)
         with _replacing(path, **more) as file:
             yield file
+
+    def create(self, path: Path, data: bytes, **more: Any) -> None:
+        """Do as `atomic_file.create`."""
+        self._refuse(path)
+        _create(path, data, **more)
+
+    def _refuse(self, path: Path) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -11,7 +11,7 @@ from picam_infer.cli import argument_types
 from picam_infer.config import Config
 from picam_infer.config.locations import located
 from picam_infer.core import ConfigError, Disconnected, PicamError, UsageError
-from picam_infer.platform import service_manager
+from picam_infer.platform import atomic_file, disk, service_manager
 from picam_infer.platform.service_manager import Service
 from picam_infer.platform.terminal import say
 from picam_infer.sources import camera, v4l2
@@ -162,14 +162,11 @@ def _port(wanted: int | None, others: dict[str, Config]) -> int:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        atomic_file.create(path, text.encode(), owner=path.parent.stat())
         path.chmod(0o664)
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
     except PermissionError as error:
-        if path.exists():  # only root can change the group; the group may read the file all the same
-            return
         raise ConfigError(f"{path} cannot be written", service_manager.SUDO) from error
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror})", "is picam-infer installed here?") from error
+    except OSError as error:
+        raise disk.unwritable(path, error, path.parent, fixed=True) from error

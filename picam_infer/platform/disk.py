@@ -92,12 +92,15 @@ class NotWritten(PicamError):
     """A file or folder cannot be written."""
 
 
-def unwritable(path: Path, error: OSError, folder: Path | None = None, *, option: str = "") -> NotWritten:
+def unwritable(
+    path: Path, error: OSError, folder: Path | None = None, *, fixed: bool = False, option: str = ""
+) -> NotWritten:
     """Return our error for a path that cannot be written.
 
-    `folder`: which one the remedy is about, if not the path; `option`: the command's own that chooses another one.
+    `folder`: which one the remedy is about, if not the path; `fixed` and `option`: as of `remedy`.
     """
-    return NotWritten(f"{path} cannot be written ({error.strerror})", remedy(error, folder or path, option=option))
+    advice = remedy(error, folder or path, fixed=fixed, option=option)
+    return NotWritten(f"{path} cannot be written ({error.strerror})", advice)
 
 
 def _remedy_by_option(error: OSError, option: str) -> str:

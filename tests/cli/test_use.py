@@ -155,6 +155,19 @@ def test_an_instance_has_a_camera_a_port_and_no_monitor_of_its_own(
         "picam-infer.service", "picam-infer@bench.service", "picam-infer@door.service"]  # fmt: skip
 
 
+def test_a_full_disk_leaves_no_half_settings_of_an_instance(
+    machine: Path, capsys: pytest.CaptureFixture[str], small_disk: SmallDisk
+) -> None:
+    small_disk.fill()
+    assert main(["instance", "bench", "--source", "demo", "--no-start"]) == 1
+    said = capsys.readouterr().err
+    assert "bench.yaml cannot be written (No space left on device); make room on that disk" in said
+    assert not (machine / "etc/bench.yaml").exists()
+    small_disk.full = False
+    assert main(["instance", "bench", "--source", "demo", "--no-start"]) == 0
+    assert (machine / "etc/bench.yaml").stat().st_mode & 0o777 == 0o664
+
+
 def test_what_another_service_has_is_refused(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (machine / "etc/config.yaml").write_text("source: camera:C270\n")
     for words, said in (
