@@ -41,10 +41,10 @@ _REGION_KEYS = {
 }
 """Steps to the right, down and in size, as shares of the picture's height."""
 _REDRAW_S = 0.5
-_FROZEN = "frozen: Space goes on"
+_FROZEN = "frozen: press Space to go on"
 _HELP_S = 15.0
 _HELP = """q, Esc: quit · f: full screen · Space: freeze · h: this help
-t: teach · n: show the page on a phone (QR code)
+t: teach · n: QR code that opens the page on a phone
 arrows, Page Up, Page Down, Home: the region · w s, d a: Canny · p: save"""
 _CANNY_KEYS = {"w": (0, 1), "s": (0, -1), "d": (1, 1), "a": (1, -1)}
 

@@ -41,8 +41,8 @@ class TeachingKeys:
         self._moved = ""
         """What was said last of pictures that were moved."""
         self._typed = ""
-        self._class = 0
-        """The class recorded last, counted from 0; typing renames it."""
+        self._class: int | None = None
+        """The class recorded last since teaching was opened, counted from 0; typing renames it."""
         self._digit = ""
         """The digit that is held."""
         self._hold = ""
@@ -57,7 +57,7 @@ class TeachingKeys:
 
     def begin(self) -> None:
         """Open teaching."""
-        self.active, self._typed, self._digit = True, "", ""
+        self.active, self._typed, self._digit, self._class = True, "", "", None
         self._do(self._teaching.open)
 
     def press(self, key: str) -> None:
@@ -74,7 +74,10 @@ class TeachingKeys:
                 self._digit, self._hold = character, f"{character} {time.monotonic()}"
                 self._class, self._said_s = int(character) - 1, 0.0
         elif len(character) == 1 and character.isprintable() and self._labels():
-            self._typed = (self._typed + character).lstrip()[:_LONGEST]
+            if self._class is None:  # a letter meant for something else would rename a class
+                self._say("press a number first: letters name its class")
+            else:
+                self._typed = (self._typed + character).lstrip()[:_LONGEST]
 
     def held(self, keys: Set[str]) -> None:
         """Take the keys that are down now; call it again and again."""
@@ -105,7 +108,7 @@ class TeachingKeys:
     def _enter(self) -> None:
         if self._typed:
             labels, wanted, self._typed = self._labels(), self._typed.strip(), ""
-            if self._class < len(labels) and wanted:
+            if self._class is not None and self._class < len(labels) and wanted:
                 old = labels[self._class]
                 self._do(lambda: self._teaching.rename_class(old, wanted))
         else:
@@ -133,11 +136,11 @@ class TeachingKeys:
 
     def _record(self) -> None:
         labels, hold = self._labels(), self._hold
-        if self._class < len(labels):
+        if self._class is not None and self._class < len(labels):
             self._hold_down(labels[self._class], hold)
         elif not self._busy:
             self._class = len(labels)  # classes are numbered in order, whatever digit was pressed
-            name = f"class {self._class + 1}"
+            name = f"class {len(labels) + 1}"
             self._do(lambda: self._made(name))
 
     def _made(self, name: str) -> None:
@@ -212,11 +215,11 @@ class TeachingKeys:
 
     def _first(self, status: dict[str, Any], labels: list[str]) -> str:
         if status["stage"] == "saving":
-            return f"teaching {status['name']}: saving …"
+            return f"lesson “{isolated(status['name'])}”: saving …"
         if not labels:
-            return f"teaching {status['name']}: hold 1 and show the first thing"
+            return f"lesson “{isolated(status['name'])}”: hold 1 and show the first thing"
         waiting = f": {status['waiting']} to learn" if status.get("waiting") else ""
-        return f"teaching {status['name']}{waiting}"
+        return f"lesson “{isolated(status['name'])}”{waiting}"
 
     def _fresh_news(self) -> str:
         text, until_s = self._news

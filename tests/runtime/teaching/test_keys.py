@@ -238,6 +238,19 @@ def test_a_name_is_typed_on_the_screen_and_a_digit_without_a_class_makes_the_nex
     assert not keys.active
 
 
+def test_letters_rename_no_class_until_a_number_is_pressed(desk: Desk) -> None:
+    desk.press("t")
+    until(lambda: desk.teaching.status()["stage"] == "open")
+    desk.record("1", "circle", "circle")
+    desk.press("esc", "t")
+    until(lambda: "hold for a new class" in desk.display.said)
+    desk.press("h", "i")
+    until(lambda: "press a number first" in desk.display.said)
+    assert "1 circle" in desk.display.said
+    desk.press("1", "r", "o", "enter")
+    until(lambda: "ro" in desk.counts)
+
+
 def test_without_a_picture_nothing_is_taught(desk: Desk, tmp_path: Path) -> None:
     desk.state.health.mark_down("camera", "unplugged", "plug it in")
     desk.press("t", "q")
