@@ -25,7 +25,7 @@ def open_source(
     login: SourceLogin = SourceLogin(),  # noqa: B008
     roi: Callable[[], Roi] | None = None,
 ) -> Source:
-    """Open what `address` names (the README lists the kinds) and return it.
+    """Open what `address` names (docs/configuration.md lists the kinds) and return it.
 
     `login` is for network cameras; `roi` tells where the demo writes its digits. A path is a whole one, or begins
     with a dot: see `config/locations`. Raises `Disconnected` for a device or stream that is not there now, `NoInput`

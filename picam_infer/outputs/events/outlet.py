@@ -67,7 +67,7 @@ class Event:
         return self.change.frame
 
     def as_json(self) -> dict[str, Any]:
-        """Return the public JSON object (documented in the README)."""
+        """Return the public JSON object (documented in docs/events.md)."""
         change = self.change
         body: dict[str, Any] = {"event": change.kind, "id": self.ident, "at": round(change.at, 3)}
         if change.kind == "label":

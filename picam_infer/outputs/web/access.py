@@ -142,8 +142,8 @@ class Access:
         return Refused(
             403,
             f"only this machine may look until there is a token in {path}{why}",
-            "make one there with: picam-infer check",
-            example=f"sudo picam-infer check\n{self.token.command}".strip(),
+            f"make one there with: {self.token.maker}",
+            example=f"sudo {self.token.maker}\n{self.token.command}".strip(),
         )
 
     def try_token(self, peer: str, given: str, reason: str = "wrong token") -> None:

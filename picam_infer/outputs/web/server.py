@@ -143,7 +143,7 @@ class Web:
         raw = Broadcaster(Raw(state), loop, "web raw")
         streams = Streams(raw, Broadcaster(drawn, loop, "web drawn"), events, settings.max_clients)
         try:
-            access = Access(settings, Token(Path(settings.token_file)), state.share.redeem)
+            access = Access(settings, Token(Path(settings.token_file), self._runtime_settings.path), state.share.redeem)
             yield Context(
                 settings,
                 state,
@@ -230,7 +230,7 @@ def _tell_token(token: Token, make: bool) -> None:
         if make and token_file.make(token.path):
             return
         fault = f" ({token.fault})" if token.fault else ""
-        why = f"there is no token in {token.path}{fault}; make one there with: picam-infer check"
+        why = f"there is no token in {token.path}{fault}; make one there with: {token.maker}"
     except PicamError as error:
         why = str(error)
     log.warning("web: open to the network, but only this machine may look: %s", why)

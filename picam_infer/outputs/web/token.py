@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from picam_infer.config import Web, is_loopback
+from picam_infer.config import INSTALLED, Web, is_loopback
 from picam_infer.core import Finding, PicamError
 from picam_infer.platform import atomic_file, secret_file
 from picam_infer.platform.file_stamp import FileStamp, file_stamp
@@ -28,8 +28,10 @@ SHORTEST = 16
 class Token:
     """The token in its file, read again when the file changes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, configuration: Path | None = None) -> None:
+        """`configuration`: the file that names the token's; None: the installed one."""
         self.path = path
+        self._configuration = configuration
         self._stamp: FileStamp | None = None
         self._text = ""
 
@@ -44,6 +46,13 @@ class Token:
         except SecretError as error:
             return error.message if self.path.exists() else ""
         return "" if len(text) >= SHORTEST else f"the one there is shorter than {SHORTEST} characters"
+
+    @property
+    def maker(self) -> str:
+        """The command that makes one: `check` looks at the installed configuration unless another is named."""
+        if self._configuration in (None, INSTALLED):
+            return "picam-infer check"
+        return f"picam-infer check -c {shlex.quote(os.path.abspath(str(self._configuration)))}"  # noqa: PTH100
 
     @property
     def command(self) -> str:

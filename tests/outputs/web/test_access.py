@@ -115,6 +115,22 @@ def test_without_a_good_token_nobody_gets_in_from_outside(tmp_path: Path, secret
     assert refused.value.status == 403 and "picam-infer check" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("configuration", "command"),
+    [
+        (None, "picam-infer check"),
+        (Path("/etc/picam-infer/config.yaml"), "picam-infer check"),
+        (Path("/etc/picam-infer/bench.yaml"), "picam-infer check -c /etc/picam-infer/bench.yaml"),
+        (Path("/home/pi/my settings.yaml"), "picam-infer check -c '/home/pi/my settings.yaml'"),
+    ],
+)
+def test_the_token_is_made_for_the_configuration_in_use(
+    configuration: Path | None, command: str, tmp_path: Path
+) -> None:
+    refused = Access(Settings(), Token(tmp_path / "token", configuration)).tokenless()
+    assert refused.hint == f"make one there with: {command}" and f"sudo {command}\n" in refused.example
+
+
 def test_cookies_are_valid_for_a_while_and_only_with_the_same_token(tmp_path: Path) -> None:
     rules = access(tmp_path)
     cookie = rules.session(now=1000.0)
