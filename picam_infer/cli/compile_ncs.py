@@ -17,6 +17,7 @@ from picam_infer.inference.engines.taught_layers import up_to_features
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform import scratch
+from picam_infer.platform.paths import real
 from picam_infer.platform.terminal import say, say_json
 from picam_infer.training.compile_ncs import tf1, toolkit
 from picam_infer.training.compile_ncs.tf1 import Written
@@ -80,7 +81,7 @@ def prepare(
         if found.format not in ("hdf5", "keras", "json"):
             raise PicamError(f"{given} is not a Keras file but {found.format}", "give the Keras file it was made from")
         if output_layer is None and (folder / "model.yaml").is_file():
-            taught = bundles.load(folder.resolve()).card.taught
+            taught = bundles.load(real(folder)).card.taught
             output_layer = taught.features if taught is not None else None
         build = place / "build"
         results: list[Written] = []
@@ -94,7 +95,7 @@ def prepare(
             options = conversion.Options(weights=weights, labels=labels, output_layer=output_layer, precision="f32")
             conversion.convert(given, folder, options)
         (result,) = results
-        difference = compare(bundles.load(folder.resolve()), result.frozen)
+        difference = compare(bundles.load(real(folder)), result.frozen)
         shutil.rmtree(folder / "TF_Model", ignore_errors=True)
         shutil.move(build / "TF_Model", folder / "TF_Model")
         shutil.move(build / f"{tf1.PREFIX}.pb", folder / f"{tf1.PREFIX}.pb")

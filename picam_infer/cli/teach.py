@@ -17,6 +17,7 @@ from picam_infer.core import NoInput, PicamError, UsageError, counted
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
 from picam_infer.platform import atomic_folder, disk, regular_file, scratch, terminal
+from picam_infer.platform.paths import real
 from picam_infer.platform.terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _pictures_folder(output: Path) -> Path:
     """Return where a bundle's pictures are kept. Raises `UsageError` for a path that does not end with a name."""
     if not atomic_folder.has_name(output):
         raise UsageError(f"-o {output} is not a name for the taught model", "give a new folder's name: -o socks")
-    return output.with_name(f"{output.resolve().name}.pictures")
+    return output.with_name(f"{real(output).name}.pictures")
 
 
 @contextlib.contextmanager
@@ -134,7 +135,7 @@ def _backbone(args: argparse.Namespace, changing: bool, place: Path) -> Bundle:
     if not changing:
         raise UsageError("-m BACKBONE is missing: the model to build on",
                          "picam-infer models lists them; digits is good for drawn signs")  # fmt: skip
-    taught = bundles.load(args.output.resolve())
+    taught = bundles.load(real(args.output))
     if taught.card.taught is None:
         raise UsageError(f"{args.output} is not a taught model", "name the model to build on with -m")
     return taught
@@ -150,7 +151,7 @@ def _is_there(place: Path) -> bool:
 def _refuse_to_replace(output: Path) -> None:
     """Raise `UsageError` if there is a model that was not taught: it could not be restored."""
     try:
-        taught = bundles.load(output.resolve()).card.taught
+        taught = bundles.load(real(output)).card.taught
     except PicamError:
         return
     if taught is None:
@@ -372,6 +373,6 @@ def _tell(args: argparse.Namespace, bundle: Bundle, report: Report, place: Path,
     say(f"{args.output}: taught on {taught.backbone} (layer {taught.features})")
     for line in report.lines():
         say(f"  {line}")
-    named = bundles.spelling(args.output.resolve()) == args.output.name
+    named = bundles.spelling(real(args.output)) == args.output.name
     run = args.output.name if named else f"./{args.output}" if not args.output.is_absolute() else str(args.output)
     say(f"run it: picam-infer run --model {run}, or on the installed service: picam-infer use {run}")

@@ -18,6 +18,7 @@ from picam_infer.convert import archives, lookalikes
 from picam_infer.convert.archives import Budget
 from picam_infer.core import NoInput, PicamError, counted
 from picam_infer.platform import regular_file, tree
+from picam_infer.platform.paths import real
 
 MAX_DEPTH = 6
 """How deep in folders a model may lie."""
@@ -90,9 +91,9 @@ def find(given: Path, scratch: Path) -> Found:
         raise PicamError(f"{given} is a bundle already", f"run it: picam-infer run --model {given}")
     search = _Search(scratch)
     if stat.S_ISDIR(mode):
-        found = _in_folder(given, given.resolve().name, search)
+        found = _in_folder(given, real(given).name, search)
         # Labels may be next to the archive that the model was in, or beside the SavedModel that was given.
-        outside = given if found.root != given else given.resolve().parent if found.format == "savedmodel" else None
+        outside = given if found.root != given else real(given).parent if found.format == "savedmodel" else None
         return replace(found, outside=outside)
     regular_file.require(given)
     return _file(given, search)
@@ -330,7 +331,7 @@ def _saved_model(path: Path, folder: Path, search: _Search) -> Found:
         lookalikes.refuse_part(part)
     if not parts or (path / "variables").is_dir():
         return Found("savedmodel", path, folder)
-    ordered = search.scratch / ".savedmodel" / path.resolve().name
+    ordered = search.scratch / ".savedmodel" / real(path).name
     (ordered / "variables").mkdir(parents=True)
     shutil.copyfile(path / "saved_model.pb", ordered / "saved_model.pb")
     for part in parts:

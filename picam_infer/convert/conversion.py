@@ -23,6 +23,7 @@ from picam_infer.models import bundle
 from picam_infer.models.bundle import Colour, Fit, Task
 from picam_infer.models.normalisation import Factor
 from picam_infer.platform import atomic_folder, disk, scratch
+from picam_infer.platform.paths import real
 
 Precision = Literal["f32", "f16", "int8"]
 _TEACHABLE = ("keras_model.h5", "model_unquant.tflite", "vww_96_grayscale_quantized.tflite", "model.savedmodel")
@@ -78,9 +79,9 @@ class _Source:
 
 def default_output(given: Path) -> Path:
     """Return the folder for an input's bundle: its name without the suffix, in the current folder."""
-    name = given.resolve().name if given.is_dir() else given.name.split(".")[0] or "model"
+    name = real(given).name if given.is_dir() else given.name.split(".")[0] or "model"
     output = Path(name)
-    return output if not given.is_dir() or output.resolve() != given.resolve() else Path(f"{name}-bundle")
+    return output if not given.is_dir() or real(output) != real(given) else Path(f"{name}-bundle")
 
 
 def convert(
@@ -167,8 +168,8 @@ def _bundle(source: _Source, found: Found, given: Path, output: Path, options: O
         notes += called.notes
     notes += [*spec.notes, *meaning.notes]
     card = bundle.Card(
-        name=output.resolve().name, input=seen.input, preprocess=spec.chain,
-        origin=bundle.Origin(given.resolve().name, container.digest(given), source.format),
+        name=real(output).name, input=seen.input, preprocess=spec.chain,
+        origin=bundle.Origin(real(given).name, container.digest(given), source.format),
         output=network.output, probabilities=meaning.probabilities, notes=tuple(notes), task=meaning.task,
         units=meaning.units,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from picam_infer.convert.tensor import Array
 from picam_infer.convert.weights import Stored
 from picam_infer.core import NoInput, PicamError
 from picam_infer.platform import regular_file
+from picam_infer.platform.paths import real
 
 _TYPES = {
     "float32": "<f4",
@@ -85,7 +86,7 @@ def _joined(files: list[Path]) -> bytes:
 def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     whole = folder / path
-    if path.is_absolute() or ".." in path.parts or not whole.resolve().is_relative_to(folder.resolve()):
+    if path.is_absolute() or ".." in path.parts or not real(whole).is_relative_to(real(folder)):
         raise PicamError(f"the model.json names weights outside its folder ({name[:80]})", "do not trust this file")
     return whole
 

@@ -24,6 +24,7 @@ from picam_infer.imaging.pictures import as_frame, read_picture
 from picam_infer.inference import preprocess
 from picam_infer.inference.evaluation import class_of
 from picam_infer.models.bundle import Card, Chain, Edges, Fit, Input, Photo
+from picam_infer.platform.paths import real
 
 MAX_PICTURES = 200
 MAX_FILES = 20_000
@@ -96,7 +97,7 @@ def _sorted_out(files: Iterable[Path], folder: Path, names: Sequence[str]) -> Pi
             others.append(path)
         else:
             known.append((path, number))
-    return Pictures(tuple(_evenly(known)), tuple(others[:FEW]), folder.resolve().name)
+    return Pictures(tuple(_evenly(known)), tuple(others[:FEW]), real(folder).name)
 
 
 def _beside(folder: Path) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from picam_infer.core import Frame, NoInput, PicamError, Pixels
 from picam_infer.imaging import jpeg_header, native_stderr, other_formats
 from picam_infer.imaging.limits import MAX_PIXELS, too_large
 from picam_infer.platform import atomic_file, disk, regular_file
+from picam_infer.platform.paths import real
 
 MAX_BYTES = 256 * 2**20
 _NAMES = ".jpg .jpeg .jpe .jfif .jif .png .webp .gif .bmp .tif .tiff .pgm .ppm"
@@ -258,6 +259,6 @@ def write_picture(image: Pixels, path: Path, option: str) -> None:
     if not good:
         raise PicamError(f"{path} is not the name of a picture", f"give a name that ends with .png: {option} FILE")
     try:
-        atomic_file.write(path.resolve(), data.tobytes(), durable=False)
+        atomic_file.write(real(path), data.tobytes(), durable=False)
     except OSError as error:
         raise disk.unwritable(path, error, option=option) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from picam_infer.core import counted, percent
 from picam_infer.models.label_folders import UNKNOWN, folder_name
+from picam_infer.platform.paths import real
 
 _MOST_STRANGERS = 5
 
@@ -22,8 +23,8 @@ def class_of(picture: Path, root: Path, labels: Sequence[str]) -> str | None:
     """
     plain = {_plain(label): label for label in reversed(labels)} | {_plain(UNKNOWN): UNKNOWN}
     plain |= {_plain(folder_name(label)): label for label in labels}  # as collected pictures are downloaded
-    own = picture.parent.relative_to(root).parts if picture.is_relative_to(root) else ()
-    for name in (*reversed(own), root.resolve().name if root.is_dir() else root.resolve().parent.name):
+    own = picture.parent.relative_to(root).parts if picture.parent.is_relative_to(root) else ()
+    for name in (*reversed(own), real(root).name if root.is_dir() else real(root).parent.name):
         for written in (_plain(name), _plain(re.sub(r"^\d+[\s_.:,-]+", "", name))):
             if written in plain:
                 return plain[written]

@@ -21,7 +21,7 @@ from picam_infer.imaging.region import Roi
 from picam_infer.models.normalisation import Factor, Normalisation
 from picam_infer.platform import atomic_file, atomic_folder, disk, utf8
 from picam_infer.platform.file_stamp import FileStamp, file_stamp
-from picam_infer.platform.paths import state_folder
+from picam_infer.platform.paths import real, state_folder
 from picam_infer.platform.yaml_errors import UNFIT
 
 BUILT_IN = Path(__file__).parent
@@ -29,6 +29,8 @@ INSTALLED = Path("/var/lib/picam-infer/models")
 
 _YOUNG_S = 60
 """Anything younger may still be in the process of being written."""
+_MOST_BYTES = {"model.yaml": 1_000_000, "model.xml": 200_000_000, "labels.txt": 10_000_000}
+"""No such file that was meant is larger; reading one would take all time and memory."""
 Stamp = tuple[tuple[str, FileStamp | None], ...]
 Colour = Literal["rgb", "bgr", "grey"]
 Fit = Literal["crop", "squash", "pad"]
@@ -241,6 +243,7 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     for part in ("model.xml", "model.bin", "labels.txt"):
         if not (folder / part).is_file():
             raise BundleError(f"model {folder} has no {part}", "copy the whole folder, or convert the model again")
+        _require_size(folder / part)
     try:
         labels = tuple((folder / "labels.txt").read_text("utf-8-sig").splitlines())
     except (OSError, UnicodeError) as error:
@@ -253,7 +256,7 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
 def spelling(folder: Path) -> str:
     """Return what finds a bundle again from any folder: its name if that leads to it, else its folder."""
     with contextlib.suppress(PicamError, OSError):
-        if _find(folder.name, places()).resolve() == folder.resolve():
+        if real(_find(folder.name, places())) == real(folder):
             return folder.name
     return str(folder.absolute())
 
@@ -303,9 +306,21 @@ def _model_folder(given: str) -> Path:
     raise NoInput(f"there is no model folder {path}", "picam-infer convert makes one")
 
 
+def _require_size(path: Path) -> None:
+    """Raise `BundleError` for a file that is larger than it can be."""
+    with contextlib.suppress(OSError):  # its reader tells why
+        if path.name in _MOST_BYTES and path.stat().st_size > _MOST_BYTES[path.name]:
+            raise BundleError(f"{path} is larger than such a file can be", "copy it again, or convert the model again")
+
+
 def _read_card(path: Path) -> Card:
+    _require_size(path)
     try:
-        return msgspec.convert(yaml.safe_load(path.read_bytes()), Card, strict=True)
+        card = msgspec.convert(yaml.safe_load(path.read_bytes()), Card, strict=True)
+        msgspec.json.encode(card)
+        return card
+    except UnicodeEncodeError as error:  # half a surrogate pair: YAML may spell it, but no file can hold it
+        raise BundleError(f"{path} is not a model card: it has a bad character", "convert the model again") from error
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror})", "check its owner and permissions") from error
     except (msgspec.ValidationError, *UNFIT) as error:

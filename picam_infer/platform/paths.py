@@ -30,6 +30,11 @@ def cache_folder() -> Path | None:
     return base if os.access(base, os.W_OK) else None
 
 
+def real(path: Path) -> Path:
+    """Return where a path leads; unlike `Path.resolve` it raises nothing for links in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def system_package(name: str, environment: Path = Path(sys.prefix)) -> str:
     """Return how to install a package of the system so that the Python of this environment finds it."""
     install = f"sudo apt install {name}"

@@ -17,6 +17,7 @@ from picam_infer import config as configs
 from picam_infer.core import NoInput, PicamError, UsageError
 from picam_infer.models import bundle as bundles
 from picam_infer.platform import regular_file, removable, service_manager
+from picam_infer.platform.paths import real
 
 Progress = Callable[[str, float], None]
 _SUFFIXES = (".zip", ".h5", ".hdf5", ".keras", ".tflite", ".lite", ".onnx", ".tgz", ".tar", ".gz")
@@ -93,8 +94,8 @@ def convert(path: Path, output: Path, labels: Path | None, progress: Progress, s
 
 
 def _copied(model: bundles.Bundle, name: str | None, folder: Path) -> str:
-    wanted = plain_name(name or model.folder.resolve().name)
-    if model.folder.resolve().parent == folder.resolve():
+    wanted = plain_name(name or real(model.folder).name)
+    if real(model.folder).parent == real(folder):
         return wanted
     chosen = free(wanted, model.card.origin.sha256, folder)
     try:
@@ -132,7 +133,7 @@ def lies_in(model: str, folder: Path) -> bool:
     if "/" not in model:
         return False
     with contextlib.suppress(PicamError, OSError):
-        return bundles.load(model).folder.resolve() == folder.resolve()
+        return real(bundles.load(model).folder) == real(folder)
     return False
 
 

@@ -87,7 +87,7 @@ def _unknown(address: str, path: Path) -> UsageError | NoInput:
         return UsageError(f"{shown(address)} is not a source", f"did you mean {suggestion}?")
     missing = f"there is no file or folder {shown(str(path))}"
     try:
-        beside = [p.name for p in path.parent.iterdir()]
+        beside = [p.name for p in path.parent.iterdir() if p.name != path.name]  # which leads nowhere
     except OSError:
         return NoInput(missing, f"the folder {shown(str(path.parent))} cannot be read, or does not exist")
     close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.7)

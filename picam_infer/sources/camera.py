@@ -12,6 +12,7 @@ import cv2
 from picam_infer.config import Capture
 from picam_infer.core import BadFrame, Codec, Disconnected, Frame, Pixels, UsageError
 from picam_infer.imaging.decode import whole_jpeg
+from picam_infer.platform.paths import real
 from picam_infer.runtime.camera_controls import Control, Number
 from picam_infer.sources import v4l2
 from picam_infer.sources.frames import jpeg_size, make_frame
@@ -203,8 +204,8 @@ def _choose(address: str, roots: Roots) -> CameraInfo:
             raise UsageError("camera: needs a name", "such as camera:C270 or camera:usb:046d:0825")
         chosen = again or next((c for c in cameras if v4l2.matches(c, wanted)), None)
     else:
-        node = Path(address).resolve()
-        chosen = again or next((c for c in cameras if Path(c.node).resolve() == node), None)
+        node = real(Path(address))
+        chosen = again or next((c for c in cameras if real(Path(c.node)) == node), None)
     if chosen is not None:
         return chosen
     raise v4l2.unplugged(known.name) if known else v4l2.none_found(address.removeprefix("camera").lstrip(":"), roots)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from picam_infer.core import Disconnected
 from picam_infer.platform import procfs, udev
+from picam_infer.platform.paths import real
 from picam_infer.platform.procfs import Process
 
 # linux/videodev2.h, 64-bit layouts
@@ -307,7 +308,7 @@ class Watched(Disconnected):
 
 def holder(node: str, roots: Roots = Roots()) -> Process | None:
     """Return who else has `node` open; None when nobody is found (only root sees everyone's)."""
-    device = str(Path(node).resolve())
+    device = str(real(Path(node)))
     return next(iter(procfs.holders([device], roots.proc)[device]), None)
 
 

@@ -242,6 +242,18 @@ def test_what_a_folder_leaves_out_is_named_in_one_line(
     assert said.err.splitlines() == [f"picam-infer classify: left out of {root}: clip.mp4, notes.txt"]
 
 
+def test_a_report_takes_single_pictures(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dark").mkdir()
+    save(tmp_path / "dark" / "a.png", 0)
+    monkeypatch.chdir(tmp_path / "dark")
+    for given in ("a.png", "../dark/a.png", str(tmp_path / "dark/a.png")):
+        assert cli.main(["classify", "-m", str(model), "--report", "--json", given]) == 0
+        report = json.loads(capsys.readouterr().out.splitlines()[-1])["report"]
+        assert (report["pictures"], report["right"]) == (1, 1)
+
+
 def test_a_report_is_for_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_bundle(tmp_path / "m", probabilities=False)
     card = (made.folder / "model.yaml").read_text()

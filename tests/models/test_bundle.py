@@ -97,7 +97,7 @@ def test_a_missing_part_is_named(tmp_path: Path, part: str) -> None:
 @pytest.mark.parametrize("text", ["", "[", "name: x\n", "a: !!python/object:os.system {}", "\x00", "- 1",
                                   "{name: m, input: {shape: [1, 2]}, preprocess: {chain: edges}}",
                                   "x: 2024-13-45", "x: !!int ''", "x: !!timestamp q", "x: !!bool q",
-                                  f"x: {'9' * 5000}"], ids=range(12))  # fmt: skip
+                                  f"x: {'9' * 5000}", 'name: "\\uDCE9"'], ids=range(13))  # fmt: skip
 def test_a_broken_card_is_one_line(tmp_path: Path, text: str) -> None:
     bundles.save(tmp_path / "m", CARD, ["x"], FILES)
     (tmp_path / "m" / "model.yaml").write_text(text)
@@ -112,6 +112,22 @@ def test_a_scale_that_leaves_nothing_of_the_picture_is_told(tmp_path: Path, numb
     card = tmp_path / "m" / "model.yaml"
     card.write_text(re.sub(r"scale: .*", f"scale: {number}", card.read_text()))
     with pytest.raises(BundleError, match=r"model\.yaml is not a model card: with its scale and offset, pixels become"):
+        bundles.load(tmp_path / "m")
+
+
+def test_a_name_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
+    bundles.save(tmp_path / "m", CARD, ["x"], FILES)
+    card = tmp_path / "m" / "model.yaml"
+    card.write_text(re.sub(r"name: .*", r'name: "\\uDCE9"', card.read_text(), count=1))
+    with pytest.raises(BundleError, match=r"model\.yaml is not a model card: it has a bad character"):
+        bundles.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("part", ["model.yaml", "labels.txt", "model.xml"])
+def test_a_part_that_would_take_all_memory_is_not_read(tmp_path: Path, part: str) -> None:
+    bundles.save(tmp_path / "m", CARD, ["x"], FILES)
+    os.truncate(tmp_path / "m" / part, 1 << 40)
+    with pytest.raises(BundleError, match=rf"{re.escape(part)} is larger than such a file can be"):
         bundles.load(tmp_path / "m")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from picam_infer.platform.paths import interpreter, system_package
+from picam_infer.platform.paths import interpreter, real, system_package
 
 
 @pytest.mark.parametrize("version", ["release-1.0", "versions/20260101-1.0"])
@@ -32,3 +32,9 @@ def test_a_package_of_the_system_is_of_no_use_to_an_environment_that_does_not_se
         (tmp_path / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = {shown}\n")
         told = system_package("python3-systemd", tmp_path)
         assert told.startswith(install) and told.endswith(said)
+
+
+def test_links_in_a_circle_lead_somewhere(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    assert real(tmp_path / "one").parent == tmp_path

@@ -18,6 +18,7 @@ from picam_infer.inference import preprocess
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle, Chain
 from picam_infer.platform import disk, malloc
+from picam_infer.platform.paths import real
 from picam_infer.training.teach.backbone import Backbone, Vector
 from picam_infer.training.teach.fitting import Fitted, digest_of
 from picam_infer.training.teach.head import Head
@@ -348,7 +349,7 @@ class Teacher:
         with self._network_lock:
             files = self._backbone.with_head(layers)
         del layers
-        name = name or folder.resolve().name
+        name = name or real(folder).name
         made = card(name, self._backbone.bundle, self._backbone.layer, self._chain, labels[-1], said, digest)
         bundle = bundles.save(folder, made, labels, files)
         del files
