@@ -137,6 +137,8 @@ def _top_level(words: Sequence[str]) -> int:
     if words and not words[0].startswith("-"):
         near = difflib.get_close_matches(words[0], VERBS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(VERBS)}"
+        if words[0] == "help":
+            hint = "did you mean picam-infer --help, or picam-infer COMMAND --help?"
         terminal.say(f"picam-infer: no command {words[0]!r}; {hint}", error=True)
         return 2
     parser.parse_args(list(words))

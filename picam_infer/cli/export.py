@@ -13,7 +13,7 @@ from picam_infer.platform.terminal import say
 _NEXT = {
     "triton": "serve it: tritonserver --model-repository={}",
     "ovms": "serve it: mount {} as /models, then ovms --config_path /models/config.json --port 8001 --rest_port 8000",
-    "kserve": "copy it to its storageUri, then: kubectl apply -f {}/inferenceservice.yaml",
+    "kserve": "copy it to where its storageUri points, then: kubectl apply -f {}/inferenceservice.yaml",
 }
 
 

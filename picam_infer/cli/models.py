@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.formatter_class = WrittenHelpFormatter
     parser.add_argument(
-        "do", nargs="?", choices=["list", "import", "delete"], default="list", help="list (default), import or delete"
-    )
+        "do", nargs="?", choices=["list", "import", "delete"], default="list", metavar="list|import|delete",
+        help="list (default), import or delete",
+    )  # fmt: skip
     parser.add_argument("what", nargs="?", metavar="FILE|NAME", help="what to import, or to delete")
     parser.add_argument("--name", metavar="NAME", help="the imported model's name (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")

@@ -93,7 +93,7 @@ def readings(path: Path, notes: list[str] | None = None, wanted: Collection[int]
 def _decode(data: bytes, name: str, notes: list[str]) -> str:
     text = _decoded(data, name, notes)
     if "\0" in text:
-        raise PicamError(f"{name} is not a text: it holds NUL characters", "save it as UTF-8 text, one class a line")
+        raise PicamError(f"{name} is not text: it contains NUL characters", "save it as UTF-8 text, one class a line")
     return text
 
 

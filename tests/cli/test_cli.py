@@ -44,11 +44,16 @@ def test_what_is_missing_is_named_as_in_the_usage(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         cli.main(["train"])
     assert "required: digits" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["models", "lst"])
+    assert "argument list|import|delete: invalid choice: 'lst'" in capsys.readouterr().err
 
 
 def test_an_unknown_verb_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["clasify"]) == 2
     assert "did you mean classify?" in capsys.readouterr().err
+    assert cli.main(["help", "run"]) == 2
+    assert "did you mean picam-infer --help, or picam-infer COMMAND --help?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,9 @@ def _where(access: Access) -> str:
     """Return where a person finds the token, as HTML."""
     command = access.token.command
     if not command:
-        return f"It is in {html.escape(str(access.token.path))} of the service."
-    return f"It is in a file on the computer that runs picam-infer:\n<code>{html.escape(command)}</code>"
+        return f"The token is in {html.escape(str(access.token.path))} of the service."
+    told = "The token is in a file on the computer that runs picam-infer. This command shows it:"
+    return f"{told}\n<code>{html.escape(command)}</code>"
 
 
 def login_form(access: Access, request: web.Request, refusal: Refused) -> web.Response:
