@@ -84,8 +84,7 @@ class Teacher:
         with self._lock:
             self._undos.clear()
             self._pictures.forget_removed()
-            if self._pictures.folder.is_dir():
-                self._pictures.save_features(self._key, self._features)
+            self._pictures.save_features(self._key, self._features)
 
     # -- looking --------------------------------------------------------------------------------------------------
 

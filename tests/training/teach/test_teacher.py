@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from picam_infer.inference import engines, preprocess
 from picam_infer.inference.postprocess import Postprocessor
 from picam_infer.models import bundle as bundles
 from picam_infer.models.bundle import Bundle
+from picam_infer.platform import atomic_file
 from picam_infer.training.teach.picture_set import PictureSet
 from picam_infer.training.teach.teacher import Teacher
 
@@ -188,6 +191,19 @@ def test_a_full_folder_refuses_and_the_rest_goes_on(base: Bundle, tmp_path: Path
         fill(teacher, 4)
     assert sum(teacher.counts().values()) == 4
     assert teacher.predict(teacher.features(frame("red"))).probabilities
+
+
+def test_it_closes_although_its_folder_may_not_be_entered_any_more(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(teacher, 1)
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(atomic_file, "replacing", refuse)
+    teacher.close()
 
 
 def test_one_class_and_anything_else_is_unknown(teacher: Teacher, tmp_path: Path) -> None:
