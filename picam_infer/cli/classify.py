@@ -10,7 +10,7 @@ import msgspec
 
 from picam_infer.cli import argument_types, engine_options
 from picam_infer.config import Decide, EngineSettings
-from picam_infer.core import Frame, PicamError, Pixels, Prediction, Result, percent
+from picam_infer.core import Frame, NoInput, PicamError, Pixels, Prediction, Result, percent
 from picam_infer.imaging import picture_files, region
 from picam_infer.imaging.pictures import as_frame, read_picture, write_picture
 from picam_infer.inference import engines
@@ -129,6 +129,8 @@ def _evaluation(args: argparse.Namespace, model: Bundle, given: list[tuple[Path,
     if model.card.task == "regression":
         raise PicamError(f"{model.name} answers with values, not with classes", "--report is for classes")
     if not any(class_of(path, root, model.labels) for path, root in given):
+        if missing := next((path for path, _ in given if not path.exists()), None):
+            raise NoInput(f"there is no {missing}", "check the name")
         names = ", ".join(model.labels[:4]) + (" …" if len(model.labels) > 4 else "")
         raise PicamError("no picture is in a folder named after one of the model's classes",
                          f"for --report put them into folders: {names}")  # fmt: skip

@@ -254,6 +254,11 @@ def test_a_report_takes_single_pictures(
         assert (report["pictures"], report["right"]) == (1, 1)
 
 
+def test_a_report_on_what_is_not_there_says_so(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["classify", "-m", str(model), "--report", "/nothere"]) == 66
+    assert "there is no /nothere" in capsys.readouterr().err
+
+
 def test_a_report_is_for_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_bundle(tmp_path / "m", probabilities=False)
     card = (made.folder / "model.yaml").read_text()
