@@ -20,7 +20,10 @@ CREATE_WINDOW, MAP_WINDOW, CONFIGURE_WINDOW = 1, 8, 12
 INTERN_ATOM, CHANGE_PROPERTY, SEND_EVENT = 16, 18, 25
 CREATE_PIXMAP, CREATE_GC, FILL_RECTANGLE, PUT_IMAGE = 53, 55, 70, 72
 CREATE_CURSOR, CHANGE_ATTRIBUTES, QUERY_EXTENSION, KEYBOARD_MAPPING, SYNC = 93, 2, 98, 101, 43
-QUERY_KEYMAP = 44
+GET_PROPERTY, TRANSLATE, QUERY_KEYMAP = 20, 40, 44
+XINERAMA_SCREENS = 5
+XKB_USE, XKB_SELECT_EVENTS = 0, 1
+_MAPPING_NOTIFY = 34
 SHM_VERSION, SHM_DETACH, SHM_PUT_IMAGE, SHM_ATTACH_FD = 0, 2, 3, 6
 _ERROR, _REPLY = 0, 1
 _LIMIT_S = 2.0
@@ -48,6 +51,19 @@ class Screen:
     red_mask: int
     keycodes: tuple[int, int]
     """The lowest and the highest key number."""
+
+
+class Monitor(NamedTuple):
+    """The part of a screen that one monitor shows, pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def holds(self, x: int, y: int) -> bool:
+        """Whether a point of the screen is on it."""
+        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
 
 class Client:
@@ -133,17 +149,51 @@ class Client:
         answer = self.ask(QUERY_EXTENSION, 0, struct.pack("<HH", len(name), 0) + name.encode())
         return Extension(answer[9], answer[10]) if answer and answer[8] else None
 
-    def keysyms(self) -> dict[tuple[int, bool], int]:
-        """Return what the keyboard's keys mean: (key number, with Shift) → keysym."""
+    def monitors(self) -> list[Monitor]:
+        """Return what each monitor shows of the screen now, the primary one first; never empty."""
+        found: list[Monitor] = []
+        if extension := self.extension("XINERAMA"):
+            answer = self.ask(extension.opcode, XINERAMA_SCREENS)
+            count = struct.unpack_from("<I", answer, 8)[0] if answer else 0
+            found = [Monitor(*struct.unpack_from("<hhHH", answer, 32 + 8 * i)) for i in range(count)]
+        return [one for one in found if one.width and one.height] or [
+            Monitor(0, 0, self.screen.width, self.screen.height)
+        ]
+
+    def words(self, window: int, name: int) -> tuple[int, ...]:
+        """Return a property of a window: numbers of 32 bits; empty: the window, or that property, does not exist."""
+        answer = self.ask(GET_PROPERTY, 0, struct.pack("<IIIII", window, name, 0, 0, 1 << 10))
+        if not answer or answer[1] != 32:
+            return ()
+        return struct.unpack_from(f"<{struct.unpack_from('<I', answer, 16)[0]}I", answer, 32)
+
+    def follow_layouts(self) -> int:
+        """Be told of each change of the keyboard's layouts, and with each key of the chosen one; return that event.
+
+        A server tells a program that has not asked for it by XKB of neither the second layout nor the third.
+        """
+        keyboards = self.extension("XKEYBOARD")
+        if keyboards is None or not self.ask(keyboards.opcode, XKB_USE, struct.pack("<HH", 1, 0)):
+            return _MAPPING_NOTIFY
+        new_keyboard_or_map = 0x3
+        body = struct.pack("<HHHHHH", 0x100, new_keyboard_or_map, 0, new_keyboard_or_map, 0, 0)
+        self.send(keyboards.opcode, XKB_SELECT_EVENTS, body)
+        return keyboards.first_event
+
+    def keysyms(self) -> dict[tuple[int, int, bool], int]:
+        """Return what the keyboard's keys mean: (key number, layout, with Shift) → keysym.
+
+        The layout is 0 or 1: a person may switch between two.
+        """
         first, last = self.screen.keycodes
         answer = self.ask(KEYBOARD_MAPPING, 0, struct.pack("<BBH", first, last - first + 1, 0))
-        found: dict[tuple[int, bool], int] = {}
-        if answer:
-            each = answer[1]
-            for index in range(last - first + 1):
-                plain, shifted = struct.unpack_from("<II", answer, 32 + 4 * each * index) if each > 1 else (0, 0)
-                found[first + index, False] = plain
-                found[first + index, True] = shifted or plain
+        found: dict[tuple[int, int, bool], int] = {}
+        each = answer[1] if answer else 0
+        for index in range(last - first + 1):
+            for layout in range(min(2, each // 2)):
+                plain, shifted = struct.unpack_from("<II", answer, 32 + 4 * (each * index + 2 * layout))
+                found[first + index, layout, False] = plain
+                found[first + index, layout, True] = shifted or plain
         return found
 
     def _sort(self, message: bytes) -> None:

@@ -54,6 +54,6 @@ def _open(kind: str, config: Config) -> Display:
     # Each is imported only when it is tried: a window pulls in the whole of Qt.
     module = importlib.import_module(f"picam_infer.outputs.display.{kind}")
     opens = getattr(module, _KINDS[kind])
-    # Only on a bare monitor does this program choose the mode.
-    display: Display = opens(config.display, config.picture_size) if kind == "kms" else opens(config.display)
+    # A frame buffer's mode and shape are its own.
+    display: Display = opens(config.display) if kind == "framebuffer" else opens(config.display, config.picture_size)
     return display

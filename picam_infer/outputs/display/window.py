@@ -18,7 +18,7 @@ from picam_infer.outputs.display import x11_surface
 from picam_infer.outputs.display.x11_surface import Surface
 from picam_infer.platform import atomic_file, x11, x11_client
 from picam_infer.platform.paths import state_folder
-from picam_infer.platform.x11_client import Client
+from picam_infer.platform.x11_client import Client, Monitor
 
 TITLE = "picam-infer"
 CLOSE = "close"
@@ -27,11 +27,19 @@ _LEAST_WIDTH = 960
 _KEYSYMS = {0xFF1B: "esc", 0xFF08: "backspace", 0xFF0D: "enter", 0xFF8D: "enter", 0x20: "space",
             0xFF50: "home", 0xFF51: "left",
             0xFF52: "up", 0xFF53: "right", 0xFF54: "down", 0xFF55: "pageup", 0xFF56: "pagedown"}  # fmt: skip
-_KEY_PRESS, _EXPOSE, _VISIBILITY, _DESTROYED, _UNMAPPED, _MAPPED, _CONFIGURED, _MESSAGE = 2, 12, 15, 17, 18, 19, 22, 33
-_EVENTS = 1 << 0 | 1 << 15 | 1 << 16 | 1 << 17
-"""KeyPress, Exposure, VisibilityChange, StructureNotify."""
+_KEY_PRESS, _EXPOSE, _VISIBILITY, _DESTROYED, _UNMAPPED, _MAPPED, _CONFIGURED = 2, 12, 15, 17, 18, 19, 22
+_PROPERTY, _MESSAGE = 28, 33
+_BUTTON_PRESS, _FOCUS_IN = 4, 9
+_PROPERTY_CHANGE = 1 << 22
+_EVENTS = 1 << 0 | 1 << 2 | 1 << 15 | 1 << 16 | 1 << 17 | 1 << 21 | _PROPERTY_CHANGE
+"""KeyPress, ButtonPress, Exposure, VisibilityChange, StructureNotify, FocusChange and PropertyChange."""
 _SHIFT_OR_LOCK = 0x0001
+_CHORD = 0x0004 | 0x0008 | 0x0040
+"""Ctrl, Alt or the Super key: with one of them, a key is a shortcut and not ours."""
 _FULLY_OBSCURED = 2
+_DELETED = 1
+_QUIET_MS = 3000
+"""For so long nobody must have typed before the keys of a window that took the focus when it opened are heeded."""
 _BY_A_PERSON = 2
 """The source of a request for a window: a person, not the program itself."""
 _ATOM, _CARDINAL, _STRING, _WM_NAME, _WM_HINTS, _WM_NORMAL_HINTS, _WM_CLASS = 4, 6, 31, 39, 35, 40, 67
@@ -43,18 +51,27 @@ class Window:
     desktop = True
     typing = False
 
-    def __init__(self, settings: DisplaySettings) -> None:
-        """Open it on the desktop that lets us in. Raises `Disconnected`."""
+    def __init__(self, settings: DisplaySettings, picture_size: tuple[int, int] | None = None) -> None:
+        """Open it on the desktop that lets us in, in the shape of pictures of that size. Raises `Disconnected`."""
         self.name = ""
         self._memory_of_mode = state_folder() / "window.json"
         self._full = self._remembered(settings.fullscreen)
-        self._aspect = 16 / 9
+        self._aspect = picture_size[0] / picture_size[1] if picture_size else 16 / 9
         self._pressed: list[str] = []
         self._down: dict[int, str] = {}
         """Keys that were pressed here, by number; some may have been released."""
         self._size: tuple[int, int] = (0, 0)
         self._last: Pixels | None = None
         self._over: Sequence[Overlay] = ()
+        self._known = self._listed = self._front_asked = self._hidden = False
+        self._agreed = False
+        """Whether the window manager has made it what was asked for last: full screen, or a window."""
+        self._quiet = False
+        """Whether it took the focus when it opened, so that keys may not be meant for it."""
+        self._typed_ms = 0
+        """When somebody typed last, or it was opened, by the X server's clock."""
+        self._before = 0
+        """The window that had the focus when this one was opened; 0: none that can be given it back."""
         session = x11.find()
         link = session.link
         assert link is not None, "a session that was found keeps its place"
@@ -80,12 +97,13 @@ class Window:
         self._draw()
 
     def _draw(self) -> None:
-        if self._last is not None and self._seen and min(self._size) > 0:
+        if self._last is not None and self._seen and not self._hidden and min(self._size) > 0:
             self._surface.show(self._letterbox, self._last, self._size, self._over)
 
     def keys(self) -> Sequence[str]:
         """Return the keys pressed since the last call; `close` when a person closed it. Raises `Disconnected`."""
-        self._handle(self._client.events())
+        if self._handle(self._client.events()):
+            self._draw()  # a frozen picture is not shown again by anybody else
         pressed, self._pressed = self._pressed, []
         if "f" in pressed and not self.typing:
             self._full = not self._full
@@ -106,7 +124,13 @@ class Window:
 
     def to_front(self) -> None:
         """Come to the front, as a click in the window list would do. Raises `Disconnected`."""
-        self._ask("_NET_ACTIVE_WINDOW", _BY_A_PERSON, 0, 0)
+        if self._handle(self._client.events()):  # keys that were pressed before are not meant for it either
+            self._draw()
+        self._quiet = False
+        # The window manager ignores what is asked about a window that it does not have yet.
+        self._front_asked = not self._known
+        if self._known:
+            self._ask("_NET_ACTIVE_WINDOW", _BY_A_PERSON, 0, 0)
 
     def close(self) -> None:
         """Close the window. May be called more than once."""
@@ -120,18 +144,26 @@ class Window:
     def _open(self) -> None:
         client, screen = self._client, self._client.screen
         self._seen = True
+        self._layout_event = client.follow_layouts()
         self._keysyms = client.keysyms()
         names = ("WM_PROTOCOLS", "WM_DELETE_WINDOW", "_NET_WM_PING", "_NET_WM_STATE", "_NET_WM_STATE_FULLSCREEN",
+                 "_NET_WM_STATE_MAXIMIZED_VERT", "_NET_WM_STATE_MAXIMIZED_HORZ", "_NET_WM_STATE_HIDDEN",
                  "_NET_WM_NAME", "UTF8_STRING", "_NET_WM_USER_TIME", "_NET_WM_PID", "_NET_WM_ICON",
-                 "_NET_ACTIVE_WINDOW")  # fmt: skip
+                 "_NET_ACTIVE_WINDOW", "_NET_CLIENT_LIST", "_NET_SUPPORTED",
+                 "_NET_SUPPORTING_WM_CHECK")  # fmt: skip
         self._atoms = {name: client.atom(name) for name in names}
         self._id = client.new_id()
-        width, height = (screen.width, screen.height) if self._full else self._windowed()
-        self._size = (width, height)
-        place = ((screen.width - width) // 2, (screen.height - height) // 2)
-        head = struct.pack("<IIhhHHHHII", self._id, screen.root, *place, width, height, 0, 1, 0, 1 << 1 | 1 << 11)
+        # The window that a window manager makes full screen has its size without that, for later.
+        place = self._placed(client.monitors()[0], self._full and not self._managed("_NET_WM_STATE_FULLSCREEN"))
+        self._size = (place.width, place.height)
+        head = struct.pack("<IIhhHHHHII", self._id, screen.root, *place, 0, 1, 0, 1 << 1 | 1 << 11)
         client.send(x11_client.CREATE_WINDOW, 0, head + struct.pack("<II", screen.black, _EVENTS))
         self._describe()
+        client.send(x11_client.CHANGE_ATTRIBUTES, 0, struct.pack("<III", screen.root, 1 << 11, _PROPERTY_CHANGE))
+        self._lists = self._managed("_NET_CLIENT_LIST")
+        if self._lists:
+            self._before = next(iter(client.words(screen.root, self._atoms["_NET_ACTIVE_WINDOW"])), 0)
+            self._quiet = True
         self._hide_pointer(self._full)
         self._surface = Surface(client, self._id)
         client.send(x11_client.MAP_WINDOW, 0, struct.pack("<I", self._id))
@@ -160,31 +192,62 @@ class Window:
         head = struct.pack("<IIIBxxxI", self._id, name, kind, form, len(data) * 8 // form)
         self._client.send(x11_client.CHANGE_PROPERTY, 0, head + data)
 
-    def _windowed(self) -> tuple[int, int]:
-        """Return the size of a window of the picture's shape, at least 960 wide where the screen is."""
-        screen = self._client.screen
-        width = min(max(_LEAST_WIDTH, screen.width // 2), screen.width * 9 // 10)
+    def _placed(self, monitor: Monitor, full: bool) -> Monitor:
+        """Return a window's place on a monitor: all of it, or a window of the picture's shape in its middle.
+
+        It is at least 960 wide where the monitor is.
+        """
+        if full:
+            return monitor
+        width = min(max(_LEAST_WIDTH, monitor.width // 2), monitor.width * 9 // 10)
         height = round(width / self._aspect)
-        if height > screen.height * 8 // 10:
-            height = screen.height * 8 // 10
+        if height > monitor.height * 8 // 10:
+            height = monitor.height * 8 // 10
             width = round(height * self._aspect)
-        return max(1, width), max(1, height)
+        width, height = max(1, width), max(1, height)
+        left, top = monitor.x + (monitor.width - width) // 2, monitor.y + (monitor.height - height) // 2
+        return Monitor(left, top, width, height)
+
+    def _managed(self, hint: str) -> bool:
+        """Whether the desktop has a window manager that knows a hint (Extended Window Manager Hints 1.5)."""
+        check, root = self._atoms["_NET_SUPPORTING_WM_CHECK"], self._client.screen.root
+        its = self._client.words(root, check)
+        if not its or self._client.words(its[0], check) != its:  # one that has ended leaves the first
+            return False
+        return self._atoms[hint] in self._client.words(root, self._atoms["_NET_SUPPORTED"])
 
     def _apply(self) -> None:
         """Ask the window manager for full screen or a window; without one, set the size."""
-        screen = self._client.screen
-        self._ask("_NET_WM_STATE", int(self._full), self._atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
-        width, height = (screen.width, screen.height) if self._full else self._windowed()
-        place = ((screen.width - width) // 2, (screen.height - height) // 2)
-        self._client.send(
-            x11_client.CONFIGURE_WINDOW, 0, struct.pack("<IHxxiiII", self._id, 0b1111, *place, width, height)
-        )
+        atoms, self._agreed = self._atoms, False
+        self._ask("_NET_WM_STATE", int(self._full), atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
+        if not self._full:
+            # A window manager that was restarted takes one as large as the screen for maximised.
+            maximised = atoms["_NET_WM_STATE_MAXIMIZED_VERT"], atoms["_NET_WM_STATE_MAXIMIZED_HORZ"]
+            self._ask("_NET_WM_STATE", 0, *maximised, 1)
+        if not (self._full and self._managed("_NET_WM_STATE_FULLSCREEN")):
+            place = self._placed(self._monitor(), self._full)
+            self._client.send(x11_client.CONFIGURE_WINDOW, 0, struct.pack("<IHxxiiII", self._id, 0b1111, *place))
         self._hide_pointer(self._full)
 
-    def _ask(self, what: str, *values: int) -> None:
-        """Send a message about the window to the window manager (Extended Window Manager Hints 1.5)."""
+    def _monitor(self) -> Monitor:
+        """Return the monitor that has the window's middle, or else the first one."""
+        middle = (self._size[0] // 2, self._size[1] // 2)
+        root = self._client.screen.root
+        answer = self._client.ask(x11_client.TRANSLATE, 0, struct.pack("<IIhh", self._id, root, *middle))
+        x, y = struct.unpack_from("<hh", answer, 12) if answer else (0, 0)
+        monitors = self._client.monitors()
+        return next((one for one in monitors if one.holds(x, y)), monitors[0])
+
+    def _ask(self, what: str, *values: int, window: int = 0) -> None:
+        """Send a message about a window (0: this one) to the window manager (Extended Window Manager Hints 1.5)."""
         event = struct.pack(
-            "<BBHII20s", _MESSAGE, 32, 0, self._id, self._atoms[what], struct.pack(f"<{len(values)}I", *values)
+            "<BBHII20s",
+            _MESSAGE,
+            32,
+            0,
+            window or self._id,
+            self._atoms[what],
+            struct.pack(f"<{len(values)}I", *values),
         )
         self._client.send(
             x11_client.SEND_EVENT, 0, struct.pack("<II", self._client.screen.root, 1 << 19 | 1 << 20) + event
@@ -202,35 +265,107 @@ class Window:
 
     # -- events --------------------------------------------------------------
 
-    def _handle(self, events: Sequence[bytes]) -> None:
+    def _handle(self, events: Sequence[bytes]) -> bool:
+        """Take events; whether a part of the window has to be drawn again.
+
+        Not meanwhile: drawing waits for an event that may be among these.
+        """
+        exposed = False
         for event in events:
             kind = event[0] & 0x7F
             if kind == _KEY_PRESS:
                 self._key(event)
+            elif kind == _BUTTON_PRESS:
+                self._quiet = False
+            elif kind == _FOCUS_IN:
+                self._give_focus_back()
             elif kind == _CONFIGURED:
                 self._size = struct.unpack_from("<HH", event, 20)
             elif kind == _VISIBILITY:
                 self._seen = event[8] != _FULLY_OBSCURED
             elif kind in (_MAPPED, _UNMAPPED):
                 self._seen = kind == _MAPPED
+                if self._seen and not self._lists:
+                    self._is_known()
             elif kind == _DESTROYED:
                 self._pressed.append(CLOSE)
             elif kind == _EXPOSE:
-                self._draw()  # a frozen picture is not shown again by anybody else
+                exposed = True
+            elif kind == _PROPERTY:
+                window, name, now_ms = struct.unpack_from("<III", event, 4)
+                self._typed_ms = self._typed_ms or now_ms
+                self._property_changed(window, name, deleted=event[16] == _DELETED)
             elif kind == _MESSAGE:
                 self._message(event)
+            elif kind == self._layout_event:
+                self._keysyms = self._client.keysyms()
             else:
                 self._surface.heard(event)
+        return exposed
+
+    def _give_focus_back(self) -> None:
+        """Return a focus that nobody gave this window: labwc and sway give it to each new one.
+
+        What somebody types in another program goes on there. Of those without X11 none can be named: their keys are
+        only not heeded here.
+        """
+        if self._before and self._quiet:
+            self._ask("_NET_ACTIVE_WINDOW", _BY_A_PERSON, 0, 0, window=self._before)
+            self._before = 0
+
+    def _is_known(self) -> None:
+        """The window manager has the window: only now does it heed what is asked about it."""
+        self._known = True
+        if self._front_asked:
+            self.to_front()
+
+    def _property_changed(self, window: int, name: int, deleted: bool) -> None:
+        atoms, client = self._atoms, self._client
+        if name == atoms["_NET_CLIENT_LIST"]:
+            was_listed, self._listed = self._listed, self._id in client.words(window, name)
+            if self._listed and not was_listed:
+                if self._full:
+                    # labwc and sway may forget the state that it was opened with, and others have only started now.
+                    self._ask("_NET_WM_STATE", 1, atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
+                self._is_known()
+        # A window manager that ends takes the state away: nobody has chosen that.
+        if name != atoms["_NET_WM_STATE"] or window != self._id or deleted:
+            return
+        state = client.words(window, name)
+        self._hidden = atoms["_NET_WM_STATE_HIDDEN"] in state
+        full = atoms["_NET_WM_STATE_FULLSCREEN"] in state
+        if full == self._full:
+            self._agreed = self._listed
+        elif self._agreed:  # it was changed by the window manager's own menu or keys
+            self._full = full
+            self._hide_pointer(full)
+            self._remember()
 
     def _key(self, event: bytes) -> None:
-        shifted = bool(struct.unpack_from("<H", event, 28)[0] & _SHIFT_OR_LOCK)
-        keysym, other = (self._keysyms.get((event[1], one), 0) for one in (shifted, not shifted))
-        if chr(other).isdigit() and other < 0x80:  # French keyboards have them behind Shift
-            keysym = other
-        name = _KEYSYMS.get(keysym) or (chr(keysym).lower() if 0x20 < keysym < 0x100 else "")
-        if name:
+        (modifiers,) = struct.unpack_from("<H", event, 28)
+        if self._may_be_for_others(event) or modifiers & _CHORD:
+            return
+        # What the second layout does not have in Latin letters is where the first has it.
+        names = (
+            self._key_name(event[1], layout, bool(modifiers & _SHIFT_OR_LOCK)) for layout in (modifiers >> 13 & 3, 0)
+        )
+        if name := next(filter(None, names), ""):
             self._pressed.append(name)
             self._down[event[1]] = name
+
+    def _key_name(self, number: int, layout: int, shifted: bool) -> str:
+        keysym, other = (self._keysyms.get((number, layout, one), 0) for one in (shifted, not shifted))
+        if chr(other).isdigit() and other < 0x80:  # French keyboards have them behind Shift
+            keysym = other
+        return _KEYSYMS.get(keysym) or (chr(keysym).lower() if 0x20 < keysym < 0x100 else "")
+
+    def _may_be_for_others(self, event: bytes) -> bool:
+        """Whether a key belongs to what somebody was typing elsewhere when this window opened and took the focus."""
+        (now_ms,) = struct.unpack_from("<I", event, 4)
+        since_ms = (now_ms - self._typed_ms) & 0xFFFFFFFF  # the clock goes round
+        self._quiet = self._quiet and since_ms < _QUIET_MS
+        self._typed_ms = now_ms
+        return self._quiet
 
     def _message(self, event: bytes) -> None:
         kind, wanted = struct.unpack_from("<II", event, 8)

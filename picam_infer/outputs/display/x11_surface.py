@@ -90,13 +90,17 @@ class Shared:
     def _wait(self) -> None:
         """Wait until the server has read the picture; other events are left for later."""
         ends_s = time.monotonic() + _SHOWN_S
+        others: list[bytes] = []
         while self._busy:
             if time.monotonic() > ends_s:
                 raise Disconnected(
                     "the desktop's X server does not take pictures", "is the desktop's compositor alive?"
                 )
             for event in self._client.events(0.05):
-                self.heard(event) if event[0] & 0x7F == self._extension.first_event else self._client.later(event)
+                self.heard(event) if event[0] & 0x7F == self._extension.first_event else others.append(event)
+        # Not before: the next look would return at once with them.
+        for event in others:
+            self._client.later(event)
 
 
 class Refused(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import shutil
@@ -239,13 +240,11 @@ def test_f_is_a_letter_while_text_is_typed(desktop: Desktop, window: Window) -> 
 
 def test_closing_it_with_the_mouse_is_a_key(desktop: Desktop, window: Window) -> None:
     shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
-    asked = [shutil.which("xdotool") or "", "search", "--class", "picam-infer"]
-    found = subprocess.run(asked, env=desktop.environment, capture_output=True, text=True, timeout=20, check=True)
     answered = x11.try_connect(desktop.environment["DISPLAY"], "")
     assert answered is not None
     manager = Client(answered.link, answered.setup)
     protocols, delete = manager.atom("WM_PROTOCOLS"), manager.atom("WM_DELETE_WINDOW")
-    number = int(found.stdout.split()[0])
+    number = number_of_the_window(desktop)
     event = struct.pack("<BBHIIIIIII", 33, 32, 0, number, protocols, delete, 0, 0, 0, 0)
     manager.send(25, 0, struct.pack("<II", number, 0) + event)
     wait_for(lambda: "close" in window.keys(), "the message of a window manager")
@@ -260,7 +259,13 @@ def test_it_comes_to_the_front_as_by_a_persons_click(desktop: Desktop, window: W
     assert manager.settle()
     window.to_front()
     heard: list[bytes] = []
-    wait_for(lambda: heard.extend(e for e in manager.events() if e[0] & 0x7F == 33) or heard, "the request")
+
+    def asked() -> bool:
+        window.keys()
+        heard.extend(event for event in manager.events() if event[0] & 0x7F == 33)
+        return bool(heard)
+
+    wait_for(asked, "the request")
     kind, source = struct.unpack_from("<II", heard[0], 8)
     assert kind == manager.atom("_NET_ACTIVE_WINDOW") and source == 2
     manager.close()
@@ -297,6 +302,292 @@ def test_a_server_that_shares_no_memory_gets_its_pictures_through_the_connection
         )
     finally:
         opened.close()
+
+
+def number_of_the_window(desktop: Desktop) -> int:
+    asked = [shutil.which("xdotool") or "", "search", "--class", "^picam-infer$"]
+    found = subprocess.run(asked, env=desktop.environment, capture_output=True, text=True, timeout=20, check=True)
+    return int(found.stdout.split()[0])
+
+
+def has_focus(client: Client, desktop: Desktop) -> bool:
+    (focus,) = struct.unpack_from("<I", client.ask(43), 8)
+    return bool(focus == number_of_the_window(desktop))
+
+
+class Manager(Client):
+    """Another program on that desktop; with `manage`, one that tells of windows as a window manager does.
+
+    It gives each new window the focus and forgets the state that it was opened with, as labwc does.
+    """
+
+    def __init__(self, desktop: Desktop) -> None:
+        answered = x11.try_connect(desktop.environment["DISPLAY"], "")
+        assert answered is not None
+        super().__init__(answered.link, answered.setup)
+        self.heard: list[bytes] = []
+        self.other = self.a_window()
+
+    def a_window(self) -> int:
+        number = self.new_id()
+        head = struct.pack("<IIhhHHHHII", number, self.screen.root, 0, 0, 9, 9, 0, 1, 0, 0)
+        self.send(1, 0, head)
+        return number
+
+    def set(self, window: int, name: str, *words: int) -> None:
+        head = struct.pack("<IIIBxxxI", window, self.atom(name), 4, 32, len(words))
+        self.send(18, 0, head + struct.pack(f"<{len(words)}I", *words))
+        assert self.settle()
+
+    def manage(self) -> None:
+        """Begin to manage windows. The other one has the focus."""
+        root, check = self.screen.root, self.a_window()
+        names = ("_NET_WM_STATE_FULLSCREEN", "_NET_CLIENT_LIST", "_NET_ACTIVE_WINDOW")
+        for window in (root, check):
+            self.set(window, "_NET_SUPPORTING_WM_CHECK", check)
+        self.set(root, "_NET_SUPPORTED", *map(self.atom, names))
+        self.set(root, "_NET_CLIENT_LIST", self.other)
+        self.set(root, "_NET_ACTIVE_WINDOW", self.other)
+        self.send(2, 0, struct.pack("<III", root, 1 << 11, 1 << 19))  # messages about windows
+        assert self.settle()
+
+    def admit(self, desktop: Desktop) -> int:
+        """Take the new window in, and give it the focus; return its number."""
+        window = number_of_the_window(desktop)
+        self.set(window, "_NET_WM_STATE")
+        self.send(42, 1, struct.pack("<II", window, 0))  # SetInputFocus
+        self.set(self.screen.root, "_NET_CLIENT_LIST", self.other, window)
+        return window
+
+    def asked(self) -> list[tuple[str, int, tuple[int, ...]]]:
+        """Return what was asked so far: the message's name, its window, its words."""
+        self.heard += [event for event in self.events() if event[0] & 0x7F == 33]
+        return [
+            (self.name_of(struct.unpack_from("<I", event, 8)[0]), struct.unpack_from("<I", event, 4)[0],
+             struct.unpack_from("<5I", event, 12))
+            for event in self.heard
+        ]  # fmt: skip
+
+    def press(self, number: int) -> None:
+        """Press a key as the keyboard does; xdotool would switch the layout for it."""
+        test = self.extension("XTEST")
+        assert test is not None
+        for kind in (2, 3):
+            self.send(test.opcode, 2, struct.pack("<BBHIIIIhhIHBB", kind, number, *([0] * 11)))
+        assert self.settle()
+
+    def choose_layout(self, layout: int) -> None:
+        keyboards = self.extension("XKEYBOARD")
+        assert keyboards is not None and self.ask(keyboards.opcode, 0, struct.pack("<HH", 1, 0))
+        self.send(keyboards.opcode, 5, struct.pack("<HBBBBBBxBh", 0x100, 0, 0, 1, layout, 0, 0, 0, 0))
+        assert self.settle()
+
+    def name_of(self, atom: int) -> str:
+        answer = self.ask(17, 0, struct.pack("<I", atom))
+        return answer[32 : 32 + int(struct.unpack_from("<H", answer, 8)[0])].decode()
+
+
+@pytest.fixture
+def manager(desktop: Desktop) -> Iterator[Manager]:
+    made = Manager(desktop)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def managed(manager: Manager, desktop: Desktop, request: pytest.FixtureRequest) -> tuple[Manager, Window, int]:
+    """A window that a window manager has, which gave it the focus although nobody asked for that."""
+    manager.manage()
+    window = request.getfixturevalue("window")
+    number = manager.admit(desktop)
+    window.keys()
+    return manager, window, number
+
+
+def test_a_part_that_has_to_be_drawn_again_while_the_picture_is_read(window: Window, manager: Manager) -> None:
+    """The server's word that it has read the picture may come behind that, and must not be waited for then."""
+    root_window = struct.pack("<II", manager.screen.root, 0)
+    tree = manager.ask(15, 0, root_window[:4])
+    (count,) = struct.unpack_from("<H", tree, 16)
+    clear = [struct.pack("<IhhHH", number, 0, 0, 0, 0) for number in struct.unpack_from(f"<{count}I", tree, 32)]
+    picture = np.zeros((600, 800, 3), np.uint8)
+    ends_s = time.monotonic() + 3
+    while time.monotonic() < ends_s:
+        for body in clear * 4:
+            manager.send(61, 1, body)  # ClearArea, whose owner is told to draw
+        window.show(picture)
+        window.keys()
+
+
+def test_full_screen_is_asked_for_once_the_window_is_known(managed: tuple[Manager, Window, int]) -> None:
+    manager, window, number = managed
+    full = manager.atom("_NET_WM_STATE_FULLSCREEN")
+    assert ("_NET_WM_STATE", number, (1, full, 0, 1, 0)) in manager.asked()
+    assert window.size != (800, 600), "which a window manager would take for maximised"
+
+
+def test_a_focus_that_nobody_gave_is_returned_and_its_keys_are_not_heeded(
+    managed: tuple[Manager, Window, int], desktop: Desktop
+) -> None:
+    manager, window, _ = managed
+    wait_for(lambda: window.keys() or True, "the focus")
+    wait_for(lambda: [one for one in manager.asked() if one[0] == "_NET_ACTIVE_WINDOW"], "giving it back")
+    assert ("_NET_ACTIVE_WINDOW", manager.other, (2, 0, 0, 0, 0)) in manager.asked()
+    desktop.press("q")
+    manager.settle()
+    assert list(window.keys()) == []
+    # Somebody who has not typed for a while means this window.
+    time.sleep(3.1)
+    desktop.press("w")
+    wait_for(lambda: "w" in window.keys(), "the key")
+
+
+def test_after_a_click_keys_are_heeded_at_once(managed: tuple[Manager, Window, int], desktop: Desktop) -> None:
+    _, window, _ = managed
+    subprocess.run(
+        ["xdotool", "mousemove", "400", "300", "click", "1"], env=desktop.environment, check=True, timeout=20
+    )
+    desktop.press("w")
+    wait_for(lambda: "w" in window.keys(), "the key")
+
+
+def test_a_window_that_was_asked_for_comes_to_the_front_once_it_is_known(
+    manager: Manager, desktop: Desktop, request: pytest.FixtureRequest
+) -> None:
+    manager.manage()
+    window = request.getfixturevalue("window")
+    window.to_front()
+    window.keys()
+    assert not manager.asked(), "it would not be heeded yet"
+    number = manager.admit(desktop)
+    wait_for(lambda: window.keys() is not None and len(manager.asked()) > 1, "the request")
+    assert [one[:2] for one in manager.asked()] == [("_NET_WM_STATE", number), ("_NET_ACTIVE_WINDOW", number)]
+    desktop.press("w")
+    wait_for(lambda: "w" in window.keys(), "a key at once")
+
+
+def test_full_screen_by_the_window_managers_own_menu_is_followed_and_remembered(
+    managed: tuple[Manager, Window, int], tmp_path: Path
+) -> None:
+    manager, window, number = managed
+    full, memory = manager.atom("_NET_WM_STATE_FULLSCREEN"), tmp_path / "state/window.json"
+    manager.set(number, "_NET_WM_STATE", full)
+    window.keys()
+    manager.set(number, "_NET_WM_STATE")
+    wait_for(lambda: window.keys() is not None and memory.exists(), "the choice")
+    assert "false" in memory.read_text()
+    manager.set(number, "_NET_WM_STATE", full)
+    wait_for(lambda: window.keys() is not None and "true" in memory.read_text(), "the other choice")
+    manager.send(19, 0, struct.pack("<II", number, manager.atom("_NET_WM_STATE")))  # as one does that ends
+    assert manager.settle()
+    window.keys()
+    assert "true" in memory.read_text()
+
+
+def test_a_minimised_window_is_not_drawn(managed: tuple[Manager, Window, int], desktop: Desktop) -> None:
+    manager, window, number = managed
+    shown(desktop, window, np.full((360, 640, 3), 200, np.uint8))
+    manager.set(number, "_NET_WM_STATE", manager.atom("_NET_WM_STATE_HIDDEN"))
+    window.keys()
+    for _ in range(3):
+        window.show(np.full((360, 640, 3), 90, np.uint8))
+    manager.settle()
+    assert desktop.picture()[300, 400, 0] == 200
+    manager.set(number, "_NET_WM_STATE")
+    shown(desktop, window, np.full((360, 640, 3), 90, np.uint8))
+
+
+def test_without_a_window_manager_it_fills_one_monitor(
+    manager: Manager, desktop: Desktop, request: pytest.FixtureRequest
+) -> None:
+    randr = manager.extension("RANDR")
+    assert randr is not None
+    manager.ask(randr.opcode, 0, struct.pack("<II", 1, 5))
+    for name, primary, left in (("left", 0, 0), ("right", 1, 400)):
+        monitor = struct.pack("<IBBHhhHHII", manager.atom(name), primary, 0, 0, left, 0, 400, 600, 100, 150)
+        manager.send(randr.opcode, 43, struct.pack("<I", manager.screen.root) + monitor)
+    assert manager.settle()
+    window = request.getfixturevalue("window")
+    wait_for(lambda: window.keys() is not None and window.size == (400, 600), "the size of a monitor")
+    window.show(np.full((600, 400, 3), 200, np.uint8))
+    wait_for(lambda: (desktop.picture()[:, 400:] == 200).all(), "the picture on the primary monitor")
+    assert (desktop.picture()[:, :400] == 0).all()
+
+
+def test_a_shortcut_is_no_key(desktop: Desktop, window: Window) -> None:
+    shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
+    for chord in ("ctrl+q", "alt+q", "super+q"):
+        desktop.press(chord)
+    desktop.press("w")
+    heard: list[str] = []
+    wait_for(lambda: heard.extend(window.keys()) or heard, "the key")
+    assert heard == ["w"]
+
+
+@pytest.mark.skipif(not shutil.which("setxkbmap"), reason="needs setxkbmap (Debian: x11-xkb-utils)")
+def test_another_layout_is_followed_and_so_is_the_second_one(
+    desktop: Desktop, window: Window, manager: Manager
+) -> None:
+    def layout(*words: str) -> None:
+        subprocess.run(["setxkbmap", *words], env=desktop.environment, check=True, timeout=20)
+
+    def heard(number: int = 38) -> list[str]:
+        found: list[str] = []
+        manager.press(number)
+        wait_for(lambda: found.extend(window.keys()) or found, f"the key {number}")
+        return found
+
+    shown(desktop, window, np.zeros((90, 160, 3), np.uint8))
+    subprocess.run(["xdotool", "mousemove", "100", "100"], env=desktop.environment, check=True, timeout=20)
+    assert heard() == ["a"]
+    layout("fr")
+    assert heard() == ["q"], "the same key on a French keyboard"
+    layout("us,fr")
+    assert heard() == ["a"]
+    manager.choose_layout(1)
+    assert heard() == ["q"], "the second one"
+    layout("us,ru")
+    manager.choose_layout(1)
+    assert heard() == ["a"], "a layout without Latin letters: what the first has there"
+
+
+@pytest.mark.parametrize("command", ["openbox", "mutter --x11"])
+def test_full_screen_and_a_window_under_a_real_window_manager(
+    desktop: Desktop, command: str, manager: Manager, request: pytest.FixtureRequest
+) -> None:
+    """It gets no focus that another window has, and is a window of the picture's shape, not a maximised one."""
+    words = command.split()
+    if not shutil.which(words[0]):
+        pytest.skip(f"needs {words[0]}")
+    bus = ["dbus-run-session", "--"] if shutil.which("dbus-run-session") else []
+    folder = request.getfixturevalue("tmp_path") / "home"
+    folder.mkdir()
+    environment = {**desktop.environment, "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    with subprocess.Popen(
+        [*bus, *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            root = manager.screen.root
+            # Its list, even an empty one, is the last that it tells of when it starts.
+            body = struct.pack("<IIIII", root, manager.atom("_NET_CLIENT_LIST"), 0, 0, 1)
+            wait_for(lambda: manager.ask(20, 0, body)[8:12] != bytes(4), "the window manager")
+            window = request.getfixturevalue("window")
+            picture = np.full((600, 600, 3), (1, 120, 250), np.uint8)
+
+            def has(size: tuple[int, int]) -> bool:
+                window.keys()
+                window.show(picture)
+                return window.size == size
+
+            wait_for(lambda: has((800, 600)), "full screen")
+            assert not has_focus(manager, desktop), "nobody gave it the focus"
+            window.to_front()
+            wait_for(lambda: has((800, 600)) and has_focus(manager, desktop), "the front")
+            for size in ((480, 480), (800, 600)):
+                subprocess.run(["xdotool", "key", "f"], env=desktop.environment, check=True, timeout=20)
+                wait_for(functools.partial(has, size), f"{size}")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def refusal(display: str) -> str | None:
