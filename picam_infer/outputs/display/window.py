@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ TITLE = "picam-infer"
 CLOSE = "close"
 """The key that closing the window with the mouse counts as."""
 _LEAST_WIDTH = 960
+_SAME_SHAPE = 0.01
 _KEYSYMS = {0xFF1B: "esc", 0xFF08: "backspace", 0xFF0D: "enter", 0xFF8D: "enter", 0x20: "space",
             0xFF50: "home", 0xFF51: "left",
             0xFF52: "up", 0xFF53: "right", 0xFF54: "down", 0xFF55: "pageup", 0xFF56: "pagedown"}  # fmt: skip
@@ -57,6 +59,9 @@ class Window:
         self._memory_of_mode = state_folder() / "window.json"
         self._full = self._remembered(settings.fullscreen)
         self._aspect = picture_size[0] / picture_size[1] if picture_size else 16 / 9
+        # Mutter takes its title bar off a window that began in full screen.
+        self._shape = math.inf if self._full else self._aspect
+        """Width by height of the pictures that the window outside full screen was made for; infinite: none."""
         self._pressed: list[str] = []
         self._down: dict[int, str] = {}
         """Keys that were pressed here, by number; some may have been released."""
@@ -127,6 +132,9 @@ class Window:
         if self._handle(self._client.events()):  # keys that were pressed before are not meant for it either
             self._draw()
         self._quiet = False
+        self._ask_for_front()
+
+    def _ask_for_front(self) -> None:
         # The window manager ignores what is asked about a window that it does not have yet.
         self._front_asked = not self._known
         if self._known:
@@ -147,7 +155,7 @@ class Window:
         self._layout_event = client.follow_layouts()
         self._keysyms = client.keysyms()
         names = ("WM_PROTOCOLS", "WM_DELETE_WINDOW", "_NET_WM_PING", "_NET_WM_STATE", "_NET_WM_STATE_FULLSCREEN",
-                 "_NET_WM_STATE_MAXIMIZED_VERT", "_NET_WM_STATE_MAXIMIZED_HORZ", "_NET_WM_STATE_HIDDEN",
+                 "_NET_WM_STATE_HIDDEN",
                  "_NET_WM_NAME", "UTF8_STRING", "_NET_WM_USER_TIME", "_NET_WM_PID", "_NET_WM_ICON",
                  "_NET_ACTIVE_WINDOW", "_NET_CLIENT_LIST", "_NET_SUPPORTED",
                  "_NET_SUPPORTING_WM_CHECK")  # fmt: skip
@@ -218,16 +226,16 @@ class Window:
 
     def _apply(self) -> None:
         """Ask the window manager for full screen or a window; without one, set the size."""
-        atoms, self._agreed = self._atoms, False
-        self._ask("_NET_WM_STATE", int(self._full), atoms["_NET_WM_STATE_FULLSCREEN"], 0, 1)
-        if not self._full:
-            # A window manager that was restarted takes one as large as the screen for maximised.
-            maximised = atoms["_NET_WM_STATE_MAXIMIZED_VERT"], atoms["_NET_WM_STATE_MAXIMIZED_HORZ"]
-            self._ask("_NET_WM_STATE", 0, *maximised, 1)
-        if not (self._full and self._managed("_NET_WM_STATE_FULLSCREEN")):
-            place = self._placed(self._monitor(), self._full)
-            self._client.send(x11_client.CONFIGURE_WINDOW, 0, struct.pack("<IHxxiiII", self._id, 0b1111, *place))
+        self._agreed, full = False, self._atoms["_NET_WM_STATE_FULLSCREEN"]
+        self._ask("_NET_WM_STATE", int(self._full), full, 0, 1)
+        if not self._managed("_NET_WM_STATE_FULLSCREEN"):
+            self._reshape()
         self._hide_pointer(self._full)
+
+    def _reshape(self) -> None:
+        """Set the size, and the place on the monitor where the window is."""
+        place, self._shape = self._placed(self._monitor(), self._full), self._aspect
+        self._client.send(x11_client.CONFIGURE_WINDOW, 0, struct.pack("<IHxxiiII", self._id, 0b1111, *place))
 
     def _monitor(self) -> Monitor:
         """Return the monitor that has the window's middle, or else the first one."""
@@ -317,7 +325,7 @@ class Window:
         """The window manager has the window: only now does it heed what is asked about it."""
         self._known = True
         if self._front_asked:
-            self.to_front()
+            self._ask_for_front()
 
     def _property_changed(self, window: int, name: int, deleted: bool) -> None:
         atoms, client = self._atoms, self._client
@@ -335,6 +343,8 @@ class Window:
         self._hidden = atoms["_NET_WM_STATE_HIDDEN"] in state
         full = atoms["_NET_WM_STATE_FULLSCREEN"] in state
         if full == self._full:
+            if not full and not self._agreed and abs(self._aspect / self._shape - 1) > _SAME_SHAPE:
+                self._reshape()  # what the window manager remembers is the shape of another picture
             self._agreed = self._listed
         elif self._agreed:  # it was changed by the window manager's own menu or keys
             self._full = full
