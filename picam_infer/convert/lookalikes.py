@@ -13,6 +13,7 @@ from picam_infer.platform import regular_file
 HEAD = 64 << 10
 """How much of a file is looked at, in bytes."""
 
+_MODEL = "give the file of the model instead; picam-infer classify takes pictures"
 _UNPACK = "unpack it and give the model that is in it"
 _DOWNLOAD = "download the file itself: “save link” saves the page that shows it"
 _PROJECT_HINT = "open it in Teachable Machine, choose Export Model, “Tensorflow”, “Keras”, and give that download"
@@ -31,9 +32,9 @@ _MAGICS: tuple[tuple[bytes, str, str], ...] = (
     (b"bplist00", "a macOS property list or web link", "copy the file that it leads to"),
     (b"\x93NUMPY", "an array saved by NumPy", "give the whole model, not one of its arrays"),
     (b"GGUF", "a language model (GGUF)", "no such model looks at a camera's picture here"),
-    (b"\xff\xd8\xff", "a picture (JPEG)", "give the model; pictures are for: picam-infer classify"),
-    (b"\x89PNG", "a picture (PNG)", "give the model; pictures are for: picam-infer classify"),
-    (b"GIF8", "a picture (GIF)", "give the model; pictures are for: picam-infer classify"),
+    (b"\xff\xd8\xff", "a picture (JPEG)", _MODEL),
+    (b"\x89PNG", "a picture (PNG)", _MODEL),
+    (b"GIF8", "a picture (GIF)", _MODEL),
     (b"%PDF", "a PDF document", "give the model itself"),
     (b"MZ", "a Windows program", "give the model itself"),
     (b"\x7fELF", "a Linux program", "give the model itself"),

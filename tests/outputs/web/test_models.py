@@ -264,6 +264,7 @@ def test_in_a_browser_from_a_file_to_the_model_in_use(browser: Browser, page: Pa
     stage = "return document.getElementById('model-stage').textContent"
     until(lambda: "is ready: cup, fork, plate" in browser.js(stage), 90)
     until(lambda: "It sees" in browser.js("return document.getElementById('model-live').textContent"))
+    assert not browser.js("return document.getElementById('model-assumed').hidden")
     browser.js("document.getElementById('models').scrollIntoView()")
     browser.screenshot(tmp_path / "ready.png", whole=False)
     browser.js("document.getElementById('model-use').click()")
@@ -292,3 +293,7 @@ def test_the_page_scrolls_to_the_model_that_is_being_tried(browser: Browser, pag
     until(lambda: browser.js("return document.getElementById('model-stage').textContent"))
     seen = "const at = document.getElementById('model-trial').getBoundingClientRect(); return [at.top, at.bottom]"
     until(lambda: browser.js(seen)[0] >= 0 and browser.js(seen)[1] <= 700)
+    until(lambda: browser.js("return document.getElementById('model-discard').textContent") == "Close")
+    assert browser.js("return document.getElementById('model-assumed').hidden"), (
+        "nothing was assumed of what is no model"
+    )

@@ -71,6 +71,7 @@ export class Models {
     at("model-live").hidden = trial.stage !== "ready";
     write(at("model-live"), live ? `It sees: ${live.label === null ? "unknown" : labelName(live.label)}` : "The Pi is looking …");
     reconcile(at("model-top"), (live?.top ?? []).map(({ label, score, value, unit }) => `${labelName(label)} ${figure(value ?? score, unit)}`), (text) => element("li", { textContent: text }));
+    at("model-assumed").hidden = !trial.notes?.length;
     reconcile(at("model-notes"), trial.notes ?? [], (note) => element("li", { textContent: note }));
   }
 
