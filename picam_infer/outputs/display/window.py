@@ -7,6 +7,7 @@ import json
 import math
 import os
 import struct
+import time
 from collections.abc import Sequence
 
 import cv2
@@ -40,6 +41,8 @@ _CHORD = 0x0004 | 0x0008 | 0x0040
 """Ctrl, Alt or the Super key: with one of them, a key is a shortcut and not ours."""
 _FULLY_OBSCURED = 2
 _DELETED = 1
+_APPEARS_S = 3.0
+"""How long a window manager may take for a new window."""
 _QUIET_MS = 3000
 """For so long nobody must have typed before the keys of a window that took the focus when it opened are heeded."""
 _BY_A_PERSON = 2
@@ -99,6 +102,8 @@ class Window:
         self._aspect = image.shape[1] / image.shape[0]
         self._last, self._over = image, over
         self._handle(self._client.events())
+        if time.monotonic() > self._map_again_s:
+            self._map()
         self._draw()
 
     def _draw(self) -> None:
@@ -174,9 +179,14 @@ class Window:
             self._quiet = True
         self._hide_pointer(self._full)
         self._surface = Surface(client, self._id)
-        client.send(x11_client.MAP_WINDOW, 0, struct.pack("<I", self._id))
+        self._map()
         if not client.settle():
             raise Disconnected("the desktop refuses the window", "log out and in again")
+
+    def _map(self) -> None:
+        """Ask for the window to appear; again until it does, for Openbox overlooks what is asked while it starts."""
+        self._client.send(x11_client.MAP_WINDOW, 0, struct.pack("<I", self._id))
+        self._map_again_s = time.monotonic() + _APPEARS_S
 
     def _describe(self) -> None:
         atoms = self._atoms
@@ -292,7 +302,7 @@ class Window:
             elif kind == _VISIBILITY:
                 self._seen = event[8] != _FULLY_OBSCURED
             elif kind in (_MAPPED, _UNMAPPED):
-                self._seen = kind == _MAPPED
+                self._seen, self._map_again_s = kind == _MAPPED, math.inf
                 if self._seen and not self._lists:
                     self._is_known()
             elif kind == _DESTROYED:

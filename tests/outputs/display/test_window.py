@@ -484,6 +484,29 @@ def test_full_screen_by_the_window_managers_own_menu_is_followed_and_remembered(
     assert "true" in memory.read_text()
 
 
+def test_a_window_manager_that_overlooks_the_window_is_asked_again(
+    manager: Manager, request: pytest.FixtureRequest
+) -> None:
+    manager.send(2, 0, struct.pack("<III", manager.screen.root, 1 << 11, 1 << 20))  # it decides what appears
+    assert manager.settle()
+    window = request.getfixturevalue("window")
+    requests: list[bytes] = []
+
+    def asked_twice() -> bool:
+        window.show(np.zeros((90, 160, 3), np.uint8))
+        requests.extend(event for event in manager.events() if event[0] & 0x7F == 20)
+        return len(requests) > 1
+
+    wait_for(asked_twice, "the second request")
+    manager.send(8, 0, requests[0][8:12])  # MapWindow
+    assert manager.settle()
+    window.keys()
+    requests.clear()
+    window.show(np.zeros((90, 160, 3), np.uint8))
+    manager.settle()
+    assert not [event for event in manager.events() if event[0] & 0x7F == 20]
+
+
 def test_a_minimised_window_is_not_drawn(managed: tuple[Manager, Window, int], desktop: Desktop) -> None:
     manager, window, number = managed
     shown(desktop, window, np.full((360, 640, 3), 200, np.uint8))
