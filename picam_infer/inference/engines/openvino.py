@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -111,16 +112,23 @@ def load() -> None:
         raise Unavailable(f"OpenVINO cannot be loaded ({_short(error)})", remedy) from error
 
 
+_IR = re.compile(rb'<net\s[^>]*\bversion="\d')
+"""How a network's file begins. Anything else is tried as other formats, whose readers print lines of their own."""
+_HEAD_BYTES = 4096
+
+
 def read_network(bundle: Bundle, core: ov.Core | None = None) -> ov.Model:
     """Return a bundle's network as it is in the file. Raises `BundleError` or `Unavailable`."""
     core = core or _core()
     _require_readable(bundle)
+    wrong = BundleError(f"{bundle.network} is not a network that OpenVINO can read", "copy or convert the model again")
+    with bundle.network.open("rb") as file:
+        if not _IR.search(file.read(_HEAD_BYTES)):
+            raise wrong
     try:
         return core.read_model(bundle.network)
     except RuntimeError as error:
-        raise BundleError(
-            f"{bundle.network} is not a network that OpenVINO can read", "copy or convert the model again"
-        ) from error
+        raise wrong from error
 
 
 def _require_readable(bundle: Bundle) -> None:

@@ -128,6 +128,16 @@ def test_a_damaged_network_is_one_line(tiny: Bundle) -> None:
         probe(tiny, F32)
 
 
+@pytest.mark.parametrize("length", [0, 10, 40, 500])
+def test_a_network_that_was_cut_short_is_told_without_lines_of_a_library(
+    tiny: Bundle, length: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    os.truncate(tiny.network, length)
+    with pytest.raises(BundleError, match=r"model\.xml is not a network that OpenVINO can read"):
+        OpenVino(tiny, EngineSettings())
+    assert capfd.readouterr().err == ""
+
+
 def test_two_threads_that_look_at_the_first_weights_at_once_do_not_wait_for_each_other() -> None:
     """As when the settings are read again while the model is loaded. Without care nine of ten such programs hung."""
     program = """
