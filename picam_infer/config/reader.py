@@ -99,7 +99,7 @@ def _decoded(data: bytes, path: Path) -> str:
         return data.decode()
     except UnicodeError as error:
         if b"\0" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ConfigError(f"{path}: is not text", "a configuration file is; give one with -c") from error
+            raise ConfigError(f"{path}: is not text", "give a configuration file with -c") from error
         raise ConfigError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
 
 

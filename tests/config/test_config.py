@@ -117,7 +117,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="is not UTF-8 text; save it as UTF-8"):
             config.load(tmp_path / name)
     (tmp_path / "leaf.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0")
-    with pytest.raises(ConfigError, match="is not text; a configuration file is"):
+    with pytest.raises(ConfigError, match="is not text; give a configuration file with -c"):
         config.load(tmp_path / "leaf.jpg")
 
 
