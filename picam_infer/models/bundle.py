@@ -253,10 +253,15 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     return Bundle(folder, card, labels)
 
 
+def folder_of(model: str) -> Path:
+    """Return the folder of a name, or the one that is named with a slash, broken or not. Raises `NoInput`."""
+    return _find(model, places())
+
+
 def spelling(folder: Path) -> str:
     """Return what finds a bundle again from any folder: its name if that leads to it, else its folder."""
     with contextlib.suppress(PicamError, OSError):
-        if real(_find(folder.name, places())) == real(folder):
+        if real(folder_of(folder.name)) == real(folder):
             return folder.name
     return str(folder.absolute())
 

@@ -133,7 +133,7 @@ def lies_in(model: str, folder: Path) -> bool:
     if "/" not in model:
         return False
     with contextlib.suppress(PicamError, OSError):
-        return real(bundles.load(model).folder) == real(folder)
+        return real(bundles.folder_of(model)) == real(folder)
     return False
 
 
@@ -147,10 +147,13 @@ def in_use() -> list[str]:
 
 
 def delete(name: str, in_use: Sequence[str]) -> None:
-    """Delete a model that was brought in; never one of those `in_use`, by name or folder. Raises `PicamError`."""
-    folder = bundles.load(name).folder
+    """Delete a model that was brought in; never one of those `in_use`, by name or folder. Raises `PicamError`.
+
+    It may be broken: that is a reason to delete it.
+    """
     if "/" in name:
         raise UsageError(f"{name} is a folder, not the name of a model here", "delete it as any other folder")
+    folder = bundles.folder_of(name)
     if folder.parent == bundles.BUILT_IN:
         raise UsageError(f"{name} cannot be deleted: it is built in", "picam-infer models lists the others")
     if any(name == model or lies_in(model, folder) for model in in_use):

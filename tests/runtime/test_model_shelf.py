@@ -81,6 +81,18 @@ def test_deleting(shelf: Path, tmp_path: Path) -> None:
     assert (shelf / "three").is_dir()
 
 
+def test_a_broken_model_can_be_deleted_unless_it_is_in_use(shelf: Path) -> None:
+    for name in ("lacking", "damaged"):
+        make_bundle(shelf / name)
+    (shelf / "lacking/model.bin").unlink()
+    (shelf / "damaged/model.yaml").write_bytes(b"\xff")
+    with pytest.raises(PicamError, match="in use"):
+        model_shelf.delete("lacking", [str(shelf / "lacking")])
+    model_shelf.delete("lacking", [])
+    model_shelf.delete("damaged", [])
+    assert bundles.names() == ["digits"]
+
+
 def test_a_model_being_written_or_deleted_is_not_listed(shelf: Path) -> None:
     make_bundle(shelf / "m")
     shutil.copytree(shelf / "m", shelf / ".deleted.m.0123abcd")
