@@ -116,7 +116,7 @@ class Teaching:
 
     def status(self) -> dict[str, Any]:
         """Return what the page shows of the lesson: JSON, brought up to date after each step."""
-        return self._status
+        return {**self._status, "recent": self.recent.names()}  # labels change without any step
 
     def look(self) -> dict[str, Any]:
         """Return the status, with the lessons and the models to build on; for some seconds the live label follows."""
@@ -125,7 +125,7 @@ class Teaching:
         from picam_infer.training.teach import lesson
 
         bases = [{"name": base.name, "drawn": base.drawn} for base in lesson.bases()]
-        return {**self._status, "lessons": shelf.names(), "bases": bases}
+        return {**self.status(), "lessons": shelf.names(), "bases": bases}
 
     def seen(self) -> Seen | None:
         """Return what the open lesson says of the newest picture, and where it looks; None: no lesson is open."""
@@ -502,7 +502,6 @@ class Teaching:
             "stage": self._stage,
             "session": self._session,
             "revision": self._revision,
-            "recent": self.recent.names(),
             "problem": status.problem_json(self._problem),
             **self._model_use.choices(self._round),
         }

@@ -23,7 +23,7 @@ from picam_infer.config import Config
 from picam_infer.core import Busy, PicamError
 from picam_infer.models import bundle as bundles
 from picam_infer.runtime.model_choice import Switch
-from picam_infer.runtime.state import State
+from picam_infer.runtime.state import Change, State
 from picam_infer.runtime.teaching import Teaching
 from picam_infer.runtime.teaching import teaching as teaching_module
 from picam_infer.runtime.teaching.served_round import ServedRound
@@ -74,6 +74,16 @@ def test_what_is_recorded_does_not_wait_for_what_is_learnt(teaching: Teaching, s
     assert niceness("record") == usual
     assert niceness("teach") == min(19, usual + 5)
     teaching.release()
+
+
+def test_the_last_labels_can_be_corrected_before_any_lesson_is_open(state: State) -> None:
+    made = Teaching(lambda switch: Future())
+    with made.following(ServedRound(state, Config, None)):
+        assert made.status()["recent"] == []
+        frame = jpeg_frame(sheet("circle")(1), 1)
+        state.announce(Change("label", frame.captured, label="7", frame=frame))
+        assert made.status()["stage"] == "closed"
+        assert made.status()["recent"] == made.look()["recent"] == [str(round(frame.captured * 1000))]
 
 
 def test_exactly_the_same_picture_in_two_classes_moves_and_that_is_said_and_undone_in_one(
