@@ -106,12 +106,12 @@ def test_when_daylight_saving_ends_an_hour_that_comes_twice_is_watched_twice() -
 @pytest.mark.parametrize(
     ("entry", "key", "hint"),
     [
-        ('{hours: "8-17"}', "schedule.0.hours", '"08:00-17:30"'),
-        ('{hours: "08:00-25:00"}', "schedule.0.hours", '"08:00-17:30"'),
-        ("{hours: 08:00}", "schedule.0.hours", '"08:00-17:30"'),
-        ("{days: montag}", "schedule.0.days", "mon-fri"),
-        ("{days: [mon, tue]}", "schedule.0.days", '"sat, sun"'),
-        ("{day: mon}", "schedule.0.day", "did you mean days?"),
+        ('{hours: "8-17"}', "schedule[].hours", '"08:00-17:30"'),
+        ('{hours: "08:00-25:00"}', "schedule[].hours", '"08:00-17:30"'),
+        ("{hours: 08:00}", "schedule[].hours", '"08:00-17:30"'),
+        ("{days: montag}", "schedule[].days", "mon-fri"),
+        ("{days: [mon, tue]}", "schedule[].days", '"sat, sun"'),
+        ("{day: mon}", "schedule[].day", "did you mean days?"),
     ],
 )
 def test_mistakes_are_named(entry: str, key: str, hint: str) -> None:
