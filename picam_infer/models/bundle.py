@@ -238,7 +238,7 @@ def names(search: Sequence[Path] | None = None) -> list[str]:
 
 def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     """Read the bundle of a name, or in a folder (with a slash). Raises `NoInput` (there is none) or `BundleError`."""
-    folder = _find(str(model), search or places())
+    folder = folder_of(model, search)
     card = _read_card(folder / "model.yaml")
     for part in ("model.xml", "model.bin", "labels.txt"):
         if not (folder / part).is_file():
@@ -253,9 +253,9 @@ def load(model: str | Path, search: Sequence[Path] | None = None) -> Bundle:
     return Bundle(folder, card, labels)
 
 
-def folder_of(model: str) -> Path:
+def folder_of(model: str | Path, search: Sequence[Path] | None = None) -> Path:
     """Return the folder of a name, or the one that is named with a slash, broken or not. Raises `NoInput`."""
-    return _find(model, places())
+    return _find(str(model), search or places())
 
 
 def spelling(folder: Path) -> str:
@@ -269,7 +269,7 @@ def spelling(folder: Path) -> str:
 def stamp(model: str | Path, search: Sequence[Path] | None = None) -> Stamp:
     """Return name and stamp of each file of a bundle, equal only while none of them has changed; empty: no bundle."""
     try:
-        folder = _find(str(model), search or places())
+        folder = folder_of(model, search)
         return tuple((path.name, file_stamp(path)) for path in sorted(folder.iterdir()))
     except (PicamError, OSError):
         return ()
