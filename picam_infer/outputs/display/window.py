@@ -112,8 +112,7 @@ class Window:
 
     def keys(self) -> Sequence[str]:
         """Return the keys pressed since the last call; `close` when a person closed it. Raises `Disconnected`."""
-        if self._handle(self._client.events()):
-            self._draw()  # a frozen picture is not shown again by anybody else
+        self._take_events()
         pressed, self._pressed = self._pressed, []
         if "f" in pressed and not self.typing:
             self._full = not self._full
@@ -134,8 +133,7 @@ class Window:
 
     def to_front(self) -> None:
         """Come to the front, as a click in the window list would do. Raises `Disconnected`."""
-        if self._handle(self._client.events()):  # keys that were pressed before are not meant for it either
-            self._draw()
+        self._take_events()  # keys that were pressed before are not meant for it either
         self._quiet = False
         self._ask_for_front()
 
@@ -282,6 +280,10 @@ class Window:
         client.send(x11_client.CHANGE_ATTRIBUTES, 0, struct.pack("<III", self._id, 1 << 14, cursor))
 
     # -- events --------------------------------------------------------------
+
+    def _take_events(self) -> None:
+        if self._handle(self._client.events()):
+            self._draw()  # a frozen picture is not shown again by anybody else
 
     def _handle(self, events: Sequence[bytes]) -> bool:
         """Take events; whether a part of the window has to be drawn again.
