@@ -214,12 +214,12 @@ class TeachingKeys:
         self._moved = moved
 
     def _first(self, status: dict[str, Any], labels: list[str]) -> str:
+        lesson = f"lesson “{isolated(status['name'])}”"
         if status["stage"] == "saving":
-            return f"lesson “{isolated(status['name'])}”: saving …"
+            return f"{lesson}: saving …"
         if not labels:
-            return f"lesson “{isolated(status['name'])}”: hold 1 and show the first thing"
-        waiting = f": {status['waiting']} to learn" if status.get("waiting") else ""
-        return f"lesson “{isolated(status['name'])}”{waiting}"
+            return f"{lesson}: hold 1 and show the first thing"
+        return f"{lesson}: {status['waiting']} to learn" if status.get("waiting") else lesson
 
     def _fresh_news(self) -> str:
         text, until_s = self._news
